@@ -1,0 +1,71 @@
+# fpj: two commands matter. `make run` processes images, `make test` runs every test. Both set up what they need.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(shell hack/find-python.sh)
+VENV := .venv
+BIN := $(VENV)/bin
+DIR ?= samples
+OUT ?= out
+ARGS ?=
+PACKAGES := core worker cli tests hack
+
+help: ## Show the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run ## Make cache images and thumbnails of DIR (default: the sample images) in OUT
+	$(BIN)/fpj run $(DIR) --out $(OUT) $(ARGS)
+
+setup: $(VENV)/.test ## Make .venv with fpj and all that the tests need
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing fpj into $(VENV) (once)"
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.test: requirements/test.txt $(VENV)/.run
+	@echo "Installing what the tests need into $(VENV) (once)"
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/test.txt
+	@touch $@
+
+test: lint ## Run everything: lint, types, unit, contract, integration, e2e, on each Python there is
+	hack/secantusd.sh > /dev/null
+	$(BIN)/pytest -n auto
+	hack/test-interpreters.sh
+
+lint: $(VENV)/.test ## Check style, types, import rules and generated files
+	$(BIN)/ruff check $(PACKAGES)
+	$(BIN)/ruff format --check $(PACKAGES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m fpj_core.crd --check crds
+	$(BIN)/python -m fpj_core.reference --check docs/reference
+
+fmt: $(VENV)/.test ## Format the code and mend what can be mended
+	$(BIN)/ruff check --fix $(PACKAGES)
+	$(BIN)/ruff format $(PACKAGES)
+
+crds: $(VENV)/.run ## Generate crds/ from the API types
+	$(BIN)/python -m fpj_core.crd crds
+
+docs: crds ## Generate the API reference from the types
+	$(BIN)/python -m fpj_core.reference docs/reference
+
+bench: $(VENV)/.test ## Measure against the peers and the targets (ARGS=--quick for a short run)
+	hack/bench-setup.sh
+	$(BIN)/python tests/bench/run.py $(ARGS)
+
+lock: $(VENV)/.test ## Resolve the dependencies again into requirements/
+	hack/lock.sh
+
+clean: ## Remove what was made here (caches outside the checkout stay)
+	rm -rf $(VENV) $(VENV)-* out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help run setup test lint fmt crds docs bench lock clean

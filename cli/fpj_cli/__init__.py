@@ -1,0 +1,1 @@
+"""The `fpj` command, also installed as `kubectl-fpj`."""

@@ -1,0 +1,66 @@
+"""The `fpj` command: every subcommand, and how errors become exit codes.
+
+Exit codes: 0 done, 1 finished with failed images or given up, 2 bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+import fpj_core
+from fpj_cli.context import UsageProblemError, err
+from fpj_cli.run import resume, run
+from fpj_cli.show import describe, failures, get, outputs, stats
+from fpj_core.errors import CacheFolderError, FpjError, LeaseHeldError, ManifestError, SourceError
+from fpj_core.leases import local_holder_pid
+
+_BAD_INPUT = (ManifestError, SourceError, CacheFolderError, UsageProblemError)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(fpj_core.__version__, prog_name="fpj")
+def cli() -> None:
+    r"""Cache images and thumbnails for millions of photographs.
+
+    \b
+    fpj run ~/Pictures              make a 1920x1080 cache image and a thumbnail of each image
+    fpj run job.yaml                run a FileProcessingJob manifest, the same one a cluster takes
+    fpj get                         see what ran, and how far it is
+    fpj failures                    see which images failed, and why
+    """
+
+
+for command in (run, resume, get, describe, failures, stats, outputs):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Entry point. Errors that are the user's to mend are shown without a traceback."""
+    try:
+        cli(prog_name="fpj", standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except click.ClickException as problem:
+        problem.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        err.print("Interrupted.")
+        sys.exit(130)
+    except FpjError as error:
+        err.print(f"[bold red]Error:[/] {_words(error)}", markup=True, soft_wrap=True)
+        sys.exit(2 if isinstance(error, _BAD_INPUT) else 1)
+
+
+def _words(error: FpjError) -> str:
+    text = str(error)
+    if isinstance(error, LeaseHeldError):
+        pid = local_holder_pid(error.holder)
+        who = f"process {pid} on this machine" if pid else error.holder
+        text = f"another run is working on this collection ({who}); wait for it or stop it"
+    return text.replace("[", r"\[")
+
+
+if __name__ == "__main__":
+    main()

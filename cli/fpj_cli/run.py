@@ -1,0 +1,270 @@
+"""`fpj run` and `fpj resume`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fpj_cli import formatting
+from fpj_cli.context import UsageProblemError, err, find_job, opened_store, print_json, store_option
+from fpj_cli.display import choose_display
+from fpj_cli.interrupts import stop_on_signals
+from fpj_core.errors import ManifestError
+from fpj_core.ids import collection_id_for
+from fpj_core.manifest import load_manifest_file, parse_resource
+from fpj_core.model import Counts, Fit, Format, Job, Phase
+from fpj_core.progress import Progress
+from fpj_core.store.protocol import Store
+from fpj_core.v1alpha1 import API_VERSION, CacheFolder, FileProcessingJob, JobType
+from fpj_worker.local import InterruptedRunError, JobFailedError, LocalJob, LocalRun
+from fpj_worker.request import Place, local_job, place_by_rules, place_for_path, place_of_record, unfinished_job
+
+_MANIFESTS = {".yaml", ".yml"}
+_DEFAULT_OUT = "fpj-out"
+
+
+@click.command(short_help="Make cache images and thumbnails of a folder, or run a manifest.")
+@click.argument("target", type=click.Path(path_type=Path), metavar="FOLDER|MANIFEST")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"Cache folder to write to.  [default: ./{_DEFAULT_OUT}, or what the manifest says]",
+)
+@click.option(
+    "--type", "job_type", type=click.Choice(list(JobType), case_sensitive=False), help="What to make.  [default: Both]"
+)
+@click.option(
+    "--tier",
+    "tiers",
+    multiple=True,
+    metavar="NAME=WxH",
+    help="A cache size, e.g. medium=1280x960; up to 4 times.  [default: full=1920x1080]",
+)
+@click.option("--thumbnail", metavar="WxH", help="The thumbnail's box.  [default: 300x300]")
+@click.option(
+    "--format", "image_format", type=click.Choice(list(Format)), help="Format of every output.  [default: jpeg]"
+)
+@click.option("--quality", type=click.IntRange(1, 100), help="Quality of every output.  [default: 85, thumbnails 80]")
+@click.option(
+    "--fit",
+    type=click.Choice(list(Fit), case_sensitive=False),
+    help="How thumbnails meet their box.  [default: Inside]",
+)
+@click.option("--collection", metavar="ID", help="Name the collection.  [default: made from the folder's path]")
+@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes.  [default: one per core]")
+@click.option("--force", is_flag=True, help="Make everything again.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option(
+    "--claim-root",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Where a manifest's persistentVolumeClaim is on this machine.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, on standard output.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
+@store_option
+def run(
+    target: Path, as_json: bool, quiet: bool, store_url: str, dry_run: bool, workers: int | None, **options: Any
+) -> None:
+    r"""Make cache images and thumbnails of every image in FOLDER, or run a FileProcessingJob MANIFEST.
+
+    Images that are up to date are skipped. Ctrl-C stops cleanly, and running again goes on from there.
+
+    \b
+    fpj run ~/Pictures --out /srv/cache
+    fpj run photos --tier full=2560x1440 --tier medium=1280x960 --format webp
+    fpj run job.yaml --workers 8
+
+    Exit codes: 0 done, 1 finished with failed images, 2 bad input, 130 interrupted.
+    """
+    with opened_store(store_url) as store:
+        if target.suffix.lower() in _MANIFESTS and target.is_file():
+            resource, folders = _from_manifest(target, options)
+        else:
+            resource, folders = _from_folder(target, options), []
+        place = _place(resource, folders, store, options)
+        request = local_job(resource, place, workers=workers, claim_root=options["claim_root"])
+        if earlier := unfinished_job(store, request.job):
+            request = replace(request, job=earlier)
+        _execute(store, request, dry_run=dry_run, as_json=as_json, quiet=quiet)
+
+
+@click.command()
+@click.argument("job", required=False)
+@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes.  [default: one per core]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, on standard output.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
+@store_option
+def resume(job: str | None, workers: int | None, as_json: bool, quiet: bool, store_url: str) -> None:
+    """Go on with JOB (the newest by default): only what is not done yet, failed images included."""
+    with opened_store(store_url) as store:
+        found = find_job(store, job)
+        resource = parse_resource(dict(found.manifest))
+        if not isinstance(resource, FileProcessingJob):
+            raise UsageProblemError(f"{found.name} was not recorded as a job")
+        place = _recorded_place(store, resource)
+        request = local_job(resource, place, workers=workers)
+        _execute(store, replace(request, job=found), dry_run=False, as_json=as_json, quiet=quiet)
+
+
+# From the command line to a resource ----------------------------------------------------------------------
+
+
+def _from_manifest(path: Path, options: dict[str, Any]) -> tuple[FileProcessingJob, list[CacheFolder]]:
+    overridden = [
+        f"--{name}"
+        for name in ("tiers", "thumbnail", "format", "quality", "fit", "type", "collection")
+        if options.get(name)
+    ]
+    if overridden:
+        raise UsageProblemError(f"a manifest says what to make: leave out {', '.join(overridden)}")
+    resources = load_manifest_file(path)
+    jobs = [resource for resource in resources if isinstance(resource, FileProcessingJob)]
+    if len(jobs) != 1:
+        raise ManifestError([f"holds {len(jobs)} FileProcessingJobs; `fpj run` takes exactly one"], origin=str(path))
+    job = jobs[0]
+    if job.spec.suspend:
+        raise ManifestError(["spec.suspend: the job is suspended; set it to false to run it"], origin=str(path))
+    if options["force"]:
+        job = job.model_copy(update={"spec": job.spec.model_copy(update={"force": True})})
+    return job, [resource for resource in resources if isinstance(resource, CacheFolder)]
+
+
+def _from_folder(folder: Path, options: dict[str, Any]) -> FileProcessingJob:
+    """The manifest that says the same as the options."""
+    if not folder.exists():
+        raise UsageProblemError(f"{folder} does not exist")
+    real = folder.resolve()
+    job_type = JobType(options["job_type"] or JobType.BOTH)
+    output = {
+        name: options[option]
+        for name, option in (("format", "image_format"), ("quality", "quality"))
+        if options[option]
+    }
+    spec: dict[str, Any] = {"jobType": job_type, "collection": {"source": {"local": {"path": str(real)}}}}
+    if job_type is not JobType.THUMBNAIL:
+        spec["cache"] = {"tiers": [_tier(text) | output for text in options["tiers"] or ("full=1920x1080",)]}
+    if job_type is not JobType.CACHE:
+        width, height = _box("--thumbnail", options["thumbnail"] or "300x300")
+        spec["thumbnail"] = (
+            {"width": width, "height": height} | output | ({"fit": options["fit"]} if options["fit"] else {})
+        )
+    if options["force"]:
+        spec["force"] = True
+    name = options["collection"] or collection_id_for(real)
+    resource = parse_resource(
+        {"apiVersion": API_VERSION, "kind": "FileProcessingJob", "metadata": {"name": name}, "spec": spec}
+    )
+    if not isinstance(resource, FileProcessingJob):
+        raise AssertionError("unreachable")
+    return resource
+
+
+def _tier(text: str) -> dict[str, Any]:
+    name, equals, box = text.partition("=")
+    if not equals:
+        raise UsageProblemError(f"--tier {text}: write NAME=WIDTHxHEIGHT, e.g. medium=1280x960")
+    width, height = _box("--tier", box)
+    return {"name": name, "maxWidth": width, "maxHeight": height}
+
+
+def _box(option: str, text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise UsageProblemError(f"{option}: {text!r} is no size; write WIDTHxHEIGHT, e.g. 1280x960")
+    return int(width), int(height)
+
+
+def _place(resource: FileProcessingJob, folders: list[CacheFolder], store: Store, options: dict[str, Any]) -> Place:
+    if options["out"]:
+        return place_for_path(options["out"])
+    place = place_by_rules(resource, folders, store.folders(), options["claim_root"])
+    return place or place_for_path(Path(_DEFAULT_OUT))
+
+
+def _recorded_place(store: Store, resource: FileProcessingJob) -> Place:
+    """Where the job wrote before: the cache folder of its derivatives, by name or because it is the only one."""
+    name = resource.spec.cache_folder
+    known = [folder for folder in store.folders() if name in (None, folder.name)]
+    if len(known) != 1:
+        raise UsageProblemError("the job's cache folder is not known any more; run it with: fpj run … --out DIR")
+    return place_of_record(known[0])
+
+
+# Running --------------------------------------------------------------------------------------------------
+
+
+def _execute(store: Store, request: LocalJob, *, dry_run: bool, as_json: bool, quiet: bool) -> None:
+    started = time.monotonic()
+    with stop_on_signals() as stop, choose_display(err, quiet=quiet) as display:
+        runner = LocalRun(store, request, display, stop)
+        if dry_run:
+            plan = runner.plan_only()
+        else:
+            code, job, progress, counts = _run(runner)
+    if dry_run:
+        document = {"collection": request.job.collection, "total": plan.total, "pending": plan.pending}
+        if as_json:
+            print_json(document)
+        elif not quiet:
+            err.print(f"Would process {formatting.count(plan.pending)} of {formatting.count(plan.total)} images.")
+        return
+    seconds = time.monotonic() - started
+    if as_json:
+        print_json(_result(job, progress, counts, seconds))
+    if not quiet:
+        _summary(request, job, progress, counts, seconds)
+    sys.exit(code)
+
+
+def _run(runner: LocalRun) -> tuple[int, Job, Progress, Counts]:
+    code = 0
+    try:
+        runner.run()
+    except InterruptedRunError:
+        code = 130
+    except JobFailedError:
+        code = 1
+    progress, counts = runner.progress()
+    if code == 0 and counts.failed:
+        code = 1
+    return code, runner.job, progress, counts
+
+
+def _result(job: Job, progress: Progress, counts: Counts, seconds: float) -> dict[str, Any]:
+    return {
+        "jobId": job.id,
+        "name": job.name,
+        "collection": job.collection,
+        "phase": job.phase.value,
+        "reason": job.reason,
+        "message": job.message,
+        "progress": progress.as_status(),
+        "errorBreakdown": dict(counts.errors),
+        "durationSeconds": round(seconds, 3),
+    }
+
+
+def _summary(request: LocalJob, job: Job, progress: Progress, counts: Counts, seconds: float) -> None:
+    colour = {Phase.COMPLETED: "green", Phase.COMPLETED_WITH_ERRORS: "yellow"}.get(job.phase, "red")
+    numbers = [f"{formatting.count(progress.completed)} made", f"{formatting.count(progress.skipped)} up to date"]
+    if progress.failed:
+        numbers.append(f"[red]{formatting.count(progress.failed)} failed[/]")
+    err.print(f"[bold {colour}]{job.phase.value}[/]  {', '.join(numbers)} in {formatting.duration(seconds)}")
+    if progress.completed:
+        rate = progress.completed / seconds
+        err.print(
+            f"  {formatting.size(progress.bytes_written)} written to {request.folder.location}, {formatting.rate(rate)}"
+        )
+    if job.message:
+        err.print(f"  {job.message}")
+    for name, count in sorted(counts.errors.items()):
+        err.print(f"  {name}: {formatting.count(count)}")
+    if counts.errors:
+        err.print("  See each one with: [bold]fpj failures[/]")
+    if job.phase is Phase.SUSPENDED:
+        err.print("  Run the same command again to go on.")

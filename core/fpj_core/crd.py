@@ -1,0 +1,187 @@
+"""CustomResourceDefinitions from the API types: ``python -m fpj_core.crd [--check] DIR``.
+
+The schemas are structural (no references, no defaults, nothing nullable). They carry no default values, so that the
+API server writes nothing into a manifest that a GitOps tool would then see as drift.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from fpj_core.generated import write_or_check
+from fpj_core.v1alpha1 import GROUP, VERSION, CacheFolder, FileProcessingJob
+from fpj_core.v1alpha1.common import QUANTITY_PATTERN, ApiModel, model_in
+
+RESOURCES: tuple[type[FileProcessingJob] | type[CacheFolder], ...] = (FileProcessingJob, CacheFolder)
+
+_KEPT = (
+    "type",
+    "description",
+    "format",
+    "enum",
+    "pattern",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "maxProperties",
+    "x-kubernetes-list-type",
+    "x-kubernetes-list-map-keys",
+    "x-kubernetes-preserve-unknown-fields",
+)
+_INT_OR_STRING = {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}
+_FREEFORM = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+_ITEM_LENGTH = 1024
+
+
+def crd(resource: type[FileProcessingJob] | type[CacheFolder]) -> dict[str, Any]:
+    """The CustomResourceDefinition of a resource."""
+    kind = resource.__name__
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{resource.plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": resource.plural,
+                "singular": kind.lower(),
+                "shortNames": list(resource.short_names),
+                "categories": ["fpj-all"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [dict(column) for column in resource.columns],
+                    "schema": {"openAPIV3Schema": _root_schema(resource)},
+                }
+            ],
+        },
+    }
+
+
+def files() -> dict[str, str]:
+    """File name to YAML text."""
+    return {f"{GROUP}_{resource.plural}.yaml": _yaml(crd(resource)) for resource in RESOURCES}
+
+
+def _root_schema(resource: type[ApiModel]) -> dict[str, Any]:
+    schema = _object(resource)
+    properties = schema["properties"]
+    properties["apiVersion"] = {"type": "string"}
+    properties["kind"] = {"type": "string"}
+    properties["metadata"] = {"type": "object"}
+    return schema | {"required": ["spec"]}
+
+
+def _object(model: type[ApiModel]) -> dict[str, Any]:
+    """An object's schema: what pydantic says of its fields, with our rules as CEL."""
+    generated = model.model_json_schema(by_alias=True)
+    definitions = generated.get("$defs", {})
+    properties = {}
+    for name, field in model.model_fields.items():
+        alias = field.alias or name
+        properties[alias] = _property(generated["properties"][alias], field.annotation, definitions)
+    schema: dict[str, Any] = {"type": "object", "description": _sentence(model), "properties": properties}
+    if required := generated.get("required"):
+        schema["required"] = sorted(required)
+    if model.rules:
+        schema["x-kubernetes-validations"] = [{"rule": rule.cel, "message": rule.message} for rule in model.rules]
+    return schema
+
+
+def _property(found: dict[str, Any], annotation: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    described = {"description": found["description"]} if "description" in found else {}
+    if found.get("x-freeform"):
+        return described | _FREEFORM
+    model = model_in(annotation)
+    found = _without_null(_resolved(found, definitions))
+    if found.get("type") == "array":
+        items = _FREEFORM if found.get("x-freeform-items") else _items(found["items"], model, definitions)
+        return described | _kept(found) | {"items": copy.deepcopy(items)}
+    if isinstance(found.get("additionalProperties"), dict):
+        return described | _kept(found) | {"additionalProperties": _value(found["additionalProperties"], definitions)}
+    if model is not None:
+        return _object(model) | described
+    return described | _value(found, definitions)
+
+
+def _items(found: dict[str, Any], model: type[ApiModel] | None, definitions: dict[str, Any]) -> dict[str, Any]:
+    return _object(model) if model is not None else _value(found, definitions)
+
+
+def _value(found: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """A scalar: an integer, a string, an enumeration, or an integer-or-string."""
+    found = _without_null(_resolved(found, definitions))
+    options = found.get("anyOf")
+    if options:
+        described = {"description": found["description"]} if "description" in found else {}
+        text = next(option for option in options if option.get("type") == "string")
+        pattern = QUANTITY_PATTERN if found.get("x-quantity") else text.get("pattern")
+        bounds = {"pattern": pattern} if pattern else {}
+        return described | copy.deepcopy(_INT_OR_STRING) | bounds
+    if "const" in found:
+        return {"type": "string", "enum": [found["const"]]}
+    kept = _kept(found)
+    if kept.get("type") == "string" and "enum" not in kept and "maxLength" not in kept:
+        kept["maxLength"] = _ITEM_LENGTH
+    if kept.get("type") == "integer" and kept.get("maximum", 0) > 2**31 - 1:
+        kept["format"] = "int64"
+    return kept
+
+
+def _resolved(found: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """``found`` with a reference replaced by what it refers to; the field's own words win."""
+    if "$ref" in found:
+        target = definitions[found["$ref"].rpartition("/")[2]]
+        return {**target, **{name: value for name, value in found.items() if name != "$ref"}}
+    return found
+
+
+def _without_null(found: dict[str, Any]) -> dict[str, Any]:
+    """An optional field is one that is left out, never one that is null."""
+    options = [option for option in found.get("anyOf", []) if option.get("type") != "null"]
+    if not options:
+        return found
+    rest = {name: value for name, value in found.items() if name != "anyOf"}
+    if len(options) == 1:
+        return _without_null({**options[0], **rest}) if "$ref" not in options[0] else {**rest, **options[0]}
+    return {**rest, "anyOf": options}
+
+
+def _kept(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: found[name] for name in _KEPT if name in found}
+
+
+def _sentence(model: type[BaseModel]) -> str:
+    return " ".join((model.__doc__ or "").split())
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML without anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        """Write everything out."""
+        return True
+
+
+def _yaml(document: dict[str, Any]) -> str:
+    header = "# Generated from core/fpj_core/v1alpha1 by `make crds`. Do not edit.\n"
+    return header + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+
+
+if __name__ == "__main__":
+    sys.exit(write_or_check(files(), "Generate the CustomResourceDefinitions."))

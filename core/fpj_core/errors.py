@@ -1,0 +1,119 @@
+"""Every error fpj raises on purpose.
+
+    FpjError
+    ├── ManifestError          a manifest or an option breaks the resource's rules
+    ├── SourceError            a whole source cannot be listed (one image's trouble is an ImageError)
+    ├── CacheFolderError       no cache folder fits, or its path cannot be used
+    ├── ImageError             one image failed; carries an ErrorType
+    └── StoreError             the store refused or lost an operation
+        ├── StoreUnavailableError   it cannot be reached
+        ├── ConcurrencyError        a ``_version`` check failed: read again and decide again
+        ├── LeaseHeldError          another holder has the lease
+        └── FencedError             this holder lost its lease or shard: stop, write nothing
+
+The error types of images are a closed set (metrics labels and ``status.errorBreakdown`` rely on it).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ErrorType(StrEnum):
+    """Why an image failed. The set is closed: add here, nowhere else."""
+
+    NOT_FOUND = "NotFound"
+    ACCESS_DENIED = "AccessDenied"
+    TOO_LARGE = "TooLarge"
+    TOO_MANY_PIXELS = "TooManyPixels"
+    UNSUPPORTED_FORMAT = "UnsupportedFormat"
+    CORRUPT_IMAGE = "CorruptImage"
+    DECODE_TIMEOUT = "DecodeTimeout"
+    OUT_OF_MEMORY = "OutOfMemory"
+    WORKER_CRASHED = "WorkerCrashed"
+    WRITE_FAILED = "WriteFailed"
+    DISK_FULL = "DiskFull"
+    PATH_VIOLATION = "PathViolation"
+    STORE_UNAVAILABLE = "StoreUnavailable"
+    INTERNAL = "Internal"
+
+    @property
+    def transient(self) -> bool:
+        """Whether another attempt may succeed without anyone changing the image."""
+        return self in _TRANSIENT
+
+
+_TRANSIENT = frozenset(
+    {
+        ErrorType.DECODE_TIMEOUT,
+        ErrorType.OUT_OF_MEMORY,
+        ErrorType.WORKER_CRASHED,
+        ErrorType.WRITE_FAILED,
+        ErrorType.DISK_FULL,
+        ErrorType.STORE_UNAVAILABLE,
+    }
+)
+
+
+class FpjError(Exception):
+    """Base of every error that fpj raises on purpose."""
+
+
+class ManifestError(FpjError):
+    """A manifest or an option breaks the resource's rules.
+
+    ``problems`` holds one line per problem: field path, what is wrong, what is allowed.
+    """
+
+    def __init__(self, problems: list[str], *, origin: str | None = None) -> None:
+        self.problems = problems
+        self.origin = origin
+        head = f"{origin}: " if origin else ""
+        super().__init__("\n".join(head + problem for problem in problems))
+
+
+class SourceError(FpjError):
+    """A source as a whole cannot be read: missing, refused, unreachable."""
+
+
+class CacheFolderError(FpjError):
+    """No cache folder fits the job, or the chosen one cannot be used."""
+
+
+class ImageError(FpjError):
+    """One image failed; the job goes on."""
+
+    def __init__(self, error_type: ErrorType, message: str) -> None:
+        self.error_type = error_type
+        self.message = message
+        super().__init__(f"{error_type}: {message}")
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[ErrorType, str]]:
+        # The default would call __init__ with the one formatted argument and fail to unpickle.
+        return (type(self), (self.error_type, self.message))
+
+
+class StoreError(FpjError):
+    """The store refused or lost an operation."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store cannot be reached."""
+
+
+class ConcurrencyError(StoreError):
+    """A record changed since it was read. Read it again and decide again."""
+
+
+class LeaseHeldError(StoreError):
+    """Another holder has the lease until ``expires_at`` (seconds since the epoch)."""
+
+    def __init__(self, name: str, holder: str, expires_at: float) -> None:
+        self.name = name
+        self.holder = holder
+        self.expires_at = expires_at
+        super().__init__(f"lease {name} is held by {holder}")
+
+
+class FencedError(StoreError):
+    """This holder lost its lease or its shard: it must stop and write nothing more."""

@@ -1,0 +1,307 @@
+"""The records that the parts of fpj pass to one another and keep in the store.
+
+Data at the boundary (manifests, HTTP) is pydantic and lives in ``fpj_core.v1alpha1``; inside, these plain
+frozen dataclasses are used. Times are seconds since the epoch (UTC), sizes are bytes, lengths are pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+
+from fpj_core.errors import ErrorType
+
+ENGINE_REVISION = 1
+"""Part of every settings digest: raise it when the engine's output changes enough to make all images again."""
+
+
+class Format(StrEnum):
+    """Output formats; ``original`` keeps the source's format where it can be written."""
+
+    JPEG = "jpeg"
+    WEBP = "webp"
+    AVIF = "avif"
+    PNG = "png"
+    ORIGINAL = "original"
+
+
+class Fit(StrEnum):
+    """How an image meets its box: within it, filling it from the centre, or filling it around what attracts the eye."""
+
+    INSIDE = "Inside"
+    COVER = "Cover"
+    SMART = "Smart"
+
+
+@dataclass(frozen=True, slots=True)
+class TierSpec:
+    """One named output size, every default resolved."""
+
+    name: str
+    width: int
+    height: int
+    quality: int
+    format: Format
+    fit: Fit = Fit.INSIDE
+    animated: bool = False
+    background: str = "#ffffff"
+
+    def digest(self) -> str:
+        """16 hex digits over everything that changes the output's bytes (the name does not)."""
+        settings = asdict(self) | {"engine": ENGINE_REVISION}
+        del settings["name"]
+        text = json.dumps(settings, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What a single image may cost before it is refused with a typed error."""
+
+    max_file_size: int = 500 * 2**20
+    max_pixels: int = 268_000_000
+    timeout_seconds: float = 60.0
+    max_attempts: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEntry:
+    """One image as a source lists it.
+
+    ``key`` is the portable text form of the name (see ``fpj_core.sources.keys``); ``version`` changes when the
+    content does: ``<size>-<mtime in ns>`` for files and members, the ETag for objects.
+    """
+
+    key: str
+    size: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image of a collection. The fields from ``width`` on are unknown until it has been decoded once."""
+
+    collection: str
+    ordinal: int
+    id: str
+    key: str
+    size: int
+    version: str
+    deleted: bool = False
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    thumbhash: bytes | None = None
+    dominant_color: str | None = None
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What decoding taught about a source image; size after orientation is applied.
+
+    ``thumbhash`` is the ThumbHash placeholder (about 25 bytes), ``dominant_color`` is ``#rrggbb``. ``warning`` says
+    why the picture may be damaged although it decoded.
+    """
+
+    width: int
+    height: int
+    format: str
+    thumbhash: bytes | None = None
+    dominant_color: str | None = None
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Derivative:
+    """One output file: of one image, in one tier. Unique on (image, tier).
+
+    ``path`` is relative to the folder. ``digest`` is the tier's settings digest and ``source_version`` the
+    image's version when it was made: both must match for the file to count as up to date.
+    """
+
+    image: str
+    tier: str
+    collection: str
+    ordinal: int
+    digest: str
+    source_version: str
+    folder: str
+    path: str
+    width: int
+    height: int
+    bytes: int
+    job: str
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An image that failed in a job. Unique on (job, image)."""
+
+    job: str
+    collection: str
+    ordinal: int
+    image: str
+    key: str
+    error_type: ErrorType
+    message: str
+    attempts: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Exact tallies of a shard, or of a job as the sum over its shards."""
+
+    completed: int = 0
+    skipped: int = 0
+    failed: int = 0
+    bytes_written: int = 0
+    processing_ms: float = 0.0
+    errors: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def done(self) -> int:
+        """Images that need nothing more in this run."""
+        return self.completed + self.skipped + self.failed
+
+    def __add__(self, other: Counts) -> Counts:
+        errors = dict(self.errors)
+        for name, count in other.errors.items():
+            errors[name] = errors.get(name, 0) + count
+        return Counts(
+            self.completed + other.completed,
+            self.skipped + other.skipped,
+            self.failed + other.failed,
+            self.bytes_written + other.bytes_written,
+            self.processing_ms + other.processing_ms,
+            errors,
+        )
+
+
+class ShardState(StrEnum):
+    """Where a shard stands."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A range ``[start, stop)`` of image ordinals. ``cursor`` is the first ordinal not yet accounted for.
+
+    ``epoch`` rises with every claim and fences earlier holders out: each of their writes names an epoch that no
+    longer matches.
+    """
+
+    job: str
+    index: int
+    collection: str
+    start: int
+    stop: int
+    cursor: int
+    state: ShardState = ShardState.PENDING
+    epoch: int = 0
+    holder: str | None = None
+    heartbeat_at: float = 0.0
+    counts: Counts = field(default_factory=Counts)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardBatch:
+    """What a shard's holder writes in one step: results for the ordinals ``[expected_cursor, cursor)``.
+
+    ``fence`` is the collection lease's fence; a derivative already recorded under a higher fence stays as it is.
+    """
+
+    job: str
+    index: int
+    collection: str
+    epoch: int
+    fence: int
+    expected_cursor: int
+    cursor: int
+    counts: Counts
+    derivatives: tuple[Derivative, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    facts: Mapping[int, ImageFacts] = field(default_factory=dict)
+    """By ordinal."""
+
+
+class Phase(StrEnum):
+    """A job's phase, as in ``status.phase``."""
+
+    PENDING = "Pending"
+    INDEXING = "Indexing"
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    RECOVERING = "Recovering"
+    COMPLETED = "Completed"
+    COMPLETED_WITH_ERRORS = "CompletedWithErrors"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the job will do nothing more by itself."""
+        return self in _FINISHED
+
+
+_FINISHED = frozenset({Phase.COMPLETED, Phase.COMPLETED_WITH_ERRORS, Phase.FAILED, Phase.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One FileProcessingJob as the store keeps it. ``version`` guards every change (optimistic concurrency).
+
+    ``base`` counts the images that no shard of the current attempt covers, found up to date by the plan;
+    totals are ``base`` plus the sum over the shards.
+    """
+
+    id: str
+    name: str
+    collection: str
+    manifest: Mapping[str, object]
+    digest: str
+    phase: Phase = Phase.PENDING
+    stage: str = ""
+    reason: str = ""
+    message: str = ""
+    total: int = 0
+    base: Counts = field(default_factory=Counts)
+    recovery_attempts: int = 0
+    created_at: float = 0.0
+    started_at: float | None = None
+    finished_at: float | None = None
+    last_progress_at: float | None = None
+    active_seconds: float = 0.0
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A held lease. ``fence`` (``leaseTransitions``) rises each time another holder takes over."""
+
+    name: str
+    holder: str
+    fence: int
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A cache folder with its statistics, which are aggregations over derivatives."""
+
+    name: str
+    location: str
+    priority: int = 0
+    max_bytes: int | None = None
+    files: int = 0
+    bytes: int = 0
+    collections: int = 0

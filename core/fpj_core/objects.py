@@ -1,0 +1,68 @@
+"""S3-compatible object storage, as sources and cache folders use it, through obstore."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from obstore import exceptions
+from obstore.store import S3Store
+
+from fpj_core.errors import ErrorType, ImageError
+
+_RETRIES = 5
+_RETRY_FOR = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Where objects live. Credentials not given come from the usual ``AWS_*`` environment variables."""
+
+    bucket: str
+    prefix: str = ""
+    endpoint: str | None = None
+    region: str | None = None
+    access_key_id: str | None = field(default=None, repr=False)
+    secret_access_key: str | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        """For people: ``s3://bucket/prefix``."""
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    def connect(self) -> S3Store:
+        """A client with bounded retries and time limits. Nothing is sent yet."""
+        endpoint = self.endpoint or os.environ.get("AWS_ENDPOINT_URL")
+        given = {
+            "endpoint": endpoint,
+            "access_key_id": self.access_key_id or os.environ.get("AWS_ACCESS_KEY_ID"),
+            "secret_access_key": self.secret_access_key or os.environ.get("AWS_SECRET_ACCESS_KEY"),
+            "session_token": os.environ.get("AWS_SESSION_TOKEN"),
+            "region": self.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "us-east-1"),
+        }
+        return S3Store(
+            self.bucket,
+            prefix=self.prefix or None,
+            client_options={
+                "allow_http": bool(endpoint and endpoint.startswith("http://")),
+                "connect_timeout": timedelta(seconds=5),
+                "timeout": timedelta(seconds=120),
+            },
+            retry_config={"max_retries": _RETRIES, "retry_timeout": _RETRY_FOR},
+            **{name: value for name, value in given.items() if value},  # type: ignore[arg-type]
+        )
+
+
+def object_error(error: Exception, what: str) -> ImageError:
+    """The typed error for a failed request about ``what``."""
+    if isinstance(error, exceptions.NotFoundError | FileNotFoundError):
+        return ImageError(ErrorType.NOT_FOUND, f"{what} does not exist")
+    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
+        return ImageError(ErrorType.ACCESS_DENIED, f"{what} is refused: check the credentials and their rights")
+    return ImageError(ErrorType.STORE_UNAVAILABLE, f"{what}: {_first_line(error)}")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

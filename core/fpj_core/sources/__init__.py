@@ -1,0 +1,1 @@
+"""Where images come from: local folders, S3-compatible storage, zip and cbz archives inside either."""

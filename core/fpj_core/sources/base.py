@@ -1,0 +1,104 @@
+"""The contract of a source, and what sources share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from fpj_core.errors import ErrorType, ImageError
+from fpj_core.model import SourceEntry
+
+IN_MEMORY = 8 * 2**20
+"""Members and objects up to this many bytes are handed over in memory, larger ones as a temporary file."""
+
+IMAGE_EXTENSIONS = frozenset(
+    ("avif", "avifs", "bmp", "dib", "gif", "heic", "heif", "jfif", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp")
+    + ("arw", "cr2", "cr3", "dng", "exr", "hdr", "ico", "j2k", "jp2", "jxl", "nef", "psd", "raf")
+)
+"""Files so named are listed unopened: what they really hold shows, visibly, when they are processed."""
+
+ARCHIVE_EXTENSIONS = frozenset({"zip", "cbz"})
+
+_LEFT_OUT = frozenset({"@eadir", "__macosx", "thumbs.db", "desktop.ini", "lost+found", "#recycle"})
+_KEPT_PROBLEMS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedImage:
+    """An image ready to be decoded: either a ``path`` on this machine or its ``data``, never both."""
+
+    name: str
+    path: bytes | None = None
+    data: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListingProblem:
+    """An entry that could not be listed as an image: say, an unreadable folder."""
+
+    key: str
+    error_type: ErrorType
+    message: str
+
+
+@dataclass(slots=True)
+class Problems:
+    """How many problems a listing met, and the first hundred of them."""
+
+    count: int = 0
+    first: list[ListingProblem] = field(default_factory=list)
+
+    def add(self, key: str, error_type: ErrorType, message: str) -> None:
+        """Count a problem, and keep it while there is room."""
+        self.count += 1
+        if len(self.first) < _KEPT_PROBLEMS:
+            self.first.append(ListingProblem(key, error_type, message))
+
+
+class Source(Protocol):
+    """A set of images that can be listed and opened."""
+
+    @property
+    def problems(self) -> Problems:
+        """What went wrong in the latest listing; complete once that is exhausted."""
+
+    def list(self) -> Iterator[SourceEntry]:
+        """Every image in natural order, streamed in bounded memory. Raises `SourceError` if there is no source."""
+
+    def open(self, key: str, size: int, *, max_file_size: int) -> AbstractContextManager[OpenedImage]:
+        """Open one image. Raises `ImageError`: NotFound, AccessDenied, PathViolation, TooLarge."""
+
+
+class SourceConfig(Protocol):
+    """How to reach a source; small and picklable, so that each worker process builds its own."""
+
+    def build(self) -> Source:
+        """A source, not yet touched."""
+
+
+def left_out(name: str) -> bool:
+    """Whether a file or folder is left out by its name: hidden ones, and what systems strew about."""
+    return name.startswith(".") or name.casefold() in _LEFT_OUT
+
+
+def extension(name: str) -> str:
+    """The lower-case extension without its dot, or an empty string."""
+    return name.rpartition(".")[2].lower() if "." in name else ""
+
+
+def image_error_from_os(error: OSError, what: str) -> ImageError:
+    """The typed error for an operating system's refusal to read ``what``."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return ImageError(ErrorType.NOT_FOUND, f"{what} is gone")
+    if isinstance(error, PermissionError):
+        return ImageError(ErrorType.ACCESS_DENIED, f"{what} cannot be read: {error.strerror}")
+    return ImageError(ErrorType.INTERNAL, f"{what} cannot be read: {error.strerror or os.strerror(error.errno or 0)}")
+
+
+def refuse_too_large(size: int, max_file_size: int) -> None:
+    """Raise TooLarge when ``size`` bytes are over the limit."""
+    if size > max_file_size:
+        raise ImageError(ErrorType.TOO_LARGE, f"{size:,} bytes; limits.maxFileSize allows {max_file_size:,}")

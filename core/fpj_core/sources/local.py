@@ -1,0 +1,215 @@
+"""Images in a folder of this machine, which is also how a mounted volume looks.
+
+Links: a link to a file inside the folder is listed; one to a folder inside it is passed over, since that folder is
+listed at its own place (so link loops cannot arise); one that leaves the folder is refused. A folder tagged as a cache
+(CACHEDIR.TAG, https://bford.info/cachedir/) is passed over: fpj tags its own cache folders.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from fpj_core.errors import ErrorType, ImageError, SourceError
+from fpj_core.model import SourceEntry
+from fpj_core.sources.archive import Archives
+from fpj_core.sources.base import (
+    ARCHIVE_EXTENSIONS,
+    IMAGE_EXTENSIONS,
+    OpenedImage,
+    Problems,
+    extension,
+    image_error_from_os,
+    left_out,
+    refuse_too_large,
+)
+from fpj_core.sources.keys import key_from_path, path_from_key, split_key
+from fpj_core.sources.natural import natural_key, sorted_externally
+from fpj_core.sources.sniff import HEAD, sniff
+
+CACHE_TAG = "CACHEDIR.TAG"
+CACHE_TAG_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
+
+_MOST_DEPTH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSourceConfig:
+    """A folder, or a single image or archive, by its path."""
+
+    root: str
+
+    def build(self) -> LocalSource:
+        """See `fpj_core.sources.base.SourceConfig`."""
+        return LocalSource(self.root)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one look at a directory entry told. ``size`` is -1 for a folder."""
+
+    name: str
+    size: int
+    mtime_ns: int
+
+
+class LocalSource:
+    """See `fpj_core.sources.base.Source`."""
+
+    def __init__(self, root: str) -> None:
+        self._given = root
+        self._root = os.fsencode(os.path.realpath(root))
+        self._single: str | None = None
+        if os.path.isfile(self._root):
+            self._single = os.fsdecode(os.path.basename(self._root))
+            self._root = os.path.dirname(self._root)
+        self._archives = Archives()
+        self.problems = Problems()
+
+    def list(self) -> Iterator[SourceEntry]:
+        """See `fpj_core.sources.base.Source.list`."""
+        self.problems = Problems()
+        if self._single is not None:
+            yield from self._list_single(self._single)
+            return
+        try:
+            os.scandir(self._root).close()
+        except OSError as error:
+            raise SourceError(f"{self._given}: {error.strerror}") from error
+        if _is_cache(self._root):
+            raise SourceError(f"{self._given} is a cache folder ({CACHE_TAG} says so), not a source of images")
+        yield from self._list_folder(self._root, "", 0)
+
+    @contextmanager
+    def open(self, key: str, size: int, *, max_file_size: int) -> Iterator[OpenedImage]:  # noqa: ARG002
+        """See `fpj_core.sources.base.Source.open`."""
+        container, member = split_key(key)
+        path = self._contained(container)
+        if member is not None:
+            with self._archives.open_member(path, member, max_file_size=max_file_size) as opened:
+                yield opened
+            return
+        refuse_too_large(_readable_size(path), max_file_size)
+        yield OpenedImage(name=key, path=path)
+
+    # Listing ----------------------------------------------------------------------------------------------
+
+    def _list_single(self, name: str) -> Iterator[SourceEntry]:
+        try:
+            info = os.stat(os.path.join(self._root, os.fsencode(name)))
+        except OSError as error:
+            raise SourceError(f"{self._given}: {error.strerror}") from error
+        yield from self._entries(self._root, "", _Found(name, info.st_size, info.st_mtime_ns))
+
+    def _list_folder(self, folder: bytes, prefix: str, depth: int) -> Iterator[SourceEntry]:
+        """Entries below ``folder``; keys begin with ``prefix`` (empty or ending in a slash)."""
+        for found in sorted_externally(self._scan(folder, prefix), key=lambda found: natural_key(found.name)):
+            if found.size >= 0:
+                yield from self._entries(folder, prefix, found)
+            elif depth == _MOST_DEPTH:
+                self.problems.add(prefix, ErrorType.PATH_VIOLATION, f"folders nest deeper than {_MOST_DEPTH}")
+            else:
+                below = os.path.join(folder, os.fsencode(found.name))
+                if not _is_cache(below):
+                    yield from self._list_folder(below, f"{prefix}{key_from_path(found.name)}/", depth + 1)
+
+    def _scan(self, folder: bytes, prefix: str) -> Iterator[_Found]:
+        try:
+            with os.scandir(os.fsdecode(folder)) as entries:
+                for entry in entries:
+                    if not left_out(entry.name) and (found := self._look_at(entry, prefix)):
+                        yield found
+        except OSError as error:
+            self.problems.add(
+                prefix.rstrip("/"), ErrorType.ACCESS_DENIED, f"the folder cannot be read: {error.strerror}"
+            )
+
+    def _look_at(self, entry: os.DirEntry[str], prefix: str) -> _Found | None:
+        try:
+            if entry.is_symlink() and not self._link_stays_inside(entry, prefix):
+                return None
+            if entry.is_dir():
+                return None if entry.is_symlink() else _Found(entry.name, -1, 0)
+            info = entry.stat()
+        except OSError as error:
+            error_type = image_error_from_os(error, "").error_type
+            self.problems.add(prefix + key_from_path(entry.name), error_type, f"cannot be looked at: {error.strerror}")
+            return None
+        return _Found(entry.name, info.st_size, info.st_mtime_ns) if stat.S_ISREG(info.st_mode) else None
+
+    def _link_stays_inside(self, entry: os.DirEntry[str], prefix: str) -> bool:
+        try:
+            self._refuse_outside(os.path.realpath(os.fsencode(entry.path), strict=True))
+        except FileNotFoundError:
+            self.problems.add(prefix + key_from_path(entry.name), ErrorType.NOT_FOUND, "a link to nothing")
+        except OSError as error:
+            self.problems.add(
+                prefix + key_from_path(entry.name), ErrorType.PATH_VIOLATION, f"cannot be followed: {error.strerror}"
+            )
+        except ImageError as error:
+            self.problems.add(prefix + key_from_path(entry.name), error.error_type, error.message)
+        else:
+            return True
+        return False
+
+    def _entries(self, folder: bytes, prefix: str, found: _Found) -> Iterator[SourceEntry]:
+        """None, one, or for an archive many."""
+        kind = extension(found.name)
+        key = prefix + key_from_path(found.name)
+        if kind in ARCHIVE_EXTENSIONS:
+            yield from self._archives.list_members(os.path.join(folder, os.fsencode(found.name)), key, self.problems)
+        elif kind in IMAGE_EXTENSIONS or self._content_is_image(os.path.join(folder, os.fsencode(found.name)), key):
+            yield SourceEntry(key, found.size, f"{found.size}-{found.mtime_ns}")
+
+    def _content_is_image(self, path: bytes, key: str) -> bool:
+        """Whether a file whose name says nothing holds an image."""
+        try:
+            with open(path, "rb", buffering=0) as stream:
+                return sniff(stream.read(HEAD)) not in (None, "zip")
+        except OSError as error:
+            refusal = image_error_from_os(error, "the file")
+            self.problems.add(key, refusal.error_type, refusal.message)
+            return False
+
+    # Containment ------------------------------------------------------------------------------------------
+
+    def _contained(self, key: str) -> bytes:
+        """The real path of a key, which must lie inside the root."""
+        try:
+            path = os.path.realpath(os.path.join(self._root, path_from_key(key)), strict=True)
+        except ValueError as error:
+            raise ImageError(ErrorType.PATH_VIOLATION, str(error)) from error
+        except OSError as error:
+            raise image_error_from_os(error, "the file") from error
+        self._refuse_outside(path)
+        return path
+
+    def _refuse_outside(self, path: bytes) -> None:
+        if path != self._root and not path.startswith(self._root.rstrip(b"/") + b"/"):
+            raise ImageError(ErrorType.PATH_VIOLATION, "a link that leaves the source")
+
+
+def _is_cache(folder: bytes) -> bool:
+    try:
+        with open(os.path.join(folder, CACHE_TAG.encode()), "rb") as tag:
+            return tag.read(len(CACHE_TAG_SIGNATURE)) == CACHE_TAG_SIGNATURE
+    except OSError:
+        return False
+
+
+def _readable_size(path: bytes) -> int:
+    """The size of a regular file that can be opened; O_NONBLOCK keeps a pipe put in its place from hanging us."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise image_error_from_os(error, "the file") from error
+    try:
+        info = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    if not stat.S_ISREG(info.st_mode):
+        raise ImageError(ErrorType.UNSUPPORTED_FORMAT, "not a regular file")
+    return info.st_size

@@ -1,0 +1,168 @@
+"""Images in an S3-compatible bucket. Listing goes page by page; the ETag tells whether an object changed.
+
+An archive is fetched into a temporary file once, and kept while its members are read.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO
+
+import obstore
+from obstore import exceptions
+from obstore.store import S3Store
+
+from fpj_core.errors import ErrorType, ImageError, SourceError
+from fpj_core.model import SourceEntry
+from fpj_core.objects import Bucket, object_error
+from fpj_core.sources.archive import Archives
+from fpj_core.sources.base import (
+    ARCHIVE_EXTENSIONS,
+    IMAGE_EXTENSIONS,
+    IN_MEMORY,
+    OpenedImage,
+    Problems,
+    extension,
+    left_out,
+    refuse_too_large,
+)
+from fpj_core.sources.keys import key_from_path, path_from_key, split_key
+from fpj_core.sources.natural import natural_key, sorted_externally
+from fpj_core.sources.sniff import HEAD, sniff
+
+_PAGE = 1_000
+_CHUNK = 4 * 2**20
+_KEPT_ARCHIVES = 2
+_MOST_ARCHIVE = 20 * 2**30
+"""Bytes of an archive that may be fetched to the scratch disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class S3SourceConfig:
+    """A bucket, or the part of it below a prefix."""
+
+    bucket: Bucket
+
+    def build(self) -> S3Source:
+        """See `fpj_core.sources.base.SourceConfig`."""
+        return S3Source(self.bucket)
+
+
+class S3Source:
+    """See `fpj_core.sources.base.Source`."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._client: S3Store | None = None
+        self._archives = Archives()
+        self._fetched: OrderedDict[str, IO[bytes]] = OrderedDict()
+        self.problems = Problems()
+
+    def list(self) -> Iterator[SourceEntry]:
+        """See `fpj_core.sources.base.Source.list`."""
+        self.problems = Problems()
+        for name, size, etag in sorted_externally(self._objects(), key=lambda found: natural_key(found[0])):
+            yield from self._entries(name, size, etag)
+
+    @contextmanager
+    def open(self, key: str, size: int, *, max_file_size: int) -> Iterator[OpenedImage]:
+        """See `fpj_core.sources.base.Source.open`."""
+        container, member = split_key(key)
+        name = path_from_key(container).decode("utf-8", "replace")
+        if member is not None:
+            with self._archives.open_member(self._fetch(name), member, max_file_size=max_file_size) as opened:
+                yield opened
+            return
+        refuse_too_large(size, max_file_size)
+        if size <= IN_MEMORY:
+            yield OpenedImage(name=key, data=self._read(name, max_file_size))
+            return
+        with tempfile.TemporaryFile(prefix="fpj-object-") as target:
+            self._download(name, target, max_file_size)
+            yield OpenedImage(name=key, path=b"/proc/self/fd/%d" % target.fileno())
+
+    # Listing ----------------------------------------------------------------------------------------------
+
+    def _objects(self) -> Iterator[tuple[str, int, str]]:
+        """(name below the prefix, size, ETag) of what may be an image or an archive."""
+        try:
+            for page in obstore.list(self._connected(), chunk_size=_PAGE):
+                for found in page:
+                    name = found["path"]
+                    if not any(left_out(part) for part in name.split("/")):
+                        yield name, found["size"], found["e_tag"] or str(found["last_modified"])
+        except (exceptions.BaseError, FileNotFoundError, PermissionError) as error:
+            raise SourceError(f"cannot list {self._bucket.url}: {object_error(error, 'the bucket').message}") from error
+
+    def _entries(self, name: str, size: int, etag: str) -> Iterator[SourceEntry]:
+        kind = extension(name)
+        key = key_from_path(name)
+        if kind in ARCHIVE_EXTENSIONS:
+            try:
+                path = self._fetch(name)
+            except ImageError as error:
+                self.problems.add(key, error.error_type, error.message)
+                return
+            yield from self._archives.list_members(path, key, self.problems)
+        elif kind in IMAGE_EXTENSIONS or self._content_is_image(name, key):
+            yield SourceEntry(key, size, etag.strip('"'))
+
+    def _content_is_image(self, name: str, key: str) -> bool:
+        try:
+            head = bytes(obstore.get_range(self._connected(), name, start=0, length=HEAD))
+        except (exceptions.BaseError, FileNotFoundError, PermissionError) as error:
+            if "range" not in str(error).lower():  # an empty object has no range to give, and is no image
+                refusal = object_error(error, "the object")
+                self.problems.add(key, refusal.error_type, refusal.message)
+            return False
+        return sniff(head) not in (None, "zip")
+
+    # Reading ----------------------------------------------------------------------------------------------
+
+    def _connected(self) -> S3Store:
+        if self._client is None:
+            self._client = self._bucket.connect()
+        return self._client
+
+    def _read(self, name: str, max_size: int) -> bytes:
+        try:
+            result = obstore.get(self._connected(), name)
+            refuse_too_large(result.meta["size"], max_size)
+            return bytes(result.bytes())
+        except (exceptions.BaseError, FileNotFoundError, PermissionError) as error:
+            raise object_error(error, "the object") from error
+
+    def _download(self, name: str, target: IO[bytes], max_size: int) -> None:
+        size = 0
+        try:
+            for chunk in obstore.get(self._connected(), name).stream(min_chunk_size=_CHUNK):
+                size += len(chunk)
+                refuse_too_large(size, max_size)
+                target.write(chunk)
+            target.flush()
+        except (exceptions.BaseError, FileNotFoundError, PermissionError) as error:
+            raise object_error(error, "the object") from error
+        except OSError as error:
+            raise ImageError(ErrorType.DISK_FULL, f"no room for a temporary copy: {error.strerror}") from error
+
+    def _fetch(self, name: str) -> bytes:
+        """The path of an archive's temporary copy."""
+        if name not in self._fetched:
+            copy = tempfile.TemporaryFile(prefix="fpj-archive-")  # noqa: SIM115 - kept until it is evicted
+            try:
+                self._download(name, copy, _MOST_ARCHIVE)
+            except BaseException:
+                copy.close()
+                raise
+            self._fetched[name] = copy
+            if len(self._fetched) > _KEPT_ARCHIVES:
+                self._archives.close()
+                with suppress(OSError):
+                    self._fetched.popitem(last=False)[1].close()
+        self._fetched.move_to_end(name)
+        return b"/proc/%d/fd/%d" % (os.getpid(), self._fetched[name].fileno())

@@ -1,0 +1,25 @@
+"""The store: jobs, shards, images and derivatives, in SQLite or MongoDB behind one protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fpj_core.errors import StoreError
+from fpj_core.store.protocol import Store
+from fpj_core.store.sqlite import SQLiteStore
+
+__all__ = ["Store", "open_store"]
+
+_MONGODB = ("mongodb://", "mongodb+srv://")
+_SQLITE = "sqlite:///"
+
+
+def open_store(url: str) -> Store:
+    """The store at ``mongodb://…``, ``sqlite:///path`` or a plain path. Raises `StoreError`."""
+    if url.startswith(_MONGODB):
+        from fpj_core.store.mongodb import MongoStore  # noqa: PLC0415 - importing pymongo takes 0.3 s
+
+        return MongoStore(url)
+    if "://" in url and not url.startswith(_SQLITE):
+        raise StoreError(f"cannot use {url.partition('://')[0]}:// as a store; use a file or mongodb://…")
+    return SQLiteStore(Path(url.removeprefix(_SQLITE)).expanduser())

@@ -1,0 +1,235 @@
+"""The cluster's store: MongoDB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+from urllib.parse import urlsplit
+
+from pymongo import ReplaceOne
+
+from fpj_core.model import Derivative, Folder, ImageRecord, Job
+from fpj_core.store.mongodb_connection import Document, connect, translated
+from fpj_core.store.mongodb_jobs import MongoJobs
+from fpj_core.store.protocol import CollectionStatistics
+
+_WINDOW = 5_000
+_IMAGE_FIELDS = frozenset(field.name for field in fields(ImageRecord)) - {"id"}
+_DERIVATIVE_FIELDS = frozenset(field.name for field in fields(Derivative))
+
+
+class MongoStore(MongoJobs):
+    """See `fpj_core.store.protocol.Store`. This class keeps images and derivatives, its base jobs and shards.
+
+    ``max_pool_size`` bounds the connections of this process.
+    """
+
+    def __init__(self, url: str, *, max_pool_size: int = 10) -> None:
+        self._client, database = connect(url, max_pool_size=max_pool_size)
+        super().__init__(database)
+        self._url = url
+
+    @property
+    def location(self) -> str:
+        """The URL without user and password."""
+        parts = urlsplit(self._url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{self._db.name}"
+
+    def close(self) -> None:
+        """See `fpj_core.store.protocol.Store.close`."""
+        self._client.close()
+
+    # Images -----------------------------------------------------------------------------------------------
+
+    def next_ordinal(self, collection: str) -> int:
+        """See `fpj_core.store.protocol.Store.next_ordinal`."""
+        with translated():
+            last = self._db.images.find_one({"collection": collection}, {"ordinal": 1}, sort=[("ordinal", -1)])
+        return last["ordinal"] + 1 if last else 0
+
+    def images_by_key(self, collection: str, keys: Sequence[str]) -> dict[str, ImageRecord]:
+        """See `fpj_core.store.protocol.Store.images_by_key`."""
+        with translated():
+            found = self._db.images.find({"collection": collection, "key": {"$in": list(keys)}})
+            return {document["key"]: _image(document) for document in found}
+
+    def upsert_images(self, images: Sequence[ImageRecord]) -> None:
+        """See `fpj_core.store.protocol.Store.upsert_images`."""
+        if images:
+            with translated():
+                self._db.images.bulk_write(
+                    [ReplaceOne({"_id": image.id}, _image_document(image), upsert=True) for image in images],
+                    ordered=False,
+                )
+
+    def mark_deleted(self, collection: str, ordinals: Sequence[int]) -> None:
+        """See `fpj_core.store.protocol.Store.mark_deleted`."""
+        if ordinals:
+            with translated():
+                query = {"collection": collection, "ordinal": {"$in": list(ordinals)}}
+                self._db.images.update_many(query, {"$set": {"deleted": True}})
+
+    def live_ordinals(self, collection: str) -> Iterator[int]:
+        """See `fpj_core.store.protocol.Store.live_ordinals`."""
+        yield from (ordinal for window in self._live_windows(collection) for ordinal, _ in window)
+
+    def images(self, collection: str, start: int, stop: int) -> list[ImageRecord]:
+        """See `fpj_core.store.protocol.Store.images`."""
+        query = {"collection": collection, "ordinal": {"$gte": start, "$lt": stop}, "deleted": False}
+        with translated():
+            return [_image(document) for document in self._db.images.find(query).sort("ordinal", 1)]
+
+    def count_images(self, collection: str, start: int = 0, stop: int | None = None) -> int:
+        """See `fpj_core.store.protocol.Store.count_images`."""
+        bounds = {"$gte": start} if stop is None else {"$gte": start, "$lt": stop}
+        with translated():
+            return self._db.images.count_documents({"collection": collection, "ordinal": bounds, "deleted": False})
+
+    # Derivatives ------------------------------------------------------------------------------------------
+
+    def derivatives(self, collection: str, start: int, stop: int, tiers: Sequence[str]) -> list[Derivative]:
+        """See `fpj_core.store.protocol.Store.derivatives`."""
+        query = {"collection": collection, "ordinal": {"$gte": start, "$lt": stop}}
+        with translated():
+            found = self._db.derivatives.find(query).sort([("ordinal", 1), ("tier", 1)])
+            return [_derivative(document) for document in found if document["tier"] in tiers]
+
+    def derivative_files(self, collection: str, tiers: Sequence[str]) -> Iterator[tuple[int, str, str, str, int]]:
+        """See `fpj_core.store.protocol.Store.derivative_files`."""
+        for start in range(0, self.next_ordinal(collection), _WINDOW):
+            for d in self._raw_derivatives(collection, start, start + _WINDOW, ("folder", "path", "bytes")):
+                if d["tier"] in tiers:
+                    yield d["ordinal"], d["tier"], d["folder"], d["path"], d["bytes"]
+
+    def delete_derivatives(self, collection: str, refs: Sequence[tuple[int, str]]) -> None:
+        """See `fpj_core.store.protocol.Store.delete_derivatives`."""
+        by_tier: dict[str, list[int]] = {}
+        for ordinal, tier in refs:
+            by_tier.setdefault(tier, []).append(ordinal)
+        with translated():
+            for tier, ordinals in by_tier.items():
+                query = {"collection": collection, "ordinal": {"$in": ordinals}, "tier": tier}
+                self._db.derivatives.delete_many(query)
+
+    def pending_ordinals(self, collection: str, digests: Mapping[str, str]) -> Iterator[int]:
+        """See `fpj_core.store.protocol.Store.pending_ordinals`: two ordered streams are merged, window by window."""
+        for window in self._live_windows(collection):
+            done: dict[tuple[int, str], int] = {}
+            first, last = window[0][0], window[-1][0]
+            for d in self._raw_derivatives(collection, first, last + 1, ("digest", "source_version")):
+                if digests.get(d["tier"]) == d["digest"]:
+                    at = (d["ordinal"], d["source_version"])
+                    done[at] = done.get(at, 0) + 1
+            yield from (ordinal for ordinal, version in window if done.get((ordinal, version), 0) < len(digests))
+
+    def made_by(self, job: Job) -> list[tuple[int, int]]:
+        """See `fpj_core.store.protocol.Store.made_by`."""
+        made: list[tuple[int, int]] = []
+        for window in self._live_windows(job.collection):
+            sizes: dict[int, int] = {}
+            first, last = window[0][0], window[-1][0]
+            for d in self._raw_derivatives(job.collection, first, last + 1, ("job", "bytes")):
+                if d["job"] == job.id:
+                    sizes[d["ordinal"]] = sizes.get(d["ordinal"], 0) + d["bytes"]
+            made += [(ordinal, sizes[ordinal]) for ordinal, _ in window if ordinal in sizes]
+        return made
+
+    # Folders and statistics -------------------------------------------------------------------------------
+
+    def upsert_folder(self, folder: Folder) -> None:
+        """See `fpj_core.store.protocol.Store.upsert_folder`."""
+        change = {
+            "$set": {"location": folder.location, "priority": folder.priority, "max_bytes": folder.max_bytes},
+            "$setOnInsert": {"files": 0, "bytes": 0, "collections": 0},
+        }
+        with translated():
+            self._db.folders.update_one({"_id": folder.name}, change, upsert=True)
+
+    def folders(self) -> list[Folder]:
+        """See `fpj_core.store.protocol.Store.folders`."""
+        with translated():
+            return [_folder(document) for document in self._db.folders.find().sort("_id", 1)]
+
+    def refresh_folder(self, name: str) -> Folder:
+        """See `fpj_core.store.protocol.Store.refresh_folder`."""
+        per_collection: list[Any] = [
+            {"$match": {"folder": name}},
+            {"$group": {"_id": "$collection", "files": {"$sum": 1}, "bytes": {"$sum": "$bytes"}}},
+        ]
+        with translated():
+            groups = list(self._db.derivatives.aggregate(per_collection))
+            totals = {
+                "files": sum(group["files"] for group in groups),
+                "bytes": sum(group["bytes"] for group in groups),
+                "collections": len(groups),
+            }
+            self._db.folders.update_one({"_id": name}, {"$set": totals})
+        return next(folder for folder in self.folders() if folder.name == name)
+
+    def statistics(self, collection: str | None = None) -> list[CollectionStatistics]:
+        """See `fpj_core.store.protocol.Store.statistics`."""
+        chosen = [{"$match": {"collection": collection}}] if collection is not None else []
+        images: list[Any] = [
+            *chosen,
+            {"$match": {"deleted": False}},
+            {"$group": {"_id": "$collection", "count": {"$sum": 1}, "bytes": {"$sum": "$size"}}},
+            {"$sort": {"_id": 1}},
+        ]
+        derivatives: list[Any] = [
+            *chosen,
+            {
+                "$group": {
+                    "_id": {"collection": "$collection", "tier": "$tier"},
+                    "files": {"$sum": 1},
+                    "bytes": {"$sum": "$bytes"},
+                }
+            },
+        ]
+        with translated():
+            by_tier: dict[str, dict[str, tuple[int, int]]] = {}
+            for group in self._db.derivatives.aggregate(derivatives):
+                tiers = by_tier.setdefault(group["_id"]["collection"], {})
+                tiers[group["_id"]["tier"]] = (group["files"], group["bytes"])
+            return [
+                CollectionStatistics(group["_id"], group["count"], group["bytes"], by_tier.get(group["_id"], {}))
+                for group in self._db.images.aggregate(images)
+            ]
+
+    # Helpers ----------------------------------------------------------------------------------------------
+
+    def _live_windows(self, collection: str) -> Iterator[list[tuple[int, str]]]:
+        """(ordinal, version) of live images, a window at a time."""
+        last = -1
+        while True:
+            query = {"collection": collection, "ordinal": {"$gt": last}, "deleted": False}
+            with translated():
+                found = self._db.images.find(query, {"_id": 0, "ordinal": 1, "version": 1})
+                window = [(d["ordinal"], d["version"]) for d in found.sort("ordinal", 1).limit(_WINDOW)]
+            if window:
+                yield window
+            if len(window) < _WINDOW:
+                return
+            last = window[-1][0]
+
+    def _raw_derivatives(self, collection: str, start: int, stop: int, names: Sequence[str]) -> list[Document]:
+        query = {"collection": collection, "ordinal": {"$gte": start, "$lt": stop}}
+        wanted = {"_id": 0, "ordinal": 1, "tier": 1} | dict.fromkeys(names, 1)
+        with translated():
+            return list(self._db.derivatives.find(query, wanted).sort([("ordinal", 1), ("tier", 1)]))
+
+
+def _image_document(image: ImageRecord) -> Document:
+    return {"_id": image.id} | {name: getattr(image, name) for name in _IMAGE_FIELDS}
+
+
+def _image(document: Document) -> ImageRecord:
+    return ImageRecord(id=document["_id"], **{name: document[name] for name in _IMAGE_FIELDS})
+
+
+def _derivative(document: Document) -> Derivative:
+    return Derivative(**{name: document[name] for name in _DERIVATIVE_FIELDS})
+
+
+def _folder(document: Document) -> Folder:
+    return Folder(name=document.pop("_id"), **document)

@@ -1,0 +1,75 @@
+"""Connecting to MongoDB: bounds, durability, indexes, and its errors as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, IndexModel, MongoClient
+from pymongo.database import Database
+from pymongo.errors import AutoReconnect, ConfigurationError, ConnectionFailure, InvalidURI, PyMongoError
+
+from fpj_core.errors import StoreError, StoreUnavailableError
+
+Document = dict[str, Any]
+
+_DATABASE = "fpj"
+_SELECT_MS = 10_000
+_ANSWER_MS = 60_000
+
+INDEXES: dict[str, list[IndexModel]] = {
+    "images": [
+        IndexModel([("collection", ASCENDING), ("ordinal", ASCENDING)], unique=True),
+        IndexModel([("collection", ASCENDING), ("key", ASCENDING)], unique=True),
+    ],
+    "derivatives": [
+        IndexModel([("collection", ASCENDING), ("ordinal", ASCENDING), ("tier", ASCENDING)]),
+        IndexModel([("folder", ASCENDING), ("collection", ASCENDING)]),
+    ],
+    "jobs": [
+        IndexModel([("created_at", DESCENDING)]),
+        IndexModel([("collection", ASCENDING), ("created_at", DESCENDING)]),
+    ],
+    "shards": [IndexModel([("job", ASCENDING), ("index", ASCENDING)], unique=True)],
+    "failures": [
+        IndexModel([("job", ASCENDING), ("ordinal", ASCENDING)], unique=True),
+        IndexModel([("job", ASCENDING), ("error_type", ASCENDING), ("ordinal", ASCENDING)]),
+    ],
+}
+"""Per collection. Leases, folders and job states are found by ``_id`` alone."""
+
+
+def connect(url: str, *, max_pool_size: int) -> tuple[MongoClient[Document], Database[Document]]:
+    """The client and the database (the URL's, else ``fpj``), with every index there. Raises `StoreError`."""
+    with translated():
+        client: MongoClient[Document] = MongoClient(
+            url,
+            appname="fpj",
+            maxPoolSize=max_pool_size,
+            serverSelectionTimeoutMS=_SELECT_MS,
+            socketTimeoutMS=_ANSWER_MS,
+            w="majority",
+            journal=True,
+        )
+        try:
+            database = client.get_default_database(_DATABASE)
+            for name, indexes in INDEXES.items():
+                database[name].create_indexes(indexes)
+        except BaseException:
+            client.close()
+            raise
+    return client, database
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Run driver calls; their errors become `StoreError` or `StoreUnavailableError`."""
+    try:
+        yield
+    except (InvalidURI, ConfigurationError, ValueError) as error:
+        raise StoreError(f"the store's URL cannot be used: {error}") from error
+    except (AutoReconnect, ConnectionFailure) as error:
+        raise StoreUnavailableError(f"MongoDB cannot be reached: {str(error)[:200]}") from error
+    except PyMongoError as error:
+        raise StoreError(f"MongoDB refused: {str(error)[:300]}") from error

@@ -1,0 +1,302 @@
+"""Leases, jobs, shards and failures in MongoDB.
+
+No transactions are needed: whatever must be exact happens in one update of one document, and what is written beside it
+can be written again. A shard's flush records derivatives first and moves the cursor last, so a writer that dies in
+between repeats one batch. Derivatives carry the fence of the lease they were made under; an older fence never
+overwrites a newer one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from pymongo import ReplaceOne, ReturnDocument, UpdateOne
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+
+from fpj_core.errors import ConcurrencyError, ErrorType, FencedError, LeaseHeldError
+from fpj_core.model import Counts, Failure, Job, Lease, Shard, ShardBatch, ShardState
+from fpj_core.store.codec import clean, job_from_document, job_to_document
+from fpj_core.store.mongodb_connection import Document, translated
+
+_DUPLICATE_KEY = 11000
+_COUNTED = ("completed", "skipped", "failed", "bytes_written", "processing_ms")
+
+
+class MongoJobs:
+    """See `fpj_core.store.protocol.Store`."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._db = database
+
+    # Leases -----------------------------------------------------------------------------------------------
+
+    def acquire_lease(self, name: str, holder: str, ttl: float, now: float) -> Lease:
+        """See `fpj_core.store.protocol.Store.acquire_lease`."""
+        leases = self._db.leases
+        after = ReturnDocument.AFTER
+        expiry = {"expires_at": now + ttl}
+        with translated():
+            mine = leases.find_one_and_update({"_id": name, "holder": holder}, {"$set": expiry}, return_document=after)
+            if mine is None:
+                free = {"_id": name, "expires_at": {"$lte": now}}
+                take = {"$set": {"holder": holder} | expiry, "$inc": {"fence": 1}}
+                mine = leases.find_one_and_update(free, take, return_document=after)
+            if mine is None:
+                mine = {"_id": name, "holder": holder, "fence": 1, "expires_at": now + ttl}
+                try:
+                    leases.insert_one(mine)
+                except DuplicateKeyError:
+                    held = leases.find_one({"_id": name}) or mine
+                    raise LeaseHeldError(name, held["holder"], held["expires_at"]) from None
+        return _lease(mine)
+
+    def break_lease(self, name: str, holder: str) -> None:
+        """See `fpj_core.store.protocol.Store.break_lease`."""
+        with translated():
+            self._db.leases.update_one({"_id": name, "holder": holder}, {"$set": {"expires_at": 0.0}})
+
+    def renew_lease(self, lease: Lease, ttl: float, now: float) -> Lease:
+        """See `fpj_core.store.protocol.Store.renew_lease`."""
+        with translated():
+            result = self._db.leases.update_one(_held(lease), {"$set": {"expires_at": now + ttl}})
+        if not result.matched_count:
+            raise FencedError(f"lease {lease.name} was taken over")
+        return replace(lease, expires_at=now + ttl)
+
+    def release_lease(self, lease: Lease) -> None:
+        """See `fpj_core.store.protocol.Store.release_lease`. The document stays, so the fence goes on rising."""
+        with translated():
+            self._db.leases.update_one(_held(lease), {"$set": {"holder": "", "expires_at": 0.0}})
+
+    def lease(self, name: str) -> Lease | None:
+        """See `fpj_core.store.protocol.Store.lease`."""
+        with translated():
+            document = self._db.leases.find_one({"_id": name})
+        return _lease(document) if document else None
+
+    # Jobs -------------------------------------------------------------------------------------------------
+
+    def create_job(self, job: Job) -> Job:
+        """See `fpj_core.store.protocol.Store.create_job`."""
+        with translated():
+            document = self._db.jobs.find_one_and_update(
+                {"_id": job.id},
+                {"$setOnInsert": _job_document(job)},
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
+        return _job(document or {})
+
+    def get_job(self, job_id: str) -> Job | None:
+        """See `fpj_core.store.protocol.Store.get_job`."""
+        with translated():
+            document = self._db.jobs.find_one({"_id": job_id})
+        return _job(document) if document else None
+
+    def update_job(self, job: Job) -> Job:
+        """See `fpj_core.store.protocol.Store.update_job`."""
+        changed = replace(job, version=job.version + 1)
+        with translated():
+            query = {"_id": job.id, "version": job.version}
+            result = self._db.jobs.replace_one(query, _job_document(changed))
+        if not result.matched_count:
+            raise ConcurrencyError(f"job {job.id} changed since version {job.version} was read")
+        return changed
+
+    def jobs(self, *, collection: str | None = None, limit: int = 100, before: float | None = None) -> list[Job]:
+        """See `fpj_core.store.protocol.Store.jobs`."""
+        query: Document = {"created_at": {"$lt": 1e18 if before is None else before}}
+        if collection is not None:
+            query["collection"] = collection
+        with translated():
+            return [_job(document) for document in self._db.jobs.find(query).sort("created_at", -1).limit(limit)]
+
+    # Shards -----------------------------------------------------------------------------------------------
+
+    def replace_shards(self, job: str, shards: Sequence[Shard]) -> None:
+        """See `fpj_core.store.protocol.Store.replace_shards`."""
+        with translated():
+            used = self._db.shards.find_one({"job": job}, {"epoch": 1}, sort=[("epoch", -1)])
+            floor = {"$max": {"epoch": used["epoch"] if used else 0}}
+            self._db.job_states.update_one({"_id": job}, floor, upsert=True)
+            state = self._db.job_states.find_one_and_update(
+                {"_id": job}, {"$inc": {"epoch": 1}}, return_document=ReturnDocument.AFTER
+            )
+            epoch = state["epoch"] if state else 1
+            self._db.shards.delete_many({"job": job})
+            if shards:
+                self._db.shards.insert_many([_shard_document(replace(shard, epoch=epoch)) for shard in shards])
+
+    def shards(self, job: str) -> list[Shard]:
+        """See `fpj_core.store.protocol.Store.shards`."""
+        with translated():
+            return [_shard(document) for document in self._db.shards.find({"job": job}).sort("index", 1)]
+
+    def claim_shard(self, job: str, holder: str, now: float, *, suspect_after: float = 15.0) -> Shard | None:
+        """See `fpj_core.store.protocol.Store.claim_shard`."""
+        silent = {"state": ShardState.RUNNING.value, "heartbeat_at": {"$lte": now - suspect_after}}
+        taken = {"state": ShardState.RUNNING.value, "holder": holder, "heartbeat_at": now}
+        with translated():
+            document = self._db.shards.find_one_and_update(
+                {"job": job, "$or": [{"state": ShardState.PENDING.value}, silent]},
+                {"$set": taken, "$inc": {"epoch": 1}},
+                sort=[("index", 1)],
+                return_document=ReturnDocument.AFTER,
+            )
+        return _shard(document) if document else None
+
+    def heartbeat(self, shard: Shard, now: float) -> None:
+        """See `fpj_core.store.protocol.Store.heartbeat`."""
+        self._change_held(shard.job, shard.index, shard.epoch, {"heartbeat_at": now})
+
+    def finish_shard(self, shard: Shard, state: ShardState, now: float) -> None:
+        """See `fpj_core.store.protocol.Store.finish_shard`."""
+        self._change_held(shard.job, shard.index, shard.epoch, {"state": state.value, "heartbeat_at": now})
+
+    def flush(self, batch: ShardBatch, now: float) -> None:
+        """See `fpj_core.store.protocol.Store.flush`: records first, then the cursor and the counts in one update."""
+        self._change_held(batch.job, batch.index, batch.epoch, {"heartbeat_at": now})
+        with translated():
+            self._record(batch)
+            moved = self._db.shards.update_one(
+                {"_id": _shard_id(batch.job, batch.index), "epoch": batch.epoch, "cursor": batch.expected_cursor},
+                {"$set": {"cursor": batch.cursor, "heartbeat_at": now}, "$inc": _increments(batch.counts)},
+            )
+            if moved.matched_count:
+                return
+            shard = self._db.shards.find_one({"_id": _shard_id(batch.job, batch.index)})
+        if shard is None or shard["epoch"] != batch.epoch or shard["cursor"] != batch.cursor:
+            raise FencedError(f"shard {batch.index} of job {batch.job} was taken over")
+
+    def job_counts(self, job: str) -> tuple[Counts, Mapping[ShardState, int]]:
+        """See `fpj_core.store.protocol.Store.job_counts`."""
+        sums = {name: {"$sum": f"$counts.{name}"} for name in _COUNTED}
+        totals: list[Any] = [{"$match": {"job": job}}, {"$group": {"_id": "$state", "shards": {"$sum": 1}} | sums}]
+        errors: list[Any] = [
+            {"$match": {"job": job}},
+            {"$project": {"errors": {"$objectToArray": "$errors"}}},
+            {"$unwind": "$errors"},
+            {"$group": {"_id": "$errors.k", "count": {"$sum": "$errors.v"}}},
+        ]
+        with translated():
+            groups = list(self._db.shards.aggregate(totals))
+            by_type = {group["_id"]: group["count"] for group in self._db.shards.aggregate(errors)}
+        counts = Counts(**{name: sum(group[name] for group in groups) for name in _COUNTED}, errors=by_type)
+        return counts, {ShardState(group["_id"]): group["shards"] for group in groups}
+
+    def claim_reporter(self, job: str, holder: str, interval: float, now: float) -> bool:
+        """See `fpj_core.store.protocol.Store.claim_reporter`."""
+        due = {"_id": job, "$or": [{"reported_at": {"$lte": now - interval}}, {"reported_at": {"$exists": False}}]}
+        with translated():
+            try:
+                self._db.job_states.update_one(due, {"$set": {"reported_at": now, "reporter": holder}}, upsert=True)
+            except DuplicateKeyError:
+                return False
+        return True
+
+    # Failures ---------------------------------------------------------------------------------------------
+
+    def failures(self, job: str, *, error_type: str | None = None, after: int = -1, limit: int = 100) -> list[Failure]:
+        """See `fpj_core.store.protocol.Store.failures`."""
+        query: Document = {"job": job, "ordinal": {"$gt": after}}
+        if error_type is not None:
+            query["error_type"] = error_type
+        with translated():
+            found = self._db.failures.find(query, {"_id": 0}).sort("ordinal", 1).limit(limit)
+            return [Failure(**document | {"error_type": ErrorType(document["error_type"])}) for document in found]
+
+    def delete_failures(self, job: str) -> None:
+        """See `fpj_core.store.protocol.Store.delete_failures`."""
+        with translated():
+            self._db.failures.delete_many({"job": job})
+
+    # Helpers ----------------------------------------------------------------------------------------------
+
+    def _change_held(self, job: str, index: int, epoch: int, change: Document) -> None:
+        with translated():
+            result = self._db.shards.update_one({"_id": _shard_id(job, index), "epoch": epoch}, {"$set": change})
+        if not result.matched_count:
+            raise FencedError(f"shard {index} of job {job} was taken over")
+
+    def _record(self, batch: ShardBatch) -> None:
+        """Derivatives, failures and facts of a batch; writing them again changes nothing."""
+        if batch.derivatives:
+            upserts = [
+                UpdateOne(
+                    {"_id": f"{d.image}:{d.tier}", "fence": {"$lte": batch.fence}},
+                    {"$set": asdict(d) | {"fence": batch.fence}},
+                    upsert=True,
+                )
+                for d in batch.derivatives
+            ]
+            try:
+                self._db.derivatives.bulk_write(upserts, ordered=False)
+            except BulkWriteError as error:
+                # An upsert that finds only a newer fence tries to insert and collides: the newer record stays.
+                if any(failed["code"] != _DUPLICATE_KEY for failed in error.details["writeErrors"]):
+                    raise
+        if batch.failures:
+            self._db.failures.bulk_write(
+                [
+                    ReplaceOne({"_id": f"{f.job}:{f.ordinal}"}, _failure_document(f), upsert=True)
+                    for f in batch.failures
+                ],
+                ordered=False,
+            )
+        if batch.facts:
+            self._db.images.bulk_write(
+                [
+                    UpdateOne(
+                        {"collection": batch.collection, "ordinal": ordinal},
+                        {"$set": asdict(facts) | {"warning": facts.warning and clean(facts.warning)}},
+                    )
+                    for ordinal, facts in batch.facts.items()
+                ],
+                ordered=False,
+            )
+
+
+def _held(lease: Lease) -> Document:
+    return {"_id": lease.name, "holder": lease.holder, "fence": lease.fence}
+
+
+def _lease(document: Mapping[str, Any]) -> Lease:
+    return Lease(document["_id"], document["holder"], document["fence"], document["expires_at"])
+
+
+def _job_document(job: Job) -> Document:
+    document = job_to_document(job)
+    return {"_id": document.pop("id")} | document
+
+
+def _job(document: Mapping[str, Any]) -> Job:
+    return job_from_document(dict(document) | {"id": document["_id"]})
+
+
+def _shard_id(job: str, index: int) -> str:
+    return f"{job}:{index}"
+
+
+def _shard_document(shard: Shard) -> Document:
+    document = asdict(shard) | {"_id": _shard_id(shard.job, shard.index), "state": shard.state.value}
+    document["errors"] = document["counts"].pop("errors")
+    return document
+
+
+def _shard(document: Mapping[str, Any]) -> Shard:
+    known = {name: value for name, value in document.items() if name not in ("_id", "errors", "counts", "state")}
+    counts = Counts(**document["counts"], errors=document["errors"])
+    return Shard(**known, state=ShardState(document["state"]), counts=counts)
+
+
+def _increments(counts: Counts) -> Document:
+    increments: Document = {f"counts.{name}": getattr(counts, name) for name in _COUNTED}
+    return increments | {f"errors.{name}": count for name, count in counts.errors.items()}
+
+
+def _failure_document(failure: Failure) -> Document:
+    document = asdict(failure) | {"error_type": failure.error_type.value, "message": clean(failure.message)}
+    return document | {"_id": f"{failure.job}:{failure.ordinal}"}

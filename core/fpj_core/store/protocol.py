@@ -1,0 +1,189 @@
+"""The contract of the store. SQLite and MongoDB implement it; ``tests/contract`` holds both to it.
+
+Rules that every implementation keeps:
+
+- **Fencing.** ``flush``, ``heartbeat``, ``finish_shard`` and the lease calls name the epoch or fence they believe
+  in; a caller that lost its claim gets `FencedError` and nothing of its call is kept.
+- **Counting is exact.** A shard's cursor and counts move in one atomic update, after its derivatives are recorded.
+- Unreachable servers give `StoreUnavailableError` after the driver's own bounded retries.
+- Iterators stream in bounded memory; each query has an index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from fpj_core.model import (
+    Counts,
+    Derivative,
+    Failure,
+    Folder,
+    ImageRecord,
+    Job,
+    Lease,
+    Shard,
+    ShardBatch,
+    ShardState,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionStatistics:
+    """Totals of one collection, aggregated by the store."""
+
+    collection: str
+    images: int
+    source_bytes: int
+    by_tier: Mapping[str, tuple[int, int]]
+    """Tier name to (files, bytes)."""
+
+
+class Store(Protocol):
+    """See the module's docstring for the rules."""
+
+    @property
+    def location(self) -> str:
+        """Where the store lives, fit for showing (no password)."""
+
+    def close(self) -> None:
+        """Release every connection. The store is unusable afterwards."""
+
+    # Leases -----------------------------------------------------------------------------------------------
+
+    def acquire_lease(self, name: str, holder: str, ttl: float, now: float) -> Lease:
+        """Take a free or expired lease, or renew one's own. Raises `LeaseHeldError`.
+
+        The fence rises by one whenever the holder changes, released or expired.
+        """
+
+    def break_lease(self, name: str, holder: str) -> None:
+        """Expire the lease if ``holder`` still has it; for holders known to be dead."""
+
+    def renew_lease(self, lease: Lease, ttl: float, now: float) -> Lease:
+        """Extend a held lease. Raises `FencedError` if it was taken over."""
+
+    def release_lease(self, lease: Lease) -> None:
+        """Give a lease back. Does nothing if it was taken over."""
+
+    def lease(self, name: str) -> Lease | None:
+        """The lease as it stands, held or expired."""
+
+    # Images -----------------------------------------------------------------------------------------------
+
+    def next_ordinal(self, collection: str) -> int:
+        """One more than the highest ordinal ever given in the collection (0 for an empty one)."""
+
+    def images_by_key(self, collection: str, keys: Sequence[str]) -> dict[str, ImageRecord]:
+        """Known images among ``keys`` (up to 1,000), deleted ones included."""
+
+    def upsert_images(self, images: Sequence[ImageRecord]) -> None:
+        """Insert or replace whole records (up to 1,000), atomically per record."""
+
+    def mark_deleted(self, collection: str, ordinals: Sequence[int]) -> None:
+        """Mark images as vanished from the source (up to 1,000 ordinals)."""
+
+    def live_ordinals(self, collection: str) -> Iterator[int]:
+        """Ordinals of images not deleted, ascending."""
+
+    def images(self, collection: str, start: int, stop: int) -> list[ImageRecord]:
+        """Images not deleted with ``start <= ordinal < stop``, ascending (ranges up to 10,000)."""
+
+    def count_images(self, collection: str, start: int = 0, stop: int | None = None) -> int:
+        """Images not deleted with ``start <= ordinal < stop`` (all from ``start`` on when ``stop`` is None)."""
+
+    # Derivatives ------------------------------------------------------------------------------------------
+
+    def derivatives(self, collection: str, start: int, stop: int, tiers: Sequence[str]) -> list[Derivative]:
+        """Recorded derivatives of images with ``start <= ordinal < stop`` (ranges up to 10,000), by ordinal."""
+
+    def derivative_files(self, collection: str, tiers: Sequence[str]) -> Iterator[tuple[int, str, str, str, int]]:
+        """(ordinal, tier, folder, path, bytes) of every derivative in the collection, streamed for the file check."""
+
+    def delete_derivatives(self, collection: str, refs: Sequence[tuple[int, str]]) -> None:
+        """Forget derivatives by (ordinal, tier), up to 5,000: their files are gone."""
+
+    def pending_ordinals(self, collection: str, digests: Mapping[str, str]) -> Iterator[int]:
+        """Ordinals of live images that lack an up-to-date derivative in some tier, ascending.
+
+        ``digests`` maps each tier of the job to its settings digest. Up to date means: digest and source
+        version both match.
+        """
+
+    def made_by(self, job: Job) -> list[tuple[int, int]]:
+        """(ordinal, bytes of derivatives) of each live image for which the job has made anything, by ordinal."""
+
+    # Jobs -------------------------------------------------------------------------------------------------
+
+    def create_job(self, job: Job) -> Job:
+        """Insert a job; an existing one with the same id is returned as it stands."""
+
+    def get_job(self, job_id: str) -> Job | None:
+        """The job, or None."""
+
+    def update_job(self, job: Job) -> Job:
+        """Replace the record whose id and ``version`` match; returns it with ``version + 1``.
+
+        Raises `ConcurrencyError` if the stored version differs.
+        """
+
+    def jobs(self, *, collection: str | None = None, limit: int = 100, before: float | None = None) -> list[Job]:
+        """Newest first; ``before`` (a ``created_at``) pages on."""
+
+    # Shards -----------------------------------------------------------------------------------------------
+
+    def replace_shards(self, job: str, shards: Sequence[Shard]) -> None:
+        """Put ``shards`` in place of all shards of the job. Holders of the old ones are fenced out.
+
+        New shards start at an epoch above every epoch used by the job before. Safe to repeat.
+        """
+
+    def shards(self, job: str) -> list[Shard]:
+        """All shards by index."""
+
+    def claim_shard(self, job: str, holder: str, now: float, *, suspect_after: float = 15.0) -> Shard | None:
+        """Claim the lowest pending shard, or one whose holder has been silent for ``suspect_after`` seconds.
+
+        Raises the shard's epoch. None when nothing can be claimed. Two callers never get the same epoch.
+        """
+
+    def heartbeat(self, shard: Shard, now: float) -> None:
+        """Say that the holder lives. Raises `FencedError`."""
+
+    def flush(self, batch: ShardBatch, now: float) -> None:
+        """Record a batch and move the cursor; counts as a heartbeat. Raises `FencedError`.
+
+        A batch that is already recorded (its answer was lost) is not counted again.
+        """
+
+    def finish_shard(self, shard: Shard, state: ShardState, now: float) -> None:
+        """Set the final state of a held shard, or PENDING to hand it back. Raises `FencedError`."""
+
+    def job_counts(self, job: str) -> tuple[Counts, Mapping[ShardState, int]]:
+        """The sum of the shards' counts, and how many shards stand in each state."""
+
+    def claim_reporter(self, job: str, holder: str, interval: float, now: float) -> bool:
+        """Whether ``holder`` may report the job's status now: true once per ``interval`` seconds per job."""
+
+    # Failures ---------------------------------------------------------------------------------------------
+
+    def failures(self, job: str, *, error_type: str | None = None, after: int = -1, limit: int = 100) -> list[Failure]:
+        """Failures of a job by ordinal, those above ``after``."""
+
+    def delete_failures(self, job: str) -> None:
+        """Forget a job's failures: its failed images are about to be tried again."""
+
+    # Folders and statistics -------------------------------------------------------------------------------
+
+    def upsert_folder(self, folder: Folder) -> None:
+        """Record a folder's name, location, priority and bound. Statistics are left alone."""
+
+    def folders(self) -> list[Folder]:
+        """All folders with their statistics as last refreshed, by name."""
+
+    def refresh_folder(self, name: str) -> Folder:
+        """Aggregate the folder's statistics over its derivatives and record them."""
+
+    def statistics(self, collection: str | None = None) -> list[CollectionStatistics]:
+        """Totals per collection, by id."""

@@ -1,0 +1,229 @@
+"""The embedded store: one SQLite file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from fpj_core.model import Derivative, Folder, ImageRecord, Job
+from fpj_core.store.protocol import CollectionStatistics
+from fpj_core.store.sqlite_connection import Connection
+from fpj_core.store.sqlite_jobs import SQLiteJobs
+
+_WINDOW = 5_000
+_IMAGE = "ordinal, id, key, size, version, deleted, width, height, format, thumbhash, dominant_color, warning"
+_DERIVATIVE = "image, tier, ordinal, digest, source_version, folder, path, width, height, bytes, job, created_at"
+_END = 2**62
+
+
+class SQLiteStore(SQLiteJobs):
+    """See `fpj_core.store.protocol.Store`. This class keeps images and derivatives, its base jobs and shards."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(Connection(path))
+        self._numbers: dict[str, int] = {}
+
+    @property
+    def location(self) -> str:
+        """The file."""
+        return str(self._connection.path)
+
+    def close(self) -> None:
+        """See `fpj_core.store.protocol.Store.close`."""
+        self._connection.close()
+
+    # Images -----------------------------------------------------------------------------------------------
+
+    def next_ordinal(self, collection: str) -> int:
+        """See `fpj_core.store.protocol.Store.next_ordinal`."""
+        query = "SELECT max(ordinal) FROM images WHERE collection = ?"
+        with self._connection.read() as db:
+            (highest,) = db.execute(query, (self._number(collection),)).fetchone()
+        return 0 if highest is None else highest + 1
+
+    def images_by_key(self, collection: str, keys: Sequence[str]) -> dict[str, ImageRecord]:
+        """See `fpj_core.store.protocol.Store.images_by_key`."""
+        marks = ",".join("?" * len(keys))
+        query = f"SELECT {_IMAGE} FROM images WHERE collection = ? AND key IN ({marks})"
+        with self._connection.read() as db:
+            rows = db.execute(query, (self._number(collection), *keys)).fetchall()
+        return {row[2]: _image(collection, row) for row in rows}
+
+    def upsert_images(self, images: Sequence[ImageRecord]) -> None:
+        """See `fpj_core.store.protocol.Store.upsert_images`."""
+        query = f"INSERT OR REPLACE INTO images (collection, {_IMAGE}) VALUES (?{', ?' * 12})"
+        rows = [
+            (self._number(i.collection), i.ordinal, i.id, i.key, i.size, i.version, i.deleted)
+            + (i.width, i.height, i.format, i.thumbhash, i.dominant_color, i.warning)
+            for i in images
+        ]
+        with self._connection.write() as db:
+            db.executemany(query, rows)
+
+    def mark_deleted(self, collection: str, ordinals: Sequence[int]) -> None:
+        """See `fpj_core.store.protocol.Store.mark_deleted`."""
+        number = self._number(collection)
+        with self._connection.write() as db:
+            db.executemany(
+                "UPDATE images SET deleted = 1 WHERE collection = ? AND ordinal = ?", [(number, o) for o in ordinals]
+            )
+
+    def live_ordinals(self, collection: str) -> Iterator[int]:
+        """See `fpj_core.store.protocol.Store.live_ordinals`."""
+        query = (
+            "SELECT ordinal FROM images WHERE collection = ? AND ordinal > ? AND NOT deleted ORDER BY ordinal LIMIT ?"
+        )
+        yield from self._windows(query, collection, ())
+
+    def images(self, collection: str, start: int, stop: int) -> list[ImageRecord]:
+        """See `fpj_core.store.protocol.Store.images`."""
+        query = (
+            f"SELECT {_IMAGE} FROM images WHERE collection = ? AND ordinal >= ? AND ordinal < ? AND NOT deleted"
+            " ORDER BY ordinal"
+        )
+        with self._connection.read() as db:
+            rows = db.execute(query, (self._number(collection), start, stop)).fetchall()
+        return [_image(collection, row) for row in rows]
+
+    def count_images(self, collection: str, start: int = 0, stop: int | None = None) -> int:
+        """See `fpj_core.store.protocol.Store.count_images`."""
+        query = "SELECT count(*) FROM images WHERE collection = ? AND ordinal >= ? AND ordinal < ? AND NOT deleted"
+        with self._connection.read() as db:
+            (count,) = db.execute(query, (self._number(collection), start, _END if stop is None else stop)).fetchone()
+        return int(count)
+
+    # Derivatives ------------------------------------------------------------------------------------------
+
+    def derivatives(self, collection: str, start: int, stop: int, tiers: Sequence[str]) -> list[Derivative]:
+        """See `fpj_core.store.protocol.Store.derivatives`."""
+        query = (
+            f"SELECT {_DERIVATIVE} FROM derivatives"
+            " WHERE collection = ? AND ordinal >= ? AND ordinal < ? ORDER BY ordinal, tier"
+        )
+        with self._connection.read() as db:
+            rows = db.execute(query, (self._number(collection), start, stop)).fetchall()
+        return [_derivative(collection, row) for row in rows if row[1] in tiers]
+
+    def derivative_files(self, collection: str, tiers: Sequence[str]) -> Iterator[tuple[int, str, str, str, int]]:
+        """See `fpj_core.store.protocol.Store.derivative_files`."""
+        query = (
+            "SELECT ordinal, tier, folder, path, bytes FROM derivatives"
+            " WHERE collection = ? AND (ordinal, tier) > (?, ?) ORDER BY ordinal, tier LIMIT ?"
+        )
+        number = self._number(collection)
+        last = (-1, "")
+        while True:
+            with self._connection.read() as db:
+                rows = db.execute(query, (number, *last, _WINDOW)).fetchall()
+            if not rows:
+                return
+            yield from (row for row in rows if row[1] in tiers)
+            last = rows[-1][:2]
+
+    def delete_derivatives(self, collection: str, refs: Sequence[tuple[int, str]]) -> None:
+        """See `fpj_core.store.protocol.Store.delete_derivatives`."""
+        number = self._number(collection)
+        query = "DELETE FROM derivatives WHERE collection = ? AND ordinal = ? AND tier = ?"
+        with self._connection.write() as db:
+            db.executemany(query, [(number, *ref) for ref in refs])
+
+    def pending_ordinals(self, collection: str, digests: Mapping[str, str]) -> Iterator[int]:
+        """See `fpj_core.store.protocol.Store.pending_ordinals`."""
+        wanted = " OR ".join(["(d.tier = ? AND d.digest = ?)"] * len(digests))
+        query = (
+            "SELECT i.ordinal FROM images i WHERE i.collection = ? AND i.ordinal > ? AND NOT i.deleted AND"
+            " (SELECT count(*) FROM derivatives d WHERE d.collection = i.collection AND d.ordinal = i.ordinal"
+            f" AND d.source_version = i.version AND ({wanted})) < {len(digests)} ORDER BY i.ordinal LIMIT ?"
+        )
+        yield from self._windows(query, collection, [text for pair in digests.items() for text in pair])
+
+    def made_by(self, job: Job) -> list[tuple[int, int]]:
+        """See `fpj_core.store.protocol.Store.made_by`."""
+        query = (
+            "SELECT d.ordinal, sum(d.bytes) FROM derivatives d"
+            " JOIN images i ON i.collection = d.collection AND i.ordinal = d.ordinal"
+            " WHERE d.collection = ? AND d.job = ? AND NOT i.deleted GROUP BY d.ordinal ORDER BY d.ordinal"
+        )
+        with self._connection.read() as db:
+            return [(row[0], row[1]) for row in db.execute(query, (self._number(job.collection), job.id))]
+
+    # Folders and statistics -------------------------------------------------------------------------------
+
+    def upsert_folder(self, folder: Folder) -> None:
+        """See `fpj_core.store.protocol.Store.upsert_folder`."""
+        query = (
+            "INSERT INTO folders (name, location, priority, max_bytes) VALUES (?, ?, ?, ?) ON CONFLICT (name)"
+            " DO UPDATE SET location = excluded.location, priority = excluded.priority, max_bytes = excluded.max_bytes"
+        )
+        with self._connection.write() as db:
+            db.execute(query, (folder.name, folder.location, folder.priority, folder.max_bytes))
+
+    def folders(self) -> list[Folder]:
+        """See `fpj_core.store.protocol.Store.folders`."""
+        query = "SELECT name, location, priority, max_bytes, files, bytes, collections FROM folders ORDER BY name"
+        with self._connection.read() as db:
+            return [Folder(*row) for row in db.execute(query)]
+
+    def refresh_folder(self, name: str) -> Folder:
+        """See `fpj_core.store.protocol.Store.refresh_folder`."""
+        query = (
+            "UPDATE folders SET (files, bytes, collections) = (SELECT count(*), coalesce(sum(bytes), 0),"
+            " count(DISTINCT collection) FROM derivatives WHERE folder = folders.name) WHERE name = ?"
+        )
+        with self._connection.write() as db:
+            db.execute(query, (name,))
+        return next(folder for folder in self.folders() if folder.name == name)
+
+    def statistics(self, collection: str | None = None) -> list[CollectionStatistics]:
+        """See `fpj_core.store.protocol.Store.statistics`."""
+        one = " WHERE id = ?" if collection is not None else ""
+        chosen = f"(SELECT number, id FROM collections{one})"
+        given = () if collection is None else (collection,)
+        images = (
+            "SELECT c.id, count(*), sum(i.size) FROM images i"
+            f" JOIN {chosen} c ON c.number = i.collection WHERE NOT i.deleted GROUP BY c.id ORDER BY c.id"
+        )
+        derivatives = (
+            "SELECT c.id, d.tier, count(*), sum(d.bytes) FROM derivatives d"
+            f" JOIN {chosen} c ON c.number = d.collection GROUP BY c.id, d.tier"
+        )
+        with self._connection.read() as db:
+            by_tier: dict[str, dict[str, tuple[int, int]]] = {}
+            for name, tier, files, size in db.execute(derivatives, given):
+                by_tier.setdefault(name, {})[tier] = (files, size)
+            return [
+                CollectionStatistics(name, count, size, by_tier.get(name, {}))
+                for name, count, size in db.execute(images, given)
+            ]
+
+    # Helpers ----------------------------------------------------------------------------------------------
+
+    def _windows(self, query: str, collection: str, arguments: Sequence[str]) -> Iterator[int]:
+        """Ordinals that ``query`` selects above a given one, window by window: no long read transaction is held."""
+        number = self._number(collection)
+        last = -1
+        while True:
+            with self._connection.read() as db:
+                rows = db.execute(query, (number, last, *arguments, _WINDOW)).fetchall()
+            yield from (row[0] for row in rows)
+            if len(rows) < _WINDOW:
+                return
+            last = rows[-1][0]
+
+    def _number(self, collection: str) -> int:
+        if collection not in self._numbers:
+            with self._connection.write() as db:
+                db.execute("INSERT OR IGNORE INTO collections (id) VALUES (?)", (collection,))
+                (number,) = db.execute("SELECT number FROM collections WHERE id = ?", (collection,)).fetchone()
+            self._numbers[collection] = number
+        return self._numbers[collection]
+
+
+def _image(collection: str, row: tuple[object, ...]) -> ImageRecord:
+    ordinal, image_id, key, size, version, deleted, *facts = row
+    return ImageRecord(collection, ordinal, image_id, key, size, version, bool(deleted), *facts)  # type: ignore[arg-type]
+
+
+def _derivative(collection: str, row: tuple[object, ...]) -> Derivative:
+    image, tier, *rest = row
+    return Derivative(image, tier, collection, *rest)  # type: ignore[arg-type]

@@ -1,0 +1,91 @@
+"""Opening SQLite, transactions, and its errors as ours."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fpj_core.errors import StoreError, StoreUnavailableError
+from fpj_core.store.sqlite_schema import SCHEMA, SCHEMA_VERSION
+
+_BUSY_SECONDS = 30.0
+_PASSING = ("locked", "busy", "disk i/o", "full")
+
+
+class Connection:
+    """One connection, shared by the threads of a process under a lock; each process opens its own.
+
+    WAL lets readers go on while one writes. synchronous=FULL: what was acknowledged survives a power cut.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailableError(f"cannot make the store's folder {path.parent}: {error.strerror}") from error
+        with self._translated():
+            self._sqlite = sqlite3.connect(
+                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
+            )
+            try:
+                self._prepare()
+            except BaseException:
+                self._sqlite.close()
+                raise
+
+    def close(self) -> None:
+        """Close it; the file is complete without its WAL afterwards, unless others have it open."""
+        with self._lock:
+            self._sqlite.close()
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """Run queries. Raises `StoreError`."""
+        with self._lock, self._translated():
+            yield self._sqlite
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, committed at the end or undone on an error.
+
+        BEGIN IMMEDIATE queues writers fairly; upgrading a read transaction would starve some of them.
+        """
+        with self._lock, self._translated():
+            self._sqlite.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._sqlite
+            except BaseException:
+                self._sqlite.execute("ROLLBACK")
+                raise
+            self._sqlite.execute("COMMIT")
+
+    def _prepare(self) -> None:
+        self._sqlite.execute("PRAGMA journal_mode = WAL")
+        self._sqlite.execute("PRAGMA synchronous = FULL")
+        self._sqlite.execute("PRAGMA cache_size = -16384")
+        with self.write() as db:
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version > SCHEMA_VERSION:
+                raise StoreError(f"{self.path} was written by a newer fpj (schema {version}, known: {SCHEMA_VERSION})")
+            if version == 0:
+                if db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+                    raise StoreError(f"{self.path} is a database, but not one of fpj's")
+                for statement in SCHEMA.split(";"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            passing = any(word in str(error).lower() for word in _PASSING)
+            kind = StoreUnavailableError if passing or "unable to open" in str(error) else StoreError
+            raise kind(f"{self.path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self.path}: {error}") from error

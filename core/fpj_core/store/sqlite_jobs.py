@@ -1,0 +1,285 @@
+"""Leases, jobs, shards and failures in SQLite: the part of the store where several processes meet."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fpj_core.errors import ConcurrencyError, ErrorType, FencedError, LeaseHeldError
+from fpj_core.model import Counts, Failure, Job, Lease, Shard, ShardBatch, ShardState
+from fpj_core.store.codec import clean, job_from_document, job_to_document
+from fpj_core.store.sqlite_connection import Connection
+
+_SHARD = (
+    "job, idx, collection, start, stop, cursor, state, epoch, holder, heartbeat_at,"
+    " completed, skipped, failed, bytes_written, processing_ms, errors"
+)
+_FAILURE = "job, collection, ordinal, image, key, error_type, message, attempts, at"
+
+
+class SQLiteJobs:
+    """See `fpj_core.store.protocol.Store`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def _number(self, collection: str) -> int:
+        raise NotImplementedError
+
+    # Leases -----------------------------------------------------------------------------------------------
+
+    def acquire_lease(self, name: str, holder: str, ttl: float, now: float) -> Lease:
+        """See `fpj_core.store.protocol.Store.acquire_lease`."""
+        with self._connection.write() as db:
+            row = db.execute("SELECT holder, fence, expires_at FROM leases WHERE name = ?", (name,)).fetchone()
+            if row and row[0] != holder and row[2] > now:
+                raise LeaseHeldError(name, row[0], row[2])
+            fence = 1 if row is None else row[1] + (row[0] != holder)
+            db.execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (name, holder, fence, now + ttl))
+        return Lease(name, holder, fence, now + ttl)
+
+    def break_lease(self, name: str, holder: str) -> None:
+        """See `fpj_core.store.protocol.Store.break_lease`."""
+        with self._connection.write() as db:
+            db.execute("UPDATE leases SET expires_at = 0 WHERE name = ? AND holder = ?", (name, holder))
+
+    def renew_lease(self, lease: Lease, ttl: float, now: float) -> Lease:
+        """See `fpj_core.store.protocol.Store.renew_lease`."""
+        query = "UPDATE leases SET expires_at = ? WHERE name = ? AND holder = ? AND fence = ?"
+        with self._connection.write() as db:
+            if not db.execute(query, (now + ttl, lease.name, lease.holder, lease.fence)).rowcount:
+                raise FencedError(f"lease {lease.name} was taken over")
+        return replace(lease, expires_at=now + ttl)
+
+    def release_lease(self, lease: Lease) -> None:
+        """See `fpj_core.store.protocol.Store.release_lease`. The row stays, so the fence goes on rising."""
+        query = "UPDATE leases SET holder = '', expires_at = 0 WHERE name = ? AND holder = ? AND fence = ?"
+        with self._connection.write() as db:
+            db.execute(query, (lease.name, lease.holder, lease.fence))
+
+    def lease(self, name: str) -> Lease | None:
+        """See `fpj_core.store.protocol.Store.lease`."""
+        with self._connection.read() as db:
+            row = db.execute("SELECT * FROM leases WHERE name = ?", (name,)).fetchone()
+        return Lease(*row) if row else None
+
+    # Jobs -------------------------------------------------------------------------------------------------
+
+    def create_job(self, job: Job) -> Job:
+        """See `fpj_core.store.protocol.Store.create_job`."""
+        row = (job.id, job.collection, job.created_at, job.version, _dump(job))
+        with self._connection.write() as db:
+            db.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?, ?, ?)", row)
+            (document,) = db.execute("SELECT document FROM jobs WHERE id = ?", (job.id,)).fetchone()
+        return job_from_document(json.loads(document))
+
+    def get_job(self, job_id: str) -> Job | None:
+        """See `fpj_core.store.protocol.Store.get_job`."""
+        with self._connection.read() as db:
+            row = db.execute("SELECT document FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        return job_from_document(json.loads(row[0])) if row else None
+
+    def update_job(self, job: Job) -> Job:
+        """See `fpj_core.store.protocol.Store.update_job`."""
+        changed = replace(job, version=job.version + 1)
+        query = "UPDATE jobs SET document = ?, version = ? WHERE id = ? AND version = ?"
+        with self._connection.write() as db:
+            if not db.execute(query, (_dump(changed), changed.version, job.id, job.version)).rowcount:
+                raise ConcurrencyError(f"job {job.id} changed since version {job.version} was read")
+        return changed
+
+    def jobs(self, *, collection: str | None = None, limit: int = 100, before: float | None = None) -> list[Job]:
+        """See `fpj_core.store.protocol.Store.jobs`."""
+        mine = "collection = ? AND " if collection is not None else ""
+        query = f"SELECT document FROM jobs WHERE {mine}created_at < ? ORDER BY created_at DESC LIMIT ?"
+        given = () if collection is None else (collection,)
+        with self._connection.read() as db:
+            rows = db.execute(query, (*given, before if before is not None else 1e18, limit)).fetchall()
+        return [job_from_document(json.loads(document)) for (document,) in rows]
+
+    # Shards -----------------------------------------------------------------------------------------------
+
+    def replace_shards(self, job: str, shards: Sequence[Shard]) -> None:
+        """See `fpj_core.store.protocol.Store.replace_shards`."""
+        marks = ", ".join("?" * 16)
+        with self._connection.write() as db:
+            (used,) = db.execute("SELECT coalesce(max(epoch), 0) FROM shards WHERE job = ?", (job,)).fetchone()
+            db.execute("INSERT OR IGNORE INTO job_state (job) VALUES (?)", (job,))
+            (kept,) = db.execute("SELECT epoch FROM job_state WHERE job = ?", (job,)).fetchone()
+            epoch = max(used, kept) + 1
+            db.execute("UPDATE job_state SET epoch = ? WHERE job = ?", (epoch, job))
+            db.execute("DELETE FROM shards WHERE job = ?", (job,))
+            rows = [_shard_row(replace(shard, epoch=epoch)) for shard in shards]
+            db.executemany(f"INSERT INTO shards ({_SHARD}) VALUES ({marks})", rows)
+
+    def shards(self, job: str) -> list[Shard]:
+        """See `fpj_core.store.protocol.Store.shards`."""
+        with self._connection.read() as db:
+            rows = db.execute(f"SELECT {_SHARD} FROM shards WHERE job = ? ORDER BY idx", (job,)).fetchall()
+        return [_shard(row) for row in rows]
+
+    def claim_shard(self, job: str, holder: str, now: float, *, suspect_after: float = 15.0) -> Shard | None:
+        """See `fpj_core.store.protocol.Store.claim_shard`."""
+        free = "SELECT idx FROM shards WHERE job = ? AND (state = ? OR (state = ? AND heartbeat_at <= ?)) ORDER BY idx"
+        take = (
+            "UPDATE shards SET state = ?, holder = ?, heartbeat_at = ?, epoch = epoch + 1"
+            f" WHERE job = ? AND idx = ? RETURNING {_SHARD}"
+        )
+        with self._connection.write() as db:
+            row = db.execute(
+                f"{free} LIMIT 1", (job, ShardState.PENDING, ShardState.RUNNING, now - suspect_after)
+            ).fetchone()
+            if row is None:
+                return None
+            return _shard(db.execute(take, (ShardState.RUNNING, holder, now, job, row[0])).fetchall()[0])
+
+    def heartbeat(self, shard: Shard, now: float) -> None:
+        """See `fpj_core.store.protocol.Store.heartbeat`."""
+        self._change_held(shard, "heartbeat_at = ?", (now,))
+
+    def finish_shard(self, shard: Shard, state: ShardState, now: float) -> None:
+        """See `fpj_core.store.protocol.Store.finish_shard`."""
+        self._change_held(shard, "state = ?, heartbeat_at = ?", (state, now))
+
+    def flush(self, batch: ShardBatch, now: float) -> None:
+        """See `fpj_core.store.protocol.Store.flush`: all of it is one transaction."""
+        number = self._number(batch.collection)
+        with self._connection.write() as db:
+            row = db.execute(
+                "SELECT epoch, cursor, errors FROM shards WHERE job = ? AND idx = ?", (batch.job, batch.index)
+            ).fetchone()
+            if row is None or row[0] != batch.epoch or row[1] not in (batch.expected_cursor, batch.cursor):
+                raise FencedError(f"shard {batch.index} of job {batch.job} was taken over")
+            if row[1] != batch.expected_cursor:
+                return  # recorded before; the answer was lost
+            _record(db, number, batch)
+            _count(db, batch, json.loads(row[2]), now)
+
+    def job_counts(self, job: str) -> tuple[Counts, Mapping[ShardState, int]]:
+        """See `fpj_core.store.protocol.Store.job_counts`."""
+        sums = (
+            "SELECT coalesce(sum(completed), 0), coalesce(sum(skipped), 0), coalesce(sum(failed), 0),"
+            " coalesce(sum(bytes_written), 0), coalesce(sum(processing_ms), 0) FROM shards WHERE job = ?"
+        )
+        errors = "SELECT e.key, sum(e.value) FROM shards, json_each(shards.errors) e WHERE job = ? GROUP BY e.key"
+        states = "SELECT state, count(*) FROM shards WHERE job = ? GROUP BY state"
+        with self._connection.read() as db:
+            counts = _counts(db.execute(sums, (job,)).fetchone(), dict(db.execute(errors, (job,)).fetchall()))
+            return counts, {ShardState(state): count for state, count in db.execute(states, (job,))}
+
+    def claim_reporter(self, job: str, holder: str, interval: float, now: float) -> bool:  # noqa: ARG002
+        """See `fpj_core.store.protocol.Store.claim_reporter`."""
+        with self._connection.write() as db:
+            db.execute("INSERT OR IGNORE INTO job_state (job) VALUES (?)", (job,))
+            query = "UPDATE job_state SET reported_at = ? WHERE job = ? AND reported_at <= ?"
+            return bool(db.execute(query, (now, job, now - interval)).rowcount)
+
+    # Failures ---------------------------------------------------------------------------------------------
+
+    def failures(self, job: str, *, error_type: str | None = None, after: int = -1, limit: int = 100) -> list[Failure]:
+        """See `fpj_core.store.protocol.Store.failures`."""
+        typed = "AND error_type = ? " if error_type is not None else ""
+        query = f"SELECT {_FAILURE} FROM failures WHERE job = ? AND ordinal > ? {typed}ORDER BY ordinal LIMIT ?"
+        given = () if error_type is None else (error_type,)
+        with self._connection.read() as db:
+            rows = db.execute(query, (job, after, *given, limit)).fetchall()
+        return [_failure(row) for row in rows]
+
+    def delete_failures(self, job: str) -> None:
+        """See `fpj_core.store.protocol.Store.delete_failures`."""
+        with self._connection.write() as db:
+            db.execute("DELETE FROM failures WHERE job = ?", (job,))
+
+    def _change_held(self, shard: Shard, assignments: str, values: tuple[object, ...]) -> None:
+        query = f"UPDATE shards SET {assignments} WHERE job = ? AND idx = ? AND epoch = ?"
+        with self._connection.write() as db:
+            if not db.execute(query, (*values, shard.job, shard.index, shard.epoch)).rowcount:
+                raise FencedError(f"shard {shard.index} of job {shard.job} was taken over")
+
+
+def _record(db: sqlite3.Connection, collection: int, batch: ShardBatch) -> None:
+    """Derivatives, failures and facts of a batch."""
+    db.executemany(
+        "INSERT INTO derivatives VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (collection, ordinal, tier) DO UPDATE SET digest = excluded.digest,"
+        " source_version = excluded.source_version, folder = excluded.folder, path = excluded.path,"
+        " width = excluded.width, height = excluded.height, bytes = excluded.bytes, job = excluded.job,"
+        " fence = excluded.fence, created_at = excluded.created_at WHERE excluded.fence >= derivatives.fence",
+        [
+            (collection, d.ordinal, d.tier, d.image, d.digest, d.source_version, d.folder, d.path)
+            + (d.width, d.height, d.bytes, d.job, batch.fence, d.created_at)
+            for d in batch.derivatives
+        ],
+    )
+    db.executemany(
+        f"INSERT OR REPLACE INTO failures ({_FAILURE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (f.job, f.collection, f.ordinal, f.image, f.key, f.error_type, clean(f.message), f.attempts, f.at)
+            for f in batch.failures
+        ],
+    )
+    db.executemany(
+        "UPDATE images SET width = ?, height = ?, format = ?, thumbhash = ?, dominant_color = ?, warning = ?"
+        " WHERE collection = ? AND ordinal = ?",
+        [
+            (f.width, f.height, f.format, f.thumbhash, f.dominant_color, f.warning and clean(f.warning))
+            + (collection, ordinal)
+            for ordinal, f in batch.facts.items()
+        ],
+    )
+
+
+def _count(db: sqlite3.Connection, batch: ShardBatch, errors: dict[str, int], now: float) -> None:
+    counts = batch.counts
+    for name, count in counts.errors.items():
+        errors[name] = errors.get(name, 0) + count
+    db.execute(
+        "UPDATE shards SET cursor = ?, heartbeat_at = ?, completed = completed + ?, skipped = skipped + ?,"
+        " failed = failed + ?, bytes_written = bytes_written + ?, processing_ms = processing_ms + ?, errors = ?"
+        " WHERE job = ? AND idx = ?",
+        (batch.cursor, now, counts.completed, counts.skipped, counts.failed, counts.bytes_written)
+        + (counts.processing_ms, json.dumps(errors), batch.job, batch.index),
+    )
+
+
+def _dump(job: Job) -> str:
+    return json.dumps(job_to_document(job))
+
+
+def _shard_row(shard: Shard) -> tuple[object, ...]:
+    c = shard.counts
+    return (
+        (shard.job, shard.index, shard.collection, shard.start, shard.stop, shard.cursor, shard.state, shard.epoch)
+        + (shard.holder, shard.heartbeat_at, c.completed, c.skipped, c.failed, c.bytes_written, c.processing_ms)
+        + (json.dumps(dict(c.errors)),)
+    )
+
+
+def _shard(row: Sequence[Any]) -> Shard:
+    job, index, collection, start, stop, cursor, state, epoch, holder, heartbeat_at, *numbers, errors = row
+    return Shard(
+        job=job,
+        index=index,
+        collection=collection,
+        start=start,
+        stop=stop,
+        cursor=cursor,
+        state=ShardState(state),
+        epoch=epoch,
+        holder=holder,
+        heartbeat_at=heartbeat_at,
+        counts=_counts(numbers, json.loads(errors)),
+    )
+
+
+def _counts(numbers: Sequence[Any], errors: dict[str, int]) -> Counts:
+    completed, skipped, failed, bytes_written, processing_ms = numbers
+    return Counts(completed, skipped, failed, bytes_written, processing_ms, errors)
+
+
+def _failure(row: Sequence[Any]) -> Failure:
+    job, collection, ordinal, image, key, error_type, message, attempts, at = row
+    return Failure(job, collection, ordinal, image, key, ErrorType(error_type), message, attempts, at)

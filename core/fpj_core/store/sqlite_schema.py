@@ -1,0 +1,58 @@
+"""The SQLite schema. Collections are numbered, so that a million rows do not repeat a name."""
+
+SCHEMA_VERSION = 1
+
+SCHEMA = """
+CREATE TABLE collections (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
+
+CREATE TABLE images (
+    collection INTEGER NOT NULL, ordinal INTEGER NOT NULL, id TEXT NOT NULL, key TEXT NOT NULL,
+    size INTEGER NOT NULL, version TEXT NOT NULL, deleted INTEGER NOT NULL,
+    width INTEGER, height INTEGER, format TEXT, thumbhash BLOB, dominant_color TEXT, warning TEXT,
+    PRIMARY KEY (collection, ordinal)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX images_by_key ON images (collection, key);
+
+CREATE TABLE derivatives (
+    collection INTEGER NOT NULL, ordinal INTEGER NOT NULL, tier TEXT NOT NULL, image TEXT NOT NULL,
+    digest TEXT NOT NULL, source_version TEXT NOT NULL, folder TEXT NOT NULL, path TEXT NOT NULL,
+    width INTEGER NOT NULL, height INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    job TEXT NOT NULL, fence INTEGER NOT NULL, created_at REAL NOT NULL,
+    PRIMARY KEY (collection, ordinal, tier)
+) WITHOUT ROWID;
+
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY, collection TEXT NOT NULL, created_at REAL NOT NULL, version INTEGER NOT NULL,
+    document TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX jobs_by_age ON jobs (created_at);
+CREATE INDEX jobs_by_collection ON jobs (collection, created_at);
+
+CREATE TABLE shards (
+    job TEXT NOT NULL, idx INTEGER NOT NULL, collection TEXT NOT NULL,
+    start INTEGER NOT NULL, stop INTEGER NOT NULL, cursor INTEGER NOT NULL,
+    state TEXT NOT NULL, epoch INTEGER NOT NULL, holder TEXT, heartbeat_at REAL NOT NULL,
+    completed INTEGER NOT NULL, skipped INTEGER NOT NULL, failed INTEGER NOT NULL,
+    bytes_written INTEGER NOT NULL, processing_ms REAL NOT NULL, errors TEXT NOT NULL,
+    PRIMARY KEY (job, idx)
+) WITHOUT ROWID;
+
+CREATE TABLE job_state (
+    job TEXT PRIMARY KEY, epoch INTEGER NOT NULL DEFAULT 0, reported_at REAL NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+
+CREATE TABLE failures (
+    job TEXT NOT NULL, ordinal INTEGER NOT NULL, collection TEXT NOT NULL, image TEXT NOT NULL, key TEXT NOT NULL,
+    error_type TEXT NOT NULL, message TEXT NOT NULL, attempts INTEGER NOT NULL, at REAL NOT NULL,
+    PRIMARY KEY (job, ordinal)
+) WITHOUT ROWID;
+
+CREATE TABLE leases (
+    name TEXT PRIMARY KEY, holder TEXT NOT NULL, fence INTEGER NOT NULL, expires_at REAL NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE folders (
+    name TEXT PRIMARY KEY, location TEXT NOT NULL, priority INTEGER NOT NULL, max_bytes INTEGER,
+    files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, collections INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+"""

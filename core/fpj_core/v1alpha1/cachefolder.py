@@ -1,0 +1,132 @@
+"""CacheFolder: a place where derivatives live."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from fpj_core.v1alpha1.common import (
+    S3,
+    ApiModel,
+    Condition,
+    Local,
+    Metadata,
+    PersistentVolumeClaim,
+    Quantity,
+    Rule,
+    conditions_field,
+    exactly_one,
+    one_of_rule,
+)
+
+_ONE_STORAGE = "exactly one of persistentVolumeClaim, s3 and local must be given"
+_WATERMARKS = "lowWatermark must be below highWatermark"
+
+
+class Eviction(StrEnum):
+    """Which derivatives go first when a folder is nearly full."""
+
+    LRU = "LRU"
+    PRIORITY = "Priority"
+    NONE = "None"
+
+
+class Storage(ApiModel):
+    """Where the folder is: exactly one place."""
+
+    persistent_volume_claim: PersistentVolumeClaim | None = Field(None, description="A folder on a claimed volume.")
+    s3: S3 | None = Field(None, description="A bucket of S3-compatible object storage.")
+    local: Local | None = Field(None, description="A folder of this machine; only for `fpj run`.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (one_of_rule(("persistentVolumeClaim", "s3", "local"), _ONE_STORAGE),)
+
+    @model_validator(mode="after")
+    def _one(self) -> Storage:
+        exactly_one(self, ("persistent_volume_claim", "s3", "local"), _ONE_STORAGE)
+        return self
+
+
+class Policy(ApiModel):
+    """When derivatives are evicted."""
+
+    ttl: int | None = Field(
+        None,
+        description="Seconds without access until a derivative may go; for ever by default.",
+        ge=60,
+        le=315_360_000,
+    )
+    eviction: Eviction | None = Field(None, description="Which derivatives go first; None by default.")
+    high_watermark: int | None = Field(
+        None, description="Percentage of maxBytes at which eviction begins; 90 by default.", ge=1, le=100
+    )
+    low_watermark: int | None = Field(
+        None, description="Percentage of maxBytes at which eviction ends; 80 by default.", ge=0, le=99
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=(
+                "(has(self.lowWatermark) ? self.lowWatermark : 80)"
+                " < (has(self.highWatermark) ? self.highWatermark : 90)"
+            ),
+            message=_WATERMARKS,
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Policy:
+        low = 80 if self.low_watermark is None else self.low_watermark
+        high = 90 if self.high_watermark is None else self.high_watermark
+        if low >= high:
+            raise ValueError(_WATERMARKS)
+        return self
+
+
+class CacheFolderSpec(ApiModel):
+    """Where it is, how much it may hold, and what goes first."""
+
+    storage: Storage = Field(description="Where the folder is. Immutable.")
+    priority: int | None = Field(
+        None,
+        description="Folders of higher priority are chosen first; 0 by default.",
+        ge=-1_000_000,
+        le=1_000_000,
+    )
+    max_bytes: Quantity | None = Field(None, description="Most it may hold; all of its disk by default.")
+    policy: Policy | None = Field(None, description="When derivatives are evicted.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(cel="self.storage == oldSelf.storage", message="storage is immutable: make a new CacheFolder instead"),
+    )
+
+
+class CacheFolderStatus(ApiModel):
+    """What the folder holds."""
+
+    observed_generation: int | None = Field(None, description="Generation of the spec last acted on.", ge=0)
+    total_files: int | None = Field(None, description="Derivatives in the folder.", ge=0)
+    total_bytes: int | None = Field(None, description="Their bytes.", ge=0)
+    total_collections: int | None = Field(None, description="Collections they belong to.", ge=0)
+    conditions: list[Condition] | None = conditions_field()
+
+
+class CacheFolder(ApiModel):
+    """A place where derivatives live, with a policy."""
+
+    api_version: Literal["fpj.dev/v1alpha1"] = Field("fpj.dev/v1alpha1", description="API version.")
+    kind: Literal["CacheFolder"] = Field("CacheFolder", description="Kind.")
+    metadata: Metadata = Field(description="Standard object metadata.")
+    spec: CacheFolderSpec = Field(description="Where it is, how much it may hold, and what goes first.")
+    status: CacheFolderStatus | None = Field(None, description="What the folder holds.")
+
+    plural: ClassVar[str] = "cachefolders"
+    short_names: ClassVar[tuple[str, ...]] = ("cf",)
+    columns: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"name": "Priority", "type": "integer", "jsonPath": ".spec.priority"},
+        {"name": "Files", "type": "integer", "jsonPath": ".status.totalFiles"},
+        {"name": "Bytes", "type": "integer", "jsonPath": ".status.totalBytes"},
+        {"name": "Collections", "type": "integer", "jsonPath": ".status.totalCollections", "priority": 1},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    )

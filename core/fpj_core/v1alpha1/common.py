@@ -1,0 +1,183 @@
+"""What both resources share: the base model, quantities, storage places, conditions, metadata."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+GROUP = "fpj.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
+
+_SUFFIXES = (
+    {"": 1} | {s: 1000**n for n, s in enumerate("kMGTP", 1)} | {s + "i": 1024**n for n, s in enumerate("KMGTP", 1)}
+)
+
+
+class Rule(BaseModel):
+    """A rule that binds several fields: as CEL for the API server, in the same words here."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cel: str
+    message: str
+
+
+class ApiModel(BaseModel):
+    """Base of all parts of a resource: camelCase names, nothing unknown, nothing changed once read."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        frozen=True,
+        defer_build=True,  # most commands never validate: importing takes half the time
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    """CEL rules of this object."""
+
+
+def exactly_one(model: BaseModel, names: tuple[str, ...], message: str) -> None:
+    """Raise ValueError(message) unless exactly one of the fields is given."""
+    if sum(getattr(model, name) is not None for name in names) != 1:
+        raise ValueError(message)
+
+
+def one_of_rule(names: tuple[str, ...], message: str) -> Rule:
+    """The CEL form of `exactly_one`."""
+    return Rule(cel=f"[{', '.join(f'has(self.{name})' for name in names)}].filter(x, x).size() == 1", message=message)
+
+
+def parse_quantity(value: int | str) -> int:
+    """Bytes of a Kubernetes quantity: ``500Mi``, ``1.5G``, ``1048576``. Raises ValueError."""
+    if isinstance(value, int):
+        return value
+    if not re.fullmatch(QUANTITY_PATTERN, value):
+        raise ValueError("is not a quantity of bytes, such as 500Mi, 2G or 1048576")
+    number = value.rstrip("kMGTPKi")
+    return int(Decimal(number) * _SUFFIXES[value[len(number) :]])
+
+
+def _positive_quantity(value: int | str) -> int | str:
+    if parse_quantity(value) <= 0:
+        raise ValueError("must be more than 0 bytes")
+    return value
+
+
+Quantity = Annotated[
+    Annotated[int, Field(strict=True)] | Annotated[str, Field(max_length=32)],
+    AfterValidator(_positive_quantity),
+    Field(json_schema_extra={"x-quantity": True}),
+]
+
+
+def model_in(annotation: Any) -> type[ApiModel] | None:
+    """The API model in an annotation such as ``Tier | None`` or ``list[Tier]``."""
+    if isinstance(annotation, type) and issubclass(annotation, ApiModel):
+        return annotation
+    for part in get_args(annotation):
+        if (model := model_in(part)) is not None:
+            return model
+    return None
+
+
+class PersistentVolumeClaim(ApiModel):
+    """A folder on a claimed volume."""
+
+    claim_name: str = Field(
+        description="Name of the PersistentVolumeClaim, in the job's namespace.",
+        min_length=1,
+        max_length=253,
+        pattern=NAME_PATTERN,
+    )
+    path: str | None = Field(
+        None, description="Folder within the volume; its root by default. May not contain '..'.", max_length=4096
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.path) || !self.path.split('/').exists(p, p == '..')",
+            message="path may not contain '..'",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _no_parent(self) -> PersistentVolumeClaim:
+        if self.path and ".." in self.path.split("/"):
+            raise ValueError(self.rules[0].message)
+        return self
+
+
+class S3(ApiModel):
+    """A bucket of S3-compatible object storage, or the part of it below a prefix."""
+
+    bucket: str = Field(description="Name of the bucket.", min_length=3, max_length=63, pattern=NAME_PATTERN)
+    prefix: str | None = Field(None, description="Only objects below this prefix.", max_length=1024)
+    endpoint: str | None = Field(
+        None,
+        description="URL of the service; Amazon's by default.",
+        max_length=2048,
+        pattern=r"^https?://.+$",
+    )
+    region: str | None = Field(None, description="Region of the bucket; us-east-1 by default.", max_length=64)
+    credentials_secret_name: str | None = Field(
+        None,
+        description="Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; `fpj run` reads the environment.",
+        max_length=253,
+        pattern=NAME_PATTERN,
+    )
+
+
+class Local(ApiModel):
+    """A folder of the machine that `fpj run` runs on. Refused in a cluster."""
+
+    path: str = Field(description="Path of the folder; only for `fpj run`.", min_length=1, max_length=4096)
+
+
+class Metadata(ApiModel):
+    """The part of ObjectMeta that manifests use. What else the API server puts there is left alone."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str = Field(description="Name of the resource.", min_length=1, max_length=253, pattern=NAME_PATTERN)
+    namespace: str | None = Field(None, description="Namespace of the resource.", max_length=63, pattern=LABEL_PATTERN)
+    uid: str | None = Field(None, description="Set by the API server.", max_length=64)
+    labels: dict[str, str] | None = Field(None, description="Labels.")
+    annotations: dict[str, str] | None = Field(None, description="Annotations.")
+
+
+class Condition(ApiModel):
+    """A condition, as in metav1.Condition."""
+
+    type: str = Field(description="Type of the condition.", max_length=316, pattern=r"^[A-Za-z][A-Za-z0-9]*$")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    observed_generation: int | None = Field(None, description="Generation of the spec it was set for.", ge=0)
+    last_transition_time: str = Field(
+        description="When the status last changed.", max_length=64, json_schema_extra={"format": "date-time"}
+    )
+    reason: str = Field(
+        description="One word, in CamelCase, for programs.",
+        min_length=1,
+        max_length=1024,
+        pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
+    )
+    message: str = Field(description="A sentence for people.", max_length=1024)
+
+
+def conditions_field() -> Any:
+    """The ``conditions`` list, merged by type."""
+    return Field(
+        None,
+        description="Latest observations of the resource's state.",
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )

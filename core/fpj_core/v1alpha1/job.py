@@ -1,0 +1,329 @@
+"""FileProcessingJob. Fields that a manifest leaves out stay None: defaults are resolved at run time (`defaults`)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from fpj_core.model import Fit, Format, Phase
+from fpj_core.v1alpha1.common import (
+    LABEL_PATTERN,
+    NAME_PATTERN,
+    S3,
+    ApiModel,
+    Condition,
+    Local,
+    Metadata,
+    PersistentVolumeClaim,
+    Quantity,
+    Rule,
+    conditions_field,
+    exactly_one,
+    one_of_rule,
+)
+from fpj_core.v1alpha1.workertemplate import WorkerTemplate
+
+_SOURCES = ("persistentVolumeClaim", "s3", "local")
+_ONE_SOURCE = "exactly one of persistentVolumeClaim, s3 and local must be given"
+_RESERVED = "the name 'thumbnail' is reserved for the thumbnail tier"
+_UNIQUE = "tier names must be unique"
+COLOUR_PATTERN = r"^#[0-9a-f]{6}$"
+
+
+class JobType(StrEnum):
+    """What a job makes."""
+
+    CACHE = "Cache"
+    THUMBNAIL = "Thumbnail"
+    BOTH = "Both"
+
+
+class SkipCheck(StrEnum):
+    """What makes an image count as done."""
+
+    RECORD_AND_FILE = "RecordAndFile"
+    RECORD = "Record"
+
+
+class Source(ApiModel):
+    """Where the images are: exactly one place."""
+
+    persistent_volume_claim: PersistentVolumeClaim | None = Field(None, description="A folder on a claimed volume.")
+    s3: S3 | None = Field(None, description="A bucket of S3-compatible object storage.")
+    local: Local | None = Field(None, description="A folder of this machine; only for `fpj run`.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (one_of_rule(_SOURCES, _ONE_SOURCE),)
+
+    @model_validator(mode="after")
+    def _one(self) -> Source:
+        exactly_one(self, ("persistent_volume_claim", "s3", "local"), _ONE_SOURCE)
+        return self
+
+
+class Collection(ApiModel):
+    """The set of images to process."""
+
+    id: str | None = Field(
+        None,
+        description="Id of the collection, which its outputs are filed under; metadata.name by default.",
+        min_length=1,
+        max_length=253,
+        pattern=NAME_PATTERN,
+    )
+    source: Source = Field(description="Where the images are. Archives (zip, cbz) in it count as folders.")
+
+
+class Tier(ApiModel):
+    """One cache size."""
+
+    name: str = Field(description="Name of the tier.", min_length=1, max_length=63, pattern=LABEL_PATTERN)
+    max_width: int | None = Field(None, description="Largest width in pixels; 1920 by default.", ge=16, le=16384)
+    max_height: int | None = Field(None, description="Largest height in pixels; 1080 by default.", ge=16, le=16384)
+    quality: int | None = Field(None, description="Encoder quality; 85 by default.", ge=1, le=100)
+    format: Format | None = Field(None, description="Output format; jpeg by default.")
+    fit: Fit | None = Field(None, description="How the image meets the box; Inside by default.")
+    animated: bool | None = Field(None, description="Keep animations, for webp; false by default.")
+    background: str | None = Field(
+        None,
+        description="Colour that transparency is laid on for jpeg; #ffffff by default.",
+        max_length=7,
+        pattern=COLOUR_PATTERN,
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (Rule(cel="self.name != 'thumbnail'", message=_RESERVED),)
+
+    @model_validator(mode="after")
+    def _not_reserved(self) -> Tier:
+        if self.name == "thumbnail":
+            raise ValueError(_RESERVED)
+        return self
+
+
+class Cache(ApiModel):
+    """Cache images."""
+
+    tiers: list[Tier] = Field(
+        description="Sizes to make, 1 to 4.",
+        min_length=1,
+        max_length=4,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+
+    @model_validator(mode="after")
+    def _unique(self) -> Cache:
+        names = [tier.name for tier in self.tiers]
+        if len(set(names)) != len(names):
+            raise ValueError(_UNIQUE)
+        return self
+
+
+class Thumbnail(ApiModel):
+    """The thumbnail."""
+
+    width: int | None = Field(None, description="Width of the box in pixels; 300 by default.", ge=16, le=4096)
+    height: int | None = Field(None, description="Height of the box in pixels; 300 by default.", ge=16, le=4096)
+    quality: int | None = Field(None, description="Encoder quality; 80 by default.", ge=1, le=100)
+    format: Format | None = Field(None, description="Output format; jpeg by default.")
+    fit: Fit | None = Field(None, description="How the image meets the box; Inside by default.")
+
+
+class Sharding(ApiModel):
+    """How the work is divided."""
+
+    parallelism: int | None = Field(None, description="Pods at a time; 4 by default.", ge=1, le=1000)
+    shard_size: int | None = Field(
+        None, description="Images per shard; chosen from the total by default.", ge=1, le=100000
+    )
+    batch_size: int | None = Field(None, description="Results per store flush; 100 by default.", ge=1, le=10000)
+    workers_per_pod: int | None = Field(None, description="Worker processes per pod; 4 by default.", ge=1, le=64)
+    backoff_limit_per_shard: int | None = Field(
+        None, description="Restarts of one shard before it counts as failed; 3 by default.", ge=0, le=100
+    )
+    max_failed_shards: int | None = Field(
+        None, description="Failed shards before the job is given up; all may fail by default.", ge=0, le=100000
+    )
+
+
+class Limits(ApiModel):
+    """What one image may cost."""
+
+    max_file_size: Quantity | None = Field(None, description="Largest source file; 500Mi by default.")
+    max_pixels: int | None = Field(
+        None, description="Largest width x height; 268 million by default.", ge=1, le=4_000_000_000
+    )
+    image_timeout_seconds: int | None = Field(None, description="Time for one image; 60 by default.", ge=1, le=3600)
+    max_attempts_per_image: int | None = Field(
+        None, description="Attempts at an image whose failure may pass; 3 by default.", ge=1, le=10
+    )
+
+
+class Recovery(ApiModel):
+    """When a job counts as stale, and how often it is recovered."""
+
+    stale_after_seconds: int | None = Field(
+        None, description="Seconds without progress until the job is recovered; 600 by default.", ge=30, le=86400
+    )
+    max_attempts: int | None = Field(None, description="Recoveries before the job fails; 3 by default.", ge=0, le=100)
+
+
+class FileProcessingJobSpec(ApiModel):
+    """What to make of which images."""
+
+    job_type: JobType = Field(description="What to make: cache images, a thumbnail, or both. Immutable.")
+    collection: Collection = Field(description="The images. Immutable.")
+    cache: Cache | None = Field(
+        None, description="Cache images; one tier 'full' of at most 1920x1080, quality 85, jpeg, by default."
+    )
+    thumbnail: Thumbnail | None = Field(
+        None, description="The thumbnail; 300x300, quality 80, jpeg, Inside, by default."
+    )
+    cache_folder: str | None = Field(
+        None,
+        description="Name of the CacheFolder to write to; chosen by room, priority and use by default.",
+        max_length=253,
+        pattern=NAME_PATTERN,
+    )
+    sharding: Sharding | None = Field(None, description="How the work is divided.")
+    limits: Limits | None = Field(None, description="What one image may cost.")
+    recovery: Recovery | None = Field(None, description="When a job counts as stale, and how often it is recovered.")
+    active_deadline_seconds: int | None = Field(
+        None, description="Seconds from the start until the job fails; none by default.", ge=1, le=31_536_000
+    )
+    ttl_seconds_after_finished: int | None = Field(
+        None, description="Seconds until a finished job is deleted; never by default.", ge=0, le=31_536_000
+    )
+    max_failed_images: int | Annotated[str, Field(max_length=5, pattern=r"^(100|[0-9]{1,2})%$")] | None = Field(
+        None,
+        description="Failed images, as a number or a percentage, above which the job is given up; none by default.",
+    )
+    suspend: bool | None = Field(None, description="Do not start, or stop, working; false by default.")
+    priority: int | None = Field(
+        None, description="Jobs of higher priority start first; 0 by default.", ge=-1_000_000, le=1_000_000
+    )
+    skip_check: SkipCheck | None = Field(
+        None,
+        description="What makes an image count as done: its record and its file (the default), or its record alone, "
+        "where looking at files is slow.",
+    )
+    queue_name: str | None = Field(
+        None, description="Kueue's LocalQueue for the child Jobs.", max_length=63, pattern=LABEL_PATTERN
+    )
+    force: bool | None = Field(None, description="Make everything again; false by default.")
+    worker_template: WorkerTemplate | None = Field(None, description="Changes to the pods that work on this job.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(cel="self.jobType == oldSelf.jobType", message="jobType is immutable: make a new job instead"),
+        Rule(cel="self.collection == oldSelf.collection", message="collection is immutable: make a new job instead"),
+        Rule(
+            cel="!has(self.cache) || self.jobType != 'Thumbnail'",
+            message="cache has no effect with jobType Thumbnail: use Both, or leave it out",
+        ),
+        Rule(
+            cel="!has(self.thumbnail) || self.jobType != 'Cache'",
+            message="thumbnail has no effect with jobType Cache: use Both, or leave it out",
+        ),
+        Rule(
+            cel="!has(self.maxFailedImages) || type(self.maxFailedImages) != int || self.maxFailedImages >= 0",
+            message="maxFailedImages may not be negative",
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FileProcessingJobSpec:
+        if self.cache and self.job_type is JobType.THUMBNAIL:
+            raise ValueError(self.rules[2].message)
+        if self.thumbnail and self.job_type is JobType.CACHE:
+            raise ValueError(self.rules[3].message)
+        if isinstance(self.max_failed_images, int) and self.max_failed_images < 0:
+            raise ValueError(self.rules[4].message)
+        return self
+
+
+class Progress(ApiModel):
+    """How far the job is, in images."""
+
+    total: int | None = Field(None, description="Images in the collection.", ge=0)
+    completed: int | None = Field(None, description="Images made by this job.", ge=0)
+    skipped: int | None = Field(None, description="Images that were up to date.", ge=0)
+    failed: int | None = Field(None, description="Images that failed.", ge=0)
+    percent: int | None = Field(None, description="Share that is done, 0 to 100.", ge=0, le=100)
+    images_per_second: float | None = Field(None, description="Images worked on per second.", ge=0)
+    eta_seconds: int | None = Field(None, description="Seconds left at this rate.", ge=0)
+    bytes_written: int | None = Field(None, description="Bytes of derivatives written.", ge=0)
+    average_processing_ms: float | None = Field(None, description="Milliseconds per image worked on.", ge=0)
+
+
+class ShardStatus(ApiModel):
+    """How many shards stand where."""
+
+    total: int | None = Field(None, description="Shards of the job.", ge=0)
+    active: int | None = Field(None, description="Shards being worked on.", ge=0)
+    succeeded: int | None = Field(None, description="Shards done.", ge=0)
+    failed: int | None = Field(None, description="Shards given up.", ge=0)
+
+
+class Display(ApiModel):
+    """Progress as `kubectl get` prints it: its columns can show a field, but not compute one."""
+
+    progress: str | None = Field(None, description="Such as 73%.", max_length=16)
+    done: str | None = Field(None, description="Such as 730/1000.", max_length=32)
+    rate: str | None = Field(None, description="Such as 41.3/s.", max_length=32)
+    eta: str | None = Field(None, description="Such as 2m10s.", max_length=32)
+
+
+class FileProcessingJobStatus(ApiModel):
+    """What the operator and the workers report. 8 KB at most, whatever the number of images."""
+
+    observed_generation: int | None = Field(None, description="Generation of the spec last acted on.", ge=0)
+    phase: Phase | None = Field(None, description="Where the job stands.")
+    stage: str | None = Field(
+        None, description="What is being done: Index, Check, Plan, Process or Finish.", max_length=64
+    )
+    conditions: list[Condition] | None = conditions_field()
+    progress: Progress | None = Field(None, description="How far the job is.")
+    display: Display | None = Field(None, description="Progress as kubectl prints it.")
+    last_progress_at: str | None = Field(
+        None, description="When progress was last made.", max_length=64, json_schema_extra={"format": "date-time"}
+    )
+    error_breakdown: dict[str, int] | None = Field(None, description="Failed images by error type.", max_length=32)
+    shards: ShardStatus | None = Field(None, description="How many shards stand where.")
+    recovery_attempts: int | None = Field(None, description="Times the job was recovered.", ge=0)
+    start_time: str | None = Field(
+        None, description="When work began.", max_length=64, json_schema_extra={"format": "date-time"}
+    )
+    completion_time: str | None = Field(
+        None, description="When the job ended.", max_length=64, json_schema_extra={"format": "date-time"}
+    )
+
+
+class FileProcessingJob(ApiModel):
+    """Makes cache images and thumbnails of a collection of images."""
+
+    api_version: Literal["fpj.dev/v1alpha1"] = Field("fpj.dev/v1alpha1", description="API version.")
+    kind: Literal["FileProcessingJob"] = Field("FileProcessingJob", description="Kind.")
+    metadata: Metadata = Field(description="Standard object metadata.")
+    spec: FileProcessingJobSpec = Field(description="What to make of which images.")
+    status: FileProcessingJobStatus | None = Field(None, description="What has become of it so far.")
+
+    plural: ClassVar[str] = "fileprocessingjobs"
+    short_names: ClassVar[tuple[str, ...]] = ("fpj",)
+    columns: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"name": "Type", "type": "string", "jsonPath": ".spec.jobType"},
+        {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
+        {"name": "Progress", "type": "string", "jsonPath": ".status.display.progress"},
+        {"name": "Done", "type": "string", "jsonPath": ".status.display.done"},
+        {"name": "Failed", "type": "integer", "jsonPath": ".status.progress.failed"},
+        {"name": "Rate", "type": "string", "jsonPath": ".status.display.rate"},
+        {"name": "ETA", "type": "string", "jsonPath": ".status.display.eta"},
+        {"name": "Skipped", "type": "integer", "jsonPath": ".status.progress.skipped", "priority": 1},
+        {"name": "Shards", "type": "integer", "jsonPath": ".status.shards.total", "priority": 1},
+        {"name": "Last-Progress", "type": "date", "jsonPath": ".status.lastProgressAt", "priority": 1},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    )
+
+    @property
+    def collection_id(self) -> str:
+        """The collection's id: its own, or the resource's name."""
+        return self.spec.collection.id or self.metadata.name

@@ -1,0 +1,138 @@
+"""What an image is, before any of it is decoded; here it is refused if it is too much."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from fpj_core.errors import ErrorType, ImageError
+from fpj_core.model import ImageLimits
+from fpj_core.sources.base import OpenedImage, image_error_from_os
+from fpj_core.sources.sniff import HEAD, sniff
+from fpj_worker.engine import jpeg, libvips
+from fpj_worker.engine.jpeg import JpegHeader
+from fpj_worker.engine.pillow import PillowImage
+
+READABLE = ("jpeg", "png", "gif", "webp", "tiff", "bmp", "avif", "heic")
+
+_PILLOW = frozenset({"bmp", "avif", "heic"})
+_WHOLE_IN_MEMORY = frozenset({"bmp", "avif", "heic", "gif", "webp"})
+_IN_MEMORY = 64 * 2**20
+"""JPEG files up to this size are read whole; what is larger is streamed by libvips."""
+_JPEG_HEAD = 256 * 2**10
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """``width`` and ``height`` are as stored, before orientation. ``memory`` is what decoding in full must hold."""
+
+    format: str
+    width: int
+    height: int
+    pages: int
+    orientation: int
+    memory: int
+    jpeg: JpegHeader | None = None
+    data: bytes | None = None
+    """A JPEG's whole content, where it was read."""
+    pillow: PillowImage | None = None
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """(width, height) after orientation."""
+        return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
+
+
+def read_header(opened: OpenedImage, limits: ImageLimits) -> Header:
+    """Find out what the image is. Raises `ImageError`: UnsupportedFormat, CorruptImage, TooManyPixels, TooLarge."""
+    head = _read(opened, HEAD)
+    if not head:
+        raise ImageError(ErrorType.CORRUPT_IMAGE, "the file is empty")
+    image_format = sniff(head)
+    if image_format is None:
+        raise ImageError(ErrorType.UNSUPPORTED_FORMAT, "not an image: its first bytes are of no image format")
+    if image_format not in READABLE:
+        raise ImageError(ErrorType.UNSUPPORTED_FORMAT, f"{image_format} images cannot be read")
+    if image_format == "jpeg":
+        header = _jpeg_header(opened)
+    elif image_format in _PILLOW:
+        header = _pillow_header(opened, image_format)
+    else:
+        header = _vips_header(opened, image_format)
+    _refuse_too_many_pixels(header, limits)
+    return header
+
+
+def _jpeg_header(opened: OpenedImage) -> Header:
+    size = len(opened.data) if opened.data is not None else _size(opened)
+    whole = size <= _IN_MEMORY
+    data = opened.data if opened.data is not None else _read(opened, size if whole else _JPEG_HEAD)
+    found = jpeg.read_header(data)
+    pixels = found.width * found.height
+    return Header(
+        format="jpeg",
+        width=found.width,
+        height=found.height,
+        pages=1,
+        orientation=found.orientation,
+        # A progressive file keeps all coefficients, 2 bytes each, until its last scan.
+        memory=pixels * found.components * 2 if found.progressive else 0,
+        jpeg=found,
+        data=data if whole else None,
+    )
+
+
+def _vips_header(opened: OpenedImage, image_format: str) -> Header:
+    found = libvips.read_header(opened, image_format)
+    whole = image_format in _WHOLE_IN_MEMORY or found.interlaced
+    return Header(
+        format=image_format,
+        width=found.width,
+        height=found.height,
+        pages=found.pages if image_format in ("gif", "webp") else 1,
+        orientation=found.orientation,
+        memory=found.width * found.height * max(found.bands, 4) if whole else 0,
+    )
+
+
+def _pillow_header(opened: OpenedImage, image_format: str) -> Header:
+    image = PillowImage(opened, image_format)
+    return Header(
+        format=image_format,
+        width=image.width,
+        height=image.height,
+        pages=1,
+        orientation=image.orientation if 1 <= image.orientation <= 8 else 1,
+        memory=image.width * image.height * 8,  # the decoder's frame and its conversion to 8-bit RGB
+        pillow=image,
+    )
+
+
+def _refuse_too_many_pixels(header: Header, limits: ImageLimits) -> None:
+    if header.width * header.height > limits.max_pixels:
+        size = f"{header.width}x{header.height} = {header.width * header.height:,} pixels"
+        raise ImageError(ErrorType.TOO_MANY_PIXELS, f"{size}; limits.maxPixels allows {limits.max_pixels:,}")
+
+
+def _read(opened: OpenedImage, count: int) -> bytes:
+    if opened.data is not None:
+        return opened.data[:count]
+    try:
+        with open(opened.path or b"", "rb", buffering=0) as stream:
+            return _read_fully(stream.fileno(), count)
+    except OSError as error:
+        raise image_error_from_os(error, "the file") from error
+
+
+def _read_fully(descriptor: int, count: int) -> bytes:
+    content = os.read(descriptor, count)
+    while len(content) < count and (more := os.read(descriptor, count - len(content))):
+        content += more
+    return content
+
+
+def _size(opened: OpenedImage) -> int:
+    try:
+        return os.stat(opened.path or b"").st_size
+    except OSError as error:
+        raise image_error_from_os(error, "the file") from error

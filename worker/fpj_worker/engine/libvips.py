@@ -1,0 +1,170 @@
+"""The road through libvips: every format but plain JPEG, BMP, AVIF and HEIC, and whatever is too large for memory.
+
+Images are streamed: libvips reads the file strip by strip and keeps only what the scaled result needs.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+os.environ.setdefault("VIPS_CONCURRENCY", "1")  # processes are the unit of parallelism; read when libvips starts
+
+import numpy as np
+import numpy.typing as npt
+import pyvips
+
+from fpj_core.errors import ErrorType, ImageError
+from fpj_core.sources.base import OpenedImage
+
+pyvips.cache_set_max(0)  # no image is ever decoded twice, so a cache only holds memory
+pyvips.block_untrusted_set(True)
+
+_LOADERS = {"jpeg": "jpegload", "png": "pngload", "gif": "gifload", "webp": "webpload", "tiff": "tiffload"}
+_ANIMATED = frozenset({"gif", "webp"})
+_OUT_OF_MEMORY = ("out of memory", "failed to allocate", "cannot allocate")
+_SRGB_NAMES = (b"sRGB", "sRGB".encode("utf-16-be"))
+
+
+@dataclass(frozen=True, slots=True)
+class VipsHeader:
+    """What libvips knows of an image before decoding it."""
+
+    width: int
+    height: int
+    bands: int
+    pages: int
+    orientation: int
+    interlaced: bool
+
+
+def read_header(opened: OpenedImage, image_format: str) -> VipsHeader:
+    """Open without decoding. Raises `ImageError` (CorruptImage)."""
+    try:
+        image = _load(opened, image_format)
+    except pyvips.Error as error:
+        raise _typed(error) from error
+    return VipsHeader(
+        width=image.width,
+        height=image.height,
+        bands=image.bands,
+        pages=_get(image, "n-pages", 1),
+        orientation=min(max(_get(image, "orientation", 1), 1), 8),
+        interlaced=bool(_get(image, "interlaced", 0)),
+    )
+
+
+def decode(opened: OpenedImage, image_format: str, width: int, height: int, shrink: int = 1) -> npt.NDArray[np.uint8]:
+    """The first frame, scaled down to at most ``width`` x ``height`` (as stored, before orientation), in sRGB or grey.
+
+    ``shrink`` is the factor (1, 2, 4, 8) by which libjpeg may scale while decoding.
+    """
+    options = {"shrink": shrink} if image_format == "jpeg" and shrink > 1 else {}
+    try:
+        image = _load(opened, image_format, **options)
+        return to_array(to_srgb(scale(image, width, height)))
+    except pyvips.Error as error:
+        raise _typed(error) from error
+
+
+def load_frames(opened: OpenedImage, image_format: str) -> list[Any]:
+    """Every frame of an animation, with the first frame's metadata on each. Raises `ImageError`."""
+    try:
+        image = _load(opened, image_format, **({"n": -1} if image_format in _ANIMATED else {}))
+        return list(image.copy_memory().pagesplit())
+    except pyvips.Error as error:
+        raise _typed(error) from error
+
+
+def scale(image: Any, width: int, height: int) -> Any:
+    """Scale down, weighting colours by alpha where there is any."""
+    across, down = width / image.width, height / image.height
+    if across >= 1 and down >= 1:
+        return image
+    if not image.hasalpha():
+        return image.resize(across, vscale=down)
+    return image.premultiply().resize(across, vscale=down).unpremultiply().cast(image.format)
+
+
+def to_srgb(image: Any) -> Any:
+    """8-bit sRGB or grey: by the embedded profile where there is one, by the nominal colour space otherwise."""
+    profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
+    if (profile is not None and not is_srgb(bytes(profile))) or image.interpretation == "cmyk":
+        # For CMYK without a profile libvips has a built-in one.
+        image = image.icc_transform("srgb", embedded=True, input_profile="cmyk") if image.bands >= 4 else _icc(image)
+    if image.bands < 3:
+        image = image.colourspace("b-w")
+        if image.hasalpha():
+            image = image.colourspace("srgb")
+    else:
+        image = image.colourspace("srgb")
+    return image if image.format == "uchar" else image.cast("uchar")
+
+
+def is_srgb(profile: bytes) -> bool:
+    """Whether a profile calls itself sRGB: then nothing needs converting."""
+    return any(name in profile for name in _SRGB_NAMES)
+
+
+def convert_profile(pixels: npt.NDArray[np.uint8], profile: bytes) -> npt.NDArray[np.uint8]:
+    """Pixels in the colours of an ICC profile, as sRGB. A profile that cannot be used leaves them as they are."""
+    image = from_array(pixels)
+    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+    try:
+        return to_array(_icc(image))
+    except pyvips.Error:
+        return pixels
+
+
+def resize_with_alpha(pixels: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
+    """Scale pixels with alpha so that invisible colours do not bleed into visible ones."""
+    return to_array(scale(from_array(pixels), width, height))
+
+
+def crop_smart(pixels: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
+    """The ``width`` x ``height`` that most attracts the eye (libvips' attention strategy)."""
+    return to_array(from_array(pixels).smartcrop(width, height, interesting="attention"))
+
+
+def from_array(pixels: npt.NDArray[np.uint8]) -> Any:
+    """An image over the array's memory."""
+    pixels = np.ascontiguousarray(pixels)
+    bands = 1 if pixels.ndim == 2 else pixels.shape[2]
+    image = pyvips.Image.new_from_memory(pixels.data, pixels.shape[1], pixels.shape[0], bands, "uchar")
+    return image.copy(interpretation="b-w" if bands == 1 else "srgb")
+
+
+def to_array(image: Any) -> npt.NDArray[np.uint8]:
+    """Compute the image. Raises pyvips.Error."""
+    pixels = np.frombuffer(image.write_to_memory(), dtype=np.uint8)
+    shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
+    return pixels.reshape(shape)
+
+
+def _icc(image: Any) -> Any:
+    try:
+        return image.icc_transform("srgb", embedded=True)
+    except pyvips.Error:
+        return image
+
+
+def _load(opened: OpenedImage, image_format: str, **options: Any) -> Any:
+    """Always through the format's own loader, which (unlike thumbnail_buffer) keeps ``fail_on``."""
+    loader = _LOADERS[image_format]
+    options |= {"access": "sequential", "fail_on": "error"}
+    if opened.path is not None:
+        return getattr(pyvips.Image, loader)(os.fsdecode(opened.path), **options)
+    return getattr(pyvips.Image, f"{loader}_buffer")(opened.data, **options)
+
+
+def _get(image: Any, name: str, default: int) -> int:
+    return int(image.get(name)) if image.get_typeof(name) else default
+
+
+def _typed(error: pyvips.Error) -> ImageError:
+    detail = (error.detail or str(error)).strip()
+    message = detail.splitlines()[0][:300] if detail else "libvips cannot decode it"
+    if any(word in detail.lower() for word in _OUT_OF_MEMORY):
+        return ImageError(ErrorType.OUT_OF_MEMORY, message)
+    return ImageError(ErrorType.CORRUPT_IMAGE, message)

@@ -1,0 +1,118 @@
+"""From one opened image to all its derivatives: header, one decode, tiers from large to small, encode, validate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from fpj_core.model import Fit, Format, ImageFacts, ImageLimits, TierSpec
+from fpj_core.sources.base import OpenedImage
+from fpj_worker.engine import libvips, turbo
+from fpj_worker.engine.animation import animate
+from fpj_worker.engine.encode import EXTENSIONS, encode, output_format
+from fpj_worker.engine.geometry import Placement, place
+from fpj_worker.engine.header import Header, read_header
+from fpj_worker.engine.pixels import Pixels, bands, crop_centre, orient, resize
+from fpj_worker.engine.placeholder import describe
+from fpj_worker.engine.validate import validate
+
+_HEAVY = 64 * 2**20
+"""Bytes from which a decode asks to be admitted."""
+_TURBO_PIXELS = 40_000_000
+"""Scaled pixels that the libjpeg-turbo road may hold at once: 120 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One derivative, ready to be written."""
+
+    tier: str
+    data: bytes
+    width: int
+    height: int
+    extension: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessedImage:
+    """What one image gave."""
+
+    facts: ImageFacts
+    outputs: tuple[Encoded, ...]
+
+
+def process_image(
+    opened: OpenedImage,
+    tiers: Sequence[TierSpec],
+    limits: ImageLimits,
+    *,
+    admit: Callable[[int], None] = lambda _weight: None,
+) -> ProcessedImage:
+    """Make every tier of one image. Raises `ImageError` only.
+
+    ``admit`` is called before a decode that must hold more than 64 MiB, with that many bytes.
+    """
+    header = read_header(opened, limits)
+    if header.memory > _HEAVY:
+        admit(header.memory)
+    width, height = header.upright
+    placements = {tier.name: place(width, height, tier) for tier in tiers}
+    ordered = sorted(tiers, key=lambda tier: -placements[tier.name].width)
+    largest = placements[ordered[0].name]
+    pixels, warning = _decode(opened, header, largest)
+    outputs = {}
+    for tier in ordered:
+        placement = placements[tier.name]
+        pixels = resize(pixels, placement.width, placement.height)
+        outputs[tier.name] = _derive(opened, header, pixels, placement, tier)
+    thumbhash, dominant = describe(pixels)
+    facts = ImageFacts(width, height, header.format, thumbhash, dominant, warning)
+    return ProcessedImage(facts, tuple(outputs[tier.name] for tier in tiers))
+
+
+def _decode(opened: OpenedImage, header: Header, largest: Placement) -> tuple[Pixels, str | None]:
+    """Upright sRGB pixels at the size of the largest tier, and a warning."""
+    width, height = largest.width, largest.height
+    if header.orientation >= 5:
+        width, height = height, width
+    warning = None
+    if header.pillow is not None:
+        pixels = resize(header.pillow.decode(), width, height)
+    elif _fits_turbo(header, width, height) and header.jpeg and header.data:
+        pixels, warning = turbo.decode(header.data, header.jpeg, width, height)
+        pixels = resize(pixels, width, height)
+        if header.jpeg.icc and bands(pixels) == 3 and not libvips.is_srgb(header.jpeg.icc):
+            pixels = libvips.convert_profile(pixels, header.jpeg.icc)
+    else:
+        shrink = _shrink_on_load(header, width, height)
+        pixels = libvips.decode(opened, header.format, width, height, shrink)
+    return orient(pixels, header.orientation), warning
+
+
+def _fits_turbo(header: Header, width: int, height: int) -> bool:
+    return (
+        header.jpeg is not None
+        and header.jpeg.plain
+        and header.data is not None
+        and turbo.scaled_pixels(header.jpeg, width, height) <= _TURBO_PIXELS
+    )
+
+
+def _shrink_on_load(header: Header, width: int, height: int) -> int:
+    """The deepest of libvips' factors for JPEG that still leaves the target."""
+    return next(
+        (factor for factor in (8, 4, 2) if header.width >= width * factor and header.height >= height * factor), 1
+    )
+
+
+def _derive(opened: OpenedImage, header: Header, pixels: Pixels, placement: Placement, tier: TierSpec) -> Encoded:
+    image_format = output_format(tier, header.format, alpha=bands(pixels) == 4)
+    if tier.animated and image_format is Format.WEBP and header.pages > 1:
+        animation = animate(opened, header.format, tier)
+        return Encoded(tier.name, animation.data, animation.width, animation.height, EXTENSIONS[image_format])
+    if placement.cropped:
+        crop = libvips.crop_smart if tier.fit is Fit.SMART else crop_centre
+        pixels = crop(pixels, placement.crop_width, placement.crop_height)
+    data = encode(pixels, image_format, tier)
+    validate(data, image_format, pixels)
+    return Encoded(tier.name, data, pixels.shape[1], pixels.shape[0], EXTENSIONS[image_format])

@@ -1,0 +1,53 @@
+"""Is what was encoded a picture? Checked before anything is written."""
+
+from __future__ import annotations
+
+import pyvips
+import simplejpeg
+
+from fpj_core.errors import ErrorType, ImageError
+from fpj_core.model import Format
+from fpj_core.sources.base import OpenedImage
+from fpj_worker.engine import libvips
+from fpj_worker.engine.pillow import PillowImage
+from fpj_worker.engine.pixels import Pixels, spread
+
+_VISIBLE = 24
+"""A spread of samples that no encoder flattens to nothing."""
+
+
+def validate(data: bytes, image_format: Format, pixels: Pixels) -> None:
+    """Check that ``data`` decodes to the dimensions of ``pixels`` and is not blank where they are not.
+
+    A JPEG is decoded at an eighth of its size: every bit of its entropy-coded data is read all the same.
+    Raises `ImageError` (Internal).
+    """
+    height, width = pixels.shape[:2]
+    try:
+        seen_width, seen_height, decoded = (
+            _decode_jpeg(data) if image_format is Format.JPEG else _decode(data, image_format)
+        )
+    except (ValueError, pyvips.Error, ImageError) as error:
+        raise ImageError(ErrorType.INTERNAL, f"the encoded image does not decode: {error}") from error
+    if (seen_width, seen_height) != (width, height):
+        message = f"the encoded image is {seen_width}x{seen_height}, not {width}x{height}"
+        raise ImageError(ErrorType.INTERNAL, message)
+    if spread(decoded) == 0 and spread(pixels) >= _VISIBLE and min(decoded.shape[:2]) >= 4:
+        raise ImageError(ErrorType.INTERNAL, "the encoded image is blank and the source is not")
+
+
+def _decode_jpeg(data: bytes) -> tuple[int, int, Pixels]:
+    height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    pixels = simplejpeg.decode_jpeg(
+        data, "GRAY", min_width=1, min_height=1, min_factor=8, fastdct=True, fastupsample=True
+    )
+    return width, height, pixels[..., 0]
+
+
+def _decode(data: bytes, image_format: Format) -> tuple[int, int, Pixels]:
+    if image_format is Format.AVIF:
+        pixels = PillowImage(OpenedImage(name="output", data=data), "avif").decode()
+    else:
+        image = pyvips.Image.new_from_buffer(data, "", access="sequential", fail_on="error")
+        pixels = libvips.to_array(image)
+    return pixels.shape[1], pixels.shape[0], pixels

@@ -1,0 +1,157 @@
+"""Index: bring the store's images of a collection in line with what the source holds now.
+
+Unchanged images are left alone, so indexing again costs reads only. New ones get the next ordinals in the source's
+natural order; ordinals are never given twice. What the source no longer lists is marked deleted. Memory is one bit
+per image beside one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TypeVar
+
+from fpj_core.errors import ErrorType
+from fpj_core.ids import image_id
+from fpj_core.model import ImageRecord, SourceEntry
+from fpj_core.sources.base import ListingProblem, Source
+from fpj_core.store.protocol import Store
+
+_BATCH = 1_000
+_PROBLEM = "problem:"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class IndexResult:
+    """What indexing found, in images."""
+
+    listed: int = 0
+    added: int = 0
+    changed: int = 0
+    deleted: int = 0
+    problems: int = 0
+
+
+def index_collection(
+    store: Store, source: Source, collection: str, on_progress: Callable[[int], None] = lambda _listed: None
+) -> IndexResult:
+    """List ``source`` and record its images under ``collection``.
+
+    ``on_progress`` is called with the number listed so far after each batch; what it raises ends the indexing, and
+    the next one goes on from what is recorded. Raises `fpj_core.errors.SourceError` and `StoreError`.
+    """
+    index = _Index(store, collection)
+    for batch in batched(source.list(), _BATCH):
+        index.add(batch)
+        on_progress(index.result.listed)
+    problems = list(source.problems.first)
+    index.add([_entry_of(problem) for problem in problems])
+    if source.problems.count == len(problems):
+        index.mark_vanished(problems)
+    return replace(index.result, problems=source.problems.count, listed=index.result.listed - len(problems))
+
+
+def listing_problem(image: ImageRecord) -> tuple[ErrorType, str] | None:
+    """Why the source could not list this entry as an image, or None for an image."""
+    if not image.version.startswith(_PROBLEM):
+        return None
+    error_type, _, message = image.version.removeprefix(_PROBLEM).partition(":")
+    return ErrorType(error_type), message
+
+
+def _entry_of(problem: ListingProblem) -> SourceEntry:
+    """A trouble found while listing takes an image's place, so that it is counted and shown like a failed image."""
+    return SourceEntry(key=problem.key, size=0, version=f"{_PROBLEM}{problem.error_type}:{problem.message}")
+
+
+class _Index:
+    """One pass over a source."""
+
+    def __init__(self, store: Store, collection: str) -> None:
+        self.result = IndexResult()
+        self._store = store
+        self._collection = collection
+        self._next = store.next_ordinal(collection)
+        self._seen = bytearray(self._next // 8 + 1)
+
+    def add(self, entries: list[SourceEntry]) -> None:
+        known = self._store.images_by_key(self._collection, [entry.key for entry in entries])
+        changes = []
+        added = changed = 0
+        for entry in entries:
+            image = known.get(entry.key)
+            if image is None:
+                changes.append(self._new_image(entry))
+                added += 1
+                continue
+            self._see(image.ordinal)
+            if image.deleted or image.version != entry.version:
+                changes.append(_fresh(image, entry))
+                changed += 1
+        if changes:
+            self._store.upsert_images(changes)
+        self.result = replace(
+            self.result,
+            listed=self.result.listed + len(entries),
+            added=self.result.added + added,
+            changed=self.result.changed + changed,
+        )
+
+    def mark_vanished(self, problems: list[ListingProblem]) -> None:
+        """Mark what this pass did not see, but for what lies behind a folder or archive that could not be read."""
+        hidden = tuple(prefix for problem in problems for prefix in (f"{problem.key}/", f"{problem.key}!/"))
+        deleted = 0
+        unseen = (ordinal for ordinal in self._store.live_ordinals(self._collection) if not self._was_seen(ordinal))
+        for ordinals in batched(unseen, _BATCH):
+            if hidden:
+                ordinals = [o for o in ordinals if not self._key_of(o).startswith(hidden)]  # noqa: PLW2901
+            self._store.mark_deleted(self._collection, ordinals)
+            deleted += len(ordinals)
+        self.result = replace(self.result, deleted=deleted)
+
+    def _new_image(self, entry: SourceEntry) -> ImageRecord:
+        ordinal = self._next
+        self._next += 1
+        if len(self._seen) * 8 < self._next:
+            self._seen.extend(bytes(len(self._seen)))
+        self._see(ordinal)
+        return ImageRecord(
+            collection=self._collection,
+            ordinal=ordinal,
+            id=image_id(self._collection, entry.key),
+            key=entry.key,
+            size=entry.size,
+            version=entry.version,
+        )
+
+    def _see(self, ordinal: int) -> None:
+        self._seen[ordinal >> 3] |= 1 << (ordinal & 7)
+
+    def _was_seen(self, ordinal: int) -> bool:
+        return bool(self._seen[ordinal >> 3] & (1 << (ordinal & 7)))
+
+    def _key_of(self, ordinal: int) -> str:
+        (image,) = self._store.images(self._collection, ordinal, ordinal + 1)
+        return image.key
+
+
+def _fresh(image: ImageRecord, entry: SourceEntry) -> ImageRecord:
+    """The image as new content: what decoding taught about the old content is forgotten."""
+    return ImageRecord(
+        collection=image.collection,
+        ordinal=image.ordinal,
+        id=image.id,
+        key=image.key,
+        size=entry.size,
+        version=entry.version,
+    )
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of up to ``size`` items (itertools.batched needs Python 3.12)."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

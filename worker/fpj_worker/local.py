@@ -1,0 +1,371 @@
+"""The life of a job on one machine: lock, index, plan, process, finish.
+
+The operator drives the same steps through pods; here one process does them all. Whatever ends a run early, the next
+one finds the job unfinished, plans again from what is recorded, and ends with the same files and counts.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from fpj_core.errors import FencedError, FpjError, LeaseHeldError
+from fpj_core.folders import CacheFolder, FolderConfig
+from fpj_core.leases import is_dead, lease_name, local_holder
+from fpj_core.model import Counts, Folder, ImageLimits, Job, Lease, Phase, Shard, ShardState, TierSpec
+from fpj_core.planning import cut_shards
+from fpj_core.progress import Progress, measure
+from fpj_core.sources.base import SourceConfig
+from fpj_core.store.protocol import Store
+from fpj_worker.indexer import IndexResult, index_collection
+from fpj_worker.pool import ProcessPool
+from fpj_worker.resources import child_memory_limit, heavy_budget
+from fpj_worker.shard import JobContext, Pool, ShardProcessor
+from fpj_worker.tasks import ImageDone, ImageHandler, ImageTask
+from fpj_worker.verify import forget_all, forget_missing_files
+
+LEASE_SECONDS = 60.0
+_PERSIST_SECONDS = 5.0
+_SHOW_SECONDS = 0.25
+_STOP_GRACE_SECONDS = 10.0
+
+
+class InterruptedRunError(FpjError):
+    """The run was asked to stop. What is finished is recorded; running again goes on from there."""
+
+
+class JobFailedError(FpjError):
+    """The job as a whole ended early: too many failed images, or its deadline passed."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalJob:
+    """A job with every default resolved, ready to run on this machine."""
+
+    job: Job
+    source: SourceConfig
+    tiers: tuple[TierSpec, ...]
+    limits: ImageLimits
+    folder: FolderConfig
+    folder_record: Folder
+    workers: int
+    batch_size: int
+    shard_size: Callable[[int], int]
+    """From the collection's number of images to images per shard."""
+    max_failed: Callable[[int], int | None] = lambda _total: None
+    """From the number of images to how many may fail before the job is given up."""
+    deadline_seconds: float | None = None
+    check_files: bool = True
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a job has to do, in images."""
+
+    index: IndexResult
+    total: int
+    pending: int
+
+
+class Observer(Protocol):
+    """Is told what happens; shows it."""
+
+    def stage(self, name: str) -> None:
+        """A stage begins: Index, Check, Plan, Process or Finish."""
+
+    def listed(self, images: int) -> None:
+        """So many images have been listed."""
+
+    def progress(self, progress: Progress, errors: Mapping[str, int]) -> None:
+        """Where the job stands, several times a second at most."""
+
+
+class LocalRun:
+    """One run of one job.
+
+    ``should_stop`` is asked several times a second; once it says yes, images in flight get a few seconds, results
+    are recorded, the job is left Suspended and `InterruptedRunError` is raised.
+    """
+
+    def __init__(
+        self, store: Store, request: LocalJob, observer: Observer, should_stop: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._store = store
+        self._request = request
+        self._observer = observer
+        self._should_stop = should_stop
+        self._job = request.job
+        self._tier_names = [tier.name for tier in request.tiers]
+        self._digests = {tier.name: tier.digest() for tier in request.tiers}
+        self._folder: CacheFolder = request.folder.build()
+        self._lease: Lease | None = None
+        self._renewed_at = self._shown_at = 0.0
+        self._processing_since: float | None = None
+        self._resumed = False
+
+    @property
+    def job(self) -> Job:
+        """The job as last recorded."""
+        return self._job
+
+    def run(self) -> Job:
+        """Run the job to its end and return it as recorded.
+
+        Raises `InterruptedRunError`, `JobFailedError`, `fpj_core.errors.LeaseHeldError` when another run holds the
+        collection, `SourceError`, `CacheFolderError`, `StoreError`.
+        """
+        self._folder.check_writable()
+        with self._locked():
+            self._accept()
+            with self._outcome_recorded():
+                self._plan(self._index())
+                self._process()
+                return self._finish()
+
+    def plan_only(self) -> Plan:
+        """Index and compare, process nothing, record no job (`--dry-run`)."""
+        with self._locked():
+            index = self._index()
+            pending = self._count_pending()
+            return Plan(index, self._store.count_images(self._job.collection), pending)
+
+    def progress(self) -> tuple[Progress, Counts]:
+        """Where the job stands, from the store."""
+        counts, _ = self._store.job_counts(self._job.id)
+        return measure(self._job, counts), self._job.base + counts
+
+    # Steps ------------------------------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        self._store.upsert_folder(self._request.folder_record)
+        stored = self._store.create_job(self._job)
+        self._resumed = stored.started_at is not None
+        now = time.time()
+        self._job = self._store.update_job(
+            replace(
+                stored,
+                phase=Phase.INDEXING,
+                reason="",
+                message="",
+                started_at=stored.started_at or now,
+                finished_at=None,
+                last_progress_at=now,
+            )
+        )
+
+    def _index(self) -> IndexResult:
+        self._enter("Index")
+        collection = self._job.collection
+        self._folder.sweep(collection)
+
+        def on_progress(listed: int) -> None:
+            self._observer.listed(listed)
+            self._tick()
+
+        return index_collection(self._store, self._request.source.build(), collection, on_progress)
+
+    def _count_pending(self) -> int:
+        """Images to process, after the recorded files were checked."""
+        collection = self._job.collection
+        if self._request.force:
+            return self._store.count_images(collection)
+        if self._request.check_files:
+            self._enter("Check")
+            name = self._request.folder_record.name
+            forget_missing_files(self._store, collection, self._tier_names, name, self._folder, self._tick)
+        self._enter("Plan")
+        return sum(1 for _ in self._store.pending_ordinals(collection, self._digests))
+
+    def _plan(self, _index: IndexResult) -> None:
+        store, job = self._store, self._job
+        if self._request.force and not (self._resumed and store.made_by(job)):
+            forget_all(store, job.collection, self._tier_names)
+        pending = self._count_pending()
+        total = store.count_images(job.collection)
+        ordinals = store.pending_ordinals(job.collection, self._digests) if pending else ()
+        shards = list(cut_shards(job.id, job.collection, ordinals, self._request.shard_size(pending)))
+        store.replace_shards(job.id, shards)
+        store.delete_failures(job.id)
+        in_shards = sum(store.count_images(job.collection, shard.start, shard.stop) for shard in shards)
+        made = self._made_outside(shards)
+        self._job = store.update_job(
+            replace(
+                job,
+                phase=Phase.RUNNING,
+                total=total,
+                base=replace(made, skipped=total - in_shards - made.completed),
+                active_seconds=0.0,
+            )
+        )
+
+    def _made_outside(self, shards: list[Shard]) -> Counts:
+        """What earlier attempts of this job finished and no shard covers again."""
+        if not self._resumed:
+            return Counts()
+        starts = [shard.start for shard in shards]
+        sizes = [
+            size
+            for ordinal, size in self._store.made_by(self._job)
+            if not (place := bisect_right(starts, ordinal)) or ordinal >= shards[place - 1].stop
+        ]
+        return Counts(completed=len(sizes), bytes_written=sum(sizes))
+
+    def _process(self) -> None:
+        self._enter("Process")
+        self._processing_since = time.monotonic()
+        holder = local_holder(self._job.id)
+        shard = self._store.claim_shard(self._job.id, holder, time.time())
+        if shard is None:
+            return
+        with self._pool() as pool:
+            processor = ShardProcessor(self._store, pool, self._folder, self._context(), self._tick)
+            while shard is not None:
+                try:
+                    processor.run(shard)
+                except FencedError:
+                    raise
+                except FpjError:
+                    processor.hand_back(_STOP_GRACE_SECONDS)
+                    self._store.finish_shard(shard, ShardState.PENDING, time.time())
+                    raise
+                self._store.finish_shard(shard, ShardState.SUCCEEDED, time.time())
+                shard = self._store.claim_shard(self._job.id, holder, time.time())
+
+    def _finish(self) -> Job:
+        self._enter("Finish")
+        self._store.refresh_folder(self._request.folder_record.name)
+        _, counts = self.progress()
+        phase = Phase.COMPLETED_WITH_ERRORS if counts.failed else Phase.COMPLETED
+        self._end(phase, "ImagesFailed" if counts.failed else "AllImagesDone")
+        return self._job
+
+    # Around the steps -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the collection's lease; a dead process's lease on this machine is broken first."""
+        name = lease_name(self._job.collection)
+        holder = local_holder(self._job.id)
+        try:
+            self._lease = self._store.acquire_lease(name, holder, LEASE_SECONDS, time.time())
+        except LeaseHeldError as held:
+            if not is_dead(held.holder):
+                raise
+            self._store.break_lease(name, held.holder)
+            self._lease = self._store.acquire_lease(name, holder, LEASE_SECONDS, time.time())
+        try:
+            yield
+        finally:
+            self._store.release_lease(self._lease)
+
+    @contextmanager
+    def _outcome_recorded(self) -> Iterator[None]:
+        """Never leave a job that looks Running behind, as far as the store can still be written."""
+        try:
+            yield
+        except InterruptedRunError as error:
+            self._end(Phase.SUSPENDED, "Interrupted", str(error))
+            raise
+        except JobFailedError as error:
+            self._end(Phase.FAILED, error.reason, str(error))
+            raise
+        except FencedError:
+            raise
+        except FpjError as error:
+            self._end(Phase.FAILED, type(error).__name__.removesuffix("Error"), str(error))
+            raise
+
+    def _end(self, phase: Phase, reason: str, message: str = "") -> None:
+        self._job = self._store.update_job(
+            replace(
+                self._timed(),
+                phase=phase,
+                reason=reason,
+                message=message,
+                finished_at=time.time() if phase.finished else None,
+            )
+        )
+        self._show()
+
+    def _enter(self, stage: str) -> None:
+        self._observer.stage(stage)
+        self._job = replace(self._job, stage=stage)
+        self._tick()
+
+    def _tick(self) -> None:
+        """Look whether to stop, keep the lease, show and persist progress; each as often as it needs."""
+        if self._should_stop():
+            raise InterruptedRunError("interrupted; run again to go on from here")
+        now = time.monotonic()
+        if now - self._renewed_at >= _PERSIST_SECONDS and self._lease:
+            self._lease = self._store.renew_lease(self._lease, LEASE_SECONDS, time.time())
+            self._renewed_at = now
+            if self._processing_since is not None:
+                self._job = self._store.update_job(self._timed())
+        if self._processing_since is not None and now - self._shown_at >= _SHOW_SECONDS:
+            self._shown_at = now
+            self._show()
+
+    def _show(self) -> None:
+        progress, counts = self.progress()
+        self._observer.progress(progress, counts.errors)
+        self._check_bounds(counts.failed)
+
+    def _timed(self) -> Job:
+        """The job with the time it has been processing."""
+        if self._processing_since is None:
+            return self._job
+        return replace(
+            self._job, active_seconds=time.monotonic() - self._processing_since, last_progress_at=time.time()
+        )
+
+    def _check_bounds(self, failed: int) -> None:
+        request, job = self._request, self._job
+        if job.phase is not Phase.RUNNING:
+            return
+        bound = request.max_failed(job.total)
+        if bound is not None and failed > bound:
+            raise JobFailedError("TooManyFailedImages", f"{failed} images failed, maxFailedImages allows {bound}")
+        if request.deadline_seconds and job.started_at and time.time() - job.started_at > request.deadline_seconds:
+            raise JobFailedError("DeadlineExceeded", f"activeDeadlineSeconds ({request.deadline_seconds:g}) passed")
+
+    def _context(self) -> JobContext:
+        request = self._request
+        return JobContext(
+            job=self._job.id,
+            collection=self._job.collection,
+            tiers=request.tiers,
+            limits=request.limits,
+            folder_name=request.folder_record.name,
+            fence=self._lease.fence if self._lease else 0,
+            batch_size=request.batch_size,
+            check_files=request.check_files,
+        )
+
+    def _pool(self) -> Pool:
+        request = self._request
+        handler = ImageHandler(
+            source=request.source,
+            folder=request.folder,
+            collection=self._job.collection,
+            limits=request.limits,
+            token=f"{self._job.id}-{os.getpid()}",
+        )
+        return ProcessPool[ImageTask, ImageDone](
+            handler,
+            workers=request.workers,
+            timeout=request.limits.timeout_seconds,
+            memory_limit=child_memory_limit(),
+            heavy_budget=heavy_budget(),
+            preload=("fpj_worker.engine", "fpj_worker.tasks"),
+        )

@@ -1,0 +1,122 @@
+"""What runs in a child process: one task after another, until the pipe closes.
+
+Decoders are C code fed by strangers, so a child expects to be killed at any moment and keeps nothing worth saving.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import resource
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from fpj_core.errors import ErrorType, ImageError
+
+Admit = Callable[[int], None]
+"""Asks leave for a decode that needs so many bytes; returns when it is given."""
+
+READY, DONE, ERROR, ADMIT = "ready", "done", "error", "admit"
+TASK, GRANT = "task", "grant"
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSettings:
+    """How a child is set up. ``memory_limit`` bounds the address space it may add, in bytes."""
+
+    factory: Callable[[], Callable[[Any, Admit], Any]]
+    memory_limit: int | None
+    heavy_budget: int | None
+    stderr_path: str
+
+
+def child_main(pipe: Connection, settings: ChildSettings) -> None:
+    """Entry point of a child process."""
+    _die_with_parent()
+    _capture_stderr(settings.stderr_path)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the supervisor decides when a child ends
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    handle = settings.factory()
+    if settings.memory_limit is not None:
+        limit = _address_space() + settings.memory_limit
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    _Child(pipe, handle, settings.heavy_budget).serve()
+
+
+class _Child:
+    def __init__(self, pipe: Connection, handle: Callable[[Any, Admit], Any], heavy_budget: int | None) -> None:
+        self._pipe = pipe
+        self._handle = handle
+        self._heavy_budget = heavy_budget
+        self._early: deque[Any] = deque()
+        """Tasks that arrived while the child waited for a grant."""
+
+    def serve(self) -> None:
+        self._pipe.send((READY, None, 0.0))
+        while True:
+            try:
+                task = self._early.popleft() if self._early else self._pipe.recv()[1]
+            except (EOFError, OSError):
+                return
+            os.ftruncate(2, 0)
+            started = time.perf_counter()
+            kind, content = self._run(task)
+            self._pipe.send_bytes(_pickled(kind, content, time.perf_counter() - started))
+
+    def _run(self, task: Any) -> tuple[str, Any]:
+        try:
+            return DONE, self._handle(task, self._admit)
+        except ImageError as error:
+            return ERROR, (error.error_type, error.message)
+        except MemoryError:
+            return ERROR, (ErrorType.OUT_OF_MEMORY, "the memory limit of one image was reached")
+        except Exception as error:  # noqa: BLE001 - whatever it is, it costs one image
+            return ERROR, (ErrorType.INTERNAL, f"{type(error).__name__}: {error}")
+
+    def _admit(self, weight: int) -> None:
+        if self._heavy_budget is None:
+            return
+        if weight > self._heavy_budget:
+            message = f"needs {weight:,} bytes to decode; {self._heavy_budget:,} are allowed at a time"
+            raise ImageError(ErrorType.OUT_OF_MEMORY, message)
+        self._pipe.send((ADMIT, weight, 0.0))
+        while True:
+            kind, content = self._pipe.recv()
+            if kind == GRANT:
+                return
+            self._early.append(content)
+
+
+def _pickled(kind: str, content: Any, elapsed: float) -> bytes:
+    try:
+        return pickle.dumps((kind, content, elapsed), pickle.HIGHEST_PROTOCOL)
+    except Exception as error:  # noqa: BLE001 - pickling runs arbitrary code
+        failure = (ErrorType.INTERNAL, f"the result cannot be sent: {error}")
+        return pickle.dumps((ERROR, failure, elapsed))
+
+
+def _die_with_parent() -> None:
+    """SIGKILL this process when the fork server ends, which it does when the supervisor ends, however it ends."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() == 1:
+        os._exit(1)  # the fork server ended before the call above
+
+
+def _capture_stderr(path: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def _address_space() -> int:
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[0]) * resource.getpagesize()

@@ -1,0 +1,359 @@
+"""A pool of child processes for work that may hang, crash or eat memory.
+
+Every child has its own pipe and up to two tasks, so that it never idles while the supervisor is busy. Only the task
+at the head of a child is running, so only that one is charged when the child is killed or dies; the other goes to
+another child. See docs/design/process-pool.md for why this is not one of the existing pools.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import selectors
+import signal
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from fpj_core.errors import ErrorType, FpjError, ImageError
+from fpj_worker.pool.child import ADMIT, DONE, GRANT, READY, TASK, Admit, ChildSettings, child_main
+from fpj_worker.pool.classify import classify_death
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_TASKS_PER_CHILD = 2
+_START_SECONDS = 60.0
+_MOST_START_FAILURES = 3
+_STDERR_TAIL = 4_096
+
+_CHILD_ENVIRONMENT = {
+    "MALLOC_ARENA_MAX": "1",  # one arena: 68 MB stay 68 MB; with more, memory grows (docs/benchmarks.md)
+    "MALLOC_TRIM_THRESHOLD_": "134217728",
+    "MALLOC_MMAP_THRESHOLD_": "134217728",  # pixel buffers are reused from the heap instead of faulted in anew
+    "VIPS_CONCURRENCY": "1",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+class PoolError(FpjError):
+    """Child processes cannot be started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T, R]):
+    """What became of a task: a result or an error. ``elapsed`` is wall time in the child, in seconds."""
+
+    task: T
+    result: R | None
+    error: ImageError | None
+    elapsed: float
+
+
+@dataclass(slots=True, eq=False)
+class _Child(Generic[T]):
+    process: ForkServerProcess
+    pipe: Connection
+    stderr_path: Path
+    started: float
+    tasks: deque[T] = field(default_factory=deque)
+    ready: bool = False
+    head_since: float = 0.0
+    """When the task at the head began, or 0 while its clock stands still."""
+    head_used: float = 0.0
+    """Seconds the head had used before its clock stood still."""
+    waits_for: int = 0
+    holds: int = 0
+
+    def deadline(self, timeout: float) -> float:
+        """The moment (monotonic) at which this child must be killed."""
+        if not self.ready:
+            return self.started + _START_SECONDS
+        return self.head_since + timeout - self.head_used if self.tasks and self.head_since else float("inf")
+
+
+class ProcessPool(Generic[T, R]):
+    """Runs tasks in ``workers`` child processes.
+
+    ``factory`` is pickled, and called once in each child for the function that handles tasks. ``timeout`` is in
+    seconds per task, ``memory_limit`` in bytes of address space a child may add, ``heavy_budget`` in bytes that the
+    tasks which ask for admission may hold together. ``preload`` names modules that children share from the start.
+
+    Not for use from several threads.
+    """
+
+    def __init__(
+        self,
+        factory: Callable[[], Callable[[T, Admit], R]],
+        *,
+        workers: int,
+        timeout: float,
+        memory_limit: int | None = None,
+        heavy_budget: int | None = None,
+        preload: Sequence[str] = (),
+    ) -> None:
+        self._factory = factory
+        self._workers = workers
+        self._timeout = timeout
+        self._memory_limit = memory_limit
+        self._heavy_budget = heavy_budget
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(list(preload))
+        self._selector = selectors.DefaultSelector()
+        self._scratch = tempfile.TemporaryDirectory(prefix="fpj-pool-")
+        self._children: list[_Child[T]] = []
+        self._pending: deque[T] = deque()
+        self._outcomes: list[Outcome[T, R]] = []
+        self._admission: deque[_Child[T]] = deque()
+        self._heavy_used = 0
+        self._born = 0
+        self._start_failures = 0
+        self._stopped = False
+        for _ in range(workers):
+            self._start_child()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop(0)
+
+    @property
+    def in_flight(self) -> int:
+        """Tasks submitted whose outcome has not been collected by the pool."""
+        return len(self._pending) + sum(len(child.tasks) for child in self._children)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether `submit` would be accepted: at most two tasks per worker are in flight."""
+        return not self._stopped and self.in_flight < self._workers * _TASKS_PER_CHILD
+
+    def submit(self, task: T) -> None:
+        """Take a task. Raises RuntimeError when there is no room."""
+        if not self.has_room:
+            raise RuntimeError("the pool has no room")
+        self._pending.append(task)
+        self._assign()
+
+    def poll(self, timeout: float) -> list[Outcome[T, R]]:
+        """Finished tasks; waits up to ``timeout`` seconds for the first. Raises `PoolError`."""
+        end = time.monotonic() + timeout
+        while not self._outcomes and not self._stopped:
+            self._kill_overdue()
+            now = time.monotonic()
+            nearest = min((child.deadline(self._timeout) for child in self._children), default=end)
+            for key, _ in self._selector.select(max(min(end, nearest) - now, 0.0)):
+                self._receive(key.data)
+            if time.monotonic() >= end:
+                break
+        finished, self._outcomes = self._outcomes, []
+        return finished
+
+    def stop(self, grace: float) -> list[T]:
+        """End every child. Running tasks get ``grace`` seconds; tasks not finished by then are returned.
+
+        A last `poll` gives the outcomes of those that finished. Stopping again does nothing.
+        """
+        if self._stopped:
+            return []
+        returned = list(self._pending)
+        self._pending.clear()
+        for child in self._children:
+            keep = 1 if child.ready and child.tasks else 0
+            while len(child.tasks) > keep:
+                returned.append(child.tasks.pop())
+        end = time.monotonic() + grace
+        finished: list[Outcome[T, R]] = self._outcomes
+        self._outcomes = []
+        while self.in_flight and (left := end - time.monotonic()) > 0:
+            finished += self.poll(left)
+        self._outcomes += finished
+        for child in self._children:
+            returned += child.tasks
+            self._end(child)
+        self._children.clear()
+        self._stopped = True
+        self._selector.close()
+        self._scratch.cleanup()
+        return returned
+
+    # Tasks ------------------------------------------------------------------------------------------------
+
+    def _assign(self) -> None:
+        while self._pending:
+            child = min(self._children, key=lambda each: (len(each.tasks), not each.ready))
+            if len(child.tasks) >= _TASKS_PER_CHILD:
+                return
+            task = self._pending.popleft()
+            child.tasks.append(task)
+            if len(child.tasks) == 1:
+                self._start_clock(child)
+            try:
+                child.pipe.send((TASK, task))
+            except OSError:
+                return  # it died; its end of file is read next, and its tasks go to another
+
+    def _receive(self, child: _Child[T]) -> None:
+        try:
+            kind, content, elapsed = child.pipe.recv()
+        except (EOFError, OSError):
+            self._bury(child)
+            return
+        if kind == READY:
+            child.ready = True
+            self._start_failures = 0
+            self._start_clock(child)
+        elif kind == ADMIT:
+            child.head_used += time.monotonic() - child.head_since
+            child.head_since = 0.0
+            child.waits_for = content
+            self._admission.append(child)
+            self._grant()
+        else:
+            self._settle(child, kind, content, elapsed)
+
+    def _settle(self, child: _Child[T], kind: str, content: Any, elapsed: float) -> None:
+        self._give_back(child)
+        if not child.tasks:
+            return  # the pool is stopping and took the task back; the child had begun it all the same
+        task = child.tasks.popleft()
+        self._start_clock(child)
+        if kind == DONE:
+            self._outcomes.append(Outcome(task, content, None, elapsed))
+        else:
+            self._outcomes.append(Outcome(task, None, ImageError(*content), elapsed))
+        self._assign()
+
+    def _start_clock(self, child: _Child[T]) -> None:
+        child.head_used = 0.0
+        child.head_since = time.monotonic() if child.ready else 0.0
+
+    # Heavy tasks ------------------------------------------------------------------------------------------
+
+    def _grant(self) -> None:
+        """First come, first served: a large one is not overtaken for ever by small ones."""
+        budget = self._heavy_budget or 0
+        while self._admission and self._heavy_used + self._admission[0].waits_for <= budget:
+            child = self._admission.popleft()
+            child.holds += child.waits_for
+            self._heavy_used += child.waits_for
+            child.waits_for = 0
+            child.head_since = time.monotonic()
+            try:
+                child.pipe.send((GRANT, None))
+            except OSError:
+                continue  # it died; burying it gives the grant back
+
+    def _give_back(self, child: _Child[T]) -> None:
+        if child.waits_for:
+            child.waits_for = 0
+            self._admission.remove(child)
+        if child.holds:
+            self._heavy_used -= child.holds
+            child.holds = 0
+            self._grant()
+
+    # Children ---------------------------------------------------------------------------------------------
+
+    def _start_child(self) -> None:
+        self._born += 1
+        stderr_path = Path(self._scratch.name, f"stderr-{self._born}")
+        settings = ChildSettings(self._factory, self._memory_limit, self._heavy_budget, str(stderr_path))
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=child_main, args=(theirs, settings), daemon=True)
+        with _environment():
+            process.start()
+        theirs.close()
+        child: _Child[T] = _Child(process, ours, stderr_path, time.monotonic())
+        self._children.append(child)
+        self._selector.register(ours, selectors.EVENT_READ, child)
+
+    def _kill_overdue(self) -> None:
+        now = time.monotonic()
+        for child in [each for each in self._children if each.deadline(self._timeout) <= now]:
+            if child.ready:
+                error = ImageError(ErrorType.DECODE_TIMEOUT, f"took longer than {self._timeout:g} s")
+                self._bury(child, error)
+            else:
+                self._bury(child)
+
+    def _bury(self, child: _Child[T], error: ImageError | None = None) -> None:
+        """End a dead or condemned child, charge the task it was running, and start another in its place."""
+        self._give_back(child)
+        self._children.remove(child)
+        self._end(child, kill=error is not None or not child.ready)
+        stderr = _tail(child.stderr_path)
+        if child.ready and child.tasks:
+            used = child.head_used + (time.monotonic() - child.head_since if child.head_since else 0.0)
+            cause = error or classify_death(child.process.exitcode, stderr)
+            self._outcomes.append(Outcome(child.tasks.popleft(), None, cause, used))
+        elif not child.ready:
+            self._count_start_failure(stderr)
+        child.stderr_path.unlink(missing_ok=True)
+        self._pending.extendleft(reversed(child.tasks))
+        self._start_child()
+        self._assign()
+
+    def _count_start_failure(self, stderr: str) -> None:
+        self._start_failures += 1
+        if self._start_failures >= _MOST_START_FAILURES:
+            reason = stderr.strip().splitlines()[-1:] or ["no reason given"]
+            raise PoolError(f"worker processes cannot be started: {reason[0]}")
+
+    def _end(self, child: _Child[T], *, kill: bool = True) -> None:
+        self._selector.unregister(child.pipe)
+        if kill and child.process.pid:
+            child.process.kill()
+        child.process.join(1.0)
+        if child.process.is_alive():  # its pipe is closed but it goes on
+            child.process.kill()
+            child.process.join(5.0)
+        child.pipe.close()
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(size - _STDERR_TAIL, 0))
+            return stream.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+class _environment:  # noqa: N801 - used like a function
+    """What the fork server, and so every child, starts with.
+
+    Ctrl-C reaches the fork server too: it inherits the mask set here, and so lives on until the pool is done. The
+    program's main module is hidden, because children would import it again, for a second each and for nothing.
+    """
+
+    def __enter__(self) -> None:
+        self._before = {name: os.environ.get(name) for name in _CHILD_ENVIRONMENT}
+        os.environ.update(_CHILD_ENVIRONMENT)
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        main = sys.modules["__main__"]
+        self._main = (main.__dict__.pop("__file__", None), main.__spec__)
+        main.__spec__ = None
+
+    def __exit__(self, *_exception: object) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        main = sys.modules["__main__"]
+        file, main.__spec__ = self._main
+        if file is not None:
+            main.__file__ = file
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,156 @@
+"""From a FileProcessingJob to a job that can run on this machine: every default resolved, every place found."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fpj_core.errors import CacheFolderError, ManifestError
+from fpj_core.folders import Candidate, FolderConfig, LocalFolderConfig, S3FolderConfig, select_folder
+from fpj_core.ids import collection_id_for, new_job_id
+from fpj_core.model import Folder, Job
+from fpj_core.objects import Bucket
+from fpj_core.sources.base import SourceConfig
+from fpj_core.sources.local import LocalSourceConfig
+from fpj_core.sources.s3 import S3SourceConfig
+from fpj_core.store.protocol import Store
+from fpj_core.v1alpha1 import (
+    CacheFolder,
+    FileProcessingJob,
+    SkipCheck,
+    resolve_limits,
+    resolve_max_failed,
+    resolve_sharding,
+    resolve_tiers,
+)
+from fpj_core.v1alpha1.common import S3, Local, PersistentVolumeClaim, parse_quantity
+from fpj_worker.local import LocalJob
+from fpj_worker.resources import usable_cores
+
+_ONE_IMAGE = 2**20
+"""Bytes a folder must at least have room for to be chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A cache folder that this run can write to."""
+
+    record: Folder
+    config: FolderConfig
+
+
+def local_job(
+    resource: FileProcessingJob, place: Place, *, workers: int | None, claim_root: Path | None = None
+) -> LocalJob:
+    """Resolve a resource. ``claim_root`` is where a PersistentVolumeClaim's volume is found on this machine.
+
+    Raises `ManifestError` for what only a cluster can do.
+    """
+    spec = resource.spec
+    manifest = resource.model_dump(mode="json", by_alias=True, exclude_none=True)
+    source = source_config(resource, claim_root)
+    tiers = resolve_tiers(spec)
+    job = Job(
+        id=new_job_id(),
+        name=resource.metadata.name,
+        collection=resource.collection_id,
+        manifest=manifest,
+        digest=_digest([spec.job_type, repr(source), place.record.location, {t.name: t.digest() for t in tiers}]),
+        created_at=time.time(),
+    )
+    return LocalJob(
+        job=job,
+        source=source,
+        tiers=tiers,
+        limits=resolve_limits(spec),
+        folder=place.config,
+        folder_record=place.record,
+        workers=workers or usable_cores(),
+        batch_size=resolve_sharding(spec, 0).batch_size,
+        shard_size=lambda pending: resolve_sharding(spec, pending).shard_size,
+        max_failed=lambda total: resolve_max_failed(spec, total),
+        deadline_seconds=spec.active_deadline_seconds,
+        check_files=spec.skip_check is not SkipCheck.RECORD,
+        force=bool(spec.force),
+    )
+
+
+def unfinished_job(store: Store, wanted: Job) -> Job | None:
+    """The collection's newest job, if it has the same settings and did not reach its end: this run goes on with it."""
+    newest = store.jobs(collection=wanted.collection, limit=1)
+    return newest[0] if newest and newest[0].digest == wanted.digest and not newest[0].phase.finished else None
+
+
+def source_config(resource: FileProcessingJob, claim_root: Path | None) -> SourceConfig:
+    """Where the resource's images are, seen from this machine."""
+    source = resource.spec.collection.source
+    if source.s3 is not None:
+        return S3SourceConfig(_bucket(source.s3))
+    return LocalSourceConfig(_path(source.local, source.persistent_volume_claim, claim_root))
+
+
+def place_for_path(path: Path) -> Place:
+    """A cache folder named after its path."""
+    config = LocalFolderConfig(str(path.expanduser().absolute()))
+    return Place(Folder(collection_id_for(Path(config.location)), config.location), config)
+
+
+def place_by_rules(
+    resource: FileProcessingJob, given: Sequence[CacheFolder], known: Sequence[Folder], claim_root: Path | None
+) -> Place | None:
+    """The cache folder that the manifests or the store name; None if neither knows any and none is asked for."""
+    places = {folder.metadata.name: _place_of(folder, claim_root) for folder in given}
+    if resource.spec.cache_folder is not None:
+        places = {folder.name: place_of_record(folder) for folder in known} | places
+    elif not places:
+        return None
+    candidates = [Candidate(place.record, place.config.build().free_bytes()) for place in places.values()]
+    return places[select_folder(candidates, _ONE_IMAGE, resource.spec.cache_folder).name]
+
+
+def place_of_record(folder: Folder) -> Place:
+    """A cache folder that an earlier run recorded."""
+    if not folder.location.startswith("s3://"):
+        return Place(folder, LocalFolderConfig(folder.location))
+    bucket, _, prefix = folder.location.removeprefix("s3://").partition("/")
+    return Place(folder, S3FolderConfig(Bucket(bucket, prefix)))
+
+
+def _place_of(folder: CacheFolder, claim_root: Path | None) -> Place:
+    storage = folder.spec.storage
+    config: FolderConfig
+    if storage.s3 is not None:
+        config = S3FolderConfig(_bucket(storage.s3))
+    else:
+        config = LocalFolderConfig(_path(storage.local, storage.persistent_volume_claim, claim_root))
+    record = Folder(
+        name=folder.metadata.name,
+        location=config.location,
+        priority=folder.spec.priority or 0,
+        max_bytes=None if folder.spec.max_bytes is None else parse_quantity(folder.spec.max_bytes),
+    )
+    return Place(record, config)
+
+
+def _path(local: Local | None, claim: PersistentVolumeClaim | None, claim_root: Path | None) -> str:
+    if local is not None:
+        return os.path.abspath(os.path.expanduser(local.path))
+    if claim is None:
+        raise CacheFolderError("the storage names no place")
+    if claim_root is None:
+        problem = f"persistentVolumeClaim {claim.claim_name} exists only in a cluster; say where its files are"
+        raise ManifestError([f"{problem} on this machine with --claim-root DIR"])
+    return str(claim_root.absolute() / (claim.path or "").strip("/"))
+
+
+def _bucket(place: S3) -> Bucket:
+    return Bucket(place.bucket, (place.prefix or "").strip("/"), place.endpoint, place.region)
+
+
+def _digest(settings: list[object]) -> str:
+    return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16).hexdigest()

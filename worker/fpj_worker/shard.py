@@ -1,0 +1,319 @@
+"""Process one shard: skip what is up to date, hand the rest to the pool, record results in order.
+
+Images finish out of order; the cursor moves only over a finished prefix. Files made beyond it are recorded as soon
+as a batch of them has gathered, so a killed worker repeats at most one batch, and an image that this job made
+before it was killed counts as completed again, not as skipped.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from fpj_core.errors import ErrorType, ImageError
+from fpj_core.folders import CacheFolder
+from fpj_core.model import (
+    Counts,
+    Derivative,
+    Failure,
+    ImageFacts,
+    ImageLimits,
+    ImageRecord,
+    Shard,
+    ShardBatch,
+    TierSpec,
+)
+from fpj_core.sources.keys import display_key
+from fpj_core.store.protocol import Store
+from fpj_worker.indexer import listing_problem
+from fpj_worker.pool import Outcome, ProcessPool
+from fpj_worker.tasks import ImageDone, ImageTask
+
+_READ = 1_000
+_WINDOW_BATCHES = 10
+"""How many batches the fastest image may be ahead of the slowest; bounds the supervisor's memory."""
+_FLUSH_SECONDS = 2.0
+_HEARTBEAT_SECONDS = 5.0
+_POLL_SECONDS = 0.2
+_RETRY_BASE_SECONDS = 0.25
+_RETRY_MAX_SECONDS = 10.0
+
+Pool = ProcessPool[ImageTask, ImageDone]
+
+
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """What is the same for all shards of a job."""
+
+    job: str
+    collection: str
+    tiers: tuple[TierSpec, ...]
+    limits: ImageLimits
+    folder_name: str
+    fence: int
+    batch_size: int = 100
+    check_files: bool = True
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One image between being read and being counted."""
+
+    image: ImageRecord
+    counts: Counts | None = None
+    """None while unfinished."""
+    derivatives: tuple[Derivative, ...] = ()
+    facts: ImageFacts | None = None
+    failure: Failure | None = None
+    recorded: bool = False
+    attempts: int = 0
+    stale_paths: tuple[str, ...] = field(default=())
+    """Files of earlier settings that the new ones replace under another name."""
+
+
+class ShardProcessor:
+    """Runs shards one after another over one pool.
+
+    ``on_tick`` is called every fraction of a second; what it raises ends the shard where it stands, after which
+    `hand_back` keeps what is finished.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        pool: Pool,
+        folder: CacheFolder,
+        context: JobContext,
+        on_tick: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._pool = pool
+        self._folder = folder
+        self._context = context
+        self._on_tick = on_tick
+        self._digests = {tier.name: tier.digest() for tier in context.tiers}
+
+    def run(self, shard: Shard) -> None:
+        """Process the shard from its cursor to its end.
+
+        Raises `fpj_core.errors.FencedError` when another holder took the shard, and whatever ``on_tick`` raises.
+        """
+        self._begin(shard)
+        while not self._finished:
+            self._fill()
+            self._dispatch()
+            for outcome in self._pool.poll(_POLL_SECONDS if self._pool.in_flight else self._idle_seconds()):
+                self._settle(outcome)
+            self._record(force=not self._by_ordinal)  # nothing left to wait for
+            self._on_tick()
+
+    def hand_back(self, grace: float) -> None:
+        """Stop the pool, giving images in flight ``grace`` seconds, and record every finished one."""
+        _returned = self._pool.stop(grace)
+        for outcome in self._pool.poll(0):
+            if outcome.error is None:
+                self._settle(outcome)
+        self._record(force=True)
+
+    # Reading ahead ----------------------------------------------------------------------------------------
+
+    def _begin(self, shard: Shard) -> None:
+        self._shard = shard
+        self._cursor = shard.cursor
+        self._unread = shard.cursor
+        self._ahead: Iterator[_Slot] = iter(())
+        self._slots: deque[_Slot] = deque()
+        self._by_ordinal: dict[int, _Slot] = {}
+        self._ready: deque[ImageTask] = deque()
+        self._waiting: list[tuple[float, int, ImageTask]] = []
+        self._gathered = 0
+        self._flushed_at = self._heartbeat_at = time.monotonic()
+
+    @property
+    def _finished(self) -> bool:
+        return not self._slots and self._unread >= self._shard.stop
+
+    def _fill(self) -> None:
+        """Read images until the pool has enough to do or the window is full."""
+        window = self._context.batch_size * _WINDOW_BATCHES
+        while self._unread < self._shard.stop and len(self._slots) < window and len(self._ready) < _READ:
+            stop = min(self._unread + _READ, self._shard.stop)
+            for image, derivatives in self._read(self._unread, stop):
+                self._take(image, derivatives)
+            self._unread = stop
+
+    def _read(self, start: int, stop: int) -> Iterator[tuple[ImageRecord, dict[str, Derivative]]]:
+        """Images of a range, each with its recorded derivatives by tier."""
+        context = self._context
+        recorded: dict[str, dict[str, Derivative]] = {}
+        tiers = [tier.name for tier in context.tiers]
+        for derivative in self._store.derivatives(context.collection, start, stop, tiers):
+            recorded.setdefault(derivative.image, {})[derivative.tier] = derivative
+        for image in self._store.images(context.collection, start, stop):
+            yield image, recorded.get(image.id, {})
+
+    def _take(self, image: ImageRecord, recorded: dict[str, Derivative]) -> None:
+        slot = _Slot(image)
+        self._slots.append(slot)
+        lacking = tuple(tier for tier in self._context.tiers if not self._up_to_date(image, tier, recorded))
+        if problem := listing_problem(image):
+            slot.attempts = 1
+            self._fail(slot, ImageError(*problem), 0.0)
+        elif not lacking:
+            slot.counts = self._counts_of_made(recorded.values())
+            slot.recorded = True
+        else:
+            slot.stale_paths = tuple(d.path for d in recorded.values() if d.folder == self._context.folder_name)
+            self._by_ordinal[image.ordinal] = slot
+            self._ready.append(ImageTask(image.ordinal, image.id, image.key, image.size, lacking))
+
+    def _up_to_date(self, image: ImageRecord, tier: TierSpec, recorded: dict[str, Derivative]) -> bool:
+        derivative = recorded.get(tier.name)
+        return (
+            derivative is not None
+            and derivative.digest == self._digests[tier.name]
+            and derivative.source_version == image.version
+            and derivative.folder == self._context.folder_name
+            and (not self._context.check_files or self._folder.size(derivative.path) == derivative.bytes)
+        )
+
+    def _counts_of_made(self, recorded: Iterable[Derivative]) -> Counts:
+        """How an up-to-date image counts: completed if this job made any of it before it was stopped."""
+        sizes = [derivative.bytes for derivative in recorded if derivative.job == self._context.job]
+        return Counts(completed=1, bytes_written=sum(sizes)) if sizes else Counts(skipped=1)
+
+    # The pool ---------------------------------------------------------------------------------------------
+
+    def _dispatch(self) -> None:
+        now = time.monotonic()
+        while self._waiting and self._waiting[0][0] <= now:
+            self._ready.appendleft(heapq.heappop(self._waiting)[2])
+        while self._ready and self._pool.has_room:
+            task = self._ready.popleft()
+            self._by_ordinal[task.ordinal].attempts += 1
+            self._pool.submit(task)
+
+    def _idle_seconds(self) -> float:
+        """How long to sleep when nothing is in flight: until the next retry is due."""
+        if not self._waiting:
+            return 0.0
+        return min(max(self._waiting[0][0] - time.monotonic(), 0.0), _POLL_SECONDS)
+
+    def _settle(self, outcome: Outcome[ImageTask, ImageDone]) -> None:
+        task = outcome.task
+        slot = self._by_ordinal[task.ordinal]
+        error = outcome.error
+        if error is None and outcome.result is not None:
+            self._complete(slot, outcome.result, outcome.elapsed)
+        elif error is not None and error.error_type.transient and slot.attempts < self._context.limits.max_attempts:
+            due = time.monotonic() + _backoff(slot.attempts)
+            heapq.heappush(self._waiting, (due, task.ordinal, task))
+            return
+        else:
+            self._fail(slot, error or ImageError(ErrorType.INTERNAL, "the worker returned nothing"), outcome.elapsed)
+        del self._by_ordinal[task.ordinal]
+
+    def _complete(self, slot: _Slot, done: ImageDone, elapsed: float) -> None:
+        context = self._context
+        now = time.time()
+        slot.facts = done.facts
+        slot.derivatives = tuple(
+            Derivative(
+                image=slot.image.id,
+                tier=file.tier,
+                collection=context.collection,
+                ordinal=slot.image.ordinal,
+                digest=self._digests[file.tier],
+                source_version=slot.image.version,
+                folder=context.folder_name,
+                path=file.path,
+                width=file.width,
+                height=file.height,
+                bytes=file.bytes,
+                job=context.job,
+                created_at=now,
+            )
+            for file in done.files
+        )
+        slot.counts = Counts(
+            completed=1, bytes_written=sum(file.bytes for file in done.files), processing_ms=elapsed * 1000
+        )
+        self._gathered += 1
+
+    def _fail(self, slot: _Slot, error: ImageError, elapsed: float) -> None:
+        slot.failure = Failure(
+            job=self._context.job,
+            collection=self._context.collection,
+            ordinal=slot.image.ordinal,
+            image=slot.image.id,
+            key=slot.image.key,
+            error_type=error.error_type,
+            message=display_key(error.message),
+            attempts=slot.attempts,
+            at=time.time(),
+        )
+        slot.counts = Counts(failed=1, processing_ms=elapsed * 1000, errors={error.error_type.value: 1})
+        self._gathered += 1
+
+    # Recording --------------------------------------------------------------------------------------------
+
+    def _record(self, *, force: bool) -> None:
+        """Flush when a batch has gathered or time is up; otherwise keep the heartbeat going."""
+        now = time.monotonic()
+        prefix_done = bool(self._slots) and self._slots[0].counts is not None
+        full = self._gathered >= self._context.batch_size
+        if force or full or (now - self._flushed_at >= _FLUSH_SECONDS and (prefix_done or self._gathered)):
+            self._flush()
+        elif prefix_done and len(self._slots) >= _READ:
+            self._flush()  # a long run of skipped images moves the cursor too
+        elif now - self._heartbeat_at >= _HEARTBEAT_SECONDS:
+            self._store.heartbeat(self._shard, time.time())
+            self._heartbeat_at = now
+
+    def _flush(self) -> None:
+        prefix = []
+        while self._slots and self._slots[0].counts is not None:
+            prefix.append(self._slots.popleft())
+        cursor = self._slots[0].image.ordinal if self._slots else self._unread
+        beyond = [slot for slot in self._slots if slot.derivatives and not slot.recorded]
+        fresh = [slot for slot in (*prefix, *beyond) if not slot.recorded]
+        if cursor != self._cursor or fresh:
+            self._store.flush(self._batch(prefix, fresh, cursor), time.time())
+        self._cursor = cursor
+        for slot in fresh:
+            slot.recorded = slot.failure is None
+            self._remove_replaced(slot)
+        self._gathered = 0
+        self._flushed_at = self._heartbeat_at = time.monotonic()
+
+    def _batch(self, prefix: list[_Slot], fresh: list[_Slot], cursor: int) -> ShardBatch:
+        return ShardBatch(
+            job=self._shard.job,
+            index=self._shard.index,
+            collection=self._context.collection,
+            epoch=self._shard.epoch,
+            fence=self._context.fence,
+            expected_cursor=self._cursor,
+            cursor=cursor,
+            counts=sum((slot.counts for slot in prefix if slot.counts), Counts()),
+            derivatives=tuple(derivative for slot in fresh for derivative in slot.derivatives),
+            failures=tuple(slot.failure for slot in prefix if slot.failure),
+            facts={slot.image.ordinal: slot.facts for slot in fresh if slot.facts},
+        )
+
+    def _remove_replaced(self, slot: _Slot) -> None:
+        kept = {derivative.path for derivative in slot.derivatives}
+        tiers = {derivative.path.rpartition(".")[0] for derivative in slot.derivatives}
+        for path in slot.stale_paths:
+            if path not in kept and path.rpartition(".")[0] in tiers:
+                self._folder.remove(path)
+
+
+def _backoff(attempt: int) -> float:
+    """Seconds before the next attempt: exponential, with full jitter over the upper half."""
+    ceiling = min(_RETRY_BASE_SECONDS * 2.0 ** (attempt - 1), _RETRY_MAX_SECONDS)
+    return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret

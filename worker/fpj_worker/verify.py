@@ -1,0 +1,43 @@
+"""The file check: forget recorded derivatives whose files are gone, so that they are made again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fpj_core.folders import CacheFolder
+from fpj_core.store.protocol import Store
+from fpj_worker.indexer import batched
+
+_BATCH = 1_000
+
+
+def forget_missing_files(
+    store: Store,
+    collection: str,
+    tiers: Sequence[str],
+    folder_name: str,
+    folder: CacheFolder,
+    on_progress: Callable[[], None] = lambda: None,
+) -> int:
+    """Forget derivatives that are not in the folder with their recorded size; returns how many.
+
+    One that lies in another cache folder counts as missing: the job's own folder is where it is wanted.
+    """
+    forgotten = 0
+    for batch in batched(store.derivative_files(collection, tiers), _BATCH):
+        missing = [
+            (ordinal, tier)
+            for ordinal, tier, recorded_folder, path, size in batch
+            if recorded_folder != folder_name or folder.size(path) != size
+        ]
+        if missing:
+            store.delete_derivatives(collection, missing)
+            forgotten += len(missing)
+        on_progress()
+    return forgotten
+
+
+def forget_all(store: Store, collection: str, tiers: Sequence[str]) -> None:
+    """Forget every derivative of the tiers, for a job that must make all of them again."""
+    for batch in batched(store.derivative_files(collection, tiers), _BATCH):
+        store.delete_derivatives(collection, [(ordinal, tier) for ordinal, tier, *_ in batch])
