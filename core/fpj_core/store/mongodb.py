@@ -97,7 +97,9 @@ class MongoStore(MongoJobs):
 
     def derivative_files(self, collection: str, tiers: Sequence[str]) -> Iterator[tuple[int, str, str, str, int]]:
         """See `fpj_core.store.protocol.Store.derivative_files`."""
-        for start in range(0, self.next_ordinal(collection), _WINDOW):
+        with translated():
+            last = self._db.derivatives.find_one({"collection": collection}, {"ordinal": 1}, sort=[("ordinal", -1)])
+        for start in range(0, last["ordinal"] + 1 if last else 0, _WINDOW):
             for d in self._raw_derivatives(collection, start, start + _WINDOW, ("folder", "path", "bytes")):
                 if d["tier"] in tiers:
                     yield d["ordinal"], d["tier"], d["folder"], d["path"], d["bytes"]

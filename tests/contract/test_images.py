@@ -1,0 +1,157 @@
+"""Images and derivatives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from contract.records import COLLECTION, JOB, batch, derivative, image, job, shard
+
+from fpj_core.model import Counts, Folder, ImageFacts
+from fpj_core.store.protocol import Store
+
+KEYS = [
+    "plain.jpg",
+    "ä ö/😀.png",
+    "new\nline.jpg",
+    "back\\\\slash\\xff.jpg",
+    "a.zip!/b.png",
+    "x" * 4096,
+    "$dollar.a",
+    "%_",
+]
+
+
+def record(store: Store, *derivatives, facts=None) -> None:  # type: ignore[no-untyped-def]
+    """Write derivatives through the only road there is: a shard's flush."""
+    store.replace_shards(JOB, [shard(0, 0, 1_000_000)])
+    claimed = store.claim_shard(JOB, "w", 1.0)
+    assert claimed
+    empty = batch(claimed, 0, 0, counts=Counts())
+    store.flush(replace(empty, derivatives=derivatives, facts=facts or {}), 1.0)
+
+
+def test_images_come_back_as_they_were_written(store: Store) -> None:
+    images = [image(n, key=key) for n, key in enumerate(KEYS)]
+    store.upsert_images(images)
+    assert store.images_by_key(COLLECTION, [*KEYS, "unknown"]) == {i.key: i for i in images}
+    assert store.images(COLLECTION, 0, 100) == images
+    assert store.next_ordinal(COLLECTION) == len(KEYS)
+
+
+def test_an_empty_collection(store: Store) -> None:
+    assert store.next_ordinal("none") == 0
+    assert list(store.live_ordinals("none")) == []
+    assert list(store.pending_ordinals("none", {"full": "d1"})) == []
+    assert list(store.derivative_files("none", ["full"])) == []
+    assert store.count_images("none") == 0
+    assert store.images_by_key("none", []) == {}
+    store.upsert_images([])
+    store.mark_deleted("none", [])
+    store.delete_derivatives("none", [])
+
+
+def test_upserting_replaces_and_collections_are_apart(store: Store) -> None:
+    store.upsert_images([image(0), image(0, collection="other")])
+    store.upsert_images([image(0, version="v2")])
+    assert store.images(COLLECTION, 0, 1) == [image(0, version="v2")]
+    assert store.images("other", 0, 1) == [image(0, collection="other")]
+
+
+def test_deleted_images_are_known_but_not_live(store: Store) -> None:
+    store.upsert_images([image(n) for n in range(10)])
+    store.mark_deleted(COLLECTION, [2, 9])
+    assert store.count_images(COLLECTION) == 8
+    assert store.count_images(COLLECTION, 2, 5) == 2
+    assert store.count_images(COLLECTION, 5) == 4
+    assert list(store.live_ordinals(COLLECTION)) == [0, 1, 3, 4, 5, 6, 7, 8]
+    assert [i.ordinal for i in store.images(COLLECTION, 0, 4)] == [0, 1, 3]
+    assert store.images_by_key(COLLECTION, ["p2.jpg"])["p2.jpg"].deleted
+    assert store.next_ordinal(COLLECTION) == 10, "ordinals are never given twice"
+
+
+def test_streams_cross_their_windows(store: Store) -> None:
+    count = 5_003
+    for start in range(0, count, 1_000):
+        store.upsert_images([image(n) for n in range(start, min(start + 1_000, count))])
+    assert list(store.live_ordinals(COLLECTION)) == list(range(count))
+    assert list(store.pending_ordinals(COLLECTION, {"full": "d1"})) == list(range(count))
+    record(store, *(derivative(n) for n in range(0, count, 7)))
+    assert [ref[0] for ref in store.derivative_files(COLLECTION, ["full"])] == list(range(0, count, 7))
+    assert list(store.pending_ordinals(COLLECTION, {"full": "d1"})) == [n for n in range(count) if n % 7]
+
+
+def test_pending_means_any_tier_is_not_up_to_date(store: Store) -> None:
+    store.upsert_images([image(n) for n in range(6)])
+    store.mark_deleted(COLLECTION, [5])
+    both = [derivative(0), derivative(0, "thumbnail", digest="d2")]
+    old_settings = [derivative(1, digest="old"), derivative(1, "thumbnail", digest="d2")]
+    old_source = [derivative(2, version="v0"), derivative(2, "thumbnail", digest="d2")]
+    record(store, *both, *old_settings, *old_source, derivative(3), derivative(4, "other"))
+    wanted = {"full": "d1", "thumbnail": "d2"}
+    assert list(store.pending_ordinals(COLLECTION, wanted)) == [1, 2, 3, 4]
+    assert list(store.pending_ordinals(COLLECTION, {"full": "d1"})) == [1, 2, 4]
+
+
+def test_derivatives_by_range_and_tier(store: Store) -> None:
+    record(store, derivative(3), derivative(1), derivative(1, "thumbnail"), derivative(9))
+    assert store.derivatives(COLLECTION, 0, 9, ["full"]) == [derivative(1), derivative(3)]
+    files = list(store.derivative_files(COLLECTION, ["thumbnail"]))
+    assert files == [(1, "thumbnail", "cache", derivative(1, "thumbnail").path, 10)]
+
+
+def test_forgetting_derivatives(store: Store) -> None:
+    record(store, derivative(1), derivative(1, "thumbnail"), derivative(2))
+    store.delete_derivatives(COLLECTION, [(1, "full"), (2, "full"), (7, "full")])
+    assert [(d.ordinal, d.tier) for d in store.derivatives(COLLECTION, 0, 9, ["full", "thumbnail"])] == [
+        (1, "thumbnail")
+    ]
+
+
+def test_facts_are_kept_with_the_image(store: Store) -> None:
+    store.upsert_images([image(0), image(1)])
+    facts = ImageFacts(4000, 3000, "jpeg", b"\x00\xff", "#102030", "12 bytes \udcff extraneous")
+    record(store, derivative(0), facts={0: facts})
+    stored, untouched = store.images(COLLECTION, 0, 2)
+    assert (stored.width, stored.height, stored.format) == (4000, 3000, "jpeg")
+    assert (stored.thumbhash, stored.dominant_color) == (b"\x00\xff", "#102030")
+    assert stored.warning == "12 bytes ? extraneous"
+    assert untouched == image(1)
+
+
+def test_what_a_job_made(store: Store) -> None:
+    store.upsert_images([image(n) for n in range(4)])
+    record(store, derivative(0), derivative(0, "thumbnail", size=5), derivative(2), derivative(3, job="another"))
+    assert store.made_by(job()) == [(0, 15), (2, 10)]
+    store.mark_deleted(COLLECTION, [2])
+    assert store.made_by(job()) == [(0, 15)]
+    assert store.made_by(job("unknown")) == []
+
+
+def test_statistics_equal_a_count_by_hand(store: Store) -> None:
+    store.upsert_images([image(n) for n in range(5)] + [image(0, collection="other")])
+    store.mark_deleted(COLLECTION, [4])
+    store.upsert_folder(Folder("cache", "/cache", 3, 1000))
+    record(store, derivative(0), derivative(1), derivative(0, "thumbnail", size=3))
+    mine, other = store.statistics()
+    assert (mine.collection, mine.images, mine.source_bytes) == (COLLECTION, 4, 100 + 101 + 102 + 103)
+    assert dict(mine.by_tier) == {"full": (2, 20), "thumbnail": (1, 3)}
+    assert (other.collection, other.images, dict(other.by_tier)) == ("other", 1, {})
+    assert store.statistics("other") == [other]
+    assert store.refresh_folder("cache") == Folder("cache", "/cache", 3, 1000, 3, 23, 1)
+
+
+def test_folders_keep_their_statistics_when_described_again(store: Store) -> None:
+    store.upsert_folder(Folder("cache", "/cache"))
+    record(store, derivative(0))
+    store.refresh_folder("cache")
+    store.upsert_folder(Folder("cache", "/moved", 7))
+    store.upsert_folder(Folder("b", "/b"))
+    assert store.folders() == [Folder("b", "/b"), Folder("cache", "/moved", 7, None, 1, 10, 1)]
+
+
+@pytest.mark.parametrize("ordinal", [2**31, 10_000_000])
+def test_large_ordinals(store: Store, ordinal: int) -> None:
+    store.upsert_images([image(ordinal)])
+    assert store.next_ordinal(COLLECTION) == ordinal + 1
+    assert list(store.pending_ordinals(COLLECTION, {"full": "d1"})) == [ordinal]

@@ -1,0 +1,304 @@
+"""Leases, jobs, shards, failures: where several processes meet."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TypeVar
+
+import pytest
+from contract.records import COLLECTION, JOB, batch, derivative, failure, image, job, shard
+
+from fpj_core.errors import ConcurrencyError, ErrorType, FencedError, LeaseHeldError
+from fpj_core.model import Counts, Phase, ShardState
+from fpj_core.store.protocol import Store
+
+T = TypeVar("T")
+
+
+def all_at_once(count: int, function: Callable[[int], T]) -> list[T]:
+    """Call from ``count`` threads that start together."""
+    barrier = threading.Barrier(count)
+
+    def call(number: int) -> T:
+        barrier.wait(30)
+        return function(number)
+
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(call, range(count)))
+
+
+# Leases ---------------------------------------------------------------------------------------------------
+
+
+def test_a_lease_has_one_holder_until_it_expires(store: Store) -> None:
+    first = store.acquire_lease("l", "a", 10, now=100)
+    assert (first.fence, first.expires_at) == (1, 110)
+    with pytest.raises(LeaseHeldError) as held:
+        store.acquire_lease("l", "b", 10, now=109)
+    assert (held.value.holder, held.value.expires_at) == ("a", 110)
+    assert store.acquire_lease("l", "a", 10, now=105).fence == 1, "its own holder may take it again"
+    assert store.acquire_lease("l", "b", 10, now=115).fence == 2
+    assert store.lease("l").holder == "b"  # type: ignore[union-attr]
+    assert store.lease("none") is None
+
+
+def test_a_holder_that_lost_its_lease_is_fenced(store: Store) -> None:
+    lost = store.acquire_lease("l", "a", 10, now=100)
+    taken = store.acquire_lease("l", "b", 10, now=111)
+    with pytest.raises(FencedError):
+        store.renew_lease(lost, 10, now=112)
+    store.release_lease(lost)
+    assert store.lease("l") == taken, "a release by the former holder changes nothing"
+    assert store.renew_lease(taken, 10, now=112).expires_at == 122
+
+
+def test_the_fence_rises_over_releases_and_broken_leases(store: Store) -> None:
+    store.release_lease(store.acquire_lease("l", "a", 10, now=100))
+    second = store.acquire_lease("l", "b", 10, now=101)
+    assert second.fence == 2
+    store.break_lease("l", "someone else")
+    assert store.lease("l") == second
+    store.break_lease("l", "b")
+    assert store.acquire_lease("l", "c", 10, now=102).fence == 3
+
+
+def test_of_fifty_that_race_for_a_lease_one_wins(open_another: Callable[[], Store]) -> None:
+    stores = [open_another() for _ in range(5)]
+
+    def attempt(number: int) -> int:
+        try:
+            return stores[number % 5].acquire_lease("l", f"h{number}", 10, now=100).fence
+        except LeaseHeldError:
+            return 0
+
+    assert sorted(all_at_once(50, attempt))[-2:] == [0, 1]
+
+
+# Jobs -----------------------------------------------------------------------------------------------------
+
+
+def test_a_job_is_created_once(store: Store) -> None:
+    assert store.create_job(job()) == job()
+    assert store.create_job(replace(job(), name="other")) == job()
+    assert store.get_job(JOB) == job()
+    assert store.get_job("none") is None
+
+
+def test_updates_are_checked_against_the_version(store: Store) -> None:
+    first = store.create_job(job())
+    changed = store.update_job(
+        replace(first, phase=Phase.RUNNING, base=Counts(skipped=3, errors={"Internal": 1}), message="é 😀")
+    )
+    assert changed.version == 1
+    assert store.get_job(JOB) == changed
+    with pytest.raises(ConcurrencyError):
+        store.update_job(replace(first, phase=Phase.FAILED))
+    assert store.get_job(JOB) == changed
+
+
+def test_a_hundred_concurrent_updates_lose_nothing(open_another: Callable[[], Store]) -> None:
+    stores = [open_another() for _ in range(4)]
+    stores[0].create_job(job())
+
+    def increment(number: int) -> int:
+        store = stores[number % 4]
+        for attempt in range(2_000):
+            current = store.get_job(JOB)
+            assert current
+            try:
+                store.update_job(replace(current, total=current.total + 1))
+            except ConcurrencyError:
+                continue
+            return attempt
+        raise AssertionError("starved")
+
+    all_at_once(100, increment)
+    assert stores[0].get_job(JOB).total == 100  # type: ignore[union-attr]
+
+
+def test_jobs_are_listed_newest_first(store: Store) -> None:
+    for n in range(5):
+        store.create_job(job(f"j{n}", created_at=float(n), collection="even" if n % 2 == 0 else "odd"))
+    assert [j.id for j in store.jobs(limit=2)] == ["j4", "j3"]
+    assert [j.id for j in store.jobs(before=3.0)] == ["j2", "j1", "j0"]
+    assert [j.id for j in store.jobs(collection="odd")] == ["j3", "j1"]
+
+
+# Shards ---------------------------------------------------------------------------------------------------
+
+
+def test_shards_are_claimed_in_order_and_once(store: Store) -> None:
+    store.replace_shards(JOB, [shard(0, 0, 10), shard(1, 10, 20)])
+    first, second = (store.claim_shard(JOB, holder, 100.0) for holder in "ab")
+    assert first and second
+    assert [(s.index, s.holder, s.state) for s in (first, second)] == [
+        (0, "a", ShardState.RUNNING),
+        (1, "b", ShardState.RUNNING),
+    ]
+    assert store.claim_shard(JOB, "c", 101.0) is None
+    assert store.claim_shard("other job", "c", 101.0) is None
+
+
+def test_a_silent_shard_is_claimed_again_and_its_former_holder_fenced(store: Store) -> None:
+    store.replace_shards(JOB, [shard(0, 0, 10)])
+    zombie = store.claim_shard(JOB, "a", 100.0)
+    assert zombie
+    store.flush(batch(zombie, 0, 4), 101.0)
+    assert store.claim_shard(JOB, "b", 115.9) is None, "the flush was a sign of life"
+    taken = store.claim_shard(JOB, "b", 116.0)
+    assert taken
+    assert (taken.cursor, taken.counts.completed) == (4, 4)
+    assert taken.epoch > zombie.epoch
+    for write in (
+        lambda: store.flush(batch(zombie, 4, 6), 117.0),
+        lambda: store.heartbeat(zombie, 117.0),
+        lambda: store.finish_shard(zombie, ShardState.SUCCEEDED, 117.0),
+    ):
+        with pytest.raises(FencedError):
+            write()
+    assert store.shards(JOB) == [taken]
+    assert [d.ordinal for d in store.derivatives(COLLECTION, 0, 10, ["full"])] == [0, 1, 2, 3]
+
+
+def test_heartbeats_keep_a_shard(store: Store) -> None:
+    store.replace_shards(JOB, [shard(0, 0, 10)])
+    claimed = store.claim_shard(JOB, "a", 100.0)
+    assert claimed
+    store.heartbeat(claimed, 110.0)
+    assert store.claim_shard(JOB, "b", 120.0) is None
+
+
+def test_a_batch_counts_once_however_often_it_is_sent(store: Store) -> None:
+    store.replace_shards(JOB, [shard(0, 0, 10)])
+    claimed = store.claim_shard(JOB, "a", 100.0)
+    assert claimed
+    for _ in range(3):
+        store.flush(batch(claimed, 0, 5), 101.0)
+    assert store.job_counts(JOB)[0].completed == 5
+    store.flush(batch(claimed, 5, 10), 102.0)
+    with pytest.raises(FencedError):
+        store.flush(batch(claimed, 3, 8), 103.0)
+    counts, states = store.job_counts(JOB)
+    assert (counts.completed, counts.bytes_written) == (10, 100)
+    assert states == {ShardState.RUNNING: 1}
+
+
+def test_records_beyond_the_cursor_do_not_count(store: Store) -> None:
+    store.replace_shards(JOB, [shard(0, 0, 10)])
+    claimed = store.claim_shard(JOB, "a", 100.0)
+    assert claimed
+    early = replace(batch(claimed, 5, 8), expected_cursor=0, cursor=0, counts=Counts())
+    store.flush(early, 101.0)
+    assert store.job_counts(JOB)[0] == Counts()
+    assert len(store.derivatives(COLLECTION, 0, 10, ["full"])) == 3
+    store.flush(batch(claimed, 0, 8), 102.0)
+    assert store.job_counts(JOB)[0].completed == 8
+
+
+def test_an_older_fence_never_overwrites_a_newer_one(store: Store) -> None:
+    store.replace_shards(JOB, [shard(0, 0, 5), shard(1, 0, 5)])
+    older, newer = store.claim_shard(JOB, "a", 1.0), store.claim_shard(JOB, "b", 1.0)
+    assert older and newer
+    store.flush(batch(newer, 0, 3, fence=7), 2.0)
+    stale = replace(batch(older, 0, 3, fence=6), derivatives=(derivative(0, digest="stale"), derivative(4, digest="x")))
+    store.flush(stale, 3.0)
+    digests = {d.ordinal: d.digest for d in store.derivatives(COLLECTION, 0, 5, ["full"])}
+    assert digests == {0: "d1", 1: "d1", 2: "d1", 4: "x"}
+
+
+def test_replacing_shards_fences_all_their_holders(store: Store) -> None:
+    store.replace_shards(JOB, [shard(0, 0, 5)])
+    former = store.claim_shard(JOB, "a", 1.0)
+    assert former
+    store.replace_shards(JOB, [])
+    store.replace_shards(JOB, [shard(0, 0, 5), shard(1, 5, 9)])
+    with pytest.raises(FencedError):
+        store.flush(batch(former, 0, 5), 2.0)
+    claimed = store.claim_shard(JOB, "b", 2.0)
+    assert claimed
+    assert claimed.epoch > former.epoch
+    assert store.job_counts(JOB) == (Counts(), {ShardState.RUNNING: 1, ShardState.PENDING: 1})
+
+
+def test_a_shard_handed_back_can_be_claimed_at_once(store: Store) -> None:
+    store.replace_shards(JOB, [shard(0, 0, 5)])
+    claimed = store.claim_shard(JOB, "a", 1.0)
+    assert claimed
+    store.flush(batch(claimed, 0, 2), 1.0)
+    store.finish_shard(claimed, ShardState.PENDING, 1.0)
+    again = store.claim_shard(JOB, "b", 1.0)
+    assert again
+    assert again.cursor == 2
+
+
+def test_a_hundred_claimers_never_share_an_epoch(open_another: Callable[[], Store]) -> None:
+    stores = [open_another() for _ in range(5)]
+    stores[0].replace_shards(JOB, [shard(n, n, n + 1) for n in range(40)])
+    claims = all_at_once(100, lambda n: stores[n % 5].claim_shard(JOB, f"h{n}", 100.0))
+    won = Counter(claimed.index for claimed in claims if claimed)
+    assert won == Counter(range(40))
+
+
+def test_concurrent_flushes_of_many_shards_add_up(open_another: Callable[[], Store]) -> None:
+    stores = [open_another() for _ in range(4)]
+    stores[0].replace_shards(JOB, [shard(n, n * 20, n * 20 + 20) for n in range(16)])
+
+    def work(number: int) -> None:
+        store = stores[number % 4]
+        claimed = store.claim_shard(JOB, f"h{number}", 100.0)
+        assert claimed
+        for start in range(claimed.start, claimed.stop, 4):
+            counts = Counts(completed=3, failed=1, bytes_written=30, processing_ms=0.5, errors={"TooLarge": 1})
+            store.flush(batch(claimed, start, start + 4, counts=counts), 101.0)
+        store.finish_shard(claimed, ShardState.SUCCEEDED, 102.0)
+
+    all_at_once(16, work)
+    counts, states = stores[0].job_counts(JOB)
+    assert (counts.completed, counts.failed, counts.errors) == (240, 80, {"TooLarge": 80})
+    assert counts.processing_ms == pytest.approx(40.0)
+    assert states == {ShardState.SUCCEEDED: 16}
+    assert len(stores[0].derivatives(COLLECTION, 0, 320, ["full"])) == 320
+
+
+def test_one_reporter_per_interval(open_another: Callable[[], Store]) -> None:
+    stores = [open_another() for _ in range(4)]
+    assert sum(all_at_once(40, lambda n: stores[n % 4].claim_reporter(JOB, f"h{n}", 5.0, 100.0))) == 1
+    assert not stores[0].claim_reporter(JOB, "h", 5.0, 104.9)
+    assert stores[0].claim_reporter(JOB, "h", 5.0, 105.0)
+    assert stores[0].claim_reporter("other", "h", 5.0, 105.0)
+
+
+# Failures -------------------------------------------------------------------------------------------------
+
+
+def test_failures_are_listed_by_type_and_page(store: Store) -> None:
+    store.replace_shards(JOB, [shard(0, 0, 10)])
+    claimed = store.claim_shard(JOB, "a", 1.0)
+    assert claimed
+    failures = (failure(1), failure(4, error_type=ErrorType.TOO_LARGE), failure(7))
+    counts = Counts(completed=7, failed=3, errors={"CorruptImage": 2, "TooLarge": 1})
+    store.flush(replace(batch(claimed, 0, 10, counts=counts), failures=failures), 2.0)
+    assert store.failures(JOB) == list(failures)
+    assert store.failures(JOB, error_type="CorruptImage") == [failures[0], failures[2]]
+    assert store.failures(JOB, after=1, limit=1) == [failures[1]]
+    assert store.job_counts(JOB)[0].errors == {"CorruptImage": 2, "TooLarge": 1}
+    store.delete_failures(JOB)
+    assert store.failures(JOB) == []
+
+
+def test_messages_need_not_be_clean(store: Store) -> None:
+    store.replace_shards(JOB, [shard(0, 0, 1)])
+    claimed = store.claim_shard(JOB, "a", 1.0)
+    assert claimed
+    bad = failure(0, message="not \udcff text")
+    store.flush(replace(batch(claimed, 0, 1), failures=(bad,)), 2.0)
+    assert store.failures(JOB) == [replace(bad, message="not ? text")]
+
+
+def test_the_store_tells_where_it_is(store: Store) -> None:
+    assert store.location
+    store.upsert_images([image(0)])
