@@ -157,16 +157,10 @@ def test_writers_of_several_processes_wait_for_each_other(tmp_path: Path) -> Non
     url = str(tmp_path / "store.db")
     store = open_store(url)
     store.replace_shards(JOB, [shard(n, n * 1_000, n * 1_000 + 60) for n in range(4)])
-    writers = []
-    for _ in range(4):
-        writers.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "contract.killed_writer", url, "once"],
-                cwd=TESTS,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-            )
-        )
+    command = [sys.executable, "-m", "contract.killed_writer", url, "once"]
+    writers = [
+        subprocess.Popen(command, cwd=TESTS, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(4)
+    ]
     for writer in writers:
         _, errors = writer.communicate(timeout=60)
         assert writer.returncode == 0, errors.decode()

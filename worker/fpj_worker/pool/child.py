@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -105,7 +106,14 @@ def _pickled(kind: str, content: Any, elapsed: float) -> bytes:
 
 
 def _die_with_parent() -> None:
-    """SIGKILL this process when the fork server ends, which it does when the supervisor ends, however it ends."""
+    """SIGKILL this process when the fork server ends, which it does when the supervisor ends, however it ends.
+
+    The fork server ends when nobody holds the other end of a pipe. Children are given that end, for forking children
+    of their own; kept open, it would let the fork server outlive a killed supervisor, and the children with it.
+    """
+    alive = getattr(forkserver, "_forkserver")._forkserver_alive_fd  # noqa: B009 - not in the type stubs
+    if alive is not None:
+        os.close(alive)
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() == 1:
         os._exit(1)  # the fork server ended before the call above

@@ -1,0 +1,203 @@
+"""Damaged and malicious files: the right error, before much is spent."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from unit.engine.pictures import FULL, encoded, pixels, run, scene
+from unit.engine.test_formats import SOURCES
+
+from fpj_core.errors import ErrorType, ImageError
+from fpj_core.model import Format, ImageLimits
+from fpj_worker.engine import jpeg, validate
+from fpj_worker.engine.pixels import Pixels
+
+TRUNCATED = [
+    "jpeg",
+    "progressive jpeg",
+    "png",
+    "gif",
+    "webp",
+    "tiff",
+    "lzw tiff",
+    "bmp",
+    "avif",
+    "heic",
+    "cmyk jpeg",
+    "interlaced png",
+]
+
+
+@pytest.mark.parametrize("name", TRUNCATED)
+@pytest.mark.parametrize("kept", [0.05, 0.3, 0.6, 0.9, 0.98])
+def test_cut_off_files_are_caught(name: str, kept: float) -> None:
+    data = SOURCES[name]()
+    with pytest.raises(ImageError) as error:
+        run(data[: int(len(data) * kept)])
+    assert error.value.error_type is ErrorType.CORRUPT_IMAGE, error.value
+
+
+@pytest.mark.parametrize("missing", range(1, 40, 3))
+def test_a_jpeg_that_lacks_its_last_bytes_is_caught(missing: int) -> None:
+    data = SOURCES["jpeg"]()
+    with pytest.raises(ImageError, match="cut off"):
+        run(data[:-missing])
+
+
+def test_trailing_data_after_a_jpeg_is_fine() -> None:
+    result = run(SOURCES["jpeg"]() + b"\0" * 1000 + SOURCES["jpeg"]())
+    assert result.facts.warning is None
+
+
+def test_a_flipped_bit_is_flagged_where_the_picture_still_decodes() -> None:
+    """Of many single flips in the coded data, each either decodes (some flagged) or is a typed error."""
+    data = bytearray(encoded(scene(), "JPEG", quality=90))
+    scan = jpeg.read_header(bytes(data)).scan
+    flagged = 0
+    for position in range(scan + 200, len(data) - 10, (len(data) - scan) // 60):
+        damaged = bytearray(data)
+        damaged[position] ^= 0x10
+        try:
+            result = run(bytes(damaged))
+        except ImageError as error:
+            assert error.error_type is ErrorType.CORRUPT_IMAGE  # noqa: PT017 - either is right
+        else:
+            assert result.outputs
+            flagged += result.facts.warning is not None
+    assert flagged > 0
+
+
+@pytest.mark.parametrize(
+    ("data", "error_type"),
+    [
+        (b"", ErrorType.CORRUPT_IMAGE),
+        (b"hello, I am text", ErrorType.UNSUPPORTED_FORMAT),
+        (b"\xff\xd8\xff", ErrorType.CORRUPT_IMAGE),
+        (b"\x89PNG\r\n\x1a\n", ErrorType.CORRUPT_IMAGE),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", ErrorType.UNSUPPORTED_FORMAT),
+        (b"%PDF-1.7", ErrorType.UNSUPPORTED_FORMAT),
+        (b"P6 1 1 255 abc", ErrorType.UNSUPPORTED_FORMAT),
+        (b"GIF89a" + bytes(40), ErrorType.CORRUPT_IMAGE),
+        (b"RIFF\x10\0\0\0WEBPVP8 " + bytes(40), ErrorType.CORRUPT_IMAGE),
+        (b"\0\0\0\x1cftypavif" + bytes(40), ErrorType.CORRUPT_IMAGE),
+    ],
+)
+def test_what_is_no_picture(data: bytes, error_type: ErrorType) -> None:
+    with pytest.raises(ImageError) as error:
+        run(data)
+    assert error.value.error_type is error_type, error.value
+
+
+def test_content_counts_not_the_name() -> None:
+    assert run(SOURCES["png"]()).facts.format == "png"
+
+
+def png_bomb(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(10_000)))
+        + chunk(b"IEND", b"")
+    )
+
+
+def test_a_bomb_is_refused_by_its_header() -> None:
+    with pytest.raises(
+        ImageError, match=r"60000x60000 = 3,600,000,000 pixels; limits.maxPixels allows 268,000,000"
+    ) as error:
+        run(png_bomb(60_000, 60_000))
+    assert error.value.error_type is ErrorType.TOO_MANY_PIXELS
+
+
+def test_a_jpeg_header_that_claims_too_much_is_refused() -> None:
+    data = bytearray(SOURCES["jpeg"]())
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", 65_000, 65_000)
+    with pytest.raises(ImageError) as error:
+        run(bytes(data))
+    assert error.value.error_type is ErrorType.TOO_MANY_PIXELS
+
+
+def test_the_limit_is_on_pixels_not_on_sides() -> None:
+    assert run(SOURCES["png"](), limits=ImageLimits(max_pixels=320 * 240)).outputs
+    with pytest.raises(ImageError):
+        run(SOURCES["png"](), limits=ImageLimits(max_pixels=320 * 240 - 1))
+
+
+def test_heavy_decodes_ask_to_be_admitted() -> None:
+    asked: list[int] = []
+    large = Image.fromarray(np.zeros((4000, 5000, 3), np.uint8))
+    run(encoded(large, "JPEG", progressive=True), admit=asked.append)
+    run(encoded(large, "JPEG"), admit=asked.append)
+    run(SOURCES["progressive jpeg"](), admit=asked.append)
+    assert asked == [4000 * 5000 * 3 * 2]
+
+
+def test_a_refused_admission_ends_the_image() -> None:
+    def refuse(_weight: int) -> None:
+        raise ImageError(ErrorType.OUT_OF_MEMORY, "no")
+
+    large = Image.fromarray(np.zeros((4000, 5000, 3), np.uint8))
+    with pytest.raises(ImageError, match="no"):
+        run(encoded(large, "JPEG", progressive=True), admit=refuse)
+
+
+def test_a_blank_output_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    blank = encoded(Image.new("RGB", (320, 240)), "JPEG")
+    monkeypatch.setattr("fpj_worker.engine.pipeline.encode", lambda *_: blank)
+    with pytest.raises(ImageError, match="blank"):
+        run(SOURCES["jpeg"]())
+
+
+def test_a_blank_source_may_stay_blank() -> None:
+    assert run(encoded(Image.new("RGB", (320, 240), "white"), "PNG")).outputs
+
+
+@pytest.mark.parametrize("image_format", [Format.JPEG, Format.WEBP, Format.AVIF, Format.PNG])
+def test_broken_outputs_are_caught(image_format: Format) -> None:
+    from unit.engine.pictures import tier
+
+    array: Pixels = pixels(SOURCES["png"]())
+    (output,) = run(SOURCES["png"](), tier(format=image_format)).outputs
+    validate.validate(output.data, image_format, array)
+    with pytest.raises(ImageError, match="does not decode"):
+        validate.validate(output.data[: len(output.data) // 3], image_format, array)
+    with pytest.raises(ImageError, match="320x240, not 160x120"):
+        validate.validate(output.data, image_format, array[::2, ::2])
+
+
+def test_errors_survive_the_way_between_processes() -> None:
+    import pickle
+
+    error = pickle.loads(pickle.dumps(ImageError(ErrorType.TOO_LARGE, "why")))
+    assert (error.error_type, error.message) == (ErrorType.TOO_LARGE, "why")
+
+
+def test_large_files_are_read_from_disk(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    from fpj_core.sources.base import OpenedImage
+    from fpj_worker.engine import header, process_image
+
+    path = tmp_path / "large.jpg"
+    path.write_bytes(SOURCES["jpeg"]())
+    before = header._IN_MEMORY
+    header._IN_MEMORY = 100  # type: ignore[misc]
+    try:
+        result = process_image(OpenedImage("large", path=str(path).encode()), (FULL,), ImageLimits())
+        path.write_bytes(SOURCES["jpeg"]()[:-3000])
+        with pytest.raises(ImageError, match=r".") as error:
+            process_image(OpenedImage("large", path=str(path).encode()), (FULL,), ImageLimits())
+    finally:
+        header._IN_MEMORY = before  # type: ignore[misc]
+    assert error.value.error_type is ErrorType.CORRUPT_IMAGE
+    assert result.outputs[0].width == 320
+    assert io.BytesIO(result.outputs[0].data)

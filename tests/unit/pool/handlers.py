@@ -1,0 +1,102 @@
+"""What the pool's tests run in children. Each factory returns a handler that acts on a (verb, argument) task."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fpj_core.errors import ErrorType, ImageError
+
+Task = tuple[str, Any]
+
+
+def factory() -> Callable[[Task, Callable[[int], None]], Any]:
+    return lambda task, admit: globals()[f"do_{task[0]}"](task[1], admit)
+
+
+def failing_factory() -> Callable[[Task, Callable[[int], None]], Any]:
+    raise RuntimeError("no decoder here")
+
+
+def do_echo(value: Any, _admit: Any) -> Any:
+    return value
+
+
+def do_pid(_value: Any, _admit: Any) -> int:
+    return os.getpid()
+
+
+def do_sleep(seconds: float, _admit: Any) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def do_hang_in_c(_value: Any, _admit: Any) -> None:
+    """Never returns and holds the interpreter's lock, as a stuck decoder does."""
+    ctypes.PyDLL(None).sleep(600)
+
+
+def do_segfault(_value: Any, _admit: Any) -> None:
+    ctypes.string_at(0)
+
+
+def do_abort(words: str, _admit: Any) -> None:
+    os.write(2, words.encode())
+    os.abort()
+
+
+def do_trap(words: str, _admit: Any) -> None:
+    os.write(2, words.encode())
+    os.kill(os.getpid(), signal.SIGTRAP)
+
+
+def do_exit(code: int, _admit: Any) -> None:
+    os._exit(code)
+
+
+def do_kill(_value: Any, _admit: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def do_allocate(count: int, _admit: Any) -> int:
+    return len(bytearray(count))
+
+
+def do_refuse(_value: Any, _admit: Any) -> None:
+    raise ImageError(ErrorType.TOO_LARGE, "too large")
+
+
+def do_fail(_value: Any, _admit: Any) -> None:
+    raise KeyError("a bug")
+
+
+def do_unpicklable(_value: Any, _admit: Any) -> Any:
+    return lambda: None
+
+
+def do_stderr(words: str, _admit: Any) -> str:
+    sys.stderr.write(words)
+    sys.stderr.flush()
+    return words
+
+
+def do_heavy(argument: tuple[int, str], admit: Callable[[int], None]) -> None:
+    """Note in a file when the weight is held and when it is not."""
+    weight, log = argument
+    admit(weight)
+    with Path(log).open("a") as file:
+        file.write(f"+{weight}\n")
+    time.sleep(0.05)
+    with Path(log).open("a") as file:
+        file.write(f"-{weight}\n")
+
+
+def do_heavy_crash(weight: int, admit: Callable[[int], None]) -> None:
+    admit(weight)
+    os._exit(1)

@@ -1,0 +1,220 @@
+"""The pool against real children that hang, crash and eat memory. Waits are bounds, not measurements."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unit.pool.handlers import factory, failing_factory
+
+from fpj_core.errors import ErrorType
+from fpj_worker.pool import Outcome, PoolError, ProcessPool
+
+Pool = ProcessPool[tuple[str, Any], Any]
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    with ProcessPool(factory, workers=2, timeout=30.0) as made:
+        yield made
+
+
+def run_all(pool: Pool, tasks: list[tuple[str, Any]], seconds: float = 60) -> list[Outcome[tuple[str, Any], Any]]:
+    outcomes: list[Outcome[tuple[str, Any], Any]] = []
+    queue = list(tasks)
+    deadline = time.monotonic() + seconds
+    while len(outcomes) < len(tasks):
+        assert time.monotonic() < deadline, f"{len(outcomes)} of {len(tasks)} finished"
+        while queue and pool.has_room:
+            pool.submit(queue.pop(0))
+        outcomes += pool.poll(0.5)
+    assert pool.in_flight == 0
+    return outcomes
+
+
+def only(outcomes: list[Outcome[tuple[str, Any], Any]]) -> Outcome[tuple[str, Any], Any]:
+    (outcome,) = outcomes
+    return outcome
+
+
+def test_results_come_back(pool: Pool) -> None:
+    outcomes = run_all(pool, [("echo", n) for n in range(200)])
+    assert sorted(o.result for o in outcomes) == list(range(200))
+    assert all(o.error is None and o.task == ("echo", o.result) for o in outcomes)
+
+
+def test_there_is_room_for_two_tasks_a_worker(pool: Pool) -> None:
+    for _ in range(4):
+        pool.submit(("sleep", 0.01))
+    assert not pool.has_room
+    with pytest.raises(RuntimeError):
+        pool.submit(("echo", 1))
+
+
+@pytest.mark.parametrize(
+    ("task", "error_type", "words"),
+    [
+        (("segfault", None), ErrorType.WORKER_CRASHED, "SIGSEGV"),
+        (("abort", ""), ErrorType.WORKER_CRASHED, "SIGABRT"),
+        (("abort", "libfoo: assertion x failed"), ErrorType.WORKER_CRASHED, "assertion x failed"),
+        (("abort", "terminate called after throwing 'std::bad_alloc'"), ErrorType.OUT_OF_MEMORY, "bad_alloc"),
+        (("trap", "GLib-ERROR: failed to allocate 99 bytes"), ErrorType.OUT_OF_MEMORY, "failed to allocate"),
+        (("trap", ""), ErrorType.WORKER_CRASHED, "SIGTRAP"),
+        (("exit", 3), ErrorType.WORKER_CRASHED, "exit code 3"),
+        (("kill", None), ErrorType.OUT_OF_MEMORY, "killed by the system"),
+        (("refuse", None), ErrorType.TOO_LARGE, "too large"),
+        (("fail", None), ErrorType.INTERNAL, "KeyError: 'a bug'"),
+        (("unpicklable", None), ErrorType.INTERNAL, "cannot be sent"),
+    ],
+)
+def test_every_way_to_fail_costs_one_task(pool: Pool, task: tuple[str, Any], error_type: ErrorType, words: str) -> None:
+    outcomes = run_all(pool, [("echo", 1), task, ("echo", 2), ("echo", 3)])
+    failed = only([o for o in outcomes if o.error])
+    assert failed.task == task
+    assert failed.error
+    assert failed.error.error_type is error_type
+    assert words in failed.error.message
+    assert sorted(o.result for o in outcomes if not o.error) == [1, 2, 3]
+
+
+def test_a_decoder_that_hangs_is_killed() -> None:
+    with ProcessPool(factory, workers=1, timeout=0.5) as pool:
+        outcomes = run_all(pool, [("hang_in_c", None), ("echo", 1), ("echo", 2)])
+    hung = outcomes[0]
+    assert hung.error
+    assert hung.error.error_type is ErrorType.DECODE_TIMEOUT
+    assert "0.5 s" in hung.error.message
+    assert [o.result for o in outcomes[1:]] == [1, 2], "only the task that ran was charged"
+
+
+def test_waiting_behind_another_task_is_not_counted() -> None:
+    with ProcessPool(factory, workers=1, timeout=1.0) as pool:
+        outcomes = run_all(pool, [("sleep", 0.7)] * 4)
+    assert all(o.error is None for o in outcomes)
+
+
+def test_the_memory_limit_is_that_of_one_child() -> None:
+    with ProcessPool(factory, workers=1, timeout=30, memory_limit=300 * 2**20) as pool:
+        outcomes = run_all(pool, [("allocate", 2**30), ("allocate", 100 * 2**20)])
+    assert outcomes[0].error
+    assert outcomes[0].error.error_type is ErrorType.OUT_OF_MEMORY
+    assert outcomes[1].result == 100 * 2**20
+
+
+def test_a_child_killed_from_outside_is_replaced(pool: Pool) -> None:
+    victim = only(run_all(pool, [("pid", None)])).result
+    os.kill(victim, signal.SIGKILL)
+    assert len(run_all(pool, [("echo", n) for n in range(20)])) == 20
+
+
+def test_interrupts_from_the_terminal_do_not_reach_children(pool: Pool) -> None:
+    pids = {o.result for o in run_all(pool, [("pid", None)] * 8)}
+    for pid in pids:
+        os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGTERM)
+    assert {o.result for o in run_all(pool, [("pid", None)] * 8)} == pids
+
+
+def test_nothing_is_lost_in_a_storm() -> None:
+    """Random tasks, many of them fatal: each has exactly one outcome."""
+    chance = random.Random(5)
+    fatal = [("exit", 1), ("kill", None), ("segfault", None), ("hang_in_c", None)]
+    tasks = [chance.choice(fatal) if chance.random() < 0.15 else ("echo", n) for n in range(150)]
+    with ProcessPool(factory, workers=3, timeout=0.4) as pool:
+        outcomes = run_all(pool, tasks, 100)
+    assert sorted(map(repr, (o.task for o in outcomes))) == sorted(map(repr, tasks))
+    assert all((o.error is None) == (o.task[0] == "echo") for o in outcomes)
+
+
+def test_heavy_tasks_keep_within_the_budget(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with ProcessPool(factory, workers=4, timeout=30, heavy_budget=100) as pool:
+        outcomes = run_all(pool, [("heavy", (weight, str(log))) for weight in (60, 50, 30, 100, 10, 90, 40, 60)])
+        assert all(o.error is None for o in outcomes)
+        held = highest = 0
+        for line in log.read_text().split():
+            held += int(line)
+            highest = max(highest, held)
+        assert highest <= 100
+        assert pool._heavy_used == 0
+        too_much = only(run_all(pool, [("heavy", (101, str(log)))]))
+    assert too_much.error
+    assert too_much.error.error_type is ErrorType.OUT_OF_MEMORY
+
+
+def test_a_crash_gives_its_weight_back(tmp_path: Path) -> None:
+    with ProcessPool(factory, workers=2, timeout=30, heavy_budget=100) as pool:
+        tasks: list[tuple[str, Any]] = [("heavy_crash", 100)] * 3 + [("heavy", (100, str(tmp_path / "log")))]
+        outcomes = run_all(pool, tasks)
+    assert [o.error is None for o in outcomes].count(True) == 1
+
+
+def test_waiting_for_admission_does_not_count_as_work(tmp_path: Path) -> None:
+    log = str(tmp_path / "log")
+    with ProcessPool(factory, workers=6, timeout=0.25, heavy_budget=10) as pool:
+        outcomes = run_all(pool, [("heavy", (10, log))] * 12)
+    assert all(o.error is None for o in outcomes), [o.error for o in outcomes]
+
+
+def test_children_that_cannot_start_are_given_up() -> None:
+    with (
+        pytest.raises(PoolError, match="no decoder here"),
+        ProcessPool(failing_factory, workers=2, timeout=30) as pool,
+    ):
+        run_all(pool, [("echo", 1)])
+
+
+def test_stopping_gracefully_returns_what_was_not_begun() -> None:
+    pool: Pool = ProcessPool(factory, workers=2, timeout=30)
+    run_all(pool, [("echo", 0)] * 8)
+    tasks = [("sleep", 0.3), ("sleep", 0.31), ("sleep", 0.32), ("sleep", 0.33)]
+    for task in tasks:
+        pool.submit(task)
+    returned = pool.stop(grace=10)
+    finished = pool.poll(0)
+    assert len(finished) == 2
+    assert sorted([o.task for o in finished] + returned) == tasks
+    assert pool.stop(1) == []
+    assert not pool.has_room
+
+
+def test_stopping_without_grace_returns_everything() -> None:
+    pool: Pool = ProcessPool(factory, workers=2, timeout=30)
+    run_all(pool, [("echo", 0)] * 8)
+    for _ in range(3):
+        pool.submit(("sleep", 60))
+    assert len(pool.stop(0)) == 3
+
+
+def test_children_end_with_a_killed_supervisor() -> None:
+    """Also the one that hangs in C with the interpreter's lock held."""
+    tests = Path(__file__).parents[2]
+    supervisor = subprocess.Popen(
+        [sys.executable, "-m", "unit.pool.supervisor"], cwd=tests, stdout=subprocess.PIPE, text=True
+    )
+    assert supervisor.stdout
+    pids = [int(pid) for pid in supervisor.stdout.readline().split()]
+    assert len(pids) == 2
+    assert all(alive(pid) for pid in pids)
+    supervisor.kill()
+    supervisor.wait(10)
+    supervisor.stdout.close()
+    deadline = time.monotonic() + 10
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < deadline, "children outlive their supervisor"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
