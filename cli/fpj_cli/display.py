@@ -103,12 +103,13 @@ class LiveDisplay:
     """Stage, bar, rate, time left and failures by type, redrawn in place."""
 
     def __init__(self, console: Console) -> None:
-        self._live = Live(console=console, refresh_per_second=8, transient=True, get_renderable=self._render)
         self._spinner = Spinner("dots")
         self._stage = "Index"
         self._listed = 0
         self._progress: Progress | None = None
         self._errors: Mapping[str, int] = {}
+        # Last: it asks for the first picture at once.
+        self._live = Live(console=console, refresh_per_second=8, transient=True, get_renderable=self._render)
 
     def __enter__(self) -> Self:
         self._live.start()

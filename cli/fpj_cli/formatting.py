@@ -8,8 +8,9 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 def size(count: float) -> str:
     """Bytes with a binary unit: ``1.4 MiB``."""
     for unit in _UNITS:
-        if count < 1024 or unit == _UNITS[-1]:
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        digits = 0 if unit == "B" or count >= 99.95 else 1
+        if round(count, digits) < 1024 or unit == _UNITS[-1]:
+            return f"{count:.{digits}f} {unit}"
         count /= 1024
     raise AssertionError("unreachable")
 
@@ -18,8 +19,8 @@ def duration(seconds: float | None) -> str:
     """The two largest units, as kubectl shows ages: ``45s``, ``3m12s``, ``2h5m``, ``4d3h``; ``-`` if unknown."""
     if seconds is None:
         return "-"
-    left = int(seconds)
-    if 0 < seconds < 10:
+    left = round(seconds)
+    if 0 < seconds < 9.95:
         return f"{seconds:.1f}s"
     for large, small, length in (("d", "h", 86_400), ("h", "m", 3_600), ("m", "s", 60)):
         if left >= length:
@@ -32,7 +33,7 @@ def rate(images_per_second: float) -> str:
     """Images per second; ``-`` when nothing has been worked on."""
     if images_per_second <= 0:
         return "-"
-    return f"{images_per_second:.1f}/s" if images_per_second < 100 else f"{images_per_second:,.0f}/s"
+    return f"{images_per_second:.1f}/s" if images_per_second < 99.95 else f"{images_per_second:,.0f}/s"
 
 
 def count(number: int) -> str:

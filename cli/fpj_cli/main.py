@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 import click
+from rich.markup import escape
 
 import fpj_core
 from fpj_cli.context import UsageProblemError, err
@@ -22,14 +23,14 @@ _BAD_INPUT = (ManifestError, SourceError, CacheFolderError, UsageProblemError)
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(fpj_core.__version__, prog_name="fpj")
 def cli() -> None:
-    r"""Cache images and thumbnails for millions of photographs.
+    """Cache images and thumbnails for millions of photographs.
 
     \b
     fpj run ~/Pictures              make a 1920x1080 cache image and a thumbnail of each image
     fpj run job.yaml                run a FileProcessingJob manifest, the same one a cluster takes
     fpj get                         see what ran, and how far it is
     fpj failures                    see which images failed, and why
-    """
+    """  # noqa: D301 - click keeps the lines after a real backspace as they are
 
 
 for command in (run, resume, get, describe, failures, stats, outputs):
@@ -59,7 +60,7 @@ def _words(error: FpjError) -> str:
         pid = local_holder_pid(error.holder)
         who = f"process {pid} on this machine" if pid else error.holder
         text = f"another run is working on this collection ({who}); wait for it or stop it"
-    return text.replace("[", r"\[")
+    return escape(text)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 
 from fpj_cli import formatting
 from fpj_cli.context import UsageProblemError, err, find_job, opened_store, print_json, store_option
@@ -19,6 +20,7 @@ from fpj_core.ids import collection_id_for
 from fpj_core.manifest import load_manifest_file, parse_resource
 from fpj_core.model import Counts, Fit, Format, Job, Phase
 from fpj_core.progress import Progress
+from fpj_core.sources.keys import display_key
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import API_VERSION, CacheFolder, FileProcessingJob, JobType
 from fpj_worker.local import InterruptedRunError, JobFailedError, LocalJob, LocalRun
@@ -47,7 +49,10 @@ _DEFAULT_OUT = "fpj-out"
 )
 @click.option("--thumbnail", metavar="WxH", help="The thumbnail's box.  [default: 300x300]")
 @click.option(
-    "--format", "image_format", type=click.Choice(list(Format)), help="Format of every output.  [default: jpeg]"
+    "--format",
+    "image_format",
+    type=click.Choice([each.value for each in Format]),
+    help="Format of every output.  [default: jpeg]",
 )
 @click.option("--quality", type=click.IntRange(1, 100), help="Quality of every output.  [default: 85, thumbnails 80]")
 @click.option(
@@ -70,7 +75,7 @@ _DEFAULT_OUT = "fpj-out"
 def run(
     target: Path, as_json: bool, quiet: bool, store_url: str, dry_run: bool, workers: int | None, **options: Any
 ) -> None:
-    r"""Make cache images and thumbnails of every image in FOLDER, or run a FileProcessingJob MANIFEST.
+    """Make cache images and thumbnails of every image in FOLDER, or run a FileProcessingJob MANIFEST.
 
     Images that are up to date are skipped. Ctrl-C stops cleanly, and running again goes on from there.
 
@@ -80,7 +85,7 @@ def run(
     fpj run job.yaml --workers 8
 
     Exit codes: 0 done, 1 finished with failed images, 2 bad input, 130 interrupted.
-    """
+    """  # noqa: D301 - click keeps the lines after a real backspace as they are
     with opened_store(store_url) as store:
         if target.suffix.lower() in _MANIFESTS and target.is_file():
             resource, folders = _from_manifest(target, options)
@@ -106,7 +111,7 @@ def resume(job: str | None, workers: int | None, as_json: bool, quiet: bool, sto
         resource = parse_resource(dict(found.manifest))
         if not isinstance(resource, FileProcessingJob):
             raise UsageProblemError(f"{found.name} was not recorded as a job")
-        place = _recorded_place(store, resource)
+        place = _recorded_place(store, found, resource)
         request = local_job(resource, place, workers=workers)
         _execute(store, replace(request, job=found), dry_run=False, as_json=as_json, quiet=quiet)
 
@@ -138,7 +143,7 @@ def _from_folder(folder: Path, options: dict[str, Any]) -> FileProcessingJob:
     """The manifest that says the same as the options."""
     if not folder.exists():
         raise UsageProblemError(f"{folder} does not exist")
-    real = folder.resolve()
+    real = _storable(folder.resolve())
     job_type = JobType(options["job_type"] or JobType.BOTH)
     output = {
         name: options[option]
@@ -181,18 +186,28 @@ def _box(option: str, text: str) -> tuple[int, int]:
 
 def _place(resource: FileProcessingJob, folders: list[CacheFolder], store: Store, options: dict[str, Any]) -> Place:
     if options["out"]:
+        _storable(options["out"].resolve())
         return place_for_path(options["out"])
     place = place_by_rules(resource, folders, store.folders(), options["claim_root"])
     return place or place_for_path(Path(_DEFAULT_OUT))
 
 
-def _recorded_place(store: Store, resource: FileProcessingJob) -> Place:
-    """Where the job wrote before: the cache folder of its derivatives, by name or because it is the only one."""
-    name = resource.spec.cache_folder
-    known = [folder for folder in store.folders() if name in (None, folder.name)]
-    if len(known) != 1:
-        raise UsageProblemError("the job's cache folder is not known any more; run it with: fpj run … --out DIR")
-    return place_of_record(known[0])
+def _recorded_place(store: Store, job: Job, resource: FileProcessingJob) -> Place:
+    """Where the job wrote before: of the cache folders that the store knows, the one its digest was made with."""
+    for folder in store.folders():
+        place = place_of_record(folder)
+        if local_job(resource, place, workers=None).job.digest == job.digest:
+            return place
+    raise UsageProblemError("the job's cache folder is not known any more; run it with: fpj run … --out DIR")
+
+
+def _storable(path: Path) -> Path:
+    """The path, if manifests and stores can hold it: both are Unicode text."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UsageProblemError(f"{path}: the path is not UTF-8; rename it, or mount it under another name") from None
+    return path
 
 
 # Running --------------------------------------------------------------------------------------------------
@@ -257,11 +272,10 @@ def _summary(request: LocalJob, job: Job, progress: Progress, counts: Counts, se
     err.print(f"[bold {colour}]{job.phase.value}[/]  {', '.join(numbers)} in {formatting.duration(seconds)}")
     if progress.completed:
         rate = progress.completed / seconds
-        err.print(
-            f"  {formatting.size(progress.bytes_written)} written to {request.folder.location}, {formatting.rate(rate)}"
-        )
+        location = escape(display_key(request.folder.location))
+        err.print(f"  {formatting.size(progress.bytes_written)} written to {location}, {formatting.rate(rate)}")
     if job.message:
-        err.print(f"  {job.message}")
+        err.print(f"  {escape(job.message)}")
     for name, count in sorted(counts.errors.items()):
         err.print(f"  {name}: {formatting.count(count)}")
     if counts.errors:

@@ -39,7 +39,7 @@ def get(job: str | None, limit: int, output: str, store_url: str) -> None:
         return
     table = _table("NAME", "TYPE", "PHASE", "PROGRESS", "DONE", "FAILED", "RATE", "ETA", "AGE")
     for each, phase, progress in rows:
-        table.add_row(*_row(each, phase, progress))
+        _add(table, *_row(each, phase, progress))
     out.print(table)
 
 
@@ -89,7 +89,7 @@ def failures(job: str | None, error_type: str | None, limit: int, output: str, s
         return
     table = _table("IMAGE", "ERROR", "ATTEMPTS", "REASON")
     for failure in listed:
-        table.add_row(display_key(failure.key), failure.error_type.value, str(failure.attempts), failure.message)
+        _add(table, display_key(failure.key), failure.error_type.value, str(failure.attempts), failure.message)
     out.print(table)
 
 
@@ -113,13 +113,20 @@ def stats(collection: str | None, output: str, store_url: str) -> None:
     for each in collections:
         head = (each.collection, formatting.count(each.images), formatting.size(each.source_bytes))
         for tier, (files, size) in sorted(each.by_tier.items()):
-            table.add_row(*head, tier, formatting.count(files), formatting.size(size))
+            _add(table, *head, tier, formatting.count(files), formatting.size(size))
             head = ("", "", "")
     out.print(table)
     table = _table("CACHE FOLDER", "LOCATION", "FILES", "SIZE", "COLLECTIONS")
     for folder in folders:
         held = formatting.size(folder.bytes)
-        table.add_row(folder.name, folder.location, formatting.count(folder.files), held, str(folder.collections))
+        _add(
+            table,
+            folder.name,
+            display_key(folder.location),
+            formatting.count(folder.files),
+            held,
+            str(folder.collections),
+        )
     out.print()
     out.print(table)
 
@@ -140,7 +147,9 @@ def outputs(job: str | None, limit: int, output: str, store_url: str) -> None:
     table = _table("IMAGE", "TIER", "SIZE", "BYTES", "FILE")
     for row in rows:
         pixels = f"{row['width']}x{row['height']}"
-        table.add_row(display_key(row["key"]), row["tier"], pixels, formatting.size(row["bytes"]), row["path"])
+        _add(
+            table, display_key(row["key"]), row["tier"], pixels, formatting.size(row["bytes"]), display_key(row["path"])
+        )
     out.print(table)
 
 
@@ -259,3 +268,8 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column not in {"IMAGE", "REASON", "FILE", "LOCATION"})
     return table
+
+
+def _add(table: Table, *cells: str) -> None:
+    """A row of plain text: brackets in a file's name are no markup."""
+    table.add_row(*map(Text, cells))

@@ -81,9 +81,9 @@ def files() -> dict[str, str]:
 def _root_schema(resource: type[ApiModel]) -> dict[str, Any]:
     schema = _object(resource)
     properties = schema["properties"]
-    properties["apiVersion"] = {"type": "string"}
-    properties["kind"] = {"type": "string"}
-    properties["metadata"] = {"type": "object"}
+    for name in ("apiVersion", "kind"):  # their values are the API server's to check
+        properties[name] = {"type": "string", "description": properties[name]["description"]}
+    properties["metadata"] = {"type": "object"}  # nothing else is allowed here
     return schema | {"required": ["spec"]}
 
 
@@ -131,7 +131,11 @@ def _value(found: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]
         described = {"description": found["description"]} if "description" in found else {}
         text = next(option for option in options if option.get("type") == "string")
         pattern = QUANTITY_PATTERN if found.get("x-quantity") else text.get("pattern")
-        bounds = {"pattern": pattern} if pattern else {}
+        bounds: dict[str, Any] = {"pattern": pattern} if pattern else {}
+        if "maxLength" in text:
+            bounds["maxLength"] = text["maxLength"]
+        if found.get("x-quantity"):
+            bounds["minimum"] = 1
         return described | copy.deepcopy(_INT_OR_STRING) | bounds
     if "const" in found:
         return {"type": "string", "enum": [found["const"]]}

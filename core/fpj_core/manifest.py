@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+import math
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,8 @@ _KINDS: dict[str, type[FileProcessingJob] | type[CacheFolder]] = {
     "CacheFolder": CacheFolder,
 }
 _MOST_BYTES = 1_000_000
-_MOST_ALIASES = 100
+_MOST_EXPANDED = 4 * _MOST_BYTES
+"""Characters of a document with its aliases written out. Without aliases no text of `_MOST_BYTES` comes near."""
 _TYPES = {str: "text", int: "a number", float: "a number", bool: "true or false", list: "a list", dict: "a mapping"}
 
 
@@ -33,6 +36,7 @@ def load_manifest_file(path: Path) -> list[Resource]:
             content = stream.read(_MOST_BYTES + 1)
     except OSError as error:
         raise ManifestError([f"cannot be read: {error.strerror}"], origin=str(path)) from error
+    _refuse_large(len(content), str(path))  # before decoding: what was cut off must not go unnoticed
     try:
         return load_manifests(content.decode(), str(path))
     except UnicodeDecodeError:
@@ -41,8 +45,7 @@ def load_manifest_file(path: Path) -> list[Resource]:
 
 def load_manifests(text: str, origin: str) -> list[Resource]:
     """The resources in a YAML text of one or more documents. Raises `ManifestError` with every problem found."""
-    if len(text) > _MOST_BYTES:
-        raise ManifestError([f"is larger than {_MOST_BYTES:,} bytes"], origin=origin)
+    _refuse_large(len(text), origin)
     documents = [document for document in _parse(text, origin) if document is not None]
     if not documents:
         raise ManifestError(["holds no resource"], origin=origin)
@@ -61,6 +64,7 @@ def load_manifests(text: str, origin: str) -> list[Resource]:
 
 def parse_resource(document: object) -> Resource:
     """One resource from plain data. Raises `ManifestError`."""
+    text = _as_json(document)
     if not isinstance(document, dict):
         raise ManifestError([f"a resource is a mapping, not {_type_name(document)}"])
     kind = document.get("kind")
@@ -69,26 +73,45 @@ def parse_resource(document: object) -> Resource:
         raise ManifestError([f"kind: {_shown(kind)} is not known; use {' or '.join(_KINDS)}{_hint(kind, _KINDS)}"])
     if document.get("apiVersion") != API_VERSION:
         raise ManifestError([f"apiVersion: {_shown(document.get('apiVersion'))} is not known; use {API_VERSION}"])
-    try:
-        return model.model_validate(document)
+    try:  # as the API server sees it: nothing converted ("5" is no number), fields by their own names only
+        return model.model_validate_json(text, strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
         raise ManifestError(_problems(error, model, document)) from None
+
+
+def _refuse_large(size: int, origin: str) -> None:
+    if size > _MOST_BYTES:
+        raise ManifestError([f"is larger than {_MOST_BYTES:,} bytes"], origin=origin)
+
+
+def _as_json(document: object) -> str:
+    try:
+        return json.dumps(document, default=str, allow_nan=False)
+    except RecursionError:
+        raise ManifestError(["is nested too deep"]) from None
+    except ValueError as error:
+        raise ManifestError([f"cannot be read: {error}"]) from None
 
 
 # Problems -------------------------------------------------------------------------------------------------
 
 
 def _problems(error: ValidationError, model: type[ApiModel], document: dict[str, Any]) -> list[str]:
-    """One line per field: of the several errors of a union only the first says anything new."""
-    lines: dict[str, str] = {}
+    """One line per field, also where a union has several errors to report."""
+    found: dict[str, list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
-        path = _path(details["loc"], document)
-        lines.setdefault(path, _line(path, details, model))
-    return list(lines.values())
+        found.setdefault(_path(details, document), []).append(details)
+    return [_line(path, errors, model) for path, errors in found.items()]
 
 
-def _line(path: str, details: ErrorDetails, model: type[ApiModel]) -> str:
-    message = _words(details, model)
+def _line(path: str, errors: list[ErrorDetails], model: type[ApiModel]) -> str:
+    """Of a union's errors, the one of the type that was given; if it is none of the types, all that are allowed."""
+    telling = [details for details in errors if not details["type"].endswith("_type")]
+    if telling:
+        message = _words(telling[0], model)
+    else:
+        wanted = " or ".join(dict.fromkeys(_wanted(details["type"]) for details in errors))
+        message = f"must be {wanted}, not {_type_name(errors[0]['input'])}"
     return f"{path}: {message}" if path else message
 
 
@@ -117,21 +140,23 @@ def _words(details: ErrorDetails, model: type[ApiModel]) -> str:  # noqa: C901, 
             return f"may have at most {context['max_length']}, has {context['actual_length']}"
         case "string_too_short" | "string_too_long":
             return details["msg"].replace("String should have", "must have")
-        case kind if kind.endswith(("_type", "_parsing")):
-            return f"must be {_wanted(kind)}, not {_type_name(given)}"
+        case "json_invalid":
+            return f"cannot be read: {context['error']}"
         case _:
             return details["msg"]
 
 
-def _path(location: tuple[int | str, ...], document: Any) -> str:
-    """``spec.cache.tiers[0].quality``: only the steps that the user wrote, none of the model's own."""
+def _path(details: ErrorDetails, document: Any) -> str:
+    """``spec.cache.tiers[0].quality``: the steps that the user wrote or left out, none of the model's own."""
+    location = details["loc"]
+    left_out = len(location) - 1 if details["type"] == "missing" else None
     path = ""
     here = document
     for number, step in enumerate(location):
         if isinstance(step, int):
             path += f"[{step}]"
             here = here[step] if isinstance(here, list) and step < len(here) else None
-        elif isinstance(here, dict) and (step in here or number == len(location) - 1):
+        elif isinstance(here, dict) and (step in here or number == left_out):
             path += f".{step}" if path else step
             here = here.get(step)
     return path
@@ -179,38 +204,91 @@ def _type_name(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    text = "nothing" if value is None else str(value)
+    """A value as a manifest has it, cut where it is long."""
+    text = "nothing" if value is None else json.dumps(value) if isinstance(value, bool) else str(value) or "''"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 # YAML -----------------------------------------------------------------------------------------------------
 
 
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+_INTEGER = "tag:yaml.org,2002:int"
+_FLOAT = "tag:yaml.org,2002:float"
+
+
 class _Loader(yaml.SafeLoader):
-    """Safe loading that refuses repeated keys and bounds aliases, which could otherwise multiply without end."""
+    """Safe loading that refuses repeated keys, and aliases that multiply without end. A date stays text, as in JSON."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
-        self._aliases = 0
+        self._sizes: dict[yaml.Node, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Count the aliases."""
-        if self.check_event(yaml.AliasEvent):
-            self._aliases += 1
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            if self._aliases > _MOST_ALIASES:
-                raise yaml.MarkedYAMLError(problem=f"more than {_MOST_ALIASES} aliases", problem_mark=mark)
-        return super().compose_node(parent, index)
+        """Bound what the document comes to once its aliases are written out."""
+        alias = self.check_event(yaml.AliasEvent)
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
+        if node is None:
+            return None
+        if alias and node not in self._sizes:
+            raise yaml.MarkedYAMLError(problem="an alias stands inside what it stands for", problem_mark=mark)
+        if not alias:
+            self._refuse_repeated_keys(node)
+            self._sizes[node] = self._size(node)
+        if self._sizes[node] > _MOST_EXPANDED:
+            raise yaml.MarkedYAMLError(
+                problem=f"aliases come to more than {_MOST_EXPANDED:,} characters", problem_mark=mark
+            )
+        return node
+
+    def _size(self, node: yaml.Node) -> int:
+        if isinstance(node, yaml.MappingNode):
+            return 1 + sum(self._sizes[key] + self._sizes[value] for key, value in node.value)
+        if isinstance(node, yaml.SequenceNode):
+            return 1 + sum(self._sizes[item] for item in node.value)
+        return 1 + len(node.value)
+
+    def _refuse_repeated_keys(self, node: yaml.Node) -> None:
+        """One of the two would be lost. Merges (``<<``) repeat keys by right: they come later, in construction."""
+        seen: set[str] = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+
+    def construct_number(self, node: yaml.ScalarNode) -> float:
+        """Refuse what JSON, or an API server's 64 bits, cannot hold."""
+        try:
+            whole = node.tag == _INTEGER
+            number = self.construct_yaml_int(node) if whole else self.construct_yaml_float(node)
+            fits = -(2**63) <= number < 2**63 if whole else math.isfinite(number)
+        except (ValueError, IndexError):
+            fits = False
+        if not fits:
+            problem = f"{_shown(node.value)} is no number of 64 bits"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        return number
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Refuse a key that is given twice: one of the two would be lost."""
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            if key is not None and key in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key {key!r} is given twice", problem_mark=key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+        """Refuse a key that JSON cannot have."""
+        mapping = super().construct_mapping(node, deep)
+        if odd := [key for key in mapping if not isinstance(key, str)]:
+            raise yaml.MarkedYAMLError(
+                problem=f"the key {_shown(odd[0])} is not text: quote it", problem_mark=node.start_mark
+            )
+        return mapping
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+for _tag in (_INTEGER, _FLOAT):
+    _Loader.add_constructor(_tag, _Loader.construct_number)
 
 
 def _parse(text: str, origin: str) -> list[Any]:
@@ -220,5 +298,9 @@ def _parse(text: str, origin: str) -> list[Any]:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise ManifestError([f"{where}{error.problem or error.context or 'not YAML'}"], origin=origin) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except yaml.YAMLError as error:
         raise ManifestError([f"not YAML: {str(error).splitlines()[0]}"], origin=origin) from None
+    except RecursionError:
+        raise ManifestError(["is nested too deep"], origin=origin) from None
+    except (ValueError, LookupError, AttributeError):  # PyYAML lets these out
+        raise ManifestError(["a tag (!!…) stands before a value that is not of its kind"], origin=origin) from None

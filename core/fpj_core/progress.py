@@ -56,5 +56,5 @@ def measure(job: Job, shard_counts: Counts) -> Progress:
         images_per_second=rate,
         eta_seconds=eta,
         bytes_written=counts.bytes_written,
-        average_processing_ms=counts.processing_ms / worked if worked else 0.0,
+        average_processing_ms=shard_counts.processing_ms / worked if worked else 0.0,
     )

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from contract.conftest import free_port, start_server
 from contract.records import COLLECTION, JOB, shard
+from mongodb_server import free_port, start_server
 
 from fpj_core.errors import StoreError, StoreUnavailableError
 from fpj_core.store import open_store

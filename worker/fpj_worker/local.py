@@ -286,6 +286,7 @@ class LocalRun:
             raise
 
     def _end(self, phase: Phase, reason: str, message: str = "") -> None:
+        self._folder.sweep(self._job.collection)  # a child that was killed may have left part of a file
         self._job = self._store.update_job(
             replace(
                 self._timed(),
@@ -358,6 +359,7 @@ class LocalRun:
             source=request.source,
             folder=request.folder,
             collection=self._job.collection,
+            tiers=request.tiers,
             limits=request.limits,
             token=f"{self._job.id}-{os.getpid()}",
         )

@@ -159,7 +159,7 @@ class ShardProcessor:
     def _take(self, image: ImageRecord, recorded: dict[str, Derivative]) -> None:
         slot = _Slot(image)
         self._slots.append(slot)
-        lacking = tuple(tier for tier in self._context.tiers if not self._up_to_date(image, tier, recorded))
+        lacking = tuple(tier.name for tier in self._context.tiers if not self._up_to_date(image, tier, recorded))
         if problem := listing_problem(image):
             slot.attempts = 1
             self._fail(slot, ImageError(*problem), 0.0)

@@ -17,13 +17,13 @@ from fpj_worker.pool import Admit
 
 @dataclass(frozen=True, slots=True)
 class ImageTask:
-    """One image and the tiers it lacks."""
+    """One image and the names of the tiers it lacks."""
 
     ordinal: int
     image: str
     key: str
     size: int
-    tiers: tuple[TierSpec, ...]
+    lacking: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ class ImageHandler:
     source: SourceConfig
     folder: FolderConfig
     collection: str
+    tiers: tuple[TierSpec, ...]
     limits: ImageLimits
     token: str
 
@@ -68,7 +69,7 @@ class ImageHandler:
 
         def handle(task: ImageTask, admit: Admit) -> ImageDone:
             with source.open(task.key, task.size, max_file_size=self.limits.max_file_size) as opened:
-                processed = process_image(opened, task.tiers, self.limits, admit=admit)
+                processed = process_image(opened, self.tiers, self.limits, make=task.lacking, admit=admit)
             files = []
             for output in processed.outputs:
                 path = derivative_path(self.collection, output.tier, task.image, output.extension)

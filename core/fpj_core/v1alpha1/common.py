@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -15,11 +17,14 @@ API_VERSION = f"{GROUP}/{VERSION}"
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-QUANTITY_PATTERN = r"^[0-9]+(\.[0-9]+)?(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
+QUANTITY_PATTERN = r"^([0-9]*[1-9][0-9]*(\.[0-9]+)?|[0-9]+\.[0-9]*[1-9][0-9]*)(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
+"""A number above 0, and a unit."""
 
-_SUFFIXES = (
+_SUFFIXES: dict[str, int] = (
     {"": 1} | {s: 1000**n for n, s in enumerate("kMGTP", 1)} | {s + "i": 1024**n for n, s in enumerate("KMGTP", 1)}
 )
+
+_MOST_BYTES = 2**63 - 1
 
 
 class Rule(BaseModel):
@@ -57,25 +62,39 @@ def one_of_rule(names: tuple[str, ...], message: str) -> Rule:
     return Rule(cel=f"[{', '.join(f'has(self.{name})' for name in names)}].filter(x, x).size() == 1", message=message)
 
 
+def refuse_repeated(items: Iterable[BaseModel], name: str) -> None:
+    """Raise ValueError if two items have the same ``name``, as the API server refuses it in lists keyed by it."""
+    seen: set[object] = set()
+    for item in items:
+        key = getattr(item, name)
+        if key in seen:
+            raise ValueError(f"the {name} {key!r} is given twice")
+        seen.add(key)
+
+
 def parse_quantity(value: int | str) -> int:
-    """Bytes of a Kubernetes quantity: ``500Mi``, ``1.5G``, ``1048576``. Raises ValueError."""
+    """Bytes of a Kubernetes quantity: ``500Mi``, ``1.5G``, ``1048576``. Raises ValueError.
+
+    As in Kubernetes, parts of a byte are rounded up, and what does not fit in 64 bits is the most that does.
+    """
     if isinstance(value, int):
-        return value
+        if value <= 0:
+            raise ValueError("must be more than 0 bytes")
+        return min(value, _MOST_BYTES)
     if not re.fullmatch(QUANTITY_PATTERN, value):
-        raise ValueError("is not a quantity of bytes, such as 500Mi, 2G or 1048576")
+        raise ValueError("is not a quantity of bytes above 0, such as 500Mi, 2G or 1048576")
     number = value.rstrip("kMGTPKi")
-    return int(Decimal(number) * _SUFFIXES[value[len(number) :]])
+    return min(math.ceil(Decimal(number) * _SUFFIXES[value[len(number) :]]), _MOST_BYTES)
 
 
-def _positive_quantity(value: int | str) -> int | str:
-    if parse_quantity(value) <= 0:
-        raise ValueError("must be more than 0 bytes")
+def _readable_quantity(value: int | str) -> int | str:
+    parse_quantity(value)
     return value
 
 
 Quantity = Annotated[
     Annotated[int, Field(strict=True)] | Annotated[str, Field(max_length=32)],
-    AfterValidator(_positive_quantity),
+    AfterValidator(_readable_quantity),
     Field(json_schema_extra={"x-quantity": True}),
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fpj_core.model import Fit, Format, Phase
 from fpj_core.v1alpha1.common import (
@@ -22,13 +22,13 @@ from fpj_core.v1alpha1.common import (
     conditions_field,
     exactly_one,
     one_of_rule,
+    refuse_repeated,
 )
 from fpj_core.v1alpha1.workertemplate import WorkerTemplate
 
 _SOURCES = ("persistentVolumeClaim", "s3", "local")
 _ONE_SOURCE = "exactly one of persistentVolumeClaim, s3 and local must be given"
 _RESERVED = "the name 'thumbnail' is reserved for the thumbnail tier"
-_UNIQUE = "tier names must be unique"
 COLOUR_PATTERN = r"^#[0-9a-f]{6}$"
 
 
@@ -111,12 +111,11 @@ class Cache(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
 
-    @model_validator(mode="after")
-    def _unique(self) -> Cache:
-        names = [tier.name for tier in self.tiers]
-        if len(set(names)) != len(names):
-            raise ValueError(_UNIQUE)
-        return self
+    @field_validator("tiers")
+    @classmethod
+    def _unique(cls, tiers: list[Tier]) -> list[Tier]:
+        refuse_repeated(tiers, "name")
+        return tiers
 
 
 class Thumbnail(ApiModel):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from fpj_core.v1alpha1.common import NAME_PATTERN, ApiModel
+from fpj_core.v1alpha1.common import NAME_PATTERN, ApiModel, refuse_repeated
 
 ShortText = Annotated[str, Field(max_length=1024)]
 
@@ -93,3 +93,9 @@ class WorkerTemplate(ApiModel):
         max_length=16,
         json_schema_extra={"x-freeform-items": True, "x-kubernetes-list-type": "atomic"},
     )
+
+    @field_validator("env", "image_pull_secrets")
+    @classmethod
+    def _unique(cls, items: list[EnvVar] | list[ImagePullSecret] | None) -> list[EnvVar] | list[ImagePullSecret] | None:
+        refuse_repeated(items or (), "name")
+        return items

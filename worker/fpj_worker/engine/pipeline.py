@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from fpj_core.model import Fit, Format, ImageFacts, ImageLimits, TierSpec
 from fpj_core.sources.base import OpenedImage
-from fpj_worker.engine import libvips, turbo
+from fpj_worker.engine import libvips, matrixprofile, turbo
 from fpj_worker.engine.animation import animate
 from fpj_worker.engine.encode import EXTENSIONS, encode, output_format
 from fpj_worker.engine.geometry import Placement, place
@@ -46,11 +46,13 @@ def process_image(
     tiers: Sequence[TierSpec],
     limits: ImageLimits,
     *,
+    make: Collection[str] | None = None,
     admit: Callable[[int], None] = lambda _weight: None,
 ) -> ProcessedImage:
-    """Make every tier of one image. Raises `ImageError` only.
+    """Make the tiers of one image that ``make`` names, all by default. Raises `ImageError` only.
 
-    ``admit`` is called before a decode that must hold more than 64 MiB, with that many bytes.
+    Every tier is derived from the next larger one, also where that is not made: a derivative's bytes do not depend on
+    what else was lacking. ``admit`` is called before a decode that must hold more than 64 MiB, with that many bytes.
     """
     header = read_header(opened, limits)
     if header.memory > _HEAVY:
@@ -64,10 +66,11 @@ def process_image(
     for tier in ordered:
         placement = placements[tier.name]
         pixels = resize(pixels, placement.width, placement.height)
-        outputs[tier.name] = _derive(opened, header, pixels, placement, tier)
+        if make is None or tier.name in make:
+            outputs[tier.name] = _derive(opened, header, pixels, placement, tier)
     thumbhash, dominant = describe(pixels)
     facts = ImageFacts(width, height, header.format, thumbhash, dominant, warning)
-    return ProcessedImage(facts, tuple(outputs[tier.name] for tier in tiers))
+    return ProcessedImage(facts, tuple(outputs[tier.name] for tier in tiers if tier.name in outputs))
 
 
 def _decode(opened: OpenedImage, header: Header, largest: Placement) -> tuple[Pixels, str | None]:
@@ -82,7 +85,8 @@ def _decode(opened: OpenedImage, header: Header, largest: Placement) -> tuple[Pi
         pixels, warning = turbo.decode(header.data, header.jpeg, width, height)
         pixels = resize(pixels, width, height)
         if header.jpeg.icc and bands(pixels) == 3 and not libvips.is_srgb(header.jpeg.icc):
-            pixels = libvips.convert_profile(pixels, header.jpeg.icc)
+            converted = matrixprofile.to_srgb(pixels, header.jpeg.icc)
+            pixels = libvips.convert_profile(pixels, header.jpeg.icc) if converted is None else converted
     else:
         shrink = _shrink_on_load(header, width, height)
         pixels = libvips.decode(opened, header.format, width, height, shrink)

@@ -8,8 +8,9 @@ import numpy as np
 
 from fpj_worker.engine.pixels import Pixels, bands, resize
 
-_SIDE = 100
-"""ThumbHash takes images of at most 100 x 100 pixels (https://evanw.github.io/thumbhash/)."""
+_SIDE = 32
+"""ThumbHash (https://evanw.github.io/thumbhash/) takes up to 100 x 100 pixels but keeps 7 cycles a side at most, so 32
+give the same hash in an eighth of the time."""
 
 
 def describe(pixels: Pixels) -> tuple[bytes, str]:

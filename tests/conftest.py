@@ -1,0 +1,26 @@
+"""Fixtures that several kinds of tests share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from mongodb_server import free_port, start_server
+
+
+@pytest.fixture(scope="session")
+def mongodb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server, without a database name."""
+    if given := os.environ.get("FPJ_TEST_MONGODB_URI"):
+        yield given.rstrip("/")
+        return
+    port = free_port()
+    server = start_server(tmp_path_factory.mktemp("mongodb"), port)
+    yield f"mongodb://127.0.0.1:{port}"
+    server.terminate()
+    try:
+        server.wait(20)
+    except subprocess.TimeoutExpired:
+        server.kill()
