@@ -10,10 +10,10 @@ BIN := $(VENV)/bin
 DIR ?= samples
 OUT ?= out
 ARGS ?=
-PACKAGES := core worker cli tests hack
+PACKAGES := core operator worker cli tests hack
 
 help: ## Show the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## Make cache images and thumbnails of DIR (default: the sample images) in OUT
 	$(BIN)/fpj run $(DIR) --out $(OUT) $(ARGS)
@@ -36,6 +36,9 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.run
 
 test: lint ## Run everything: lint, types, unit, contract, integration, e2e, on each Python there is
 	hack/secantusd.sh > /dev/null
+	hack/cluster-binaries.sh > /dev/null
+	[ "$$(id -u)" -ne 0 ] || hack/node-packages.sh
+	[ "$$(id -u)" -ne 0 ] || hack/image-base.sh > /dev/null
 	$(BIN)/pytest -n auto
 	hack/test-interpreters.sh
 
@@ -46,6 +49,7 @@ lint: $(VENV)/.test ## Check style, types, import rules and generated files
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m fpj_core.crd --check crds
 	$(BIN)/python -m fpj_core.reference --check docs/reference
+	$(BIN)/python -m fpj_operator.install --check deploy
 
 fmt: $(VENV)/.test ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix $(PACKAGES)
@@ -54,8 +58,26 @@ fmt: $(VENV)/.test ## Format the code and mend what can be mended
 crds: $(VENV)/.run ## Generate crds/ from the API types
 	$(BIN)/python -m fpj_core.crd crds
 
-docs: crds ## Generate the API reference from the types
+docs: crds deploy ## Generate the API reference from the types
 	$(BIN)/python -m fpj_core.reference docs/reference
+
+deploy: $(VENV)/.test ## Generate deploy/ : the operator, its rights
+	$(BIN)/python -m fpj_operator.install deploy
+
+image: ## Build the container image with buildah into the cache folder
+	@hack/image.sh
+
+cluster-binaries: ## Build the programs of a test cluster (once per machine)
+	@hack/cluster-binaries.sh
+
+cluster-up: $(VENV)/.test ## Start a Kubernetes cluster on this machine (NODE=1: with a node, as root)
+	@$(BIN)/python hack/cluster.py up $(if $(filter 1,$(NODE)),--node)
+
+cluster-down: $(VENV)/.test ## End that cluster
+	@$(BIN)/python hack/cluster.py down
+
+kind-up: ## Make a kind cluster with the image and the resources in it (needs Docker)
+	hack/kind-up.sh
 
 bench: $(VENV)/.test ## Measure against the peers and the targets (ARGS=--quick for a short run)
 	hack/bench-setup.sh
@@ -68,4 +90,4 @@ clean: ## Remove what was made here (caches outside the checkout stay)
 	rm -rf $(VENV) $(VENV)-* out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help run setup test lint fmt crds docs bench lock clean
+.PHONY: help run setup test lint fmt crds docs deploy image cluster-binaries cluster-up cluster-down kind-up bench lock clean

@@ -9,5 +9,7 @@ compile() {
         --custom-compile-command 'make lock' --output-file "requirements/$output" pyproject.toml "$@"
 }
 mkdir -p requirements
-compile run.txt --extra worker --group build
-compile test.txt --extra worker --group build --group test --constraint requirements/run.txt
+# The tests' set first, since it must satisfy most; what runs in production is then tested in those very versions.
+compile test.txt --extra worker --extra operator --group build --group test
+compile cluster.txt --extra worker --extra operator --group build --constraint requirements/test.txt
+compile run.txt --extra worker --group build --constraint requirements/test.txt

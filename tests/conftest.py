@@ -7,7 +7,12 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+from cluster import cluster, crds, kube, namespace, node_cluster, node_kube, node_namespace  # noqa: F401 - fixtures
+from hypothesis import settings
 from mongodb_server import free_port, start_server
+
+settings.register_profile("fpj", deadline=None, print_blob=True)  # a deadline would be a timing assertion
+settings.load_profile("fpj")
 
 
 @pytest.fixture(scope="session")

@@ -29,16 +29,17 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def start_server(storage: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
+def start_server(storage: Path, port: int, *options: str, host: str = "127.0.0.1") -> subprocess.Popen[bytes]:
+    where = ["--host", host, "--port", str(port), "--storage-path", storage]
     server = subprocess.Popen(
-        [server_binary(), "--port", str(port), "--storage-path", storage, "--cache-size", "256M", *options],
+        [server_binary(), *where, "--cache-size", "256M", *options],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
-            with MongoClient(f"mongodb://127.0.0.1:{port}", serverSelectionTimeoutMS=500) as client:
+            with MongoClient(f"mongodb://{host}:{port}", serverSelectionTimeoutMS=500) as client:
                 client.admin.command("ping")
         except PyMongoError:
             time.sleep(0.1)

@@ -72,6 +72,8 @@ def opened_store(url: str) -> Iterator[Store]:
 
 def find_job(store: Store, name: str | None) -> Job:
     """The newest job whose name is ``name`` or whose id begins so; the newest of all without one."""
+    if name and (exact := store.get_job(name)):
+        return exact
     jobs = store.jobs(limit=_MOST_JOBS)
     if name is None:
         if not jobs:
@@ -91,6 +93,11 @@ def shown_phase(store: Store, job: Job) -> str:
     lease = store.lease(lease_name(job.collection))
     held = lease is not None and lease.expires_at > time.time() and not is_dead(lease.holder)
     return job.phase.value if held and lease and lease.holder.startswith(job.id) else "Stale"
+
+
+def print_text(text: object, console: Console = out) -> None:
+    """Something as it is: nothing in it is markup, and no line is broken."""
+    console.print(str(text), markup=False, soft_wrap=True)
 
 
 def print_json(document: object) -> None:

@@ -14,10 +14,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from fpj_cli import formatting
+from fpj_core import formatting
 from fpj_core.progress import Progress
 
-_STAGES = {
+STAGES = {
     "Index": "Listing images",
     "Check": "Checking what is there already",
     "Plan": "Planning",
@@ -79,7 +79,7 @@ class PlainDisplay(QuietDisplay):
 
     def stage(self, name: str) -> None:
         """Name the stage."""
-        self._console.print(f"{_STAGES[name]} …", highlight=False)
+        self._console.print(f"{STAGES[name]} …", highlight=False)
 
     def listed(self, images: int) -> None:
         """Say how many images are listed, now and then."""
@@ -136,11 +136,11 @@ class LiveDisplay:
         progress = self._progress
         if self._stage != "Process" or progress is None:
             note = f"{formatting.count(self._listed)} images" if self._listed else ""
-            head.add_row(self._spinner, Text(_STAGES[self._stage], style="bold"), Text(note, style="dim"))
+            head.add_row(self._spinner, Text(STAGES[self._stage], style="bold"), Text(note, style="dim"))
             return head
         done = progress.completed + progress.skipped + progress.failed
         bar = ProgressBar(total=max(progress.total, 1), completed=done, width=32)
-        head.add_row(self._spinner, Text(_STAGES[self._stage], style="bold"), bar, Text(_line(progress)))
+        head.add_row(self._spinner, Text(STAGES[self._stage], style="bold"), bar, Text(_line(progress)))
         if not self._errors:
             return head
         return Group(head, Text(f"  failed:{_errors(self._errors)}", style="red"))

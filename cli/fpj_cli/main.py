@@ -1,6 +1,6 @@
 """The `fpj` command: every subcommand, and how errors become exit codes.
 
-Exit codes: 0 done, 1 finished with failed images or given up, 2 bad input, 130 interrupted.
+Exit codes: 0 done, 1 finished with failed images or given up, 2 bad input, 124 not within the timeout, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -11,9 +11,14 @@ import click
 from rich.markup import escape
 
 import fpj_core
+from fpj_cli.act import recover, release, resume, suspend
 from fpj_cli.context import UsageProblemError, err
-from fpj_cli.run import resume, run
-from fpj_cli.show import describe, failures, get, outputs, stats
+from fpj_cli.follow import wait, watch
+from fpj_cli.logs import logs
+from fpj_cli.recorded import outputs, stats
+from fpj_cli.run import run
+from fpj_cli.show import describe, failures, get
+from fpj_cli.target import cluster_options, is_plugin
 from fpj_core.errors import CacheFolderError, FpjError, LeaseHeldError, ManifestError, SourceError
 from fpj_core.leases import local_holder_pid
 
@@ -22,6 +27,7 @@ _BAD_INPUT = (ManifestError, SourceError, CacheFolderError, UsageProblemError)
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(fpj_core.__version__, prog_name="fpj")
+@cluster_options
 def cli() -> None:
     """Cache images and thumbnails for millions of photographs.
 
@@ -30,17 +36,39 @@ def cli() -> None:
     fpj run job.yaml                run a FileProcessingJob manifest, the same one a cluster takes
     fpj get                         see what ran, and how far it is
     fpj failures                    see which images failed, and why
+    fpj get -n photos               the same for the jobs of a cluster; or: kubectl fpj get -n photos
     """  # noqa: D301 - click keeps the lines after a real backspace as they are
 
 
-for command in (run, resume, get, describe, failures, stats, outputs):
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(fpj_core.__version__, prog_name="kubectl fpj")
+@cluster_options
+def plugin() -> None:
+    """See and steer FileProcessingJobs, which make cache images and thumbnails.
+
+    \b
+    kubectl fpj get                 how far the jobs are
+    kubectl fpj watch photos        a live progress bar until it ends
+    kubectl fpj describe photos     stage, shards, failures by type, conditions, events
+    kubectl fpj failures photos     which images failed, and why
+    kubectl fpj recover photos      try again what failed
+    """  # noqa: D301
+
+
+_ANYWHERE = (get, describe, failures, watch, wait, suspend, resume, recover, logs, release)
+for command in (run, *_ANYWHERE, stats, outputs):
     cli.add_command(command)
+for command in _ANYWHERE:
+    plugin.add_command(command)
 
 
 def main() -> None:
     """Entry point. Errors that are the user's to mend are shown without a traceback."""
     try:
-        cli(prog_name="fpj", standalone_mode=False)
+        if is_plugin():
+            plugin(prog_name="kubectl fpj", standalone_mode=False)
+        else:
+            cli(prog_name="fpj", standalone_mode=False)
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
     except click.ClickException as problem:

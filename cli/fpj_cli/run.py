@@ -1,4 +1,4 @@
-"""`fpj run` and `fpj resume`."""
+"""`fpj run`, and going on with a job on this machine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from fpj_cli import formatting
-from fpj_cli.context import UsageProblemError, err, find_job, opened_store, print_json, store_option
+from fpj_cli.context import UsageProblemError, err, opened_store, print_json, store_option
 from fpj_cli.display import choose_display
 from fpj_cli.interrupts import stop_on_signals
+from fpj_core import formatting
 from fpj_core.errors import ManifestError
 from fpj_core.ids import collection_id_for
 from fpj_core.manifest import load_manifest_file, parse_resource
@@ -23,8 +23,9 @@ from fpj_core.progress import Progress
 from fpj_core.sources.keys import display_key
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import API_VERSION, CacheFolder, FileProcessingJob, JobType
-from fpj_worker.local import InterruptedRunError, JobFailedError, LocalJob, LocalRun
+from fpj_worker.local import JobFailedError, LocalJob, LocalRun
 from fpj_worker.request import Place, local_job, place_by_rules, place_for_path, place_of_record, unfinished_job
+from fpj_worker.stopping import InterruptedRunError
 
 _MANIFESTS = {".yaml", ".yml"}
 _DEFAULT_OUT = "fpj-out"
@@ -95,25 +96,18 @@ def run(
         request = local_job(resource, place, workers=workers, claim_root=options["claim_root"])
         if earlier := unfinished_job(store, request.job):
             request = replace(request, job=earlier)
-        _execute(store, request, dry_run=dry_run, as_json=as_json, quiet=quiet)
+        code = _execute(store, request, dry_run=dry_run, as_json=as_json, quiet=quiet)
+    sys.exit(code)
 
 
-@click.command()
-@click.argument("job", required=False)
-@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes.  [default: one per core]")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, on standard output.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
-@store_option
-def resume(job: str | None, workers: int | None, as_json: bool, quiet: bool, store_url: str) -> None:
-    """Go on with JOB (the newest by default): only what is not done yet, failed images included."""
-    with opened_store(store_url) as store:
-        found = find_job(store, job)
-        resource = parse_resource(dict(found.manifest))
-        if not isinstance(resource, FileProcessingJob):
-            raise UsageProblemError(f"{found.name} was not recorded as a job")
-        place = _recorded_place(store, found, resource)
-        request = local_job(resource, place, workers=workers)
-        _execute(store, replace(request, job=found), dry_run=False, as_json=as_json, quiet=quiet)
+def go_on(store: Store, found: Job, *, workers: int | None = None, as_json: bool = False, quiet: bool = False) -> int:
+    """Do what is not done yet of a job, failed images included; the exit code."""
+    resource = parse_resource(dict(found.manifest))
+    if not isinstance(resource, FileProcessingJob):
+        raise UsageProblemError(f"{found.name} was not recorded as a job")
+    place = _recorded_place(store, found, resource)
+    request = local_job(resource, place, workers=workers)
+    return _execute(store, replace(request, job=found), dry_run=False, as_json=as_json, quiet=quiet)
 
 
 # From the command line to a resource ----------------------------------------------------------------------
@@ -213,7 +207,7 @@ def _storable(path: Path) -> Path:
 # Running --------------------------------------------------------------------------------------------------
 
 
-def _execute(store: Store, request: LocalJob, *, dry_run: bool, as_json: bool, quiet: bool) -> None:
+def _execute(store: Store, request: LocalJob, *, dry_run: bool, as_json: bool, quiet: bool) -> int:
     started = time.monotonic()
     with stop_on_signals() as stop, choose_display(err, quiet=quiet) as display:
         runner = LocalRun(store, request, display, stop)
@@ -227,13 +221,13 @@ def _execute(store: Store, request: LocalJob, *, dry_run: bool, as_json: bool, q
             print_json(document)
         elif not quiet:
             err.print(f"Would process {formatting.count(plan.pending)} of {formatting.count(plan.total)} images.")
-        return
+        return 0
     seconds = time.monotonic() - started
     if as_json:
         print_json(_result(job, progress, counts, seconds))
     if not quiet:
         _summary(request, job, progress, counts, seconds)
-    sys.exit(code)
+    return code
 
 
 def _run(runner: LocalRun) -> tuple[int, Job, Progress, Counts]:

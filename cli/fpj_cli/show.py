@@ -1,73 +1,244 @@
-"""The commands that only look: get, describe, failures, stats, outputs."""
+"""The commands that only look at jobs: get, describe, failures."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Any
-
 import click
-from rich.table import Table
-from rich.text import Text
+from rich.markup import escape
 
-from fpj_cli import formatting
-from fpj_cli.context import err, find_job, opened_store, out, output_option, print_json, shown_phase, store_option
-from fpj_core.model import Failure, Job
-from fpj_core.progress import Progress, measure
+from fpj_cli.backend import ClusterError, Document, Event, Jobs
+from fpj_cli.context import err, opened_store, out, output_option, print_json, print_text
+from fpj_cli.display import STAGES
+from fpj_cli.local import failures_in
+from fpj_cli.resource import JobResource, seconds_of
+from fpj_cli.tables import Rows, age, errors, fields, left, percent, rate
+from fpj_cli.target import (
+    all_namespaces_option,
+    in_cluster,
+    opened_cluster,
+    opened_jobs,
+    operator_namespace_option,
+    store_given,
+    target_options,
+)
+from fpj_core import formatting
 from fpj_core.sources.keys import display_key
-from fpj_core.store.protocol import Store
 
-_PAGE = 1_000
+_HEADS = ("NAME", "TYPE", "PHASE", "PROGRESS", "DONE", "FAILED", "RATE", "ETA", "AGE")
+_WIDE_HEADS = ("SKIPPED", "SHARDS", "LAST-PROGRESS")
 
 
 @click.command()
 @click.argument("job", required=False)
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Newest jobs to show.")
-@output_option
-@store_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "wide", "json"]),
+    default="table",
+    show_default=True,
+    help="How to print.",
+)
+@all_namespaces_option
+@target_options
 def get(job: str | None, limit: int, output: str, store_url: str) -> None:
     """List jobs, newest first, or show one JOB (a name, or the start of an id)."""
-    with opened_store(store_url) as store:
-        jobs = [find_job(store, job)] if job else store.jobs(limit=limit)
-        rows = [(each, shown_phase(store, each), _progress(store, each)) for each in jobs]
+    with opened_jobs(store_url) as jobs:
+        found = [jobs.get(job)] if job else jobs.all(limit + 1)
+    shown = found[:limit]
     if output == "json":
-        print_json([_job_document(each, phase, progress) for each, phase, progress in rows])
+        print_json([each.summary() for each in shown])
         return
-    if not rows:
-        err.print("No jobs yet. Make one with: [bold]fpj run FOLDER[/bold]")
+    if not shown:
+        make = "kubectl apply -f job.yaml" if in_cluster() else "fpj run FOLDER"
+        where = f" in {jobs.place}" if in_cluster() else " yet"
+        err.print(f"No jobs{where}. Make one with: [bold]{make}[/bold]", soft_wrap=True)
         return
-    table = _table("NAME", "TYPE", "PHASE", "PROGRESS", "DONE", "FAILED", "RATE", "ETA", "AGE")
-    for each, phase, progress in rows:
-        _add(table, *_row(each, phase, progress))
-    out.print(table)
+    print_text(_list(shown, wide=output == "wide", namespaces=jobs.all_namespaces))
+    if len(found) > limit:
+        err.print(f"There are older ones; see more with --limit {limit * 10}.")
+
+
+def _list(jobs: list[JobResource], *, wide: bool, namespaces: bool) -> Rows:
+    heads = (*_HEADS[:-1], *(_WIDE_HEADS if wide else ()), _HEADS[-1])
+    shown = Rows(*(("NAMESPACE",) if namespaces else ()), *heads)
+    for job in jobs:
+        progress = job.progress
+        cells = [
+            job.name,
+            job.job_type,
+            job.phase,
+            percent(job),
+            f"{job.done}/{progress['total']}",
+            str(progress["failed"]),
+            rate(job),
+            left(job),
+        ]
+        if wide:
+            cells += [str(progress["skipped"]), str(job.shards["total"]), age(job.last_progress_at)]
+        shown.add(*((job.namespace or "",) if namespaces else ()), *cells, age(job.created_at))
+    return shown
+
+
+# One job --------------------------------------------------------------------------------------------------
 
 
 @click.command()
 @click.argument("job", required=False)
 @output_option
-@store_option
+@target_options
 def describe(job: str | None, output: str, store_url: str) -> None:
-    """Show one JOB in full (the newest by default): settings, stages, shards, failures by type."""
-    with opened_store(store_url) as store:
-        found = find_job(store, job)
-        counts, states = store.job_counts(found.id)
-        progress = measure(found, counts)
-        phase = shown_phase(store, found)
-    errors = dict((found.base + counts).errors)
+    """Show one JOB in full (the newest by default): stage, shards, failures by type, conditions, events."""
+    with opened_jobs(store_url) as jobs:
+        found = jobs.get(job)
+        events, missing = _events(jobs, found)
     if output == "json":
-        document = _job_document(found, phase, progress)
-        document |= {"errorBreakdown": errors, "shards": dict(states), "manifest": found.manifest}
+        document = found.summary()
+        document |= {"errorBreakdown": found.errors, "shards": found.shards, "conditions": found.conditions}
+        document |= {"events": [_event_document(each) for each in events], "manifest": found.manifest()}
         print_json(document)
         return
-    grid = Table.grid(padding=(0, 2))
-    for name, value in _description(found, phase, progress).items():
-        grid.add_row(Text(f"{name}:", style="bold"), Text(value))
-    grid.add_row(Text("Shards:", style="bold"), Text(_pairs({state.value: n for state, n in states.items()})))
-    grid.add_row(Text("Failures:", style="bold"), Text(_pairs(errors)))
-    out.print(grid)
-    if errors:
-        out.print(f"\nSee each one with: [bold]fpj failures {found.name}[/bold]")
+    out.print(fields(_description(found)), soft_wrap=True)
+    if len(found.conditions) > 1:
+        _section("Conditions", _conditions(found))
+    if events or missing:
+        _section("Events", missing or _event_table(events))
+    if hints := _hints(found):
+        out.print("\n" + "\n".join(hints))
+
+
+def _events(jobs: Jobs, job: JobResource) -> tuple[list[Event], str]:
+    """Events, or why there are none: who may see a job need not be allowed to see events."""
+    try:
+        return jobs.events(job), ""
+    except ClusterError as error:
+        if error.status != 403:
+            raise
+        return [], "not shown: you may not list events"
+
+
+def _description(job: JobResource) -> dict[str, str]:
+    reason, message = job.why
+    described = {
+        "Name": job.name,
+        "Namespace": job.namespace or "",
+        "Id": job.uid,
+        "Collection": job.collection,
+        "Type": job.job_type,
+        "Phase": f"{job.phase} (being deleted)" if job.deleting else job.phase,
+        "Stage": _stage(job),
+        "Reason": f"{reason}: {message}" if message else reason,
+        **_numbers(job),
+        **_attempt(job),
+        "Created": _moment(job.created_at),
+        "Started": _moment(job.started_at),
+        "Last progress": _moment(job.last_progress_at),
+        "Finished": _finish(job),
+    }
+    return {name: value for name, value in described.items() if value}
+
+
+def _stage(job: JobResource) -> str:
+    """Of a failed job too: where it failed."""
+    if job.stage == "Finish":
+        return ""
+    return f"{job.stage} ({STAGES[job.stage].lower()})" if job.stage in STAGES else job.stage
+
+
+def _numbers(job: JobResource) -> dict[str, str]:
+    progress = job.progress
+    if not progress["total"]:
+        return {}
+    return {
+        "Progress": f"{progress['percent']}% of {formatting.count(progress['total'])} images",
+        "Completed": formatting.count(progress["completed"]),
+        "Skipped": formatting.count(progress["skipped"]),
+        "Failed": formatting.count(progress["failed"]) + (f" ({errors(job.errors)})" if job.errors else ""),
+        "Written": formatting.size(progress["bytesWritten"]),
+        "Rate": rate(job),
+        "Time left": left(job) if not job.finished else "",
+        "Per image": f"{progress['averageProcessingMs']:.0f} ms",
+        "Shards": _shards(job.shards),
+    }
+
+
+def _attempt(job: JobResource) -> dict[str, str]:
+    attempt = job.status.get("attempt") or {}
+    recoveries = int(job.status.get("recoveryAttempts") or 0)
+    again = f", recovered {'once' if recoveries == 1 else f'{recoveries} times'}" if recoveries else ""
+    return {
+        "Cache folder": str(attempt.get("cacheFolder") or ""),
+        "Attempt": f"{attempt['number']}{again}" if attempt.get("number") else "",
+    }
+
+
+def _finish(job: JobResource) -> str:
+    if not job.finished_at:
+        return ""
+    took = f" (took {formatting.duration(job.finished_at - job.started_at)})" if job.started_at else ""
+    return _moment(job.finished_at) + took
+
+
+def _shards(shards: dict[str, int]) -> str:
+    counted = [f"{formatting.count(number)} {name}" for name, number in shards.items() if number and name != "total"]
+    whole = formatting.count(shards["total"])
+    return f"{whole} ({', '.join(counted)})" if counted else whole if shards["total"] else "none"
+
+
+def _conditions(job: JobResource) -> Rows:
+    """What was said already is not said again in every line."""
+    said = {job.why[1]}
+    shown = Rows("TYPE", "STATUS", "SINCE", "REASON", "MESSAGE")
+    for each in job.conditions:
+        message = str(each.get("message", ""))
+        since = age(seconds_of(each.get("lastTransitionTime")))
+        words = "" if message in said else message
+        said.add(message)
+        shown.add(str(each["type"]), str(each["status"]), since, str(each.get("reason", "")), words)
+    return shown
+
+
+def _event_table(events: list[Event]) -> Rows:
+    shown = Rows("AGE", "TYPE", "REASON", "MESSAGE")
+    for each in events:
+        often = f" (x{each.count})" if each.count > 1 else ""
+        shown.add(age(each.at), "Warning" if each.warning else "Normal", each.reason, each.message + often)
+    return shown
+
+
+def _event_document(event: Event) -> Document:
+    kind = "Warning" if event.warning else "Normal"
+    moment = formatting.moment(event.at)
+    return {"at": moment, "type": kind, "reason": event.reason, "message": event.message, "count": event.count}
+
+
+def _hints(job: JobResource) -> list[str]:
+    """What to do next, where it is not plain."""
+    command = "kubectl fpj" if job.namespace else "fpj"
+    name = f"{escape(job.name)} -n {job.namespace}" if job.namespace else escape(job.name)
+    hints = []
+    if job.errors:
+        hints.append(f"See each failed image with: [bold]{command} failures {name}[/bold]")
+    if job.namespace and not job.seen:
+        hints.append(
+            "No operator has looked at this job yet. Does one run? [bold]kubectl get pods -n fpj-system[/bold]"
+        )
+    if job.deleting and job.finalizers:
+        hints.append(f"If its operator is gone for good, let it go with: [bold]{command} release {name}[/bold]")
+    elif job.incomplete:
+        hints.append(f"Do what is not done yet with: [bold]{command} resume {name}[/bold]")
+    return hints
+
+
+def _section(title: str, content: Rows | str) -> None:
+    out.print(f"\n[bold]{title}:[/bold]")
+    print_text(content)
+
+
+def _moment(seconds: float | None) -> str:
+    return formatting.moment(seconds) if seconds else ""
+
+
+# Failures -------------------------------------------------------------------------------------------------
 
 
 @click.command()
@@ -75,201 +246,39 @@ def describe(job: str | None, output: str, store_url: str) -> None:
 @click.option("--type", "error_type", help="Only failures of this type, e.g. CorruptImage.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="How many to show.")
 @output_option
-@store_option
+@operator_namespace_option
+@target_options
 def failures(job: str | None, error_type: str | None, limit: int, output: str, store_url: str) -> None:
-    """List the images that failed in JOB (the newest by default), each with its path and the reason."""
-    with opened_store(store_url) as store:
-        found = find_job(store, job)
-        listed = _failures(store, found.id, error_type, limit)
+    """List the images that failed in JOB (the newest by default), each with its path and the reason.
+
+    In a cluster they are read from the store that --store names, or else in the operator's pod.
+    """
+    if in_cluster():
+        found, listed = _cluster_failures(job, error_type, limit, store_url)
+    else:
+        with opened_jobs(store_url) as jobs:
+            found = jobs.get(job)
+            listed = jobs.failures(found, error_type, limit)
     if output == "json":
-        print_json([asdict(failure) | {"error_type": failure.error_type.value} for failure in listed])
+        print_json(listed)
         return
     if not listed:
-        err.print(f"No failed images in {found.name}.")
+        err.print(f"No failed images in {escape(found.name)}.", soft_wrap=True)
         return
-    table = _table("IMAGE", "ERROR", "ATTEMPTS", "REASON")
+    shown = Rows("IMAGE", "ERROR", "ATTEMPTS", "REASON")
     for failure in listed:
-        _add(table, display_key(failure.key), failure.error_type.value, str(failure.attempts), failure.message)
-    out.print(table)
+        shown.add(display_key(failure["key"]), failure["error_type"], str(failure["attempts"]), failure["message"])
+    print_text(shown)
+    if (more := found.progress["failed"] - len(listed)) > 0 and not error_type:
+        err.print(f"{formatting.count(more)} more; see them with --limit {limit * 10}.")
 
 
-@click.command()
-@click.argument("collection", required=False)
-@output_option
-@store_option
-def stats(collection: str | None, output: str, store_url: str) -> None:
-    """Show totals per collection, tier and cache folder."""
+def _cluster_failures(
+    job: str | None, error_type: str | None, limit: int, store_url: str
+) -> tuple[JobResource, list[Document]]:
+    with opened_cluster(may_have_store=True) as jobs:
+        found = jobs.get(job)
+        if not store_given():
+            return found, jobs.failures(found, error_type, limit)
     with opened_store(store_url) as store:
-        collections = store.statistics(collection)
-        folders = store.folders()
-        location = store.location
-    if output == "json":
-        print_json({"collections": [asdict(each) for each in collections], "folders": [asdict(f) for f in folders]})
-        return
-    if not collections:
-        err.print(f"Nothing recorded in {location} yet.")
-        return
-    table = _table("COLLECTION", "IMAGES", "SOURCE", "TIER", "FILES", "SIZE")
-    for each in collections:
-        head = (each.collection, formatting.count(each.images), formatting.size(each.source_bytes))
-        for tier, (files, size) in sorted(each.by_tier.items()):
-            _add(table, *head, tier, formatting.count(files), formatting.size(size))
-            head = ("", "", "")
-    out.print(table)
-    table = _table("CACHE FOLDER", "LOCATION", "FILES", "SIZE", "COLLECTIONS")
-    for folder in folders:
-        held = formatting.size(folder.bytes)
-        _add(
-            table,
-            folder.name,
-            display_key(folder.location),
-            formatting.count(folder.files),
-            held,
-            str(folder.collections),
-        )
-    out.print()
-    out.print(table)
-
-
-@click.command()
-@click.argument("job", required=False)
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="How many images to show.")
-@output_option
-@store_option
-def outputs(job: str | None, limit: int, output: str, store_url: str) -> None:
-    """List which file was made of which image of JOB's collection (the newest job by default)."""
-    with opened_store(store_url) as store:
-        found = find_job(store, job)
-        rows = _outputs(store, found.collection, limit)
-    if output == "json":
-        print_json(rows)
-        return
-    table = _table("IMAGE", "TIER", "SIZE", "BYTES", "FILE")
-    for row in rows:
-        pixels = f"{row['width']}x{row['height']}"
-        _add(
-            table, display_key(row["key"]), row["tier"], pixels, formatting.size(row["bytes"]), display_key(row["path"])
-        )
-    out.print(table)
-
-
-def _failures(store: Store, job_id: str, error_type: str | None, limit: int) -> list[Failure]:
-    listed: list[Failure] = []
-    while len(listed) < limit:
-        after = listed[-1].ordinal if listed else -1
-        page = store.failures(job_id, error_type=error_type, after=after, limit=min(limit - len(listed), _PAGE))
-        if not page:
-            break
-        listed.extend(page)
-    return listed
-
-
-def _outputs(store: Store, collection: str, limit: int) -> list[dict[str, Any]]:
-    tiers = [tier for each in store.statistics(collection) for tier in each.by_tier]
-    locations = {folder.name: folder.location for folder in store.folders()}
-    rows: list[dict[str, Any]] = []
-    images = 0
-    stop = store.next_ordinal(collection)
-    for start in range(0, stop, _PAGE):
-        derivatives = store.derivatives(collection, start, min(start + _PAGE, stop), tiers)
-        for image in store.images(collection, start, min(start + _PAGE, stop)):
-            if images == limit:
-                return rows
-            images += 1
-            rows += [
-                {
-                    "key": image.key,
-                    "tier": derivative.tier,
-                    "width": derivative.width,
-                    "height": derivative.height,
-                    "bytes": derivative.bytes,
-                    "path": f"{locations.get(derivative.folder, derivative.folder)}/{derivative.path}",
-                }
-                for derivative in derivatives
-                if derivative.image == image.id
-            ]
-    return rows
-
-
-def _progress(store: Store, job: Job) -> Progress:
-    return measure(job, store.job_counts(job.id)[0])
-
-
-def _row(job: Job, phase: str, progress: Progress) -> list[str]:
-    done = progress.completed + progress.skipped + progress.failed
-    return [
-        job.name,
-        str(_spec(job).get("jobType", "")),
-        phase,
-        f"{progress.percent}%" if job.total else "-",
-        f"{done}/{job.total}",
-        str(progress.failed),
-        formatting.rate(progress.images_per_second),
-        "-" if job.phase.finished else formatting.duration(progress.eta_seconds),
-        formatting.duration(time.time() - job.created_at),
-    ]
-
-
-def _spec(job: Job) -> dict[str, Any]:
-    spec = job.manifest.get("spec", {})
-    return spec if isinstance(spec, dict) else {}
-
-
-def _description(job: Job, phase: str, progress: Progress) -> dict[str, str]:
-    described = {
-        "Name": job.name,
-        "Id": job.id,
-        "Collection": job.collection,
-        "Type": str(_spec(job).get("jobType", "")),
-        "Phase": phase,
-        "Stage": job.stage,
-        "Reason": f"{job.reason}: {job.message}" if job.message else job.reason,
-        "Progress": f"{progress.percent}% of {formatting.count(progress.total)} images",
-        "Completed": formatting.count(progress.completed),
-        "Skipped": formatting.count(progress.skipped),
-        "Failed": formatting.count(progress.failed),
-        "Written": formatting.size(progress.bytes_written),
-        "Rate": formatting.rate(progress.images_per_second),
-        "Per image": f"{progress.average_processing_ms:.0f} ms",
-        "Started": _moment(job.started_at),
-        "Finished": _moment(job.finished_at),
-    }
-    return {name: value for name, value in described.items() if value}
-
-
-def _job_document(job: Job, phase: str, progress: Progress) -> dict[str, Any]:
-    return {
-        "jobId": job.id,
-        "name": job.name,
-        "collection": job.collection,
-        "jobType": _spec(job).get("jobType"),
-        "phase": phase,
-        "stage": job.stage,
-        "reason": job.reason,
-        "message": job.message,
-        "progress": progress.as_status(),
-        "startTime": _moment(job.started_at) or None,
-        "completionTime": _moment(job.finished_at) or None,
-    }
-
-
-def _moment(seconds: float | None) -> str:
-    """RFC 3339 in UTC, as in Kubernetes objects."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if seconds else ""
-
-
-def _pairs(numbers: dict[str, int]) -> str:
-    return ", ".join(f"{name} {formatting.count(number)}" for name, number in sorted(numbers.items())) or "none"
-
-
-def _table(*columns: str) -> Table:
-    """The look of kubectl: no borders, upper-case heads."""
-    table = Table(box=None, header_style="", pad_edge=False, padding=(0, 3, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column not in {"IMAGE", "REASON", "FILE", "LOCATION"})
-    return table
-
-
-def _add(table: Table, *cells: str) -> None:
-    """A row of plain text: brackets in a file's name are no markup."""
-    table.add_row(*map(Text, cells))
+        return found, failures_in(store, found.uid, error_type, limit)

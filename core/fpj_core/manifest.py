@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from fpj_core.errors import ManifestError
+from fpj_core.sources.keys import display_key
 from fpj_core.v1alpha1 import API_VERSION, CacheFolder, FileProcessingJob
 from fpj_core.v1alpha1.common import ApiModel, model_in
 
@@ -135,9 +136,9 @@ def _words(details: ErrorDetails, model: type[ApiModel]) -> str:  # noqa: C901, 
         case "string_pattern_mismatch":
             return f"{_shown(given)} does not match {context['pattern']}"
         case "too_short":
-            return f"needs at least {context['min_length']}, has {context['actual_length']}"
+            return f"needs at least {context['min_length']}, has {len(given)}"
         case "too_long":
-            return f"may have at most {context['max_length']}, has {context['actual_length']}"
+            return f"may have at most {context['max_length']}, has {len(given)}"
         case "string_too_short" | "string_too_long":
             return details["msg"].replace("String should have", "must have")
         case "json_invalid":
@@ -157,7 +158,7 @@ def _path(details: ErrorDetails, document: Any) -> str:
             path += f"[{step}]"
             here = here[step] if isinstance(here, list) and step < len(here) else None
         elif isinstance(here, dict) and (step in here or number == left_out):
-            path += f".{step}" if path else step
+            path += f".{display_key(step)}" if path else display_key(step)
             here = here.get(step)
     return path
 
@@ -204,9 +205,9 @@ def _type_name(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value as a manifest has it, cut where it is long."""
+    """A value as a manifest has it, cut where it is long, safe on a terminal."""
     text = "nothing" if value is None else json.dumps(value) if isinstance(value, bool) else str(value) or "''"
-    return text if len(text) <= 60 else text[:57] + "..."
+    return display_key(text if len(text) <= 60 else text[:57] + "...")
 
 
 # YAML -----------------------------------------------------------------------------------------------------

@@ -280,7 +280,16 @@ class Job:
     started_at: float | None = None
     finished_at: float | None = None
     last_progress_at: float | None = None
+    last_progress_done: int = 0
+    """Images done at ``last_progress_at``: another number is progress, the same one is not."""
     active_seconds: float = 0.0
+    """Seconds that one machine has worked on the attempt; 0 where pods do."""
+    running_since: float | None = None
+    """Since when pods work on the attempt; None for `fpj run`."""
+    planning_attempt: int = 0
+    """The latest attempt whose planning has begun: from then on, earlier attempts are fenced."""
+    planned_attempt: int = 0
+    """The latest attempt whose shards and ``base`` are recorded; 0 until the first is."""
     version: int = 0
 
 

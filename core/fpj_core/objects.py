@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -11,8 +12,16 @@ from obstore.store import S3Store
 
 from fpj_core.errors import ErrorType, ImageError
 
+OBJECT_ERRORS = (exceptions.BaseError, OSError, ValueError)
+"""What obstore raises: its own errors, built-in ones for what is missing, ValueError for names it cannot send."""
+
+_STATUS = re.compile(r"status code: (\d{3})")
+_ASKED_FOR_CREDENTIALS = "http://169.254."
+"""Where the machine's own role is asked for when no credentials are given."""
 _RETRIES = 5
 _RETRY_FOR = timedelta(seconds=60)
+
+_REFUSED = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, PermissionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +65,19 @@ class Bucket:
 
 def object_error(error: Exception, what: str) -> ImageError:
     """The typed error for a failed request about ``what``."""
-    if isinstance(error, exceptions.NotFoundError | FileNotFoundError):
+    text = str(error)
+    found = _STATUS.search(text)  # listing's errors carry the status in their words alone
+    status = found[1] if found else ""
+    if isinstance(error, exceptions.InvalidPathError | ValueError):
+        return ImageError(ErrorType.PATH_VIOLATION, f"an object's name cannot be used: {_first_line(error)}")
+    if _ASKED_FOR_CREDENTIALS in text:
+        message = f"{what}: there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        return ImageError(ErrorType.STORE_UNAVAILABLE, message)
+    if "NoSuchBucket" in text:
+        return ImageError(ErrorType.NOT_FOUND, "the bucket does not exist")
+    if isinstance(error, exceptions.NotFoundError | FileNotFoundError) or status == "404":
         return ImageError(ErrorType.NOT_FOUND, f"{what} does not exist")
-    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
+    if isinstance(error, _REFUSED) or status in ("401", "403"):
         return ImageError(ErrorType.ACCESS_DENIED, f"{what} is refused: check the credentials and their rights")
     return ImageError(ErrorType.STORE_UNAVAILABLE, f"{what}: {_first_line(error)}")
 

@@ -44,7 +44,8 @@ def measure(job: Job, shard_counts: Counts) -> Progress:
     """
     counts = job.base + shard_counts
     worked = shard_counts.completed + shard_counts.failed
-    rate = worked / job.active_seconds if job.active_seconds > 0 else 0.0
+    active = _active_seconds(job)
+    rate = worked / active if active > 0 else 0.0
     left = max(job.total - counts.done, 0)
     eta = 0.0 if left == 0 else (left / rate if rate > 0 else None)
     return Progress(
@@ -58,3 +59,14 @@ def measure(job: Job, shard_counts: Counts) -> Progress:
         bytes_written=counts.bytes_written,
         average_processing_ms=shard_counts.processing_ms / worked if worked else 0.0,
     )
+
+
+def _active_seconds(job: Job) -> float:
+    """How long the attempt has been worked on.
+
+    For pods, up to the latest progress rather than up to now: while nothing moves, neither do the numbers, and a
+    status in which nothing changed need not be written.
+    """
+    if job.running_since is None or job.last_progress_at is None:
+        return job.active_seconds
+    return job.active_seconds + max(job.last_progress_at - job.running_since, 0.0)

@@ -122,10 +122,26 @@ def test_facts_are_kept_with_the_image(store: Store) -> None:
 def test_what_a_job_made(store: Store) -> None:
     store.upsert_images([image(n) for n in range(4)])
     record(store, derivative(0), derivative(0, "thumbnail", size=5), derivative(2), derivative(3, job="another"))
-    assert store.made_by(job()) == [(0, 15), (2, 10)]
+    assert list(store.made_by(job())) == [(0, 15), (2, 10)]
     store.mark_deleted(COLLECTION, [2])
-    assert store.made_by(job()) == [(0, 15)]
-    assert store.made_by(job("unknown")) == []
+    assert list(store.made_by(job())) == [(0, 15)]
+    assert list(store.made_by(job("unknown"))) == []
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 7])
+def test_what_a_job_made_is_streamed_window_by_window(
+    store: Store, window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("sqlite", "mongodb"):
+        monkeypatch.setattr(f"fpj_core.store.{module}._WINDOW", window)
+    store.upsert_images([image(n) for n in range(7)])
+    made = [derivative(n, tier, size=n) for n in (0, 1, 2, 4, 6) for tier in ("full", "thumbnail")]
+    record(store, *made, derivative(3, job="another"))
+    streamed = store.made_by(job())
+    assert next(streamed) == (0, 0)
+    store.delete_derivatives(COLLECTION, [(6, "full")])
+    assert list(streamed)[-1] in ((6, 6), (6, 12)), "nothing is locked while it is read"
+    assert [ordinal for ordinal, _ in store.made_by(job())] == [0, 1, 2, 4, 6]
 
 
 def test_statistics_equal_a_count_by_hand(store: Store) -> None:

@@ -20,7 +20,7 @@ SHARDS = ((0, 7), (7, 15), (15, 24))
 
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from(["claim", "flush", "record ahead", "replay", "finish", "kill", "stall", "replan"]),
+        st.sampled_from(["claim", "flush", "record ahead", "replay", "finish", "kill", "stall", "replan", "release"]),
         st.integers(0, 2),  # which worker
         st.integers(1, 4),  # how many images
     ),
@@ -91,6 +91,10 @@ class World:
         pending = list(self.store.pending_ordinals(COLLECTION, {"full": "d1"}))
         shards = [shard(n, first, first + 1) for n, first in enumerate(pending)]
         self.store.replace_shards(JOB, shards)
+
+    def release(self, _worker: Worker, _count: int) -> None:
+        """What a suspended or recovered job does: whoever is at work is fenced."""
+        self.store.release_shards(JOB)
 
     def run_to_the_end(self) -> None:
         for _ in range(500):

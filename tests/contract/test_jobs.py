@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from contract.records import COLLECTION, JOB, batch, derivative, failure, image,
 
 from fpj_core.errors import ConcurrencyError, ErrorType, FencedError, LeaseHeldError
 from fpj_core.model import Counts, Phase, ShardState
+from fpj_core.store.mongodb import MongoStore
 from fpj_core.store.protocol import Store
 
 T = TypeVar("T")
@@ -128,6 +130,34 @@ def test_jobs_are_listed_newest_first(store: Store) -> None:
     assert [j.id for j in store.jobs(collection="odd")] == ["j3", "j1"]
 
 
+def test_records_of_before_a_field_was_added_can_be_read(store: Store) -> None:
+    """Every field that came later has a default that is right for a job that never heard of it."""
+    store.create_job(job())
+    later = {"planned_attempt", "planning_attempt", "running_since", "last_progress_done"}
+    if isinstance(store, MongoStore):
+        store._db.jobs.update_one({"_id": JOB}, {"$unset": dict.fromkeys(later, "")})
+    else:
+        with store._connection.write() as db:  # type: ignore[attr-defined]
+            (text,) = db.execute("SELECT document FROM jobs").fetchone()
+            older = {name: value for name, value in json.loads(text).items() if name not in later}
+            assert len(older) == len(json.loads(text)) - len(later)
+            db.execute("UPDATE jobs SET document = ?", (json.dumps(older),))
+    assert store.get_job(JOB) == job()
+    assert store.jobs() == [job()]
+    changed = store.update_job(replace(job(), planned_attempt=2, planning_attempt=3, running_since=4.5))
+    assert store.get_job(JOB) == changed
+
+
+def test_records_with_fields_of_later_versions_can_be_read(store: Store) -> None:
+    store.create_job(job())
+    if isinstance(store, MongoStore):
+        store._db.jobs.update_one({"_id": JOB}, {"$set": {"hue": "blue"}})
+    else:
+        with store._connection.write() as db:  # type: ignore[attr-defined]
+            db.execute("UPDATE jobs SET document = json_set(document, '$.hue', 'blue')")
+    assert store.get_job(JOB) == job()
+
+
 # Shards ---------------------------------------------------------------------------------------------------
 
 
@@ -141,6 +171,90 @@ def test_shards_are_claimed_in_order_and_once(store: Store) -> None:
     ]
     assert store.claim_shard(JOB, "c", 101.0) is None
     assert store.claim_shard("other job", "c", 101.0) is None
+
+
+def test_one_shard_is_looked_at_without_the_others(store: Store) -> None:
+    store.replace_shards(JOB, [shard(0, 0, 10), shard(1, 10, 20)])
+    claimed = store.claim_shard(JOB, "a", 100.0, index=1)
+    assert store.shard(JOB, 1) == claimed
+    assert store.shard(JOB, 0) == store.shards(JOB)[0]
+    assert store.shard(JOB, 2) is None
+    assert store.shard("other job", 0) is None
+
+
+def test_a_given_shard_is_claimed_or_none(store: Store) -> None:
+    store.replace_shards(JOB, [shard(n, n * 10, n * 10 + 10) for n in range(3)])
+    claimed = store.claim_shard(JOB, "a", 100.0, index=1)
+    assert claimed
+    assert (claimed.index, claimed.holder, claimed.state) == (1, "a", ShardState.RUNNING)
+    assert store.claim_shard(JOB, "b", 101.0, index=1) is None, "its holder lives"
+    assert store.claim_shard(JOB, "b", 101.0, index=3) is None, "there is no such shard"
+    assert [s.state for s in store.shards(JOB)] == [ShardState.PENDING, ShardState.RUNNING, ShardState.PENDING]
+    assert store.claim_shard(JOB, "b", 114.9, index=1) is None
+    taken = store.claim_shard(JOB, "b", 115.0, index=1)
+    assert taken
+    assert taken.epoch > claimed.epoch
+    store.finish_shard(taken, ShardState.SUCCEEDED, 116.0)
+    assert store.claim_shard(JOB, "c", 900.0, index=1) is None, "it is done"
+    assert store.claim_shard(JOB, "c", 120.0, suspect_after=3.0, index=0)
+    assert store.claim_shard(JOB, "d", 122.9, suspect_after=3.0, index=0) is None
+    assert store.claim_shard(JOB, "d", 123.0, suspect_after=3.0, index=0)
+
+
+def test_of_fifty_that_want_the_same_shard_one_gets_it(open_another: Callable[[], Store]) -> None:
+    stores = [open_another() for _ in range(5)]
+    stores[0].replace_shards(JOB, [shard(n, n, n + 1) for n in range(5)])
+    claims = all_at_once(50, lambda n: stores[n % 5].claim_shard(JOB, f"h{n}", 100.0, index=3))
+    assert [claimed.index for claimed in claims if claimed] == [3]
+
+
+def test_silent_shards_are_running_ones_without_a_sign_of_life(store: Store) -> None:
+    store.replace_shards(JOB, [shard(n, n * 10, n * 10 + 10) for n in range(5)])
+    claims = [store.claim_shard(JOB, "a", 100.0 + n, index=n) for n in range(4)]
+    assert all(claims)
+    store.finish_shard(claims[0], ShardState.SUCCEEDED, 100.0)  # type: ignore[arg-type]
+    store.heartbeat(claims[1], 110.0)  # type: ignore[arg-type]
+    assert store.silent_shards(JOB, 101.9) == []
+    assert store.silent_shards(JOB, 102.0) == [2]
+    assert store.silent_shards(JOB, 109.9) == [2, 3]
+    assert store.silent_shards(JOB, 110.0) == [1, 2, 3]
+    assert store.silent_shards("other job", 999.0) == []
+
+
+def test_silent_shards_are_told_a_hundred_at_a_time(store: Store) -> None:
+    running = replace(shard(0, 0, 1), state=ShardState.RUNNING, heartbeat_at=1.0)
+    store.replace_shards(JOB, [replace(running, index=n) for n in range(120)])
+    assert store.silent_shards(JOB, 1.0) == list(range(100))
+
+
+def test_released_shards_are_pending_and_their_holders_fenced(store: Store) -> None:
+    store.replace_shards(JOB, [shard(n, n * 10, n * 10 + 10) for n in range(4)])
+    done, at_work, given_up = (store.claim_shard(JOB, "a", 100.0, index=n) for n in range(3))
+    assert done and at_work and given_up
+    store.flush(batch(done, 0, 10), 100.0)
+    store.finish_shard(done, ShardState.SUCCEEDED, 100.0)
+    store.flush(batch(at_work, 10, 14), 100.0)
+    store.finish_shard(given_up, ShardState.FAILED, 100.0)
+    store.release_shards(JOB)
+    store.release_shards("other job")
+    for write in (
+        lambda: store.flush(batch(at_work, 14, 20), 101.0),
+        lambda: store.heartbeat(at_work, 101.0),
+        lambda: store.finish_shard(at_work, ShardState.SUCCEEDED, 101.0),
+        lambda: store.heartbeat(given_up, 101.0),
+    ):
+        with pytest.raises(FencedError):
+            write()
+    shards = store.shards(JOB)
+    assert [s.state for s in shards] == [ShardState.SUCCEEDED, *[ShardState.PENDING] * 3]
+    assert (shards[1].cursor, shards[1].counts.completed, shards[1].holder) == (14, 4, None)
+    assert store.job_counts(JOB)[0].completed == 14
+    again = store.claim_shard(JOB, "b", 101.0)
+    assert again
+    assert (again.index, again.cursor) == (1, 14)
+    assert again.epoch > at_work.epoch + 1
+    store.replace_shards(JOB, [shard(0, 0, 10)])
+    assert store.shards(JOB)[0].epoch > again.epoch, "new shards begin above what was given out"
 
 
 def test_a_silent_shard_is_claimed_again_and_its_former_holder_fenced(store: Store) -> None:

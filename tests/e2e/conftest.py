@@ -37,6 +37,7 @@ class Finished:
 
     @property
     def json(self) -> dict[str, Any]:
+        assert self.stdout, f"exit code {self.code}: {self.stderr}"
         return dict(json.loads(self.stdout))
 
     @property
@@ -74,9 +75,15 @@ class Fpj:
         """`fpj run` into the cache folder, with a JSON summary."""
         return self("run", target, "--out", self.out, "--json", *arguments)
 
+    def listed(self, *arguments: object) -> list[dict[str, Any]]:
+        """What a command lists as JSON."""
+        finished = self(*arguments, "-o", "json")
+        assert finished.stdout, f"exit code {finished.code}: {finished.stderr}"
+        return list(json.loads(finished.stdout))
+
     def job(self) -> dict[str, Any]:
         """The newest job, as `fpj get` shows it."""
-        return dict(json.loads(self("get", "-o", "json", "--limit", "1").stdout)[0])
+        return self.listed("get")[0]
 
     def processes(self) -> list[psutil.Process]:
         """What still runs of all that was started here: children have the environment of their command."""
@@ -90,8 +97,7 @@ class Fpj:
 
     def failures(self) -> dict[str, tuple[str, str]]:
         """Image to (error type, reason) of the newest job."""
-        listed = json.loads(self("failures", "-o", "json").stdout)
-        return {failure["key"]: (failure["error_type"], failure["message"]) for failure in listed}
+        return {failure["key"]: (failure["error_type"], failure["message"]) for failure in self.listed("failures")}
 
 
 @pytest.fixture
@@ -172,8 +178,15 @@ def kill_with_children(process: subprocess.Popen[str]) -> None:
         children = []
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=BOUND)
-    _, alive = psutil.wait_procs(children, timeout=15)
-    assert not alive, f"children outlive their supervisor: {alive}"
+    wait_for(lambda: not any(map(is_alive, children)), "the end of the children of a killed supervisor", 15)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it still runs; a zombie does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def manifest(path: Path, source: Path, **spec: Any) -> Path:

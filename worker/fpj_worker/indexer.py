@@ -102,7 +102,9 @@ class _Index:
 
     def mark_vanished(self, problems: list[ListingProblem]) -> None:
         """Mark what this pass did not see, but for what lies behind a folder or archive that could not be read."""
-        hidden = tuple(prefix for problem in problems for prefix in (f"{problem.key}/", f"{problem.key}!/"))
+        if any(not problem.key for problem in problems):  # the source itself: everything lies behind it
+            return
+        hidden = tuple(prefix for problem in problems for prefix in _below(problem.key))
         deleted = 0
         unseen = (ordinal for ordinal in self._store.live_ordinals(self._collection) if not self._was_seen(ordinal))
         for ordinals in batched(unseen, _BATCH):
@@ -148,6 +150,11 @@ def _fresh(image: ImageRecord, entry: SourceEntry) -> ImageRecord:
         size=entry.size,
         version=entry.version,
     )
+
+
+def _below(key: str) -> tuple[str, str]:
+    """What the keys behind a folder or an archive begin with."""
+    return f"{key.rstrip('/')}/", f"{key}!/"
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

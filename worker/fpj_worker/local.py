@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,26 +16,20 @@ from typing import Protocol
 from fpj_core.errors import FencedError, FpjError, LeaseHeldError
 from fpj_core.folders import CacheFolder, FolderConfig
 from fpj_core.leases import is_dead, lease_name, local_holder
-from fpj_core.model import Counts, Folder, ImageLimits, Job, Lease, Phase, Shard, ShardState, TierSpec
-from fpj_core.planning import cut_shards
+from fpj_core.model import Counts, Folder, ImageLimits, Job, Lease, Phase, TierSpec
 from fpj_core.progress import Progress, measure
 from fpj_core.sources.base import SourceConfig
 from fpj_core.store.protocol import Store
 from fpj_worker.indexer import IndexResult, index_collection
-from fpj_worker.pool import ProcessPool
-from fpj_worker.resources import child_memory_limit, heavy_budget
+from fpj_worker.planner import Planner, PlanSettings
 from fpj_worker.shard import JobContext, Pool, ShardProcessor
-from fpj_worker.tasks import ImageDone, ImageHandler, ImageTask
-from fpj_worker.verify import forget_all, forget_missing_files
+from fpj_worker.stopping import InterruptedRunError
+from fpj_worker.tasks import ImageHandler, start_image_pool
 
 LEASE_SECONDS = 60.0
 _PERSIST_SECONDS = 5.0
 _SHOW_SECONDS = 0.25
 _STOP_GRACE_SECONDS = 10.0
-
-
-class InterruptedRunError(FpjError):
-    """The run was asked to stop. What is finished is recorded; running again goes on from there."""
 
 
 class JobFailedError(FpjError):
@@ -105,8 +98,6 @@ class LocalRun:
         self._observer = observer
         self._should_stop = should_stop
         self._job = request.job
-        self._tier_names = [tier.name for tier in request.tiers]
-        self._digests = {tier.name: tier.digest() for tier in request.tiers}
         self._folder: CacheFolder = request.folder.build()
         self._lease: Lease | None = None
         self._renewed_at = self._shown_at = 0.0
@@ -128,7 +119,8 @@ class LocalRun:
         with self._locked():
             self._accept()
             with self._outcome_recorded():
-                self._plan(self._index())
+                self._index()
+                self._plan()
                 self._process()
                 return self._finish()
 
@@ -136,7 +128,7 @@ class LocalRun:
         """Index and compare, process nothing, record no job (`--dry-run`)."""
         with self._locked():
             index = self._index()
-            pending = self._count_pending()
+            pending = self._planner().count_pending()
             return Plan(index, self._store.count_images(self._job.collection), pending)
 
     def progress(self) -> tuple[Progress, Counts]:
@@ -174,51 +166,22 @@ class LocalRun:
 
         return index_collection(self._store, self._request.source.build(), collection, on_progress)
 
-    def _count_pending(self) -> int:
-        """Images to process, after the recorded files were checked."""
-        collection = self._job.collection
-        if self._request.force:
-            return self._store.count_images(collection)
-        if self._request.check_files:
-            self._enter("Check")
-            name = self._request.folder_record.name
-            forget_missing_files(self._store, collection, self._tier_names, name, self._folder, self._tick)
-        self._enter("Plan")
-        return sum(1 for _ in self._store.pending_ordinals(collection, self._digests))
-
-    def _plan(self, _index: IndexResult) -> None:
-        store, job = self._store, self._job
-        if self._request.force and not (self._resumed and store.made_by(job)):
-            forget_all(store, job.collection, self._tier_names)
-        pending = self._count_pending()
-        total = store.count_images(job.collection)
-        ordinals = store.pending_ordinals(job.collection, self._digests) if pending else ()
-        shards = list(cut_shards(job.id, job.collection, ordinals, self._request.shard_size(pending)))
-        store.replace_shards(job.id, shards)
-        store.delete_failures(job.id)
-        in_shards = sum(store.count_images(job.collection, shard.start, shard.stop) for shard in shards)
-        made = self._made_outside(shards)
-        self._job = store.update_job(
-            replace(
-                job,
-                phase=Phase.RUNNING,
-                total=total,
-                base=replace(made, skipped=total - in_shards - made.completed),
-                active_seconds=0.0,
-            )
+    def _plan(self) -> None:
+        planned = self._planner().plan(self._job, resumed=self._resumed)
+        self._job = self._store.update_job(
+            replace(self._job, phase=Phase.RUNNING, total=planned.total, base=planned.base, active_seconds=0.0)
         )
 
-    def _made_outside(self, shards: list[Shard]) -> Counts:
-        """What earlier attempts of this job finished and no shard covers again."""
-        if not self._resumed:
-            return Counts()
-        starts = [shard.start for shard in shards]
-        sizes = [
-            size
-            for ordinal, size in self._store.made_by(self._job)
-            if not (place := bisect_right(starts, ordinal)) or ordinal >= shards[place - 1].stop
-        ]
-        return Counts(completed=len(sizes), bytes_written=sum(sizes))
+    def _planner(self) -> Planner:
+        request = self._request
+        settings = PlanSettings(
+            tiers=request.tiers,
+            folder_name=request.folder_record.name,
+            shard_size=request.shard_size,
+            check_files=request.check_files,
+            force=request.force,
+        )
+        return Planner(self._store, self._folder, self._job.collection, settings, self._enter, self._tick)
 
     def _process(self) -> None:
         self._enter("Process")
@@ -230,21 +193,14 @@ class LocalRun:
         with self._pool() as pool:
             processor = ShardProcessor(self._store, pool, self._folder, self._context(), self._tick)
             while shard is not None:
-                try:
-                    processor.run(shard)
-                except FencedError:
-                    raise
-                except FpjError:
-                    processor.hand_back(_STOP_GRACE_SECONDS)
-                    self._store.finish_shard(shard, ShardState.PENDING, time.time())
-                    raise
-                self._store.finish_shard(shard, ShardState.SUCCEEDED, time.time())
+                processor.complete(shard, lambda: _STOP_GRACE_SECONDS)
                 shard = self._store.claim_shard(self._job.id, holder, time.time())
 
     def _finish(self) -> Job:
         self._enter("Finish")
         self._store.refresh_folder(self._request.folder_record.name)
         _, counts = self.progress()
+        self._check_bounds(counts.failed)  # images may have failed since progress was last shown
         phase = Phase.COMPLETED_WITH_ERRORS if counts.failed else Phase.COMPLETED
         self._end(phase, "ImagesFailed" if counts.failed else "AllImagesDone")
         return self._job
@@ -363,11 +319,4 @@ class LocalRun:
             limits=request.limits,
             token=f"{self._job.id}-{os.getpid()}",
         )
-        return ProcessPool[ImageTask, ImageDone](
-            handler,
-            workers=request.workers,
-            timeout=request.limits.timeout_seconds,
-            memory_limit=child_memory_limit(),
-            heavy_budget=heavy_budget(),
-            preload=("fpj_worker.engine", "fpj_worker.tasks"),
-        )
+        return start_image_pool(handler, request.workers)

@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fpj_core.errors import CacheFolderError, ManifestError
@@ -34,6 +34,14 @@ from fpj_worker.resources import usable_cores
 
 _ONE_IMAGE = 2**20
 """Bytes a folder must at least have room for to be chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Credentials of one bucket, where source and cache folder may need different ones."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +94,11 @@ def unfinished_job(store: Store, wanted: Job) -> Job | None:
     return newest[0] if newest and newest[0].digest == wanted.digest and not newest[0].phase.finished else None
 
 
-def source_config(resource: FileProcessingJob, claim_root: Path | None) -> SourceConfig:
+def source_config(resource: FileProcessingJob, claim_root: Path | None, keys: Keys | None = None) -> SourceConfig:
     """Where the resource's images are, seen from this machine."""
     source = resource.spec.collection.source
     if source.s3 is not None:
-        return S3SourceConfig(_bucket(source.s3))
+        return S3SourceConfig(_bucket(source.s3, keys))
     return LocalSourceConfig(_path(source.local, source.persistent_volume_claim, claim_root))
 
 
@@ -104,7 +112,8 @@ def place_by_rules(
     resource: FileProcessingJob, given: Sequence[CacheFolder], known: Sequence[Folder], claim_root: Path | None
 ) -> Place | None:
     """The cache folder that the manifests or the store name; None if neither knows any and none is asked for."""
-    places = {folder.metadata.name: _place_of(folder, claim_root) for folder in given}
+    held = {folder.name: folder for folder in known}
+    places = {folder.metadata.name: _place_of(folder, claim_root, held) for folder in given}
     if resource.spec.cache_folder is not None:
         places = {folder.name: place_of_record(folder) for folder in known} | places
     elif not places:
@@ -121,15 +130,19 @@ def place_of_record(folder: Folder) -> Place:
     return Place(folder, S3FolderConfig(Bucket(bucket, prefix)))
 
 
-def _place_of(folder: CacheFolder, claim_root: Path | None) -> Place:
+def folder_config(folder: CacheFolder, claim_root: Path | None, keys: Keys | None = None) -> FolderConfig:
+    """Where the cache folder is, seen from this machine."""
     storage = folder.spec.storage
-    config: FolderConfig
     if storage.s3 is not None:
-        config = S3FolderConfig(_bucket(storage.s3))
-    else:
-        config = LocalFolderConfig(_path(storage.local, storage.persistent_volume_claim, claim_root))
-    record = Folder(
-        name=folder.metadata.name,
+        return S3FolderConfig(_bucket(storage.s3, keys))
+    return LocalFolderConfig(_path(storage.local, storage.persistent_volume_claim, claim_root))
+
+
+def _place_of(folder: CacheFolder, claim_root: Path | None, held: Mapping[str, Folder]) -> Place:
+    """``held`` is what the store knows: a manifest says what a folder may hold, not what it holds."""
+    config = folder_config(folder, claim_root)
+    record = replace(
+        held.get(folder.metadata.name) or Folder(folder.metadata.name, ""),
         location=config.location,
         priority=folder.spec.priority or 0,
         max_bytes=None if folder.spec.max_bytes is None else parse_quantity(folder.spec.max_bytes),
@@ -148,8 +161,15 @@ def _path(local: Local | None, claim: PersistentVolumeClaim | None, claim_root: 
     return str(claim_root.absolute() / (claim.path or "").strip("/"))
 
 
-def _bucket(place: S3) -> Bucket:
-    return Bucket(place.bucket, (place.prefix or "").strip("/"), place.endpoint, place.region)
+def _bucket(place: S3, keys: Keys | None) -> Bucket:
+    return Bucket(
+        place.bucket,
+        (place.prefix or "").strip("/"),
+        place.endpoint,
+        place.region,
+        keys.access_key_id if keys else None,
+        keys.secret_access_key if keys else None,
+    )
 
 
 def _digest(settings: list[object]) -> str:

@@ -12,9 +12,12 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
+from typing import Protocol
 
-from fpj_core.errors import ErrorType, ImageError
+from fpj_core.errors import ErrorType, FencedError, FpjError, ImageError, StoreError
 from fpj_core.folders import CacheFolder
 from fpj_core.model import (
     Counts,
@@ -25,6 +28,7 @@ from fpj_core.model import (
     ImageRecord,
     Shard,
     ShardBatch,
+    ShardState,
     TierSpec,
 )
 from fpj_core.sources.keys import display_key
@@ -75,6 +79,22 @@ class _Slot:
     """Files of earlier settings that the new ones replace under another name."""
 
 
+class Meter(Protocol):
+    """Is told what happens, for metrics."""
+
+    def settled(self, source_bytes: int, seconds: float) -> None:
+        """An image of so many bytes left the pool after so many seconds of work, well or badly."""
+
+    def counted(self, counts: Counts) -> None:
+        """So much has been recorded, once and for all."""
+
+
+class _Unmetered:
+    def settled(self, source_bytes: int, seconds: float) -> None: ...
+
+    def counted(self, counts: Counts) -> None: ...
+
+
 class ShardProcessor:
     """Runs shards one after another over one pool.
 
@@ -89,13 +109,37 @@ class ShardProcessor:
         folder: CacheFolder,
         context: JobContext,
         on_tick: Callable[[], None] = lambda: None,
+        meter: Meter | None = None,
     ) -> None:
         self._store = store
         self._pool = pool
         self._folder = folder
         self._context = context
         self._on_tick = on_tick
+        self._meter = meter or _Unmetered()
         self._digests = {tier.name: tier.digest() for tier in context.tiers}
+
+    @property
+    def pending(self) -> int:
+        """Ordinals of the current shard that are not accounted for yet."""
+        return self._shard.stop - self._cursor
+
+    def complete(self, shard: Shard, grace: Callable[[], float]) -> None:
+        """Process the shard and record its end: done, or, when anything but a lost claim stops it, handed back.
+
+        Images in flight then get as many seconds as ``grace`` says. Raises what `run` raises, also where a store that
+        has gone cannot be told: the claim then lapses by itself.
+        """
+        try:
+            self.run(shard)
+        except FencedError:
+            raise
+        except FpjError:
+            with suppress(StoreError):
+                self.hand_back(grace())
+                self._store.finish_shard(shard, ShardState.PENDING, time.time())
+            raise
+        self._store.finish_shard(shard, ShardState.SUCCEEDED, time.time())
 
     def run(self, shard: Shard) -> None:
         """Process the shard from its cursor to its end.
@@ -207,6 +251,7 @@ class ShardProcessor:
         task = outcome.task
         slot = self._by_ordinal[task.ordinal]
         error = outcome.error
+        self._meter.settled(task.size, outcome.elapsed)
         if error is None and outcome.result is not None:
             self._complete(slot, outcome.result, outcome.elapsed)
         elif error is not None and error.error_type.transient and slot.attempts < self._context.limits.max_attempts:
@@ -270,25 +315,29 @@ class ShardProcessor:
             self._flush()
         elif prefix_done and len(self._slots) >= _READ:
             self._flush()  # a long run of skipped images moves the cursor too
-        elif now - self._heartbeat_at >= _HEARTBEAT_SECONDS:
+        if now - self._heartbeat_at >= _HEARTBEAT_SECONDS:
             self._store.heartbeat(self._shard, time.time())
             self._heartbeat_at = now
 
     def _flush(self) -> None:
-        prefix = []
-        while self._slots and self._slots[0].counts is not None:
-            prefix.append(self._slots.popleft())
-        cursor = self._slots[0].image.ordinal if self._slots else self._unread
-        beyond = [slot for slot in self._slots if slot.derivatives and not slot.recorded]
+        """Record what can be. Nothing is forgotten here before the store has it: a flush that failed is tried again."""
+        prefix = list(takewhile(lambda slot: slot.counts is not None, self._slots))
+        rest = list(islice(self._slots, len(prefix), None))
+        cursor = rest[0].image.ordinal if rest else self._unread
+        beyond = [slot for slot in rest if slot.derivatives and not slot.recorded]
         fresh = [slot for slot in (*prefix, *beyond) if not slot.recorded]
         if cursor != self._cursor or fresh:
-            self._store.flush(self._batch(prefix, fresh, cursor), time.time())
+            batch = self._batch(prefix, fresh, cursor)
+            self._store.flush(batch, time.time())
+            self._meter.counted(batch.counts)
+            self._heartbeat_at = time.monotonic()
         self._cursor = cursor
+        self._slots = deque(rest)
+        self._gathered = 0
+        self._flushed_at = time.monotonic()
         for slot in fresh:
             slot.recorded = slot.failure is None
             self._remove_replaced(slot)
-        self._gathered = 0
-        self._flushed_at = self._heartbeat_at = time.monotonic()
 
     def _batch(self, prefix: list[_Slot], fresh: list[_Slot], cursor: int) -> ShardBatch:
         return ShardBatch(
@@ -310,7 +359,8 @@ class ShardProcessor:
         tiers = {derivative.path.rpartition(".")[0] for derivative in slot.derivatives}
         for path in slot.stale_paths:
             if path not in kept and path.rpartition(".")[0] in tiers:
-                self._folder.remove(path)
+                with suppress(ImageError):  # it is in nobody's way
+                    self._folder.remove(path)
 
 
 def _backoff(attempt: int) -> float:

@@ -12,7 +12,8 @@ from fpj_core.folders import FolderConfig
 from fpj_core.model import ImageFacts, ImageLimits, TierSpec
 from fpj_core.paths import derivative_path
 from fpj_core.sources.base import SourceConfig
-from fpj_worker.pool import Admit
+from fpj_worker.pool import Admit, ProcessPool
+from fpj_worker.resources import child_memory_limit, heavy_budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +79,15 @@ class ImageHandler:
             return ImageDone(processed.facts, tuple(files))
 
         return handle
+
+
+def start_image_pool(handler: ImageHandler, workers: int) -> ProcessPool[ImageTask, ImageDone]:
+    """Child processes that make images, within what memory this process may use."""
+    return ProcessPool[ImageTask, ImageDone](
+        handler,
+        workers=workers,
+        timeout=handler.limits.timeout_seconds,
+        memory_limit=child_memory_limit(),
+        heavy_budget=heavy_budget(),
+        preload=("fpj_worker.engine", "fpj_worker.tasks"),
+    )

@@ -11,6 +11,8 @@ import errno
 import itertools
 import os
 import shutil
+import stat
+import uuid
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ _OPEN_FOLDERS = 64
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_TAG = CACHE_TAG_SIGNATURE + b"\n# This folder holds images that fpj can make again.\n"
 _LINKS = {errno.ELOOP, errno.ENOTDIR}
 
 
@@ -55,15 +58,22 @@ class LocalFolder:
         """See `fpj_core.folders.base.CacheFolder.check_writable`; also tags the folder as a cache."""
         try:
             os.makedirs(self._root, exist_ok=True)
-            tag = os.path.join(self._root, CACHE_TAG)
-            if not os.path.exists(tag):
-                with open(tag, "xb") as stream:
-                    stream.write(CACHE_TAG_SIGNATURE + b"\n# This folder holds images that fpj can make again.\n")
-            probe = os.path.join(self._root, f".fpj-probe-{os.getpid()}")
-            os.close(os.open(probe, _FILE_FLAGS, 0o600))
-            os.unlink(probe)
+            self._write_tag()
         except OSError as error:
             raise CacheFolderError(f"cache folder {self._root} cannot be written: {error.strerror}") from error
+
+    def _write_tag(self) -> None:
+        """Write a tag under a name of its own (process ids come again in containers), and keep it if there is none."""
+        tag = os.path.join(self._root, CACHE_TAG)
+        probe = os.path.join(self._root, f".fpj-probe-{uuid.uuid4().hex}")
+        try:
+            with open(probe, "xb") as stream:
+                stream.write(_TAG)
+            if not os.path.lexists(tag):
+                os.rename(probe, tag)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(probe)
 
     def free_bytes(self) -> int | None:
         """See `fpj_core.folders.base.CacheFolder.free_bytes`; of the file system, for this user."""
@@ -93,24 +103,28 @@ class LocalFolder:
     def size(self, relative: str) -> int | None:
         """See `fpj_core.folders.base.CacheFolder.size`."""
         try:
-            return os.lstat(self._prefix + relative).st_size
+            info = os.lstat(self._prefix + relative)
         except OSError:
             return None
+        return info.st_size if stat.S_ISREG(info.st_mode) else None
 
     def remove(self, relative: str) -> None:
         """See `fpj_core.folders.base.CacheFolder.remove`."""
         folder, _, name = relative.rpartition("/")
         try:
-            _unlink(name, self._folder(folder))
+            _unlink(name, self._folder(folder, make=False))
+        except FileNotFoundError:
+            return
         except OSError as error:
             raise _typed(error) from error
 
     def sweep(self, collection: str) -> None:
         """See `fpj_core.folders.base.CacheFolder.sweep`."""
         with suppress(OSError):
-            folder = self._folder(f"{collection}/{_TEMPORARY}")
+            folder = self._folder(f"{collection}/{_TEMPORARY}", make=False)
             for name in os.listdir(folder):
-                _unlink(name, folder)
+                with suppress(OSError):
+                    _unlink(name, folder)
 
     def _write_temporary(self, folder: int, name: str, data: bytes) -> None:
         try:
@@ -128,8 +142,8 @@ class LocalFolder:
         finally:
             os.close(descriptor)
 
-    def _folder(self, relative: str) -> int:
-        """A descriptor of a folder below the root, made if missing; opened component by component, no link followed."""
+    def _folder(self, relative: str, *, make: bool = True) -> int:
+        """A descriptor of a folder below the root, opened component by component, no link followed."""
         if relative in self._folders:
             self._folders.move_to_end(relative)
             return self._folders[relative]
@@ -137,8 +151,9 @@ class LocalFolder:
         for component in relative.split("/"):
             parent = current
             try:
-                with suppress(FileExistsError):
-                    os.mkdir(component, 0o755, dir_fd=parent)
+                if make:
+                    with suppress(FileExistsError):
+                        os.mkdir(component, 0o755, dir_fd=parent)
                 current = os.open(component, _FOLDER_FLAGS, dir_fd=parent)
             finally:
                 os.close(parent)
@@ -162,6 +177,6 @@ def _typed(error: OSError) -> ImageError:
         return ImageError(ErrorType.DISK_FULL, f"the cache folder is full: {error.strerror}")
     if error.errno in _LINKS:
         return ImageError(ErrorType.PATH_VIOLATION, "a link or a file stands where the cache folder has a folder")
-    if isinstance(error, PermissionError):
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return ImageError(ErrorType.ACCESS_DENIED, f"the cache folder cannot be written: {error.strerror}")
     return ImageError(ErrorType.WRITE_FAILED, f"the cache folder cannot be written: {error.strerror}")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 import obstore
-from obstore import exceptions
 from obstore.store import S3Store
 
-from fpj_core.errors import CacheFolderError
-from fpj_core.objects import Bucket, object_error
+from fpj_core.errors import CacheFolderError, ErrorType, ImageError
+from fpj_core.objects import OBJECT_ERRORS, Bucket, object_error
 
 _PROBE = ".fpj-probe"
+_OBJECT = "the cache folder's object"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class S3Folder:
         try:
             obstore.put(self._connected(), _PROBE, b"")
             obstore.delete(self._connected(), _PROBE)
-        except (exceptions.BaseError, OSError) as error:
+        except OBJECT_ERRORS as error:
             reason = object_error(error, "the bucket").message
             raise CacheFolderError(f"cache folder {self._bucket.url} cannot be written: {reason}") from error
 
@@ -55,22 +54,30 @@ class S3Folder:
         """See `fpj_core.folders.base.CacheFolder.write`."""
         try:
             obstore.put(self._connected(), relative, data)
-        except (exceptions.BaseError, OSError) as error:
-            raise object_error(error, "the cache folder's object") from error
+        except OBJECT_ERRORS as error:
+            failure = object_error(error, _OBJECT)
+            if failure.error_type is ErrorType.NOT_FOUND:  # the bucket: it is not the image that is missing
+                failure = ImageError(ErrorType.WRITE_FAILED, failure.message)
+            raise failure from error
 
     def size(self, relative: str) -> int | None:
         """See `fpj_core.folders.base.CacheFolder.size`."""
         try:
             return obstore.head(self._connected(), relative)["size"]
-        except (exceptions.NotFoundError, FileNotFoundError):
-            return None
-        except (exceptions.BaseError, OSError) as error:
-            raise object_error(error, "the cache folder's object") from error
+        except OBJECT_ERRORS as error:
+            failure = object_error(error, _OBJECT)
+            if failure.error_type is ErrorType.NOT_FOUND:
+                return None
+            raise failure from error
 
     def remove(self, relative: str) -> None:
         """See `fpj_core.folders.base.CacheFolder.remove`."""
-        with suppress(exceptions.NotFoundError, FileNotFoundError):
+        try:
             obstore.delete(self._connected(), relative)
+        except OBJECT_ERRORS as error:
+            failure = object_error(error, _OBJECT)
+            if failure.error_type is not ErrorType.NOT_FOUND:
+                raise failure from error
 
     def sweep(self, collection: str) -> None:
         """Nothing is ever left behind."""

@@ -7,16 +7,15 @@ A member's version is its size and CRC, so packing the same pages again makes no
 
 from __future__ import annotations
 
-import lzma
-import os
+import io
 import struct
 import tempfile
 import zipfile
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import IO
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import SourceEntry
@@ -26,9 +25,11 @@ from fpj_core.sources.base import (
     IN_MEMORY,
     OpenedImage,
     Problems,
+    closed_after,
+    copy_bounded,
     extension,
-    image_error_from_os,
     left_out,
+    open_regular,
     refuse_too_large,
 )
 from fpj_core.sources.keys import member_key
@@ -36,22 +37,25 @@ from fpj_core.sources.natural import natural_key
 from fpj_core.sources.sniff import HEAD, sniff
 
 _MOST_MEMBERS = 100_000
-_MOST_DIRECTORY = 64 * 2**20
-"""Bytes of table of contents: what 100,000 members with the longest usual names need; zipfile loads it whole."""
+_MOST_DIRECTORY = 32 * 2**20
+"""Bytes of table of contents: what 100,000 members with names of 255 bytes need. zipfile loads it whole, in memory of
+some eight times its size."""
 _MOST_RATIO = 200
 """Compression ratio from which a member over `_RATIO_FROM` bytes is a bomb; photographs do not compress at all."""
 _RATIO_FROM = 4 * 2**20
 _OPEN_ARCHIVES = 4
+_ENCRYPTED = 0x1
 _CHUNK = 2**20
-_END = struct.Struct("<4s4H2LH")
-_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, OSError, struct.error)
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""All that ISO/IEC 21320-1 allows. zipfile unpacks the others without a bound: 4 KiB of bzip2 can become 4 GiB."""
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, struct.error)
 
 
 class Archives:
     """Open archives, a few at a time: members come in order, so the same one is asked for again and again."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[bytes, zipfile.ZipFile] = OrderedDict()
+        self._open: OrderedDict[bytes, _OpenArchive] = OrderedDict()
 
     def list_members(self, path: bytes, container: str, problems: Problems) -> Iterator[SourceEntry]:
         """The images in an archive, in natural order. What cannot be listed becomes a problem."""
@@ -60,15 +64,17 @@ class Archives:
         except ImageError as error:
             problems.add(container, error.error_type, error.message)
             return
-        members = {info.filename: info for info in archive.infolist() if not info.is_dir()}
+        members = {info.filename: info for info in archive.infolist() if not info.filename.endswith("/")}
         if len(members) > _MOST_MEMBERS:
             problems.add(container, ErrorType.TOO_LARGE, f"{len(members):,} members; {_MOST_MEMBERS:,} are allowed")
             return
         for name in sorted(members, key=natural_key):
             info = members[name]
+            if not _leads_out(name) and (_left_out(name) or not _may_be_image(archive, info)):
+                continue
             if refusal := _refusal(info):
                 problems.add(member_key(container, name), *refusal)
-            elif not any(left_out(part) for part in name.split("/")) and self._is_image(archive, info):
+            else:
                 yield SourceEntry(member_key(container, name), info.file_size, f"{info.file_size}-{info.CRC:08x}")
 
     @contextmanager
@@ -82,93 +88,106 @@ class Archives:
         if refusal := _refusal(info):
             raise ImageError(*refusal)
         refuse_too_large(info.file_size, max_file_size)
-        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY, prefix="fpj-member-") as spool:
-            self._read(archive, info, spool, max_file_size)
-            yield from _as_opened(member, spool, info.file_size)
+        if info.file_size <= IN_MEMORY:
+            content = io.BytesIO()
+            copy_bounded(_chunks(archive, info), content, max_file_size)
+            yield OpenedImage(name=member, data=content.getvalue())
+            return
+        with closed_after(tempfile.TemporaryFile(prefix="fpj-member-")) as copy:
+            copy_bounded(_chunks(archive, info), copy, max_file_size)
+            yield OpenedImage(name=member, path=b"/proc/self/fd/%d" % copy.fileno())
 
     def close(self) -> None:
         """Close every archive."""
         while self._open:
             self._open.popitem()[1].close()
 
+    def __del__(self) -> None:
+        self.close()
+
     def _archive(self, path: bytes) -> zipfile.ZipFile:
-        if path in self._open:
-            self._open.move_to_end(path)
-            return self._open[path]
-        try:
-            _refuse_huge_directory(path)
-            archive = zipfile.ZipFile(os.fsdecode(path))
-        except (FileNotFoundError, PermissionError) as error:
-            raise image_error_from_os(error, "the archive") from error
-        except _DAMAGED as error:
+        if path not in self._open:
+            self._open[path] = _load(path)
+            if len(self._open) > _OPEN_ARCHIVES:
+                self._open.popitem(last=False)[1].close()
+        self._open.move_to_end(path)
+        return self._open[path].directory
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenArchive:
+    directory: zipfile.ZipFile
+    content: _Content
+
+    def close(self) -> None:
+        self.directory.close()
+        self.content.close()
+
+
+class _Content(io.BufferedReader):
+    """An archive's bytes. The only long read that zipfile asks for is that of the table of contents."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size and size > _MOST_DIRECTORY:
+            raise ImageError(ErrorType.TOO_LARGE, f"the archive's table of contents takes {size:,} bytes")
+        return super().read(size)
+
+
+def _load(path: bytes) -> _OpenArchive:
+    content = _Content(io.FileIO(open_regular(path, "the archive")))
+    try:
+        return _OpenArchive(zipfile.ZipFile(content), content)
+    except BaseException as error:
+        content.close()
+        if isinstance(error, NotImplementedError):
+            raise ImageError(ErrorType.UNSUPPORTED_FORMAT, f"not an archive that can be read: {error}") from error
+        if isinstance(error, _DAMAGED):
             raise ImageError(ErrorType.CORRUPT_IMAGE, f"not a readable archive: {error}") from error
-        self._open[path] = archive
-        if len(self._open) > _OPEN_ARCHIVES:
-            self._open.popitem(last=False)[1].close()
-        return archive
+        raise
 
-    @staticmethod
-    def _is_image(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:
-        """By extension, else by content; what cannot even be opened is left to fail visibly when it is processed."""
-        if extension(info.filename) in IMAGE_EXTENSIONS:
-            return True
-        with suppress(NotImplementedError, RuntimeError, *_DAMAGED), archive.open(info) as stream:
+
+def _left_out(name: str) -> bool:
+    return any(left_out(part) for part in name.split("/") if part != ".")
+
+
+def _may_be_image(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:
+    """By extension, else by content; what cannot be looked at is taken for one, to fail visibly."""
+    unreadable = info.flag_bits & _ENCRYPTED or info.compress_type not in _METHODS
+    if unreadable or extension(info.filename) in IMAGE_EXTENSIONS | ARCHIVE_EXTENSIONS:
+        return True
+    try:
+        with archive.open(info) as stream:
             return sniff(stream.read(HEAD)) not in (None, "zip")
-        return False
+    except (NotImplementedError, RuntimeError, *_DAMAGED):
+        return True
 
-    @staticmethod
-    def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: IO[bytes], max_file_size: int) -> None:
-        size = 0
-        try:
-            with archive.open(info) as stream:
-                while chunk := stream.read(_CHUNK):
-                    size += len(chunk)
-                    refuse_too_large(size, max_file_size)
-                    target.write(chunk)
-        except NotImplementedError as error:
-            raise ImageError(ErrorType.UNSUPPORTED_FORMAT, f"{info.filename}: {error}") from error
-        except (RuntimeError, *_DAMAGED) as error:
-            raise ImageError(ErrorType.CORRUPT_IMAGE, f"{info.filename} is damaged in its archive: {error}") from error
+
+def _chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    try:
+        with archive.open(info) as stream:
+            while chunk := stream.read(_CHUNK):
+                yield chunk
+    except NotImplementedError as error:
+        raise ImageError(ErrorType.UNSUPPORTED_FORMAT, f"{info.filename}: {error}") from error
+    except (RuntimeError, *_DAMAGED) as error:
+        raise ImageError(ErrorType.CORRUPT_IMAGE, f"{info.filename} is damaged in its archive: {error}") from error
 
 
 def _refusal(info: zipfile.ZipInfo) -> tuple[ErrorType, str] | None:
     """Why a member is not read at all."""
-    name = info.filename
-    if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or name[1:3] == ":\\":
+    if _leads_out(info.filename):
         return ErrorType.PATH_VIOLATION, "the member's name leads out of the archive"
-    if info.flag_bits & 0x1:
+    if info.flag_bits & _ENCRYPTED:
         return ErrorType.ACCESS_DENIED, "the member is encrypted"
-    if extension(name) in ARCHIVE_EXTENSIONS:
+    if extension(info.filename) in ARCHIVE_EXTENSIONS:
         return ErrorType.UNSUPPORTED_FORMAT, "an archive inside an archive is not opened"
+    if info.compress_type not in _METHODS:
+        return ErrorType.UNSUPPORTED_FORMAT, f"packed by method {info.compress_type}; only stored and deflated are read"
     if info.file_size > _RATIO_FROM and info.file_size > _MOST_RATIO * max(info.compress_size, 1):
         return ErrorType.TOO_LARGE, f"unpacks to {info.file_size:,} bytes from {info.compress_size:,}"
     return None
 
 
-def _refuse_huge_directory(path: bytes) -> None:
-    """Look at the end record before zipfile loads the whole table of contents into memory."""
-    with open(path, "rb") as stream:
-        size = stream.seek(0, os.SEEK_END)
-        stream.seek(max(size - _END.size - 2**16, 0))
-        tail = stream.read()
-    found = tail.rfind(b"PK\x05\x06")
-    if found < 0 or len(tail) - found < _END.size:
-        return  # not a zip file; zipfile says so in its own words
-    directory = _END.unpack_from(tail, found)[5]
-    # 0xFFFFFFFF refers to a zip64 record, needed for tables of over 4 GiB or archives of over 4 GiB: in both cases
-    # the table can be no larger than the file, and in the second only its real size, stated in that record, counts.
-    if directory == 0xFFFFFFFF:
-        record = tail.rfind(b"PK\x06\x06")
-        directory = struct.unpack_from("<Q", tail, record + 40)[0] if record >= 0 else size
-    if directory > _MOST_DIRECTORY:
-        raise ImageError(ErrorType.TOO_LARGE, f"the archive's table of contents takes {directory:,} bytes")
-
-
-def _as_opened(name: str, spool: tempfile.SpooledTemporaryFile[bytes], size: int) -> Iterator[OpenedImage]:
-    spool.seek(0)
-    if size <= IN_MEMORY:
-        yield OpenedImage(name=name, data=spool.read())
-        return
-    spool.rollover()
-    spool.flush()
-    yield OpenedImage(name=name, path=b"/proc/self/fd/%d" % spool.fileno())
+def _leads_out(name: str) -> bool:
+    parts = name.replace("\\", "/").split("/")
+    return parts[0] == "" or ".." in parts or (len(parts) > 1 and parts[0][1:] == ":")

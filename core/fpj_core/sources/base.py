@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import IO, Protocol
 
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import SourceEntry
@@ -96,6 +97,41 @@ def image_error_from_os(error: OSError, what: str) -> ImageError:
     if isinstance(error, PermissionError):
         return ImageError(ErrorType.ACCESS_DENIED, f"{what} cannot be read: {error.strerror}")
     return ImageError(ErrorType.INTERNAL, f"{what} cannot be read: {error.strerror or os.strerror(error.errno or 0)}")
+
+
+def open_regular(path: bytes, what: str) -> int:
+    """A descriptor of a regular file; O_NONBLOCK keeps a pipe put in its place from hanging us. Raises `ImageError`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise image_error_from_os(error, what) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ImageError(ErrorType.UNSUPPORTED_FORMAT, f"{what} is not a regular file")
+    return descriptor
+
+
+@contextmanager
+def closed_after(scratch: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Close a temporary file, which a full disk refuses once more: closing writes what is left."""
+    try:
+        yield scratch
+    finally:
+        with suppress(OSError):
+            scratch.close()
+
+
+def copy_bounded(chunks: Iterable[bytes], target: IO[bytes], max_size: int) -> None:
+    """Write a temporary copy. Raises `ImageError`: TooLarge past ``max_size`` bytes, DiskFull."""
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        refuse_too_large(size, max_size)
+        try:
+            target.write(chunk)
+            target.flush()
+        except OSError as error:
+            raise ImageError(ErrorType.DISK_FULL, f"no room for a temporary copy: {error.strerror}") from error
 
 
 def refuse_too_large(size: int, max_file_size: int) -> None:

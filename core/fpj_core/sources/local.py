@@ -24,6 +24,7 @@ from fpj_core.sources.base import (
     extension,
     image_error_from_os,
     left_out,
+    open_regular,
     refuse_too_large,
 )
 from fpj_core.sources.keys import key_from_path, path_from_key, split_key
@@ -72,6 +73,7 @@ class LocalSource:
     def list(self) -> Iterator[SourceEntry]:
         """See `fpj_core.sources.base.Source.list`."""
         self.problems = Problems()
+        self._archives.close()  # they may have been replaced since
         if self._single is not None:
             yield from self._list_single(self._single)
             return
@@ -110,7 +112,8 @@ class LocalSource:
             if found.size >= 0:
                 yield from self._entries(folder, prefix, found)
             elif depth == _MOST_DEPTH:
-                self.problems.add(prefix, ErrorType.PATH_VIOLATION, f"folders nest deeper than {_MOST_DEPTH}")
+                key = prefix + key_from_path(found.name)
+                self.problems.add(key, ErrorType.PATH_VIOLATION, f"folders nest deeper than {_MOST_DEPTH}")
             else:
                 below = os.path.join(folder, os.fsencode(found.name))
                 if not _is_cache(below):
@@ -123,9 +126,8 @@ class LocalSource:
                     if not left_out(entry.name) and (found := self._look_at(entry, prefix)):
                         yield found
         except OSError as error:
-            self.problems.add(
-                prefix.rstrip("/"), ErrorType.ACCESS_DENIED, f"the folder cannot be read: {error.strerror}"
-            )
+            refusal = image_error_from_os(error, "the folder")
+            self.problems.add(prefix.rstrip("/"), refusal.error_type, refusal.message)
 
     def _look_at(self, entry: os.DirEntry[str], prefix: str) -> _Found | None:
         try:
@@ -167,10 +169,8 @@ class LocalSource:
     def _content_is_image(self, path: bytes, key: str) -> bool:
         """Whether a file whose name says nothing holds an image."""
         try:
-            with open(path, "rb", buffering=0) as stream:
-                return sniff(stream.read(HEAD)) not in (None, "zip")
-        except OSError as error:
-            refusal = image_error_from_os(error, "the file")
+            return sniff(_head(path, HEAD)) not in (None, "zip")
+        except ImageError as refusal:
             self.problems.add(key, refusal.error_type, refusal.message)
             return False
 
@@ -194,22 +194,26 @@ class LocalSource:
 
 def _is_cache(folder: bytes) -> bool:
     try:
-        with open(os.path.join(folder, CACHE_TAG.encode()), "rb") as tag:
-            return tag.read(len(CACHE_TAG_SIGNATURE)) == CACHE_TAG_SIGNATURE
-    except OSError:
+        return _head(os.path.join(folder, CACHE_TAG.encode()), len(CACHE_TAG_SIGNATURE)) == CACHE_TAG_SIGNATURE
+    except ImageError:
         return False
 
 
-def _readable_size(path: bytes) -> int:
-    """The size of a regular file that can be opened; O_NONBLOCK keeps a pipe put in its place from hanging us."""
+def _head(path: bytes, length: int) -> bytes:
+    """The first bytes of a regular file. Raises `ImageError`."""
+    descriptor = open_regular(path, "the file")
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return os.read(descriptor, length)
     except OSError as error:
         raise image_error_from_os(error, "the file") from error
-    try:
-        info = os.fstat(descriptor)
     finally:
         os.close(descriptor)
-    if not stat.S_ISREG(info.st_mode):
-        raise ImageError(ErrorType.UNSUPPORTED_FORMAT, "not a regular file")
-    return info.st_size
+
+
+def _readable_size(path: bytes) -> int:
+    """The size of a regular file that can be opened. Raises `ImageError`."""
+    descriptor = open_regular(path, "the file")
+    try:
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)

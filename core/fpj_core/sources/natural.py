@@ -7,14 +7,19 @@ import pickle
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import IO, Any, TypeVar
+
+from fpj_core.errors import SourceError
 
 T = TypeVar("T")
 
 _DIGITS = re.compile(r"(\d+)", re.ASCII)
 _CHUNK = 50_000
 """Items sorted in memory at a time: some 20 MB of entries."""
+_MOST_SPILLS = 256
+"""Temporary files open at a time, of the 1,024 that a process may usually have."""
 _MOST_DIGITS = 4_000
 """Python refuses to read longer numbers (sys.set_int_max_str_digits); no file name is that long anyway."""
 
@@ -31,7 +36,10 @@ def natural_key(name: str) -> tuple[Any, ...]:
 
 
 def sorted_externally(items: Iterable[T], key: Callable[[T], Any], chunk: int = _CHUNK) -> Iterator[T]:
-    """Sort any number of picklable items in memory for ``chunk`` of them; more go through temporary files."""
+    """Sort any number of picklable items in memory for ``chunk`` of them; more go through temporary files.
+
+    Raises `SourceError` when there is no room for those.
+    """
     iterator = iter(items)
     run = sorted(islice(iterator, chunk), key=key)
     if len(run) < chunk:
@@ -41,19 +49,40 @@ def sorted_externally(items: Iterable[T], key: Callable[[T], Any], chunk: int = 
     try:
         while run:
             spills.append(_spill(run))
+            if len(spills) == _MOST_SPILLS:
+                merged = _spill(_merged(spills, key))
+                _close(spills)
+                spills.append(merged)
             run = sorted(islice(iterator, chunk), key=key)
-        yield from heapq.merge(*(_read_back(spill) for spill in spills), key=key)
+        yield from _merged(spills, key)
     finally:
-        for spill in spills:
-            spill.close()
+        _close(spills)
 
 
-def _spill(run: list[Any]) -> IO[bytes]:
-    spill = tempfile.TemporaryFile(prefix="fpj-sort-")  # noqa: SIM115 - the caller closes it
-    for start in range(0, len(run), 500):
-        pickle.dump(run[start : start + 500], spill, pickle.HIGHEST_PROTOCOL)
-    spill.seek(0)
+def _merged(spills: list[IO[bytes]], key: Callable[[Any], Any]) -> Iterator[Any]:
+    return heapq.merge(*(_read_back(spill) for spill in spills), key=key)
+
+
+def _spill(run: Iterable[Any]) -> IO[bytes]:
+    iterator = iter(run)
+    try:
+        spill = tempfile.TemporaryFile(prefix="fpj-sort-")  # noqa: SIM115 - the caller closes it
+        try:
+            while part := list(islice(iterator, 500)):
+                pickle.dump(part, spill, pickle.HIGHEST_PROTOCOL)
+            spill.seek(0)
+        except BaseException:
+            _close([spill])
+            raise
+    except OSError as error:
+        raise SourceError(f"no room for temporary files to sort the images' names: {error.strerror}") from error
     return spill
+
+
+def _close(spills: list[IO[bytes]]) -> None:
+    while spills:
+        with suppress(OSError):  # closing writes what is left, which a full disk refuses once more
+            spills.pop().close()
 
 
 def _read_back(spill: IO[bytes]) -> Iterator[Any]:

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import IO
 
 import obstore
-from obstore import exceptions
 from obstore.store import S3Store
 
-from fpj_core.errors import ErrorType, ImageError, SourceError
+from fpj_core.errors import ImageError, SourceError
 from fpj_core.model import SourceEntry
-from fpj_core.objects import Bucket, object_error
+from fpj_core.objects import OBJECT_ERRORS, Bucket, object_error
 from fpj_core.sources.archive import Archives
 from fpj_core.sources.base import (
     ARCHIVE_EXTENSIONS,
@@ -27,6 +26,8 @@ from fpj_core.sources.base import (
     IN_MEMORY,
     OpenedImage,
     Problems,
+    closed_after,
+    copy_bounded,
     extension,
     left_out,
     refuse_too_large,
@@ -66,6 +67,7 @@ class S3Source:
     def list(self) -> Iterator[SourceEntry]:
         """See `fpj_core.sources.base.Source.list`."""
         self.problems = Problems()
+        self._forget_archives()  # they may have been replaced since
         for name, size, etag in sorted_externally(self._objects(), key=lambda found: natural_key(found[0])):
             yield from self._entries(name, size, etag)
 
@@ -82,9 +84,12 @@ class S3Source:
         if size <= IN_MEMORY:
             yield OpenedImage(name=key, data=self._read(name, max_file_size))
             return
-        with tempfile.TemporaryFile(prefix="fpj-object-") as target:
-            self._download(name, target, max_file_size)
+        with closed_after(tempfile.TemporaryFile(prefix="fpj-object-")) as target:
+            copy_bounded(self._chunks(name), target, max_file_size)
             yield OpenedImage(name=key, path=b"/proc/self/fd/%d" % target.fileno())
+
+    def __del__(self) -> None:
+        self._forget_archives()
 
     # Listing ----------------------------------------------------------------------------------------------
 
@@ -96,7 +101,7 @@ class S3Source:
                     name = found["path"]
                     if not any(left_out(part) for part in name.split("/")):
                         yield name, found["size"], found["e_tag"] or str(found["last_modified"])
-        except (exceptions.BaseError, FileNotFoundError, PermissionError) as error:
+        except OBJECT_ERRORS as error:
             raise SourceError(f"cannot list {self._bucket.url}: {object_error(error, 'the bucket').message}") from error
 
     def _entries(self, name: str, size: int, etag: str) -> Iterator[SourceEntry]:
@@ -109,16 +114,15 @@ class S3Source:
                 self.problems.add(key, error.error_type, error.message)
                 return
             yield from self._archives.list_members(path, key, self.problems)
-        elif kind in IMAGE_EXTENSIONS or self._content_is_image(name, key):
+        elif kind in IMAGE_EXTENSIONS or (size > 0 and self._content_is_image(name, key)):
             yield SourceEntry(key, size, etag.strip('"'))
 
     def _content_is_image(self, name: str, key: str) -> bool:
         try:
             head = bytes(obstore.get_range(self._connected(), name, start=0, length=HEAD))
-        except (exceptions.BaseError, FileNotFoundError, PermissionError) as error:
-            if "range" not in str(error).lower():  # an empty object has no range to give, and is no image
-                refusal = object_error(error, "the object")
-                self.problems.add(key, refusal.error_type, refusal.message)
+        except OBJECT_ERRORS as error:
+            refusal = object_error(error, "the object")
+            self.problems.add(key, refusal.error_type, refusal.message)
             return False
         return sniff(head) not in (None, "zip")
 
@@ -134,35 +138,34 @@ class S3Source:
             result = obstore.get(self._connected(), name)
             refuse_too_large(result.meta["size"], max_size)
             return bytes(result.bytes())
-        except (exceptions.BaseError, FileNotFoundError, PermissionError) as error:
+        except OBJECT_ERRORS as error:
             raise object_error(error, "the object") from error
 
-    def _download(self, name: str, target: IO[bytes], max_size: int) -> None:
-        size = 0
+    def _chunks(self, name: str) -> Iterator[bytes]:
         try:
             for chunk in obstore.get(self._connected(), name).stream(min_chunk_size=_CHUNK):
-                size += len(chunk)
-                refuse_too_large(size, max_size)
-                target.write(chunk)
-            target.flush()
-        except (exceptions.BaseError, FileNotFoundError, PermissionError) as error:
+                yield bytes(chunk)
+        except OBJECT_ERRORS as error:
             raise object_error(error, "the object") from error
-        except OSError as error:
-            raise ImageError(ErrorType.DISK_FULL, f"no room for a temporary copy: {error.strerror}") from error
 
     def _fetch(self, name: str) -> bytes:
         """The path of an archive's temporary copy."""
         if name not in self._fetched:
             copy = tempfile.TemporaryFile(prefix="fpj-archive-")  # noqa: SIM115 - kept until it is evicted
             try:
-                self._download(name, copy, _MOST_ARCHIVE)
+                copy_bounded(self._chunks(name), copy, _MOST_ARCHIVE)
             except BaseException:
-                copy.close()
+                with suppress(OSError):  # closing writes what is left, which a full disk refuses once more
+                    copy.close()
                 raise
             self._fetched[name] = copy
             if len(self._fetched) > _KEPT_ARCHIVES:
                 self._archives.close()
-                with suppress(OSError):
-                    self._fetched.popitem(last=False)[1].close()
+                self._fetched.popitem(last=False)[1].close()
         self._fetched.move_to_end(name)
         return b"/proc/%d/fd/%d" % (os.getpid(), self._fetched[name].fileno())
+
+    def _forget_archives(self) -> None:
+        self._archives.close()
+        while self._fetched:
+            self._fetched.popitem()[1].close()

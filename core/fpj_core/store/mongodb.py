@@ -125,17 +125,15 @@ class MongoStore(MongoJobs):
                     done[at] = done.get(at, 0) + 1
             yield from (ordinal for ordinal, version in window if done.get((ordinal, version), 0) < len(digests))
 
-    def made_by(self, job: Job) -> list[tuple[int, int]]:
+    def made_by(self, job: Job) -> Iterator[tuple[int, int]]:
         """See `fpj_core.store.protocol.Store.made_by`."""
-        made: list[tuple[int, int]] = []
         for window in self._live_windows(job.collection):
             sizes: dict[int, int] = {}
             first, last = window[0][0], window[-1][0]
             for d in self._raw_derivatives(job.collection, first, last + 1, ("job", "bytes")):
                 if d["job"] == job.id:
                     sizes[d["ordinal"]] = sizes.get(d["ordinal"], 0) + d["bytes"]
-            made += [(ordinal, sizes[ordinal]) for ordinal, _ in window if ordinal in sizes]
-        return made
+            yield from ((ordinal, sizes[ordinal]) for ordinal, _ in window if ordinal in sizes)
 
     # Folders and statistics -------------------------------------------------------------------------------
 

@@ -135,18 +135,40 @@ class MongoJobs:
         with translated():
             return [_shard(document) for document in self._db.shards.find({"job": job}).sort("index", 1)]
 
-    def claim_shard(self, job: str, holder: str, now: float, *, suspect_after: float = 15.0) -> Shard | None:
+    def shard(self, job: str, index: int) -> Shard | None:
+        """See `fpj_core.store.protocol.Store.shard`."""
+        with translated():
+            document = self._db.shards.find_one({"_id": _shard_id(job, index)})
+        return _shard(document) if document else None
+
+    def silent_shards(self, job: str, since: float) -> list[int]:
+        """See `fpj_core.store.protocol.Store.silent_shards`."""
+        query = {"job": job, "state": ShardState.RUNNING.value, "heartbeat_at": {"$lte": since}}
+        with translated():
+            return [d["index"] for d in self._db.shards.find(query, {"index": 1}).sort("index", 1).limit(100)]
+
+    def claim_shard(
+        self, job: str, holder: str, now: float, *, suspect_after: float = 15.0, index: int | None = None
+    ) -> Shard | None:
         """See `fpj_core.store.protocol.Store.claim_shard`."""
+        wanted: Document = {"job": job} if index is None else {"job": job, "index": index}
         silent = {"state": ShardState.RUNNING.value, "heartbeat_at": {"$lte": now - suspect_after}}
         taken = {"state": ShardState.RUNNING.value, "holder": holder, "heartbeat_at": now}
         with translated():
             document = self._db.shards.find_one_and_update(
-                {"job": job, "$or": [{"state": ShardState.PENDING.value}, silent]},
+                wanted | {"$or": [{"state": ShardState.PENDING.value}, silent]},
                 {"$set": taken, "$inc": {"epoch": 1}},
                 sort=[("index", 1)],
                 return_document=ReturnDocument.AFTER,
             )
         return _shard(document) if document else None
+
+    def release_shards(self, job: str) -> None:
+        """See `fpj_core.store.protocol.Store.release_shards`: each shard's update is atomic, which is all it needs."""
+        freed = {"state": ShardState.PENDING.value, "holder": None}
+        with translated():
+            query = {"job": job, "state": {"$ne": ShardState.SUCCEEDED.value}}
+            self._db.shards.update_many(query, {"$set": freed, "$inc": {"epoch": 1}})
 
     def heartbeat(self, shard: Shard, now: float) -> None:
         """See `fpj_core.store.protocol.Store.heartbeat`."""

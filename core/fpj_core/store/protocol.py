@@ -111,7 +111,7 @@ class Store(Protocol):
         version both match.
         """
 
-    def made_by(self, job: Job) -> list[tuple[int, int]]:
+    def made_by(self, job: Job) -> Iterator[tuple[int, int]]:
         """(ordinal, bytes of derivatives) of each live image for which the job has made anything, by ordinal."""
 
     # Jobs -------------------------------------------------------------------------------------------------
@@ -142,11 +142,23 @@ class Store(Protocol):
     def shards(self, job: str) -> list[Shard]:
         """All shards by index."""
 
-    def claim_shard(self, job: str, holder: str, now: float, *, suspect_after: float = 15.0) -> Shard | None:
+    def shard(self, job: str, index: int) -> Shard | None:
+        """One shard, or None."""
+
+    def silent_shards(self, job: str, since: float) -> list[int]:
+        """Indexes of running shards without a sign of life after ``since``, ascending, 100 at most."""
+
+    def claim_shard(
+        self, job: str, holder: str, now: float, *, suspect_after: float = 15.0, index: int | None = None
+    ) -> Shard | None:
         """Claim the lowest pending shard, or one whose holder has been silent for ``suspect_after`` seconds.
 
-        Raises the shard's epoch. None when nothing can be claimed. Two callers never get the same epoch.
+        With ``index``, that shard or none. Raises the shard's epoch. None when nothing can be claimed. Two callers
+        never get the same epoch.
         """
+
+    def release_shards(self, job: str) -> None:
+        """Make every shard that has not succeeded pending, and fence its holder out. Counts and cursors stay."""
 
     def heartbeat(self, shard: Shard, now: float) -> None:
         """Say that the holder lives. Raises `FencedError`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fpj_core.model import Derivative, Folder, ImageRecord, Job
 from fpj_core.store.protocol import CollectionStatistics
@@ -44,7 +45,8 @@ class SQLiteStore(SQLiteJobs):
     def images_by_key(self, collection: str, keys: Sequence[str]) -> dict[str, ImageRecord]:
         """See `fpj_core.store.protocol.Store.images_by_key`."""
         marks = ",".join("?" * len(keys))
-        query = f"SELECT {_IMAGE} FROM images WHERE collection = ? AND key IN ({marks})"
+        # Left to itself, SQLite without statistics scans the whole collection for a long list of keys.
+        query = f"SELECT {_IMAGE} FROM images INDEXED BY images_by_key WHERE collection = ? AND key IN ({marks})"
         with self._connection.read() as db:
             rows = db.execute(query, (self._number(collection), *keys)).fetchall()
         return {row[2]: _image(collection, row) for row in rows}
@@ -73,7 +75,7 @@ class SQLiteStore(SQLiteJobs):
         query = (
             "SELECT ordinal FROM images WHERE collection = ? AND ordinal > ? AND NOT deleted ORDER BY ordinal LIMIT ?"
         )
-        yield from self._windows(query, collection, ())
+        yield from (ordinal for (ordinal,) in self._windows(query, collection, ()))
 
     def images(self, collection: str, start: int, stop: int) -> list[ImageRecord]:
         """See `fpj_core.store.protocol.Store.images`."""
@@ -135,17 +137,18 @@ class SQLiteStore(SQLiteJobs):
             " (SELECT count(*) FROM derivatives d WHERE d.collection = i.collection AND d.ordinal = i.ordinal"
             f" AND d.source_version = i.version AND ({wanted})) < {len(digests)} ORDER BY i.ordinal LIMIT ?"
         )
-        yield from self._windows(query, collection, [text for pair in digests.items() for text in pair])
+        pairs = [text for pair in digests.items() for text in pair]
+        yield from (ordinal for (ordinal,) in self._windows(query, collection, pairs))
 
-    def made_by(self, job: Job) -> list[tuple[int, int]]:
+    def made_by(self, job: Job) -> Iterator[tuple[int, int]]:
         """See `fpj_core.store.protocol.Store.made_by`."""
         query = (
             "SELECT d.ordinal, sum(d.bytes) FROM derivatives d"
             " JOIN images i ON i.collection = d.collection AND i.ordinal = d.ordinal"
-            " WHERE d.collection = ? AND d.job = ? AND NOT i.deleted GROUP BY d.ordinal ORDER BY d.ordinal"
+            " WHERE d.collection = ? AND d.ordinal > ? AND d.job = ? AND NOT i.deleted"
+            " GROUP BY d.ordinal ORDER BY d.ordinal LIMIT ?"
         )
-        with self._connection.read() as db:
-            return [(row[0], row[1]) for row in db.execute(query, (self._number(job.collection), job.id))]
+        yield from self._windows(query, job.collection, (job.id,))
 
     # Folders and statistics -------------------------------------------------------------------------------
 
@@ -198,14 +201,17 @@ class SQLiteStore(SQLiteJobs):
 
     # Helpers ----------------------------------------------------------------------------------------------
 
-    def _windows(self, query: str, collection: str, arguments: Sequence[str]) -> Iterator[int]:
-        """Ordinals that ``query`` selects above a given one, window by window: no long read transaction is held."""
+    def _windows(self, query: str, collection: str, arguments: Sequence[str]) -> Iterator[Any]:
+        """Rows that ``query`` selects above a given ordinal, their first column, window by window.
+
+        No long read transaction is held.
+        """
         number = self._number(collection)
         last = -1
         while True:
             with self._connection.read() as db:
                 rows = db.execute(query, (number, last, *arguments, _WINDOW)).fetchall()
-            yield from (row[0] for row in rows)
+            yield from rows
             if len(rows) < _WINDOW:
                 return
             last = rows[-1][0]

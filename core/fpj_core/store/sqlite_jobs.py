@@ -121,20 +121,44 @@ class SQLiteJobs:
             rows = db.execute(f"SELECT {_SHARD} FROM shards WHERE job = ? ORDER BY idx", (job,)).fetchall()
         return [_shard(row) for row in rows]
 
-    def claim_shard(self, job: str, holder: str, now: float, *, suspect_after: float = 15.0) -> Shard | None:
+    def shard(self, job: str, index: int) -> Shard | None:
+        """See `fpj_core.store.protocol.Store.shard`."""
+        with self._connection.read() as db:
+            row = db.execute(f"SELECT {_SHARD} FROM shards WHERE job = ? AND idx = ?", (job, index)).fetchone()
+        return _shard(row) if row else None
+
+    def silent_shards(self, job: str, since: float) -> list[int]:
+        """See `fpj_core.store.protocol.Store.silent_shards`."""
+        query = "SELECT idx FROM shards WHERE job = ? AND state = ? AND heartbeat_at <= ? ORDER BY idx LIMIT 100"
+        with self._connection.read() as db:
+            return [index for (index,) in db.execute(query, (job, ShardState.RUNNING, since))]
+
+    def claim_shard(
+        self, job: str, holder: str, now: float, *, suspect_after: float = 15.0, index: int | None = None
+    ) -> Shard | None:
         """See `fpj_core.store.protocol.Store.claim_shard`."""
-        free = "SELECT idx FROM shards WHERE job = ? AND (state = ? OR (state = ? AND heartbeat_at <= ?)) ORDER BY idx"
+        one = "" if index is None else " AND idx = ?"
+        free = (
+            f"SELECT idx FROM shards WHERE job = ?{one} AND (state = ? OR (state = ? AND heartbeat_at <= ?))"
+            " ORDER BY idx LIMIT 1"
+        )
+        given = (job,) if index is None else (job, index)
         take = (
             "UPDATE shards SET state = ?, holder = ?, heartbeat_at = ?, epoch = epoch + 1"
             f" WHERE job = ? AND idx = ? RETURNING {_SHARD}"
         )
         with self._connection.write() as db:
-            row = db.execute(
-                f"{free} LIMIT 1", (job, ShardState.PENDING, ShardState.RUNNING, now - suspect_after)
-            ).fetchone()
+            states = (ShardState.PENDING, ShardState.RUNNING, now - suspect_after)
+            row = db.execute(free, (*given, *states)).fetchone()
             if row is None:
                 return None
             return _shard(db.execute(take, (ShardState.RUNNING, holder, now, job, row[0])).fetchall()[0])
+
+    def release_shards(self, job: str) -> None:
+        """See `fpj_core.store.protocol.Store.release_shards`."""
+        query = "UPDATE shards SET state = ?, holder = NULL, epoch = epoch + 1 WHERE job = ? AND state <> ?"
+        with self._connection.write() as db:
+            db.execute(query, (ShardState.PENDING, job, ShardState.SUCCEEDED))
 
     def heartbeat(self, shard: Shard, now: float) -> None:
         """See `fpj_core.store.protocol.Store.heartbeat`."""

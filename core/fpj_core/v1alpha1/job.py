@@ -272,6 +272,20 @@ class Display(ApiModel):
     eta: str | None = Field(None, description="Such as 2m10s.", max_length=32)
 
 
+class Attempt(ApiModel):
+    """One go at the job: lock, index, plan, run. Resuming and recovering begin another."""
+
+    number: int | None = Field(None, description="Counts from 1.", ge=0)
+    started_at: str | None = Field(
+        None, description="When it began.", max_length=64, json_schema_extra={"format": "date-time"}
+    )
+    resumed_by: str | None = Field(
+        None, description="Value of the annotation fpj.dev/resume that it answers.", max_length=1024
+    )
+    cache_folder: str | None = Field(None, description="CacheFolder that it writes to.", max_length=253)
+    fence: int | None = Field(None, description="The lease's leaseTransitions that its writes name.", ge=0)
+
+
 class FileProcessingJobStatus(ApiModel):
     """What the operator and the workers report. 8 KB at most, whatever the number of images."""
 
@@ -286,8 +300,15 @@ class FileProcessingJobStatus(ApiModel):
     last_progress_at: str | None = Field(
         None, description="When progress was last made.", max_length=64, json_schema_extra={"format": "date-time"}
     )
-    error_breakdown: dict[str, int] | None = Field(None, description="Failed images by error type.", max_length=32)
+    error_breakdown: dict[str, int] | None = Field(
+        None,
+        description="Failed images by error type.",
+        max_length=32,
+        # Operator and workers each state it as a whole: what one leaves out must not stay because another said it.
+        json_schema_extra={"x-kubernetes-map-type": "atomic"},
+    )
     shards: ShardStatus | None = Field(None, description="How many shards stand where.")
+    attempt: Attempt | None = Field(None, description="The current or latest go at the job.")
     recovery_attempts: int | None = Field(None, description="Times the job was recovered.", ge=0)
     start_time: str | None = Field(
         None, description="When work began.", max_length=64, json_schema_extra={"format": "date-time"}

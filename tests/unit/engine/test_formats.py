@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import pyvips
 from PIL import Image, ImageCms
+from unit.engine import icc
 from unit.engine.pictures import (
     BLUE,
     FULL,
@@ -25,7 +26,8 @@ from unit.engine.pictures import (
 )
 
 from fpj_core.errors import ErrorType, ImageError
-from fpj_core.model import Fit, Format
+from fpj_core.model import Fit, Format, ImageLimits
+from fpj_worker.engine import libvips
 
 QUARTERS = [RED, GREEN, BLUE, YELLOW]
 
@@ -141,6 +143,18 @@ def test_alpha_is_laid_on_the_background_for_jpeg_and_kept_elsewhere() -> None:
     assert original.extension == "png"
 
 
+@pytest.mark.parametrize("image_format", list(Format))
+def test_a_logo_in_the_colour_of_the_background_is_no_failure(image_format: Format) -> None:
+    """Blank is what it must be: white on white, and nothing at all."""
+    logo = np.full((100, 100, 4), 255, np.uint8)
+    logo[..., 3] = 0
+    logo[30:60, 30:60, 3] = 255
+    invisible = scene().convert("RGBA")
+    invisible.putalpha(0)
+    for image in (Image.fromarray(logo), invisible):
+        assert run(encoded(image, "PNG"), tier(format=image_format)).outputs
+
+
 def test_invisible_colours_do_not_bleed() -> None:
     array = np.zeros((200, 200, 4), np.uint8)
     array[:, :100] = (0, 255, 0, 0)  # invisible green
@@ -200,6 +214,70 @@ def test_animations_are_kept_where_asked_and_else_show_their_first_frame(source:
     assert near([tuple(np.asarray(moving.convert("RGB"))[10, 10].tolist())], [BLUE], 20)
     assert near([tuple(pixels(still.data)[10, 10].tolist())], [RED], 12)
     assert (kept.width, kept.height) == (50, 25)
+
+
+def test_many_frames_are_not_held_at_full_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the scaled ones are, and the weight asked for says so."""
+    frames = [Image.new("P", (1000, 800), number) for number in range(40)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=20)
+    small, full = (tier(name=str(width), format=Format.WEBP, animated=True, width=width) for width in (100, 1000))
+    largest: list[int] = []
+    to_array = libvips.to_array
+    monkeypatch.setattr(libvips, "to_array", lambda image: largest.append(image.height) or to_array(image))
+    asked: list[int] = []
+    assert Image.open(io.BytesIO(run(data, small, admit=asked.append).outputs[0].data)).n_frames > 1  # type: ignore[attr-defined]
+    assert asked == []
+    assert max(largest) <= 800, "not all frames at once"
+    run(data, small, full, admit=asked.append)
+    assert asked == [1000 * 800 * 40 * 8]
+
+
+def test_frames_count_as_pixels_where_they_are_kept() -> None:
+    limits = ImageLimits(max_pixels=200 * 100 * 3 - 1)
+    kept = tier(name="kept", format=Format.WEBP, animated=True)
+    for image_format in ("GIF", "WEBP"):
+        data = animated(image_format)
+        with pytest.raises(ImageError, match="an animation of 3 x 200x100 = 60,000 pixels") as error:
+            run(data, FULL, kept, limits=limits)
+        assert error.value.error_type is ErrorType.TOO_MANY_PIXELS
+        assert run(data, FULL, kept, limits=limits, make=["full"]).outputs
+        assert run(data, tier(format=Format.WEBP), limits=limits).outputs
+        assert run(data, tier(animated=True), limits=limits).outputs
+
+
+def test_a_moving_picture_can_be_cropped() -> None:
+    (output,) = run(
+        animated("GIF"), tier(format=Format.WEBP, animated=True, width=50, height=50, fit=Fit.COVER)
+    ).outputs
+    assert Image.open(io.BytesIO(output.data)).size == (50, 50) == (output.width, output.height)
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "TIFF", "AVIF"])
+def test_linear_profiles_are_used_in_colour_and_in_grey(image_format: str) -> None:
+    """Also one that has sRGB in its name."""
+    linear = [tuple(round(255 * as_srgb(value / 255)) for value in colour) for colour in QUARTERS]
+    (output,) = run(encoded(scene(), image_format, icc_profile=icc.LINEAR_SRGB)).outputs
+    assert near(corners(pixels(output.data)), linear, 8)
+    grey = scene().convert("L")
+    (output,) = run(encoded(grey, image_format, icc_profile=icc.LINEAR_GREY)).outputs
+    assert Image.open(io.BytesIO(output.data)).mode == "L"
+    expected = [
+        tuple(round(255 * as_srgb(value / 255)) for value in colour)
+        for colour in corners(np.asarray(grey.convert("RGB")))
+    ]
+    assert near(corners(pixels(output.data)), expected, 8)
+
+
+def as_srgb(light: float) -> float:
+    return 12.92 * light if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P"])
+@pytest.mark.parametrize(
+    "profile", [b"not a profile" * 20, icc.LINEAR_GREY, icc.LINEAR_SRGB], ids=["bad", "grey", "rgb"]
+)
+def test_a_profile_that_does_not_fit_does_not_cost_the_image(mode: str, profile: bytes) -> None:
+    assert run(encoded(scene().convert(mode), "PNG", icc_profile=profile), tier(format=Format.PNG)).outputs
 
 
 @pytest.mark.parametrize("fit", [Fit.COVER, Fit.SMART])

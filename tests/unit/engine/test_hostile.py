@@ -6,8 +6,10 @@ import io
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
+import pyvips
 from PIL import Image
 from unit.engine.pictures import FULL, encoded, pixels, run, scene
 from unit.engine.test_formats import SOURCES
@@ -176,6 +178,122 @@ def test_broken_outputs_are_caught(image_format: Format) -> None:
         validate.validate(output.data, image_format, array[::2, ::2])
 
 
+def changed(data: bytes, marker: bytes, offset: int, new: bytes) -> bytes:
+    """A JPEG with other bytes at an offset from a marker."""
+    position = data.index(marker) + offset
+    return data[:position] + new + data[position + len(new) :]
+
+
+@pytest.mark.parametrize(
+    ("offset", "new", "words"),
+    [
+        (4, b"\x0c", "12 bits"),
+        (1, b"\xf7", "JPEG-LS"),
+        (1, b"\xc5", "SOF5"),
+        (1, b"\xcb", "SOF11"),
+        (9, b"\x02", "2 components"),
+    ],
+)
+def test_kinds_of_jpeg_without_a_decoder_are_unsupported(offset: int, new: bytes, words: str) -> None:
+    with pytest.raises(ImageError, match=words) as error:
+        run(changed(SOURCES["jpeg"](), b"\xff\xc0", offset, new))
+    assert error.value.error_type is ErrorType.UNSUPPORTED_FORMAT
+
+
+def test_uncommon_sampling_is_decoded() -> None:
+    """4:1:0, which TurboJPEG does not know. The data is not made for it, but it must not be called corrupt."""
+    data = changed(encoded(scene(), "JPEG", subsampling=0), b"\xff\xc0", 11, b"\x42")
+    assert not jpeg.read_header(data).plain
+    assert run(data).facts.width == 320
+
+
+@pytest.mark.parametrize("garbage", [b"\0\0\0", b"\xff" * 50, b"\xff\0\x12"])
+def test_bytes_between_segments_are_passed_over(garbage: bytes) -> None:
+    data = SOURCES["jpeg"]()
+    start = data.index(b"\xff\xdb")
+    assert run(data[:start] + garbage + data[start:]).facts.width == 320
+
+
+@pytest.mark.parametrize("marker", [b"\xff\xd8", b"\xff\xd9"])
+def test_a_jpeg_that_ends_or_begins_anew_in_its_header_is_corrupt(marker: bytes) -> None:
+    data = SOURCES["jpeg"]()
+    start = data.index(b"\xff\xdb")
+    with pytest.raises(ImageError, match="ends, or begins anew") as error:
+        run(data[:start] + marker + data[start:])
+    assert error.value.error_type is ErrorType.CORRUPT_IMAGE
+
+
+@pytest.mark.parametrize("length", [b"\0\2", b"\0\0", b"\xff\xff"])
+def test_a_segment_that_leads_beyond_the_end_is_corrupt(length: bytes) -> None:
+    with pytest.raises(ImageError) as error:
+        run(b"\xff\xd8\xff\xe0" + length)
+    assert error.value.error_type is ErrorType.CORRUPT_IMAGE
+
+
+@pytest.mark.parametrize("filling", [b"\xff\xfe\0\x02", b"\xff\xd0"])
+def test_endless_segments_are_given_up(filling: bytes) -> None:
+    data = SOURCES["jpeg"]()
+    with pytest.raises(ImageError, match="more than 4,096 segments"):
+        run(data[:2] + filling * 100_000 + data[2:])
+
+
+def test_a_profile_of_many_segments_is_used() -> None:
+    assert len(jpeg.read_header(encoded(scene(), "JPEG", icc_profile=bytes(3_000_000))).icc or b"") == 3_000_000
+
+
+def test_what_no_decoder_expects_is_still_an_image_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(error: Exception) -> None:
+        monkeypatch.setattr("fpj_worker.engine.pipeline.describe", lambda _: (_ for _ in ()).throw(error))
+
+    no_memory = cv2.error("Insufficient memory")
+    no_memory.code = cv2.Error.StsNoMem
+    bug = cv2.error("Assertion failed")
+    bug.code = cv2.Error.StsAssert
+    for error, expected in (
+        (MemoryError(), ErrorType.OUT_OF_MEMORY),
+        (no_memory, ErrorType.OUT_OF_MEMORY),
+        (bug, ErrorType.INTERNAL),
+        (pyvips.Error("x", "crop: bad extract area"), ErrorType.CORRUPT_IMAGE),
+    ):
+        fail(error)
+        with pytest.raises(ImageError) as raised:
+            run(SOURCES["png"]())
+        assert raised.value.error_type is expected
+
+
+@pytest.mark.parametrize("orientation", [9, 0])
+@pytest.mark.parametrize("image_format", ["AVIF", "HEIF", "PNG", "JPEG"])
+def test_an_orientation_that_makes_no_sense_is_none(orientation: int, image_format: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert run(encoded(scene(64, 48), image_format, exif=exif)).facts.width == 64
+
+
+@pytest.mark.parametrize("found", [{0x0112: "upright"}, {0x0112: (6, 6)}, struct.error("damaged")], ids=repr)
+def test_damaged_exif_is_no_bug(found: dict[int, object] | Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(scene(64, 48), "BMP")
+
+    def getexif(_image: Image.Image) -> dict[int, object]:
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(Image.Image, "getexif", getexif)
+    if isinstance(found, dict):
+        assert run(data).facts.width == 64
+    else:
+        with pytest.raises(ImageError, match="damaged"):
+            run(data)
+
+
+def test_unsupported_kinds_of_bmp_are_said_to_be_so() -> None:
+    data = bytearray(SOURCES["bmp"]())
+    data[28] = 7  # bits a pixel
+    with pytest.raises(ImageError) as error:
+        run(bytes(data))
+    assert error.value.error_type is ErrorType.UNSUPPORTED_FORMAT
+
+
 def test_errors_survive_the_way_between_processes() -> None:
     import pickle
 
@@ -201,3 +319,16 @@ def test_large_files_are_read_from_disk(tmp_path) -> None:  # type: ignore[no-un
     assert error.value.error_type is ErrorType.CORRUPT_IMAGE
     assert result.outputs[0].width == 320
     assert io.BytesIO(result.outputs[0].data)
+
+
+def test_a_long_header_of_a_large_file_is_read_whole(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    from fpj_core.sources.base import OpenedImage
+    from fpj_worker.engine import process_image
+
+    monkeypatch.setattr("fpj_worker.engine.header._JPEG_HEAD", 64)
+    path = tmp_path / "large.jpg"
+    data = encoded(scene(), "JPEG", icc_profile=bytes(300_000))
+    path.write_bytes(data)
+    monkeypatch.setattr("fpj_worker.engine.header._IN_MEMORY", len(data) - 1)
+    result = process_image(OpenedImage("large", path=bytes(path)), (FULL,), ImageLimits())
+    assert result.facts.width == 320

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import signal
 import sys
@@ -24,12 +25,26 @@ def failing_factory() -> Callable[[Task, Callable[[int], None]], Any]:
     raise RuntimeError("no decoder here")
 
 
+class Elsewhere:
+    """A factory whose class is in a module that no child can import."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return importlib.import_module, ("unit.pool.unimportable",)
+
+    def __call__(self) -> Callable[[Task, Callable[[int], None]], Any]:
+        raise NotImplementedError
+
+
 def do_echo(value: Any, _admit: Any) -> Any:
     return value
 
 
 def do_pid(_value: Any, _admit: Any) -> int:
     return os.getpid()
+
+
+def do_environment(prefix: str, _admit: Any) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(prefix)}
 
 
 def do_sleep(seconds: float, _admit: Any) -> float:

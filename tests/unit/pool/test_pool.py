@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.pool.handlers import factory, failing_factory
+from unit.pool.handlers import Elsewhere, factory, failing_factory
 
 from fpj_core.errors import ErrorType
 from fpj_worker.pool import Outcome, PoolError, ProcessPool
@@ -38,6 +38,13 @@ def run_all(pool: Pool, tasks: list[tuple[str, Any]], seconds: float = 60) -> li
         outcomes += pool.poll(0.5)
     assert pool.in_flight == 0
     return outcomes
+
+
+def run_to_end(pool: Pool) -> list[Outcome[tuple[str, Any], Any]]:
+    outcomes: list[Outcome[tuple[str, Any], Any]] = []
+    while pool.in_flight:
+        outcomes += pool.poll(5)
+    return outcomes + pool.poll(0)
 
 
 def only(outcomes: list[Outcome[tuple[str, Any], Any]]) -> Outcome[tuple[str, Any], Any]:
@@ -170,6 +177,67 @@ def test_children_that_cannot_start_are_given_up() -> None:
         ProcessPool(failing_factory, workers=2, timeout=30) as pool,
     ):
         run_all(pool, [("echo", 1)])
+
+
+def test_a_factory_that_cannot_be_imported_says_why() -> None:
+    with (
+        pytest.raises(PoolError, match=r"libsomething\.so\.42"),
+        ProcessPool(Elsewhere(), workers=1, timeout=30) as pool,
+    ):
+        run_all(pool, [("echo", 1)])
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [("unit.pool.unimportable", "cannot be started: OSError: libsomething.so.42"), ("unit.pool.missing", "started")],
+)
+def test_shared_modules_that_cannot_be_imported_say_why(module: str, said: str) -> None:
+    """One that only children can find is left to them."""
+    tests = str(Path(__file__).parents[2])
+    supervisor = subprocess.run(
+        [sys.executable, "-m", "unit.pool.preloading", module],
+        cwd=tests,
+        env=os.environ | {"PYTHONPATH": tests},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert said in supervisor.stdout, supervisor.stderr
+
+
+def test_a_time_out_is_reported_before_anything_else_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ProcessPool(factory, workers=1, timeout=0.3) as pool:
+        waiting: list[int] = []
+        select = pool._selector.select
+        monkeypatch.setattr(
+            pool._selector, "select", lambda timeout: waiting.append(len(pool._outcomes)) or select(timeout)
+        )
+        pool.submit(("hang_in_c", None))
+        outcome = only(pool.poll(30))
+    assert outcome.error
+    assert outcome.error.error_type is ErrorType.DECODE_TIMEOUT
+    assert set(waiting) == {0}
+
+
+def test_a_busy_supervisor_does_not_make_its_children_late() -> None:
+    with ProcessPool(factory, workers=1, timeout=0.5) as pool:
+        run_all(pool, [("echo", 0)])
+        for number in (1, 2):
+            pool.submit(("echo", number))
+        time.sleep(1)
+        outcomes = run_to_end(pool)
+    assert [o.result for o in outcomes] == [1, 2]
+
+
+def test_children_have_the_allocator_settings_and_the_supervisor_does_not(pool: Pool) -> None:
+    settings = only(run_all(pool, [("environment", "MALLOC_")])).result
+    assert settings == {
+        "MALLOC_ARENA_MAX": "1",
+        "MALLOC_TRIM_THRESHOLD_": "134217728",
+        "MALLOC_MMAP_THRESHOLD_": "134217728",
+    }
+    assert not any(name.startswith(("MALLOC_", "FPJ_POOL_")) for name in os.environ)
 
 
 def test_stopping_gracefully_returns_what_was_not_begun() -> None:

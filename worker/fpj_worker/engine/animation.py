@@ -1,47 +1,52 @@
-"""Animations, kept for WebP tiers that ask for it."""
+"""Animations, kept for WebP tiers that ask for it.
+
+The frames are read one after another, and only the scaled ones are held: a GIF may have thousands.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyvips
 
-from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import Format, TierSpec
 from fpj_core.sources.base import OpenedImage
 from fpj_worker.engine import encode, libvips
-from fpj_worker.engine.geometry import Placement, place
+from fpj_worker.engine.geometry import Placement
+from fpj_worker.engine.header import Header
+from fpj_worker.engine.pixels import Pixels, crop_centre
+
+_TIMING = ("delay", "loop")
 
 
-@dataclass(frozen=True, slots=True)
-class Animation:
-    """Encoded frames, all ``width`` x ``height``."""
-
-    data: bytes
-    width: int
-    height: int
-
-
-def animate(opened: OpenedImage, image_format: str, tier: TierSpec) -> Animation:
-    """Scale every frame into the tier's box; timing and looping stay. Raises `ImageError`."""
-    frames = libvips.load_frames(opened, image_format)
-    placement = place(frames[0].width, frames[0].height, tier)
+def animate(opened: OpenedImage, header: Header, placement: Placement, tier: TierSpec) -> bytes:
+    """Scale every frame, and cut out its middle; timing and looping stay. Raises `ImageError`."""
+    source = libvips.load_frames(opened, header.format)
     try:
-        placed = [_placed(frame, placement) for frame in frames]
-        joined = placed[0].pagejoin(placed[1:]).copy()
-        data = _save(joined, placement, tier)
+        frames = _scaled(source, header, placement)
     except pyvips.Error as error:
-        raise ImageError(ErrorType.CORRUPT_IMAGE, str(error).strip()[:300]) from error
-    return Animation(data, placement.crop_width, placement.crop_height)
-
-
-def _placed(frame: Any, placement: Placement) -> Any:
-    scaled = libvips.to_srgb(libvips.scale(frame, placement.width, placement.height))
-    left, top = (scaled.width - placement.crop_width) // 2, (scaled.height - placement.crop_height) // 2
-    return scaled.crop(left, top, placement.crop_width, placement.crop_height)
-
-
-def _save(joined: Any, placement: Placement, tier: TierSpec) -> bytes:
+        raise libvips.typed(error) from error
+    joined = libvips.from_array(frames)
     joined.set_type(pyvips.GValue.gint_type, "page-height", placement.crop_height)
+    for name in _TIMING:
+        if kind := source.get_typeof(name):
+            joined.set_type(kind, name, source.get(name))
     return encode.save(joined, Format.WEBP, tier.quality)
+
+
+def _scaled(source: Any, header: Header, placement: Placement) -> Pixels:
+    """All frames, one below the other."""
+    height = placement.crop_height
+    first = _frame(source, 0, header, placement)
+    frames = np.empty((header.pages * height, *first.shape[1:]), np.uint8)
+    frames[:height] = first
+    for number in range(1, header.pages):
+        frames[number * height : (number + 1) * height] = _frame(source, number, header, placement)
+    return frames
+
+
+def _frame(source: Any, number: int, header: Header, placement: Placement) -> Pixels:
+    whole = source.crop(0, number * header.height, header.width, header.height)
+    frame = libvips.to_array(libvips.to_srgb(libvips.scale(whole, placement.width, placement.height)))
+    return crop_centre(frame, placement.crop_width, placement.crop_height)

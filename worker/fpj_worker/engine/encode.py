@@ -11,7 +11,7 @@ import simplejpeg
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import Format, TierSpec
 from fpj_worker.engine import libvips
-from fpj_worker.engine.pixels import Pixels, bands, flatten
+from fpj_worker.engine.pixels import Pixels, bands
 
 EXTENSIONS = {Format.JPEG: "jpg", Format.WEBP: "webp", Format.AVIF: "avif", Format.PNG: "png"}
 
@@ -30,9 +30,9 @@ def output_format(tier: TierSpec, source_format: str, *, alpha: bool) -> Format:
 
 
 def encode(pixels: Pixels, image_format: Format, tier: TierSpec) -> bytes:
-    """Encode without any metadata. JPEG has no alpha: pixels are laid on the tier's background."""
+    """Encode without any metadata. For JPEG the pixels must have no alpha."""
     if image_format is Format.JPEG:
-        return _jpeg(flatten(pixels, tier.background), tier.quality)
+        return _jpeg(pixels, tier.quality)
     return save(libvips.from_array(pixels), image_format, tier.quality)
 
 

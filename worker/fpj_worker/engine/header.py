@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import ImageLimits
 from fpj_core.sources.base import OpenedImage, image_error_from_os
 from fpj_core.sources.sniff import HEAD, sniff
-from fpj_worker.engine import jpeg, libvips
+from fpj_worker.engine import jpeg, libvips, tiff
 from fpj_worker.engine.jpeg import JpegHeader
 from fpj_worker.engine.pillow import PillowImage
+from fpj_worker.engine.tiff import Read, TiffHeader
 
 READABLE = ("jpeg", "png", "gif", "webp", "tiff", "bmp", "avif", "heic")
 
@@ -20,6 +23,7 @@ _WHOLE_IN_MEMORY = frozenset({"bmp", "avif", "heic", "gif", "webp"})
 _IN_MEMORY = 64 * 2**20
 """JPEG files up to this size are read whole; what is larger is streamed by libvips."""
 _JPEG_HEAD = 256 * 2**10
+_MOST_OFFSET = 2**62  # what pread(2) takes, and more than any file has
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class Header:
     data: bytes | None = None
     """A JPEG's whole content, where it was read."""
     pillow: PillowImage | None = None
+    shown: int | None = None
+    """Bands to keep of those decoded; None for all."""
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -66,8 +72,7 @@ def read_header(opened: OpenedImage, limits: ImageLimits) -> Header:
 def _jpeg_header(opened: OpenedImage) -> Header:
     size = len(opened.data) if opened.data is not None else _size(opened)
     whole = size <= _IN_MEMORY
-    data = opened.data if opened.data is not None else _read(opened, size if whole else _JPEG_HEAD)
-    found = jpeg.read_header(data)
+    found, data = _jpeg_structure(opened, size if whole else _JPEG_HEAD, min(size, _IN_MEMORY))
     pixels = found.width * found.height
     return Header(
         format="jpeg",
@@ -82,7 +87,20 @@ def _jpeg_header(opened: OpenedImage) -> Header:
     )
 
 
+def _jpeg_structure(opened: OpenedImage, count: int, most: int) -> tuple[JpegHeader, bytes]:
+    """(structure, the first bytes), from ``count`` bytes at first: profiles and previews may fill megabytes."""
+    while True:
+        data = opened.data if opened.data is not None else _read(opened, count)
+        try:
+            return jpeg.read_header(data), data
+        except ImageError:
+            if count >= most:
+                raise
+        count = min(count * 8, most)
+
+
 def _vips_header(opened: OpenedImage, image_format: str) -> Header:
+    described = _tiff_header(opened) if image_format == "tiff" else None
     found = libvips.read_header(opened, image_format)
     whole = image_format in _WHOLE_IN_MEMORY or found.interlaced
     return Header(
@@ -91,8 +109,18 @@ def _vips_header(opened: OpenedImage, image_format: str) -> Header:
         height=found.height,
         pages=found.pages if image_format in ("gif", "webp") else 1,
         orientation=found.orientation,
-        memory=found.width * found.height * max(found.bands, 4) if whole else 0,
+        memory=found.width * found.height * max(found.pixel_bytes, 4)
+        if whole
+        else described.tile_row
+        if described
+        else 0,
+        shown=described.shown if described else None,
     )
+
+
+def _tiff_header(opened: OpenedImage) -> TiffHeader:
+    with _reader(opened) as read:
+        return tiff.read_header(read)
 
 
 def _pillow_header(opened: OpenedImage, image_format: str) -> Header:
@@ -102,7 +130,7 @@ def _pillow_header(opened: OpenedImage, image_format: str) -> Header:
         width=image.width,
         height=image.height,
         pages=1,
-        orientation=image.orientation if 1 <= image.orientation <= 8 else 1,
+        orientation=image.orientation,
         memory=image.width * image.height * 8,  # the decoder's frame and its conversion to 8-bit RGB
         pillow=image,
     )
@@ -112,6 +140,21 @@ def _refuse_too_many_pixels(header: Header, limits: ImageLimits) -> None:
     if header.width * header.height > limits.max_pixels:
         size = f"{header.width}x{header.height} = {header.width * header.height:,} pixels"
         raise ImageError(ErrorType.TOO_MANY_PIXELS, f"{size}; limits.maxPixels allows {limits.max_pixels:,}")
+
+
+@contextmanager
+def _reader(opened: OpenedImage) -> Iterator[Read]:
+    """Reads at any offset; beyond the end there is nothing."""
+    if opened.data is not None:
+        data = opened.data
+        yield lambda offset, count: data[offset : offset + count]
+        return
+    try:
+        with open(opened.path or b"", "rb", buffering=0) as stream:
+            descriptor = stream.fileno()
+            yield lambda offset, count: os.pread(descriptor, count, min(offset, _MOST_OFFSET))
+    except OSError as error:
+        raise image_error_from_os(error, "the file") from error
 
 
 def _read(opened: OpenedImage, count: int) -> bytes:

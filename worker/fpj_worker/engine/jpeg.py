@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 
 from fpj_core.errors import ErrorType, ImageError
 
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_FRAMES = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _LOSSLESS_OR_ARITHMETIC = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
+_HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF})  # and lossless arithmetic coding
+_JPEG_LS = 0xF7
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+_START_OR_END_OF_IMAGE = frozenset({0xD8, 0xD9})
+_COMMON_SAMPLING = frozenset({0x11, 0x12, 0x21, 0x22, 0x41})
+"""Luma's sampling factors (4:4:4, 4:4:0, 4:2:2, 4:2:0, 4:1:1) where chroma's are 1 x 1."""
+_MARKER = re.compile(rb"\xff+([\x01-\xfe])")
+_MOST_SEGMENTS = 4_096
+"""A profile takes 255 at most, extended XMP some hundreds."""
 _START_OF_SCAN = 0xDA
 _END_OF_IMAGE = b"\xff\xd9"
 _ORIENTATION_TAG = 0x0112
@@ -30,32 +39,68 @@ class JpegHeader:
     scan: int
 
 
+class _Frame:
+    """A frame header (T.81, B.2.2): its marker and content."""
+
+    def __init__(self, marker: int, content: bytes) -> None:
+        self.marker = marker
+        self.precision, self.height, self.width, self.components = struct.unpack_from(">BHHB", content)
+        self._sampling = tuple(content[7 : 6 + 3 * self.components : 3])
+
+    @property
+    def plain(self) -> bool:
+        """Whether TurboJPEG decodes it."""
+        if self.marker in _LOSSLESS_OR_ARITHMETIC:
+            return False
+        return self.components == 1 or (
+            self.components == 3 and self._sampling[0] in _COMMON_SAMPLING and self._sampling[1:] == (0x11, 0x11)
+        )
+
+    def refuse_unsupported(self) -> None:
+        """Raise UnsupportedFormat for what no decoder here can read."""
+        if self.marker == _JPEG_LS:
+            raise ImageError(ErrorType.UNSUPPORTED_FORMAT, "JPEG-LS images cannot be read")
+        if self.marker in _HIERARCHICAL:
+            message = f"JPEG images of process SOF{self.marker - 0xC0} (hierarchical and the like) cannot be read"
+            raise ImageError(ErrorType.UNSUPPORTED_FORMAT, message)
+        if self.precision != 8:
+            raise ImageError(ErrorType.UNSUPPORTED_FORMAT, f"JPEG images of {self.precision} bits cannot be read")
+        if self.components not in (1, 3, 4):
+            message = f"JPEG images of {self.components} components cannot be read"
+            raise ImageError(ErrorType.UNSUPPORTED_FORMAT, message)
+
+
 def read_header(data: bytes) -> JpegHeader:
-    """Walk the segments up to the first scan. Raises `ImageError` (CorruptImage) where they do not hold together."""
-    frame: tuple[int, int, int, int, int] | None = None
+    """Walk the segments up to the first scan.
+
+    Raises `ImageError`: CorruptImage where they do not hold together, UnsupportedFormat for what no decoder here reads.
+    """
+    frame: _Frame | None = None
     orientation = 1
     profile: dict[int, bytes] = {}
-    position = 2
-    while True:
+    position, clean = 2, True
+    for _ in range(_MOST_SEGMENTS):
+        clean = clean and _MARKER.match(data, position) is not None
         marker, position, content = _segment(data, position)
         if marker == _START_OF_SCAN:
             break
         if marker in _FRAMES and len(content) >= 6:
-            precision, height, width, components = struct.unpack_from(">BHHB", content)
-            frame = (marker, precision, height, width, components)
+            frame = _Frame(marker, content)
         elif marker == 0xE1 and content[:6] == b"Exif\0\0":
             orientation = _exif_orientation(content[6:])
         elif marker == 0xE2 and content[:12] == b"ICC_PROFILE\0" and len(content) > 14:
             profile[content[12]] = content[14:]
-    if frame is None or 0 in frame[2:5]:
+    else:
+        raise ImageError(ErrorType.CORRUPT_IMAGE, f"more than {_MOST_SEGMENTS:,} segments before the picture")
+    if frame is None or 0 in (frame.width, frame.height, frame.components):
         raise ImageError(ErrorType.CORRUPT_IMAGE, "the JPEG header states no size")
-    marker, precision, height, width, components = frame
+    frame.refuse_unsupported()
     return JpegHeader(
-        width=width,
-        height=height,
-        components=components,
-        progressive=marker in _PROGRESSIVE,
-        plain=precision == 8 and components in (1, 3) and marker not in _LOSSLESS_OR_ARITHMETIC,
+        width=frame.width,
+        height=frame.height,
+        components=frame.components,
+        progressive=frame.marker in _PROGRESSIVE,
+        plain=clean and frame.plain,
         orientation=orientation,
         icc=b"".join(profile[number] for number in sorted(profile)) or None,
         scan=position,
@@ -68,20 +113,20 @@ def is_cut_off(data: bytes, header: JpegHeader) -> bool:
 
 
 def _segment(data: bytes, position: int) -> tuple[int, int, bytes]:
-    """(marker, offset of what follows, content) of the segment at ``position``; fill bytes are passed over."""
+    """(marker, offset of what follows, content) of the next segment; what is none is passed over, as by libjpeg."""
+    found = _MARKER.search(data, position)
+    position = found.end() if found else len(data)
+    marker = data[position - 1]
+    if marker in _STANDALONE:
+        return marker, position, b""
+    if marker in _START_OR_END_OF_IMAGE:
+        raise ImageError(ErrorType.CORRUPT_IMAGE, "the JPEG holds no picture: it ends, or begins anew, in its header")
     try:
-        if data[position] != 0xFF:
-            raise ImageError(ErrorType.CORRUPT_IMAGE, f"not a JPEG segment at byte {position}")
-        while data[position] == 0xFF:
-            position += 1
-        marker = data[position]
-        if marker in _STANDALONE:
-            return marker, position + 1, b""
-        (length,) = struct.unpack_from(">H", data, position + 1)
-    except (IndexError, struct.error):
+        (length,) = struct.unpack_from(">H", data, position)
+    except struct.error:
         raise ImageError(ErrorType.CORRUPT_IMAGE, "the file ends within the JPEG header") from None
-    end = position + 1 + max(length, 2)
-    return marker, end, bytes(data[position + 3 : end])
+    end = position + max(length, 2)
+    return marker, end, bytes(data[position + 2 : end])
 
 
 def _exif_orientation(tiff: bytes) -> int:

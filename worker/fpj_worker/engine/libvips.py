@@ -16,14 +16,23 @@ import numpy.typing as npt
 import pyvips
 
 from fpj_core.errors import ErrorType, ImageError
-from fpj_core.sources.base import OpenedImage
+from fpj_core.sources.base import OpenedImage, image_error_from_os
+from fpj_worker.engine import matrixprofile
 
 pyvips.cache_set_max(0)  # no image is ever decoded twice, so a cache only holds memory
 pyvips.block_untrusted_set(True)
 
 _LOADERS = {"jpeg": "jpegload", "png": "pngload", "gif": "gifload", "webp": "webpload", "tiff": "tiffload"}
-_ANIMATED = frozenset({"gif", "webp"})
-_OUT_OF_MEMORY = ("out of memory", "failed to allocate", "cannot allocate")
+_SAMPLE_BYTES = {"uchar": 1, "ushort": 2}
+_OUT_OF_MEMORY = ("out of memory", "failed to allocate", "cannot allocate", "insufficient memory")
+_NOTHING_ASKED_FOR = "(0 elements"
+"""libtiff's words for a damaged directory: it "failed to allocate" room for nothing."""
+_UNSUPPORTED = (
+    "support is not configured",
+    "unsupported jpeg process",
+    "unsupported jpeg data precision",
+    "unsupported color conversion",
+)
 _SRGB_NAMES = (b"sRGB", "sRGB".encode("utf-16-be"))
 
 
@@ -33,7 +42,7 @@ class VipsHeader:
 
     width: int
     height: int
-    bands: int
+    pixel_bytes: int
     pages: int
     orientation: int
     interlaced: bool
@@ -44,37 +53,41 @@ def read_header(opened: OpenedImage, image_format: str) -> VipsHeader:
     try:
         image = _load(opened, image_format)
     except pyvips.Error as error:
-        raise _typed(error) from error
+        raise typed(error) from error
     return VipsHeader(
         width=image.width,
         height=image.height,
-        bands=image.bands,
+        pixel_bytes=image.bands * _SAMPLE_BYTES.get(image.format, 8),
         pages=_get(image, "n-pages", 1),
         orientation=min(max(_get(image, "orientation", 1), 1), 8),
         interlaced=bool(_get(image, "interlaced", 0)),
     )
 
 
-def decode(opened: OpenedImage, image_format: str, width: int, height: int, shrink: int = 1) -> npt.NDArray[np.uint8]:
+def decode(
+    opened: OpenedImage, image_format: str, width: int, height: int, *, shrink: int = 1, shown: int | None = None
+) -> npt.NDArray[np.uint8]:
     """The first frame, scaled down to at most ``width`` x ``height`` (as stored, before orientation), in sRGB or grey.
 
-    ``shrink`` is the factor (1, 2, 4, 8) by which libjpeg may scale while decoding.
+    ``shrink`` is the factor (1, 2, 4, 8) by which libjpeg may scale while decoding. Bands after the first ``shown``
+    are left out.
     """
     options = {"shrink": shrink} if image_format == "jpeg" and shrink > 1 else {}
     try:
         image = _load(opened, image_format, **options)
+        if shown is not None and image.bands > shown:
+            image = image.extract_band(0, n=shown)
         return to_array(to_srgb(scale(image, width, height)))
     except pyvips.Error as error:
-        raise _typed(error) from error
+        raise typed(error) from error
 
 
-def load_frames(opened: OpenedImage, image_format: str) -> list[Any]:
-    """Every frame of an animation, with the first frame's metadata on each. Raises `ImageError`."""
+def load_frames(opened: OpenedImage, image_format: str) -> Any:
+    """All frames of an animation, one below the other, to be read once from top to bottom. Raises `ImageError`."""
     try:
-        image = _load(opened, image_format, **({"n": -1} if image_format in _ANIMATED else {}))
-        return list(image.copy_memory().pagesplit())
+        return _load(opened, image_format, n=-1)
     except pyvips.Error as error:
-        raise _typed(error) from error
+        raise typed(error) from error
 
 
 def scale(image: Any, width: int, height: int) -> Any:
@@ -83,7 +96,9 @@ def scale(image: Any, width: int, height: int) -> Any:
     if across >= 1 and down >= 1:
         return image
     if not image.hasalpha():
-        return image.resize(across, vscale=down)
+        # Across first by whole pixels: the lines that the vertical steps must hold become short.
+        image = image.shrinkh(max(image.width // (2 * width), 1))
+        return image.resize(width / image.width, vscale=down)
     return image.premultiply().resize(across, vscale=down).unpremultiply().cast(image.format)
 
 
@@ -103,8 +118,8 @@ def to_srgb(image: Any) -> Any:
 
 
 def is_srgb(profile: bytes) -> bool:
-    """Whether a profile calls itself sRGB: then nothing needs converting."""
-    return any(name in profile for name in _SRGB_NAMES)
+    """Whether a profile calls itself sRGB, and is not linear sRGB or the like: then nothing needs converting."""
+    return any(name in profile for name in _SRGB_NAMES) and not matrixprofile.differs_from_srgb(profile)
 
 
 def convert_profile(pixels: npt.NDArray[np.uint8], profile: bytes) -> npt.NDArray[np.uint8]:
@@ -117,8 +132,8 @@ def convert_profile(pixels: npt.NDArray[np.uint8], profile: bytes) -> npt.NDArra
         return pixels
 
 
-def resize_with_alpha(pixels: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
-    """Scale pixels with alpha so that invisible colours do not bleed into visible ones."""
+def resize(pixels: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
+    """Scale pixels down by Lanczos; with alpha so that invisible colours do not bleed into visible ones."""
     return to_array(scale(from_array(pixels), width, height))
 
 
@@ -143,28 +158,65 @@ def to_array(image: Any) -> npt.NDArray[np.uint8]:
 
 
 def _icc(image: Any) -> Any:
+    """By the embedded profile, if that can be used; what was one band of grey stays so."""
     try:
-        return image.icc_transform("srgb", embedded=True)
+        converted = image.icc_transform("srgb", embedded=True)
     except pyvips.Error:
         return image
+    return converted.extract_band(1).copy(interpretation="b-w") if image.bands == 1 < converted.bands else converted
 
 
 def _load(opened: OpenedImage, image_format: str, **options: Any) -> Any:
     """Always through the format's own loader, which (unlike thumbnail_buffer) keeps ``fail_on``."""
     loader = _LOADERS[image_format]
     options |= {"access": "sequential", "fail_on": "error"}
+    if opened.path is not None and image_format == "jpeg":
+        # Only JPEGs too large for memory come by their path. libvips would map the whole file; a source is streamed.
+        return pyvips.Image.new_from_source(_stream(opened.path), "", **options)  # keeps the source alive
     if opened.path is not None:
         return getattr(pyvips.Image, loader)(os.fsdecode(opened.path), **options)
     return getattr(pyvips.Image, f"{loader}_buffer")(opened.data, **options)
+
+
+def _stream(path: bytes) -> Any:
+    """The file as a libvips source that reads it piece by piece."""
+    try:
+        file = _File(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        raise image_error_from_os(error, "the file") from error
+    source = pyvips.SourceCustom()
+    source.on_read(file.read)
+    source.on_seek(file.seek)
+    return source
+
+
+class _File:
+    """A file that is closed when libvips lets go of it, which only the garbage collector learns."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def read(self, count: int) -> bytes:
+        return os.read(self._descriptor, count)
+
+    def seek(self, offset: int, whence: int) -> int:
+        return os.lseek(self._descriptor, offset, whence)
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
 
 
 def _get(image: Any, name: str, default: int) -> int:
     return int(image.get(name)) if image.get_typeof(name) else default
 
 
-def _typed(error: pyvips.Error) -> ImageError:
+def typed(error: pyvips.Error) -> ImageError:
+    """What libvips and the decoders below it complain of, by their words."""
     detail = (error.detail or str(error)).strip()
     message = detail.splitlines()[0][:300] if detail else "libvips cannot decode it"
-    if any(word in detail.lower() for word in _OUT_OF_MEMORY):
+    words = detail.lower()
+    if any(word in words for word in _UNSUPPORTED):
+        return ImageError(ErrorType.UNSUPPORTED_FORMAT, message)
+    if any(word in words for word in _OUT_OF_MEMORY) and _NOTHING_ASKED_FOR not in words:
         return ImageError(ErrorType.OUT_OF_MEMORY, message)
     return ImageError(ErrorType.CORRUPT_IMAGE, message)

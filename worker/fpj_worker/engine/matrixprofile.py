@@ -17,24 +17,45 @@ Levels = npt.NDArray[np.float64]
 
 _ONE = 16_383
 """Linear light of 1.0 in the 16-bit numbers between the tables; products with a matrix stay within their range."""
+_STRIP = 128
+"""Rows converted at a time."""
 _FROM_XYZ = np.linalg.inv(
     # The colorants of sRGB as its profile states them: XYZ, adapted to D50 (IEC 61966-2-1, Bradford).
     np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])
 )
 _MOST_TAGS = 100
+_LARGEST = 256 * 2**10
+"""Bytes; a few kilobytes are usual, and what is remembered must stay small."""
+_NEAR = 0.03
+"""Two curves or matrices that differ by less make the same colours to the eye."""
 _PARAMETERS = {0: 1, 1: 3, 2: 4, 3: 5, 4: 7}
 """Parameters that each function type of a parametricCurveType has (ICC.1:2022, 10.18)."""
 
 
-@lru_cache(maxsize=8)
 def transform_of(profile: bytes) -> tuple[npt.NDArray[np.int16], Levels] | None:
     """(256 x 3 linear levels, matrix to linear sRGB) of a profile; None if it is of another kind, or damaged."""
+    return _transform(profile) if len(profile) <= _LARGEST else None
+
+
+def differs_from_srgb(profile: bytes) -> bool:
+    """Whether this is a matrix profile of other colours or another tone curve than sRGB's."""
+    found = transform_of(profile)
+    if found is None:
+        return False
+    table, matrix = found
+    curve = np.abs(table / _ONE - _decoding()[:, None]).max()
+    return bool(curve > _NEAR or np.abs(matrix - np.eye(3)).max() > _NEAR)
+
+
+@lru_cache(maxsize=8)
+def _transform(profile: bytes) -> tuple[npt.NDArray[np.int16], Levels] | None:
     try:
         tags = _tags(profile)
         if profile[16:20] != b"RGB " or profile[20:24] != b"XYZ " or any(name in tags for name in (b"A2B0", b"A2B1")):
             return None
         colorants = np.array([_xyz(tags[name]) for name in (b"rXYZ", b"gXYZ", b"bXYZ")]).T
-        curves = [_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC")]
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            curves = [_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC")]
     except (KeyError, IndexError, ValueError, struct.error):
         return None
     table = np.stack(curves, axis=-1)
@@ -50,8 +71,11 @@ def to_srgb(pixels: npt.NDArray[np.uint8], profile: bytes) -> npt.NDArray[np.uin
     if found is None:
         return None
     table, matrix = found
-    linear = cv2.transform(cv2.LUT(pixels, table[None]), matrix)
-    return np.asarray(cv2.LUT(linear.view(np.uint16), _encoding()), dtype=np.uint8)
+    converted = np.empty_like(pixels)
+    for top in range(0, len(pixels), _STRIP):  # 16-bit numbers of a whole picture would double the memory of a child
+        linear = cv2.transform(cv2.LUT(pixels[top : top + _STRIP], table[None]), matrix)
+        converted[top : top + _STRIP] = cv2.LUT(linear.view(np.uint16), _encoding())
+    return converted
 
 
 @lru_cache(maxsize=1)
@@ -60,6 +84,13 @@ def _encoding() -> npt.NDArray[np.uint8]:
     light = np.clip(np.arange(2**16, dtype=np.uint16).view(np.int16) / _ONE, 0, 1)
     encoded = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
     return np.round(encoded * 255).astype(np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _decoding() -> Levels:
+    """The linear light of the 256 levels of sRGB."""
+    levels = np.arange(256) / 255
+    return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
 
 
 def _tags(profile: bytes) -> dict[bytes, bytes]:

@@ -30,10 +30,11 @@ class PillowImage:
                 io.BytesIO(opened.data) if opened.data is not None else os.fsdecode(opened.path or b""),
                 formats=[{"heic": "HEIF"}.get(image_format, image_format.upper())],
             )
+            orientation = self._image.getexif().get(_ORIENTATION_TAG, 1)
         except Exception as error:
             raise _typed(error) from error
         self.width, self.height = self._image.size
-        self.orientation = self._image.getexif().get(_ORIENTATION_TAG, 1)
+        self.orientation = orientation if orientation in range(1, 9) else 1
 
     def decode(self) -> npt.NDArray[np.uint8]:
         """The first frame in full, in sRGB or grey, as stored."""
@@ -44,7 +45,7 @@ class PillowImage:
             pixels = np.asarray(image.convert(_target_mode(image)))
         except Exception as error:
             raise _typed(error) from error
-        if profile and pixels.ndim == 3 and not libvips.is_srgb(profile):
+        if profile and not libvips.is_srgb(profile):
             return libvips.convert_profile(pixels, profile)
         return pixels
 
@@ -69,4 +70,6 @@ def _target_mode(image: Any) -> str:
 def _typed(error: Exception) -> ImageError:
     if isinstance(error, MemoryError):
         return ImageError(ErrorType.OUT_OF_MEMORY, "the memory limit of one image was reached")
-    return ImageError(ErrorType.CORRUPT_IMAGE, str(error).replace("\n", " ")[:300] or type(error).__name__)
+    words = str(error).replace("\n", " ")[:300] or type(error).__name__
+    unsupported = words.lower().startswith("unsupported")
+    return ImageError(ErrorType.UNSUPPORTED_FORMAT if unsupported else ErrorType.CORRUPT_IMAGE, words)

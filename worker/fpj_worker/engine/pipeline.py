@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+import cv2
+import pyvips
+
+from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import Fit, Format, ImageFacts, ImageLimits, TierSpec
 from fpj_core.sources.base import OpenedImage
 from fpj_worker.engine import libvips, matrixprofile, turbo
@@ -12,7 +16,7 @@ from fpj_worker.engine.animation import animate
 from fpj_worker.engine.encode import EXTENSIONS, encode, output_format
 from fpj_worker.engine.geometry import Placement, place
 from fpj_worker.engine.header import Header, read_header
-from fpj_worker.engine.pixels import Pixels, bands, crop_centre, orient, resize
+from fpj_worker.engine.pixels import Pixels, bands, crop_centre, flatten, orient, resize
 from fpj_worker.engine.placeholder import describe
 from fpj_worker.engine.validate import validate
 
@@ -54,9 +58,23 @@ def process_image(
     Every tier is derived from the next larger one, also where that is not made: a derivative's bytes do not depend on
     what else was lacking. ``admit`` is called before a decode that must hold more than 64 MiB, with that many bytes.
     """
-    header = read_header(opened, limits)
-    if header.memory > _HEAVY:
-        admit(header.memory)
+    try:
+        header = read_header(opened, limits)
+        wanted = [tier for tier in tiers if make is None or tier.name in make]
+        memory = max([header.memory, *(_animation_memory(header, tier, limits) for tier in wanted)])
+        if memory > _HEAVY:
+            admit(memory)
+        return _process(opened, header, tiers, frozenset(tier.name for tier in wanted))
+    except MemoryError as error:
+        raise ImageError(ErrorType.OUT_OF_MEMORY, "the memory limit of one image was reached") from error
+    except cv2.error as error:
+        no_memory = error.code == cv2.Error.StsNoMem
+        raise ImageError(ErrorType.OUT_OF_MEMORY if no_memory else ErrorType.INTERNAL, str(error)[:300]) from error
+    except pyvips.Error as error:
+        raise libvips.typed(error) from error
+
+
+def _process(opened: OpenedImage, header: Header, tiers: Sequence[TierSpec], make: Collection[str]) -> ProcessedImage:
     width, height = header.upright
     placements = {tier.name: place(width, height, tier) for tier in tiers}
     ordered = sorted(tiers, key=lambda tier: -placements[tier.name].width)
@@ -66,7 +84,7 @@ def process_image(
     for tier in ordered:
         placement = placements[tier.name]
         pixels = resize(pixels, placement.width, placement.height)
-        if make is None or tier.name in make:
+        if tier.name in make:
             outputs[tier.name] = _derive(opened, header, pixels, placement, tier)
     thumbhash, dominant = describe(pixels)
     facts = ImageFacts(width, height, header.format, thumbhash, dominant, warning)
@@ -84,12 +102,12 @@ def _decode(opened: OpenedImage, header: Header, largest: Placement) -> tuple[Pi
     elif _fits_turbo(header, width, height) and header.jpeg and header.data:
         pixels, warning = turbo.decode(header.data, header.jpeg, width, height)
         pixels = resize(pixels, width, height)
-        if header.jpeg.icc and bands(pixels) == 3 and not libvips.is_srgb(header.jpeg.icc):
-            converted = matrixprofile.to_srgb(pixels, header.jpeg.icc)
+        if header.jpeg.icc and not libvips.is_srgb(header.jpeg.icc):
+            converted = matrixprofile.to_srgb(pixels, header.jpeg.icc) if bands(pixels) == 3 else None
             pixels = libvips.convert_profile(pixels, header.jpeg.icc) if converted is None else converted
     else:
         shrink = _shrink_on_load(header, width, height)
-        pixels = libvips.decode(opened, header.format, width, height, shrink)
+        pixels = libvips.decode(opened, header.format, width, height, shrink=shrink, shown=header.shown)
     return orient(pixels, header.orientation), warning
 
 
@@ -109,14 +127,34 @@ def _shrink_on_load(header: Header, width: int, height: int) -> int:
     )
 
 
+def _moves(header: Header, tier: TierSpec) -> bool:
+    """Whether a tier keeps the animation."""
+    return tier.animated and header.pages > 1 and output_format(tier, header.format, alpha=False) is Format.WEBP
+
+
+def _animation_memory(header: Header, tier: TierSpec, limits: ImageLimits) -> int:
+    """Bytes that keeping the animation takes: all its frames at the tier's size, as much again for the encoder.
+
+    Raises `ImageError` (TooManyPixels).
+    """
+    if not _moves(header, tier):
+        return 0
+    total = header.width * header.height * header.pages
+    if total > limits.max_pixels:
+        size = f"an animation of {header.pages:,} x {header.width}x{header.height} = {total:,} pixels"
+        raise ImageError(ErrorType.TOO_MANY_PIXELS, f"{size}; limits.maxPixels allows {limits.max_pixels:,}")
+    placement = place(header.width, header.height, tier)
+    return placement.crop_width * placement.crop_height * header.pages * 4 * 2
+
+
 def _derive(opened: OpenedImage, header: Header, pixels: Pixels, placement: Placement, tier: TierSpec) -> Encoded:
     image_format = output_format(tier, header.format, alpha=bands(pixels) == 4)
-    if tier.animated and image_format is Format.WEBP and header.pages > 1:
-        animation = animate(opened, header.format, tier)
-        return Encoded(tier.name, animation.data, animation.width, animation.height, EXTENSIONS[image_format])
+    moves = _moves(header, tier)
     if placement.cropped:
-        crop = libvips.crop_smart if tier.fit is Fit.SMART else crop_centre
+        crop = libvips.crop_smart if tier.fit is Fit.SMART and not moves else crop_centre
         pixels = crop(pixels, placement.crop_width, placement.crop_height)
-    data = encode(pixels, image_format, tier)
+    if image_format is Format.JPEG:
+        pixels = flatten(pixels, tier.background)
+    data = animate(opened, header, placement, tier) if moves else encode(pixels, image_format, tier)
     validate(data, image_format, pixels)
     return Encoded(tier.name, data, pixels.shape[1], pixels.shape[0], EXTENSIONS[image_format])

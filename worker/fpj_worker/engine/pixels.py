@@ -16,6 +16,8 @@ cv2.setNumThreads(1)
 
 _CUBIC_UP_TO = 1.34
 """Shrinking by more needs a filter that averages. Cubic is the fastest good one below (docs/benchmarks.md)."""
+_BOXES_FROM = 4
+"""Halving by boxes leaves at least half of this for the last, careful step: then nobody sees or measures the boxes."""
 
 _ORIENT: dict[int, Callable[[Pixels], object]] = {
     2: lambda pixels: cv2.flip(pixels, 1),
@@ -35,19 +37,25 @@ def orient(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def resize(pixels: Pixels, width: int, height: int) -> Pixels:
-    """Scale down to exactly ``width`` x ``height``.
-
-    Halving by 2 x 2 boxes is several times faster than any other filter, so most of a large reduction is done so.
-    """
+    """Scale down to exactly ``width`` x ``height``: by Lanczos, the first part of a large reduction by 2 x 2 boxes."""
     if bands(pixels) == 4:
-        return libvips.resize_with_alpha(pixels, width, height)
-    while pixels.shape[1] >= 2 * width and pixels.shape[0] >= 2 * height and min(pixels.shape[:2]) >= 2:
+        return libvips.resize(pixels, width, height)
+    while pixels.shape[1] >= _BOXES_FROM * width and pixels.shape[0] >= _BOXES_FROM * height:
         even = pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2]
         pixels = _scaled(even, even.shape[1] // 2, even.shape[0] // 2, cv2.INTER_AREA)
     if pixels.shape[:2] == (height, width):
         return pixels
     ratio = max(pixels.shape[1] / width, pixels.shape[0] / height)
-    return _scaled(pixels, width, height, cv2.INTER_CUBIC if ratio <= _CUBIC_UP_TO else cv2.INTER_AREA)
+    if ratio <= _CUBIC_UP_TO:
+        return _scaled(pixels, width, height, cv2.INTER_CUBIC)
+    return libvips.resize(pixels, width, height)
+
+
+def shrink(pixels: Pixels, width: int, height: int) -> Pixels:
+    """Scale down by plain averaging, for what nobody looks at: a twentieth of the time of `resize`."""
+    return (
+        libvips.resize(pixels, width, height) if bands(pixels) == 4 else _scaled(pixels, width, height, cv2.INTER_AREA)
+    )
 
 
 def crop_centre(pixels: Pixels, width: int, height: int) -> Pixels:
@@ -74,8 +82,10 @@ def bands(pixels: Pixels) -> int:
 def spread(pixels: Pixels) -> int:
     """The largest difference between two samples of one band, looking at no more than some 10,000 pixels."""
     step = max(1, int((pixels.shape[0] * pixels.shape[1] / 10_000) ** 0.5))
-    seen = pixels[::step, ::step].reshape(-1, bands(pixels))
-    return int((seen.max(axis=0).astype(int) - seen.min(axis=0)).max())
+    seen = pixels[::step, ::step].reshape(-1, bands(pixels)).astype(int)
+    if bands(pixels) == 4:  # what is invisible may have any colour
+        seen[:, :3] = seen[:, :3] * seen[:, 3:] // 255
+    return int((seen.max(axis=0) - seen.min(axis=0)).max())
 
 
 def _scaled(pixels: Pixels, width: int, height: int, how: int) -> Pixels:

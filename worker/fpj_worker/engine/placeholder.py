@@ -6,7 +6,7 @@ import cv2
 import fast_thumbhash
 import numpy as np
 
-from fpj_worker.engine.pixels import Pixels, bands, resize
+from fpj_worker.engine.pixels import Pixels, bands, shrink
 
 _SIDE = 32
 """ThumbHash (https://evanw.github.io/thumbhash/) takes up to 100 x 100 pixels but keeps 7 cycles a side at most, so 32
@@ -16,7 +16,7 @@ give the same hash in an eighth of the time."""
 def describe(pixels: Pixels) -> tuple[bytes, str]:
     """(ThumbHash, ``#rrggbb`` of the commonest colour) of upright pixels."""
     scale = min(1.0, _SIDE / max(pixels.shape[:2]))
-    small = resize(pixels, max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+    small = shrink(pixels, max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
     rgba = small if bands(small) == 4 else np.asarray(cv2.cvtColor(small, _to_rgba(small)), dtype=np.uint8)
     thumbhash = fast_thumbhash.rgba_to_thumb_hash(rgba.shape[1], rgba.shape[0], np.ascontiguousarray(rgba).tobytes())
     return bytes(thumbhash), _dominant(rgba)

@@ -26,14 +26,20 @@ Admit = Callable[[int], None]
 READY, DONE, ERROR, ADMIT = "ready", "done", "error", "admit"
 TASK, GRANT = "task", "grant"
 
+PRELOAD_VARIABLE = "FPJ_POOL_PRELOAD"
+"""Environment variable that names, separated by spaces, what the fork server imports for its children."""
+
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @dataclass(frozen=True, slots=True)
 class ChildSettings:
-    """How a child is set up. ``memory_limit`` bounds the address space it may add, in bytes."""
+    """How a child is set up. ``memory_limit`` bounds the address space it may add, in bytes.
 
-    factory: Callable[[], Callable[[Any, Admit], Any]]
+    ``factory`` is pickled: unpickling imports its module, which may fail, and the reason must not get lost.
+    """
+
+    factory: bytes
     memory_limit: int | None
     heavy_budget: int | None
     stderr_path: str
@@ -46,7 +52,11 @@ def child_main(pipe: Connection, settings: ChildSettings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the supervisor decides when a child ends
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    handle = settings.factory()
+    # The fork server has imported it, this module before it: a child only finds it.
+    from fpj_worker.pool import preload  # noqa: PLC0415
+
+    preload.raise_failure()
+    handle = pickle.loads(settings.factory)()  # noqa: S301 - the supervisor's own
     if settings.memory_limit is not None:
         limit = _address_space() + settings.memory_limit
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import selectors
 import signal
 import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -24,12 +26,13 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from fpj_core.errors import ErrorType, FpjError, ImageError
-from fpj_worker.pool.child import ADMIT, DONE, GRANT, READY, TASK, Admit, ChildSettings, child_main
+from fpj_worker.pool.child import ADMIT, DONE, GRANT, PRELOAD_VARIABLE, READY, TASK, Admit, ChildSettings, child_main
 from fpj_worker.pool.classify import classify_death
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+_PRELOADER = "fpj_worker.pool.preload"
 _TASKS_PER_CHILD = 2
 _START_SECONDS = 60.0
 _MOST_START_FAILURES = 3
@@ -37,8 +40,9 @@ _STDERR_TAIL = 4_096
 
 _CHILD_ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "1",  # one arena: 68 MB stay 68 MB; with more, memory grows (docs/benchmarks.md)
-    "MALLOC_TRIM_THRESHOLD_": "134217728",
-    "MALLOC_MMAP_THRESHOLD_": "134217728",  # pixel buffers are reused from the heap instead of faulted in anew
+    # Pixel buffers of usual images are reused from the heap, not faulted in anew; what a heavy one took goes back.
+    "MALLOC_TRIM_THRESHOLD_": "67108864",
+    "MALLOC_MMAP_THRESHOLD_": "16777216",
     "VIPS_CONCURRENCY": "1",
     "OMP_NUM_THREADS": "1",
 }
@@ -100,13 +104,14 @@ class ProcessPool(Generic[T, R]):
         heavy_budget: int | None = None,
         preload: Sequence[str] = (),
     ) -> None:
-        self._factory = factory
+        self._factory = pickle.dumps(factory)
         self._workers = workers
         self._timeout = timeout
         self._memory_limit = memory_limit
         self._heavy_budget = heavy_budget
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(preload))
+        self._preload = " ".join(preload)
+        self._context.set_forkserver_preload([_PRELOADER])
         self._selector = selectors.DefaultSelector()
         self._scratch = tempfile.TemporaryDirectory(prefix="fpj-pool-")
         self._children: list[_Child[T]] = []
@@ -150,6 +155,8 @@ class ProcessPool(Generic[T, R]):
         end = time.monotonic() + timeout
         while not self._outcomes and not self._stopped:
             self._kill_overdue()
+            if self._outcomes:
+                break
             now = time.monotonic()
             nearest = min((child.deadline(self._timeout) for child in self._children), default=end)
             for key, _ in self._selector.select(max(min(end, nearest) - now, 0.0)):
@@ -271,17 +278,25 @@ class ProcessPool(Generic[T, R]):
         settings = ChildSettings(self._factory, self._memory_limit, self._heavy_budget, str(stderr_path))
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=child_main, args=(theirs, settings), daemon=True)
-        with _environment():
-            process.start()
-        theirs.close()
+        try:
+            with _environment({PRELOAD_VARIABLE: self._preload}):
+                process.start()
+        except (EOFError, OSError) as error:
+            ours.close()
+            raise PoolError(f"worker processes cannot be started: {error}") from error
+        finally:
+            theirs.close()
         child: _Child[T] = _Child(process, ours, stderr_path, time.monotonic())
         self._children.append(child)
         self._selector.register(ours, selectors.EVENT_READ, child)
 
     def _kill_overdue(self) -> None:
+        """A child whose answer waits to be read is late only by the supervisor's fault: that is read instead."""
         now = time.monotonic()
         for child in [each for each in self._children if each.deadline(self._timeout) <= now]:
-            if child.ready:
+            if child.pipe.poll():
+                self._receive(child)
+            elif child.ready:
                 error = ImageError(ErrorType.DECODE_TIMEOUT, f"took longer than {self._timeout:g} s")
                 self._bury(child, error)
             else:
@@ -334,14 +349,19 @@ def _tail(path: Path) -> str:
 class _environment:  # noqa: N801 - used like a function
     """What the fork server, and so every child, starts with.
 
-    Ctrl-C reaches the fork server too: it inherits the mask set here, and so lives on until the pool is done. The
+    Ctrl-C reaches the fork server too, and so does a SIGTERM to the process group: it inherits the mask set here, and
+    so lives on until the pool is done. The resource tracker is started first, because starting it unblocks them. The
     program's main module is hidden, because children would import it again, for a second each and for nothing.
     """
 
+    def __init__(self, added: Mapping[str, str]) -> None:
+        self._settings = {**_CHILD_ENVIRONMENT, **added}
+
     def __enter__(self) -> None:
-        self._before = {name: os.environ.get(name) for name in _CHILD_ENVIRONMENT}
-        os.environ.update(_CHILD_ENVIRONMENT)
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        self._before = {name: os.environ.get(name) for name in self._settings}
+        os.environ.update(self._settings)
+        resource_tracker.ensure_running()
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         main = sys.modules["__main__"]
         self._main = (main.__dict__.pop("__file__", None), main.__spec__)
         main.__spec__ = None

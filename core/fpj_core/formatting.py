@@ -1,6 +1,8 @@
-"""Numbers and times as people read them."""
+"""Numbers and times as people read them, on a terminal and in ``status.display``."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -39,3 +41,8 @@ def rate(images_per_second: float) -> str:
 def count(number: int) -> str:
     """A whole number with thousands separated."""
     return f"{number:,}"
+
+
+def moment(seconds: float) -> str:
+    """RFC 3339 in UTC, as in Kubernetes objects."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,210 @@
+"""The commands that change jobs: suspend, resume, recover, release."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import click
+
+from fpj_cli.backend import ClusterError
+from fpj_cli.context import UsageProblemError, err, find_job, opened_store, out, print_text
+from fpj_cli.local import StoreJobs
+from fpj_cli.resource import JobResource
+from fpj_cli.run import go_on
+from fpj_cli.tables import Rows
+from fpj_cli.target import (
+    all_namespaces_option,
+    cluster_options,
+    in_cluster,
+    opened_cluster,
+    opened_jobs,
+    target_options,
+)
+from fpj_core.model import Phase
+from fpj_operator.names import FINALIZER
+
+_yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+_workers = click.option(
+    "--workers", type=click.IntRange(1, 256), help="On this machine: worker processes.  [default: one per core]"
+)
+
+
+@click.command()
+@click.argument("job")
+@target_options
+def suspend(job: str, store_url: str) -> None:
+    """Stop JOB. What is done is kept, and `resume` goes on from there."""
+    with opened_jobs(store_url) as jobs:
+        found = jobs.get(job)
+        if found.finished:
+            raise UsageProblemError(f"{found.name} is {found.phase} already")
+        if found.suspended or found.phase == Phase.SUSPENDED:
+            _say(found, "is suspended already")
+            return
+        jobs.suspend(found)
+    _say(found, "suspended")
+
+
+@click.command()
+@click.argument("job", required=False)
+@_workers
+@click.option("--json", "as_json", is_flag=True, help="On this machine: print one JSON object at the end.")
+@click.option("-q", "--quiet", is_flag=True, help="On this machine: show no progress and no summary.")
+@target_options
+def resume(job: str | None, workers: int | None, as_json: bool, quiet: bool, store_url: str) -> None:
+    """Go on with JOB, suspended or finished: only what is not done yet, failed images included.
+
+    On this machine the work is done at once, and JOB is the newest by default. In a cluster the operator does it.
+    """
+    if not in_cluster():
+        with opened_store(store_url) as store:
+            code = go_on(store, find_job(store, job), workers=workers, as_json=as_json, quiet=quiet)
+        sys.exit(code)
+    with opened_cluster() as jobs:
+        found = jobs.get(_named(job))
+        if found.resuming:
+            _say(found, "has been asked to go on already")
+            return
+        if not found.suspended and not found.finished:
+            again = f"kubectl fpj recover {found.name}"
+            raise UsageProblemError(f"{found.name} is {found.phase}: nothing to resume (to begin again: {again})")
+        jobs.resume(found)
+    _say(found, "resumed")
+
+
+@click.command()
+@click.argument("job", required=False)
+@click.option("--all", "every", is_flag=True, help="Every job that failed or has failed images.")
+@_yes
+@_workers
+@all_namespaces_option
+@target_options
+def recover(job: str | None, every: bool, yes: bool, workers: int | None, store_url: str) -> None:
+    """Try again what failed in JOB, or in all jobs with --all: only images that are not done are worked on.
+
+    A job at work, which may have got stuck, begins another attempt.
+    """
+    _one_or_all(job, every=every)
+    if in_cluster():
+        _recover_in_cluster(job, yes=yes)
+    else:
+        sys.exit(_recover_here(store_url, job, yes=yes, workers=workers))
+
+
+@click.command()
+@click.argument("job", required=False)
+@click.option("--all", "every", is_flag=True, help="Every job that is being deleted.")
+@_yes
+@all_namespaces_option
+@cluster_options
+def release(job: str | None, every: bool, yes: bool) -> None:
+    """Let a deleted JOB go whose operator is gone: its finalizer would hold it, and its namespace, for ever.
+
+    An operator that runs does this itself within seconds. Child Jobs are garbage-collected either way, and what was
+    made stays.
+    """
+    _one_or_all(job, every=every)
+    with opened_cluster() as jobs:
+        if job is not None:
+            found = [jobs.get(job)]
+            if not found[0].deleting:
+                raise UsageProblemError(f"{job} is not being deleted; first: kubectl delete fpj {job} --wait=false")
+        else:
+            found = [each for each in jobs.all() if each.deleting]
+        held = [each for each in found if FINALIZER in each.finalizers]
+        if not held:
+            others = [name for each in found for name in each.finalizers]
+            why = f"; {', '.join(others)} must be removed by whoever set it" if others else ""
+            err.print(f"Nothing is held by fpj{why}.", soft_wrap=True)
+            return
+        if not yes:
+            err.print(
+                "Only for an operator that is gone: one that runs stops their pods first, and releases them itself."
+            )
+        _confirm(held, "Release", yes=yes)
+        _each(held, jobs.release, "released")
+
+
+def _recover_in_cluster(job: str | None, *, yes: bool) -> None:
+    with opened_cluster() as jobs:
+        if job is None:
+            found = [each for each in jobs.all() if each.incomplete and not each.deleting]
+            if not found:
+                err.print(f"Nothing to recover in {jobs.place}: no job failed.", soft_wrap=True)
+                return
+            _confirm(found, "Recover", yes=yes)
+        else:
+            found = [_recoverable(jobs.get(job))]
+            if not found[0].finished:
+                _confirm(found, "Begin another attempt of", yes=yes)
+        _each(found, jobs.resume, "recovering")
+
+
+def _recover_here(store_url: str, job: str | None, *, yes: bool, workers: int | None) -> int:
+    with opened_store(store_url) as store:
+        jobs = StoreJobs(store)
+        if job is None:
+            found = [each for each in jobs.all() if each.incomplete]
+            if not found:
+                err.print(f"Nothing to recover in {jobs.place}: no job failed.", soft_wrap=True)
+                return 0
+            _confirm(found, "Recover", yes=yes)
+        else:
+            found = [_recoverable(jobs.get(job))]
+        return max(go_on(store, find_job(store, each.uid), workers=workers) for each in found)
+
+
+def _recoverable(job: JobResource) -> JobResource:
+    if job.phase == Phase.COMPLETED and not job.resuming:
+        raise UsageProblemError(f"{job.name} is {job.phase}: nothing failed")
+    if job.suspended:
+        raise UsageProblemError(f"{job.name} is suspended: resume it")
+    return job
+
+
+def _one_or_all(job: str | None, *, every: bool) -> None:
+    if every == (job is not None):
+        raise UsageProblemError("name one JOB, or say --all")
+
+
+def _named(job: str | None) -> str:
+    """On this machine the newest job is the one meant; where many people's jobs are, it is anybody's."""
+    if job is None:
+        raise UsageProblemError("name the JOB")
+    return job
+
+
+def _confirm(jobs: Sequence[JobResource], what: str, *, yes: bool) -> None:
+    """Show which jobs are meant and ask. Raises `click.Abort` for a no."""
+    if yes:
+        return
+    shown = Rows("NAME", "PHASE", "FAILED", "REASON")
+    for job in jobs:
+        shown.add(job.full_name, job.phase, str(job.progress["failed"]), job.why[1])
+    print_text(shown, err)
+    if not sys.stdin.isatty():
+        raise UsageProblemError("nobody is there to ask: add --yes")
+    number = "this job" if len(jobs) == 1 else f"these {len(jobs)} jobs"
+    click.confirm(f"{what} {number}?", abort=True, err=True)
+
+
+def _each(jobs: Sequence[JobResource], do: Callable[[JobResource], None], done: str) -> None:
+    """One refusal does not keep the others from being done."""
+    refused = 0
+    for job in jobs:
+        try:
+            do(job)
+        except ClusterError as error:
+            if len(jobs) == 1 or not error.status:
+                raise
+            refused += 1
+            err.print(f"{job.full_name}: {error}", markup=False, soft_wrap=True)
+        else:
+            _say(job, done)
+    if refused:
+        sys.exit(1)
+
+
+def _say(job: JobResource, what: str) -> None:
+    out.print(f"{job.full_name} {what}", markup=False)

@@ -1,0 +1,143 @@
+"""Jobs of a cluster: FileProcessingJobs on its API server."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from fpj_cli.backend import ClusterError, Document, Event, match
+from fpj_cli.context import UsageProblemError
+from fpj_cli.kube import Api
+from fpj_cli.podexec import run_in_pod
+from fpj_cli.resource import RESUME_ANNOTATION, JobResource, seconds_of
+from fpj_operator.names import FINALIZER, LABEL_UID, MANAGER
+
+_GROUP = "/apis/fpj.dev/v1alpha1"
+
+
+class ClusterJobs:
+    """See `fpj_cli.backend.Jobs`. ``namespace`` is None for all of them."""
+
+    def __init__(self, api: Api, namespace: str | None, operator_namespace: str) -> None:
+        self.api = api
+        self.place = f"namespace {namespace}" if namespace else "any namespace"
+        self.all_namespaces = namespace is None
+        self._namespace = namespace
+        self._operator_namespace = operator_namespace
+
+    def all(self, limit: int | None = None) -> list[JobResource]:
+        """Newest first."""
+        where = f"/namespaces/{self._namespace}" if self._namespace else ""
+        found = [JobResource(each) for each in self.api.pages(f"{_GROUP}{where}/fileprocessingjobs")]
+        found.sort(key=lambda job: (-job.created_at, job.full_name))
+        return found[:limit]
+
+    def get(self, name: str | None) -> JobResource:
+        """By its name, which may be written as `kubectl get -o name` does."""
+        name = name and name.rpartition("/")[2]
+        if name and self._namespace:
+            try:
+                return JobResource(self.api.get(self._path(self._namespace, name)))
+            except ClusterError as error:
+                if error.status != 404:
+                    raise
+        return match(self.all(), name, self.place, "make one with: kubectl apply -f job.yaml")
+
+    def refresh(self, job: JobResource) -> JobResource | None:
+        """The same job, not a namesake that came after it."""
+        try:
+            found = JobResource(self.api.get(self._path_of(job)))
+        except ClusterError as error:
+            if error.status == 404:
+                return None
+            raise
+        return found if found.uid == job.uid else None
+
+    def events(self, job: JobResource) -> list[Event]:
+        """Of the job itself; its pods' are the operator's to judge, and stand in the conditions."""
+        path = f"/api/v1/namespaces/{job.namespace}/events"
+        found = [_event(each) for each in self.api.pages(path, fieldSelector=f"involvedObject.uid={job.uid}")]
+        return sorted(found, key=lambda event: event.at)
+
+    def failures(self, job: JobResource, error_type: str | None, limit: int) -> list[Document]:
+        """They are in the store, which as a rule only the cluster reaches: the operator's pod reads them for us."""
+        if not job.status.get("attempt"):
+            return []
+        command = ["fpj", "failures", "--limit", str(limit), "-o", "json"]
+        command += ["--type", error_type, job.uid] if error_type else [job.uid]
+        hint = "or name the store with --store mongodb://…"
+        pod = self._operator_pod(hint)
+        try:
+            code, output, errors = run_in_pod(self.api, self._operator_namespace, pod, "operator", command)
+        except ClusterError as error:
+            if error.status == 403:
+                right = "get and create of pods/exec"
+                text = f"failures are read in the operator's pod, for which the right to {right} in namespace "
+                raise ClusterError(f"{text}{self._operator_namespace} is missing; {hint}", 403) from error
+            raise
+        if code:
+            said = errors.strip().splitlines() or ["no word why"]
+            raise ClusterError(f"the operator's pod cannot read failures: {said[-1].removeprefix('Error: ')}")
+        try:
+            return [dict(each) for each in json.loads(output)]
+        except ValueError as error:
+            raise ClusterError("the operator's pod sent no failures; is it of another version?") from error
+
+    def suspend(self, job: JobResource) -> None:
+        """`spec.suspend: true`."""
+        self._change(job, {"spec": {"suspend": True}})
+
+    def resume(self, job: JobResource) -> None:
+        """Let a suspended job go on; a finished one, or one at work, begins another attempt."""
+        change: Document = {"spec": {"suspend": False}} if job.suspended else {}
+        if job.finished or not job.suspended:
+            now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            change["metadata"] = {"annotations": {RESUME_ANNOTATION: now}}
+        self._change(job, change)
+
+    def release(self, job: JobResource) -> None:
+        """Take the operator's finalizer from it, so that it can go without an operator."""
+        left = [each for each in job.finalizers if each != FINALIZER]
+        version = job.document["metadata"].get("resourceVersion")
+        self._change(job, {"metadata": {"finalizers": left, "resourceVersion": version}})
+
+    def pods(self, job: JobResource) -> list[Document]:
+        """Those that work on it, and those that ended and are kept for a while."""
+        path = f"/api/v1/namespaces/{job.namespace}/pods"
+        return list(self.api.pages(path, labelSelector=f"{LABEL_UID}={job.uid}"))
+
+    def _change(self, job: JobResource, change: Document) -> None:
+        self.api.patch(self._path_of(job), change)
+
+    def _operator_pod(self, hint: str) -> str:
+        path = f"/api/v1/namespaces/{self._operator_namespace}/pods"
+        pods = self.api.pages(path, labelSelector=f"app.kubernetes.io/name={MANAGER}")
+        running = [each["metadata"]["name"] for each in pods if _runs(each)]
+        if not running:
+            where = f"no operator runs in namespace {self._operator_namespace}"
+            raise UsageProblemError(f"{where}: name its namespace with --operator-namespace, {hint}")
+        return str(running[0])
+
+    @staticmethod
+    def _path(namespace: str, name: str) -> str:
+        return f"{_GROUP}/namespaces/{namespace}/fileprocessingjobs/{name}"
+
+    def _path_of(self, job: JobResource) -> str:
+        return self._path(job.namespace or "", job.name)
+
+
+def _runs(pod: Document) -> bool:
+    return pod.get("status", {}).get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+
+
+def _event(found: dict[str, Any]) -> Event:
+    series = found.get("series") or {}
+    at = series.get("lastObservedTime") or found.get("lastTimestamp") or found.get("eventTime")
+    return Event(
+        at=seconds_of(at or found["metadata"].get("creationTimestamp")) or 0.0,
+        warning=found.get("type") == "Warning",
+        reason=str(found.get("reason", "")),
+        message=str(found.get("message", "")),
+        count=int(series.get("count") or found.get("count") or 1),
+    )

@@ -1,0 +1,159 @@
+"""The commands that stay with jobs until they end: watch, wait."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import click
+
+from fpj_cli.backend import ClusterError, Jobs
+from fpj_cli.context import err, out
+from fpj_cli.resource import JobResource
+from fpj_cli.screen import Screen, choose_screen, shown_phase, told
+from fpj_cli.target import all_namespaces_option, opened_jobs, target_options
+from fpj_core import formatting
+from fpj_core.model import Phase
+
+_EVERY_SECONDS = 1.0
+_EVERY_SECONDS_FOR_ALL = 2.0
+_PATIENCE_SECONDS = 60.0
+"""An API server may be away for so long, as while it is updated, without anyone who waits giving up."""
+_TIMED_OUT = 124
+"""As of timeout(1)."""
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+T = TypeVar("T")
+
+
+class Duration(click.ParamType[float]):
+    """``90``, ``90s``, ``10m``, ``1h30m``; in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Into seconds."""
+        if isinstance(value, (int, float)):
+            return float(value)
+        found = _DURATION.fullmatch(str(value))
+        if not value or found is None:
+            self.fail(f"{value!r} is no duration; write for example 90s, 10m or 1h30m", param, ctx)
+        hours, minutes, seconds = (float(part or 0) for part in found.groups())
+        return hours * 3_600 + minutes * 60 + seconds
+
+
+@click.command()
+@click.argument("job", required=False)
+@all_namespaces_option
+@target_options
+def watch(job: str | None, store_url: str) -> None:
+    """Show JOB's progress live until it ends, or that of all jobs at work until none is left.
+
+    Exit codes: 0 all done, 1 one ended otherwise, 130 interrupted. The job itself does not notice.
+    """
+    with opened_jobs(store_url) as jobs:
+        one = jobs.get(job) if job else None
+        with choose_screen(err, _full_name if jobs.all_namespaces else _name) as screen:
+            code = _watch_one(jobs, one, screen) if one else _watch_all(jobs, screen)
+    sys.exit(code)
+
+
+def _name(job: JobResource) -> str:
+    return job.name
+
+
+def _full_name(job: JobResource) -> str:
+    return job.full_name
+
+
+def _watch_one(jobs: Jobs, job: JobResource, screen: Screen) -> int:
+    for found in _looks(lambda: jobs.refresh(job), _EVERY_SECONDS):
+        if found is None:
+            return screen.gone(job)
+        if found.at_rest:
+            return screen.ended(found)
+        screen.show([found])
+    raise AssertionError("unreachable")
+
+
+def _watch_all(jobs: Jobs, screen: Screen) -> int:
+    watched: dict[str, JobResource] = {}
+    code, looked = 0, False
+    for found in _looks(jobs.all, _EVERY_SECONDS_FOR_ALL):
+        now = {each.uid: each for each in found}
+        at_work = {uid: each for uid, each in now.items() if not each.at_rest and each.phase != Phase.SUSPENDED}
+        for uid, before in watched.items():
+            if uid not in at_work:
+                code = max(code, screen.ended(now[uid]) if uid in now else screen.gone(before))
+        watched = at_work
+        if not watched:
+            break
+        looked = True
+        screen.show(list(watched.values()))
+    if not looked:
+        err.print("No job is at work.")
+    return code
+
+
+@click.command()
+@click.argument("job", required=False)
+@click.option(
+    "--for",
+    "wanted",
+    type=click.Choice(["End", "Complete", "Failed"], case_sensitive=False),
+    default="End",
+    show_default=True,
+    help="What to wait for. Complete counts also with failed images, as the condition of that name does.",
+)
+@click.option("--timeout", type=Duration(), metavar="DURATION", help="Such as 90s or 10m.  [default: none]")
+@target_options
+def wait(job: str | None, wanted: str, timeout: float | None, store_url: str) -> None:
+    """Wait for JOB (the newest by default) to end.
+
+    Exit codes: 0 it ended as wanted (for End: every image done), 1 it ended otherwise, 124 not within the timeout.
+    """
+    with opened_jobs(store_url) as jobs:
+        first = jobs.get(job)
+        last: JobResource | None = first
+        for last in _looks(lambda: jobs.refresh(first), _EVERY_SECONDS, timeout):
+            if last is None:
+                err.print(f"{first.name} was deleted", markup=False)
+                sys.exit(1)
+            if last.at_rest:
+                out.print(f"{last.name}  {shown_phase(last)}  {told(last)}", markup=False, soft_wrap=True)
+                sys.exit(0 if last.phase in _GOOD[wanted] else 1)
+    now = last or first
+    line = f"{now.name}  {shown_phase(now)}  {told(now)}; timed out after {formatting.duration(timeout)}"
+    err.print(line, markup=False, soft_wrap=True)
+    sys.exit(_TIMED_OUT)
+
+
+_GOOD = {
+    "End": {Phase.COMPLETED},
+    "Complete": {Phase.COMPLETED, Phase.COMPLETED_WITH_ERRORS},
+    "Failed": {Phase.FAILED},
+}
+
+
+def _looks(look: Callable[[], T], every: float, timeout: float | None = None) -> Iterator[T]:
+    """Look again and again until the time is over. What passes, but for the first time, is waited out."""
+    started = well = time.monotonic()
+    first = True
+    while True:
+        try:
+            found = look()
+        except ClusterError as error:
+            lasting = 400 <= error.status < 500 and error.status != 429
+            if first or lasting or time.monotonic() - well > _PATIENCE_SECONDS:
+                raise
+        else:
+            first = False
+            well = time.monotonic()
+            yield found
+        left = every if timeout is None else min(every, started + timeout - time.monotonic())
+        if left <= 0:
+            return
+        time.sleep(left)

@@ -1,0 +1,100 @@
+"""Jobs of `fpj run`, in a store."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import asdict
+
+from fpj_cli.backend import Document, Event
+from fpj_cli.context import UsageProblemError, find_job, shown_phase
+from fpj_cli.resource import JobResource
+from fpj_core import formatting
+from fpj_core.leases import is_dead, lease_name, local_holder_pid
+from fpj_core.model import Failure, Job, Phase
+from fpj_core.progress import measure
+from fpj_core.status import status_document
+from fpj_core.store.protocol import Store
+
+_PAGE = 1_000
+
+
+class StoreJobs:
+    """See `fpj_cli.backend.Jobs`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.place = store.location
+        self.all_namespaces = False
+
+    def all(self, limit: int | None = None) -> list[JobResource]:
+        """Newest first."""
+        return [self._resource(job) for job in self._store.jobs(limit=limit or _PAGE)]
+
+    def get(self, name: str | None) -> JobResource:
+        """See `fpj_cli.context.find_job`."""
+        return self._resource(find_job(self._store, name))
+
+    def refresh(self, job: JobResource) -> JobResource | None:
+        """The same job as it stands now."""
+        found = self._store.get_job(job.uid)
+        return self._resource(found) if found else None
+
+    def events(self, job: JobResource) -> list[Event]:  # noqa: ARG002 - a run tells them to its own terminal
+        """None."""
+        return []
+
+    def failures(self, job: JobResource, error_type: str | None, limit: int) -> list[Document]:
+        """In the order of the images."""
+        return failures_in(self._store, job.uid, error_type, limit)
+
+    def suspend(self, job: JobResource) -> None:
+        """Ask the process that works on it to stop, as Ctrl-C does."""
+        lease = self._store.lease(lease_name(job.collection))
+        holder = lease.holder if lease else ""
+        pid = local_holder_pid(holder)
+        if pid is None or not holder.startswith(job.uid) or is_dead(holder):
+            raise UsageProblemError(f"nothing on this machine works on {job.name}")
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            raise UsageProblemError(f"nothing on this machine works on {job.name} any more") from None
+        except PermissionError:
+            raise UsageProblemError(f"process {pid}, which works on {job.name}, belongs to another user") from None
+
+    def _resource(self, job: Job) -> JobResource:
+        counts, states = self._store.job_counts(job.id)
+        phase = shown_phase(self._store, job)
+        status = status_document(measure(job, counts), job.base + counts, states, job.last_progress_at)
+        status |= {"phase": phase, "stage": job.stage, "conditions": _conditions(job)}
+        for name, moment in (("startTime", job.started_at), ("completionTime", job.finished_at)):
+            if moment:
+                status[name] = formatting.moment(moment)
+        spec = job.manifest.get("spec")
+        spec = dict(spec) if isinstance(spec, dict) else {}
+        spec["collection"] = dict(spec.get("collection") or {}) | {"id": job.collection}
+        metadata = {"name": job.name, "uid": job.id, "creationTimestamp": formatting.moment(job.created_at)}
+        head = {name: job.manifest[name] for name in ("apiVersion", "kind") if name in job.manifest}
+        return JobResource({**head, "metadata": metadata, "spec": spec, "status": status})
+
+
+def failures_in(store: Store, job_id: str, error_type: str | None, limit: int) -> list[Document]:
+    """Failed images of a job, in the order of the images."""
+    listed: list[Failure] = []
+    while len(listed) < limit:
+        after = listed[-1].ordinal if listed else -1
+        page = store.failures(job_id, error_type=error_type, after=after, limit=min(limit - len(listed), _PAGE))
+        if not page:
+            break
+        listed.extend(page)
+    return [asdict(failure) | {"error_type": failure.error_type.value} for failure in listed]
+
+
+def _conditions(job: Job) -> list[Document]:
+    """One alone: a run has no more to tell."""
+    if not job.reason and not job.message:
+        return []
+    complete = job.phase in (Phase.COMPLETED, Phase.COMPLETED_WITH_ERRORS)
+    return [
+        {"type": "Ready", "status": "True" if complete else "False", "reason": job.reason, "message": job.message},
+    ]

@@ -1,0 +1,59 @@
+"""How a worker pod ends: the exit codes that ``podFailurePolicy`` acts on, and the termination message.
+
+The worker writes them, the operator reads them; here is what both agree on.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import IntEnum, StrEnum
+
+_MOST_BYTES = 4096
+"""Of a termination message, by Kubernetes."""
+
+
+class ExitCode(IntEnum):
+    """What the Job controller should do: nothing, try again, or give the index up at once."""
+
+    DONE = 0
+    MAY_HEAL = 1
+    PERMANENT = 40
+    FENCED = 41
+    TERMINATED = 143
+    """After SIGTERM: what was finished is recorded, and the shard handed back."""
+
+
+class Reason(StrEnum):
+    """Why a pod ended early, as a condition's reason. The set is closed."""
+
+    INVALID_MANIFEST = "InvalidManifest"
+    SOURCE_NOT_FOUND = "SourceNotFound"
+    SOURCE_UNREADABLE = "SourceUnreadable"
+    CACHE_FOLDER_UNUSABLE = "CacheFolderUnusable"
+    STORE_UNAVAILABLE = "StoreUnavailable"
+    STORE_REFUSED = "StoreRefused"
+    WORKERS_FAILED = "WorkersFailed"
+    """Child processes cannot be started."""
+    SHARD_HELD = "ShardHeld"
+    """Another pod is at work on the shard, and has been for very long."""
+    FENCED = "Fenced"
+    INTERNAL = "Internal"
+
+
+def termination_message(reason: Reason, message: str) -> str:
+    """``{"reason": …, "message": …}``, the message cut so that all of it is 4,096 bytes at most."""
+    while True:
+        text = json.dumps({"reason": reason.value, "message": message})
+        if len(text) <= _MOST_BYTES:  # json.dumps escapes everything beyond ASCII
+            return text
+        # A character takes 12 bytes at most (a surrogate pair), so this many are surely too many.
+        message = message[: len(message) - max((len(text) - _MOST_BYTES) // 12, 1)]
+
+
+def parse_termination_message(text: str) -> tuple[Reason, str] | None:
+    """The reverse of `termination_message`; None for anything else, such as the end of a log."""
+    try:
+        document = json.loads(text)
+        return Reason(document["reason"]), str(document["message"])
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,3 @@
+module fpj.dev/hack/cluster/pause
+
+go 1.24

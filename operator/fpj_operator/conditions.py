@@ -1,0 +1,136 @@
+"""The operator's part of the status: phase and conditions. Pure.
+
+Beside our own conditions (Complete, Failed, Suspended, CollectionLocked, Progressing) stand kstatus's Ready,
+Reconciling and Stalled, so that Flux, Argo CD and `kubectl wait` understand the resource without knowing it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from fpj_core.model import Phase
+from fpj_operator.state import Attempt, Observed
+
+_MOST_MESSAGE = 512
+_ACTIVE = frozenset({Phase.INDEXING, Phase.RUNNING, Phase.RECOVERING})
+_COMPLETE = frozenset({Phase.COMPLETED, Phase.COMPLETED_WITH_ERRORS})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Where the job stands, in the words that people and programs read."""
+
+    phase: Phase
+    reason: str
+    message: str
+    stage: str = ""
+    locked: bool = False
+    lock_message: str = ""
+    trouble: tuple[str, str] | None = None
+    """(reason, message) of something that keeps an active job from moving."""
+
+
+def operator_status(
+    observed: Observed,
+    verdict: Verdict,
+    attempt: Attempt,
+    *,
+    start: str | None = None,
+    recovery_attempts: int | None = None,
+    progress: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Everything the operator says in the status. ``start`` sets the start time, which else stays."""
+    before = observed.status
+    now = timestamp(observed.now)
+    status = {
+        "observedGeneration": observed.generation,
+        "phase": verdict.phase.value,
+        "stage": verdict.stage,
+        "conditions": _conditions(observed, verdict, now),
+        "attempt": attempt_document(attempt),
+        "recoveryAttempts": before.get("recoveryAttempts", 0) if recovery_attempts is None else recovery_attempts,
+        "startTime": start or before.get("startTime"),
+        "completionTime": (before.get("completionTime") or now) if verdict.phase.finished else None,
+    }
+    return {name: value for name, value in (status | dict(progress or {})).items() if value is not None}
+
+
+def same_status(wanted: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
+    """Whether writing ``wanted`` would change nothing. What workers say beside it does not matter."""
+    if any(name in current and name not in wanted for name in ("startTime", "completionTime")):
+        return False
+    return all(current.get(name) == value for name, value in wanted.items())
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339 in UTC, to the second, as Kubernetes writes times."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def seconds_of(text: str | None) -> float:
+    """The inverse of `timestamp`, also for fractions of seconds; 0 for nothing."""
+    return datetime.fromisoformat(text).timestamp() if text else 0.0
+
+
+def attempt_document(attempt: Attempt) -> dict[str, Any]:
+    """As it stands in the status."""
+    document: dict[str, Any] = {"number": attempt.number}
+    if attempt.started_at:
+        document["startedAt"] = timestamp(attempt.started_at)
+    if attempt.resumed_by:
+        document["resumedBy"] = attempt.resumed_by
+    if attempt.cache_folder:
+        document["cacheFolder"] = attempt.cache_folder
+    if attempt.fence:
+        document["fence"] = attempt.fence
+    return document
+
+
+def attempt_from(status: Mapping[str, Any]) -> Attempt:
+    """The inverse of `attempt_document`."""
+    found = status.get("attempt") or {}
+    return Attempt(
+        number=found.get("number", 0),
+        started_at=seconds_of(found.get("startedAt")),
+        resumed_by=found.get("resumedBy", ""),
+        cache_folder=found.get("cacheFolder", ""),
+        fence=found.get("fence", 0),
+    )
+
+
+def _conditions(observed: Observed, verdict: Verdict, now: str) -> list[dict[str, Any]]:
+    phase, said = verdict.phase, (verdict.reason, verdict.message)
+    active, complete, failed = phase in _ACTIVE, phase in _COMPLETE, phase is Phase.FAILED
+    suspended = phase is Phase.SUSPENDED
+    moving = active and verdict.trouble is None
+    lock = verdict.lock_message or ("the collection is locked for this job" if verdict.locked else "not locked")
+    wanted = [
+        ("Ready", complete, said),
+        ("Complete", complete, said),
+        ("Failed", failed, said),
+        ("Suspended", suspended, said),
+        ("Progressing", moving, verdict.trouble or said),
+        ("CollectionLocked", verdict.locked, ("Locked" if verdict.locked else "NotLocked", lock)),
+        ("Reconciling", not (complete or failed or suspended), said),
+        ("Stalled", failed, said),
+    ]
+    before = {condition["type"]: condition for condition in observed.status.get("conditions", [])}
+    return [_condition(before.get(name), name, holds, words, observed.generation, now) for name, holds, words in wanted]
+
+
+def _condition(
+    before: Mapping[str, Any] | None, name: str, holds: bool, words: tuple[str, str], generation: int, now: str
+) -> dict[str, Any]:
+    status = "True" if holds else "False"
+    unchanged = before is not None and before.get("status") == status
+    return {
+        "type": name,
+        "status": status,
+        "observedGeneration": generation,
+        "lastTransitionTime": before["lastTransitionTime"] if before and unchanged else now,
+        "reason": words[0],
+        "message": words[1][:_MOST_MESSAGE],
+    }

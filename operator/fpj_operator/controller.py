@@ -1,0 +1,202 @@
+"""One look at a job: observe, decide, act; and what else must be looked at because of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from fpj_core.errors import ConcurrencyError, FencedError, StoreError
+from fpj_core.jobs import change_job
+from fpj_core.model import Phase
+from fpj_core.store.protocol import Store
+from fpj_operator import leases, metrics, names
+from fpj_operator.cluster import Cluster
+from fpj_operator.execute import Executor
+from fpj_operator.folders import Folders
+from fpj_operator.marks import Marks, marks_after, marks_of
+from fpj_operator.observe import observe
+from fpj_operator.queue import JobQueue
+from fpj_operator.reconcile import reconcile
+from fpj_operator.settings import OperatorSettings
+from fpj_operator.state import DeleteChildren, Emit, Key, Observed, Plan
+from fpj_operator.workqueue import Workqueue
+
+_MOST_PASSES = 5
+_STORE_PAUSE_SECONDS = 5.0
+
+log = logging.getLogger("fpj.controller")
+
+
+class Controller:
+    """Fed with events by the handlers; works them off through its queue."""
+
+    def __init__(self, cluster: Cluster, store: Store, settings: OperatorSettings) -> None:
+        self.jobs = JobQueue(settings.max_concurrent_jobs)
+        self.work: Workqueue[Key] = Workqueue(self._handle, settings.reconcilers)
+        self._cluster = cluster
+        self._store = store
+        self._settings = settings
+        self._executor = Executor(cluster, store, settings)
+        self._folders = Folders(cluster)
+        self._looked_at: dict[Key, Marks] = {}
+        """What an unfinished job is known by since the last look; events that show the same need no other."""
+
+    # Events -----------------------------------------------------------------------------------------------
+
+    def changed(self, body: Mapping[str, Any]) -> None:
+        """A FileProcessingJob appeared or changed."""
+        key = self.jobs.note(body)
+        phase = Phase((body.get("status") or {}).get("phase") or Phase.PENDING)
+        if not (phase.finished and self._is_settled(body)) and self._looked_at.get(key) != marks_of(body):
+            self.work.add(key)
+        if phase.finished:
+            self._looked_at.pop(key, None)
+            self._wake(key.namespace)
+
+    def gone(self, body: Mapping[str, Any]) -> None:
+        """A FileProcessingJob was deleted; Kubernetes collects its children."""
+        key = Key(body["metadata"]["namespace"], body["metadata"]["name"])
+        self.jobs.forget(key)
+        self.work.forget(key)
+        self._looked_at.pop(key, None)
+        asyncio.get_running_loop().create_task(self._clean_up(body))
+        self._wake(key.namespace)
+
+    def child_changed(self, body: Mapping[str, Any]) -> None:
+        """A child Job changed: its owner is to be looked at."""
+        for owner in body["metadata"].get("ownerReferences", []):
+            if owner.get("kind") == "FileProcessingJob":
+                self.work.add(Key(body["metadata"]["namespace"], owner["name"]))
+
+    def folder_changed(self, body: Mapping[str, Any]) -> None:
+        """A cache folder changed: jobs may have waited for it."""
+        self._folders.changed(body["metadata"]["namespace"])
+        self._wake(body["metadata"]["namespace"])
+
+    def tick(self, namespace: str, name: str) -> None:
+        """Time to look at an active job again."""
+        self.work.add(Key(namespace, name))
+
+    def _wake(self, namespace: str) -> None:
+        for key in (*self.jobs.next_in(namespace), *self.jobs.others_pending(namespace)):
+            self.work.add(key)
+
+    @staticmethod
+    def _is_settled(body: Mapping[str, Any]) -> bool:
+        """Whether a finished job needs no look: nobody resumes it, and no time to live runs out."""
+        annotations = body["metadata"].get("annotations") or {}
+        attempt = (body.get("status") or {}).get("attempt") or {}
+        resumed = annotations.get(names.RESUME_ANNOTATION, "") == attempt.get("resumedBy", "")
+        return resumed and (body.get("spec") or {}).get("ttlSecondsAfterFinished") is None
+
+    # Work -------------------------------------------------------------------------------------------------
+
+    async def _handle(self, key: Key) -> float | None:
+        metrics.QUEUE_DEPTH.set(self.work.depth)
+        with metrics.RECONCILE_SECONDS.time():
+            try:
+                return await self._reconcile(key)
+            except StoreError as error:
+                if isinstance(error, ConcurrencyError | FencedError):
+                    return 0.1
+                metrics.RECONCILE_ERRORS.inc()
+                log.warning("%s: %s", key, error)
+                return _STORE_PAUSE_SECONDS
+            except Exception:
+                metrics.RECONCILE_ERRORS.inc()
+                raise
+
+    async def _reconcile(self, key: Key) -> float | None:
+        for _ in range(_MOST_PASSES):
+            observed = await observe(self._cluster, self._store, self.jobs, self._folders, key)
+            if observed is None:
+                self.jobs.forget(key)
+                self._looked_at.pop(key, None)
+                return None
+            plan = reconcile(observed, self._settings)
+            if plan.wants_lease:
+                plan = await self._start(key, observed)
+            else:
+                await self._carry_out(observed, plan)
+            self._measure(observed, plan)
+            if not plan.again:
+                return plan.requeue_after
+        return 0.1
+
+    async def _start(self, key: Key, observed: Observed) -> Plan:
+        """Take a slot, then the lock. The slot is taken in one step, so nobody else sees it free meanwhile."""
+        slot_free, ahead = self.jobs.place(key)
+        observed = replace(observed, slot_free=slot_free, ahead=ahead)
+        if slot_free:
+            observed = await self._locked(key, observed)
+        plan = reconcile(observed, self._settings)
+        if plan.wants_lease:  # the lease changed hands in between
+            return Plan(requeue_after=1.0)
+        await self._carry_out(observed, plan)
+        return plan
+
+    async def _locked(self, key: Key, observed: Observed) -> Observed:
+        """With the slot taken and the lease tried for. A slot without a lock goes back, to whoever is next."""
+        self.jobs.started(key)
+        try:
+            observed = replace(observed, lease=await self._executor.acquire(observed), now=time.time())
+        except BaseException:
+            self._give_back(key, observed)
+            raise
+        if not observed.lease.held_by(observed.uid, observed.now):
+            metrics.LOCK_WAITS.inc()
+            self._give_back(key, observed)
+        return observed
+
+    def _give_back(self, key: Key, observed: Observed) -> None:
+        self.jobs.gave_back(key, observed.phase)
+        for other in self.jobs.next_in(key.namespace):
+            self.work.add(other)
+
+    async def _carry_out(self, observed: Observed, plan: Plan) -> None:
+        """Do it; the events that it causes itself, and those of progress alone, are then known already."""
+        if plan.again:
+            self._looked_at.pop(observed.key, None)
+        else:
+            self._looked_at[observed.key] = marks_after(observed, plan)
+        try:
+            await self._executor.carry_out(observed, plan, self.jobs.note)
+        except BaseException:
+            self._looked_at.pop(observed.key, None)
+            raise
+
+    @staticmethod
+    def _measure(observed: Observed, plan: Plan) -> None:
+        phase = Phase(plan.status["phase"]) if plan.status else observed.phase
+        if phase.finished and not observed.phase.finished:
+            metrics.count_end(phase, observed.store.counts)
+        if phase is Phase.RECOVERING and any(isinstance(step, DeleteChildren) for step in plan.steps_first):
+            metrics.RECOVERED.inc()
+        metrics.ALERTS.inc(sum(isinstance(s, Emit) and s.reason == "ImagesFailing" for s in plan.steps_after))
+
+    async def _clean_up(self, body: Mapping[str, Any]) -> None:
+        """After a deletion: fence whoever still works, unlock, and say so in the store."""
+        metadata = body["metadata"]
+        try:
+            await asyncio.to_thread(self._cancel, metadata["uid"])
+            collection = (body["spec"]["collection"] or {}).get("id") or metadata["name"]
+            stored = names.store_collection(metadata["namespace"], collection)
+            await leases.release(self._cluster, self._store, metadata["namespace"], metadata["uid"], stored)
+        except Exception as error:  # noqa: BLE001 - the lease expires by itself; nothing else is lost
+            log.warning("clean-up after %s/%s: %s", metadata["namespace"], metadata["name"], error)
+
+    def _cancel(self, uid: str) -> None:
+        record = self._store.get_job(uid)
+        if record is None or record.phase.finished:
+            return
+        now = time.time()
+        change_job(
+            self._store,
+            uid,
+            lambda found: replace(found, phase=Phase.CANCELLED, reason="Deleted", message="", finished_at=now),
+        )
+        self._store.release_shards(uid)

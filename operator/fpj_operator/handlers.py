@@ -1,0 +1,97 @@
+"""What kopf calls. Handlers only call; they return nothing, for what a handler returns would land in the status."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import kopf
+
+from fpj_core.model import Phase
+from fpj_operator import names
+from fpj_operator.cluster import configuration
+from fpj_operator.controller import Controller
+from fpj_operator.settings import OperatorSettings
+
+_GROUP, _VERSION = "fpj.dev", "v1alpha1"
+_ACTIVE = frozenset({Phase.INDEXING, Phase.RUNNING, Phase.RECOVERING})
+
+
+def register(registry: kopf.OperatorRegistry, controller: Controller, settings: OperatorSettings) -> None:
+    """Low-level event handlers, which leave no annotation on anything, and the reaper's timer on active jobs."""
+
+    @kopf.on.event(_GROUP, _VERSION, "fileprocessingjobs", registry=registry)
+    async def job_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+        if type == "DELETED":
+            controller.gone(body)
+        else:
+            controller.changed(body)
+
+    @kopf.on.event("batch", "v1", "jobs", labels={names.LABEL_UID: kopf.PRESENT}, registry=registry)
+    async def child_event(body: kopf.Body, **_: Any) -> None:
+        controller.child_changed(body)
+
+    @kopf.on.event(_GROUP, _VERSION, "cachefolders", registry=registry)
+    async def folder_event(body: kopf.Body, **_: Any) -> None:
+        controller.folder_changed(body)
+
+    @kopf.timer(
+        _GROUP,
+        _VERSION,
+        "fileprocessingjobs",
+        interval=settings.check_seconds,
+        initial_delay=lambda **_: random.uniform(0, settings.check_seconds),  # noqa: S311 - jitter
+        when=lambda status, **_: Phase(status.get("phase") or Phase.PENDING) in _ACTIVE,
+        registry=registry,
+    )
+    async def reaper(namespace: str | None, name: str | None, **_: Any) -> None:
+        """Look at every active job, so that silence is noticed although nothing happens."""
+        if namespace and name:
+            controller.tick(namespace, name)
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        """With the very credentials of our own requests; kopf asks again when they are no longer taken."""
+        found = await configuration()
+        scheme, _space, token = (await found.get_api_key_with_prefix("BearerToken") or "").rpartition(" ")
+        return kopf.ConnectionInfo(
+            server=found.host,
+            ca_path=found.ssl_ca_cert,
+            insecure=not found.verify_ssl,
+            certificate_path=found.cert_file,
+            private_key_path=found.key_file,
+            scheme=scheme or None,
+            token=token or None,
+        )
+
+    @kopf.on.startup(registry=registry)
+    async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+        _configure(settings)
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Nothing here asks what changed; kopf would copy every object at every event to find out."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence({})
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+def _configure(settings: kopf.OperatorSettings) -> None:
+    """Nothing may hang unseen: every watch ends by itself and is taken up again."""
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 330
+    settings.watching.connect_timeout = 10
+    settings.watching.inactivity_timeout = 120
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 10
+    settings.posting.enabled = False  # we write our own events
+    settings.watching.chunk_size = 500  # a list of thousands at once would stay in memory for good
+    settings.persistence.finalizer = names.FINALIZER
+    settings.persistence.diffbase_storage = _NoDiffs()
+    settings.peering.standalone = True

@@ -1,0 +1,102 @@
+"""Leases: one per collection, one for the leader. Every change is checked against the version that was read.
+
+A collection is locked twice. The Kubernetes Lease is what people see and what keeps two resources apart; the store's
+lease gives the fence that every write to the store names, and keeps `fpj run` on the same store apart from the cluster.
+The fence is shown as the Lease's ``leaseTransitions``. A released Lease stays, so that its number goes on rising.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from fpj_core.errors import LeaseHeldError
+from fpj_core.leases import lease_name
+from fpj_core.model import Lease
+from fpj_core.store.protocol import Store
+from fpj_operator import names
+from fpj_operator.cluster import Cluster, Document
+from fpj_operator.conditions import seconds_of
+from fpj_operator.state import Key, LeaseView
+
+_HOLDER_NAME = f"{names.GROUP_PREFIX}/holder"
+_COLLECTION = f"{names.GROUP_PREFIX}/collection"
+
+
+async def look(cluster: Cluster, namespace: str, collection: str) -> tuple[LeaseView, Document | None]:
+    """A collection's lease as it stands, and its document."""
+    found = await cluster.get("Lease", namespace, lease_name(collection))
+    return _view(found), found
+
+
+async def acquire(cluster: Cluster, store: Store, key: Key, uid: str, collection: str, *, seconds: float) -> LeaseView:
+    """Take the lease or renew one's own; the lease as it stands then, whoever holds it. Raises `StoreError`."""
+    view, found = await look(cluster, key.namespace, collection)
+    now = time.time()
+    if view.held_by_another(uid, now):
+        return view
+    name = lease_name(collection)
+    try:
+        stored = await asyncio.to_thread(store.acquire_lease, name, uid, seconds, now)
+    except LeaseHeldError as held:
+        return LeaseView(held.holder, held.holder, 0, held.expires_at)
+    written = await _write(cluster, key, uid, collection, found, stored, seconds)
+    if written is None:  # another was faster, and its own attempt at the store's lease fails against ours
+        await asyncio.to_thread(store.release_lease, stored)
+        view, _ = await look(cluster, key.namespace, collection)
+        return view if view.held_by_another(uid, now) else LeaseView("unknown", "another job", 0, now + 1)
+    return _view(written)
+
+
+async def release(cluster: Cluster, store: Store, namespace: str, uid: str, collection: str) -> None:
+    """Give the lease back, if it is this job's. The store's goes first: the next holder needs both."""
+    view, found = await look(cluster, namespace, collection)
+    name = lease_name(collection)
+    await asyncio.to_thread(store.break_lease, name, uid)
+    if found is None or view.holder != uid:
+        return
+    found["spec"] |= {"holderIdentity": "", "renewTime": _moment(time.time())}
+    await cluster.replace(found)
+
+
+async def _write(
+    cluster: Cluster, key: Key, uid: str, collection: str, found: Document | None, stored: Lease, seconds: float
+) -> Document | None:
+    now = _moment(time.time())
+    spec: dict[str, Any] = {
+        "holderIdentity": uid,
+        "leaseDurationSeconds": round(seconds),
+        "renewTime": now,
+        "leaseTransitions": stored.fence,
+    }
+    notes = {_HOLDER_NAME: key.name, _COLLECTION: collection}
+    if found is not None:
+        same = found["spec"].get("holderIdentity") == uid
+        spec["acquireTime"] = (same and found["spec"].get("acquireTime")) or now
+        found["spec"] = spec
+        found["metadata"].setdefault("annotations", {}).update(notes)
+        return await cluster.replace(found)
+    metadata = {
+        "name": lease_name(collection),
+        "namespace": key.namespace,
+        "labels": names.MANAGED_BY,
+        "annotations": notes,
+    }
+    manifest = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
+    return await cluster.create(manifest | {"spec": spec | {"acquireTime": now}})
+
+
+def _view(found: Document | None) -> LeaseView:
+    if found is None:
+        return LeaseView()
+    spec = found.get("spec", {})
+    expires = seconds_of(spec.get("renewTime")) + spec.get("leaseDurationSeconds", 0)
+    holder_name = found["metadata"].get("annotations", {}).get(_HOLDER_NAME, "")
+    return LeaseView(spec.get("holderIdentity") or "", holder_name, spec.get("leaseTransitions", 0), expires)
+
+
+def _moment(seconds: float) -> str:
+    """RFC 3339 with microseconds, as the Lease API wants it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

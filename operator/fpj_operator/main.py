@@ -1,0 +1,142 @@
+"""`fpj-operator`: wait to lead, then watch and work until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import uuid
+from collections.abc import Coroutine
+from typing import Any, cast
+
+import kopf
+from prometheus_client import start_http_server
+
+from fpj_core.errors import FpjError
+from fpj_core.logs import log_as_json
+from fpj_core.store import Store
+from fpj_operator import metrics
+from fpj_operator.cluster import Cluster, ClusterError
+from fpj_operator.controller import Controller
+from fpj_operator.election import Election
+from fpj_operator.handlers import register
+from fpj_operator.health import Health
+from fpj_operator.latestore import LateStore
+from fpj_operator.settings import OperatorSettings, settings_from
+
+_JOBS_GAUGE_SECONDS = 5.0
+
+log = logging.getLogger("fpj.operator")
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 told to stop, 1 failed (the pod is restarted), 2 bad settings."""
+    log_as_json()
+    try:
+        settings = settings_from()
+    except FpjError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    try:
+        code = asyncio.run(_run(settings))
+    except (FpjError, ClusterError) as error:  # the pod is restarted, ever more slowly
+        log.error("%s", error)
+        code = 1
+    sys.exit(code)
+
+
+async def _run(settings: OperatorSettings) -> int:
+    stop = asyncio.Event()
+    _heed_signals(stop)
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port)
+    health = Health()
+    if settings.liveness_port:
+        await health.serve(settings.liveness_port)
+    cluster = await Cluster.connect()
+    identity = f"{os.environ.get('POD_NAME') or socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+    election = Election(cluster, settings.own_namespace, identity, settings.leader_seconds)
+    try:
+        if not await _first(stop, election.win()):
+            return 0
+        metrics.LEADER.set(1)
+        store = cast("Store", LateStore(settings.store_url))
+        controller = Controller(cluster, store, settings)
+        health.at_work = lambda: (controller.work.depth, controller.work.handled_at)
+        return await _lead(controller, election, settings, stop)
+    finally:
+        with contextlib.suppress(Exception):
+            await election.resign()
+        await cluster.close()
+        await health.close()
+
+
+async def _lead(controller: Controller, election: Election, settings: OperatorSettings, stop: asyncio.Event) -> int:
+    """Work until stopped or until leadership is lost."""
+    registry = kopf.OperatorRegistry()
+    register(registry, controller, settings)
+
+    @kopf.on.startup(registry=registry)
+    async def started(**_: Any) -> None:
+        _heed_signals(stop)  # kopf has just taken them for itself; it would end our workers along with its own tasks
+
+    ended = asyncio.Event()
+    watch = kopf.operator(
+        registry=registry,
+        standalone=True,
+        identity=election.identity,  # type: ignore[arg-type] # else kopf looks for the user's name; in a container it has none
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+        stop_flag=ended,
+    )
+    tasks = [
+        asyncio.create_task(watch, name="watch"),
+        asyncio.create_task(controller.work.run(), name="work"),
+        asyncio.create_task(election.hold(), name="leadership"),
+        asyncio.create_task(_show_jobs(controller), name="gauge"),
+        asyncio.create_task(stop.wait(), name="stop"),
+    ]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        failed = [task.get_name() for task in done if task.get_name() != "stop"]
+        for task in done:
+            if task.exception() is not None:
+                log.error("%s ended", task.get_name(), exc_info=task.exception())
+        return 1 if failed else 0
+    finally:
+        ended.set()
+        for task in tasks[1:]:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=10)
+
+
+def _heed_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+async def _show_jobs(controller: Controller) -> None:
+    while True:
+        metrics.show_jobs(controller.jobs.counts())
+        await asyncio.sleep(_JOBS_GAUGE_SECONDS)
+
+
+async def _first(stop: asyncio.Event, wanted: Coroutine[Any, Any, None]) -> bool:
+    """Whether ``wanted`` came before the wish to stop."""
+    task = asyncio.create_task(wanted)
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    won = task.done()
+    for each in (task, stopping):
+        each.cancel()
+    if won:
+        task.result()
+    return won
+
+
+if __name__ == "__main__":
+    main()

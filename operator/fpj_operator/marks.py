@@ -1,0 +1,35 @@
+"""Which events of a FileProcessingJob need a look: those that change what a decision rests on. Pure.
+
+Most events are echoes: of the status that the operator wrote, of kopf's finalizer, of the workers' reports on progress.
+What those say is looked at often enough, when a child Job changes and every few seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fpj_operator import names
+from fpj_operator.state import Observed, Plan
+
+Marks = tuple[str, int, str, bool, str, int, int]
+"""uid, generation, resume annotation, being deleted; and of the operator's own status phase, generation, attempt."""
+
+
+def marks_of(body: Mapping[str, Any]) -> Marks:
+    """What an event shows."""
+    metadata = body["metadata"]
+    resume = (metadata.get("annotations") or {}).get(names.RESUME_ANNOTATION, "")
+    named = (metadata["uid"], metadata.get("generation", 0), resume, "deletionTimestamp" in metadata)
+    return named + _of_status(body.get("status") or {})
+
+
+def marks_after(observed: Observed, plan: Plan) -> Marks:
+    """What events will show once a plan has been carried out."""
+    named = (observed.uid, observed.generation, observed.resume, observed.deleting)
+    return named + _of_status(observed.status if plan.status is None else plan.status)
+
+
+def _of_status(status: Mapping[str, Any]) -> tuple[str, int, int]:
+    attempt = (status.get("attempt") or {}).get("number", 0)
+    return status.get("phase", ""), status.get("observedGeneration", 0), attempt

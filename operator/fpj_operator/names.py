@@ -1,0 +1,58 @@
+"""Names, labels and annotations of everything the operator makes. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+GROUP_PREFIX = "fpj.dev"
+MANAGER = "fpj-operator"
+FINALIZER = f"{GROUP_PREFIX}/stop-work"
+
+RESUME_ANNOTATION = f"{GROUP_PREFIX}/resume"
+LABEL_UID = f"{GROUP_PREFIX}/job-uid"
+LABEL_JOB = f"{GROUP_PREFIX}/job"
+LABEL_ROLE = f"{GROUP_PREFIX}/role"
+LABEL_ATTEMPT = f"{GROUP_PREFIX}/attempt"
+LABEL_WAVE = f"{GROUP_PREFIX}/wave"
+LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
+MANAGED_BY = {"app.kubernetes.io/managed-by": MANAGER, "app.kubernetes.io/part-of": "fpj"}
+
+ROLE_INDEX, ROLE_SHARDS = "index", "shards"
+
+_MOST_NAME = 253
+_MOST_BASE = 40
+_NOT_LABEL = re.compile(r"[^A-Za-z0-9_.-]")
+
+
+def base_name(name: str, uid: str) -> str:
+    """What the names of a job's children begin with; with their suffixes they stay below 63 characters."""
+    return f"{name[:_MOST_BASE].rstrip('-.').replace('.', '-')}-{uid[:8]}"
+
+
+def index_job_name(base: str, attempt: int) -> str:
+    """The one-pod Job that lists the source and plans."""
+    return f"{base}-a{attempt}-index"
+
+
+def shards_job_name(base: str, attempt: int, wave: int) -> str:
+    """The Indexed Job of a wave of shards."""
+    return f"{base}-a{attempt}-w{wave}"
+
+
+def store_collection(namespace: str, collection: str) -> str:
+    """A collection's id in the store: two teams may use the same id. A valid path component (see `fpj_core.paths`)."""
+    name = f"{namespace}.{collection}"
+    if len(name) <= _MOST_NAME:
+        return name
+    return f"{name[: _MOST_NAME - 17]}-{hashlib.blake2b(name.encode(), digest_size=8).hexdigest()}"
+
+
+def labels(name: str, uid: str, role: str, attempt: int) -> dict[str, str]:
+    """The labels of a child."""
+    return MANAGED_BY | {
+        LABEL_UID: uid,
+        LABEL_JOB: _NOT_LABEL.sub("-", name)[:63].strip("-_."),
+        LABEL_ROLE: role,
+        LABEL_ATTEMPT: str(attempt),
+    }

@@ -1,0 +1,185 @@
+"""Gather what a decision rests on: the resource, its child Jobs, its lease, its cache folder, the store's records."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from fpj_core import jobs
+from fpj_core.errors import CacheFolderError, ManifestError, StoreError
+from fpj_core.folders import Candidate, select_folder
+from fpj_core.manifest import parse_resource
+from fpj_core.model import Folder, Phase
+from fpj_core.store.protocol import Store
+from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob
+from fpj_core.v1alpha1.common import parse_quantity
+from fpj_operator import names
+from fpj_operator.cluster import Cluster, Document
+from fpj_operator.conditions import attempt_from, seconds_of
+from fpj_operator.folders import Folders
+from fpj_operator.leases import look
+from fpj_operator.queue import JobQueue
+from fpj_operator.state import Attempt, ChildJob, Key, LeaseView, Observed, StoreView
+from fpj_operator.trouble import trouble_of
+
+_LOCAL = "spec.collection.source.local: works only with `fpj run`; use persistentVolumeClaim or s3 in a cluster"
+_NEEDED_BYTES = 2**20
+"""A folder must at least have room for so much to be chosen."""
+
+
+async def observe(cluster: Cluster, store: Store, queue: JobQueue, cache_folders: Folders, key: Key) -> Observed | None:
+    """Everything about a job now; None if there is no such resource. Raises `ClusterError`."""
+    document = await cluster.get("FileProcessingJob", key.namespace, key.name)
+    if document is None:
+        return None
+    uid = document["metadata"]["uid"]
+    status = document.get("status") or {}
+    phase = Phase(status.get("phase") or Phase.PENDING)
+    job, problem = _parse(document)
+    attempt = attempt_from(status)
+    collection = names.store_collection(key.namespace, job.collection_id) if job else ""
+    # One that never began has no child, and whether its collection is locked is found out when it asks for the lock.
+    began = phase is not Phase.PENDING or attempt.number > 0 or (job is not None and bool(job.spec.suspend))
+    owned, (lease, _), seen, (folder, folder_problem) = await asyncio.gather(
+        cluster.list("Job", key.namespace, labels=f"{names.LABEL_UID}={uid}") if began else _no_children(),
+        look(cluster, key.namespace, collection) if job and began else _no_lease(),
+        asyncio.to_thread(_ask_store, store, uid, attempt.number),
+        _folder(cache_folders, key.namespace, job, attempt, phase),
+    )
+    children = tuple([await _child(cluster, each) for each in owned])
+    slot_free, ahead = queue.place(key)
+    return Observed(
+        key=key,
+        uid=uid,
+        generation=document["metadata"].get("generation", 0),
+        job=job,
+        problem=problem,
+        status=status,
+        phase=phase,
+        attempt=attempt,
+        resume=(document["metadata"].get("annotations") or {}).get(names.RESUME_ANNOTATION, ""),
+        created_at=seconds_of(document["metadata"].get("creationTimestamp")),
+        deleting="deletionTimestamp" in document["metadata"],
+        children=children,
+        lease=lease,
+        store=seen,
+        folder=folder,
+        folder_problem=folder_problem,
+        slot_free=slot_free,
+        ahead=ahead,
+        now=time.time(),
+    )
+
+
+def _parse(document: Document) -> tuple[FileProcessingJob | None, str | None]:
+    metadata = {name: document["metadata"][name] for name in ("name", "namespace", "uid")}
+    bare = {name: document[name] for name in ("apiVersion", "kind")} | {"metadata": metadata}
+    try:
+        job = parse_resource(bare | {"spec": document.get("spec") or {}})
+    except ManifestError as error:
+        return None, "; ".join(error.problems)
+    if not isinstance(job, FileProcessingJob):
+        raise AssertionError("unreachable")
+    if job.spec.collection.source.local is not None:
+        return None, _LOCAL
+    return job, None
+
+
+async def _no_children() -> list[Document]:
+    return []
+
+
+async def _no_lease() -> tuple[LeaseView, None]:
+    return LeaseView(), None
+
+
+def _ask_store(store: Store, uid: str, attempt: int) -> StoreView:
+    try:
+        if (record := store.get_job(uid)) is None:
+            return StoreView()
+        if (view := jobs.observe(store, uid, attempt, time.time())) is not None:
+            return StoreView(view.job, view.counts, view.states, view.progress)
+    except StoreError as error:
+        return StoreView(error=str(error)[:500])
+    return StoreView(record)
+
+
+# Children -------------------------------------------------------------------------------------------------
+
+
+async def _child(cluster: Cluster, document: Document) -> ChildJob:
+    labels = document["metadata"].get("labels", {})
+    status = document.get("status", {})
+    conditions = {each["type"] for each in status.get("conditions", []) if each.get("status") == "True"}
+    failed = bool(conditions & {"Failed", "FailureTarget"})
+    return ChildJob(
+        name=document["metadata"]["name"],
+        role=labels.get(names.LABEL_ROLE, ""),
+        attempt=_number(labels.get(names.LABEL_ATTEMPT)),
+        wave=_number(labels.get(names.LABEL_WAVE)),
+        complete=bool(conditions & {"Complete", "SuccessCriteriaMet"}),
+        failed=failed,
+        active=status.get("active", 0),
+        deleting="deletionTimestamp" in document["metadata"],
+        trouble=await trouble_of(cluster, document, failed=failed),
+    )
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() else 0
+
+
+# Cache folders --------------------------------------------------------------------------------------------
+
+
+async def _folder(
+    cache_folders: Folders, namespace: str, job: FileProcessingJob | None, attempt: Attempt, phase: Phase
+) -> tuple[CacheFolder | None, str | None]:
+    """The folder that this attempt writes to, or the one that the next should."""
+    if job is None or (phase.finished and not attempt.number):
+        return None, None
+    documents = await cache_folders.of(namespace)
+    folders = [folder for each in documents if (folder := _parse_folder(each))]
+    wanted = job.spec.cache_folder
+    if phase in (Phase.INDEXING, Phase.RUNNING) and attempt.cache_folder:
+        wanted = attempt.cache_folder
+    try:
+        candidates = [
+            Candidate(_record(folder, document), None) for folder, document in zip(folders, documents, strict=False)
+        ]
+        chosen = select_folder(candidates, _NEEDED_BYTES, wanted)
+    except CacheFolderError as error:
+        return None, str(error)
+    return next(folder for folder in folders if folder.metadata.name == chosen.name), None
+
+
+def _parse_folder(document: Document) -> CacheFolder | None:
+    metadata = {name: document["metadata"][name] for name in ("name", "namespace", "uid")}
+    try:
+        folder = parse_resource(
+            {
+                "apiVersion": document["apiVersion"],
+                "kind": document["kind"],
+                "metadata": metadata,
+                "spec": document["spec"],
+            }
+        )
+    except ManifestError:
+        return None
+    if not isinstance(folder, CacheFolder) or folder.spec.storage.local is not None:
+        return None
+    return folder
+
+
+def _record(folder: CacheFolder, document: Mapping[str, Any]) -> Folder:
+    status = document.get("status") or {}
+    return Folder(
+        name=folder.metadata.name,
+        location="",
+        priority=folder.spec.priority or 0,
+        max_bytes=None if folder.spec.max_bytes is None else parse_quantity(folder.spec.max_bytes),
+        files=status.get("totalFiles", 0),
+        bytes=status.get("totalBytes", 0),
+    )

@@ -1,0 +1,123 @@
+"""Which jobs are at work in a namespace, and whose turn it is. Fed by events, so no job is asked for twice."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fpj_core.model import Phase
+from fpj_operator.conditions import seconds_of
+from fpj_operator.state import Key
+
+_ACTIVE = frozenset({Phase.INDEXING, Phase.RUNNING, Phase.RECOVERING})
+_QUEUED = ("", "Queued")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the queue keeps of a job: a hundred bytes or so."""
+
+    uid: str
+    phase: Phase
+    priority: int
+    created_at: float
+    waits: bool
+    """In the queue for a slot, not for something else."""
+    version: int = 0
+    """The resourceVersion that shows it so."""
+
+    @property
+    def active(self) -> bool:
+        """Whether it takes a slot."""
+        return self.phase in _ACTIVE
+
+    @property
+    def rank(self) -> tuple[int, float, str]:
+        """Smaller goes first: priority, then age; the uid settles a draw."""
+        return (-self.priority, self.created_at, self.uid)
+
+
+class JobQueue:
+    """Per namespace, at most ``limit`` jobs at work; the rest by priority, then age."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._entries: dict[str, dict[str, Entry]] = defaultdict(dict)
+
+    def note(self, body: Mapping[str, Any]) -> Key:
+        """Take in a FileProcessingJob as an event shows it, or an answer of the API server; what is older is ignored.
+
+        An event that comes late must not put a job back in the queue that has taken its slot since.
+        """
+        metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
+        key, version = Key(metadata["namespace"], metadata["name"]), int(metadata.get("resourceVersion") or 0)
+        known = self._entries[key.namespace].get(key.name)
+        if known is not None and known.uid == metadata["uid"] and 0 < version <= known.version:
+            return key
+        phase = Phase(status.get("phase") or Phase.PENDING)
+        reason = next((c["reason"] for c in status.get("conditions", []) if c["type"] == "Ready"), "")
+        entry = Entry(
+            uid=metadata["uid"],
+            phase=phase,
+            priority=spec.get("priority") or 0,
+            created_at=seconds_of(metadata.get("creationTimestamp")),
+            waits=phase is Phase.PENDING and reason in _QUEUED and not spec.get("suspend"),
+            version=version,
+        )
+        self._entries[key.namespace][key.name] = entry
+        return key
+
+    def started(self, key: Key) -> None:
+        """A job takes its slot now; the event that says so comes later."""
+        self._change(key, Phase.INDEXING)
+
+    def gave_back(self, key: Key, phase: Phase) -> None:
+        """A job that took its slot could not start; it waits for something else."""
+        self._change(key, phase)
+
+    def _change(self, key: Key, phase: Phase) -> None:
+        entry = self._entries[key.namespace].get(key.name)
+        if entry is not None:
+            self._entries[key.namespace][key.name] = replace(entry, phase=phase, waits=False)
+
+    def forget(self, key: Key) -> None:
+        """The job is gone."""
+        self._entries[key.namespace].pop(key.name, None)
+
+    def place(self, key: Key) -> tuple[bool, int]:
+        """(whether the job may start, jobs that go before it)."""
+        entries = self._entries[key.namespace]
+        me = entries.get(key.name)
+        if me is None:
+            return False, 0
+        if me.active:
+            return True, 0
+        free = self._limit - sum(each.active for each in entries.values())
+        ahead = sum(each.waits and each.rank < me.rank for each in entries.values() if each is not me)
+        return ahead < free, ahead
+
+    def next_in(self, namespace: str) -> list[Key]:
+        """Jobs that may start now."""
+        entries = self._entries[namespace]
+        free = self._limit - sum(each.active for each in entries.values())
+        waiting = sorted((each.rank, name) for name, each in entries.items() if each.waits)
+        return [Key(namespace, name) for _, name in waiting[: max(free, 0)]]
+
+    def others_pending(self, namespace: str) -> list[Key]:
+        """Jobs that wait for something that another job's end may have changed, such as a lock."""
+        entries = self._entries[namespace]
+        return [
+            Key(namespace, name)
+            for name, each in entries.items()
+            if each.phase in (Phase.PENDING, Phase.RECOVERING) and not each.waits
+        ]
+
+    def counts(self) -> dict[Phase, int]:
+        """Jobs by phase, over all namespaces."""
+        found: dict[Phase, int] = dict.fromkeys(Phase, 0)
+        for entries in self._entries.values():
+            for each in entries.values():
+                found[each.phase] += 1
+        return found

@@ -1,0 +1,201 @@
+"""What `reconcile` looks at, and what it may ask for. Plain data; times are seconds since the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fpj_core.model import Counts, Job, Phase, ShardState
+from fpj_core.progress import Progress
+from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Which FileProcessingJob."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildJob:
+    """A child Job as the API server has it."""
+
+    name: str
+    role: str
+    attempt: int
+    wave: int
+    complete: bool = False
+    failed: bool = False
+    active: int = 0
+    deleting: bool = False
+    trouble: tuple[str, str] | None = None
+    """(reason, message) of what keeps its pods from working, or of why it failed."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether no pod of it will run any more."""
+        return self.complete or self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseView:
+    """The collection's lease. ``holder`` is a uid, empty when nobody holds it."""
+
+    holder: str = ""
+    holder_name: str = ""
+    fence: int = 0
+    expires_at: float = 0.0
+
+    def held_by(self, uid: str, now: float) -> bool:
+        """Whether this job holds it."""
+        return self.holder == uid and self.expires_at > now
+
+    def held_by_another(self, uid: str, now: float) -> bool:
+        """Whether some other job holds it."""
+        return bool(self.holder) and self.holder != uid and self.expires_at > now
+
+
+@dataclass(frozen=True, slots=True)
+class StoreView:
+    """What the store knows of the job. ``error`` is why it could not be asked."""
+
+    record: Job | None = None
+    counts: Counts = field(default_factory=Counts)
+    """Of the whole job: what its plan found done, and the sum over its shards."""
+    shards: Mapping[ShardState, int] = field(default_factory=dict)
+    progress: Progress | None = None
+    """None before there is a plan to measure by."""
+    error: str | None = None
+
+    @property
+    def total_shards(self) -> int:
+        """Shards of the current plan."""
+        return sum(self.shards.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One go at a job: lock, index, plan, run. Resuming and recovering begin another."""
+
+    number: int = 0
+    started_at: float = 0.0
+    resumed_by: str = ""
+    """The value of the resume annotation that it answers."""
+    cache_folder: str = ""
+    fence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Everything a decision rests on."""
+
+    key: Key
+    uid: str
+    generation: int
+    job: FileProcessingJob | None
+    """None when the spec makes no sense; ``problem`` says why."""
+    problem: str | None
+    status: Mapping[str, Any]
+    phase: Phase
+    attempt: Attempt
+    resume: str
+    """The value of the resume annotation."""
+    created_at: float
+    deleting: bool
+    children: tuple[ChildJob, ...]
+    lease: LeaseView
+    store: StoreView
+    folder: CacheFolder | None
+    folder_problem: str | None
+    slot_free: bool
+    ahead: int
+    """Jobs that run before this one when there is no slot."""
+    now: float
+
+
+# Steps ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Server-side-apply a child."""
+
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteChildren:
+    """Delete the child Jobs of the attempts up to ``attempt``; their pods get their grace period."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class FenceShards:
+    """Take every unfinished shard from whoever works on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordJob:
+    """Make the job known to the store, and note its phase there."""
+
+    phase: Phase
+    reason: str
+    message: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class RenewLease:
+    """Keep the collection locked."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseLease:
+    """Unlock the collection."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshFolder:
+    """Aggregate the cache folder's statistics again."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Write a Kubernetes event; the same ``unique`` is written once."""
+
+    reason: str
+    message: str
+    warning: bool = False
+    unique: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteResource:
+    """Delete the FileProcessingJob itself: its time to live is over."""
+
+
+Step = (
+    Apply | DeleteChildren | FenceShards | RecordJob | RenewLease | ReleaseLease | RefreshFolder | Emit | DeleteResource
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now. ``status`` is everything the operator says in the resource's status (None: leave it alone).
+
+    With ``wants_lease`` nothing else is done: the lease is tried for, and the decision taken again with what came of
+    it. ``steps_first`` are done before the status is written, ``steps_after`` once it is.
+    """
+
+    status: Mapping[str, Any] | None = None
+    steps_first: tuple[Step, ...] = ()
+    steps_after: tuple[Step, ...] = ()
+    requeue_after: float | None = None
+    again: bool = False
+    wants_lease: bool = False

@@ -1,0 +1,1 @@
+"""What runs in processes of its own, so that its CPU time and memory are its own; each prints JSON."""

@@ -1,0 +1,1 @@
+"""One module for each subject that is measured; each lists its benchmarks as ``BENCHMARKS``."""

@@ -1,0 +1,93 @@
+"""How fast the operator takes up jobs: fresh ones a minute, and a new one's wait behind a long queue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from bench.plane import Document, at_once, control_plane, cpu_seconds, load, quantile, until
+from bench.result import Benchmark, Row, Scale, at_least, at_most
+
+_OWNER = "FileProcessingJob"
+
+
+def rate(scale: Scale) -> Iterator[Row]:
+    """Jobs created as fast as the API server takes them, until each has its child Job."""
+    jobs = scale.pick(60, 300)
+    created: dict[str, float] = {}
+    seen: dict[str, float] = {}
+
+    def see(kind: str, child: Document, now: float) -> None:
+        if kind == "ADDED":
+            owner = next(each for each in child["metadata"]["ownerReferences"] if each["kind"] == _OWNER)
+            seen.setdefault(owner["name"], now)
+
+    with control_plane() as plane, plane.operator(max_concurrent_jobs=1000) as operator:
+        plane.cache_folder()
+
+        def create(name: str) -> None:
+            created[name] = time.monotonic()
+            plane.create(name)
+
+        cpu, control, before = cpu_seconds(operator.pid), plane.control_cpu(), plane.requests()
+        with plane.watching(plane.children, see):
+            at_once(create, [f"job-{number}" for number in range(jobs)])
+            creating = time.monotonic() - min(created.values())
+            until(lambda: len(seen) == jobs, "a child of every job", 600)
+        seconds = max(seen.values()) - min(created.values())
+        cpu, control = cpu_seconds(operator.pid) - cpu, plane.control_cpu() - control
+        after = plane.requests()
+    waits = [seen[name] - created[name] for name in created]
+    note = f"{jobs} jobs in {seconds:.1f} s, the last created after {creating:.1f} s; {load()}"
+    yield Row("fresh jobs a minute, create to child Job", jobs / seconds * 60, "/min", at_least(600), note)
+    yield Row("  median wait of one", quantile(waits, 0.5), "s")
+    yield Row("  longest wait of one", max(waits), "s")
+    note = "one core bears 600 jobs a minute at 100 ms"
+    yield Row("operator, CPU for one job", cpu / jobs * 1000, "ms", at_most(100), note)
+    yield Row("control plane, CPU for one job", control / jobs * 1000, "ms", note="etcd, API server, controllers, scheduler")
+    yield Row(
+        "requests for one job's resource", (after.reads("fileprocessingjobs") - before.reads("fileprocessingjobs")) / jobs, "reads"
+    )
+    for what in ("jobs", "leases", "cachefolders"):
+        yield Row(f"requests for one job's {what}", (after.reads(what) - before.reads(what)) / jobs, "reads")
+
+
+def queued(scale: Scale) -> Iterator[Row]:
+    """With a full queue before it, a new job must learn soon that it waits."""
+    queue, fresh = scale.pick((100, 10), (500, 50))
+    created: dict[str, float] = {}
+    said: dict[str, float] = {}
+
+    def see(_kind: str, found: Document, now: float) -> None:
+        if found.get("status", {}).get("conditions"):
+            said.setdefault(found["metadata"]["name"], now)
+
+    with control_plane() as plane, plane.operator(max_concurrent_jobs=1) as operator:
+        plane.cache_folder()
+        with plane.watching(plane.jobs, see):
+            at_once(plane.create, [f"old-{number}" for number in range(queue)])
+            until(lambda: len(said) == queue, "a condition of every queued job", 600)
+            time.sleep(scale.pick(2, 10))  # what the queue itself costs goes on meanwhile
+            for number in range(fresh):
+                name = f"new-{number}"
+                created[name] = time.monotonic()
+                plane.create(name)
+                time.sleep(0.2)
+            until(lambda: len(said) == queue + fresh, "a condition of every new job", 120)
+            waits = [said[name] - created[name] for name in created]
+            busy, requests = cpu_seconds(operator.pid), plane.requests()
+            seconds = scale.pick(10, 30)
+            time.sleep(seconds)
+            busy = cpu_seconds(operator.pid) - busy
+            writes = plane.requests().writes() - requests.writes()
+    note = f"{queue} queued, limit 1, {fresh} new ones one after another; {load()}"
+    yield Row("a new job's first condition, p99", quantile(waits, 0.99), "s", at_most(5), note)
+    yield Row("  median", quantile(waits, 0.5), "s")
+    yield Row(f"operator, CPU while {queue + fresh} wait", busy / seconds * 100, "% of a core")
+    yield Row(f"writes while {queue + fresh} wait and nothing changes", writes, f"in {seconds} s", at_most(0))
+
+
+BENCHMARKS = (
+    Benchmark("op-rate", "Fresh jobs a minute", rate),
+    Benchmark("op-queue", "A new job behind a long queue", queued),
+)

@@ -1,0 +1,30 @@
+"""A collection that exists only as names: for measuring indexing and the store without a disk's help or hindrance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+from fpj_core.model import SourceEntry
+from fpj_core.sources.base import OpenedImage, Problems
+
+_IN_FOLDER = 1_000
+_BYTES = 2_900_000
+
+
+class SyntheticSource:
+    """``count`` photographs in folders of a thousand. See `fpj_core.sources.base.Source`."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.problems = Problems()
+
+    def list(self) -> Iterator[SourceEntry]:
+        """Every entry in natural order."""
+        for number in range(self._count):
+            key = f"{2000 + number // _IN_FOLDER}/IMG_{number:08}.jpg"
+            yield SourceEntry(key, _BYTES + number, f"{_BYTES + number}-{1_700_000_000_000_000_000 + number}")
+
+    def open(self, key: str, size: int, *, max_file_size: int) -> AbstractContextManager[OpenedImage]:
+        """There is nothing to open."""
+        raise NotImplementedError

@@ -1,0 +1,184 @@
+"""A real S3 server for the tests, and one that goes wrong on purpose."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import boto3
+import pytest
+from mongodb_server import free_port
+
+from fpj_core.objects import Bucket
+
+KEY, SECRET = "test-key", "test-secret"
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The URL of an empty server that any credentials open."""
+    yield from _moto()
+
+
+@pytest.fixture(scope="session")
+def strict_s3_server() -> Iterator[str]:
+    """The URL of a server that checks credentials, of which it knows none."""
+    yield from _moto(INITIAL_NO_AUTH_ACTION_COUNT="0")
+
+
+def _moto(**settings: str) -> Iterator[str]:
+    port = free_port()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        env=os.environ | settings,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not _answers(port):
+            assert server.poll() is None and time.monotonic() < deadline, "the S3 server did not start"
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait(20)
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+class Objects:
+    """A bucket of its own for a test, filled and looked at with Amazon's own client."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self.name = f"test-{uuid.uuid4().hex[:12]}"
+        self._client = boto3.client(
+            "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=KEY, aws_secret_access_key=SECRET
+        )
+        self._client.create_bucket(Bucket=self.name)
+
+    def put(self, key: str, content: bytes) -> None:
+        self._client.put_object(Bucket=self.name, Key=key, Body=content)
+
+    def fill(self, keys: Iterable[str], content: bytes) -> None:
+        """Many at once: the server asks for no signatures."""
+        connection = http.client.HTTPConnection(self.endpoint.removeprefix("http://"), timeout=30)
+        for key in keys:
+            connection.request("PUT", f"/{self.name}/{key}", content)
+            assert connection.getresponse().read() is not None
+        connection.close()
+
+    def get(self, key: str) -> bytes:
+        return bytes(self._client.get_object(Bucket=self.name, Key=key)["Body"].read())
+
+    def remove(self, key: str) -> None:
+        self._client.delete_object(Bucket=self.name, Key=key)
+
+    def keys(self, prefix: str = "") -> list[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+        return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
+    def bucket(self, prefix: str = "", *, name: str | None = None, endpoint: str | None = None) -> Bucket:
+        """The same as fpj sees it."""
+        return Bucket(name or self.name, prefix, endpoint or self.endpoint, None, KEY, SECRET)
+
+    def close(self) -> None:
+        keys = self.keys()
+        for start in range(0, len(keys), 1_000):
+            doomed = [{"Key": key} for key in keys[start : start + 1_000]]
+            self._client.delete_objects(Bucket=self.name, Delete={"Objects": doomed})
+        self._client.delete_bucket(Bucket=self.name)
+        self._client.close()
+
+
+@pytest.fixture
+def objects(s3_server: str) -> Iterator[Objects]:
+    made = Objects(s3_server)
+    yield made
+    made.close()
+
+
+class Proxy(ThreadingHTTPServer):
+    """Passes requests on to the server, once the answers lined up in ``faults`` are used up.
+
+    A fault is a status to answer with, or ``"cut"``: half of the content, then the connection is closed.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, target: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Passing)
+        self.target = target.removeprefix("http://")
+        self.faults: list[int | str] = []
+        self.requests: list[str] = []
+        self.lock = threading.Lock()
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def next_fault(self, request: str) -> int | str | None:
+        with self.lock:
+            self.requests.append(request)
+            return self.faults.pop(0) if self.faults else None
+
+
+class _Passing(BaseHTTPRequestHandler):
+    server: Proxy
+
+    def handle_any(self) -> None:
+        fault = self.server.next_fault(f"{self.command} {self.path}")
+        content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if isinstance(fault, int):
+            self._answer(fault, {}, b"<Error><Code>Fault</Code><Message>on purpose</Message></Error>")
+            return
+        connection = http.client.HTTPConnection(self.server.target, timeout=30)
+        try:
+            connection.request(self.command, self.path, content, dict(self.headers))
+            response = connection.getresponse()
+            body = response.read()
+        finally:
+            connection.close()
+        self._answer(response.status, dict(response.headers), body, cut=fault == "cut")
+
+    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = handle_any  # noqa: N815
+
+    def _answer(self, status: int, headers: dict[str, str], body: bytes, *, cut: bool = False) -> None:
+        self.send_response_only(status)
+        for name, value in headers.items():
+            if name.lower() not in ("connection", "content-length", "transfer-encoding"):
+                self.send_header(name, value)
+        if self.command == "HEAD":
+            self.send_header("Content-Length", headers.get("Content-Length", "0"))
+        else:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body[: len(body) // 2] if cut else body)
+        self.close_connection = cut
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def proxy(s3_server: str) -> Iterator[Proxy]:
+    with Proxy(s3_server) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()

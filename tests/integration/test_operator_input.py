@@ -1,0 +1,116 @@
+"""What is wrong with the world around a job: a condition with a reason a person understands, healed where it can be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fpj_cluster import Cluster
+from world import World, job_manifest, slowly, world_in
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def world(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world_in(cluster, mongodb_server, tmp_path_factory.mktemp("world")) as world:
+        world.operator()
+        yield world
+
+
+def test_bad_input_is_named_and_heals_where_it_can(world: World) -> None:
+    world.photos("photos", 5)
+    world.photos("empty", 0)
+    world.job("early", "photos", collection="early", cacheFolder="cache")
+    message = world.wait_reason("early", "NoCacheFolder")
+    assert "'cache'" in message and world.phase("early") == "Pending"
+    world.cache_folder()
+    world.wait_end("early")
+    world.check_exact("early", "photos", completed=5)
+
+    nowhere = job_manifest("nowhere", "photos")
+    nowhere["spec"]["collection"]["source"]["persistentVolumeClaim"]["path"] = "not/here"
+    world.apply(nowhere)
+    local = job_manifest("local", "photos")
+    local["spec"]["collection"]["source"] = {"local": {"path": "/photos"}}
+    world.apply(local)
+    world.job("nothing", "empty")
+    world.runner.refuse("unpulled-")
+    world.job("unpulled", "photos", collection="unpulled")
+
+    world.wait_end("nowhere", "Failed")
+    assert world.reason("nowhere") == "SourceNotFound"
+    assert "not/here" in world.condition("nowhere", "Failed")[2]
+    world.wait_end("local", "Failed")
+    assert world.reason("local") == "InvalidSpec" and "fpj run" in world.condition("local", "Failed")[2]
+    world.wait_end("nothing")
+    world.check_exact("nothing", "empty", completed=0)
+    message = world.wait_reason("unpulled", "ImagePullFailed", "Progressing")
+    assert "localhost/fpj:test" in message and world.phase("unpulled") == "Indexing"
+    world.runner.accept()
+    world.wait_end("unpulled")
+    world.check_exact("unpulled", "photos", completed=5)
+
+
+def test_names_with_dollar_signs_reach_the_workers_as_they_are(world: World) -> None:
+    """A kubelet replaces `$(NAME)` and `$$` in the values of variables."""
+    name = "a$$b $(POD_NAME) $x"
+    (world.photos("dollars", 0) / name).mkdir()
+    (world.folder / "dollars" / name / "1.jpg").write_bytes((world.folder / "photos" / "0000.jpg").read_bytes())
+    manifest = job_manifest("dollars", "dollars")
+    manifest["spec"]["collection"]["source"]["persistentVolumeClaim"]["path"] = name
+    world.apply(manifest)
+    world.wait_end("dollars")
+    world.check_exact("dollars", "dollars", completed=1)
+
+
+def test_a_quota_that_forbids_pods(world: World) -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    world.kube.apply(quota)
+    world.kube.wait("jsonpath={.status.hard.pods}=0", "resourcequota/none")
+    world.job("forbidden", "photos", collection="forbidden")
+    message = world.wait_reason("forbidden", "PodsForbidden", "Progressing")
+    assert "exceeded quota" in message
+    assert world.phase("forbidden") == "Indexing"
+    world.kube("delete", "resourcequota", "none")
+    world.wait_end("forbidden", seconds=120)
+    world.check_exact("forbidden", "photos", completed=5)
+
+
+def test_the_store_goes_away_at_each_step(world: World) -> None:
+    world.switch.off()
+    world.job("storeless", "photos", collection="storeless", sharding={"shardSize": 2, "batchSize": 1})
+    assert "MongoDB" in world.wait_reason("storeless", "StoreUnavailable")
+    assert world.phase("storeless") == "Pending"
+    world.runner.hold("storeless-")
+    world.switch.on()
+    world.wait_phase("storeless", "Indexing")
+    world.switch.off()
+    world.wait_reason("storeless", "StoreUnavailable", "Progressing")
+    assert world.phase("storeless") == "Indexing"
+    with slowly(world, 0.5):
+        world.switch.on()
+        world.runner.accept()
+        world.wait_phase("storeless", "Running")
+        world.wait_pod("storeless")
+        world.switch.off()
+        world.wait_reason("storeless", "StoreUnavailable", "Progressing")
+        assert world.phase("storeless") == "Running"
+        world.switch.on()
+        world.wait_end("storeless", seconds=150)
+    world.check_exact("storeless", "photos", completed=5)
+
+
+def test_an_operator_that_starts_without_a_store(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    with world_in(cluster, mongodb_server, tmp_path_factory.mktemp("storeless")) as world:
+        world.cache_folder()
+        world.photos("photos", 2)
+        world.switch.off()
+        operator = world.operator()
+        world.job("waits", "photos")
+        world.wait_reason("waits", "StoreUnavailable")
+        assert operator.running and operator.healthz() == 200
+        world.switch.on()
+        world.wait_end("waits")
+        world.check_exact("waits", "photos", completed=2)
+        world.until(lambda: world.holder("waits") == "", "the lease is released")

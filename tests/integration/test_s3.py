@@ -1,0 +1,332 @@
+"""S3-compatible storage, against a real server: as a source, as a cache folder, and in a whole run."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e.conftest import Fpj, photo
+from integration.conftest import KEY, SECRET, Objects, Proxy
+from unit.sources.archives import JPEG, packed
+from unit.sources.surroundings import open_files, small_disk
+
+from fpj_core.errors import CacheFolderError, ErrorType, ImageError, SourceError
+from fpj_core.folders import S3FolderConfig
+from fpj_core.objects import Bucket
+from fpj_core.sources.base import IN_MEMORY
+from fpj_core.sources.s3 import S3Source, S3SourceConfig
+
+LIMIT = 100 * 2**20
+PATH = "photos/full/ab/abcd.jpg"
+
+
+def listing(bucket: Bucket) -> tuple[list[str], dict[str, str]]:
+    source = S3SourceConfig(bucket).build()
+    keys = [entry.key for entry in source.list()]
+    return keys, {problem.key: problem.error_type.value for problem in source.problems.first}
+
+
+def content(source: S3Source, key: str, size: int, limit: int = LIMIT) -> bytes:
+    with source.open(key, size, max_file_size=limit) as opened:
+        assert (opened.path is None) != (opened.data is None)
+        return opened.data if opened.data is not None else Path(os.fsdecode(opened.path or b"")).read_bytes()
+
+
+def refusal(source: S3Source, key: str, size: int = 1, limit: int = LIMIT) -> ImageError:
+    with pytest.raises(ImageError) as error:
+        content(source, key, size, limit)
+    return error.value
+
+
+# Listing --------------------------------------------------------------------------------------------------
+
+
+def test_listing_over_pages_in_natural_order(objects: Objects) -> None:
+    count = 1_203
+    objects.fill((f"p{number}.jpg" for number in random.Random(1).sample(range(count), count)), JPEG)
+    keys, problems = listing(objects.bucket())
+    assert problems == {}
+    assert keys == [f"p{number}.jpg" for number in range(count)]
+
+
+def test_odd_keys_are_listed_and_read(objects: Objects) -> None:
+    names = ["a b.jpg", "ä/😀.jpg", "q?x=1&y.jpg", "h#.jpg", "p%20.jpg", "p%.jpg", "plus+.jpg", "wow!/x.jpg", "wow!"]
+    names += ["back\\slash.jpg", "{a}[b]|^`<>\"'*~.jpg", "e\u0301.jpg", " lead.jpg", "x" * 900 + ".jpg", "a.jpg/b.jpg"]
+    for name in names:
+        objects.put(name, JPEG + name.encode())
+    source = S3Source(objects.bucket())
+    entries = list(source.list())
+    assert source.problems.count == 0
+    read = {content(source, entry.key, entry.size).removeprefix(JPEG).decode() for entry in entries}
+    assert read == set(names)
+    assert len({entry.key for entry in entries}) == len(names)
+
+
+def test_only_below_the_prefix(objects: Objects) -> None:
+    for name in ["in/1.jpg", "in/deep/2.jpg", "inner/3.jpg", "4.jpg"]:
+        objects.put(name, JPEG + name.encode())
+    source = S3Source(objects.bucket("in"))
+    entries = list(source.list())
+    assert [entry.key for entry in entries] == ["1.jpg", "deep/2.jpg"]
+    assert content(source, "deep/2.jpg", entries[1].size) == JPEG + b"in/deep/2.jpg"
+    assert listing(objects.bucket("nothing")) == ([], {})
+
+
+def test_what_is_no_image_is_left_out(objects: Objects) -> None:
+    for name in ["photos/", "README", "a/.hidden.jpg", "__MACOSX/1.jpg", "film.mp4", "empty"]:
+        objects.put(name, b"" if name in ("photos/", "empty") else b"some text of no interest, rather long")
+    for name in ["scan", "photo.txt"]:
+        objects.put(name, JPEG)
+    objects.put("short", JPEG[:4])
+    objects.put("text.jpg", b"I am text")
+    objects.put("empty.jpg", b"")
+    assert listing(objects.bucket()) == (["empty.jpg", "photo.txt", "scan", "short", "text.jpg"], {})
+
+
+def test_a_version_changes_with_the_content(objects: Objects) -> None:
+    versions = []
+    for last in (b"1", b"2", b"1"):
+        objects.put("a.jpg", JPEG + last)
+        (entry,) = S3Source(objects.bucket()).list()
+        assert entry.size == len(JPEG) + 1
+        versions.append(entry.version)
+    assert versions[0] == versions[2] != versions[1]
+    assert '"' not in versions[0]
+
+
+@pytest.mark.parametrize("name", ["a//b.jpg", "dot/./x.jpg", "dot/../x.jpg", "tab\t.jpg"])
+def test_names_that_cannot_be_asked_for_are_named(objects: Objects, name: str) -> None:
+    objects.put("1.jpg", JPEG)
+    objects.put(name, JPEG)
+    with pytest.raises(SourceError, match="an object's name cannot be used: ") as error:
+        listing(objects.bucket())
+    assert name in str(error.value)
+
+
+# Reading --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 5, IN_MEMORY, IN_MEMORY + 1, 2 * IN_MEMORY + 12_345])
+def test_small_and_large_objects(objects: Objects, size: int) -> None:
+    data = random.Random(size).randbytes(size)
+    objects.put("a.jpg", data)
+    source = S3Source(objects.bucket())
+    before = open_files()
+    assert content(source, "a.jpg", size) == data
+    assert open_files() <= before + 2, "at most the connection stays open"
+    if size:
+        assert refusal(source, "a.jpg", size, size - 1).error_type is ErrorType.TOO_LARGE
+        assert refusal(source, "a.jpg", 0, size - 1).error_type is ErrorType.TOO_LARGE, "whatever was listed"
+
+
+def test_an_object_that_vanishes_after_listing_is_not_found(objects: Objects) -> None:
+    objects.put("a.jpg", JPEG)
+    objects.put("b.zip", packed({"1.jpg": JPEG}))
+    source = S3Source(objects.bucket())
+    keys = [entry.key for entry in source.list()]
+    objects.remove("a.jpg")
+    objects.remove("b.zip")
+    fresh = S3Source(objects.bucket())
+    for key in keys:
+        assert refusal(fresh, key).error_type is ErrorType.NOT_FOUND
+    assert refusal(fresh, "a.jpg", IN_MEMORY + 1).error_type is ErrorType.NOT_FOUND
+    for key in ("a//b.jpg", "../a.jpg", "nul\0.jpg"):
+        assert refusal(fresh, key).error_type is ErrorType.PATH_VIOLATION
+
+
+def test_a_full_disk_for_temporary_copies(objects: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects.put("a.jpg", random.Random(1).randbytes(IN_MEMORY + 1))
+    objects.put("b.zip", packed({"1.jpg": random.Random(1).randbytes(500_000)}))
+    source = S3Source(objects.bucket())
+    with small_disk(tmp_path / "small") as disk:
+        monkeypatch.setattr(tempfile, "tempdir", str(disk))
+        assert refusal(source, "a.jpg", IN_MEMORY + 1).error_type is ErrorType.DISK_FULL
+        assert refusal(source, "b.zip!/1.jpg").error_type is ErrorType.DISK_FULL
+        assert listing(objects.bucket()) == (["a.jpg"], {"b.zip": "DiskFull"})
+
+
+def test_archives_in_a_bucket(objects: Objects) -> None:
+    large = JPEG + random.Random(1).randbytes(IN_MEMORY)
+    for number in range(4):
+        objects.put(f"b{number}.cbz", packed({"p10.jpg": large, "p2.jpg": JPEG + b"%d" % number, "../x.jpg": JPEG}))
+    objects.put("broken.zip", b"PK\x03\x04 and no more")
+    source = S3Source(objects.bucket())
+    before = open_files()
+    entries = list(source.list())
+    assert [entry.key for entry in entries] == [f"b{n}.cbz!/{p}.jpg" for n in range(4) for p in ("p2", "p10")]
+    problems = {problem.key: problem.error_type for problem in source.problems.first}
+    refused = {f"b{number}.cbz!/../x.jpg": ErrorType.PATH_VIOLATION for number in range(4)}
+    assert problems == refused | {"broken.zip": ErrorType.CORRUPT_IMAGE}
+    for entry in random.Random(2).sample(entries, len(entries)):
+        expected = large if "p10" in entry.key else JPEG + entry.key[1:2].encode()
+        assert content(source, entry.key, entry.size) == expected
+    assert open_files() - before <= 8, "few archives are kept"
+
+
+def test_an_archive_that_was_replaced_is_listed_anew(objects: Objects) -> None:
+    source = S3Source(objects.bucket())
+    for name in ("1.jpg", "2.jpg"):
+        objects.put("b.zip", packed({name: JPEG}))
+        assert [entry.key for entry in source.list()] == [f"b.zip!/{name}"]
+
+
+# Trouble --------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_bucket(objects: Objects) -> None:
+    bucket = objects.bucket("x", name="no-such-bucket")
+    with pytest.raises(SourceError, match=r"^cannot list s3://no-such-bucket/x: the bucket does not exist$"):
+        listing(bucket)
+    with pytest.raises(CacheFolderError, match=r"s3://no-such-bucket/x cannot be written: the bucket does not exist$"):
+        S3FolderConfig(bucket).build().check_writable()
+    with pytest.raises(ImageError) as error:
+        S3FolderConfig(bucket).build().write(PATH, b"data", token="t")
+    assert error.value.error_type is ErrorType.WRITE_FAILED, "it is not the image that is missing"
+    assert error.value.message == "the bucket does not exist"
+
+
+def test_wrong_credentials(strict_s3_server: str) -> None:
+    bucket = Bucket("bucket", "", strict_s3_server, None, "wrong", "wrong")
+    with pytest.raises(SourceError, match=r"cannot list s3://bucket: the bucket is refused: check the credentials"):
+        listing(bucket)
+    with pytest.raises(CacheFolderError, match="the bucket is refused: check the credentials"):
+        S3FolderConfig(bucket).build().check_writable()
+    error = refusal(S3Source(bucket), "a.jpg")
+    assert error.error_type is ErrorType.ACCESS_DENIED
+    folder = S3FolderConfig(bucket).build()
+    for attempt in (lambda: folder.write(PATH, b"", token="t"), lambda: folder.size(PATH), lambda: folder.remove(PATH)):
+        with pytest.raises(ImageError) as refused:
+            attempt()
+        assert refused.value.error_type is ErrorType.ACCESS_DENIED
+
+
+def test_no_server_there(objects: Objects) -> None:
+    bucket = objects.bucket(endpoint="http://127.0.0.1:9")
+    with pytest.raises(SourceError, match=r"cannot list s3://test-\w+: the bucket: "):
+        listing(bucket)
+    assert refusal(S3Source(bucket), "a.jpg").error_type is ErrorType.STORE_UNAVAILABLE
+
+
+@pytest.mark.parametrize("faults", [[503, 503], [500, "cut"], ["cut"]])
+def test_passing_trouble_is_sat_out(objects: Objects, proxy: Proxy, faults: list[int | str]) -> None:
+    data = random.Random(1).randbytes(IN_MEMORY + 1)
+    objects.put("a.jpg", data)
+    bucket = objects.bucket(endpoint=proxy.url)
+    source = S3Source(bucket)
+    assert content(source, "a.jpg", len(data)) == data
+    proxy.faults = list(faults)
+    proxy.requests.clear()
+    assert content(source, "a.jpg", len(data)) == data
+    assert content(source, "a.jpg", 1) == data
+    assert len(proxy.requests) == len(faults) + 2
+    proxy.faults = [fault for fault in faults if fault != "cut"]
+    assert listing(bucket) == (["a.jpg"], {})
+    proxy.faults = [fault for fault in faults if fault != "cut"]
+    S3FolderConfig(bucket).build().write(PATH, b"data", token="t")
+    assert objects.get(PATH) == b"data"
+    assert proxy.faults == []
+
+
+def test_lasting_trouble_ends_in_a_typed_error(objects: Objects, proxy: Proxy) -> None:
+    proxy.faults = [503] * 100
+    source = S3Source(objects.bucket(endpoint=proxy.url))
+    error = refusal(source, "a.jpg")
+    assert error.error_type is ErrorType.STORE_UNAVAILABLE
+    assert error.error_type.transient
+    assert 2 < len(proxy.requests) < 10
+    proxy.faults.clear()
+
+
+def test_a_refusal_is_not_tried_again(objects: Objects, proxy: Proxy) -> None:
+    proxy.faults = [403]
+    assert refusal(S3Source(objects.bucket(endpoint=proxy.url)), "a.jpg").error_type is ErrorType.ACCESS_DENIED
+    assert len(proxy.requests) == 1
+
+
+# As a cache folder ----------------------------------------------------------------------------------------
+
+
+def test_a_cache_folder(objects: Objects) -> None:
+    config = S3FolderConfig(objects.bucket("cache"))
+    assert config.location == f"s3://{objects.name}/cache"
+    folder = config.build()
+    folder.check_writable()
+    assert objects.keys() == [], "nothing is left of the check"
+    assert folder.free_bytes() is None
+    assert folder.size(PATH) is None
+    for data in (b"data", random.Random(1).randbytes(12 * 2**20), b""):
+        folder.write(PATH, data, token="t")
+        assert folder.size(PATH) == len(data)
+        assert objects.get(f"cache/{PATH}") == data
+    assert objects.keys() == [f"cache/{PATH}"]
+    folder.sweep("photos")
+    folder.remove(PATH)
+    folder.remove(PATH)
+    assert folder.size(PATH) is None
+    assert objects.keys() == []
+
+
+def test_secrets_are_not_shown(objects: Objects) -> None:
+    assert SECRET not in repr(objects.bucket())
+    assert KEY not in repr(objects.bucket())
+
+
+# A whole run ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fpj(tmp_path: Path) -> Fpj:
+    credentials = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    return Fpj(str(tmp_path / "fpj.db"), tmp_path / "out", credentials)
+
+
+def manifest(path: Path, objects: Objects) -> Path:
+    """A job from one part of a bucket into another."""
+
+    def resource(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
+        return {"apiVersion": "fpj.dev/v1alpha1", "kind": kind, "metadata": {"name": kind.lower()}, "spec": spec}
+
+    def place(prefix: str) -> dict[str, Any]:
+        return {"s3": {"bucket": objects.name, "prefix": prefix, "endpoint": objects.endpoint}}
+
+    folder = resource("CacheFolder", {"storage": place("cache")})
+    job = resource("FileProcessingJob", {"jobType": "Both", "collection": {"id": "photos", "source": place("photos")}})
+    path.write_text("\n---\n".join(json.dumps(document) for document in (folder, job)))
+    return path
+
+
+def test_a_run_from_bucket_to_bucket(fpj: Fpj, objects: Objects, tmp_path: Path) -> None:
+    for number in range(6):
+        objects.put(f"photos/{number}.jpg", photo(number))
+    objects.put("photos/book.cbz", packed({"1.png": photo(7, image_format="PNG"), "2.jpg": b"I am text"}))
+    objects.put("photos/notes.txt", b"no image")
+    job = manifest(tmp_path / "job.yaml", objects)
+    finished = fpj("run", job, "--json")
+    assert finished.code == 1, finished.stderr
+    assert finished.counts == (7, 0, 1)
+    assert {key: error for key, (error, _) in fpj.failures().items()} == {"book.cbz!/2.jpg": "UnsupportedFormat"}
+    made = objects.keys("cache/")
+    assert len(made) == 14
+    assert all(objects.get(key).startswith(b"\xff\xd8\xff") for key in made)
+    assert not fpj.out.exists()
+
+    objects.remove(made[0])
+    objects.put("photos/0.jpg", photo(100))
+    completed, skipped, failed = fpj("run", job, "--json").counts
+    assert (completed + skipped, failed) == (7, 1)
+    assert 1 <= completed <= 2, "the changed one, and the one of the missing file"
+    assert objects.keys("cache/") == made
+
+
+def test_a_run_without_a_bucket(fpj: Fpj, objects: Objects, tmp_path: Path) -> None:
+    job = manifest(tmp_path / "job.yaml", objects)
+    job.write_text(job.read_text().replace(objects.name, "no-such-bucket"))
+    finished = fpj("run", job)
+    assert finished.code in (1, 2)
+    assert "the bucket does not exist" in finished.stderr
+    assert "Traceback" not in finished.stderr

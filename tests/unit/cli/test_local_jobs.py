@@ -1,0 +1,114 @@
+"""The verbs that clusters have, on this machine's store."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fpj_cli import local
+from fpj_cli.context import UsageProblemError
+from fpj_cli.local import StoreJobs
+from fpj_cli.main import main
+from fpj_core.leases import lease_name, local_holder
+from fpj_core.model import Counts, Job, Phase
+from fpj_core.store import open_store
+from fpj_core.store.protocol import Store
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = open_store(str(tmp_path / "fpj.db"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def fpj(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    monkeypatch.delenv("FPJ_CLUSTER", raising=False)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fpj", *arguments, "--store", str(tmp_path / "fpj.db")])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def record(store: Store, job_id: str, phase: Phase, **values: object) -> Job:
+    job = Job(job_id, "photos", "c", {"spec": {"jobType": "Both"}}, "digest", phase=phase, created_at=time.time())
+    for name, value in values.items():
+        object.__setattr__(job, name, value)
+    return store.create_job(job)
+
+
+def test_a_record_has_the_shape_of_the_resource(store: Store) -> None:
+    base = Counts(completed=6, skipped=3, failed=1, errors={"TooLarge": 1})
+    record(store, "1111", Phase.COMPLETED_WITH_ERRORS, total=10, base=base, reason="ImagesFailed", message="1 failed")
+    job = StoreJobs(store).get("photos")
+    assert (job.phase, job.collection, job.job_type, job.namespace) == ("CompletedWithErrors", "c", "Both", None)
+    assert (job.done, job.progress["percent"], job.errors) == (10, 100, {"TooLarge": 1})
+    assert job.why == ("ImagesFailed", "1 failed")
+    assert job.incomplete
+    assert job.at_rest
+
+
+@pytest.mark.parametrize(
+    ("phase", "code"),
+    [
+        (Phase.COMPLETED, 0),
+        (Phase.COMPLETED_WITH_ERRORS, 1),
+        (Phase.FAILED, 1),
+        (Phase.SUSPENDED, 1),
+        (Phase.RUNNING, 1),
+    ],
+)
+def test_wait_and_watch_end_where_nothing_will_happen(store: Store, fpj: Command, phase: Phase, code: int) -> None:
+    record(store, "1111", phase, total=10, base=Counts(completed=5))
+    assert fpj("wait")[0] == fpj("watch", "photos")[0] == code
+    assert ("Stale" in fpj("wait")[1]) == (phase is Phase.RUNNING)
+
+
+def test_suspend_ends_the_process_that_works(store: Store, fpj: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(store, "1111", Phase.RUNNING)
+    code, _, error = fpj("suspend", "photos")
+    assert (code, error) == (2, "Error: nothing on this machine works on photos\n")
+    store.acquire_lease(lease_name("c"), local_holder("1111"), 60, time.time())
+    killed: list[tuple[int, int]] = []
+    monkeypatch.setattr(local.os, "kill", lambda *arguments: killed.append(arguments))
+    assert fpj("suspend", "photos")[:2] == (0, "photos suspended\n")
+    assert killed == [(os.getpid(), 15)]
+
+
+def test_suspend_leaves_strangers_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local.os, "kill", lambda *_: pytest.fail("a process was signalled"))
+    record(store, "1111", Phase.RUNNING)
+    store.acquire_lease(lease_name("c"), local_holder("2222"), 60, time.time())
+    jobs = StoreJobs(store)
+    with pytest.raises(UsageProblemError, match="nothing on this machine"):
+        jobs.suspend(jobs.get("photos"))
+
+
+def test_what_only_a_cluster_has_is_not_offered(fpj: Command) -> None:
+    assert fpj("recover")[0] == 2
+    assert "Nothing to recover" in fpj("recover", "--all")[2]
+    assert fpj("watch")[2] == "No job is at work.\n"
+
+
+@pytest.mark.parametrize("text", ["x", "", "10x", "1m2h", "-5"])
+def test_a_timeout_that_makes_no_sense(fpj: Command, text: str) -> None:
+    code, _, error = fpj("wait", "--timeout", text)
+    assert code == 2
+    assert "write for example 90s, 10m or 1h30m" in error

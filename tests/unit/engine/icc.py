@@ -1,0 +1,48 @@
+"""ICC profiles written by hand (ICC.1:2022): linear light, in colour and in grey."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+
+
+def _profile(space: bytes, tags: Mapping[bytes, bytes]) -> bytes:
+    entries, body = b"", b""
+    start = 128 + 4 + 12 * len(tags)
+    for name, content in tags.items():
+        entries += struct.pack(">4sLL", name, start + len(body), len(content))
+        body += content + b"\0" * (-len(content) % 4)
+    header = bytearray(128)
+    struct.pack_into(">L", header, 0, start + len(body))
+    header[8:10] = b"\x02\x40"
+    header[12:24] = b"mntr" + space + b"XYZ "
+    header[36:40] = b"acsp"
+    header[68:80] = _xyz(0.9642, 1, 0.8249)[8:]
+    return bytes(header) + struct.pack(">L", len(tags)) + entries + body
+
+
+def _xyz(*values: float) -> bytes:
+    return b"XYZ \0\0\0\0" + struct.pack(">3l", *(round(value * 65536) for value in values))
+
+
+def _description(text: bytes) -> bytes:
+    return b"desc\0\0\0\0" + struct.pack(">L", len(text) + 1) + text + bytes(80)
+
+
+_LINEAR = b"curv\0\0\0\0" + struct.pack(">LH", 1, 256)
+_COMMON = {b"wtpt": _xyz(0.9642, 1, 0.8249), b"cprt": b"text\0\0\0\0none\0"}
+
+LINEAR_SRGB = _profile(
+    b"RGB ",
+    {
+        b"desc": _description(b"Linear sRGB"),
+        b"rXYZ": _xyz(0.43607, 0.22249, 0.01392),
+        b"gXYZ": _xyz(0.38515, 0.71687, 0.09708),
+        b"bXYZ": _xyz(0.14307, 0.06061, 0.71410),
+        b"rTRC": _LINEAR,
+        b"gTRC": _LINEAR,
+        b"bTRC": _LINEAR,
+        **_COMMON,
+    },
+)
+LINEAR_GREY = _profile(b"GRAY", {b"desc": _description(b"linear"), b"kTRC": _LINEAR, **_COMMON})

@@ -1,0 +1,410 @@
+"""The table of decisions: what is observed, and what must follow."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from unit.operator.world import World
+
+from fpj_core.model import Phase, ShardState
+from fpj_operator import names
+from fpj_operator.children import WAVE
+from fpj_operator.conditions import timestamp
+from fpj_operator.reconcile import reconcile
+from fpj_operator.state import Apply, LeaseView
+
+
+def running(world: World, name: str = "photos", **plan: Any) -> None:
+    world.settle(name)
+    world.indexed(name, **plan)
+    world.settle(name)
+
+
+def change(world: World, name: str = "photos", **spec: Any) -> None:
+    resource = world.resources[name]
+    job = resource.job
+    resource.job = job.model_copy(update={"spec": job.spec.model_copy(update=spec)})
+
+
+def test_the_straight_road() -> None:
+    world = World()
+    job = world.add()
+    world.settle()
+    assert job.phase is Phase.INDEXING
+    assert job.writes == 1, "one status write until the index Job is there"
+    assert world.lease.holder == job.uid
+    assert job.condition("CollectionLocked")["status"] == "True"
+    assert job.record is not None
+    world.indexed(shards=2, total=200)
+    world.settle()
+    assert job.phase is Phase.RUNNING
+    assert world.child(names.ROLE_SHARDS) is not None
+    world.worked(shard=0, completed=100)
+    world.settle()
+    assert job.phase is Phase.RUNNING
+    world.worked(shard=1, completed=100)
+    world.settle()
+    assert job.phase is Phase.COMPLETED
+    assert job.status["progress"]["completed"] == 200
+    assert job.status["completionTime"] == timestamp(world.now)
+    assert [job.condition(name)["status"] for name in ("Complete", "Ready", "Failed", "Reconciling", "Stalled")] == [
+        "True",
+        "True",
+        "False",
+        "False",
+        "False",
+    ]
+    assert world.lease.holder == ""
+    assert [event.reason for event in job.events] == ["Indexing", "Running", "Completed"]
+    assert job.record.phase is Phase.COMPLETED
+
+
+def test_nothing_to_do_is_done_at_once() -> None:
+    world = World()
+    job = world.add()
+    world.settle()
+    world.indexed(shards=0, total=500, skipped=500)
+    world.settle()
+    assert job.phase is Phase.COMPLETED
+    assert job.status["progress"]["skipped"] == 500
+    assert world.child(names.ROLE_SHARDS) is None
+
+
+def test_failed_images_are_completed_with_errors_and_each_ten_are_an_event() -> None:
+    world = World()
+    job = world.add()
+    running(world, shards=3, total=300)
+    for shard, failed in enumerate((9, 3, 25)):
+        world.worked(shard=shard, completed=100 - failed, failed=failed)
+        world.settle()
+        world.settle()
+    assert job.phase is Phase.COMPLETED_WITH_ERRORS
+    assert job.status["errorBreakdown"] == {"CorruptImage": 37}
+    assert [event.message[:2] for event in job.events if event.reason == "ImagesFailing"] == ["12", "37"]
+
+
+def test_a_second_job_on_the_collection_waits_and_then_runs() -> None:
+    world = World()
+    first, second = world.add("first"), world.add("second")
+    running(world, "first", shards=1, total=10)
+    world.settle("second")
+    assert second.phase is Phase.PENDING
+    assert second.condition("CollectionLocked")["status"] == "False"
+    assert "first" in second.condition("CollectionLocked")["message"]
+    world.worked("first", shard=0, completed=10)
+    world.settle("first")
+    assert first.phase is Phase.COMPLETED
+    world.settle("second")
+    assert second.phase is Phase.INDEXING
+
+
+@pytest.mark.parametrize(("priority", "starts"), [(0, "old"), (5, "urgent")])
+def test_slots_go_by_priority_then_age(priority: int, starts: str) -> None:
+    world = World(settings=replace(World().settings, max_concurrent_jobs=1))
+    world.add("busy")
+    world.settle("busy")
+    world.add("old")
+    world.now += 5
+    world.add("urgent", priority=priority)
+    for name in ("urgent", "old"):
+        world.settle(name)
+        assert world.resources[name].condition("Ready")["reason"] == "Queued"
+    world.indexed("busy", shards=0)
+    world.settle("busy")
+    for name in ("urgent", "old"):
+        world.settle(name)
+    assert [n for n, r in world.resources.items() if r.phase is Phase.INDEXING] == [starts]
+
+
+def test_no_cache_folder_is_waited_for() -> None:
+    world = World()
+    job = world.add()
+    folder, world.folder = world.folder, None
+    assert world.settle().requeue_after
+    assert job.condition("Ready")["reason"] == "NoCacheFolder"
+    world.folder = folder
+    world.settle()
+    assert job.phase is Phase.INDEXING
+
+
+@pytest.mark.parametrize("stage", ["pending", "indexing", "running"])
+def test_suspending_stops_and_resuming_goes_on(stage: str) -> None:
+    world = World()
+    job = world.add()
+    if stage == "indexing":
+        world.settle()
+    if stage == "running":
+        running(world)
+    change(world, suspend=True)
+    world.settle()
+    assert job.phase is Phase.SUSPENDED
+    assert job.condition("Suspended")["status"] == "True"
+    assert not job.children
+    assert world.lease.holder == ""
+    assert job.fenced == (stage != "pending")
+    change(world, suspend=False)
+    world.settle()
+    assert job.phase is Phase.INDEXING
+    assert job.status["attempt"]["number"] == (1 if stage == "pending" else 2)
+
+
+def test_silence_is_recovered_and_in_the_end_given_up() -> None:
+    world = World()
+    job = world.add(recovery={"staleAfterSeconds": 60, "maxAttempts": 2})
+    for recovery in (1, 2):
+        running(world)
+        world.now += 59
+        world.settle()
+        assert job.phase is Phase.RUNNING
+        world.now += 2
+        world.settle()
+        assert job.phase is Phase.INDEXING
+        assert job.status["recoveryAttempts"] == recovery
+        assert job.status["attempt"]["number"] == recovery + 1
+    running(world)
+    world.now += 61
+    world.settle()
+    assert job.phase is Phase.FAILED
+    assert job.condition("Failed")["reason"] == "StaleJob"
+    assert not job.children
+    assert world.lease.holder == ""
+
+
+def test_progress_keeps_a_job_from_being_stale() -> None:
+    world = World()
+    job = world.add(recovery={"staleAfterSeconds": 60})
+    running(world, shards=9)
+    for shard in range(8):
+        world.now += 50
+        world.worked(shard=shard, completed=1)
+        world.settle()
+    assert job.phase is Phase.RUNNING
+    assert job.status["recoveryAttempts"] == 0
+
+
+def test_the_lease_is_renewed_in_time_and_a_lost_one_fences() -> None:
+    world = World()
+    job = world.add()
+    running(world)
+    world.now += 150
+    world.progressed()
+    world.settle()
+    assert world.lease.expires_at == world.now + world.settings.lease_seconds
+    world.lease = LeaseView("thief", "thief", 7, world.now + 100)
+    world.settle()
+    assert job.fenced == 1
+    assert not job.children
+    assert job.phase is Phase.RECOVERING
+    assert job.condition("CollectionLocked")["status"] == "False"
+    assert world.lease.holder == "thief"
+    world.now += 101
+    world.settle()
+    assert job.phase is Phase.INDEXING
+    assert job.status["attempt"] | {"startedAt": ""} == {
+        "number": 2,
+        "fence": 8,
+        "cacheFolder": "cache",
+        "startedAt": "",
+    }
+
+
+def test_resume_works_only_once_per_value() -> None:
+    world = World()
+    job = world.add(maxFailedImages=1, activeDeadlineSeconds=100)
+    running(world, total=30)
+    world.worked(shard=0, failed=5)
+    world.settle()
+    assert job.condition("Failed")["reason"] == "TooManyFailedImages"
+    world.now += 1_000
+    job.resume = "now"
+    world.settle()
+    assert job.phase is Phase.INDEXING
+    assert job.status["startTime"] == timestamp(world.now), "the deadline counts from the resume"
+    assert "completionTime" not in job.status
+    running(world, shards=0)
+    assert job.phase is Phase.COMPLETED
+    assert job.status["attempt"]["resumedBy"] == "now"
+    before = dict(job.status)
+    world.settle()
+    assert job.status == before
+
+
+def test_a_running_job_is_recovered_by_the_annotation() -> None:
+    world = World()
+    job = world.add()
+    running(world)
+    job.resume = "again"
+    world.settle()
+    assert (job.phase, job.status["attempt"]["number"]) == (Phase.INDEXING, 2)
+    running(world)
+    assert (job.phase, job.status["attempt"]["number"]) == (Phase.RUNNING, 2)
+
+
+def test_the_deadline_ends_a_job() -> None:
+    world = World()
+    job = world.add(activeDeadlineSeconds=100)
+    running(world)
+    world.now += 101
+    world.settle()
+    assert job.condition("Failed")["reason"] == "DeadlineExceeded"
+
+
+@pytest.mark.parametrize(("allowed", "fails"), [(5, False), (4, True), ("2%", True), ("50%", False)])
+def test_failed_images_are_bounded(allowed: int | str, fails: bool) -> None:
+    world = World()
+    job = world.add(maxFailedImages=allowed)
+    running(world, total=100)
+    world.worked(shard=0, failed=5)
+    world.settle()
+    assert (job.phase is Phase.FAILED) == fails
+
+
+def test_an_index_that_cannot_heal_fails_with_its_own_reason() -> None:
+    world = World()
+    job = world.add()
+    world.settle()
+    child = world.child(names.ROLE_INDEX)
+    assert child
+    trouble = ("SourceNotFound", "/source/pics: No such file or directory")
+    job.children[child.name] = replace(child, failed=True, trouble=trouble)
+    world.settle()
+    assert (job.condition("Failed")["reason"], job.condition("Failed")["message"]) == trouble
+
+
+def test_trouble_shows_and_heals() -> None:
+    world = World()
+    job = world.add()
+    world.settle()
+    child = world.child(names.ROLE_INDEX)
+    assert child
+    job.children[child.name] = replace(child, trouble=("ImagePullFailed", "not found"))
+    world.settle()
+    assert job.condition("Progressing") | {"lastTransitionTime": ""} == {
+        "type": "Progressing",
+        "status": "False",
+        "reason": "ImagePullFailed",
+        "message": "not found",
+        "observedGeneration": 1,
+        "lastTransitionTime": "",
+    }
+    assert job.phase is Phase.INDEXING
+    job.children[child.name] = child
+    world.settle()
+    assert job.condition("Progressing")["status"] == "True"
+
+
+def test_shards_come_in_waves() -> None:
+    world = World()
+    job = world.add()
+    running(world, shards=2 * WAVE + 5, total=10**6)
+    assert world.child(names.ROLE_SHARDS, wave=1) is None
+    for wave in range(3):
+        assert world.child(names.ROLE_SHARDS, wave=wave) is not None
+        world.ended(wave=wave)
+        if wave == 2:
+            job.shards = [ShardState.SUCCEEDED] * len(job.shards)
+        world.settle()
+    assert job.phase is Phase.COMPLETED
+
+
+def test_a_wave_has_at_most_a_thousand_completions_and_names_its_shards() -> None:
+    world = World()
+    world.add()
+    world.settle()
+    world.indexed(shards=WAVE + 5)
+    plan = reconcile(world.observe("photos"), world.settings)
+    (job,) = [step.manifest for step in plan.steps_first if isinstance(step, Apply)]
+    assert job["spec"]["completions"] == WAVE
+    assert job["spec"]["parallelism"] == 4
+
+
+def test_failed_shards_fail_the_job_and_say_why() -> None:
+    world = World()
+    job = world.add()
+    running(world, shards=3)
+    world.worked(shard=0, completed=1)
+    world.ended(failed=True, trouble=("OutOfMemory", "a worker ended with OOMKilled (exit code 137)"))
+    world.settle()
+    assert job.condition("Failed")["reason"] == "OutOfMemory"
+    assert "2 of 3 shards failed" in job.condition("Failed")["message"]
+
+
+def test_an_unreachable_store_changes_nothing_and_is_said() -> None:
+    world = World()
+    job = world.add()
+    world.store_error = "no server answers"
+    assert world.settle().requeue_after
+    assert job.condition("Ready")["reason"] == "StoreUnavailable"
+    world.store_error = None
+    running(world)
+    world.store_error = "no server answers"
+    world.settle()
+    assert job.phase is Phase.RUNNING
+    assert job.condition("Progressing")["reason"] == "StoreUnavailable"
+    assert job.children
+
+
+def test_an_invalid_spec_fails_with_the_field_named() -> None:
+    world = World()
+    world.add()
+    observed = replace(world.observe("photos"), job=None, problem="spec.collection.source.local: works only …")
+    plan = reconcile(observed, world.settings)
+    assert plan.status is not None
+    assert plan.status["phase"] == "Failed"
+    assert any("spec.collection.source.local" in c["message"] for c in plan.status["conditions"])
+
+
+def test_the_time_to_live_is_counted_from_the_end() -> None:
+    world = World()
+    job = world.add(ttlSecondsAfterFinished=60)
+    running(world, shards=0)
+    assert job.phase is Phase.COMPLETED
+    assert world.settle().requeue_after == pytest.approx(60, abs=1)
+    world.now += 61
+    world.settle()
+    assert job.gone
+
+
+def test_a_deleted_job_is_left_alone() -> None:
+    world = World()
+    world.add()
+    plan = reconcile(replace(world.observe("photos"), deleting=True), world.settings)
+    assert plan.status is None
+    assert not plan.steps_first + plan.steps_after
+
+
+def test_a_finished_job_costs_nothing() -> None:
+    world = World()
+    job = world.add()
+    running(world, shards=0)
+    writes = job.writes
+    for _ in range(3):
+        plan = world.look()
+        assert plan.status is None
+        assert not plan.steps_first + plan.steps_after
+    assert job.writes == writes
+
+
+def test_nothing_is_written_while_nothing_changes() -> None:
+    world = World()
+    job = world.add()
+    running(world)
+    writes = job.writes
+    for _ in range(20):
+        world.now += 5
+        world.progressed()
+        world.look()
+    assert job.writes == writes
+
+
+def test_the_status_stays_small() -> None:
+    world = World()
+    job = world.add("n" * 50)
+    running(world, "n" * 50, shards=3, total=10**9)
+    world.worked("n" * 50, shard=0, failed=10**7)
+    world.settle("n" * 50)
+    job.status |= {"errorBreakdown": dict.fromkeys(map(str, range(14)), 10**9)}
+    assert len(json.dumps(job.status)) < 8_192

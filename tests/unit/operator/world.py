@@ -1,0 +1,274 @@
+"""A small world for reconcile: what the API server, the Job controller, the pods and the store would hold.
+
+Only facts are modelled, none of the decisions; times are given by hand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fpj_core.manifest import parse_resource
+from fpj_core.model import Counts, Job, Phase, ShardState
+from fpj_core.progress import measure
+from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob
+from fpj_operator import names
+from fpj_operator.conditions import attempt_from, same_status
+from fpj_operator.queue import JobQueue
+from fpj_operator.reconcile import reconcile
+from fpj_operator.settings import OperatorSettings
+from fpj_operator.state import (
+    Apply,
+    ChildJob,
+    DeleteChildren,
+    DeleteResource,
+    Emit,
+    FenceShards,
+    Key,
+    LeaseView,
+    Observed,
+    Plan,
+    RecordJob,
+    ReleaseLease,
+    RenewLease,
+    StoreView,
+)
+
+SETTINGS = OperatorSettings(store_url="mongodb://store", worker_image="fpj:test", max_concurrent_jobs=2)
+NAMESPACE = "team"
+
+
+def job_resource(name: str = "photos", **spec: Any) -> FileProcessingJob:
+    document = {
+        "apiVersion": "fpj.dev/v1alpha1",
+        "kind": "FileProcessingJob",
+        "metadata": {"name": name, "namespace": NAMESPACE, "uid": f"uid-of-{name}"},
+        "spec": {
+            "jobType": "Both",
+            "collection": {"id": "photos", "source": {"persistentVolumeClaim": {"claimName": "photos"}}},
+        }
+        | spec,
+    }
+    found = parse_resource(document)
+    assert isinstance(found, FileProcessingJob)
+    return found
+
+
+def folder_resource() -> CacheFolder:
+    found = parse_resource(
+        {
+            "apiVersion": "fpj.dev/v1alpha1",
+            "kind": "CacheFolder",
+            "metadata": {"name": "cache", "namespace": NAMESPACE},
+            "spec": {"storage": {"persistentVolumeClaim": {"claimName": "cache"}}},
+        }
+    )
+    assert isinstance(found, CacheFolder)
+    return found
+
+
+@dataclass
+class Resource:
+    """One FileProcessingJob and all that belongs to it."""
+
+    job: FileProcessingJob
+    created_at: float
+    status: dict[str, Any] = field(default_factory=dict)
+    resume: str = ""
+    children: dict[str, ChildJob] = field(default_factory=dict)
+    record: Job | None = None
+    counts: Counts = field(default_factory=Counts)
+    shards: list[ShardState] = field(default_factory=list)
+    fenced: int = 0
+    events: list[Emit] = field(default_factory=list)
+    writes: int = 0
+    gone: bool = False
+
+    @property
+    def uid(self) -> str:
+        return str(self.job.metadata.uid)
+
+    @property
+    def phase(self) -> Phase:
+        return Phase(self.status.get("phase") or Phase.PENDING)
+
+    def condition(self, name: str) -> dict[str, Any]:
+        return next(each for each in self.status["conditions"] if each["type"] == name)
+
+
+@dataclass
+class World:
+    """Several resources over one lease: all of them mean the same collection."""
+
+    settings: OperatorSettings = SETTINGS
+    now: float = 1_000_000.0
+    resources: dict[str, Resource] = field(default_factory=dict)
+    lease: LeaseView = field(default_factory=LeaseView)
+    folder: CacheFolder | None = field(default_factory=folder_resource)
+    store_error: str | None = None
+
+    def add(self, name: str = "photos", **spec: Any) -> Resource:
+        self.resources[name] = Resource(job_resource(name, **spec), self.now)
+        return self.resources[name]
+
+    # The operator -----------------------------------------------------------------------------------------
+
+    def look(self, name: str = "photos", *, steps: int | None = None) -> Plan:
+        """One reconcile, carried out; with ``steps`` the operator dies after so many of them."""
+        resource = self.resources[name]
+        observed = self.observe(name)
+        plan = reconcile(observed, self.settings)
+        if plan.wants_lease:
+            if self.lease.expires_at <= self.now or self.lease.holder in ("", resource.uid):
+                self._take(resource)
+            observed = replace(self.observe(name), slot_free=observed.slot_free)
+            plan = reconcile(observed, self.settings)
+        todo: list[Any] = [*plan.steps_first, plan.status, *plan.steps_after]
+        for step in todo[: len(todo) if steps is None else steps]:
+            self._do(resource, step)
+        return plan
+
+    def settle(self, name: str = "photos", most: int = 20) -> Plan:
+        """Look until nothing changes any more."""
+        for _ in range(most):
+            before = (dict(self.resources[name].status), dict(self.resources[name].children), self.lease)
+            plan = self.look(name)
+            if self.resources[name].gone:
+                return plan
+            if before == (self.resources[name].status, self.resources[name].children, self.lease):
+                return plan
+        raise AssertionError("it never settles")
+
+    def observe(self, name: str) -> Observed:
+        resource = self.resources[name]
+        queue = JobQueue(self.settings.max_concurrent_jobs)
+        for each in self.resources.values():
+            if not each.gone:
+                queue.note(self._body(each))
+        slot_free, ahead = queue.place(Key(NAMESPACE, name))
+        return Observed(
+            key=Key(NAMESPACE, name),
+            uid=resource.uid,
+            generation=1,
+            job=resource.job,
+            problem=None,
+            status=resource.status,
+            phase=resource.phase,
+            attempt=attempt_from(resource.status),
+            resume=resource.resume,
+            created_at=resource.created_at,
+            deleting=False,
+            children=tuple(resource.children.values()),
+            lease=self.lease,
+            store=self._store_view(resource),
+            folder=self.folder,
+            folder_problem=None if self.folder else "there is no cache folder",
+            slot_free=slot_free,
+            ahead=ahead,
+            now=self.now,
+        )
+
+    def _store_view(self, resource: Resource) -> StoreView:
+        if self.store_error:
+            return StoreView(error=self.store_error)
+        record = resource.record
+        attempt = attempt_from(resource.status).number
+        if record is None or record.planned_attempt != attempt:
+            return StoreView(record)
+        states = {state: resource.shards.count(state) for state in set(resource.shards)}
+        return StoreView(record, record.base + resource.counts, states, measure(record, resource.counts))
+
+    def _body(self, resource: Resource) -> dict[str, Any]:
+        metadata = {"name": resource.job.metadata.name, "namespace": NAMESPACE, "uid": resource.uid}
+        spec = {"priority": resource.job.spec.priority, "suspend": resource.job.spec.suspend}
+        return {"metadata": metadata, "spec": spec, "status": resource.status}
+
+    def _take(self, resource: Resource) -> None:
+        fence = self.lease.fence + (self.lease.holder != resource.uid)
+        expires = self.now + self.settings.lease_seconds
+        self.lease = LeaseView(resource.uid, resource.job.metadata.name, fence, expires)
+
+    def _do(self, resource: Resource, step: Any) -> None:  # noqa: C901 - one case a step
+        match step:
+            case Apply(manifest) if manifest["kind"] == "Job":
+                self._apply_job(resource, manifest)
+            case DeleteChildren(attempt):
+                for name in [n for n, child in resource.children.items() if child.attempt <= attempt]:
+                    del resource.children[name]
+            case FenceShards():
+                resource.fenced += 1
+                resource.shards = [s if s is ShardState.SUCCEEDED else ShardState.PENDING for s in resource.shards]
+            case RecordJob(phase, reason, message, _):
+                made = Job(resource.uid, resource.job.metadata.name, "team.photos", {}, "")
+                resource.record = replace(resource.record or made, phase=phase, reason=reason, message=message)
+            case RenewLease():
+                if not self.lease.held_by_another(resource.uid, self.now):
+                    self._take(resource)
+            case ReleaseLease():
+                if self.lease.holder == resource.uid:
+                    self.lease = LeaseView("", "", self.lease.fence, 0.0)
+            case Emit():
+                if not (step.unique and step.unique in {e.unique for e in resource.events}):
+                    resource.events.append(step)
+            case DeleteResource():
+                resource.gone = True
+            case dict():
+                if not same_status(step, resource.status):
+                    kept = {name: resource.status[name] for name in ("lastProgressAt",) if name in resource.status}
+                    resource.status = kept | step
+                    resource.writes += 1
+
+    def _apply_job(self, resource: Resource, manifest: dict[str, Any]) -> None:
+        labels = manifest["metadata"]["labels"]
+        name = manifest["metadata"]["name"]
+        attempt, wave = int(labels[names.LABEL_ATTEMPT]), int(labels.get(names.LABEL_WAVE, 0))
+        if name not in resource.children:
+            resource.children[name] = ChildJob(name, labels[names.LABEL_ROLE], attempt, wave, active=1)
+
+    # The pods ---------------------------------------------------------------------------------------------
+
+    def child(self, role: str, name: str = "photos", wave: int = 0) -> ChildJob | None:
+        resource = self.resources[name]
+        attempt = attempt_from(resource.status).number
+        return next(
+            (c for c in resource.children.values() if (c.role, c.attempt, c.wave) == (role, attempt, wave)), None
+        )
+
+    def indexed(self, name: str = "photos", *, shards: int = 3, total: int = 300, skipped: int = 0) -> None:
+        """The index pod does its work and ends."""
+        resource, child = self.resources[name], self.child(names.ROLE_INDEX, name)
+        assert child is not None
+        assert resource.record is not None
+        resource.shards = [ShardState.PENDING] * shards
+        base = Counts(skipped=skipped)
+        resource.counts = Counts()
+        resource.record = replace(
+            resource.record,
+            total=total,
+            base=base,
+            planning_attempt=child.attempt,
+            planned_attempt=child.attempt,
+            last_progress_at=self.now,
+        )
+        resource.children[child.name] = replace(child, complete=True, active=0)
+
+    def worked(self, name: str = "photos", *, shard: int, completed: int = 0, failed: int = 0) -> None:
+        """A pod finishes a shard."""
+        resource = self.resources[name]
+        errors = {"CorruptImage": failed} if failed else {}
+        resource.counts += Counts(completed=completed, failed=failed, errors=errors)
+        resource.shards[shard] = ShardState.SUCCEEDED
+        self.progressed(name)
+
+    def progressed(self, name: str = "photos") -> None:
+        resource = self.resources[name]
+        if resource.record:
+            resource.record = replace(resource.record, last_progress_at=self.now)
+
+    def ended(self, name: str = "photos", *, wave: int = 0, failed: bool = False, trouble: Any = None) -> None:
+        """The Job controller says that the Indexed Job is over."""
+        child = self.child(names.ROLE_SHARDS, name, wave)
+        assert child is not None
+        self.resources[name].children[child.name] = replace(
+            child, complete=not failed, failed=failed, active=0, trouble=trouble
+        )

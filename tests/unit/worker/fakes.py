@@ -1,0 +1,180 @@
+"""A source, a cache folder, a pool and a clock that do as the tests say, in no time."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from fpj_core.errors import ErrorType, ImageError
+from fpj_core.model import Fit, Format, ImageFacts, Job, SourceEntry, TierSpec
+from fpj_core.paths import derivative_path
+from fpj_core.sources.base import Problems
+from fpj_worker.pool import Outcome
+from fpj_worker.tasks import ImageDone, ImageTask, WrittenFile
+
+COLLECTION = "holiday"
+JOB = "job-1"
+FULL = TierSpec("full", 1920, 1080, 85, Format.JPEG, Fit.INSIDE)
+THUMBNAIL = TierSpec("thumbnail", 300, 300, 80, Format.JPEG, Fit.INSIDE)
+
+
+def entries(count: int, start: int = 0, version: str = "v1") -> list[SourceEntry]:
+    return [SourceEntry(f"p{number}.jpg", 100 + number, version) for number in range(start, start + count)]
+
+
+def job(job_id: str = JOB, **changes: Any) -> Job:
+    return Job(job_id, "it", COLLECTION, {}, "digest", created_at=1.0, **changes)
+
+
+class ListSource:
+    """Lists what it is given. ``problems`` are known once the listing is exhausted, as in real sources."""
+
+    def __init__(self, listed: Iterable[SourceEntry] = (), *troubles: tuple[str, ErrorType, str]) -> None:
+        self.listed = list(listed)
+        self.troubles = troubles
+        self.problems = Problems()
+
+    def build(self) -> ListSource:
+        return self
+
+    def list(self) -> Iterator[SourceEntry]:
+        self.problems = Problems()
+        yield from self.listed
+        for trouble in self.troubles:
+            self.problems.add(*trouble)
+
+    def open(self, key: str, size: int, *, max_file_size: int) -> Any:
+        raise NotImplementedError
+
+
+class MemoryFolder:
+    """A cache folder that remembers sizes alone."""
+
+    location = "memory"
+
+    def __init__(self) -> None:
+        self.files: dict[str, int] = {}
+        self.removed: list[str] = []
+        self.swept = 0
+        self.refuses_removal = False
+
+    def build(self) -> MemoryFolder:
+        return self
+
+    def check_writable(self) -> None:
+        pass
+
+    def free_bytes(self) -> int | None:
+        return None
+
+    def write(self, relative: str, data: bytes, *, token: str) -> None:
+        self.files[relative] = len(data)
+
+    def size(self, relative: str) -> int | None:
+        return self.files.get(relative)
+
+    def remove(self, relative: str) -> None:
+        if self.refuses_removal:
+            raise ImageError(ErrorType.ACCESS_DENIED, "not here")
+        self.files.pop(relative, None)
+        self.removed.append(relative)
+
+    def sweep(self, collection: str) -> None:
+        self.swept += 1
+
+
+def size_of(ordinal: int, tier: str) -> int:
+    """Bytes of a derivative in these tests: every one differs from the next."""
+    return 1_000 + 2 * ordinal + (tier == "full")
+
+
+Fate = Callable[[ImageTask, int], ImageError | None]
+"""From a task and which attempt at it this is, to what becomes of it."""
+
+
+@dataclass
+class ScriptedPool:
+    """Finishes tasks in an order drawn from ``chance``, each as its ``fate`` says. Its files are in the folder."""
+
+    folder: MemoryFolder
+    fate: Fate = lambda _task, _attempt: None
+    chance: random.Random = field(default_factory=lambda: random.Random(1))
+    room: int = 8
+    extension: str = "jpg"
+    clock: Clock | None = None
+    attempts: Counter[int] = field(default_factory=Counter)
+    waiting: list[ImageTask] = field(default_factory=list)
+    finished: list[Outcome[ImageTask, ImageDone]] = field(default_factory=list)
+    stopped: bool = False
+    pace: float = 0.05
+    """Seconds that pass in each poll with tasks in flight."""
+    most_at_once: int = 3
+    slowest: set[int] = field(default_factory=set)
+    """Ordinals that finish only when nothing else is left."""
+
+    def __enter__(self) -> ScriptedPool:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.stop(0)
+
+    @property
+    def in_flight(self) -> int:
+        return len(self.waiting)
+
+    @property
+    def has_room(self) -> bool:
+        return not self.stopped and len(self.waiting) < self.room
+
+    def submit(self, task: ImageTask) -> None:
+        assert self.has_room
+        self.attempts[task.ordinal] += 1
+        self.waiting.append(task)
+
+    def poll(self, timeout: float) -> list[Outcome[ImageTask, ImageDone]]:
+        if self.clock:
+            self.clock.now += self.pace if self.waiting else timeout
+        ready = [task for task in self.waiting if task.ordinal not in self.slowest] or self.waiting
+        for task in self.chance.sample(ready, min(len(ready), self.chance.randint(0, self.most_at_once))):
+            self.waiting.remove(task)
+            self.finished.append(self._finish(task))
+        finished, self.finished = self.finished, []
+        return finished
+
+    def stop(self, grace: float) -> list[ImageTask]:
+        if self.stopped:
+            return []
+        self.stopped = True
+        for task in self.chance.sample(self.waiting, self.chance.randint(0, len(self.waiting)) if grace else 0):
+            self.waiting.remove(task)
+            self.finished.append(self._finish(task))
+        returned, self.waiting = self.waiting, []
+        return returned
+
+    def _finish(self, task: ImageTask) -> Outcome[ImageTask, ImageDone]:
+        error = self.fate(task, self.attempts[task.ordinal])
+        if error:
+            return Outcome(task, None, error, 0.5)
+        files = []
+        for tier in task.lacking:
+            path = derivative_path(COLLECTION, tier, task.image, self.extension)
+            self.folder.write(path, bytes(size_of(task.ordinal, tier)), token="t")
+            files.append(WrittenFile(tier, path, 4, 3, size_of(task.ordinal, tier)))
+        return Outcome(task, ImageDone(ImageFacts(40, 30, "jpeg", b"\1", "#aabbcc"), tuple(files)), None, 0.25)
+
+
+class Clock(SimpleNamespace):
+    """Stands in for the time module: moves only when someone waits."""
+
+    def __init__(self) -> None:
+        super().__init__(now=1_000.0)
+
+    def monotonic(self) -> float:
+        return float(self.now)
+
+    def time(self) -> float:
+        return float(self.now)

@@ -1,0 +1,213 @@
+"""The index against a real store: what is added, changed, gone and left alone."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from unit.worker.fakes import COLLECTION, ListSource, entries
+
+from fpj_core.errors import ErrorType, SourceError
+from fpj_core.ids import image_id
+from fpj_core.model import ImageRecord, SourceEntry
+from fpj_core.store.protocol import Store
+from fpj_worker import indexer
+from fpj_worker.indexer import IndexResult, batched, index_collection, listing_problem
+
+DENIED = ErrorType.ACCESS_DENIED
+
+
+def index(store: Store, *listed: SourceEntry, troubles: Sequence[tuple[str, ErrorType, str]] = ()) -> IndexResult:
+    return index_collection(store, ListSource(listed, *troubles), COLLECTION)
+
+
+def live(store: Store) -> dict[str, int]:
+    """Key to ordinal."""
+    return {image.key: image.ordinal for image in store.images(COLLECTION, 0, 10_000)}
+
+
+def test_new_images_are_numbered_in_the_sources_order(store: Store) -> None:
+    listed = entries(2) + [SourceEntry("z/ä.png", 7, "v9")]
+    assert index(store, *listed) == IndexResult(listed=3, added=3)
+    assert store.images(COLLECTION, 0, 9) == [
+        ImageRecord(COLLECTION, n, image_id(COLLECTION, e.key), e.key, e.size, e.version) for n, e in enumerate(listed)
+    ]
+
+
+def test_an_empty_source(store: Store) -> None:
+    assert index(store) == IndexResult()
+
+
+def test_what_is_unchanged_is_not_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    index(store, *entries(5))
+    before = store.images(COLLECTION, 0, 9)
+    monkeypatch.setattr(store, "upsert_images", None)
+    assert index(store, *entries(5)) == IndexResult(listed=5)
+    assert store.images(COLLECTION, 0, 9) == before
+
+
+def test_a_changed_image_keeps_its_number_and_forgets_its_facts(store: Store) -> None:
+    index(store, *entries(3))
+    (old,) = store.images(COLLECTION, 1, 2)
+    store.upsert_images([replace(old, width=4, height=3, format="jpeg", thumbhash=b"\1", warning="cut off")])
+    changed = SourceEntry(old.key, 9_999, "v2")
+    assert index(store, entries(1)[0], changed, entries(1, 2)[0]) == IndexResult(listed=3, changed=1)
+    assert store.images(COLLECTION, 1, 2) == [replace(old, size=9_999, version="v2")]
+
+
+def test_what_vanished_is_marked_and_comes_back_under_its_number(store: Store) -> None:
+    index(store, *entries(4))
+    assert index(store, *entries(2)) == IndexResult(listed=2, deleted=2)
+    assert live(store) == {"p0.jpg": 0, "p1.jpg": 1}
+    assert index(store, *entries(2)) == IndexResult(listed=2), "it is marked once"
+    assert index(store, *entries(2), *entries(1, 3), *entries(1, 9)) == IndexResult(listed=4, added=1, changed=1)
+    assert live(store) == {"p0.jpg": 0, "p1.jpg": 1, "p3.jpg": 3, "p9.jpg": 4}, "numbers are never given twice"
+
+
+def test_collections_are_apart(store: Store) -> None:
+    index_collection(store, ListSource(entries(3)), "other")
+    assert index(store, *entries(1)) == IndexResult(listed=1, added=1)
+    assert store.count_images("other") == 3
+
+
+LISTINGS = st.lists(
+    st.dictionaries(st.integers(0, 25), st.sampled_from(["v1", "v2"]), max_size=20), min_size=1, max_size=5
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(LISTINGS, st.integers(1, 7))
+def test_any_history_ends_with_what_the_source_holds(store: Store, listings: list[dict[int, str]], batch: int) -> None:
+    """Whatever came before: live images are the last listing, and no number ever names two keys."""
+    collection = uuid.uuid4().hex
+    numbers: dict[int, str] = {}
+    before: dict[int, str] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(indexer, "_BATCH", batch)
+        for listing in listings:
+            listed = [SourceEntry(f"p{number}.jpg", number, version) for number, version in listing.items()]
+            result = index_collection(store, ListSource(listed), collection)
+            images = store.images(collection, 0, 10_000)
+            assert {(i.key, i.size, i.version) for i in images} == {(e.key, e.size, e.version) for e in listed}
+            assert all(numbers.setdefault(image.ordinal, image.key) == image.key for image in images)
+            assert len(set(numbers.values())) == len(numbers), "nor any key two numbers"
+            assert result.deleted == len(set(before) - set(listing))
+            assert result.added + result.changed >= len(set(listing) - set(before))
+            before = listing
+
+
+# Listing problems -----------------------------------------------------------------------------------------
+
+
+def test_a_problem_takes_an_images_place(store: Store) -> None:
+    result = index(store, *entries(2), troubles=[("secret", DENIED, "the folder cannot be read: Permission denied")])
+    assert (result.listed, result.problems) == (2, 1)
+    problem = store.images(COLLECTION, 0, 9)[2]
+    assert problem.key == "secret"
+    assert listing_problem(problem) == (DENIED, "the folder cannot be read: Permission denied")
+    assert listing_problem(store.images(COLLECTION, 0, 1)[0]) is None
+
+
+def test_a_problem_that_is_over_goes_away(store: Store) -> None:
+    index(store, *entries(1), troubles=[("secret", DENIED, "no"), ("p5.jpg", DENIED, "no")])
+    result = index(store, *entries(1), SourceEntry("p5.jpg", 5, "v1"))
+    assert (result.deleted, result.changed, result.problems) == (1, 1, 0)
+    assert [listing_problem(image) for image in store.images(COLLECTION, 0, 9)] == [None, None]
+
+
+@pytest.mark.parametrize("trouble", ["dir", "album.zip", "dir/deep"])
+def test_what_cannot_be_looked_into_is_not_taken_for_gone(store: Store, trouble: str) -> None:
+    keys = ["dir/a.jpg", "dir/deep/b.jpg", "album.zip!/c.jpg", "dirt.jpg", "album.zip.jpg", "gone.jpg"]
+    index(store, *(SourceEntry(key, 1, "v1") for key in keys))
+    result = index(store, troubles=[(trouble, DENIED, "no")])
+    hidden = {key for key in keys if key.startswith((f"{trouble}/", f"{trouble}!/"))}
+    assert set(live(store)) == hidden | {trouble}
+    assert result.deleted == len(keys) - len(hidden)
+
+
+def test_nothing_is_taken_for_gone_when_the_whole_source_failed_midway(store: Store) -> None:
+    """The root's own key is empty: everything lies behind it."""
+    index(store, *entries(5))
+    result = index(store, *entries(2), troubles=[("", DENIED, "the folder cannot be read: Input/output error")])
+    assert result.deleted == 0
+    assert len(live(store)) == 6
+
+
+def test_too_many_problems_to_remember_delete_nothing(store: Store) -> None:
+    index(store, *entries(3))
+    troubles = [(f"d{number}", DENIED, "no") for number in range(101)]
+    result = index(store, *entries(1), troubles=troubles)
+    assert (result.problems, result.deleted) == (101, 0)
+    assert set(live(store)) == {e.key for e in entries(3)} | {f"d{number}" for number in range(100)}
+
+
+# Progress and interruptions -------------------------------------------------------------------------------
+
+
+def test_progress_is_told_after_each_batch(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexer, "_BATCH", 10)
+    told: list[int] = []
+    index_collection(store, ListSource(entries(25)), COLLECTION, told.append)
+    assert told == [10, 20, 25]
+
+
+def test_what_progress_raises_ends_the_index_and_the_next_one_goes_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexer, "_BATCH", 10)
+    index(store, *entries(1, 90))
+
+    def interrupt(listed: int) -> None:
+        if listed == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        index_collection(store, ListSource(entries(25)), COLLECTION, interrupt)
+    assert store.count_images(COLLECTION) == 21, "what is listed is recorded, and nothing taken for gone"
+    assert index(store, *entries(25)) == IndexResult(listed=25, added=5, deleted=1)
+    assert sorted(live(store).values()) == list(range(1, 26))
+
+
+def test_a_source_that_fails_deletes_nothing(store: Store) -> None:
+    class Broken(ListSource):
+        def list(self):  # type: ignore[no-untyped-def]
+            yield from entries(2)
+            raise SourceError("unplugged")
+
+    index(store, *entries(5))
+    with pytest.raises(SourceError):
+        index_collection(store, Broken(), COLLECTION)
+    assert store.count_images(COLLECTION) == 5
+
+
+def test_only_one_batch_is_held(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    upsert = store.upsert_images
+
+    def note(images: Sequence[ImageRecord]) -> None:
+        sizes.append(len(images))
+        upsert(images)
+
+    monkeypatch.setattr(store, "upsert_images", note)
+    index(store, *entries(2_500))
+    assert sizes == [1_000, 1_000, 500]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(), max_size=30), st.integers(1, 10))
+def test_batches(items: list[int], size: int) -> None:
+    batches = list(batched(items, size))
+    assert [item for batch in batches for item in batch] == items
+    assert all(len(batch) == size for batch in batches[:-1])
+    assert all(batches)
+
+
+def test_batches_are_taken_one_at_a_time() -> None:
+    taken: list[int] = []
+    note: Callable[[int], int] = lambda n: taken.append(n) or n  # type: ignore[func-returns-value] # noqa: E731
+    next(batched((note(n) for n in range(100)), 3))
+    assert taken == [0, 1, 2]

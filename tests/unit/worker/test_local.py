@@ -1,0 +1,357 @@
+"""A whole run over a scripted pool: phases, counts, locks, and every way to end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from unit.worker.fakes import (
+    COLLECTION,
+    FULL,
+    THUMBNAIL,
+    Clock,
+    Fate,
+    ListSource,
+    MemoryFolder,
+    ScriptedPool,
+    entries,
+    job,
+)
+
+from fpj_core.errors import ErrorType, FencedError, ImageError, LeaseHeldError, SourceError, StoreUnavailableError
+from fpj_core.leases import lease_name, local_holder
+from fpj_core.model import Counts, Folder, ImageLimits, Job, Phase, ShardState
+from fpj_core.progress import Progress
+from fpj_core.sources.base import Source
+from fpj_core.store.protocol import Store
+from fpj_worker.local import InterruptedRunError, JobFailedError, LocalJob, LocalRun
+
+CORRUPT = ImageError(ErrorType.CORRUPT_IMAGE, "cut off")
+LEASE = lease_name(COLLECTION)
+
+
+@dataclass
+class Watcher:
+    """An observer that remembers."""
+
+    stages: list[str] = field(default_factory=list)
+    shown: list[tuple[Progress, Mapping[str, int]]] = field(default_factory=list)
+
+    def stage(self, name: str) -> None:
+        self.stages.append(name)
+
+    def listed(self, images: int) -> None:
+        pass
+
+    def progress(self, progress: Progress, errors: Mapping[str, int]) -> None:
+        self.shown.append((progress, dict(errors)))
+
+
+@dataclass
+class Bench:
+    """Runs jobs over one store, source and folder."""
+
+    store: Store
+    clock: Clock
+    folder: MemoryFolder = field(default_factory=MemoryFolder)
+    source: ListSource = field(default_factory=lambda: ListSource(entries(40)))
+    fate: Fate = lambda _task, _attempt: None
+    watcher: Watcher = field(default_factory=Watcher)
+    pools: list[ScriptedPool] = field(default_factory=list)
+
+    def request(self, current: Job, **changes: Any) -> LocalJob:
+        whole = LocalJob(
+            job=current,
+            source=self.source,
+            tiers=(FULL, THUMBNAIL),
+            limits=ImageLimits(),
+            folder=self.folder,
+            folder_record=Folder("cache", "memory"),
+            workers=2,
+            batch_size=5,
+            shard_size=lambda _pending: 10,
+        )
+        return replace(whole, **changes)
+
+    def pool(self) -> ScriptedPool:
+        self.pools.append(ScriptedPool(self.folder, self.fate, clock=self.clock))
+        return self.pools[-1]
+
+    def prepare(
+        self, current: Job | None = None, should_stop: Callable[[], bool] = lambda: False, **changes: Any
+    ) -> LocalRun:
+        self.watcher = Watcher()
+        local = LocalRun(self.store, self.request(current or job(), **changes), self.watcher, should_stop)
+        local._pool = self.pool  # type: ignore[assignment, method-assign]
+        return local
+
+    def run(self, current: Job | None = None, **options: Any) -> tuple[Job, Counts]:
+        local = self.prepare(current, **options)
+        done = local.run()
+        return done, local.progress()[1]
+
+
+@pytest.fixture
+def bench(store: Store, clock: Clock) -> Iterator[Bench]:
+    bench = Bench(store, clock)
+    yield bench
+    lease = store.lease(LEASE)
+    assert lease is None or lease.expires_at == 0 or lease.holder.startswith("other"), "the lease is given back"
+
+
+def numbers(counts: Counts) -> tuple[int, int, int]:
+    return counts.completed, counts.skipped, counts.failed
+
+
+def test_a_run_from_nothing_to_its_end(bench: Bench) -> None:
+    done, counts = bench.run()
+    assert (done.phase, done.reason, done.total) == (Phase.COMPLETED, "AllImagesDone", 40)
+    assert numbers(counts) == (40, 0, 0)
+    assert bench.watcher.stages == ["Index", "Check", "Plan", "Process", "Finish"]
+    assert bench.store.get_job(done.id) == done
+    assert done.finished_at and done.started_at and done.started_at <= done.finished_at
+    assert bench.store.job_counts(done.id)[1] == {ShardState.SUCCEEDED: 4}
+    (folder,) = bench.store.folders()
+    assert (folder.files, folder.bytes, folder.collections) == (80, sum(bench.folder.files.values()), 1)
+    last, _ = bench.watcher.shown[-1]
+    assert (last.percent, last.completed, last.eta_seconds) == (100, 40, 0.0)
+
+
+def test_a_second_run_makes_nothing(bench: Bench) -> None:
+    bench.run()
+    done, counts = bench.run(job("job-2"))
+    assert (done.phase, numbers(counts)) == (Phase.COMPLETED, (0, 40, 0))
+    assert len(bench.pools) == 1, "no pool is started for nothing"
+    assert bench.store.shards("job-2") == []
+
+
+def test_an_empty_source(bench: Bench) -> None:
+    bench.source.listed = []
+    done, counts = bench.run()
+    assert (done.phase, done.total, numbers(counts)) == (Phase.COMPLETED, 0, (0, 0, 0))
+
+
+def test_only_what_changed_is_made(bench: Bench) -> None:
+    bench.run()
+    del bench.folder.files[next(iter(bench.folder.files))]
+    bench.source.listed = [*entries(38), *entries(1, 38, "v2"), *entries(1, 50)]
+    done, counts = bench.run(job("job-2"))
+    assert (done.total, numbers(counts)) == (40, (3, 37, 0))
+
+
+def test_without_the_file_check_the_record_is_trusted(bench: Bench) -> None:
+    bench.run()
+    bench.folder.files.clear()
+    _, counts = bench.run(job("job-2"), check_files=False)
+    assert numbers(counts) == (0, 40, 0)
+    assert "Check" not in bench.watcher.stages
+
+
+def test_force_makes_everything_again(bench: Bench) -> None:
+    bench.run()
+    _, counts = bench.run(job("job-2"), force=True)
+    assert numbers(counts) == (40, 0, 0)
+    assert sum(bench.pools[-1].attempts.values()) == 40
+
+
+def test_failed_images_are_counted_by_type_and_tried_again_next_time(bench: Bench) -> None:
+    bench.fate = lambda task, _: CORRUPT if task.ordinal in (3, 30) else None
+    done, counts = bench.run()
+    assert (done.phase, done.reason) == (Phase.COMPLETED_WITH_ERRORS, "ImagesFailed")
+    assert (numbers(counts), counts.errors) == ((38, 0, 2), {"CorruptImage": 2})
+    assert bench.watcher.shown[-1][1] == {"CorruptImage": 2}
+    bench.fate = lambda *_: None
+    done, counts = bench.run(done)
+    assert (done.phase, numbers(counts)) == (Phase.COMPLETED, (40, 0, 0))
+    assert sum(bench.pools[-1].attempts.values()) == 2, "only what was not done"
+    assert bench.store.failures(done.id) == []
+
+
+def test_listing_problems_count_as_failed_images(bench: Bench) -> None:
+    bench.source.troubles = (("secret", ErrorType.ACCESS_DENIED, "no"),)
+    done, counts = bench.run()
+    assert (done.phase, done.total, numbers(counts)) == (Phase.COMPLETED_WITH_ERRORS, 41, (40, 0, 1))
+
+
+def test_a_dry_run_says_what_there_is_to_do(bench: Bench) -> None:
+    plan = bench.prepare().plan_only()
+    assert (plan.total, plan.pending, plan.index.added) == (40, 40, 40)
+    assert bench.store.jobs() == []
+    assert bench.folder.files == {}
+    bench.run()
+    assert bench.prepare(job("job-2")).plan_only().pending == 0
+    assert bench.prepare(job("job-2"), force=True).plan_only().pending == 40
+
+
+# Ending early ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 5, 10, 20, 30])
+def test_an_interrupted_run_is_gone_on_with(bench: Bench, after: int) -> None:
+    """Wherever it is stopped: the next run ends with the same files and counts, and makes nothing twice."""
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > after
+
+    with pytest.raises(InterruptedRunError):
+        bench.run(should_stop=should_stop)
+    (stopped,) = bench.store.jobs()
+    assert (stopped.phase, stopped.reason, stopped.finished_at) == (Phase.SUSPENDED, "Interrupted", None)
+    lease = bench.store.lease(LEASE)
+    assert lease and lease.expires_at == 0
+    kept = len(bench.folder.files)
+    done, counts = bench.run(stopped)
+    assert (done.phase, done.total, numbers(counts)) == (Phase.COMPLETED, 40, (40, 0, 0))
+    assert counts.bytes_written == sum(bench.folder.files.values())
+    if kept < len(bench.folder.files):
+        assert 2 * sum(bench.pools[-1].attempts.values()) == len(bench.folder.files) - kept
+
+
+def test_an_interrupted_forced_run_starts_over_nothing(bench: Bench) -> None:
+    bench.run()
+    with pytest.raises(InterruptedRunError):
+        bench.run(
+            job("job-2"), force=True, should_stop=lambda: len(bench.pools) > 1 and bench.pools[1].attempts.total() > 20
+        )
+    stopped = bench.store.get_job("job-2")
+    assert stopped
+    made = len(list(bench.store.made_by(stopped)))
+    assert 0 < made < 40
+    done, counts = bench.run(stopped, force=True)
+    assert (done.phase, numbers(counts)) == (Phase.COMPLETED, (40, 0, 0))
+    assert bench.pools[-1].attempts.total() == 40 - made
+
+
+@pytest.mark.parametrize(("bound", "phase"), [(1, Phase.FAILED), (2, Phase.COMPLETED_WITH_ERRORS)])
+def test_too_many_failed_images_end_the_job(bench: Bench, bound: int, phase: Phase) -> None:
+    bench.source.listed = entries(400)
+    bench.fate = lambda task, _: CORRUPT if task.ordinal in (3, 4) else None
+    if phase is Phase.FAILED:
+        with pytest.raises(JobFailedError, match="2 images failed, maxFailedImages allows 1") as error:
+            bench.run(max_failed=lambda _total: bound)
+        assert error.value.reason == "TooManyFailedImages"
+    else:
+        bench.run(max_failed=lambda _total: bound)
+    (ended,) = bench.store.jobs()
+    assert ended.phase is phase
+    assert (bench.pools[-1].attempts.total() < 400) == (phase is Phase.FAILED), "it is given up early"
+
+
+def test_too_many_failed_images_count_in_the_shortest_job(bench: Bench) -> None:
+    """Also in one that is over before its progress is looked at again."""
+    bench.source.listed = entries(3)
+    bench.fate = lambda *_: CORRUPT
+    local = bench.prepare(max_failed=lambda _total: 0)
+    pool = ScriptedPool(bench.folder, bench.fate, most_at_once=1)  # no time passes
+    local._pool = lambda: pool  # type: ignore[assignment, method-assign, return-value]
+    with pytest.raises(JobFailedError, match="3 images failed, maxFailedImages allows 0"):
+        local.run()
+    assert bench.store.jobs()[0].phase is Phase.FAILED
+
+
+def test_a_deadline_ends_the_job(bench: Bench) -> None:
+    bench.source.listed = entries(400)
+    with pytest.raises(JobFailedError, match=r"activeDeadlineSeconds \(2\) passed"):
+        bench.run(deadline_seconds=2)
+    (ended,) = bench.store.jobs()
+    assert (ended.phase, ended.reason) == (Phase.FAILED, "DeadlineExceeded")
+
+
+def test_a_source_that_is_not_there_fails_the_job(bench: Bench) -> None:
+    class Missing(ListSource):
+        def list(self):  # type: ignore[no-untyped-def]
+            raise SourceError("/photos: No such file or directory")
+            yield
+
+    bench.source = Missing()
+    with pytest.raises(SourceError):
+        bench.run()
+    (ended,) = bench.store.jobs()
+    assert (ended.phase, ended.reason) == (Phase.FAILED, "Source")
+    assert ended.message == "/photos: No such file or directory"
+
+
+def test_a_store_that_goes_away_ends_the_run_and_the_next_one_finds_the_truth(bench: Bench) -> None:
+    flush = bench.store.flush
+    left = 3
+
+    def failing(*arguments: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise StoreUnavailableError("away")
+        flush(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench.store, "flush", failing)
+        with pytest.raises(StoreUnavailableError):
+            bench.run()
+    (ended,) = bench.store.jobs()
+    assert (ended.phase, ended.reason) == (Phase.FAILED, "StoreUnavailable")
+    _, counts = bench.run(ended)
+    assert numbers(counts) == (40, 0, 0)
+
+
+# The lease ------------------------------------------------------------------------------------------------
+
+
+def test_a_collection_that_another_holds_is_left_alone(bench: Bench) -> None:
+    bench.store.acquire_lease(LEASE, "other", 60, bench.clock.now)
+    with pytest.raises(LeaseHeldError):
+        bench.run()
+    assert bench.store.jobs() == []
+    bench.clock.now += 61
+    bench.run()
+
+
+def test_a_dead_process_holds_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = local_holder("gone")
+    bench.store.acquire_lease(LEASE, holder, 60, bench.clock.now)
+    monkeypatch.setattr("fpj_worker.local.is_dead", lambda given: given == holder)
+    done, _ = bench.run()
+    assert done.phase is Phase.COMPLETED
+
+
+def test_the_lease_is_renewed_while_the_job_runs(bench: Bench) -> None:
+    """Lost to another, it ends the run without another word: the job is the other's to tell of."""
+    bench.source.listed = entries(4_000)
+
+    def take_over() -> bool:
+        if bench.clock.now > 1_030:
+            bench.store.acquire_lease(LEASE, "other", 60, bench.clock.now + 60)
+        return False
+
+    with pytest.raises(FencedError):
+        bench.run(should_stop=take_over)
+    assert bench.clock.now < 1_060
+    lease = bench.store.lease(LEASE)
+    assert lease and lease.holder == "other"
+    assert bench.store.jobs()[0].phase is Phase.RUNNING
+
+
+def test_progress_is_persisted_and_leads_only_upwards(bench: Bench) -> None:
+    bench.source.listed = entries(400)
+    persisted: list[Job] = []
+
+    def look() -> bool:
+        persisted.extend(bench.store.jobs())
+        return False
+
+    done, _ = bench.run(should_stop=look)
+    seconds = [each.active_seconds for each in persisted if each.phase is Phase.RUNNING]
+    assert seconds == sorted(seconds)
+    assert 0 < max(seconds) <= done.active_seconds
+    shown = [progress.completed for progress, _ in bench.watcher.shown]
+    assert shown == sorted(shown)
+    assert len(set(shown)) > 5
+    assert all(progress.total == 400 for progress, _ in bench.watcher.shown)
+
+
+def test_sources_are_what_the_worker_expects() -> None:
+    source: Source = ListSource()
+    assert list(source.list()) == []

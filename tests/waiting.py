@@ -1,0 +1,19 @@
+"""Waiting for what another process does, with a bound."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_for(condition: Callable[[], T], what: str | Callable[[], str], seconds: float = 60.0) -> T:
+    """What the condition gives as soon as it holds. ``what`` says what was waited for; called when it is too late."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what if isinstance(what, str) else what()}: not within {seconds:g} s")
+        time.sleep(0.05)
+    return found

@@ -1,0 +1,6 @@
+"""``python -m fpj_worker.pod``."""
+
+from fpj_worker.pod import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""`fpj-worker index`: list the source, find out what is to be done, cut it into shards."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+
+from fpj_core.errors import FencedError
+from fpj_core.jobs import change_job, refuse_stopped
+from fpj_core.model import Job
+from fpj_core.store.protocol import Store
+from fpj_core.v1alpha1 import SkipCheck, resolve_sharding, resolve_tiers
+from fpj_worker.indexer import index_collection
+from fpj_worker.metrics import STAGE_SECONDS
+from fpj_worker.planner import Planned, Planner, PlanSettings
+from fpj_worker.pod.task import Task
+from fpj_worker.stopping import Stop
+
+_NOTE_SECONDS = 5.0
+
+log = logging.getLogger("fpj.worker")
+
+
+def run_index(task: Task, store: Store, stop: Stop) -> None:
+    """Index and plan one attempt of a job. Safe to repeat: planning that was recorded is left alone.
+
+    Shards that pods of this attempt may work on already must not be replaced under them.
+    """
+    record = _Record(task, store, stop)
+    job = record.begin()
+    if job.planned_attempt == task.attempt:
+        log.info("planned before", extra=task.about())
+        return
+    folder = task.folder.build()
+    folder.check_writable()
+    store.upsert_folder(task.folder_record)
+    folder.sweep(task.collection)
+    found = index_collection(store, task.source.build(), task.collection, lambda _listed: record.tick())
+    log.info("indexed", extra=task.about(**asdict(found)))
+    planner = Planner(store, folder, task.collection, _plan_settings(task), record.enter, record.tick)
+    planned = planner.plan(job, resumed=job.planned_attempt > 0)
+    record.finish(planned)
+    log.info("planned", extra=task.about(**asdict(planned)))
+
+
+def _plan_settings(task: Task) -> PlanSettings:
+    spec = task.job.spec
+    return PlanSettings(
+        tiers=resolve_tiers(spec),
+        folder_name=task.folder_record.name,
+        shard_size=lambda pending: resolve_sharding(spec, pending).shard_size,
+        check_files=spec.skip_check is not SkipCheck.RECORD,
+        force=bool(spec.force),
+    )
+
+
+class _Record:
+    """The job's record while it is planned: its stage, and a sign of progress now and then."""
+
+    def __init__(self, task: Task, store: Store, stop: Stop) -> None:
+        self._task = task
+        self._store = store
+        self._stop = stop
+        self._noted_at = self._stage_since = time.monotonic()
+        self._stage = "Index"
+
+    def begin(self) -> Job:
+        """Fence earlier attempts; the record as it then stands. Raises `FencedError` if a later one has begun."""
+
+        def begun(job: Job) -> Job:
+            if job.planned_attempt == self._task.attempt:
+                return job
+            return replace(job, planning_attempt=self._task.attempt, stage=self._stage, last_progress_at=time.time())
+
+        return self._change(begun)
+
+    def enter(self, stage: str) -> None:
+        """Another stage begins."""
+        self._measure_stage()
+        self._stage = stage
+        log.info("stage begun", extra=self._task.about(stage=stage))
+        self._note()
+
+    def tick(self) -> None:
+        """Look whether to stop; note at times that the work moves."""
+        self._stop.check()
+        if time.monotonic() - self._noted_at >= _NOTE_SECONDS:
+            self._note()
+
+    def finish(self, planned: Planned) -> None:
+        """The shards are there: from here on, pods may work on them."""
+        self._measure_stage()
+        now = time.time()
+        self._change(
+            lambda job: replace(
+                job,
+                total=planned.total,
+                base=planned.base,
+                planned_attempt=self._task.attempt,
+                active_seconds=0.0,
+                running_since=now,
+                last_progress_at=now,
+                last_progress_done=planned.base.done,
+            )
+        )
+
+    def _note(self) -> None:
+        self._noted_at = time.monotonic()
+        self._change(lambda job: replace(job, stage=self._stage, last_progress_at=time.time()))
+
+    def _change(self, change: Callable[[Job], Job]) -> Job:
+        def checked(job: Job) -> Job:
+            refuse_stopped(job)
+            if job.planning_attempt > self._task.attempt:
+                raise FencedError(f"attempt {job.planning_attempt} of job {job.id} has begun")
+            return change(job)
+
+        return change_job(self._store, self._task.job_id, checked)
+
+    def _measure_stage(self) -> None:
+        now = time.monotonic()
+        STAGE_SECONDS.labels(self._stage).observe(now - self._stage_since)
+        self._stage_since = now

@@ -1,0 +1,195 @@
+"""`fpj-worker shard`: work on one shard, then on shards whose pods died."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from contextlib import ExitStack
+from dataclasses import asdict
+
+from fpj_core.errors import FencedError, FpjError, StoreError
+from fpj_core.jobs import recorded_job, refuse_stopped
+from fpj_core.model import Shard, ShardState
+from fpj_core.store.protocol import Store
+from fpj_core.v1alpha1 import SkipCheck, resolve_limits, resolve_sharding, resolve_tiers
+from fpj_worker.heartbeat import Heartbeat
+from fpj_worker.metrics import BUSY, PENDING, PROCESSES, STAGE_SECONDS, PrometheusMeter
+from fpj_worker.pod.endings import ShardHeldError
+from fpj_worker.pod.task import Task
+from fpj_worker.report import Reporter, StatusWriter
+from fpj_worker.shard import JobContext, Pool, ShardProcessor
+from fpj_worker.stopping import Stop
+from fpj_worker.tasks import ImageHandler, start_image_pool
+
+_POLL_SECONDS = 1.0
+_MOST_WAIT_SECONDS = 3_600.0
+
+log = logging.getLogger("fpj.worker")
+
+
+def run_shard(task: Task, store: Store, stop: Stop) -> None:
+    """Bring this pod's shard to its end, by this pod or by whoever holds it.
+
+    Raises `FencedError` when another attempt has taken the place of this one, and `InterruptedRunError` on SIGTERM,
+    with the shard handed back.
+    """
+    shard = _Claims(task, store, stop).own()
+    if shard is None:
+        log.info("shard done before", extra=task.about(shard=task.shard_index))
+        return
+    with ExitStack() as open_things:
+        pool = open_things.enter_context(start_image_pool(_handler(task), _workers(task)))
+        if task.report:
+            writer = StatusWriter(task.namespace, task.job.metadata.name, task.job_id)
+            open_things.enter_context(Reporter(store, task.job_id, task.attempt, task.pod, writer.write))
+        worker = _Worker(task, store, stop, pool)
+        worker.process(shard)
+        worker.rescue()
+
+
+class _Claims:
+    """Which shard is this pod's to work on."""
+
+    def __init__(self, task: Task, store: Store, stop: Stop) -> None:
+        self._task = task
+        self._store = store
+        self._stop = stop
+
+    def own(self) -> Shard | None:
+        """The pod's shard, once nobody else is at work on it; None if somebody has finished it."""
+        index = self._task.shard_index
+        until = time.monotonic() + _MOST_WAIT_SECONDS
+        waited = False
+        while True:
+            self._check_attempt()
+            if claimed := self._claim(index):
+                return self._still_ours(claimed)
+            shard = self._store.shard(self._task.job_id, index)
+            if shard is None or shard.state is ShardState.FAILED:
+                raise FencedError(f"shard {index} of job {self._task.job_id} is not to be worked on any more")
+            if shard.state is ShardState.SUCCEEDED:
+                return None
+            if time.monotonic() >= until:
+                raise ShardHeldError(f"shard {index} has been held by {shard.holder} for an hour")
+            if not waited:
+                log.info("waiting for the holder", extra=self._task.about(shard=index, holder=shard.holder))
+            waited = True
+            self._pause()
+
+    def silent(self) -> Shard | None:
+        """A shard whose pod died; None if there is none. Waits while one has been silent, but not long enough."""
+        task = self._task
+        until = time.monotonic() + task.suspect_after
+        while True:
+            silent = self._store.silent_shards(task.job_id, time.time() - 2 * task.heartbeat_interval)
+            for index in silent:
+                if claimed := self._claim(index):
+                    return claimed
+            if not silent or time.monotonic() >= until:
+                return None
+            self._pause()
+
+    def _claim(self, index: int) -> Shard | None:
+        task = self._task
+        return self._store.claim_shard(
+            task.job_id, task.pod, time.time(), suspect_after=task.suspect_after, index=index
+        )
+
+    def _pause(self) -> None:
+        self._stop.check()
+        time.sleep(_POLL_SECONDS)
+        self._stop.check()
+
+    def _check_attempt(self) -> None:
+        job = recorded_job(self._store, self._task.job_id)
+        refuse_stopped(job)
+        if job.planning_attempt > self._task.attempt:
+            raise FencedError(f"attempt {job.planning_attempt} of job {job.id} has begun")
+        if job.planned_attempt != self._task.attempt:
+            raise StoreError(f"attempt {self._task.attempt} of job {job.id} is not planned yet")
+
+    def _still_ours(self, claimed: Shard) -> Shard:
+        """The claim, unless it is one on a shard of a later attempt, which may make other things of the same images."""
+        try:
+            self._check_attempt()
+        except FencedError:
+            self._store.finish_shard(claimed, ShardState.PENDING, time.time())
+            raise
+        return claimed
+
+
+class _Worker:
+    """Works on shards, one after another, over one pool."""
+
+    def __init__(self, task: Task, store: Store, stop: Stop, pool: Pool) -> None:
+        self._task = task
+        self._store = store
+        self._stop = stop
+        self._pool = pool
+        folder = task.folder.build()
+        self._meter = PrometheusMeter()
+        self._processor = ShardProcessor(store, pool, folder, _context(task), self._tick, self._meter)
+        PROCESSES.set(_workers(task))
+
+    def process(self, shard: Shard) -> None:
+        """From the shard's cursor to its end. Raises as `ShardProcessor.complete` does."""
+        task = self._task
+        log.info(
+            "shard begun", extra=task.about(shard=shard.index, cursor=shard.cursor, stop=shard.stop, epoch=shard.epoch)
+        )
+        with (
+            STAGE_SECONDS.labels("Process").time(),
+            Heartbeat(self._store, shard, task.heartbeat_interval) as self._heartbeat,
+        ):
+            self._processor.complete(shard, lambda: self._stop.left_of(task.grace))
+        log.info("shard done", extra=task.about(shard=shard.index, **asdict(self._meter.take())))
+
+    def rescue(self) -> None:
+        """Take over shards of dead pods rather than leave them to wait for new ones.
+
+        This pod's own shard is done, so whatever goes wrong here is for others to mend.
+        """
+        claims = _Claims(self._task, self._store, self._stop)
+        try:
+            while shard := claims.silent():
+                log.info("rescuing", extra=self._task.about(shard=shard.index))
+                self.process(shard)
+        except FpjError as error:
+            log.warning("rescue ended: %s", error, extra=self._task.about())
+
+    def _tick(self) -> None:
+        self._stop.check()
+        self._heartbeat.check()
+        PENDING.set(self._processor.pending)
+        BUSY.set(min(self._pool.in_flight, _workers(self._task)))
+
+
+def _workers(task: Task) -> int:
+    return resolve_sharding(task.job.spec, 0).workers_per_pod
+
+
+def _context(task: Task) -> JobContext:
+    spec = task.job.spec
+    return JobContext(
+        job=task.job_id,
+        collection=task.collection,
+        tiers=resolve_tiers(spec),
+        limits=resolve_limits(spec),
+        folder_name=task.folder_record.name,
+        fence=task.fence,
+        batch_size=resolve_sharding(spec, 0).batch_size,
+        check_files=spec.skip_check is not SkipCheck.RECORD,
+    )
+
+
+def _handler(task: Task) -> ImageHandler:
+    spec = task.job.spec
+    return ImageHandler(
+        source=task.source,
+        folder=task.folder,
+        collection=task.collection,
+        tiers=resolve_tiers(spec),
+        limits=resolve_limits(spec),
+        token=uuid.uuid4().hex,  # process ids are the same in every container
+    )

@@ -1,0 +1,148 @@
+"""A worker's report on its job: progress, in the status of the job's own resource.
+
+However many pods a job has, one of them reports, once every five seconds at most: they compete for a slot in the store.
+All of it happens in a thread, and nothing of it can fail the pod. The API is spoken to through the standard library: a
+client library would take longer to import than the whole report.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from http.client import HTTPException, HTTPSConnection
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+
+from fpj_core.errors import FpjError
+from fpj_core.jobs import JobView, observe
+from fpj_core.status import status_document
+from fpj_core.store.protocol import Store
+from fpj_core.v1alpha1 import API_VERSION, FileProcessingJob
+from fpj_worker.metrics import REPORTS
+
+_MANAGER = "fpj-worker"
+_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+_REQUEST_SECONDS = 5.0
+_INTERVAL = 5.0
+_JOIN_SECONDS = 1.0
+_MOST_ANSWER = 65_536
+
+log = logging.getLogger("fpj.worker")
+
+
+class ReportError(FpjError):
+    """The API server refused a report."""
+
+
+class StatusWriter:
+    """Server-side-applies the status of one FileProcessingJob, as the pod's service account.
+
+    ``environment`` says where the API server and the account's files are, as in every pod.
+    """
+
+    def __init__(self, namespace: str, name: str, uid: str, environment: Mapping[str, str] = os.environ) -> None:
+        path = f"/apis/{API_VERSION}/namespaces/{quote(namespace)}/{FileProcessingJob.plural}/{quote(name)}/status"
+        self._path = f"{path}?fieldManager={_MANAGER}&force=true"
+        self._document = {
+            "apiVersion": API_VERSION,
+            "kind": "FileProcessingJob",
+            "metadata": {"name": name, "namespace": namespace, "uid": uid},
+        }
+        self._account = Path(environment.get("FPJ_SERVICEACCOUNT_DIR", _ACCOUNT))
+        self._host = environment.get("KUBERNETES_SERVICE_HOST", "kubernetes.default.svc")
+        self._port = int(environment.get("KUBERNETES_SERVICE_PORT", "443"))
+
+    def write(self, status: Mapping[str, Any]) -> None:
+        """Raises `ReportError`, OSError, HTTPException. The uid keeps it off a later resource of the same name."""
+        token = (self._account / "token").read_text(encoding="ascii").strip()  # read each time: it rotates
+        trust = ssl.create_default_context(cafile=str(self._account / "ca.crt"))
+        connection = HTTPSConnection(self._host, self._port, timeout=_REQUEST_SECONDS, context=trust)
+        try:
+            connection.request(
+                "PATCH",
+                self._path,
+                body=json.dumps(self._document | {"status": status}),
+                headers={"Authorization": f"Bearer {token}", "Content-Type": "application/apply-patch+yaml"},
+            )
+            answer = connection.getresponse()
+            text = answer.read(_MOST_ANSWER)
+        finally:
+            connection.close()
+        if answer.status >= 400:
+            raise ReportError(f"{answer.status} {answer.reason}: {text[:300].decode('utf-8', 'replace')}")
+
+
+class Reporter:
+    """Reports while it is open, from a daemon thread; closing it waits a second at most."""
+
+    def __init__(
+        self,
+        store: Store,
+        job_id: str,
+        attempt: int,
+        holder: str,
+        write: Callable[[Mapping[str, Any]], None],
+        interval: float = _INTERVAL,
+    ) -> None:
+        self._store = store
+        self._job_id = job_id
+        self._attempt = attempt
+        self._holder = holder
+        self._write = write
+        self._interval = interval
+        self._written: object = None
+        self._trouble = ""
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._ended.set()
+        self._thread.join(_JOIN_SECONDS)
+
+    def _run(self) -> None:
+        wait = 0.0
+        while not self._ended.wait(wait):
+            wait = self._interval
+            try:
+                if not self._has_slot(now := time.time()):
+                    wait *= random.uniform(0.2, 0.6)  # noqa: S311 - pods that miss a slot come back at different times
+                    continue
+                self._report(now)
+            except (FpjError, OSError, HTTPException, ValueError) as error:
+                self._note(error)
+
+    def _has_slot(self, now: float) -> bool:
+        return self._store.claim_reporter(self._job_id, self._holder, self._interval, now)
+
+    def _report(self, now: float) -> None:
+        view = observe(self._store, self._job_id, self._attempt, now)
+        if view is None or _facts(view) == self._written:
+            return
+        self._write(status_document(view.progress, view.counts, view.states, view.job.last_progress_at))
+        self._written = _facts(view)
+        self._trouble = ""
+        REPORTS.labels("written").inc()
+
+    def _note(self, error: Exception) -> None:
+        """Count every failure; log a lasting one once."""
+        REPORTS.labels("failed").inc()
+        text = f"{type(error).__name__}: {error}"
+        if text != self._trouble:
+            log.warning("report failed: %s", text, extra={"job": self._job_id})
+        self._trouble = text
+
+
+def _facts(view: JobView) -> object:
+    """What a report is about: where none of it has changed, there is nothing to say."""
+    return view.counts, dict(view.states), view.job.total, view.job.last_progress_at
