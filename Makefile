@@ -39,7 +39,7 @@ test: lint ## Run everything: lint, types, unit, contract, integration, e2e, on 
 	hack/cluster-binaries.sh > /dev/null
 	[ "$$(id -u)" -ne 0 ] || hack/node-packages.sh
 	[ "$$(id -u)" -ne 0 ] || hack/image-base.sh > /dev/null
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist loadgroup
 	hack/test-interpreters.sh
 
 lint: $(VENV)/.test ## Check style, types, import rules and generated files
@@ -64,8 +64,9 @@ docs: crds deploy ## Generate the API reference from the types
 deploy: $(VENV)/.test ## Generate deploy/ : the operator, its rights
 	$(BIN)/python -m fpj_operator.install deploy
 
-image: ## Build the container image with buildah into the cache folder
-	@hack/image.sh
+image: ## Build the container image into build/fpj.tar, with buildah, as root
+	@mkdir -p build
+	@hack/image.sh build/fpj.tar
 
 cluster-binaries: ## Build the programs of a test cluster (once per machine)
 	@hack/cluster-binaries.sh

@@ -69,7 +69,7 @@ class OperatorProcess:
                 command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         if wait:
-            wait_for(lambda: self._is_up(), lambda: f"the operator does not lead\n{self.log}", 60)
+            wait_for(self._is_up, lambda: f"the operator does not lead\n{self.log}", 60)
 
     def _is_up(self) -> bool:
         assert self.running, f"the operator ended with {self.code}\n{self.log}"

@@ -17,6 +17,7 @@ from e2e.conftest import photo, size_of
 from fpj_cluster import Cluster, Kube, KubectlError
 from operator_process import OperatorProcess
 from podrunner import Pod, PodRunner
+from podrunner.api import MERGE
 from pymongo import MongoClient
 from switch import Switch
 from waiting import T, wait_for
@@ -53,7 +54,8 @@ class World:
         self.switch = self._stack.enter_context(Switch(int(port)))
         database = self.namespace.replace("-", "_")
         self._stack.callback(self._drop, database)
-        self.store_url = f"mongodb://127.0.0.1:{self.switch.port}/{database}"
+        # Directly: else the driver would go on to the address that the server gives for itself.
+        self.store_url = f"mongodb://127.0.0.1:{self.switch.port}/{database}?directConnection=true"
         self.store: Store = open_store(f"{self._mongodb}/{database}")
         self._stack.callback(self.store.close)
         node = f"node-{self.namespace}"
@@ -68,7 +70,14 @@ class World:
             self.show()
         for operator in self._operators:
             operator.close()
+        self._let_go()
         self._stack.close()
+
+    def _let_go(self) -> None:
+        """Nobody works on the jobs any more: their namespace may go."""
+        for job in self.items("fileprocessingjobs", "apis/fpj.dev/v1alpha1"):
+            self.runner.api.delete(self.path(job["metadata"]["name"]))
+            self.runner.api.patch(self.path(job["metadata"]["name"]), {"metadata": {"finalizers": None}}, MERGE)
 
     def _drop(self, database: str) -> None:
         client: MongoClient[Document] = MongoClient(self._mongodb)

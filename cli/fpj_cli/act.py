@@ -30,7 +30,7 @@ _workers = click.option(
 )
 
 
-@click.command()
+@click.command(short_help="Stop a job; what is done is kept.")
 @click.argument("job")
 @target_options
 def suspend(job: str, store_url: str) -> None:
@@ -46,7 +46,7 @@ def suspend(job: str, store_url: str) -> None:
     _say(found, "suspended")
 
 
-@click.command()
+@click.command(short_help="Go on with a job: only what is not done yet.")
 @click.argument("job", required=False)
 @_workers
 @click.option("--json", "as_json", is_flag=True, help="On this machine: print one JSON object at the end.")
@@ -73,7 +73,7 @@ def resume(job: str | None, workers: int | None, as_json: bool, quiet: bool, sto
     _say(found, "resumed")
 
 
-@click.command()
+@click.command(short_help="Try again what failed, in one job or all.")
 @click.argument("job", required=False)
 @click.option("--all", "every", is_flag=True, help="Every job that failed or has failed images.")
 @_yes
@@ -92,7 +92,7 @@ def recover(job: str | None, every: bool, yes: bool, workers: int | None, store_
         sys.exit(_recover_here(store_url, job, yes=yes, workers=workers))
 
 
-@click.command()
+@click.command(short_help="Let a deleted job go whose operator is gone.")
 @click.argument("job", required=False)
 @click.option("--all", "every", is_flag=True, help="Every job that is being deleted.")
 @_yes

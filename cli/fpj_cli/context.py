@@ -21,8 +21,8 @@ from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
 
 # Wide enough for any table: a terminal wraps long lines itself, and a pipe gets them whole, as with kubectl.
-out = Console(highlight=False, width=1_000)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False, width=1_000)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -45,7 +45,7 @@ class Duration(click.ParamType[float]):
         return hours * 3_600 + minutes * 60 + seconds
 
 
-@click.command()
+@click.command(short_help="Show live progress of one job or all.")
 @click.argument("job", required=False)
 @all_namespaces_option
 @target_options
@@ -98,7 +98,7 @@ def _watch_all(jobs: Jobs, screen: Screen) -> int:
     return code
 
 
-@click.command()
+@click.command(short_help="Wait for a job to end.")
 @click.argument("job", required=False)
 @click.option(
     "--for",

@@ -53,7 +53,7 @@ class WorkerPod:
         return self.phase in ("Running", "Succeeded", "Failed")
 
 
-@click.command()
+@click.command(short_help="Print the logs of a job's pods.")
 @click.argument("job")
 @click.option("--shard", type=click.IntRange(0), metavar="N", help="Only of the pods of this shard.")
 @click.option("--role", type=click.Choice([ROLE_INDEX, ROLE_SHARDS]), help="Only of the index pod, or of shards.")

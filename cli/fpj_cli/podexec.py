@@ -41,7 +41,7 @@ def run_in_pod(api: Api, namespace: str, pod: str, container: str, command: Sequ
     except (websocket.WebSocketException, OSError) as error:
         raise UnreachableError(f"pod {pod} broke off: {cause(error)}") from error
     finally:
-        client.close()
+        client.sock.shutdown()  # its own close leaves the socket open where the other side was first
     return _exit_code(verdict, pod), output.decode("utf-8", "replace"), errors.decode("utf-8", "replace")
 
 

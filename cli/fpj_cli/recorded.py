@@ -47,7 +47,7 @@ def stats(collection: str | None, output: str, store_url: str) -> None:
     print_text(shown)
 
 
-@click.command()
+@click.command(short_help="List which file was made of which image.")
 @click.argument("job", required=False)
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="How many images to show.")
 @output_option

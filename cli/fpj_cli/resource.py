@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from fpj_core.model import Phase
+from fpj_operator.names import RESUME_ANNOTATION
 
-RESUME_ANNOTATION = "fpj.dev/resume"
 STALE = "Stale"
 """Of a run on this machine: it claims to be active, but nothing works on it."""
 

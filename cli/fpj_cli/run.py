@@ -29,6 +29,15 @@ from fpj_worker.stopping import InterruptedRunError
 
 _MANIFESTS = {".yaml", ".yml"}
 _DEFAULT_OUT = "fpj-out"
+_SAID_BY_MANIFEST = {
+    "job_type": "--type",
+    "tiers": "--tier",
+    "thumbnail": "--thumbnail",
+    "image_format": "--format",
+    "quality": "--quality",
+    "fit": "--fit",
+    "collection": "--collection",
+}
 
 
 @click.command(short_help="Make cache images and thumbnails of a folder, or run a manifest.")
@@ -114,11 +123,7 @@ def go_on(store: Store, found: Job, *, workers: int | None = None, as_json: bool
 
 
 def _from_manifest(path: Path, options: dict[str, Any]) -> tuple[FileProcessingJob, list[CacheFolder]]:
-    overridden = [
-        f"--{name}"
-        for name in ("tiers", "thumbnail", "format", "quality", "fit", "type", "collection")
-        if options.get(name)
-    ]
+    overridden = [option for name, option in _SAID_BY_MANIFEST.items() if options.get(name)]
     if overridden:
         raise UsageProblemError(f"a manifest says what to make: leave out {', '.join(overridden)}")
     resources = load_manifest_file(path)

@@ -27,7 +27,7 @@ _HEADS = ("NAME", "TYPE", "PHASE", "PROGRESS", "DONE", "FAILED", "RATE", "ETA", 
 _WIDE_HEADS = ("SKIPPED", "SHARDS", "LAST-PROGRESS")
 
 
-@click.command()
+@click.command(short_help="List jobs, newest first.")
 @click.argument("job", required=False)
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Newest jobs to show.")
 @click.option(
@@ -82,7 +82,7 @@ def _list(jobs: list[JobResource], *, wide: bool, namespaces: bool) -> Rows:
 # One job --------------------------------------------------------------------------------------------------
 
 
-@click.command()
+@click.command(short_help="Show one job in full.")
 @click.argument("job", required=False)
 @output_option
 @target_options
@@ -241,7 +241,7 @@ def _moment(seconds: float | None) -> str:
 # Failures -------------------------------------------------------------------------------------------------
 
 
-@click.command()
+@click.command(short_help="List the images that failed, and why.")
 @click.argument("job", required=False)
 @click.option("--type", "error_type", help="Only failures of this type, e.g. CorruptImage.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="How many to show.")

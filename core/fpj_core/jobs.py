@@ -70,9 +70,11 @@ def observe(store: Store, job_id: str, attempt: int, now: float) -> JobView | No
 
     None if another attempt has begun: its base and these counts would not add up.
     """
+    if not _is_planned(recorded_job(store, job_id), attempt):  # else its shards may be written after they were summed
+        return None
     shard_counts, states = store.job_counts(job_id)
     job = recorded_job(store, job_id)
-    if (job.planning_attempt, job.planned_attempt) != (attempt, attempt):
+    if not _is_planned(job, attempt):
         return None
     counts = job.base + shard_counts
     if counts.done != job.last_progress_done:
@@ -80,3 +82,8 @@ def observe(store: Store, job_id: str, attempt: int, now: float) -> JobView | No
             store, job_id, lambda found: replace(found, last_progress_at=now, last_progress_done=counts.done)
         )
     return JobView(job, counts, states, measure(job, shard_counts))
+
+
+def _is_planned(job: Job, attempt: int) -> bool:
+    """Whether the shards are those of ``attempt``."""
+    return (job.planning_attempt, job.planned_attempt) == (attempt, attempt)

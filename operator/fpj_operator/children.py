@@ -225,18 +225,23 @@ def _environment(
     source = _spec(observed).collection.source
     store: dict[str, Any] = {"name": "FPJ_STORE"}
     if settings.worker_store_url is not None:
-        store["value"] = settings.worker_store_url
+        store["value"] = _literal(settings.worker_store_url)
     else:
         store["valueFrom"] = {"secretKeyRef": {"name": settings.store_secret, "key": "url"}}
     return [
         store,
-        {"name": "FPJ_TASK", "value": json.dumps(task, separators=(",", ":"))},
+        {"name": "FPJ_TASK", "value": _literal(json.dumps(task, separators=(",", ":")))},
         {"name": "FPJ_GRACE_SECONDS", "value": str(_GRACE_SECONDS)},
         {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-        *[{"name": name, "value": value} for name, value in sorted(settings.worker_env.items())],
+        *[{"name": name, "value": _literal(value)} for name, value in sorted(settings.worker_env.items())],
         *_credentials("FPJ_SOURCE_", source.s3),
         *_credentials("FPJ_FOLDER_", folder.spec.storage.s3),
     ]
+
+
+def _literal(text: str) -> str:
+    """A variable's value that is to arrive as it is: kubelets replace `$(NAME)`, and `$$` by a dollar sign."""
+    return text.replace("$", "$$")
 
 
 def _credentials(prefix: str, place: S3 | None) -> list[dict[str, Any]]:

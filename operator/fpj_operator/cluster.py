@@ -35,6 +35,7 @@ _RESOURCES = {
     "ServiceAccount": ("api/v1", "serviceaccounts"),
     "Pod": ("api/v1", "pods"),
     "Event": ("api/v1", "events"),
+    "Namespace": ("api/v1", "namespaces"),
 }
 _TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
 _APPLY = f"?fieldManager={MANAGER}&force=true"
@@ -79,7 +80,7 @@ class Cluster:
         """Close every connection."""
         await self._client.close()  # type: ignore[no-untyped-call]
 
-    async def get(self, kind: str, namespace: str, name: str) -> Document | None:
+    async def get(self, kind: str, namespace: str | None, name: str) -> Document | None:
         """One object, or None."""
         try:
             return await self._request("GET", _path(kind, namespace, name))

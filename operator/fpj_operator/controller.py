@@ -17,16 +17,18 @@ from fpj_operator import leases, metrics, names
 from fpj_operator.cluster import Cluster
 from fpj_operator.execute import Executor
 from fpj_operator.folders import Folders
-from fpj_operator.marks import Marks, marks_after, marks_of
+from fpj_operator.marks import CHILD_AT_WORK, ChildMarks, Marks, child_marks_of, marks_after, marks_of
+from fpj_operator.namespaces import Namespaces
 from fpj_operator.observe import observe
 from fpj_operator.queue import JobQueue
 from fpj_operator.reconcile import reconcile
 from fpj_operator.settings import OperatorSettings
-from fpj_operator.state import DeleteChildren, Emit, Key, Observed, Plan
+from fpj_operator.state import DeleteChildren, Key, Observed, Plan
 from fpj_operator.workqueue import Workqueue
 
 _MOST_PASSES = 5
 _STORE_PAUSE_SECONDS = 5.0
+_AT_WORK = frozenset({Phase.INDEXING, Phase.RUNNING, Phase.RECOVERING})
 
 log = logging.getLogger("fpj.controller")
 
@@ -42,6 +44,9 @@ class Controller:
         self._settings = settings
         self._executor = Executor(cluster, store, settings)
         self._folders = Folders(cluster)
+        self._namespaces = Namespaces(cluster, settings.check_seconds)
+        self._children: dict[str, ChildMarks] = {}
+        """Those child Jobs, by uid, that do not just work."""
         self._looked_at: dict[Key, Marks] = {}
         """What an unfinished job is known by since the last look; events that show the same need no other."""
 
@@ -49,7 +54,7 @@ class Controller:
 
     def changed(self, body: Mapping[str, Any]) -> None:
         """A FileProcessingJob appeared or changed."""
-        key = self.jobs.note(body)
+        key = self._note(body)
         phase = Phase((body.get("status") or {}).get("phase") or Phase.PENDING)
         if not (phase.finished and self._is_settled(body)) and self._looked_at.get(key) != marks_of(body):
             self.work.add(key)
@@ -62,12 +67,20 @@ class Controller:
         key = Key(body["metadata"]["namespace"], body["metadata"]["name"])
         self.jobs.forget(key)
         self.work.forget(key)
+        self._executor.forget(body["metadata"]["uid"])
         self._looked_at.pop(key, None)
         asyncio.get_running_loop().create_task(self._clean_up(body))
         self._wake(key.namespace)
 
-    def child_changed(self, body: Mapping[str, Any]) -> None:
-        """A child Job changed: its owner is to be looked at."""
+    def child_changed(self, body: Mapping[str, Any], *, gone: bool) -> None:
+        """A child Job changed: its owner is to be looked at, unless its pods only came and went as they should."""
+        uid, marks = body["metadata"]["uid"], child_marks_of(body)
+        known = self._children.pop(uid, CHILD_AT_WORK)
+        if not gone:
+            if marks != CHILD_AT_WORK:
+                self._children[uid] = marks
+            if marks == known:
+                return
         for owner in body["metadata"].get("ownerReferences", []):
             if owner.get("kind") == "FileProcessingJob":
                 self.work.add(Key(body["metadata"]["namespace"], owner["name"]))
@@ -80,6 +93,16 @@ class Controller:
     def tick(self, namespace: str, name: str) -> None:
         """Time to look at an active job again."""
         self.work.add(Key(namespace, name))
+
+    def _note(self, body: Mapping[str, Any]) -> Key:
+        """Tell the queue; a slot that is free now goes to the next."""
+        metadata = body["metadata"]
+        worked = self.jobs.is_at_work(Key(metadata["namespace"], metadata["name"]))
+        key = self.jobs.note(body)
+        if worked and not self.jobs.is_at_work(key):
+            for other in self.jobs.next_in(key.namespace):
+                self.work.add(other)
+        return key
 
     def _wake(self, namespace: str) -> None:
         for key in (*self.jobs.next_in(namespace), *self.jobs.others_pending(namespace)):
@@ -117,6 +140,9 @@ class Controller:
                 self.jobs.forget(key)
                 self._looked_at.pop(key, None)
                 return None
+            if observed.phase in _AT_WORK and await self._namespaces.is_ending(key.namespace):
+                await self._cluster.delete("FileProcessingJob", key.namespace, key.name, observed.uid)
+                return None
             plan = reconcile(observed, self._settings)
             if plan.wants_lease:
                 plan = await self._start(key, observed)
@@ -148,7 +174,6 @@ class Controller:
             self._give_back(key, observed)
             raise
         if not observed.lease.held_by(observed.uid, observed.now):
-            metrics.LOCK_WAITS.inc()
             self._give_back(key, observed)
         return observed
 
@@ -164,7 +189,7 @@ class Controller:
         else:
             self._looked_at[observed.key] = marks_after(observed, plan)
         try:
-            await self._executor.carry_out(observed, plan, self.jobs.note)
+            await self._executor.carry_out(observed, plan, self._note)
         except BaseException:
             self._looked_at.pop(observed.key, None)
             raise
@@ -176,7 +201,8 @@ class Controller:
             metrics.count_end(phase, observed.store.counts)
         if phase is Phase.RECOVERING and any(isinstance(step, DeleteChildren) for step in plan.steps_first):
             metrics.RECOVERED.inc()
-        metrics.ALERTS.inc(sum(isinstance(s, Emit) and s.reason == "ImagesFailing" for s in plan.steps_after))
+        if _waits_for_lock(plan.status) and not _waits_for_lock(observed.status):
+            metrics.LOCK_WAITS.inc()
 
     async def _clean_up(self, body: Mapping[str, Any]) -> None:
         """After a deletion: fence whoever still works, unlock, and say so in the store."""
@@ -200,3 +226,8 @@ class Controller:
             lambda found: replace(found, phase=Phase.CANCELLED, reason="Deleted", message="", finished_at=now),
         )
         self._store.release_shards(uid)
+
+
+def _waits_for_lock(status: Mapping[str, Any] | None) -> bool:
+    conditions = (status or {}).get("conditions", [])
+    return any(each["type"] == "Ready" and each["reason"] == "CollectionLocked" for each in conditions)

@@ -13,7 +13,7 @@ from fpj_core.jobs import change_job
 from fpj_core.model import Folder, Job
 from fpj_core.records import folder_name
 from fpj_core.store.protocol import Store
-from fpj_operator import leases, names
+from fpj_operator import leases, metrics, names
 from fpj_operator.children import collection_of, manifest
 from fpj_operator.cluster import Cluster, Document
 from fpj_operator.conditions import same_status, timestamp
@@ -44,6 +44,8 @@ class Executor:
         self._cluster = cluster
         self._store = store
         self._settings = settings
+        self._emitted: dict[str, str] = {}
+        """By job, the latest event that is written once: asking the API server each time would cost a request."""
 
     async def carry_out(
         self, observed: Observed, plan: Plan, written: Callable[[Document], object] = lambda _resource: None
@@ -137,8 +139,10 @@ class Executor:
         key = observed.key
         now = timestamp(time.time())
         unique = event.unique or uuid.uuid4().hex[:12]
+        if event.unique and self._emitted.get(observed.uid) == event.unique:
+            return
         base = names.base_name(key.name, observed.uid)
-        await self._cluster.create(
+        created = await self._cluster.create(
             {
                 "apiVersion": "v1",
                 "kind": "Event",
@@ -160,6 +164,13 @@ class Executor:
                 "reportingComponent": names.MANAGER,
             }
         )
+        if event.unique:
+            self._emitted[observed.uid] = event.unique
+            metrics.ALERTS.inc(created is not None)
+
+    def forget(self, uid: str) -> None:
+        """The job is gone."""
+        self._emitted.pop(uid, None)
 
 
 def _noted(stored: Job, fresh: Job, step: RecordJob, now: float) -> Job:

@@ -21,15 +21,16 @@ def register(registry: kopf.OperatorRegistry, controller: Controller, settings: 
     """Low-level event handlers, which leave no annotation on anything, and the reaper's timer on active jobs."""
 
     @kopf.on.event(_GROUP, _VERSION, "fileprocessingjobs", registry=registry)
-    async def job_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+    async def job_event(type: str | None, body: kopf.Body, event: kopf.RawEvent, **_: Any) -> None:  # noqa: A002 - kopf's name
         if type == "DELETED":
             controller.gone(body)
         else:
             controller.changed(body)
+            _forget_details(dict[str, Any](event)["object"])
 
     @kopf.on.event("batch", "v1", "jobs", labels={names.LABEL_UID: kopf.PRESENT}, registry=registry)
-    async def child_event(body: kopf.Body, **_: Any) -> None:
-        controller.child_changed(body)
+    async def child_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+        controller.child_changed(body, gone=type == "DELETED")
 
     @kopf.on.event(_GROUP, _VERSION, "cachefolders", registry=registry)
     async def folder_event(body: kopf.Body, **_: Any) -> None:
@@ -49,6 +50,10 @@ def register(registry: kopf.OperatorRegistry, controller: Controller, settings: 
         if namespace and name:
             controller.tick(namespace, name)
 
+    _register_settings(registry)
+
+
+def _register_settings(registry: kopf.OperatorRegistry) -> None:
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.ConnectionInfo:
         """With the very credentials of our own requests; kopf asks again when they are no longer taken."""
@@ -67,6 +72,17 @@ def register(registry: kopf.OperatorRegistry, controller: Controller, settings: 
     @kopf.on.startup(registry=registry)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         _configure(settings)
+
+
+def _forget_details(resource: dict[str, Any]) -> None:
+    """Leave of a resource what kopf and the timer go by.
+
+    For a timer's sake kopf keeps every resource in memory for as long as it exists, also those whose timer does not
+    run: some 25 KB each. Every event brings a new one, with all its details.
+    """
+    resource["metadata"].pop("managedFields", None)
+    resource["spec"] = {}
+    resource["status"] = {"phase": (resource.get("status") or {}).get("phase")}
 
 
 class _NoDiffs(kopf.DiffBaseStorage):
@@ -91,7 +107,8 @@ def _configure(settings: kopf.OperatorSettings) -> None:
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
     settings.posting.enabled = False  # we write our own events
-    settings.watching.chunk_size = 500  # a list of thousands at once would stay in memory for good
+    settings.watching.chunk_size = 100  # memory that a list of thousands takes is not given back
+    settings.queueing.idle_timeout = 1.0  # an object's task, with the last body, waits so long for another event
     settings.persistence.finalizer = names.FINALIZER
     settings.persistence.diffbase_storage = _NoDiffs()
     settings.peering.standalone = True

@@ -32,7 +32,7 @@ RIGHTS: tuple[tuple[str, str, str], ...] = (
     (_RBAC, "roles rolebindings", "get create patch"),  # one per job: patch of its own status, which we hold ourselves
     ("coordination.k8s.io", "leases", "get create update"),  # one per collection, one for the leader
     ("apiextensions.k8s.io", "customresourcedefinitions", "list watch"),  # kopf notices resources that appear later
-    ("", "namespaces", "list watch"),  # kopf, when it watches all of them
+    ("", "namespaces", "get list watch"),  # get: whether one is being deleted; the rest kopf, when it watches all
 )
 
 
@@ -113,6 +113,11 @@ def _pod() -> dict[str, Any]:
                     {"name": "health", "containerPort": _LIVENESS},
                     {"name": "metrics", "containerPort": _METRICS},
                 ],
+                "readinessProbe": {
+                    "httpGet": {"path": "/healthz", "port": "health"},
+                    "periodSeconds": 5,
+                    "timeoutSeconds": 5,
+                },
                 "livenessProbe": {
                     "httpGet": {"path": "/healthz", "port": "health"},
                     "periodSeconds": 10,

@@ -52,11 +52,14 @@ def main() -> None:
 async def _run(settings: OperatorSettings) -> int:
     stop = asyncio.Event()
     _heed_signals(stop)
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port)
     health = Health()
-    if settings.liveness_port:
-        await health.serve(settings.liveness_port)
+    try:
+        if settings.metrics_port:
+            start_http_server(settings.metrics_port)
+        if settings.liveness_port:
+            await health.serve(settings.liveness_port)
+    except OSError as error:
+        raise FpjError(f"a port cannot be listened on: {error}") from error
     cluster = await Cluster.connect()
     identity = f"{os.environ.get('POD_NAME') or socket.gethostname()}-{uuid.uuid4().hex[:8]}"
     election = Election(cluster, settings.own_namespace, identity, settings.leader_seconds)
@@ -79,22 +82,23 @@ async def _lead(controller: Controller, election: Election, settings: OperatorSe
     """Work until stopped or until leadership is lost."""
     registry = kopf.OperatorRegistry()
     register(registry, controller, settings)
-
-    @kopf.on.startup(registry=registry)
-    async def started(**_: Any) -> None:
-        _heed_signals(stop)  # kopf has just taken them for itself; it would end our workers along with its own tasks
-
     ended = asyncio.Event()
-    watch = kopf.operator(
-        registry=registry,
-        standalone=True,
-        identity=election.identity,  # type: ignore[arg-type] # else kopf looks for the user's name; in a container it has none
-        clusterwide=not settings.namespaces,
-        namespaces=settings.namespaces,
-        stop_flag=ended,
-    )
+
+    async def watch() -> None:
+        others = asyncio.all_tasks()
+        watching = await kopf.spawn_tasks(
+            registry=registry,
+            standalone=True,
+            identity=election.identity,  # type: ignore[arg-type] # else kopf looks for the user's name; in a container it has none
+            clusterwide=not settings.namespaces,
+            namespaces=settings.namespaces,
+            stop_flag=ended,
+        )
+        _heed_signals(stop)  # kopf has just taken them for itself, and would end our workers along with its own tasks
+        await kopf.run_tasks(watching, ignored=others)
+
     tasks = [
-        asyncio.create_task(watch, name="watch"),
+        asyncio.create_task(watch(), name="watch"),
         asyncio.create_task(controller.work.run(), name="work"),
         asyncio.create_task(election.hold(), name="leadership"),
         asyncio.create_task(_show_jobs(controller), name="gauge"),

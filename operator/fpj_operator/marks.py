@@ -1,4 +1,4 @@
-"""Which events of a FileProcessingJob need a look: those that change what a decision rests on. Pure.
+"""Which events of a FileProcessingJob and its children need a look: those that change what a decision rests on. Pure.
 
 Most events are echoes: of the status that the operator wrote, of kopf's finalizer, of the workers' reports on progress.
 What those say is looked at often enough, when a child Job changes and every few seconds.
@@ -14,6 +14,11 @@ from fpj_operator.state import Observed, Plan
 
 Marks = tuple[str, int, str, bool, str, int, int]
 """uid, generation, resume annotation, being deleted; and of the operator's own status phase, generation, attempt."""
+
+
+ChildMarks = tuple[bool, int, frozenset[str]]
+"""Of a child Job: being deleted, pods that failed, conditions that hold."""
+CHILD_AT_WORK: ChildMarks = (False, 0, frozenset())
 
 
 def marks_of(body: Mapping[str, Any]) -> Marks:
@@ -33,3 +38,10 @@ def marks_after(observed: Observed, plan: Plan) -> Marks:
 def _of_status(status: Mapping[str, Any]) -> tuple[str, int, int]:
     attempt = (status.get("attempt") or {}).get("number", 0)
     return status.get("phase", ""), status.get("observedGeneration", 0), attempt
+
+
+def child_marks_of(body: Mapping[str, Any]) -> ChildMarks:
+    """What an event of a child Job shows."""
+    status = body.get("status") or {}
+    holds = frozenset(each["type"] for each in status.get("conditions") or () if each.get("status") == "True")
+    return "deletionTimestamp" in body["metadata"], status.get("failed", 0), holds

@@ -141,18 +141,16 @@ async def _folder(
     if job is None or (phase.finished and not attempt.number):
         return None, None
     documents = await cache_folders.of(namespace)
-    folders = [folder for each in documents if (folder := _parse_folder(each))]
+    folders = [(folder, each) for each in documents if (folder := _parse_folder(each))]
     wanted = job.spec.cache_folder
     if phase in (Phase.INDEXING, Phase.RUNNING) and attempt.cache_folder:
         wanted = attempt.cache_folder
     try:
-        candidates = [
-            Candidate(_record(folder, document), None) for folder, document in zip(folders, documents, strict=False)
-        ]
+        candidates = [Candidate(_record(folder, document), None) for folder, document in folders]
         chosen = select_folder(candidates, _NEEDED_BYTES, wanted)
     except CacheFolderError as error:
         return None, str(error)
-    return next(folder for folder in folders if folder.metadata.name == chosen.name), None
+    return next(folder for folder, _ in folders if folder.metadata.name == chosen.name), None
 
 
 def _parse_folder(document: Document) -> CacheFolder | None:

@@ -86,6 +86,11 @@ class JobQueue:
         """The job is gone."""
         self._entries[key.namespace].pop(key.name, None)
 
+    def is_at_work(self, key: Key) -> bool:
+        """Whether the job takes a slot."""
+        entry = self._entries[key.namespace].get(key.name)
+        return entry is not None and entry.active
+
     def place(self, key: Key) -> tuple[bool, int]:
         """(whether the job may start, jobs that go before it)."""
         entries = self._entries[key.namespace]

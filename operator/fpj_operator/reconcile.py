@@ -9,9 +9,11 @@ road, and every interruption takes it.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fpj_core.exits import Reason
 from fpj_core.formatting import count
 from fpj_core.model import Counts, Phase, ShardState
 from fpj_core.status import status_document
@@ -36,10 +38,16 @@ from fpj_operator.state import (
     RenewLease,
     Step,
 )
+from fpj_operator.trouble import WAITS_FOR_OTHERS
 
 _WAIT_SECONDS = 10.0
+_QUEUE_SECONDS = 60.0
+"""A queued job is woken when its turn comes; this only brings its place in the queue up to date."""
+_ROUND_PLACES = (10_000, 5_000, 2_000, 1_000, 500, 200, 100, 50, 20, 10)
 _ALERT_EVERY = 10
 _ACTIVE = frozenset({Phase.INDEXING, Phase.RUNNING})
+_MAY_HEAL = frozenset({Reason.STORE_UNAVAILABLE.value, Reason.SHARD_HELD.value})
+"""Why pods may have used up their retries although the next attempt can succeed."""
 
 
 def reconcile(observed: Observed, settings: OperatorSettings) -> Plan:
@@ -82,7 +90,9 @@ class _Decision:
         if not o.slot_free and o.phase is not Phase.RECOVERING:
             limit = self.settings.max_concurrent_jobs
             return self._wait(
-                "Queued", f"{limit} jobs are at work in this namespace; {o.ahead} go first", _WAIT_SECONDS
+                "Queued",
+                f"waits for one of {limit} slots of the namespace; {_place(o.ahead)} wait before it",
+                _QUEUE_SECONDS,
             )
         if o.lease.held_by_another(o.uid, o.now):
             holder = o.lease.holder_name or o.lease.holder
@@ -99,7 +109,8 @@ class _Decision:
             fence=o.lease.fence,
         )
         verdict = Verdict(Phase.INDEXING, "Indexing", "listing the source", "Index", locked=True)
-        before = None if fresh else o.status.get("startTime")
+        # As with batch/v1 Jobs, a deadline does not count what was before a suspension.
+        before = None if fresh or o.phase is Phase.SUSPENDED else o.status.get("startTime")
         status = operator_status(
             o, verdict, attempt, start=before or timestamp(o.now), recovery_attempts=0 if fresh else None
         )
@@ -161,6 +172,14 @@ class _Decision:
             again=True,
         )
 
+    def _recover_or_fail(self, reason: str, message: str, why: str = "") -> Plan:
+        """Another attempt, while ``recovery.maxAttempts`` allows one."""
+        before = int(self.o.status.get("recoveryAttempts", 0))
+        most = resolve_recovery(self.o.job.spec).max_attempts if self.o.job else 0
+        if before >= most:
+            return self._fail(reason, f"{message} after {before} recoveries{': ' if why else ''}{why}")
+        return self._recover(attempts=before + 1, reason=reason, message=f"{message}; recovery {before + 1} of {most}")
+
     def _store_unreachable(self, error: str) -> Plan:
         o = self.o
         if o.phase in _ACTIVE or o.phase is Phase.RECOVERING:
@@ -192,6 +211,9 @@ class _Decision:
         if o.phase is Phase.RUNNING and allowed is not None and failed > allowed:
             text = f"{count(failed)} images failed; maxFailedImages allows {count(allowed)}"
             return self._fail("TooManyFailedImages", text)
+        trouble, moving = self._trouble(), self._moving()
+        if (trouble and trouble[0] in WAITS_FOR_OTHERS) or moving.get("reason") in WAITS_FOR_OTHERS:
+            return None  # it may not work, or may again only as of now
         silent = o.now - self._last_progress()
         recovery = resolve_recovery(spec)
         limit = float(recovery.stale_after_seconds)
@@ -199,13 +221,7 @@ class _Decision:
             limit = min(limit, self.settings.stale_after_floor)
         if silent <= limit:
             return None
-        before = int(o.status.get("recoveryAttempts", 0))
-        if before >= recovery.max_attempts:
-            trouble = self._trouble()
-            why = f": {trouble[1]}" if trouble else ""
-            return self._fail("StaleJob", f"no progress for {silent:.0f} s after {before} recoveries{why}")
-        text = f"no progress for {silent:.0f} s; recovery {before + 1} of {recovery.max_attempts}"
-        return self._recover(attempts=before + 1, reason="StaleJob", message=text)
+        return self._recover_or_fail("StaleJob", f"no progress for {silent:.0f} s", trouble[1] if trouble else "")
 
     def _indexing(self) -> Plan:
         o = self.o
@@ -217,7 +233,7 @@ class _Decision:
             return self._apply_index()
         if child.failed:
             reason, message = child.trouble or ("IndexFailed", "the index Job failed")
-            return self._fail(reason, message)
+            return (self._recover_or_fail if reason in _MAY_HEAL else self._fail)(reason, message)
         if child.complete:
             return self._fail("IndexFailed", "the index Job ended without a plan")
         verdict = Verdict(Phase.INDEXING, "Indexing", "listing the source", "Index", locked=True, trouble=child.trouble)
@@ -247,8 +263,11 @@ class _Decision:
             return self._finish()
         waves = max(1, math.ceil(o.store.total_shards / WAVE))
         jobs = [self._child(names.ROLE_SHARDS, wave) for wave in range(waves)]
-        current = next((wave for wave, child in enumerate(jobs) if child is None or not child.finished), None)
-        if current is None:
+        # The latest wave there is, or the one after it: an earlier one that is missing ended long ago.
+        latest = max((wave for wave, child in enumerate(jobs) if child is not None), default=-1)
+        done = latest >= 0 and (last := jobs[latest]) is not None and last.finished
+        current = latest + 1 if done or latest < 0 else latest
+        if current == waves:
             return self._shards_failed(jobs)
         child = jobs[current]
         verdict = Verdict(
@@ -307,7 +326,7 @@ class _Decision:
         left = o.store.total_shards - o.store.shards.get(ShardState.SUCCEEDED, 0)
         reason, message = next((job.trouble for job in jobs if job and job.trouble), ("ShardsFailed", ""))
         text = f"{count(left)} of {count(o.store.total_shards)} shards failed{': ' if message else ''}{message}"
-        return self._fail(reason, text)
+        return (self._recover_or_fail if reason in _MAY_HEAL else self._fail)(reason, text)
 
     def _fail(self, reason: str, message: str) -> Plan:
         return self._end(Verdict(Phase.FAILED, reason, message, str(self.o.status.get("stage", ""))))
@@ -315,7 +334,7 @@ class _Decision:
     def _end(self, verdict: Verdict) -> Plan:
         o = self.o
         failed = verdict.phase is Phase.FAILED
-        known = o.store.error is None and o.store.record is not None
+        known = o.store.error is None and o.store.record is not None and o.job is not None
         first: tuple[Step, ...] = ()
         if known:
             record = RecordJob(verdict.phase, verdict.reason, verdict.message, o.attempt.number)
@@ -365,6 +384,10 @@ class _Decision:
     def _trouble(self) -> tuple[str, str] | None:
         return next((child.trouble for child in self.o.children if child.trouble and not child.deleting), None)
 
+    def _moving(self) -> Mapping[str, Any]:
+        """The condition Progressing as it was last written."""
+        return next((each for each in self.o.status.get("conditions", []) if each["type"] == "Progressing"), {})
+
     def _all_succeeded(self) -> bool:
         shards = self.o.store.shards
         return self.o.store.total_shards == shards.get(ShardState.SUCCEEDED, 0)
@@ -375,7 +398,8 @@ class _Decision:
     def _last_progress(self) -> float:
         o = self.o
         recorded = o.store.record.last_progress_at if o.store.record else None
-        return max(seconds_of(o.status.get("lastProgressAt")), recorded or 0.0, o.attempt.started_at)
+        told = seconds_of(o.status.get("lastProgressAt"))
+        return max(told, recorded or 0.0, o.attempt.started_at, seconds_of(self._moving().get("lastTransitionTime")))
 
     def _progress(self) -> dict[str, Any]:
         """Progress as the status has it."""
@@ -383,3 +407,9 @@ class _Decision:
         if store.record is None or store.progress is None:
             return {}
         return status_document(store.progress, store.counts, store.shards, store.record.last_progress_at)
+
+
+def _place(ahead: int) -> str:
+    """Jobs that go first: in round numbers where there are many, or every job that ends would change all statuses."""
+    above = next((places for places in _ROUND_PLACES if ahead > places), None)
+    return str(ahead) if above is None else f"more than {count(above)}"

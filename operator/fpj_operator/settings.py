@@ -70,7 +70,7 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> OperatorSettin
         lease_seconds=reader.number("FPJ_LEASE_SECONDS", 300, 5),
         check_seconds=reader.number("FPJ_CHECK_SECONDS", 15, 0.5),
         stale_after_floor=reader.number("FPJ_STALE_AFTER", 0, 0),
-        child_ttl_seconds=int(reader.number("FPJ_CHILD_TTL_SECONDS", 600, 0)),
+        child_ttl_seconds=int(reader.number("FPJ_CHILD_TTL_SECONDS", 600, 60)),
         worker_reports=reader.flag("FPJ_WORKER_REPORTS", default=True),
         reconcilers=int(reader.number("FPJ_RECONCILERS", 16, 1)),
         leader_seconds=reader.number("FPJ_LEADER_SECONDS", 15, 2),

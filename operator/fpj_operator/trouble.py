@@ -21,6 +21,9 @@ _WAITING = {
 }
 _MOST = 300
 
+WAITS_FOR_OTHERS = frozenset({"HeldByQueue", "PodsUnschedulable", "PodsForbidden"})
+"""Reasons that a queue, an autoscaler or a quota must end: making new pods would only wait anew."""
+
 
 async def trouble_of(cluster: Cluster, job: Document, *, failed: bool) -> tuple[str, str] | None:
     """(reason, message), or None for a Job that has pods at work. Looks at its pods only where something is amiss."""
@@ -28,6 +31,8 @@ async def trouble_of(cluster: Cluster, job: Document, *, failed: bool) -> tuple[
     done = any(each["type"] == "Complete" and each["status"] == "True" for each in status.get("conditions", []))
     if done or (not failed and status.get("ready", 0)):
         return None
+    if not failed and job["spec"].get("suspend"):
+        return "HeldByQueue", "the child Job is suspended: its queue has not admitted it yet"
     age = time.time() - seconds_of(job["metadata"].get("creationTimestamp"))
     if not failed and age < _PATIENCE_SECONDS:
         return None

@@ -11,7 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 import psutil
 from cluster import fresh_namespace, with_crds
 from fpj_cluster import Cluster, ClusterError
+from fpj_cluster.layout import NODE_ADDRESS
+from fpj_cluster.state import State
 from operator_process import OperatorProcess
 from podrunner import Api, ApiError
 
@@ -33,6 +35,8 @@ APPLY = "application/apply-patch+yaml"
 SETTINGS = {"CHECK_SECONDS": "15", "LEASE_SECONDS": "300", "LEADER_SECONDS": "15", "STORE_SECRET": "fpj-store"}
 """What the operator has by default; the tests' operator is more impatient."""
 CLIENTS = 16
+NODE_HOST = NODE_ADDRESS
+"""Where pods reach what listens on this machine."""
 _REQUESTS = re.compile(r"apiserver_request_total\{(.*)\} (\S+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 _WRITES = frozenset({"POST", "PUT", "PATCH", "APPLY", "DELETE"})
@@ -125,21 +129,12 @@ class Plane:
     def requests(self) -> Requests:
         """What the API server has answered so far."""
         text = self.api._pool.request("GET", f"{self.api.url}/metrics").data.decode()
-        return Requests(
-            [(dict(_LABEL.findall(labels)), float(value)) for labels, value in _REQUESTS.findall(text)]
-        )
+        return Requests([(dict(_LABEL.findall(labels)), float(value)) for labels, value in _REQUESTS.findall(text)])
 
     def control_cpu(self) -> float:
         """CPU seconds of the control plane's own processes so far."""
-        processes = [psutil.Process(each.pid) for each in self.processes().values()]
-        return sum(cpu_seconds(process.pid) for process in processes)
-
-    def processes(self) -> Mapping[str, Any]:
-        """The control plane's processes by name."""
-        from fpj_cluster.state import State  # noqa: PLC0415 - only here
-
-        state = State.read(self.cluster.layout.state)
-        return {name: process for name, process in state.processes.items() if name != "guard"}
+        processes = State.read(self.cluster.layout.state).processes
+        return sum(cpu_seconds(process.pid) for name, process in processes.items() if name != "guard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,22 +164,21 @@ class Requests:
 
 
 @contextmanager
-def control_plane() -> Iterator[Plane]:
-    """A control plane without a node, with the CRDs, a namespace and a store. Raises `SkippedError`."""
-    with tempfile.TemporaryDirectory(prefix="plane-", dir=cache_folder()) as folder, mongodb_uri() as store:
-        cluster = Cluster(Path(folder, "cluster"))
+def control_plane(store: str | None = None, *, node: bool = False) -> Iterator[Plane]:
+    """A control plane, as a rule without a node, with the CRDs, a namespace and a store. Raises `SkippedError`."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="plane-", dir=cache_folder()))
+        cluster = Cluster(Path(folder, "cluster"), node=node)
         try:
             cluster.up(owner=os.getpid())
         except ClusterError as error:
-            raise SkippedError(f"no control plane: {error}") from error
-        try:
-            with_crds(cluster.kube)
-            with fresh_namespace(cluster.kube) as namespace:
-                plane = Plane(cluster, namespace, store, Path(folder))
-                yield plane
-                plane.api.close()
-        finally:
-            cluster.down()
+            raise SkippedError(f"no cluster: {error}") from error
+        stack.callback(cluster.down)
+        with_crds(cluster.kube)
+        namespace = stack.enter_context(fresh_namespace(cluster.kube))
+        plane = Plane(cluster, namespace, store or stack.enter_context(mongodb_uri()), Path(folder))
+        stack.callback(plane.api.close)
+        yield plane
 
 
 def job(name: str, **spec: Any) -> Document:

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from bench.result import Benchmark
-from bench.suites import against_peers, formats, memory, quality, stores, timeouts, whole_runs
+from bench.suites import (
+    against_peers,
+    formats,
+    memory,
+    operator_dead,
+    operator_delete,
+    operator_rate,
+    operator_road,
+    operator_size,
+    operator_writes,
+    quality,
+    stores,
+    timeouts,
+    whole_runs,
+)
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     *against_peers.BENCHMARKS,
@@ -13,4 +27,10 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *timeouts.BENCHMARKS,
     *stores.BENCHMARKS,
     *formats.BENCHMARKS,
+    *operator_rate.BENCHMARKS,
+    *operator_writes.BENCHMARKS,
+    *operator_size.BENCHMARKS,
+    *operator_delete.BENCHMARKS,
+    *operator_dead.BENCHMARKS,
+    *operator_road.BENCHMARKS,
 )

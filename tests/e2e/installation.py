@@ -84,9 +84,10 @@ class Installation:
     def _start_operator(self, started: ExitStack) -> None:
         manifests = (ROOT / "deploy" / "operator.yaml").read_text()
         assert manifests.count(install.IMAGE) == 2, "the operator's own, and the one that it gives to workers"
-        self.kube("apply", "--filename=-", stdin=manifests.replace(install.IMAGE, IMAGE))
-        started.callback(self.system, "delete", "deployment", "fpj-operator", "--wait=false")
+        self.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
         self.give_store(SYSTEM)
+        started.callback(self.system, "delete", "deployment", "fpj-operator", "--wait=false")
+        self.kube("apply", "--filename=-", stdin=manifests.replace(install.IMAGE, IMAGE))
         self.system("rollout", "status", "deployment/fpj-operator", "--timeout=120s", seconds=130)
         wait_for(lambda: self.leader, lambda: f"an operator leads\n{self.log}", 60)
 
@@ -103,8 +104,8 @@ class Installation:
     @property
     def leader(self) -> str:
         """The address of the operator that leads; empty for none."""
-        addresses = [str(pod["status"].get("podIP", "")) for pod in self.operators]
-        return next((each for each in addresses if each and self.metric("fpj_operator_leader", each) == 1), "")
+        addresses = [pod["status"]["podIP"] for pod in self.operators if "deletionTimestamp" not in pod["metadata"]]
+        return next((each for each in addresses if self.metric("fpj_operator_leader", each) == 1), "")
 
     def metric(self, name: str, address: str = "") -> float:
         """A metric with its labels, as Prometheus gets it: the leader's, or that of a given operator."""

@@ -79,19 +79,19 @@ def starved(site: Site, samples: Path) -> str:
 
 
 def photographs(folder: Path, number: int, broken: int) -> None:
-    """So many small JPEG files, every one different and not all of one size; some are cut off, some no images."""
+    """So many small JPEG files, every one different, in three sizes. The broken ones are cut off or none, in turns."""
     chance = random.Random(number)
     grain = np.random.default_rng(number).integers(0, 256, (90, 120, 3), np.uint8)
     scene = Image.fromarray(grain).resize((1800, 1350), Image.Resampling.BICUBIC)
     folder.mkdir()
-    bad = set(chance.sample(range(number), broken))
+    bad = chance.sample(range(number), broken)
     for index in range(number):
         width, height = chance.choice(((320, 240), (240, 320), (333, 217)))
         left, top = chance.randrange(1800 - width), chance.randrange(1350 - height)
         path = folder / f"{index:04}.jpg"
         scene.crop((left, top, left + width, top + height)).save(path, quality=chance.randrange(60, 95))
         if index in bad:
-            path.write_bytes(path.read_bytes()[:300] if index % 2 else b"no image")
+            path.write_bytes(b"no image" if bad.index(index) % 2 else path.read_bytes()[:300])
 
 
 def test_the_operator_is_up(fpj: Installation) -> None:
@@ -122,7 +122,8 @@ def test_samples_are_made_and_then_skipped(site: Site, samples: Path) -> None:
     assert len(sizes) == 16 and all(sizes.values())
     before = {result: images(site, result) for result in ("completed", "skipped")}
     site.job("first", "samples", collection="album", jobType="Both", sharding={"parallelism": 1})
-    site.kube.wait("condition=Complete", "fpj/first", seconds=120)
+    site.wait_end("first")
+    site.kube.wait("condition=Complete", "fpj/first", seconds=5)
     status = site.check("first", sizes, BOXES)
     assert (status["phase"], status["shards"]["succeeded"]) == ("Completed", 1)
     made = {path: path.stat().st_mtime_ns for path in site.out.rglob("*.*")}
@@ -172,7 +173,7 @@ def test_no_image_is_lost_whatever_befalls_pods_and_store(site: Site) -> None:
 
     site.wait_end("thousand", "CompletedWithErrors", seconds=240)
     status = site.check("thousand", sizes, LITTLE)
-    assert status["errorBreakdown"] == {"CorruptImage": 7}
+    assert status["errorBreakdown"] == {"CorruptImage": 4, "UnsupportedFormat": 3}
     assert status["shards"] == {"total": 8, "active": 0, "succeeded": 8, "failed": 0}
     assert (status["attempt"]["number"], status["recoveryAttempts"]) == (1, 0), "the pods themselves mend that"
 
@@ -192,7 +193,8 @@ def test_images_that_hang_or_need_too_much_memory_cost_nothing_else(site: Site) 
     photographs(folder, 12, broken=0)
     for name in ("hangs", "fills-memory"):
         shutil.copy(folder / "0000.jpg", folder / f"{name}.jpg")
-    Image.new("RGB", (9_000, 9_000)).save(folder / "large.png")  # 243 MB of pixels in a pod of 256
+    for name in ("large.png", "progressive.jpg"):  # 243 MB of pixels in a pod of 256
+        Image.new("RGB", (9_000, 9_000)).save(folder / name, progressive=True)
     site.claim("bad", folder)
     little = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}}
     site.job(
@@ -204,7 +206,7 @@ def test_images_that_hang_or_need_too_much_memory_cost_nothing_else(site: Site) 
         **TIERS,
     )
     site.wait_end("bad", "CompletedWithErrors", seconds=180)
-    status = site.check("bad", sizes_in(folder), LITTLE, without=["hangs.jpg", "fills-memory.jpg", "large.png"])
+    status = site.check("bad", sizes_in(folder), LITTLE, without=["hangs.jpg", "fills-memory.jpg", "progressive.jpg"])
     assert status["errorBreakdown"] == {"DecodeTimeout": 1, "OutOfMemory": 2}
     said = {failure.key: failure.message for failure in site.fpj.store.failures(site.uid("bad"))}
     assert "killed by the system" in said["fills-memory.jpg"], "by the kernel, that is"
@@ -245,7 +247,8 @@ def rights(kube: Kube, account: str) -> list[Document]:
     """What the API server says an account may do with resources of the namespace."""
     review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview"}
     asked = json.dumps(review | {"spec": {"namespace": kube.namespace}})
-    return list(kube.json("create", f"--as={account}", "--filename=-", stdin=asked)["status"]["resourceRules"])
+    answer = kube.json("create", f"--as={account}", "--validate=false", "--filename=-", stdin=asked)
+    return list(answer["status"]["resourceRules"])
 
 
 def may(kube: Kube, account: str, verb: str, what: str, *options: str, name: str = "") -> bool:
@@ -260,13 +263,13 @@ def test_deleted_jobs_and_namespaces_end_their_pods(fpj: Installation, node_name
     for name in ("one", "two"):
         photographs(tmp_path / name, 40, broken=0)
         site.claim(name, tmp_path / name)
-        site.job(name, name, sharding={"parallelism": 1}, workerTemplate=misbehaving(slowness=5), **TIERS)
+        site.job(name, name, sharding={"parallelism": 1}, workerTemplate=misbehaving(slowness=2), **TIERS)
     site.until(lambda: all(running(site, name) for name in ("one", "two")), "both work", 120)
     kept = running(site, "two")
-    site.kube("delete", "fpj", "one", "--timeout=30s")
+    site.kube("delete", "fpj", "one", "--timeout=50s")
     site.until(lambda: all(kept[0] == pod["metadata"]["name"] for pod in site.alive()), "its pods end")
     assert running(site, "two") == kept
-    fpj.kube("delete", "namespace", node_namespace, "--timeout=90s", seconds=100)
+    fpj.kube("delete", "namespace", node_namespace, "--timeout=150s", seconds=160)
     assert fpj.api.get(f"/api/v1/namespaces/{node_namespace}") is None
 
 

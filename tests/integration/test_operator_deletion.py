@@ -1,8 +1,8 @@
 """Deleting a job, or its whole namespace, at any time: the work stops, the collection is free, the outputs stay.
 
 kopf sets the finalizer `fpj.dev/stop-work` on jobs that are at work, and takes it away when they are not. With the
-operator gone, such a job cannot go, nor can its namespace, until somebody takes the finalizer away; the child Jobs then
-go with it, and the lease expires by itself.
+operator gone, such a job cannot go, nor can its namespace, until somebody deletes the job and takes the finalizer away;
+the child Jobs then go with it, and the lease expires by itself.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ def finalizers(world: World, name: str) -> list[str]:
 
 def is_gone(world: World, name: str) -> bool:
     return world.runner.api.get(world.path(name)) is None
+
+
+def is_emptied(world: World) -> bool:
+    return world.runner.api.get(f"/api/v1/namespaces/{world.namespace}") is None
 
 
 def at_work(world: World, *names: str) -> dict[str, str]:
@@ -87,7 +91,7 @@ def test_deleting_the_namespace_with_the_operator_at_work(world: World) -> None:
     with slowly(world, 0.5):
         uids = at_work(world, "one", "two")
         world.kube("delete", "namespace", world.namespace, "--wait=false")
-        world.kube.wait("delete", f"namespace/{world.namespace}", seconds=120)
+        world.until(lambda: is_emptied(world), "the namespace goes", 120)
     world.until(lambda: not world.runner.pods(running=True), "all processes end")
     for uid in uids.values():
         world.until(lambda uid=uid: world.record(uid).phase == "Cancelled", "it is recorded as cancelled")
@@ -114,7 +118,7 @@ def test_deleting_with_the_operator_gone(world: World) -> None:
         assert not world.jobs_of(uids["active"])
 
         world.kube("delete", "namespace", world.namespace, "--wait=false")
-        world.until(lambda: "deletionTimestamp" in world.get("left")["metadata"], "the namespace is being emptied")
+        world.kube("delete", "fpj", "left", "--wait=false")  # the namespace itself comes to that after all pods only
         world.kube("patch", "fpj", "left", *UNFINALIZE)
-        world.kube.wait("delete", f"namespace/{world.namespace}", seconds=120)
+        world.until(lambda: is_emptied(world), "the namespace goes", 120)
     world.until(lambda: not world.runner.pods(running=True), "all processes end")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from e2e.conftest import photo
 from fpj_cluster import Cluster
 from world import World, job_manifest, slowly, world_in
 
@@ -14,6 +16,7 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def world(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with world_in(cluster, mongodb_server, tmp_path_factory.mktemp("world")) as world:
+        world.cache_folder()
         world.operator()
         yield world
 
@@ -21,10 +24,10 @@ def world(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPa
 def test_bad_input_is_named_and_heals_where_it_can(world: World) -> None:
     world.photos("photos", 5)
     world.photos("empty", 0)
-    world.job("early", "photos", collection="early", cacheFolder="cache")
+    world.job("early", "photos", collection="early", cacheFolder="later")
     message = world.wait_reason("early", "NoCacheFolder")
-    assert "'cache'" in message and world.phase("early") == "Pending"
-    world.cache_folder()
+    assert "'later'" in message and world.phase("early") == "Pending"
+    world.cache_folder("later")
     world.wait_end("early")
     world.check_exact("early", "photos", completed=5)
 
@@ -56,7 +59,7 @@ def test_names_with_dollar_signs_reach_the_workers_as_they_are(world: World) -> 
     """A kubelet replaces `$(NAME)` and `$$` in the values of variables."""
     name = "a$$b $(POD_NAME) $x"
     (world.photos("dollars", 0) / name).mkdir()
-    (world.folder / "dollars" / name / "1.jpg").write_bytes((world.folder / "photos" / "0000.jpg").read_bytes())
+    (world.folder / "dollars" / name / "1.jpg").write_bytes(photo(1, 160, 120))
     manifest = job_manifest("dollars", "dollars")
     manifest["spec"]["collection"]["source"]["persistentVolumeClaim"]["path"] = name
     world.apply(manifest)
@@ -68,18 +71,20 @@ def test_a_quota_that_forbids_pods(world: World) -> None:
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
     world.kube.apply(quota)
     world.kube.wait("jsonpath={.status.hard.pods}=0", "resourcequota/none")
-    world.job("forbidden", "photos", collection="forbidden")
+    world.photos("forbidden", 5)
+    world.job("forbidden", "forbidden")
     message = world.wait_reason("forbidden", "PodsForbidden", "Progressing")
     assert "exceeded quota" in message
     assert world.phase("forbidden") == "Indexing"
     world.kube("delete", "resourcequota", "none")
     world.wait_end("forbidden", seconds=120)
-    world.check_exact("forbidden", "photos", completed=5)
+    world.check_exact("forbidden", "forbidden", completed=5)
 
 
 def test_the_store_goes_away_at_each_step(world: World) -> None:
+    world.photos("storeless", 5)
     world.switch.off()
-    world.job("storeless", "photos", collection="storeless", sharding={"shardSize": 2, "batchSize": 1})
+    world.job("storeless", "storeless", sharding={"shardSize": 2, "batchSize": 1})
     assert "MongoDB" in world.wait_reason("storeless", "StoreUnavailable")
     assert world.phase("storeless") == "Pending"
     world.runner.hold("storeless-")
@@ -98,11 +103,11 @@ def test_the_store_goes_away_at_each_step(world: World) -> None:
         assert world.phase("storeless") == "Running"
         world.switch.on()
         world.wait_end("storeless", seconds=150)
-    world.check_exact("storeless", "photos", completed=5)
+    world.check_exact("storeless", "storeless", completed=5)
 
 
-def test_an_operator_that_starts_without_a_store(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    with world_in(cluster, mongodb_server, tmp_path_factory.mktemp("storeless")) as world:
+def test_an_operator_that_starts_without_a_store(cluster: Cluster, mongodb_server: str, tmp_path: Path) -> None:
+    with world_in(cluster, mongodb_server, tmp_path / "storeless") as world:
         world.cache_folder()
         world.photos("photos", 2)
         world.switch.off()

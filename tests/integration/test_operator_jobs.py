@@ -36,7 +36,8 @@ def test_a_job_runs_and_a_second_one_skips_everything(world: World) -> None:
     world.until(lambda: world.holder("album") == "", "the lease is released")
     said = {event["reason"] for event in world.items("events") if event["involvedObject"]["name"] == "first"}
     assert {"Indexing", "Running", "Completed"} <= said
-    managers = {entry["manager"] for entry in world.get("first")["metadata"]["managedFields"] if entry.get("subresource")}
+    fields = world.get("first")["metadata"]["managedFields"]
+    managers = {entry["manager"] for entry in fields if entry.get("subresource")}
     assert "fpj-operator" in managers and managers <= {"fpj-operator", "fpj-worker"}
     world.until(lambda: "finalizers" not in world.get("first")["metadata"], "a finished job has no finalizer")
 
@@ -87,7 +88,7 @@ def test_a_job_that_fails_too_often_or_takes_too_long_is_given_up(world: World) 
     assert world.reason("long") == "DeadlineExceeded"
     uid = world.uid("long")
     world.until(lambda: not world.pods_left(uid), "its pods end")
-    assert world.holder("long") == world.holder("rotten") == ""
+    world.until(lambda: world.holder("long") == world.holder("rotten") == "", "the leases are released")
 
     world.resume("long")  # the annotation gives it a new start, and all its time
     world.patch("long", activeDeadlineSeconds=600)

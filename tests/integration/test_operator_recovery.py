@@ -62,7 +62,9 @@ def test_an_operator_that_dies_at_any_moment(world: World) -> None:
             world.wait_end(name, seconds=120)
             world.check_exact(name, name, completed=12)
             world.until(lambda name=name: world.holder(name) == "", "the lease is released")
-            assert len(world.events(name, "Completed")) == 1, "one outcome, told once"
+            assert len(world.events(name, "Completed")) <= 1, (
+                "one outcome; whoever dies before telling it tells nothing"
+            )
 
 
 def test_a_silent_job_is_recovered_or_given_up(world: World) -> None:
@@ -89,7 +91,7 @@ def test_a_silent_job_is_recovered_or_given_up(world: World) -> None:
     status = world.wait_end("hopeless", "Failed", seconds=120)
     assert world.reason("hopeless") == "StaleJob"
     assert (status["recoveryAttempts"], status["attempt"]["number"]) == (1, 2)
-    assert world.holder("hopeless") == ""
+    world.until(lambda: world.holder("hopeless") == "", "its lease is released")
 
     for pod in hung:  # the zombies wake up, and find that they are fenced out
         pod.go_on()
@@ -160,16 +162,16 @@ def test_the_api_server_restarts_under_load(tmp_path: Path, mongodb_server: str)
     try:
         with world_in(cluster, mongodb_server, tmp_path / "world") as world:
             world.cache_folder()
-            operator = world.operator(leader_seconds=45)  # restarts take some 10 s on a busy machine
+            operator = world.operator(leader_seconds=45, lease_seconds=60)  # restarts take some 10 s
             names = ["one", "two", "three"]
             with slowly(world, 0.4):
                 for name in names:
                     world.photos(name, 15)
-                for name, restart in zip(names, (cluster.restart_apiserver, partial(_crash, cluster), None), strict=True):
+                for name, restart in zip(names, (cluster.restart_apiserver, partial(_crash, cluster)), strict=False):
                     world.job(name, name, sharding={"shardSize": 8, "batchSize": 2})
-                    if restart:
-                        world.wait_pod(name, seconds=90)
-                        restart()
+                    world.wait_pod(name, seconds=90)
+                    restart()
+                world.job("three", "three", sharding={"shardSize": 8, "batchSize": 2})
                 for name in names:
                     world.wait_end(name, seconds=150)
                     world.check_exact(name, name, completed=15)

@@ -68,7 +68,11 @@ JOBS: list[tuple[str, Any, str]] = [
     ("spec.colour", "red", "unknown field"),
     # rules of the spec itself, which name the field in their words
     ("spec", {"maxFailedImages": -1}, "maxFailedImages may not be negative"),
-    ("spec", {"jobType": "Thumbnail", "cache": {"tiers": [{"name": "a"}]}}, "cache has no effect with jobType Thumbnail"),
+    (
+        "spec",
+        {"jobType": "Thumbnail", "cache": {"tiers": [{"name": "a"}]}},
+        "cache has no effect with jobType Thumbnail",
+    ),
     ("spec", {"jobType": "Cache", "thumbnail": {}}, "thumbnail has no effect with jobType Cache"),
 ]
 FOLDERS: list[tuple[str, Any, str]] = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -50,18 +51,18 @@ def test_jobs_beyond_the_most_queue_by_priority_then_age(world: World) -> None:
     world.wait_phase("a-first", "Indexing")
     for name, priority, ahead in (("d-old", 0, 0), ("b-urgent", 5, 0), ("c-new", 0, 2), ("e-idle", -1, 3)):
         world.job(name, "photos", priority=priority)
-        assert f"; {ahead} go first" in world.wait_reason(name, "Queued")
+        assert f"; {ahead} wait before it" in world.wait_reason(name, "Queued")
         time.sleep(1.1)  # ages have seconds
     world.runner.accept()
     order = ["a-first", "b-urgent", "d-old", "c-new", "e-idle"]
     ends = [world.wait_end(name) for name in order]
-    for earlier, later in zip(ends, ends[1:], strict=False):
+    for earlier, later in pairwise(ends):
         assert earlier["completionTime"] <= later["attempt"]["startedAt"], "one at a time, in this order"
 
 
 def test_of_two_operators_one_leads(world: World) -> None:
     world.photos("photos", 30)
-    leader, other = world.operator(), world.operator(start=False)
+    leader, other = world.operator(lease_seconds=60), world.operator(start=False, lease_seconds=60)
     other.start(wait=False)
     with slowly(world, 0.4):
         world.job("handed-on", "photos", sharding={"shardSize": 15, "batchSize": 2})

@@ -201,7 +201,9 @@ class Pod:
     def _run(self) -> None:
         container = self.document["spec"]["containers"][0]
         program, *arguments = [*container.get("command", []), *container.get("args", [])]
-        self.process = ContainerProcess([*PROGRAMS.get(program, [program]), *arguments], self._environment, self._folder)
+        self.process = ContainerProcess(
+            [*PROGRAMS.get(program, [program]), *arguments], self._environment, self._folder
+        )
         self._started_at = _now()
         self._report("Running", {"running": {"startedAt": self._started_at}})
         self._wishes.started(self)

@@ -80,14 +80,13 @@ class ContainerProcess:
 
     def _session(self) -> list[int]:
         """Every process of the session that is alive; the session's id is the command's pid."""
-        found = []
-        for entry in os.listdir("/proc"):
-            if entry.isdecimal() and entry != str(self._process.pid) and _session_of(entry) == self._process.pid:
-                found.append(int(entry))
-        return found + ([self._process.pid] if self._process.poll() is None else [])
+        own = self._process.pid
+        others = [int(entry) for entry in os.listdir("/proc") if entry.isdecimal() and entry != str(own)]
+        found = [pid for pid in others if _session_of(pid) == own]
+        return found + ([own] if self._process.poll() is None else [])
 
 
-def _session_of(pid: str) -> int:
+def _session_of(pid: int) -> int:
     """The session of a process, 0 where it is none or a zombie."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()

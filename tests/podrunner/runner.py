@@ -41,7 +41,9 @@ class PodRunner:
         """Further variables of every pod that starts from now on."""
         self.on_start: Callable[[Pod], None] = lambda _pod: None
         """Called in the pod's thread when its process has been started."""
-        self._capacity = {"cpu": "64", "memory": "256Gi", "pods": "1000", "ephemeral-storage": "100Gi"} | (capacity or {})
+        self._capacity = {"cpu": "64", "memory": "256Gi", "pods": "1000", "ephemeral-storage": "100Gi"} | (
+            capacity or {}
+        )
         self._refused: list[tuple[str, str]] = []
         self._held: list[str] = []
         self._pods: dict[str, Pod] = {}

@@ -70,6 +70,11 @@ def translated() -> Iterator[None]:
     except (InvalidURI, ConfigurationError, ValueError) as error:
         raise StoreError(f"the store's URL cannot be used: {error}") from error
     except (AutoReconnect, ConnectionFailure) as error:
-        raise StoreUnavailableError(f"MongoDB cannot be reached: {str(error)[:200]}") from error
+        raise StoreUnavailableError(f"MongoDB cannot be reached: {_cause(error)}") from error
     except PyMongoError as error:
         raise StoreError(f"MongoDB refused: {str(error)[:300]}") from error
+
+
+def _cause(error: Exception) -> str:
+    """What the driver says, without its settings and its view of the servers: they differ from one time to the next."""
+    return str(error).partition(" (configured timeouts")[0].partition(", Timeout: ")[0][:200]

@@ -44,9 +44,13 @@ def rate(scale: Scale) -> Iterator[Row]:
     yield Row("  longest wait of one", max(waits), "s")
     note = "one core bears 600 jobs a minute at 100 ms"
     yield Row("operator, CPU for one job", cpu / jobs * 1000, "ms", at_most(100), note)
-    yield Row("control plane, CPU for one job", control / jobs * 1000, "ms", note="etcd, API server, controllers, scheduler")
     yield Row(
-        "requests for one job's resource", (after.reads("fileprocessingjobs") - before.reads("fileprocessingjobs")) / jobs, "reads"
+        "control plane, CPU for one job", control / jobs * 1000, "ms", note="etcd, API server, controllers, scheduler"
+    )
+    yield Row(
+        "requests for one job's resource",
+        (after.reads("fileprocessingjobs") - before.reads("fileprocessingjobs")) / jobs,
+        "reads",
     )
     for what in ("jobs", "leases", "cachefolders"):
         yield Row(f"requests for one job's {what}", (after.reads(what) - before.reads(what)) / jobs, "reads")

@@ -296,6 +296,75 @@ def test_trouble_shows_and_heals() -> None:
     assert job.condition("Progressing")["status"] == "True"
 
 
+@pytest.mark.parametrize("reason", ["HeldByQueue", "PodsUnschedulable", "PodsForbidden"])
+def test_waiting_for_others_is_not_silence(reason: str) -> None:
+    world = World()
+    job = world.add(recovery={"staleAfterSeconds": 60})
+    running(world)
+    child = world.child(names.ROLE_SHARDS)
+    assert child
+    job.children[child.name] = replace(child, trouble=(reason, "not yet"))
+    world.settle()
+    for _ in range(50):
+        world.now += 100
+        world.settle()
+    assert (job.phase, job.status["recoveryAttempts"]) == (Phase.RUNNING, 0)
+    job.children[child.name] = child
+    world.settle()
+    world.now += 59
+    world.settle()
+    assert job.phase is Phase.RUNNING, "the clock begins when it may work"
+    world.now += 2
+    world.settle()
+    assert job.status["recoveryAttempts"] == 1
+
+
+def test_pods_that_gave_up_on_the_store_are_tried_again_within_bounds() -> None:
+    world = World()
+    job = world.add(recovery={"maxAttempts": 2})
+    trouble = ("StoreUnavailable", "no server answers")
+    for attempt in (1, 2):
+        world.settle()
+        child = world.child(names.ROLE_INDEX)
+        assert child
+        job.children[child.name] = replace(child, failed=True, trouble=trouble)
+        world.settle()
+        assert (job.phase, job.status["recoveryAttempts"]) == (Phase.INDEXING, attempt)
+    running(world)
+    world.ended(failed=True, trouble=trouble)
+    world.settle()
+    assert job.condition("Failed")["reason"] == "StoreUnavailable"
+
+
+def test_an_earlier_wave_that_is_collected_is_not_made_again() -> None:
+    world = World()
+    job = world.add()
+    running(world, shards=2 * WAVE, total=10**6)
+    world.ended(failed=True)
+    world.settle()
+    first = world.child(names.ROLE_SHARDS)
+    assert first
+    del job.children[first.name]
+    world.settle()
+    assert world.child(names.ROLE_SHARDS) is None
+    world.ended(wave=1)
+    world.settle()
+    assert job.phase is Phase.FAILED
+
+
+def test_a_suspension_does_not_count_against_the_deadline() -> None:
+    world = World()
+    job = world.add(activeDeadlineSeconds=100)
+    running(world)
+    change(world, suspend=True)
+    world.settle()
+    world.now += 1_000
+    change(world, suspend=False)
+    world.settle()
+    assert job.phase is Phase.INDEXING
+    assert job.status["startTime"] == timestamp(world.now)
+
+
 def test_shards_come_in_waves() -> None:
     world = World()
     job = world.add()

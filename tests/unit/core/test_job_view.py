@@ -1,0 +1,56 @@
+"""A job's shards and its record are read one after the other; what is written in between must not mislead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fpj_core import jobs
+from fpj_core.model import Job, Shard, ShardState
+from fpj_core.store import open_store
+from fpj_core.store.protocol import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = open_store(str(tmp_path / "store.db"))
+    made.create_job(Job("job", "job", "photos", {}, "", planning_attempt=1))
+    yield made
+    made.close()
+
+
+class _PlannedMeanwhile:
+    """The index pod ends its plan right after the shards have been summed."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def job_counts(self, job: str) -> Any:
+        found = self._store.job_counts(job)
+        plan(self._store)
+        return found
+
+
+def plan(store: Store) -> None:
+    store.replace_shards("job", [Shard("job", 0, "photos", 0, 12, 0)])
+    jobs.change_job(store, "job", lambda job: replace(job, total=12, planned_attempt=1))
+
+
+def test_a_plan_that_is_written_meanwhile_is_not_taken_for_an_empty_one(store: Store):
+    assert jobs.observe(_PlannedMeanwhile(store), "job", 1, 0.0) is None
+    plan(store)
+    view = jobs.observe(store, "job", 1, 0.0)
+    assert view is not None and view.states == {ShardState.PENDING: 1}
+
+
+def test_a_later_attempt_hides_what_an_earlier_one_counted(store: Store):
+    plan(store)
+    jobs.change_job(store, "job", lambda job: replace(job, planning_attempt=2))
+    assert jobs.observe(store, "job", 1, 0.0) is None
