@@ -92,10 +92,13 @@ def main() -> int:
     except ValueError as error:
         parser().error(str(error))
     before = conditions(quick=options.quick)
-    outcomes = [run(benchmark, Scale(quick=options.quick)) for benchmark in benchmarks]
-    document = as_json(before, conditions(quick=options.quick), outcomes)
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(document, encoding="utf-8")
+    outcomes = []
+    for benchmark in benchmarks:
+        outcomes.append(run(benchmark, Scale(quick=options.quick)))
+        # After each one: what is measured is kept if the run is interrupted.
+        document = as_json(before, conditions(quick=options.quick), outcomes)
+        options.json.write_text(document, encoding="utf-8")
     show(before, outcomes)
     _say(f"numbers written to {options.json}")
     return int(any(outcome.problem.startswith("failed") for outcome in outcomes))
