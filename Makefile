@@ -39,7 +39,7 @@ test: lint ## Run everything: lint, types, unit, contract, integration, e2e, on 
 	hack/cluster-binaries.sh > /dev/null
 	[ "$$(id -u)" -ne 0 ] || hack/node-packages.sh
 	[ "$$(id -u)" -ne 0 ] || hack/image-base.sh > /dev/null
-	$(BIN)/pytest -n auto --dist loadgroup
+	$(BIN)/pytest -n auto --dist loadfile
 	hack/test-interpreters.sh
 
 lint: $(VENV)/.test ## Check style, types, import rules and generated files

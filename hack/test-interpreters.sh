@@ -31,5 +31,5 @@ for version in 3.12 3.13 3.14; do
         touch "$venv/.test"
     fi
     echo "Python $version: unit and contract tests"
-    "$venv/bin/pytest" -n auto -q tests/unit tests/contract
+    "$venv/bin/pytest" -n auto --dist loadfile -q tests/unit tests/contract
 done

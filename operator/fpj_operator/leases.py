@@ -23,6 +23,8 @@ from fpj_operator.state import Key, LeaseView
 
 _HOLDER_NAME = f"{names.GROUP_PREFIX}/holder"
 _COLLECTION = f"{names.GROUP_PREFIX}/collection"
+_WRITING_SECONDS = 0.3
+"""Between the two leases of one holder; more than enough."""
 
 
 async def look(cluster: Cluster, namespace: str, collection: str) -> tuple[LeaseView, Document | None]:
@@ -41,13 +43,20 @@ async def acquire(cluster: Cluster, store: Store, key: Key, uid: str, collection
     try:
         stored = await asyncio.to_thread(store.acquire_lease, name, uid, seconds, now)
     except LeaseHeldError as held:
-        return LeaseView(held.holder, held.holder, 0, held.expires_at)
+        return await _named(cluster, key.namespace, collection, held)
     written = await _write(cluster, key, uid, collection, found, stored, seconds)
     if written is None:  # another was faster, and its own attempt at the store's lease fails against ours
         await asyncio.to_thread(store.release_lease, stored)
         view, _ = await look(cluster, key.namespace, collection)
         return view if view.held_by_another(uid, now) else LeaseView("unknown", "another job", 0, now + 1)
     return _view(written)
+
+
+async def _named(cluster: Cluster, namespace: str, collection: str, held: LeaseHeldError) -> LeaseView:
+    """Who holds the store's lease: a resource that is about to write its Lease too, which has its name, or `fpj run`."""
+    await asyncio.sleep(_WRITING_SECONDS)
+    view, _ = await look(cluster, namespace, collection)
+    return view if view.holder == held.holder else LeaseView(held.holder, held.holder, 0, held.expires_at)
 
 
 async def release(cluster: Cluster, store: Store, namespace: str, uid: str, collection: str) -> None:

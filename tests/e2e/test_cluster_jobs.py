@@ -28,7 +28,7 @@ from fpj_cluster import Cluster, Kube, KubectlError
 from PIL import Image
 from world import Document
 
-pytestmark = [pytest.mark.xdist_group("node"), pytest.mark.timeout(600)]  # the first test waits for the image
+pytestmark = pytest.mark.timeout(600)  # the first test waits for the image
 
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 BOXES = {"full": (1920, 1080), "thumbnail": (300, 300)}

@@ -12,8 +12,6 @@ import pytest
 from fpj_cluster import Cluster, ClusterError, Kube, KubectlError, binaries
 from fpj_cluster.scratchimage import write_image
 
-pytestmark = pytest.mark.xdist_group("node")  # a machine has one node
-
 IMAGE = "localhost/kubectl:test"
 
 

@@ -14,7 +14,7 @@ import pytest
 from fpj_cluster import Cluster
 from world import World, slowly, world_in
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("operator-deletion")]  # they share a world
+pytestmark = pytest.mark.timeout(300)
 FINALIZER = "fpj.dev/stop-work"
 UNFINALIZE = ("--type=merge", '--patch={"metadata":{"finalizers":null}}')
 

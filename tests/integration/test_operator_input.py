@@ -10,7 +10,7 @@ from e2e.conftest import photo
 from fpj_cluster import Cluster
 from world import World, job_manifest, slowly, world_in
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("operator-input")]  # they share a world
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from e2e.conftest import photo
 from fpj_cluster import Cluster
 from world import World, slowly, world_in
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("operator-jobs")]  # they share a world
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")

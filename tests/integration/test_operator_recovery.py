@@ -13,7 +13,7 @@ from fpj_cluster import Cluster
 from podrunner import Pod
 from world import World, slowly, world_in
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("operator-recovery")]  # they share a world
+pytestmark = pytest.mark.timeout(300)
 INJECTED = Path(__file__).parent / "injected"
 
 

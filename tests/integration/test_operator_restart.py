@@ -11,7 +11,7 @@ from fpj_cluster import Cluster
 from podrunner.api import MERGE
 from world import World, job_manifest, world_in
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("operator-restart")]  # they share a world
+pytestmark = pytest.mark.timeout(300)
 MANY = 200
 
 

@@ -13,7 +13,7 @@ from fpj_cluster import Cluster
 from podrunner.api import MERGE
 from world import World, slowly, world_in
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("operator-together")]  # they share a world
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
