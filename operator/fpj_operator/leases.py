@@ -53,7 +53,7 @@ async def acquire(cluster: Cluster, store: Store, key: Key, uid: str, collection
 
 
 async def _named(cluster: Cluster, namespace: str, collection: str, held: LeaseHeldError) -> LeaseView:
-    """Who holds the store's lease: a resource that is about to write its Lease too, which has its name, or `fpj run`."""
+    """Who holds the store's lease: a resource that is about to write its Lease too, with its name, or `fpj run`."""
     await asyncio.sleep(_WRITING_SECONDS)
     view, _ = await look(cluster, namespace, collection)
     return view if view.holder == held.holder else LeaseView(held.holder, held.holder, 0, held.expires_at)
