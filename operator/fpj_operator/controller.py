@@ -11,6 +11,7 @@ from typing import Any
 
 from fpj_core.errors import ConcurrencyError, FencedError, StoreError
 from fpj_core.jobs import change_job
+from fpj_core.leases import lease_name
 from fpj_core.model import Phase
 from fpj_core.store.protocol import Store
 from fpj_operator import leases, metrics, names
@@ -136,8 +137,9 @@ class Controller:
     async def _reconcile(self, key: Key) -> float | None:
         for _ in range(_MOST_PASSES):
             observed = await observe(self._cluster, self._store, self.jobs, self._folders, key)
-            if observed is None:
-                self.jobs.forget(key)
+            if observed is None:  # with a namespace the watch over it can end, and never tell of the job's end
+                if uid := self.jobs.forget(key):
+                    await asyncio.to_thread(self._cancel, uid)
                 self._looked_at.pop(key, None)
                 return None
             if observed.phase in _AT_WORK and await self._namespaces.is_ending(key.namespace):
@@ -226,6 +228,7 @@ class Controller:
             lambda found: replace(found, phase=Phase.CANCELLED, reason="Deleted", message="", finished_at=now),
         )
         self._store.release_shards(uid)
+        self._store.break_lease(lease_name(record.collection), uid)
 
 
 def _waits_for_lock(status: Mapping[str, Any] | None) -> bool:

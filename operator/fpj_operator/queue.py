@@ -82,9 +82,10 @@ class JobQueue:
         if entry is not None:
             self._entries[key.namespace][key.name] = replace(entry, phase=phase, waits=False)
 
-    def forget(self, key: Key) -> None:
-        """The job is gone."""
-        self._entries[key.namespace].pop(key.name, None)
+    def forget(self, key: Key) -> str | None:
+        """The job is gone; its uid, if it was known."""
+        entry = self._entries[key.namespace].pop(key.name, None)
+        return entry.uid if entry else None
 
     def is_at_work(self, key: Key) -> bool:
         """Whether the job takes a slot."""

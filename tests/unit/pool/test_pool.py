@@ -234,8 +234,8 @@ def test_children_have_the_allocator_settings_and_the_supervisor_does_not(pool: 
     settings = only(run_all(pool, [("environment", "MALLOC_")])).result
     assert settings == {
         "MALLOC_ARENA_MAX": "1",
-        "MALLOC_TRIM_THRESHOLD_": "134217728",
-        "MALLOC_MMAP_THRESHOLD_": "134217728",
+        "MALLOC_TRIM_THRESHOLD_": "67108864",
+        "MALLOC_MMAP_THRESHOLD_": "16777216",
     }
     assert not any(name.startswith(("MALLOC_", "FPJ_POOL_")) for name in os.environ)
 
