@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import cv2
-import fast_thumbhash
 import numpy as np
 
+from fpj_worker.engine import thumbhash
 from fpj_worker.engine.pixels import Pixels, bands, shrink
 
 _SIDE = 32
@@ -18,8 +18,7 @@ def describe(pixels: Pixels) -> tuple[bytes, str]:
     scale = min(1.0, _SIDE / max(pixels.shape[:2]))
     small = shrink(pixels, max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
     rgba = small if bands(small) == 4 else np.asarray(cv2.cvtColor(small, _to_rgba(small)), dtype=np.uint8)
-    thumbhash = fast_thumbhash.rgba_to_thumb_hash(rgba.shape[1], rgba.shape[0], np.ascontiguousarray(rgba).tobytes())
-    return bytes(thumbhash), _dominant(rgba)
+    return thumbhash.encode(rgba), _dominant(rgba)
 
 
 def _to_rgba(pixels: Pixels) -> int:
