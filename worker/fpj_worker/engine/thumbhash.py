@@ -50,7 +50,7 @@ def encode(rgba: npt.NDArray[np.uint8]) -> bytes:
         | _rounded(63 * rose.scale) << 9
         | landscape << 15
     )
-    encoded = head.to_bytes(3, "little") + more.to_bytes(2, "little")
+    encoded: bytes = head.to_bytes(3, "little") + more.to_bytes(2, "little")
     channels = [light, yellow, rose]
     if has_alpha:
         seen = _channel(alpha[..., 0], 5, 5)
