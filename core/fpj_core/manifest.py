@@ -142,7 +142,9 @@ def _words(details: ErrorDetails, model: type[ApiModel]) -> str:  # noqa: C901, 
         case "string_too_short" | "string_too_long":
             return details["msg"].replace("String should have", "must have")
         case "json_invalid":
-            return f"cannot be read: {context['error']}"
+            # Some Pythons write deeper JSON than pydantic reads.
+            deep = "recursion limit" in str(context["error"])
+            return "is nested too deep" if deep else f"cannot be read: {context['error']}"
         case _:
             return details["msg"]
 

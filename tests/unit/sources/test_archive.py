@@ -289,8 +289,13 @@ def test_lies_in_headers_are_caught_or_harmless(book, method: int, lie: dict[str
     assert made.names() == ["1.jpg"]
     if caught:
         assert made.refusal("1.jpg") is ErrorType.CORRUPT_IMAGE
+        return
+    try:
+        found = made.read("1.jpg")
+    except ImageError:  # newer Pythons refuse members that overlap what follows
+        assert made.refusal("1.jpg") is ErrorType.CORRUPT_IMAGE
     else:
-        assert made.read("1.jpg") == content
+        assert found == content
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
