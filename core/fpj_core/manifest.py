@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, from_json
 
 from fpj_core.errors import ManifestError
 from fpj_core.sources.keys import display_key
@@ -86,12 +86,19 @@ def _refuse_large(size: int, origin: str) -> None:
 
 
 def _as_json(document: object) -> str:
+    """What pydantic can read; some Pythons write deeper JSON than that."""
     try:
-        return json.dumps(document, default=str, allow_nan=False)
+        text = json.dumps(document, default=str, allow_nan=False)
     except RecursionError:
         raise ManifestError(["is nested too deep"]) from None
     except ValueError as error:
         raise ManifestError([f"cannot be read: {error}"]) from None
+    try:
+        from_json(text)
+    except ValueError as error:  # what else is wrong is said when the resource is read
+        if "recursion limit" in str(error):
+            raise ManifestError(["is nested too deep"]) from None
+    return text
 
 
 # Problems -------------------------------------------------------------------------------------------------
@@ -142,9 +149,7 @@ def _words(details: ErrorDetails, model: type[ApiModel]) -> str:  # noqa: C901, 
         case "string_too_short" | "string_too_long":
             return details["msg"].replace("String should have", "must have")
         case "json_invalid":
-            # Some Pythons write deeper JSON than pydantic reads.
-            deep = "recursion limit" in str(context["error"])
-            return "is nested too deep" if deep else f"cannot be read: {context['error']}"
+            return f"cannot be read: {context['error']}"
         case _:
             return details["msg"]
 
