@@ -24,6 +24,7 @@ _NO_PROGRESS: dict[str, Any] = {
     "bytesWritten": 0,
     "averageProcessingMs": 0.0,
 }
+_ACTIVE = frozenset(phase.value for phase in Phase if phase.active)
 _FINISHED = frozenset(phase.value for phase in Phase if phase.finished)
 _INCOMPLETE = frozenset({Phase.FAILED.value, Phase.COMPLETED_WITH_ERRORS.value, STALE})
 
@@ -141,7 +142,7 @@ class JobResource:
         """(reason, message) of the phase; what keeps an active job from moving comes first."""
         found = {each["type"]: each for each in self.conditions}
         stuck = found.get("Progressing", {})
-        active = self.phase in (Phase.INDEXING, Phase.RUNNING, Phase.RECOVERING)
+        active = self.phase in _ACTIVE
         chosen = stuck if active and stuck.get("status") == "False" else found.get("Ready", {})
         return str(chosen.get("reason", "")), str(chosen.get("message", ""))
 

@@ -252,7 +252,13 @@ class Phase(StrEnum):
         """Whether the job will do nothing more by itself."""
         return self in _FINISHED
 
+    @property
+    def active(self) -> bool:
+        """Whether the job is being worked on, or about to be again."""
+        return self in _ACTIVE
 
+
+_ACTIVE = frozenset({Phase.INDEXING, Phase.RUNNING, Phase.RECOVERING})
 _FINISHED = frozenset({Phase.COMPLETED, Phase.COMPLETED_WITH_ERRORS, Phase.FAILED, Phase.CANCELLED})
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from fpj_core.formatting import moment
 from fpj_core.model import Phase
 from fpj_operator.state import Attempt, Observed
 
 _MOST_MESSAGE = 512
-_ACTIVE = frozenset({Phase.INDEXING, Phase.RUNNING, Phase.RECOVERING})
 _COMPLETE = frozenset({Phase.COMPLETED, Phase.COMPLETED_WITH_ERRORS})
 
 
@@ -44,7 +44,7 @@ def operator_status(
 ) -> dict[str, Any]:
     """Everything the operator says in the status. ``start`` sets the start time, which else stays."""
     before = observed.status
-    now = timestamp(observed.now)
+    now = moment(observed.now)
     status = {
         "observedGeneration": observed.generation,
         "phase": verdict.phase.value,
@@ -65,13 +65,8 @@ def same_status(wanted: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
     return all(current.get(name) == value for name, value in wanted.items())
 
 
-def timestamp(seconds: float) -> str:
-    """RFC 3339 in UTC, to the second, as Kubernetes writes times."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def seconds_of(text: str | None) -> float:
-    """The inverse of `timestamp`, also for fractions of seconds; 0 for nothing."""
+    """The inverse of `fpj_core.formatting.moment`, also for fractions of seconds; 0 for nothing."""
     return datetime.fromisoformat(text).timestamp() if text else 0.0
 
 
@@ -79,7 +74,7 @@ def attempt_document(attempt: Attempt) -> dict[str, Any]:
     """As it stands in the status."""
     document: dict[str, Any] = {"number": attempt.number}
     if attempt.started_at:
-        document["startedAt"] = timestamp(attempt.started_at)
+        document["startedAt"] = moment(attempt.started_at)
     if attempt.resumed_by:
         document["resumedBy"] = attempt.resumed_by
     if attempt.cache_folder:
@@ -103,7 +98,7 @@ def attempt_from(status: Mapping[str, Any]) -> Attempt:
 
 def _conditions(observed: Observed, verdict: Verdict, now: str) -> list[dict[str, Any]]:
     phase, said = verdict.phase, (verdict.reason, verdict.message)
-    active, complete, failed = phase in _ACTIVE, phase in _COMPLETE, phase is Phase.FAILED
+    active, complete, failed = phase.active, phase in _COMPLETE, phase is Phase.FAILED
     suspended = phase is Phase.SUSPENDED
     moving = active and verdict.trouble is None
     lock = verdict.lock_message or ("the collection is locked for this job" if verdict.locked else "not locked")

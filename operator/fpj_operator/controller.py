@@ -29,7 +29,6 @@ from fpj_operator.workqueue import Workqueue
 
 _MOST_PASSES = 5
 _STORE_PAUSE_SECONDS = 5.0
-_AT_WORK = frozenset({Phase.INDEXING, Phase.RUNNING, Phase.RECOVERING})
 
 log = logging.getLogger("fpj.controller")
 
@@ -142,7 +141,7 @@ class Controller:
                     await asyncio.to_thread(self._cancel, uid)
                 self._looked_at.pop(key, None)
                 return None
-            if observed.phase in _AT_WORK and await self._namespaces.is_ending(key.namespace):
+            if observed.phase.active and await self._namespaces.is_ending(key.namespace):
                 await self._cluster.delete("FileProcessingJob", key.namespace, key.name, observed.uid)
                 return None
             plan = reconcile(observed, self._settings)

@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from datetime import UTC, datetime
 
 from fpj_operator import names
 from fpj_operator.cluster import Cluster, ClusterError, Document
-from fpj_operator.conditions import seconds_of
+from fpj_operator.leases import expiry, precise
 
 _NAME = "fpj-operator"
 
@@ -63,14 +62,14 @@ class Election:
         return won
 
     async def _claim(self, found: Document | None) -> bool:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        now = precise(time.time())
         spec = {"holderIdentity": self.identity, "leaseDurationSeconds": round(self._seconds), "renewTime": now}
         if found is None:
             metadata = {"name": _NAME, "namespace": self._namespace, "labels": names.MANAGED_BY}
             manifest = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
             return await self._cluster.create(manifest | {"spec": spec | {"acquireTime": now}}) is not None
         held = found["spec"].get("holderIdentity")
-        if held and held != self.identity and not self._expired(found):
+        if held and held != self.identity and expiry(found["spec"]) >= time.time():
             return False
         if held != self.identity:
             spec |= {"acquireTime": now, "leaseTransitions": found["spec"].get("leaseTransitions", 0) + 1}
@@ -84,8 +83,3 @@ class Election:
             return False
         holder = str(found["spec"].get("holderIdentity") or "") if found else ""
         return holder not in ("", self.identity)
-
-    @staticmethod
-    def _expired(found: Document) -> bool:
-        spec = found["spec"]
-        return seconds_of(spec.get("renewTime")) + float(spec.get("leaseDurationSeconds", 0)) < time.time()

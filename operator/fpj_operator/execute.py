@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
+from fpj_core.formatting import moment
 from fpj_core.jobs import change_job
 from fpj_core.model import Folder, Job
 from fpj_core.records import folder_name
@@ -16,7 +17,7 @@ from fpj_core.store.protocol import Store
 from fpj_operator import leases, metrics, names
 from fpj_operator.children import collection_of, manifest
 from fpj_operator.cluster import Cluster, Document
-from fpj_operator.conditions import same_status, timestamp
+from fpj_operator.conditions import same_status
 from fpj_operator.settings import OperatorSettings
 from fpj_operator.state import (
     Apply,
@@ -137,7 +138,7 @@ class Executor:
 
     async def _emit(self, observed: Observed, event: Emit) -> None:
         key = observed.key
-        now = timestamp(time.time())
+        now = moment(time.time())
         unique = event.unique or uuid.uuid4().hex[:12]
         if event.unique and self._emitted.get(observed.uid) == event.unique:
             return

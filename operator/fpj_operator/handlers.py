@@ -14,7 +14,6 @@ from fpj_operator.controller import Controller
 from fpj_operator.settings import OperatorSettings
 
 _GROUP, _VERSION = "fpj.dev", "v1alpha1"
-_ACTIVE = frozenset({Phase.INDEXING, Phase.RUNNING, Phase.RECOVERING})
 
 
 def register(registry: kopf.OperatorRegistry, controller: Controller, settings: OperatorSettings) -> None:
@@ -42,7 +41,7 @@ def register(registry: kopf.OperatorRegistry, controller: Controller, settings: 
         "fileprocessingjobs",
         interval=settings.check_seconds,
         initial_delay=lambda **_: random.uniform(0, settings.check_seconds),  # noqa: S311 - jitter
-        when=lambda status, **_: Phase(status.get("phase") or Phase.PENDING) in _ACTIVE,
+        when=lambda status, **_: Phase(status.get("phase") or Phase.PENDING).active,
         registry=registry,
     )
     async def reaper(namespace: str | None, name: str | None, **_: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,14 +67,14 @@ async def release(cluster: Cluster, store: Store, namespace: str, uid: str, coll
     await asyncio.to_thread(store.break_lease, name, uid)
     if found is None or view.holder != uid:
         return
-    found["spec"] |= {"holderIdentity": "", "renewTime": _moment(time.time())}
+    found["spec"] |= {"holderIdentity": "", "renewTime": precise(time.time())}
     await cluster.replace(found)
 
 
 async def _write(
     cluster: Cluster, key: Key, uid: str, collection: str, found: Document | None, stored: Lease, seconds: float
 ) -> Document | None:
-    now = _moment(time.time())
+    now = precise(time.time())
     spec: dict[str, Any] = {
         "holderIdentity": uid,
         "leaseDurationSeconds": round(seconds),
@@ -101,11 +102,16 @@ def _view(found: Document | None) -> LeaseView:
     if found is None:
         return LeaseView()
     spec = found.get("spec", {})
-    expires = seconds_of(spec.get("renewTime")) + spec.get("leaseDurationSeconds", 0)
+    expires = expiry(spec)
     holder_name = found["metadata"].get("annotations", {}).get(_HOLDER_NAME, "")
     return LeaseView(spec.get("holderIdentity") or "", holder_name, spec.get("leaseTransitions", 0), expires)
 
 
-def _moment(seconds: float) -> str:
+def expiry(spec: Mapping[str, Any]) -> float:
+    """When a Lease that is not renewed ends."""
+    return seconds_of(spec.get("renewTime")) + float(spec.get("leaseDurationSeconds", 0))
+
+
+def precise(seconds: float) -> str:
     """RFC 3339 with microseconds, as the Lease API wants it."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 from fpj_core import jobs
 from fpj_core.errors import CacheFolderError, ManifestError, StoreError
 from fpj_core.folders import Candidate, select_folder
-from fpj_core.manifest import parse_resource
+from fpj_core.manifest import Resource, parse_resource
 from fpj_core.model import Folder, Phase
+from fpj_core.records import folder_record
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob
-from fpj_core.v1alpha1.common import parse_quantity
 from fpj_operator import names
 from fpj_operator.cluster import Cluster, Document
 from fpj_operator.conditions import attempt_from, seconds_of
@@ -74,10 +73,8 @@ async def observe(cluster: Cluster, store: Store, queue: JobQueue, cache_folders
 
 
 def _parse(document: Document) -> tuple[FileProcessingJob | None, str | None]:
-    metadata = {name: document["metadata"][name] for name in ("name", "namespace", "uid")}
-    bare = {name: document[name] for name in ("apiVersion", "kind")} | {"metadata": metadata}
     try:
-        job = parse_resource(bare | {"spec": document.get("spec") or {}})
+        job = _resource(document)
     except ManifestError as error:
         return None, "; ".join(error.problems)
     if not isinstance(job, FileProcessingJob):
@@ -85,6 +82,13 @@ def _parse(document: Document) -> tuple[FileProcessingJob | None, str | None]:
     if job.spec.collection.source.local is not None:
         return None, _LOCAL
     return job, None
+
+
+def _resource(document: Document) -> Resource:
+    """What a document says, without its status, which is not a person's to write. Raises `ManifestError`."""
+    metadata = {name: document["metadata"][name] for name in ("name", "namespace", "uid")}
+    said = {"apiVersion": document["apiVersion"], "kind": document["kind"], "spec": document.get("spec") or {}}
+    return parse_resource(said | {"metadata": metadata})
 
 
 async def _no_children() -> list[Document]:
@@ -154,16 +158,8 @@ async def _folder(
 
 
 def _parse_folder(document: Document) -> CacheFolder | None:
-    metadata = {name: document["metadata"][name] for name in ("name", "namespace", "uid")}
     try:
-        folder = parse_resource(
-            {
-                "apiVersion": document["apiVersion"],
-                "kind": document["kind"],
-                "metadata": metadata,
-                "spec": document["spec"],
-            }
-        )
+        folder = _resource(document)
     except ManifestError:
         return None
     if not isinstance(folder, CacheFolder) or folder.spec.storage.local is not None:
@@ -171,13 +167,8 @@ def _parse_folder(document: Document) -> CacheFolder | None:
     return folder
 
 
-def _record(folder: CacheFolder, document: Mapping[str, Any]) -> Folder:
+def _record(folder: CacheFolder, document: Document) -> Folder:
+    """With what it holds, by its own name: only folders of one namespace are compared."""
     status = document.get("status") or {}
-    return Folder(
-        name=folder.metadata.name,
-        location="",
-        priority=folder.spec.priority or 0,
-        max_bytes=None if folder.spec.max_bytes is None else parse_quantity(folder.spec.max_bytes),
-        files=status.get("totalFiles", 0),
-        bytes=status.get("totalBytes", 0),
-    )
+    files, size = status.get("totalFiles", 0), status.get("totalBytes", 0)
+    return replace(folder_record(folder), name=folder.metadata.name, files=files, bytes=size)

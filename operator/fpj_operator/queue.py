@@ -11,7 +11,6 @@ from fpj_core.model import Phase
 from fpj_operator.conditions import seconds_of
 from fpj_operator.state import Key
 
-_ACTIVE = frozenset({Phase.INDEXING, Phase.RUNNING, Phase.RECOVERING})
 _QUEUED = ("", "Queued")
 
 
@@ -31,7 +30,7 @@ class Entry:
     @property
     def active(self) -> bool:
         """Whether it takes a slot."""
-        return self.phase in _ACTIVE
+        return self.phase.active
 
     @property
     def rank(self) -> tuple[int, float, str]:

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fpj_core.exits import Reason
-from fpj_core.formatting import count
+from fpj_core.formatting import count, moment
 from fpj_core.model import Counts, Phase, ShardState
 from fpj_core.status import status_document
 from fpj_core.v1alpha1 import resolve_max_failed, resolve_recovery
 from fpj_operator import names
 from fpj_operator.children import WAVE, index_job, reporting_rights, shards_job, workers_report
-from fpj_operator.conditions import Verdict, operator_status, seconds_of, timestamp
+from fpj_operator.conditions import Verdict, operator_status, seconds_of
 from fpj_operator.settings import OperatorSettings
 from fpj_operator.state import (
     Apply,
@@ -112,7 +112,7 @@ class _Decision:
         # As with batch/v1 Jobs, a deadline does not count what was before a suspension.
         before = None if fresh or o.phase is Phase.SUSPENDED else o.status.get("startTime")
         status = operator_status(
-            o, verdict, attempt, start=before or timestamp(o.now), recovery_attempts=0 if fresh else None
+            o, verdict, attempt, start=before or moment(o.now), recovery_attempts=0 if fresh else None
         )
         rights = reporting_rights(o) if workers_report(o, self.settings) else []
         child = index_job(o, o.folder, attempt, self.settings)
@@ -136,7 +136,7 @@ class _Decision:
     def _suspend(self) -> Plan:
         o = self.o
         verdict = Verdict(Phase.SUSPENDED, "Suspended", "spec.suspend is true")
-        at_work = o.phase in _ACTIVE or o.phase is Phase.RECOVERING
+        at_work = o.phase.active
         steps: tuple[Step, ...] = ()
         if at_work and o.store.error is None:
             steps = (RecordJob(Phase.SUSPENDED, "Suspended", "", o.attempt.number), FenceShards())
@@ -182,7 +182,7 @@ class _Decision:
 
     def _store_unreachable(self, error: str) -> Plan:
         o = self.o
-        if o.phase in _ACTIVE or o.phase is Phase.RECOVERING:
+        if o.phase.active:
             verdict = Verdict(
                 o.phase,
                 "StoreUnavailable",

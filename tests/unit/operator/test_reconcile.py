@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from unit.operator.world import World
 
+from fpj_core.formatting import moment
 from fpj_core.model import Phase, ShardState
 from fpj_operator import names
 from fpj_operator.children import WAVE
-from fpj_operator.conditions import timestamp
 from fpj_operator.reconcile import reconcile
 from fpj_operator.state import Apply, LeaseView
 
@@ -49,7 +49,7 @@ def test_the_straight_road() -> None:
     world.settle()
     assert job.phase is Phase.COMPLETED
     assert job.status["progress"]["completed"] == 200
-    assert job.status["completionTime"] == timestamp(world.now)
+    assert job.status["completionTime"] == moment(world.now)
     assert [job.condition(name)["status"] for name in ("Complete", "Ready", "Failed", "Reconciling", "Stalled")] == [
         "True",
         "True",
@@ -222,7 +222,7 @@ def test_resume_works_only_once_per_value() -> None:
     job.resume = "now"
     world.settle()
     assert job.phase is Phase.INDEXING
-    assert job.status["startTime"] == timestamp(world.now), "the deadline counts from the resume"
+    assert job.status["startTime"] == moment(world.now), "the deadline counts from the resume"
     assert "completionTime" not in job.status
     running(world, shards=0)
     assert job.phase is Phase.COMPLETED
@@ -362,7 +362,7 @@ def test_a_suspension_does_not_count_against_the_deadline() -> None:
     change(world, suspend=False)
     world.settle()
     assert job.phase is Phase.INDEXING
-    assert job.status["startTime"] == timestamp(world.now)
+    assert job.status["startTime"] == moment(world.now)
 
 
 def test_shards_come_in_waves() -> None:
