@@ -52,6 +52,10 @@ def do_sleep(seconds: float, _admit: Any) -> float:
     return seconds
 
 
+def do_touch(path: Path, _admit: Any) -> None:
+    path.touch()
+
+
 def do_hang_in_c(_value: Any, _admit: Any) -> None:
     """Never returns and holds the interpreter's lock, as a stuck decoder does."""
     ctypes.PyDLL(None).sleep(600)

@@ -246,12 +246,25 @@ def test_stopping_gracefully_returns_what_was_not_begun() -> None:
     tasks = [("sleep", 0.3), ("sleep", 0.31), ("sleep", 0.32), ("sleep", 0.33)]
     for task in tasks:
         pool.submit(task)
+    time.sleep(0.1)  # or they have not begun even the first ones
     returned = pool.stop(grace=10)
     finished = pool.poll(0)
     assert len(finished) == 2
     assert sorted([o.task for o in finished] + returned) == tasks
     assert pool.stop(1) == []
     assert not pool.has_room
+
+
+def test_a_stopping_pool_begins_nothing_that_waits_in_a_child(tmp_path: Path) -> None:
+    pool: Pool = ProcessPool(factory, workers=2, timeout=30)
+    run_all(pool, [("echo", 0)] * 8)
+    begun = tmp_path / "begun"
+    for task in [("sleep", 0.2), ("sleep", 0.6), ("touch", begun), ("touch", begun)]:
+        pool.submit(task)
+    time.sleep(0.1)
+    assert pool.stop(grace=10) == [("touch", begun)] * 2
+    assert not begun.exists(), "the first child had time for it while the second worked"
+    assert len(pool.poll(0)) == 2
 
 
 def test_stopping_without_grace_returns_everything() -> None:

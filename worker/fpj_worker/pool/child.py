@@ -9,6 +9,7 @@ import ctypes
 import os
 import pickle
 import resource
+import select
 import signal
 import time
 from collections import deque
@@ -23,7 +24,7 @@ from fpj_core.errors import ErrorType, ImageError
 Admit = Callable[[int], None]
 """Asks leave for a decode that needs so many bytes; returns when it is given."""
 
-READY, DONE, ERROR, ADMIT = "ready", "done", "error", "admit"
+READY, DONE, ERROR, ADMIT, UNBEGUN = "ready", "done", "error", "admit", "unbegun"
 TASK, GRANT = "task", "grant"
 
 PRELOAD_VARIABLE = "FPJ_POOL_PRELOAD"
@@ -36,13 +37,15 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 class ChildSettings:
     """How a child is set up. ``memory_limit`` bounds the address space it may add, in bytes.
 
-    ``factory`` is pickled: unpickling imports its module, which may fail, and the reason must not get lost.
+    ``factory`` is pickled: unpickling imports its module, which may fail, and the reason must not get lost. ``stop``
+    is at its end once no more tasks shall begin.
     """
 
     factory: bytes
     memory_limit: int | None
     heavy_budget: int | None
     stderr_path: str
+    stop: Connection
 
 
 def child_main(pipe: Connection, settings: ChildSettings) -> None:
@@ -60,14 +63,15 @@ def child_main(pipe: Connection, settings: ChildSettings) -> None:
     if settings.memory_limit is not None:
         limit = _address_space() + settings.memory_limit
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    _Child(pipe, handle, settings.heavy_budget).serve()
+    _Child(pipe, handle, settings).serve()
 
 
 class _Child:
-    def __init__(self, pipe: Connection, handle: Callable[[Any, Admit], Any], heavy_budget: int | None) -> None:
+    def __init__(self, pipe: Connection, handle: Callable[[Any, Admit], Any], settings: ChildSettings) -> None:
         self._pipe = pipe
         self._handle = handle
-        self._heavy_budget = heavy_budget
+        self._heavy_budget = settings.heavy_budget
+        self._stop = settings.stop
         self._early: deque[Any] = deque()
         """Tasks that arrived while the child waited for a grant."""
 
@@ -78,10 +82,18 @@ class _Child:
                 task = self._early.popleft() if self._early else self._pipe.recv()[1]
             except (EOFError, OSError):
                 return
+            if self._stopping():
+                self._pipe.send((UNBEGUN, None, 0.0))
+                continue
             os.ftruncate(2, 0)
             started = time.perf_counter()
             kind, content = self._run(task)
             self._pipe.send_bytes(_pickled(kind, content, time.perf_counter() - started))
+
+    def _stopping(self) -> bool:
+        """A task that came before the pool began to stop has not begun for that."""
+        readable, _, _ = select.select([self._stop], [], [], 0)
+        return bool(readable)
 
     def _run(self, task: Any) -> tuple[str, Any]:
         try:

@@ -26,7 +26,18 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from fpj_core.errors import ErrorType, FpjError, ImageError
-from fpj_worker.pool.child import ADMIT, DONE, GRANT, PRELOAD_VARIABLE, READY, TASK, Admit, ChildSettings, child_main
+from fpj_worker.pool.child import (
+    ADMIT,
+    DONE,
+    GRANT,
+    PRELOAD_VARIABLE,
+    READY,
+    TASK,
+    UNBEGUN,
+    Admit,
+    ChildSettings,
+    child_main,
+)
 from fpj_worker.pool.classify import classify_death
 
 T = TypeVar("T")
@@ -117,6 +128,8 @@ class ProcessPool(Generic[T, R]):
         self._children: list[_Child[T]] = []
         self._pending: deque[T] = deque()
         self._outcomes: list[Outcome[T, R]] = []
+        self._unbegun: list[T] = []
+        self._told_to_stop, self._tell_to_stop = self._context.Pipe(duplex=False)
         self._admission: deque[_Child[T]] = deque()
         self._heavy_used = 0
         self._born = 0
@@ -154,13 +167,7 @@ class ProcessPool(Generic[T, R]):
         """Finished tasks; waits up to ``timeout`` seconds for the first. Raises `PoolError`."""
         end = time.monotonic() + timeout
         while not self._outcomes and not self._stopped:
-            self._kill_overdue()
-            if self._outcomes:
-                break
-            now = time.monotonic()
-            nearest = min((child.deadline(self._timeout) for child in self._children), default=end)
-            for key, _ in self._selector.select(max(min(end, nearest) - now, 0.0)):
-                self._receive(key.data)
+            self._wait(end)
             if time.monotonic() >= end:
                 break
         finished, self._outcomes = self._outcomes, []
@@ -173,26 +180,34 @@ class ProcessPool(Generic[T, R]):
         """
         if self._stopped:
             return []
+        self._tell_to_stop.close()
+        for child in self._children:
+            if not child.ready:
+                self._pending.extend(child.tasks)
+                child.tasks.clear()
         returned = list(self._pending)
         self._pending.clear()
-        for child in self._children:
-            keep = 1 if child.ready and child.tasks else 0
-            while len(child.tasks) > keep:
-                returned.append(child.tasks.pop())
         end = time.monotonic() + grace
-        finished: list[Outcome[T, R]] = self._outcomes
-        self._outcomes = []
-        while self.in_flight and (left := end - time.monotonic()) > 0:
-            finished += self.poll(left)
-        self._outcomes += finished
+        while self.in_flight and time.monotonic() < end:
+            self._wait(end)
+        returned += self._unbegun
         for child in self._children:
             returned += child.tasks
             self._end(child)
         self._children.clear()
         self._stopped = True
+        self._told_to_stop.close()
         self._selector.close()
         self._scratch.cleanup()
         return returned
+
+    def _wait(self, end: float) -> None:
+        """Wait, at most until ``end``, for something to happen to a child, and deal with it."""
+        if self._kill_overdue():
+            return
+        nearest = min((child.deadline(self._timeout) for child in self._children), default=end)
+        for key, _ in self._selector.select(max(min(end, nearest) - time.monotonic(), 0.0)):
+            self._receive(key.data)
 
     # Tasks ------------------------------------------------------------------------------------------------
 
@@ -231,12 +246,12 @@ class ProcessPool(Generic[T, R]):
 
     def _settle(self, child: _Child[T], kind: str, content: Any, elapsed: float) -> None:
         self._give_back(child)
-        if not child.tasks:
-            return  # the pool is stopping and took the task back; the child had begun it all the same
         task = child.tasks.popleft()
         self._start_clock(child)
         if kind == DONE:
             self._outcomes.append(Outcome(task, content, None, elapsed))
+        elif kind == UNBEGUN:
+            self._unbegun.append(task)
         else:
             self._outcomes.append(Outcome(task, None, ImageError(*content), elapsed))
         self._assign()
@@ -275,7 +290,9 @@ class ProcessPool(Generic[T, R]):
     def _start_child(self) -> None:
         self._born += 1
         stderr_path = Path(self._scratch.name, f"stderr-{self._born}")
-        settings = ChildSettings(self._factory, self._memory_limit, self._heavy_budget, str(stderr_path))
+        settings = ChildSettings(
+            self._factory, self._memory_limit, self._heavy_budget, str(stderr_path), self._told_to_stop
+        )
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=child_main, args=(theirs, settings), daemon=True)
         try:
@@ -290,10 +307,11 @@ class ProcessPool(Generic[T, R]):
         self._children.append(child)
         self._selector.register(ours, selectors.EVENT_READ, child)
 
-    def _kill_overdue(self) -> None:
-        """A child whose answer waits to be read is late only by the supervisor's fault: that is read instead."""
+    def _kill_overdue(self) -> bool:
+        """Whether any child was late. If its answer waits to be read, that was the supervisor's fault: it is read."""
         now = time.monotonic()
-        for child in [each for each in self._children if each.deadline(self._timeout) <= now]:
+        overdue = [each for each in self._children if each.deadline(self._timeout) <= now]
+        for child in overdue:
             if child.pipe.poll():
                 self._receive(child)
             elif child.ready:
@@ -301,6 +319,7 @@ class ProcessPool(Generic[T, R]):
                 self._bury(child, error)
             else:
                 self._bury(child)
+        return bool(overdue)
 
     def _bury(self, child: _Child[T], error: ImageError | None = None) -> None:
         """End a dead or condemned child, charge the task it was running, and start another in its place."""
