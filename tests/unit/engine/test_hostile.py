@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,7 +17,8 @@ from unit.engine.test_formats import SOURCES
 
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import Format, ImageLimits
-from fpj_worker.engine import jpeg, validate
+from fpj_core.sources.base import OpenedImage
+from fpj_worker.engine import jpeg, process_image, validate
 from fpj_worker.engine.pixels import Pixels
 
 TRUNCATED = [
@@ -49,6 +51,25 @@ def test_a_jpeg_that_lacks_its_last_bytes_is_caught(missing: int) -> None:
     data = SOURCES["jpeg"]()
     with pytest.raises(ImageError, match="cut off"):
         run(data[:-missing])
+
+
+@pytest.mark.parametrize(("name", "missing"), [("png", 1), ("png", 12), ("gif", 1), ("interlaced png", 5)])
+@pytest.mark.parametrize("from_file", [False, True])
+def test_a_file_whose_pixels_are_all_there_is_flagged_as_cut_off(
+    name: str, missing: int, from_file: bool, tmp_path: Path
+) -> None:
+    data = SOURCES[name]()[:-missing]
+    opened = OpenedImage("cut", data=data)
+    if from_file:
+        (tmp_path / "cut").write_bytes(data)
+        opened = OpenedImage("cut", path=bytes(tmp_path / "cut"))
+    result = process_image(opened, (FULL,), ImageLimits())
+    assert "cut off" in (result.facts.warning or "")
+
+
+@pytest.mark.parametrize("name", ["png", "gif"])
+def test_padding_after_the_end_is_fine(name: str) -> None:
+    assert run(SOURCES[name]() + b"\0" * 100).facts.warning is None
 
 
 def test_trailing_data_after_a_jpeg_is_fine() -> None:
