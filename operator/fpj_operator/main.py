@@ -13,6 +13,9 @@ import uuid
 from collections.abc import Coroutine
 from typing import Any, cast
 
+import fpj_operator.lean  # noqa: F401 - before what it keeps small
+
+# isort: split
 import kopf
 from prometheus_client import start_http_server
 

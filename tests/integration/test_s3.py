@@ -16,7 +16,7 @@ from unit.sources.archives import JPEG, packed
 from unit.sources.surroundings import open_files, small_disk
 
 from fpj_core.errors import CacheFolderError, ErrorType, ImageError, SourceError
-from fpj_core.folders import S3FolderConfig
+from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.objects import Bucket
 from fpj_core.sources.base import IN_MEMORY
 from fpj_core.sources.s3 import S3Source, S3SourceConfig

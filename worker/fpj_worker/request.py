@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fpj_core.errors import CacheFolderError, ManifestError
-from fpj_core.folders import Candidate, FolderConfig, LocalFolderConfig, S3FolderConfig, select_folder
+from fpj_core.folders import Candidate, FolderConfig, LocalFolderConfig, select_folder
+from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.ids import collection_id_for, new_job_id
 from fpj_core.model import Folder, Job
 from fpj_core.objects import Bucket

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from itertools import cycle, islice
+from itertools import chain, cycle, islice, repeat
 
 from bench.memory import forget_peak, peak_bytes
 from fpj_core.folders import LocalFolderConfig
@@ -28,10 +28,11 @@ _NAMES = tuple(tier.name for tier in _TIERS)
 _HEAVY_BUDGET = 2**30
 
 
-def tasks(folder: str) -> Iterator[ImageTask]:
-    """The folder's images, over and over."""
+def tasks(folder: str, times: int) -> Iterator[ImageTask]:
+    """The folder's images, over and over, each so many times in a row: then each child meets each."""
     entries = list(LocalSourceConfig(folder).build().list())
-    for ordinal, entry in enumerate(cycle(entries)):
+    rounds = chain.from_iterable(repeat(entry, times) for entry in cycle(entries))
+    for ordinal, entry in enumerate(rounds):
         yield ImageTask(ordinal, image_id("soak", entry.key), entry.key, entry.size, _NAMES)
 
 
@@ -59,7 +60,7 @@ def main() -> None:
             preload=("fpj_worker.engine", "fpj_worker.tasks"),
         )
         children = [child.process.pid for child in pool._children]
-        ahead = islice(tasks(folder), images)
+        ahead = islice(tasks(folder, workers), images)
         with pool:
             while settled < images:
                 while pool.has_room and (task := next(ahead, None)) is not None:

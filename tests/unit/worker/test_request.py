@@ -11,7 +11,8 @@ from unit.api.documents import folder as folder_document
 from unit.api.documents import job as job_document
 
 from fpj_core.errors import CacheFolderError, ManifestError
-from fpj_core.folders import LocalFolderConfig, S3FolderConfig
+from fpj_core.folders import LocalFolderConfig
+from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.manifest import parse_resource
 from fpj_core.model import Folder, ImageLimits, Phase
 from fpj_core.objects import Bucket
