@@ -24,6 +24,7 @@ from fpj_operator.names import MANAGER
 _TIMEOUT_SECONDS = 20.0
 _TRIES = 5
 _BACKOFF_SECONDS = 0.2
+_MOST_BACKOFF_SECONDS = 30.0
 _PASSING = frozenset({429, 500, 502, 503, 504})
 _RESOURCES = {
     "FileProcessingJob": ("apis/fpj.dev/v1alpha1", "fileprocessingjobs"),
@@ -44,10 +45,14 @@ Document = dict[str, Any]
 
 
 class ClusterError(Exception):
-    """The API server refused, or could not be reached; ``status`` is its HTTP status, 0 for no answer."""
+    """The API server refused, or could not be reached; ``status`` is its HTTP status, 0 for no answer.
 
-    def __init__(self, status: int, message: str) -> None:
+    ``retry_after`` is what it asks to wait, in seconds.
+    """
+
+    def __init__(self, status: int, message: str, retry_after: float = 0.0) -> None:
         self.status = status
+        self.retry_after = retry_after
         super().__init__(message)
 
 
@@ -155,7 +160,7 @@ class Cluster:
             except ClusterError as error:
                 if error.status not in (0, *_PASSING) or attempt == _TRIES:
                     raise
-                await asyncio.sleep(_BACKOFF_SECONDS * 2.0**attempt)
+                await asyncio.sleep(max(_BACKOFF_SECONDS * 2.0**attempt, error.retry_after))
         raise AssertionError("unreachable")
 
     async def _once(self, method: str, path: str, body: Mapping[str, Any] | None, content: str) -> Document:
@@ -175,7 +180,7 @@ class Cluster:
             )
             content_read = await response.read()  # type: ignore[no-untyped-call]
         except ApiException as error:
-            raise ClusterError(error.status or 0, _message(error)) from error
+            raise ClusterError(error.status or 0, _message(error), _retry_after(error)) from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ClusterError(0, f"the API server does not answer: {error or type(error).__name__}") from error
         if not 200 <= response.status < 300:
@@ -195,6 +200,14 @@ def _quoted(text: str) -> str:
 
 def _message(error: ApiException) -> str:
     return _text_message(error.body or str(error.reason))
+
+
+def _retry_after(error: ApiException) -> float:
+    """Seconds that the answer's header asks for, within reason."""
+    try:
+        return min(max(float((error.headers or {}).get("Retry-After", 0)), 0.0), _MOST_BACKOFF_SECONDS)
+    except ValueError:  # a date, which the API server never sends
+        return 0.0
 
 
 def _text_message(body: bytes | str) -> str:

@@ -116,14 +116,17 @@ class _Decision:
         )
         rights = reporting_rights(o) if workers_report(o, self.settings) else []
         child = index_job(o, o.folder, attempt, self.settings)
+        # The status first: children that it does not know would be applied again, with another fence, and refused.
         return Plan(
             status=status,
             steps_first=(
                 RecordJob(Phase.INDEXING, "", "", attempt.number),
                 DeleteChildren(o.attempt.number),
-                *[Apply(manifest) for manifest in (*rights, child)],
             ),
-            steps_after=(Emit("Indexing", f"attempt {attempt.number}: listing the source"),),
+            steps_after=(
+                *[Apply(manifest) for manifest in (*rights, child)],
+                Emit("Indexing", f"attempt {attempt.number}: listing the source"),
+            ),
             requeue_after=self.settings.check_seconds,
         )
 

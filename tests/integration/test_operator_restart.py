@@ -12,7 +12,7 @@ from podrunner.api import MERGE
 from world import World, job_manifest, world_in
 
 pytestmark = pytest.mark.timeout(300)
-MANY = 200
+MANY = 1_000
 
 
 @pytest.fixture
@@ -37,10 +37,10 @@ def test_no_finished_job_is_written_to(world: World) -> None:
 
     at = world.path("")
     for number in range(MANY):
-        manifest = job_manifest(f"done-{number:03}", "photos")
+        manifest = job_manifest(f"done-{number:04}", "photos")
         ended = copy.deepcopy(status) | ({"phase": "Failed"} if number % 3 == 0 else {})
         world.runner.api.call("POST", at.rstrip("/"), manifest)
-        world.runner.api.patch(f"{at}done-{number:03}/status", {"status": ended}, MERGE)
+        world.runner.api.patch(f"{at}done-{number:04}/status", {"status": ended}, MERGE)
     before = versions(world)
     assert len(before) == MANY + 1
 

@@ -109,6 +109,13 @@ class Api:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ApiError(0, str(error)) from error
 
+    def stream(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        """Any request as it is; the answer is still to be read, and to be closed."""
+        timeout = urllib3.Timeout(connect=5, read=600)
+        return self._pool.request(
+            method, self.url + path, body=body or None, headers=headers, preload_content=False, timeout=timeout
+        )
+
     def close(self) -> None:
         """Close every connection."""
         self._pool.clear()
