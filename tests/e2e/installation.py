@@ -97,6 +97,11 @@ class Installation:
         self.kube.within(namespace).apply({"apiVersion": "v1", "kind": "Secret"} | secret)
 
     @property
+    def kubeconfig(self) -> Path:
+        """An administrator's."""
+        return self._cluster.kubeconfig
+
+    @property
     def operators(self) -> list[Document]:
         """The operator's pods."""
         return self.api.items(f"/api/v1/namespaces/{SYSTEM}/pods")

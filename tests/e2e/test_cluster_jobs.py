@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -176,6 +179,16 @@ def test_no_image_is_lost_whatever_befalls_pods_and_store(site: Site) -> None:
     assert status["errorBreakdown"] == {"CorruptImage": 4, "UnsupportedFormat": 3}
     assert status["shards"] == {"total": 8, "active": 0, "succeeded": 8, "failed": 0}
     assert (status["attempt"]["number"], status["recoveryAttempts"]) == (1, 0), "the pods themselves mend that"
+    assert failures_shown(site, "thousand") == {key for key, size in sizes.items() if size is None}
+
+
+def failures_shown(site: Site, job: str) -> set[str]:
+    """Paths of the failed images by `fpj failures`, which asks the store through a pod of the operator."""
+    command = [sys.executable, "-m", "fpj_cli.main", "failures", job, "-n", site.namespace, "-o", "json"]
+    environment = os.environ | {"KUBECONFIG": str(site.fpj.kubeconfig), "FPJ_CLUSTER": "1"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return {each["key"] for each in json.loads(ended.stdout)}
 
 
 def running(site: Site, job: str) -> list[str]:
