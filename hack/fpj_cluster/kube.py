@@ -33,6 +33,10 @@ class Kube:
         """The same cluster, another namespace."""
         return Kube(self._kubectl, self.kubeconfig, namespace)
 
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of a call, for whoever runs it otherwise."""
+        return [str(self._kubectl), *self._options, *arguments]
+
     def __call__(self, *arguments: str | Path, stdin: str | None = None, seconds: float = 60.0) -> str:
         """Run kubectl and return what it prints.
 
