@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from fpj_core.model import Counts
+from fpj_core.model import Counts, Failure
 
 IMAGES = Counter("fpj_worker_images", "Images accounted for.", ["result", "error_type"])
 IMAGE_SECONDS = Histogram(
@@ -43,6 +43,9 @@ class PrometheusMeter:
         """See `fpj_worker.shard.Meter.settled`."""
         IMAGE_SECONDS.observe(seconds)
         BYTES.labels("in").inc(source_bytes)
+
+    def failed(self, failure: Failure) -> None:
+        """See `fpj_worker.shard.Meter.failed`; it is counted once it is recorded."""
 
     def counted(self, counts: Counts) -> None:
         """See `fpj_worker.shard.Meter.counted`."""
