@@ -37,6 +37,7 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.run
 test: lint ## Run everything: lint, types, unit, contract, integration, e2e, on each Python there is
 	hack/secantusd.sh > /dev/null
 	hack/cluster-binaries.sh > /dev/null
+	hack/prometheus.sh > /dev/null
 	[ "$$(id -u)" -ne 0 ] || hack/node-packages.sh
 	[ "$$(id -u)" -ne 0 ] || hack/image-base.sh > /dev/null
 	$(BIN)/pytest -n auto --dist loadfile
@@ -50,6 +51,8 @@ lint: $(VENV)/.test ## Check style, types, import rules and generated files
 	$(BIN)/python -m fpj_core.crd --check crds
 	$(BIN)/python -m fpj_core.reference --check docs/reference
 	$(BIN)/python -m fpj_operator.install --check deploy
+	$(BIN)/python hack/metrics_reference.py --check docs/reference
+	$(BIN)/python hack/dashboard.py --check charts/fpj/files
 
 fmt: $(VENV)/.test ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix $(PACKAGES)
@@ -58,8 +61,10 @@ fmt: $(VENV)/.test ## Format the code and mend what can be mended
 crds: $(VENV)/.run ## Generate crds/ from the API types
 	$(BIN)/python -m fpj_core.crd crds
 
-docs: crds deploy ## Generate the API reference from the types
+docs: crds deploy ## Generate the references and the dashboard from the code
 	$(BIN)/python -m fpj_core.reference docs/reference
+	$(BIN)/python hack/metrics_reference.py docs/reference
+	$(BIN)/python hack/dashboard.py charts/fpj/files
 
 deploy: $(VENV)/.test ## Generate deploy/ : the operator, its rights
 	$(BIN)/python -m fpj_operator.install deploy

@@ -65,7 +65,8 @@ class StoreJobs:
     def _resource(self, job: Job) -> JobResource:
         counts, states = self._store.job_counts(job.id)
         phase = shown_phase(self._store, job)
-        status = status_document(measure(job, counts), job.base + counts, states, job.last_progress_at)
+        whole, moved = job.base + counts, job.last_progress_at
+        status = status_document(measure(job, counts), whole, states, moved, at_rest=job.phase.at_rest)
         status |= {"phase": phase, "stage": job.stage, "conditions": _conditions(job)}
         for name, moment in (("startTime", job.started_at), ("completionTime", job.finished_at)):
             if moment:

@@ -59,8 +59,8 @@ def rate(job: JobResource) -> str:
 
 
 def left(job: JobResource) -> str:
-    """``2m10s``; ``-`` for a job that has ended, or of which nothing is known."""
-    return "-" if job.finished else formatting.duration(job.progress["etaSeconds"])
+    """``2m10s``; ``-`` for a job at rest, or of which nothing is known."""
+    return "-" if job.finished or job.phase == Phase.SUSPENDED else formatting.duration(job.progress["etaSeconds"])
 
 
 def age(seconds: float | None) -> str:

@@ -1,24 +1,44 @@
-"""Logs of processes that nobody watches: one JSON object a line on standard error."""
+"""Logs of processes that nobody watches: one JSON object a line on standard error.
+
+What a line is about (job, shard, image) is said once, around the work, by `about`; every line logged meanwhile has it,
+also those of libraries. A thread that is to go on with it is started in a copy of the context.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
+_ABOUT: ContextVar[Mapping[str, object]] = ContextVar("about")
+
+
+@contextmanager
+def about(**facts: object) -> Iterator[None]:
+    """Every line logged within also says these, beside what is said around it."""
+    token = _ABOUT.set({**_ABOUT.get({}), **facts})
+    try:
+        yield
+    finally:
+        _ABOUT.reset(token)
+
 
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        """Time, level, logger, message, what was given as ``extra``, and the traceback if there is one."""
+        """Time, level, logger, message, what it is about, what was given as ``extra``, and a traceback."""
         entry: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
+        entry |= _ABOUT.get({})
         if record.name.startswith("fpj"):  # what libraries attach is theirs, and can be large
             entry |= {name: value for name, value in vars(record).items() if name not in _OWN}
         if record.exc_info:

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from prometheus_client import Histogram, start_http_server
+from prometheus_client import Counter, Histogram, start_http_server
 
+from fpj_core.errors import ConcurrencyError, FencedError, LeaseHeldError, StoreError
 from fpj_core.store.protocol import Store
 
 STORE_SECONDS = Histogram(
@@ -21,6 +22,15 @@ STORE_SECONDS = Histogram(
     ["operation"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+
+STORE_ERRORS = Counter(
+    "fpj_store_errors",
+    "Operations of the store that failed; those that only came second to another are not counted.",
+    ["operation"],
+)
+
+_SECOND = (ConcurrencyError, FencedError, LeaseHeldError)
+"""How a store says no to one of two."""
 
 _TIMED = frozenset(
     ("acquire_lease", "renew_lease", "images_by_key", "upsert_images", "mark_deleted", "images", "count_images")
@@ -33,6 +43,8 @@ _TIMED = frozenset(
 
 def timed(store: Store) -> Store:
     """The store, with its operations measured."""
+    for name in _TIMED:
+        STORE_ERRORS.labels(name)  # from 0 on: a first error that appears as 1 is no increase
     return cast("Store", _Timed(store))
 
 
@@ -53,6 +65,12 @@ class _Timed:
 def _measured(name: str, operation: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any, **options: Any) -> Any:
         with STORE_SECONDS.labels(name).time():
-            return operation(*arguments, **options)
+            try:
+                return operation(*arguments, **options)
+            except _SECOND:
+                raise
+            except StoreError:
+                STORE_ERRORS.labels(name).inc()
+                raise
 
     return call

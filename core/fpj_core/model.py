@@ -257,6 +257,11 @@ class Phase(StrEnum):
         """Whether the job is being worked on, or about to be again."""
         return self in _ACTIVE
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether the job stays as it is until somebody says otherwise: finished or suspended."""
+        return self.finished or self is Phase.SUSPENDED
+
 
 _ACTIVE = frozenset({Phase.INDEXING, Phase.RUNNING, Phase.RECOVERING})
 _FINISHED = frozenset({Phase.COMPLETED, Phase.COMPLETED_WITH_ERRORS, Phase.FAILED, Phase.CANCELLED})

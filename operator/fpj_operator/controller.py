@@ -6,12 +6,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
 from fpj_core.errors import ConcurrencyError, FencedError, StoreError
 from fpj_core.jobs import change_job
 from fpj_core.leases import lease_name
+from fpj_core.logs import about
 from fpj_core.model import Phase
 from fpj_core.store.protocol import Store
 from fpj_operator import leases, metrics, names
@@ -24,7 +26,8 @@ from fpj_operator.observe import observe
 from fpj_operator.queue import JobQueue
 from fpj_operator.reconcile import reconcile
 from fpj_operator.settings import OperatorSettings
-from fpj_operator.state import DeleteChildren, Key, Observed, Plan
+from fpj_operator.state import Key, Observed, Plan
+from fpj_operator.tally import Tally
 from fpj_operator.workqueue import Workqueue
 
 _MOST_PASSES = 5
@@ -38,12 +41,13 @@ class Controller:
 
     def __init__(self, cluster: Cluster, store: Store, settings: OperatorSettings) -> None:
         self.jobs = JobQueue(settings.max_concurrent_jobs)
-        self.work: Workqueue[Key] = Workqueue(self._handle, settings.reconcilers)
+        self.work: Workqueue[Key] = Workqueue(self._handle, settings.reconcilers, self._about)
         self._cluster = cluster
         self._store = store
         self._settings = settings
         self._executor = Executor(cluster, store, settings)
         self._folders = Folders(cluster)
+        self._tally = Tally()
         self._namespaces = Namespaces(cluster, settings.check_seconds)
         self._children: dict[str, ChildMarks] = {}
         """Those child Jobs, by uid, that do not just work."""
@@ -68,6 +72,7 @@ class Controller:
         self.jobs.forget(key)
         self.work.forget(key)
         self._executor.forget(body["metadata"]["uid"])
+        self._tally.forget(body["metadata"]["uid"])
         self._looked_at.pop(key, None)
         asyncio.get_running_loop().create_task(self._clean_up(body))
         self._wake(key.namespace)
@@ -85,8 +90,9 @@ class Controller:
             if owner.get("kind") == "FileProcessingJob":
                 self.work.add(Key(body["metadata"]["namespace"], owner["name"]))
 
-    def folder_changed(self, body: Mapping[str, Any]) -> None:
+    def folder_changed(self, body: Mapping[str, Any], *, gone: bool) -> None:
         """A cache folder changed: jobs may have waited for it."""
+        metrics.show_folder(body, gone=gone)
         self._folders.changed(body["metadata"]["namespace"])
         self._wake(body["metadata"]["namespace"])
 
@@ -118,8 +124,12 @@ class Controller:
 
     # Work -------------------------------------------------------------------------------------------------
 
+    def _about(self, key: Key) -> AbstractContextManager[None]:
+        """What every line of the log says while a job is looked at."""
+        uid = self.jobs.uid_of(key)
+        return about(namespace=key.namespace, job=key.name, **({"uid": uid} if uid else {}))
+
     async def _handle(self, key: Key) -> float | None:
-        metrics.QUEUE_DEPTH.set(self.work.depth)
         with metrics.RECONCILE_SECONDS.time():
             try:
                 return await self._reconcile(key)
@@ -127,7 +137,7 @@ class Controller:
                 if isinstance(error, ConcurrencyError | FencedError):
                     return 0.1
                 metrics.RECONCILE_ERRORS.inc()
-                log.warning("%s: %s", key, error)
+                log.warning("the store: %s", error)
                 return _STORE_PAUSE_SECONDS
             except Exception:
                 metrics.RECONCILE_ERRORS.inc()
@@ -138,6 +148,7 @@ class Controller:
             observed = await observe(self._cluster, self._store, self.jobs, self._folders, key)
             if observed is None:  # with a namespace the watch over it can end, and never tell of the job's end
                 if uid := self.jobs.forget(key):
+                    self._tally.forget(uid)
                     await asyncio.to_thread(self._cancel, uid)
                 self._looked_at.pop(key, None)
                 return None
@@ -149,7 +160,7 @@ class Controller:
                 plan = await self._start(key, observed)
             else:
                 await self._carry_out(observed, plan)
-            self._measure(observed, plan)
+            self._tally.take(observed, plan)
             if not plan.again:
                 return plan.requeue_after
         return 0.1
@@ -195,26 +206,17 @@ class Controller:
             self._looked_at.pop(observed.key, None)
             raise
 
-    @staticmethod
-    def _measure(observed: Observed, plan: Plan) -> None:
-        phase = Phase(plan.status["phase"]) if plan.status else observed.phase
-        if phase.finished and not observed.phase.finished:
-            metrics.count_end(phase, observed.store.counts)
-        if phase is Phase.RECOVERING and any(isinstance(step, DeleteChildren) for step in plan.steps_first):
-            metrics.RECOVERED.inc()
-        if _waits_for_lock(plan.status) and not _waits_for_lock(observed.status):
-            metrics.LOCK_WAITS.inc()
-
     async def _clean_up(self, body: Mapping[str, Any]) -> None:
         """After a deletion: fence whoever still works, unlock, and say so in the store."""
         metadata = body["metadata"]
-        try:
-            await asyncio.to_thread(self._cancel, metadata["uid"])
-            collection = (body["spec"]["collection"] or {}).get("id") or metadata["name"]
-            stored = names.store_collection(metadata["namespace"], collection)
-            await leases.release(self._cluster, self._store, metadata["namespace"], metadata["uid"], stored)
-        except Exception as error:  # noqa: BLE001 - the lease expires by itself; nothing else is lost
-            log.warning("clean-up after %s/%s: %s", metadata["namespace"], metadata["name"], error)
+        with about(namespace=metadata["namespace"], job=metadata["name"], uid=metadata["uid"]):
+            try:
+                await asyncio.to_thread(self._cancel, metadata["uid"])
+                collection = (body["spec"]["collection"] or {}).get("id") or metadata["name"]
+                stored = names.store_collection(metadata["namespace"], collection)
+                await leases.release(self._cluster, self._store, metadata["namespace"], metadata["uid"], stored)
+            except Exception as error:  # noqa: BLE001 - the lease expires by itself; nothing else is lost
+                log.warning("clean-up after its deletion: %s", error)
 
     def _cancel(self, uid: str) -> None:
         record = self._store.get_job(uid)
@@ -228,8 +230,3 @@ class Controller:
         )
         self._store.release_shards(uid)
         self._store.break_lease(lease_name(record.collection), uid)
-
-
-def _waits_for_lock(status: Mapping[str, Any] | None) -> bool:
-    conditions = (status or {}).get("conditions", [])
-    return any(each["type"] == "Ready" and each["reason"] == "CollectionLocked" for each in conditions)

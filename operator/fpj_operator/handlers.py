@@ -32,8 +32,8 @@ def register(registry: kopf.OperatorRegistry, controller: Controller, settings: 
         controller.child_changed(body, gone=type == "DELETED")
 
     @kopf.on.event(_GROUP, _VERSION, "cachefolders", registry=registry)
-    async def folder_event(body: kopf.Body, **_: Any) -> None:
-        controller.folder_changed(body)
+    async def folder_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+        controller.folder_changed(body, gone=type == "DELETED")
 
     @kopf.timer(
         _GROUP,

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import uuid
 from collections.abc import Coroutine
 from typing import Any, cast
@@ -21,6 +22,7 @@ from prometheus_client import start_http_server
 
 from fpj_core.errors import FpjError
 from fpj_core.logs import log_as_json
+from fpj_core.metrics import timed
 from fpj_core.store import Store
 from fpj_operator import metrics
 from fpj_operator.cluster import Cluster, ClusterError
@@ -32,6 +34,7 @@ from fpj_operator.latestore import LateStore
 from fpj_operator.settings import OperatorSettings, settings_from
 
 _JOBS_GAUGE_SECONDS = 5.0
+_LAG_SECONDS = 0.5
 
 log = logging.getLogger("fpj.operator")
 
@@ -70,8 +73,9 @@ async def _run(settings: OperatorSettings) -> int:
         if not await _first(stop, election.win()):
             return 0
         metrics.LEADER.set(1)
-        store = cast("Store", LateStore(settings.store_url))
+        store = timed(cast("Store", LateStore(settings.store_url)))
         controller = Controller(cluster, store, settings)
+        metrics.QUEUE_DEPTH.set_function(lambda: controller.work.depth)
         health.at_work = lambda: (controller.work.depth, controller.work.handled_at)
         return await _lead(controller, election, settings, stop)
     finally:
@@ -105,6 +109,7 @@ async def _lead(controller: Controller, election: Election, settings: OperatorSe
         asyncio.create_task(controller.work.run(), name="work"),
         asyncio.create_task(election.hold(), name="leadership"),
         asyncio.create_task(_show_jobs(controller), name="gauge"),
+        asyncio.create_task(_measure_lag(), name="lag"),
         asyncio.create_task(stop.wait(), name="stop"),
     ]
     try:
@@ -128,8 +133,16 @@ def _heed_signals(stop: asyncio.Event) -> None:
 
 async def _show_jobs(controller: Controller) -> None:
     while True:
-        metrics.show_jobs(controller.jobs.counts())
+        metrics.show_jobs(controller.jobs)
         await asyncio.sleep(_JOBS_GAUGE_SECONDS)
+
+
+async def _measure_lag() -> None:
+    """How late the event loop wakes what sleeps: all that is longer it was kept by something that does not wait."""
+    while True:
+        asked = time.monotonic()
+        await asyncio.sleep(_LAG_SECONDS)
+        metrics.LOOP_LAG.observe(max(time.monotonic() - asked - _LAG_SECONDS, 0.0))
 
 
 async def _first(stop: asyncio.Event, wanted: Coroutine[Any, Any, None]) -> bool:

@@ -1,14 +1,23 @@
-"""What the operator tells Prometheus. Labels come from closed sets only: never a job's name.
+"""What the operator tells Prometheus. Labels come from closed sets: never a job's name.
 
+Cache folders alone are named: they are few, and whoever is woken must know which.
 Worker pods are too short-lived to be scraped reliably, so their totals reach Prometheus through here: they are in the
-store, exact, and the operator adds each job's to these counters when the job ends.
+store, exact, and the operator adds what is new at each look at a job (see `fpj_operator.tally`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from prometheus_client import Counter, Gauge, Histogram
 
+from fpj_core.errors import ErrorType
+from fpj_core.exits import Reason
 from fpj_core.model import Counts, Phase
+from fpj_core.v1alpha1.common import parse_quantity
+from fpj_operator.queue import JobQueue
+from fpj_operator.trouble import WAITING, WAITS_FOR_OTHERS
 
 RECONCILE_SECONDS = Histogram(
     "fpj_operator_reconcile_seconds",
@@ -17,28 +26,97 @@ RECONCILE_SECONDS = Histogram(
 )
 RECONCILE_ERRORS = Counter("fpj_operator_reconcile_errors", "Looks at a job that failed and are repeated.")
 QUEUE_DEPTH = Gauge("fpj_operator_workqueue_depth", "Jobs that wait to be looked at.")
+LOOP_LAG = Histogram(
+    "fpj_operator_loop_lag_seconds",
+    "Seconds by which the event loop was late; it is asked twice a second while the operator leads.",
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+LEADER = Gauge("fpj_operator_leader", "1 while this process leads, 0 while it waits to.")
 JOBS = Gauge("fpj_jobs", "FileProcessingJobs by phase.", ["phase"])
+JOBS_QUEUED = Gauge("fpj_jobs_queued", "Jobs that wait for one of the slots of their namespace.")
+JOBS_IN_TROUBLE = Gauge("fpj_jobs_in_trouble", "Jobs at work that something keeps from moving, by reason.", ["reason"])
 ENDED = Counter("fpj_jobs_ended", "Jobs that ended, by phase.", ["phase"])
-RECOVERED = Counter("fpj_jobs_recovered", "Attempts ended for want of progress or of the lease.")
+RECOVERED = Counter("fpj_jobs_recovered", "Attempts that were ended to begin another, by reason.", ["reason"])
 LOCK_WAITS = Counter("fpj_lease_waits", "Times a job found its collection locked by another.")
-IMAGES = Counter("fpj_images", "Images of ended jobs, by result.", ["result"])
-IMAGES_FAILED = Counter("fpj_images_failed", "Failed images of ended jobs, by error type.", ["error_type"])
-BYTES_WRITTEN = Counter("fpj_bytes_written", "Bytes of derivatives that ended jobs wrote.")
+IMAGES = Counter("fpj_images", "Images by result, added at each look at their job.", ["result"])
+IMAGES_FAILED = Counter("fpj_images_failed", "Failed images by error type, added at each look.", ["error_type"])
+IMAGES_PENDING = Gauge("fpj_images_pending", "Images that jobs at work have still to do.")
+BYTES_WRITTEN = Counter("fpj_bytes_written", "Bytes of derivatives written, added at each look.")
 ALERTS = Counter("fpj_failure_alerts", "Times that ten more images of a job had failed.")
-LEADER = Gauge("fpj_operator_leader", "1 while this process leads.")
+FOLDER_BYTES = Gauge(
+    "fpj_cache_folder_bytes", "Bytes in a cache folder, as of the end of its last job.", ["folder_namespace", "folder"]
+)
+FOLDER_MAX_BYTES = Gauge(
+    "fpj_cache_folder_max_bytes", "maxBytes of a cache folder that has a limit.", ["folder_namespace", "folder"]
+)
+
+RECOVERIES = ("StaleJob", "LeaseLost", "Resumed", Reason.STORE_UNAVAILABLE.value, Reason.SHARD_HELD.value)
+"""Why an attempt is followed by another."""
+TROUBLES = tuple(
+    sorted(
+        {"OutOfMemory", "WorkerFailed", "JobFailed", "LeaseLost", "NoCacheFolder", "CollectionLocked"}
+        | set(WAITING.values())
+        | WAITS_FOR_OTHERS
+        | {reason.value for reason in Reason}
+    )
+)
+"""Why a job that is at work may not move."""
+OTHER_TROUBLE = "Other"
+_RESULTS = ("completed", "skipped", "failed")
 
 
-def count_end(phase: Phase, counts: Counts) -> None:
-    """Add an ended job."""
-    ENDED.labels(phase.value).inc()
-    for result, number in (("completed", counts.completed), ("skipped", counts.skipped), ("failed", counts.failed)):
-        IMAGES.labels(result).inc(number)
-    for error_type, number in counts.errors.items():
+def _begin_at_zero() -> None:
+    """A counter that appears as 1 has not increased for Prometheus, and its alert would miss the first time."""
+    for phase in Phase:
+        if phase.finished:
+            ENDED.labels(phase.value)
+    for reason in RECOVERIES:
+        RECOVERED.labels(reason)
+    for result in _RESULTS:
+        IMAGES.labels(result)
+    for error_type in ErrorType:
+        IMAGES_FAILED.labels(error_type.value)
+
+
+_begin_at_zero()
+
+
+def count_images(new: Counts) -> None:
+    """Add what jobs have done since they were last looked at."""
+    for result in _RESULTS:
+        IMAGES.labels(result).inc(getattr(new, result))
+    for error_type, number in new.errors.items():
         IMAGES_FAILED.labels(error_type).inc(number)
-    BYTES_WRITTEN.inc(counts.bytes_written)
+    BYTES_WRITTEN.inc(new.bytes_written)
 
 
-def show_jobs(counts: dict[Phase, int]) -> None:
-    """Set the gauge of jobs by phase."""
-    for phase, number in counts.items():
+def show_jobs(jobs: JobQueue) -> None:
+    """Set the gauges of jobs."""
+    for phase, number in jobs.counts().items():
         JOBS.labels(phase.value).set(number)
+    JOBS_QUEUED.set(jobs.queued())
+    found = dict.fromkeys((*TROUBLES, OTHER_TROUBLE), 0)
+    for reason, number in jobs.troubles().items():
+        found[reason if reason in found else OTHER_TROUBLE] += number
+    for reason, number in found.items():
+        JOBS_IN_TROUBLE.labels(reason).set(number)
+
+
+def show_folder(body: Mapping[str, Any], *, gone: bool) -> None:
+    """Set the gauges of a CacheFolder as an event shows it, or remove them."""
+    labels = (body["metadata"]["namespace"], body["metadata"]["name"])
+    held = (body.get("status") or {}).get("totalBytes")
+    most = _bytes((body.get("spec") or {}).get("maxBytes"))
+    for gauge, value in ((FOLDER_BYTES, held), (FOLDER_MAX_BYTES, most)):
+        if gone or value is None:
+            gauge.remove(*labels)
+        else:
+            gauge.labels(*labels).set(value)
+
+
+def _bytes(quantity: str | int | None) -> int | None:
+    """None also for what makes no sense: then there is no limit to go by."""
+    try:
+        return None if quantity is None else parse_quantity(quantity)
+    except ValueError:
+        return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +26,8 @@ class Entry:
     """In the queue for a slot, not for something else."""
     version: int = 0
     """The resourceVersion that shows it so."""
+    trouble: str = ""
+    """Why it does not move although it is at work."""
 
     @property
     def active(self) -> bool:
@@ -56,14 +58,16 @@ class JobQueue:
         if known is not None and known.uid == metadata["uid"] and 0 < version <= known.version:
             return key
         phase = Phase(status.get("phase") or Phase.PENDING)
-        reason = next((c["reason"] for c in status.get("conditions", []) if c["type"] == "Ready"), "")
+        conditions = {each["type"]: each for each in status.get("conditions", [])}
+        ready, moving = conditions.get("Ready", {}), conditions.get("Progressing", {})
         entry = Entry(
             uid=metadata["uid"],
             phase=phase,
             priority=spec.get("priority") or 0,
             created_at=seconds_of(metadata.get("creationTimestamp")),
-            waits=phase is Phase.PENDING and reason in _QUEUED and not spec.get("suspend"),
+            waits=phase is Phase.PENDING and ready.get("reason", "") in _QUEUED and not spec.get("suspend"),
             version=version,
+            trouble=moving.get("reason", "") if phase.active and moving.get("status") == "False" else "",
         )
         self._entries[key.namespace][key.name] = entry
         return key
@@ -80,6 +84,11 @@ class JobQueue:
         entry = self._entries[key.namespace].get(key.name)
         if entry is not None:
             self._entries[key.namespace][key.name] = replace(entry, phase=phase, waits=False)
+
+    def uid_of(self, key: Key) -> str | None:
+        """None for a job that is not known."""
+        entry = self._entries[key.namespace].get(key.name)
+        return entry.uid if entry else None
 
     def forget(self, key: Key) -> str | None:
         """The job is gone; its uid, if it was known."""
@@ -126,3 +135,11 @@ class JobQueue:
             for each in entries.values():
                 found[each.phase] += 1
         return found
+
+    def queued(self) -> int:
+        """Jobs that wait for a slot, over all namespaces."""
+        return sum(each.waits for entries in self._entries.values() for each in entries.values())
+
+    def troubles(self) -> Counter[str]:
+        """Jobs at work that do not move, by reason, over all namespaces."""
+        return Counter(each.trouble for entries in self._entries.values() for each in entries.values() if each.trouble)

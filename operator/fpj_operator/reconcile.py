@@ -16,7 +16,7 @@ from typing import Any
 from fpj_core.exits import Reason
 from fpj_core.formatting import count, moment
 from fpj_core.model import Counts, Phase, ShardState
-from fpj_core.status import status_document
+from fpj_core.status import NO_TIME, status_document
 from fpj_core.v1alpha1 import resolve_max_failed, resolve_recovery
 from fpj_operator import names
 from fpj_operator.children import WAVE, index_job, reporting_rights, shards_job, workers_report
@@ -146,7 +146,7 @@ class _Decision:
         told = (Emit("Suspended", "work is stopped; what is done is kept"),) if o.phase is not Phase.SUSPENDED else ()
         release: tuple[Step, ...] = (ReleaseLease(),) if o.lease.holder == o.uid else ()
         return Plan(
-            status=operator_status(o, verdict, o.attempt),
+            status=operator_status(o, verdict, o.attempt, progress=self._without_eta()),
             steps_first=steps + ((DeleteChildren(o.attempt.number),) if self._live_children() else ()),
             steps_after=release + told,
         )
@@ -348,7 +348,7 @@ class _Decision:
         gone: tuple[Step, ...] = (DeleteChildren(o.attempt.number),) if failed and self._live_children() else ()
         attempt = replace(o.attempt, resumed_by=o.resume)
         return Plan(
-            status=operator_status(o, verdict, attempt, progress=self._progress()),
+            status=operator_status(o, verdict, attempt, progress=self._progress(at_rest=True) or self._without_eta()),
             steps_first=first + gone,
             steps_after=(*release, *self._alerts(), Emit(verdict.phase.value, verdict.message, warning=failed)),
             again=self._ttl() is not None,
@@ -404,12 +404,18 @@ class _Decision:
         told = seconds_of(o.status.get("lastProgressAt"))
         return max(told, recorded or 0.0, o.attempt.started_at, seconds_of(self._moving().get("lastTransitionTime")))
 
-    def _progress(self) -> dict[str, Any]:
+    def _progress(self, *, at_rest: bool = False) -> dict[str, Any]:
         """Progress as the status has it."""
         store = self.o.store
         if store.record is None or store.progress is None:
             return {}
-        return status_document(store.progress, store.counts, store.shards, store.record.last_progress_at)
+        moved = store.record.last_progress_at
+        return status_document(store.progress, store.counts, store.shards, moved, at_rest=at_rest)
+
+    def _without_eta(self) -> dict[str, Any]:
+        """What was last printed of progress, for a job that is not getting on with it."""
+        shown = self.o.status.get("display")
+        return {"display": {**shown, "eta": NO_TIME}} if shown else {}
 
 
 def _place(ahead: int) -> str:

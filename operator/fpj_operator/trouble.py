@@ -10,7 +10,7 @@ from fpj_operator.cluster import Cluster, Document
 from fpj_operator.conditions import seconds_of
 
 _PATIENCE_SECONDS = 5.0
-_WAITING = {
+WAITING = {
     "ErrImagePull": "ImagePullFailed",
     "ImagePullBackOff": "ImagePullFailed",
     "InvalidImageName": "ImagePullFailed",
@@ -19,6 +19,7 @@ _WAITING = {
     "CreateContainerError": "PodConfigInvalid",
     "RunContainerError": "PodConfigInvalid",
 }
+"""Kubernetes' reasons why a container waits, to ours."""
 _MOST = 300
 
 WAITS_FOR_OTHERS = frozenset({"HeldByQueue", "PodsUnschedulable", "PodsForbidden"})
@@ -62,8 +63,8 @@ def _of_pods(pods: list[Document]) -> tuple[str, str] | None:
 
 def _of_container(state: dict[str, Any]) -> tuple[str, str] | None:
     waiting, terminated = state.get("waiting"), state.get("terminated")
-    if waiting and waiting.get("reason") in _WAITING:
-        return _WAITING[waiting["reason"]], str(waiting.get("message") or waiting["reason"])[:_MOST]
+    if waiting and waiting.get("reason") in WAITING:
+        return WAITING[waiting["reason"]], str(waiting.get("message") or waiting["reason"])[:_MOST]
     if not terminated or terminated.get("exitCode") == 0:
         return None
     if said := parse_termination_message(terminated.get("message") or ""):

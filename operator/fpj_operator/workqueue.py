@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Hashable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -17,10 +18,19 @@ log = logging.getLogger("fpj.workqueue")
 
 
 class Workqueue(Generic[K]):
-    """``handle`` gives the seconds until it wants to see the key again, or None. What it raises is tried again."""
+    """``handle`` gives the seconds until it wants to see the key again, or None. What it raises is tried again.
 
-    def __init__(self, handle: Callable[[K], Awaitable[float | None]], workers: int) -> None:
+    ``about`` is entered while a key is in hand: what the log says of it.
+    """
+
+    def __init__(
+        self,
+        handle: Callable[[K], Awaitable[float | None]],
+        workers: int,
+        about: Callable[[K], AbstractContextManager[None]] = lambda _key: nullcontext(),
+    ) -> None:
         self._handle = handle
+        self._about = about
         self._workers = workers
         self._ready: asyncio.Queue[K] = asyncio.Queue()
         self._waiting: set[K] = set()
@@ -71,14 +81,8 @@ class Workqueue(Generic[K]):
             self._waiting.discard(key)
             self._in_hand.add(key)
             try:
-                delay = await self._handle(key)
-            except Exception as error:  # whatever it is, the key is tried again, ever more slowly
-                self._failures[key] = self._failures.get(key, 0) + 1
-                pause = min(_FIRST_PAUSE * 2.0 ** (self._failures[key] - 1), _LONGEST_PAUSE)
-                delay = pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
-                log.warning("%s: %s; again in %.1f s", key, error, delay, exc_info=self._failures[key] == 1)
-            else:
-                self._failures.pop(key, None)
+                with self._about(key):
+                    delay = await self._try(key)
             finally:
                 self._in_hand.discard(key)
                 self.handled_at = time.monotonic()
@@ -87,6 +91,18 @@ class Workqueue(Generic[K]):
                 self.add(key)
             elif delay is not None:
                 self.add_after(key, delay)
+
+    async def _try(self, key: K) -> float | None:
+        try:
+            delay = await self._handle(key)
+        except Exception as error:  # whatever it is, the key is tried again, ever more slowly
+            self._failures[key] = self._failures.get(key, 0) + 1
+            pause = min(_FIRST_PAUSE * 2.0 ** (self._failures[key] - 1), _LONGEST_PAUSE)
+            delay = pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+            log.warning("%s; again in %.1f s", error, delay, exc_info=self._failures[key] == 1)
+        else:
+            self._failures.pop(key, None)
+        return delay
 
     def _cancel_timer(self, key: K) -> None:
         if planned := self._timers.pop(key, None):

@@ -118,6 +118,7 @@ def test_suspending_in_each_phase(world: World) -> None:
         for name in ("pending", "indexing", "running"):
             world.wait_phase(name, "Suspended")
             assert world.condition(name, "Suspended")[0] == "True"
+            assert world.status(name).get("display", {}).get("eta", "-") == "-"
             world.until(lambda name=name: not world.pods_left(world.uid(name)), f"the pods of {name} end")
             world.until(lambda name=name: world.holder(name) == "", f"the lease of {name} is released")
         done = world.store.job_counts(uid)[0].done

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextvars import copy_context
 from typing import Self
 
 from fpj_core.errors import FencedError, FpjError
@@ -30,7 +31,8 @@ class Heartbeat:
         self._interval = interval
         self._ended = threading.Event()
         self._lost: FencedError | None = None
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        within = copy_context()  # what its lines in the log are about
+        self._thread = threading.Thread(target=within.run, args=(self._run,), name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -53,4 +55,4 @@ class Heartbeat:
                 self._lost = error
                 return
             except FpjError as error:  # whoever records results will find out, and act
-                log.warning("heartbeat failed: %s", error, extra={"shard": self._shard.index})
+                log.warning("heartbeat failed: %s", error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from fpj_core.model import Counts
+from fpj_core.model import Counts, Failure
 
 IMAGES = Counter("fpj_worker_images", "Images accounted for.", ["result", "error_type"])
 IMAGE_SECONDS = Histogram(
@@ -24,7 +24,7 @@ BYTES = Counter(
 SKIP_CHECKS = Counter("fpj_worker_skip_checks", "Images found up to date (hit) or not (miss).", ["result"])
 PENDING = Gauge("fpj_worker_pending_images", "Images of the current shard that are not accounted for.")
 PROCESSES = Gauge("fpj_worker_processes", "Processes that images are made in.")
-BUSY = Gauge("fpj_worker_busy_processes", "Those of them that have an image; a share of 1 is full utilization.")
+BUSY = Gauge("fpj_worker_busy_processes", "Processes that have an image in hand; all of them is full utilization.")
 REPORTS = Counter("fpj_worker_status_reports", "Writes of the job's status: written or failed.", ["result"])
 
 
@@ -43,6 +43,9 @@ class PrometheusMeter:
         """See `fpj_worker.shard.Meter.settled`."""
         IMAGE_SECONDS.observe(seconds)
         BYTES.labels("in").inc(source_bytes)
+
+    def failed(self, failure: Failure) -> None:
+        """See `fpj_worker.shard.Meter.failed`; it is counted once it is recorded."""
 
     def counted(self, counts: Counts) -> None:
         """See `fpj_worker.shard.Meter.counted`."""

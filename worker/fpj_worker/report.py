@@ -15,6 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any, Self
@@ -100,7 +101,8 @@ class Reporter:
         self._written: object = None
         self._trouble = ""
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
+        within = copy_context()  # what its lines in the log are about
+        self._thread = threading.Thread(target=within.run, args=(self._run,), name="reporter", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -129,7 +131,11 @@ class Reporter:
         view = observe(self._store, self._job_id, self._attempt, now)
         if view is None or _facts(view) == self._written:
             return
-        self._write(status_document(view.progress, view.counts, view.states, view.job.last_progress_at))
+        self._write(
+            status_document(
+                view.progress, view.counts, view.states, view.job.last_progress_at, at_rest=view.job.phase.at_rest
+            )
+        )
         self._written = _facts(view)
         self._trouble = ""
         REPORTS.labels("written").inc()
@@ -139,7 +145,7 @@ class Reporter:
         REPORTS.labels("failed").inc()
         text = f"{type(error).__name__}: {error}"
         if text != self._trouble:
-            log.warning("report failed: %s", text, extra={"job": self._job_id})
+            log.warning("report failed: %s", text)
         self._trouble = text
 
 

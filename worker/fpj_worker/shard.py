@@ -85,12 +85,17 @@ class Meter(Protocol):
     def settled(self, source_bytes: int, seconds: float) -> None:
         """An image of so many bytes left the pool after so many seconds of work, well or badly."""
 
+    def failed(self, failure: Failure) -> None:
+        """An image is given up."""
+
     def counted(self, counts: Counts) -> None:
         """So much has been recorded, once and for all."""
 
 
 class _Unmetered:
     def settled(self, source_bytes: int, seconds: float) -> None: ...
+
+    def failed(self, failure: Failure) -> None: ...
 
     def counted(self, counts: Counts) -> None: ...
 
@@ -301,6 +306,7 @@ class ShardProcessor:
             attempts=slot.attempts,
             at=time.time(),
         )
+        self._meter.failed(slot.failure)
         slot.counts = Counts(failed=1, processing_ms=elapsed * 1000, errors={error.error_type.value: 1})
         self._gathered += 1
 

@@ -151,6 +151,26 @@ def test_suspending_stops_and_resuming_goes_on(stage: str) -> None:
     assert job.status["attempt"]["number"] == (1 if stage == "pending" else 2)
 
 
+@pytest.mark.parametrize("store_error", [None, "unreachable"])
+@pytest.mark.parametrize("end", [{"suspend": True}, {"active_deadline_seconds": 1}])
+def test_a_job_at_rest_shows_no_time_left(end: dict[str, Any], store_error: str | None) -> None:
+    """Whether the numbers come from the store or are those that a worker reported last."""
+    world = World()
+    job = world.add()
+    running(world)
+    job.status["display"] = {"progress": "40%", "done": "120/300", "rate": "2.0/s", "eta": "1m30s"}
+    world.now += 2
+    change(world, **end)
+    world.store_error = store_error
+    world.settle()
+    if store_error and "suspend" not in end:
+        assert job.phase is Phase.RUNNING, "what cannot be looked at is not ended"
+        return
+    assert job.phase in (Phase.SUSPENDED, Phase.FAILED)
+    assert job.status["display"]["eta"] == "-"
+    assert job.status["display"]["done"] == ("120/300" if "suspend" in end else "0/300")
+
+
 def test_silence_is_recovered_and_in_the_end_given_up() -> None:
     world = World()
     job = world.add(recovery={"staleAfterSeconds": 60, "maxAttempts": 2})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytest
 from prometheus_client import REGISTRY
 from unit.worker_pod.conftest import BOUND
 
-from fpj_core.errors import FencedError, StoreUnavailableError
+from fpj_core.errors import ConcurrencyError, FencedError, StoreError, StoreUnavailableError
 from fpj_core.metrics import timed
-from fpj_core.model import Counts, Shard, ShardState
+from fpj_core.model import Counts, Job, Shard, ShardState
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
 from fpj_worker.heartbeat import Heartbeat
@@ -134,6 +135,27 @@ def test_operations_of_the_store_are_measured_by_name(store: Store) -> None:
         measured.shard()  # type: ignore[call-arg]
     assert value("fpj_store_seconds_count", operation="shard") == before + 2, "failures count"
     assert value("fpj_store_seconds_count", operation="live_ordinals") == 0
+
+
+def test_failures_of_the_store_are_counted_and_lost_races_are_not(store: Store) -> None:
+    def errors(operation: str) -> float:
+        return value("fpj_store_errors_total", operation=operation)
+
+    measured = timed(store)
+    assert REGISTRY.get_sample_value("fpj_store_errors_total", {"operation": "refresh_folder"}) is not None
+    refused, fenced = errors("update_job"), errors("heartbeat")
+    with pytest.raises(ConcurrencyError):
+        measured.update_job(Job(JOB, "it", "c", {}, "d", version=99))
+    shard = store.claim_shard(JOB, "w", time.time())
+    assert shard
+    with pytest.raises(FencedError):
+        measured.heartbeat(replace(shard, epoch=99), time.time())
+    assert (errors("update_job"), errors("heartbeat")) == (refused, fenced)
+    before = errors("get_job")
+    store.close()
+    with pytest.raises(StoreError):
+        measured.get_job(JOB)
+    assert errors("get_job") == before + 1
 
 
 def test_every_operation_that_is_measured_exists(store: Store) -> None:

@@ -84,7 +84,14 @@ def test_pods_come_to_the_same_as_a_run_on_one_machine(cluster: Cluster, tmp_pat
     assert (counts.completed, counts.failed, counts.errors) == (25, 1, {"CorruptImage": 1})
     assert [event["message"] for event in index.events] == ["indexed", "stage begun", "stage begun", "planned"]
     (done,) = [event for event in shards[0].events if event["message"] == "shard done"]
-    assert (done["job"], done["shard"], done["completed"]) == (UID, 0, 10)
+    assert (done["uid"], done["shard"], done["completed"]) == (UID, 0, 10)
+    for pod in (index, *shards):
+        for event in pod.events:
+            assert (event["namespace"], event["job"], event["uid"], event["attempt"]) == ("team", "job", UID, 1), event
+    assert [{event.get("shard") for event in pod.events} for pod in shards] == [{0}, {1}, {2}]
+    (failed,) = [event for pod in shards for event in pod.events if event["message"] == "image failed"]
+    assert (failed["key"], failed["error_type"], failed["level"]) == (("broken.jpg", "CorruptImage", "warning"))
+    assert failed["image"] and failed["said"]
 
 
 def test_a_second_attempt_does_only_what_is_left(cluster: Cluster) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from fpj_core.errors import ConcurrencyError, FencedError, StoreError
 from fpj_core.jobs import change_job, observe, recorded_job
-from fpj_core.model import Counts, Job, Shard, ShardBatch, ShardState
+from fpj_core.model import Counts, Job, Phase, Shard, ShardBatch, ShardState
 from fpj_core.progress import Progress, measure
 from fpj_core.status import status_document
 from fpj_core.store import open_store
@@ -176,6 +176,19 @@ def test_what_is_unknown_is_left_out() -> None:
     assert document["display"] == {"progress": "0%", "done": "0/5", "rate": "-", "eta": "-"}
     FileProcessingJobStatus.model_validate_json(json.dumps(document), strict=True)
     assert status_document(measure(replace(job, total=0), Counts()), Counts(), {}, None)["display"]["progress"] == "-"
+
+
+def test_a_job_at_rest_tells_no_time_at_which_it_is_done() -> None:
+    progress = Progress(1_000, 280, 430, 20, 73, 41.34, 130.2, 1_500, 250.04)
+    shown = status_document(progress, Counts(), {}, None)["display"]
+    assert status_document(progress, Counts(), {}, None, at_rest=True)["display"] == shown | {"eta": "-"}
+    assert {phase for phase in Phase if phase.at_rest} == {
+        Phase.SUSPENDED,
+        Phase.COMPLETED,
+        Phase.COMPLETED_WITH_ERRORS,
+        Phase.FAILED,
+        Phase.CANCELLED,
+    }
 
 
 def test_a_status_stays_small_whatever_the_job() -> None:

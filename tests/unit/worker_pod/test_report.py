@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from unit.worker_pod.conftest import BOUND, UID, Cluster, slow
 
 from fpj_core.errors import StoreUnavailableError
-from fpj_core.model import Counts, Job, Shard, ShardBatch, ShardState
+from fpj_core.jobs import change_job
+from fpj_core.model import Counts, Job, Phase, Shard, ShardBatch, ShardState
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
 from fpj_worker.report import Reporter, ReportError, StatusWriter
@@ -214,6 +215,21 @@ def test_what_has_changed_is_reported_and_nothing_else(store: Store) -> None:
     job = store.get_job(JOB)
     assert job
     assert job.last_progress_done == 30
+
+
+def test_the_last_report_on_a_suspended_job_tells_no_time_left(store: Store) -> None:
+    """It may come after the operator has written what becomes of the job."""
+    written = Written()
+    shard = store.claim_shard(JOB, "w", time.time())
+    assert shard
+    with Reporter(store, JOB, 1, "w", written, interval=0.05):
+        time.sleep(1.1)  # a rate, and so a time left, is known once a second has passed
+        flush(store, shard, 0, 30)
+        wait_for(lambda: written.documents and written.documents[-1]["display"]["eta"] != "-")
+        change_job(store, JOB, lambda job: replace(job, phase=Phase.SUSPENDED))
+        flush(store, shard, 30, 40)
+        wait_for(lambda: written.documents[-1]["display"]["done"] == "40/100")
+    assert written.documents[-1]["display"]["eta"] == "-"
 
 
 def test_of_many_pods_one_reports_at_a_time(store: Store) -> None:

@@ -31,18 +31,18 @@ def run_index(task: Task, store: Store, stop: Stop) -> None:
     record = _Record(task, store, stop)
     job = record.begin()
     if job.planned_attempt == task.attempt:
-        log.info("planned before", extra=task.about())
+        log.info("planned before")
         return
     folder = task.folder.build()
     folder.check_writable()
     store.upsert_folder(task.folder_record)
     folder.sweep(task.collection)
     found = index_collection(store, task.source.build(), task.collection, lambda _listed: record.tick())
-    log.info("indexed", extra=task.about(**asdict(found)))
+    log.info("indexed", extra=asdict(found))
     planner = Planner(store, folder, task.collection, _plan_settings(task), record.enter, record.tick)
     planned = planner.plan(job, resumed=job.planned_attempt > 0)
     record.finish(planned)
-    log.info("planned", extra=task.about(**asdict(planned)))
+    log.info("planned", extra=asdict(planned))
 
 
 def _plan_settings(task: Task) -> PlanSettings:
@@ -80,7 +80,7 @@ class _Record:
         """Another stage begins."""
         self._measure_stage()
         self._stage = stage
-        log.info("stage begun", extra=self._task.about(stage=stage))
+        log.info("stage begun", extra={"stage": stage})
         self._note()
 
     def tick(self) -> None:

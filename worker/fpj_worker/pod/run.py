@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from fpj_core import metrics
 from fpj_core.exits import ExitCode, Reason, termination_message
-from fpj_core.logs import log_as_json
+from fpj_core.logs import about, log_as_json
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
 from fpj_worker.pod.endings import ending_of
@@ -31,13 +31,15 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], stop: Stop) ->
     if command is None:
         log.error("usage: fpj-worker %s", "|".join(_COMMANDS))
         return _USAGE
-    try:
-        _serve_metrics(environment)
-        task = read_task(environment)
-        with closing(metrics.timed(open_store(environment.get("FPJ_STORE", "")))) as store:
-            command(task, store, stop)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it decides how the pod ends
-        return _end(error, Path(environment.get("FPJ_TERMINATION_LOG", "/dev/termination-log")))
+    with ExitStack() as said:
+        try:
+            _serve_metrics(environment)
+            task = read_task(environment)
+            said.enter_context(about(**task.about))
+            with closing(metrics.timed(open_store(environment.get("FPJ_STORE", "")))) as store:
+                command(task, store, stop)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it decides how the pod ends
+            return _end(error, Path(environment.get("FPJ_TERMINATION_LOG", "/dev/termination-log")))
     return ExitCode.DONE
 
 

@@ -10,7 +10,8 @@ from dataclasses import asdict
 
 from fpj_core.errors import FencedError, FpjError, StoreError
 from fpj_core.jobs import recorded_job, refuse_stopped
-from fpj_core.model import Shard, ShardState
+from fpj_core.logs import about
+from fpj_core.model import Counts, Failure, Shard, ShardState
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import SkipCheck, resolve_limits, resolve_sharding, resolve_tiers
 from fpj_worker.heartbeat import Heartbeat
@@ -24,6 +25,8 @@ from fpj_worker.tasks import ImageHandler, start_image_pool
 
 _POLL_SECONDS = 1.0
 _MOST_WAIT_SECONDS = 3_600.0
+_MOST_TOLD = 100
+"""Failed images of a shard that the log names."""
 
 log = logging.getLogger("fpj.worker")
 
@@ -36,7 +39,7 @@ def run_shard(task: Task, store: Store, stop: Stop) -> None:
     """
     shard = _Claims(task, store, stop).own()
     if shard is None:
-        log.info("shard done before", extra=task.about(shard=task.shard_index))
+        log.info("shard done before")
         return
     with ExitStack() as open_things:
         pool = open_things.enter_context(start_image_pool(_handler(task), _workers(task)))
@@ -73,7 +76,7 @@ class _Claims:
             if time.monotonic() >= until:
                 raise ShardHeldError(f"shard {index} has been held by {shard.holder} for an hour")
             if not waited:
-                log.info("waiting for the holder", extra=self._task.about(shard=index, holder=shard.holder))
+                log.info("waiting for the holder", extra={"holder": shard.holder})
             waited = True
             self._pause()
 
@@ -128,22 +131,21 @@ class _Worker:
         self._stop = stop
         self._pool = pool
         folder = task.folder.build()
-        self._meter = PrometheusMeter()
+        self._meter = PodMeter()
         self._processor = ShardProcessor(store, pool, folder, _context(task), self._tick, self._meter)
         PROCESSES.set(_workers(task))
 
     def process(self, shard: Shard) -> None:
         """From the shard's cursor to its end. Raises as `ShardProcessor.complete` does."""
         task = self._task
-        log.info(
-            "shard begun", extra=task.about(shard=shard.index, cursor=shard.cursor, stop=shard.stop, epoch=shard.epoch)
-        )
         with (
+            about(shard=shard.index),
             STAGE_SECONDS.labels("Process").time(),
             Heartbeat(self._store, shard, task.heartbeat_interval) as self._heartbeat,
         ):
+            log.info("shard begun", extra={"cursor": shard.cursor, "stop": shard.stop, "epoch": shard.epoch})
             self._processor.complete(shard, lambda: self._stop.left_of(task.grace))
-        log.info("shard done", extra=task.about(shard=shard.index, **asdict(self._meter.take())))
+            log.info("shard done", extra=asdict(self._meter.take()))
 
     def rescue(self) -> None:
         """Take over shards of dead pods rather than leave them to wait for new ones.
@@ -153,16 +155,47 @@ class _Worker:
         claims = _Claims(self._task, self._store, self._stop)
         try:
             while shard := claims.silent():
-                log.info("rescuing", extra=self._task.about(shard=shard.index))
+                log.info("rescuing", extra={"shard": shard.index})
                 self.process(shard)
         except FpjError as error:
-            log.warning("rescue ended: %s", error, extra=self._task.about())
+            log.warning("rescue ended: %s", error)
 
     def _tick(self) -> None:
         self._stop.check()
         self._heartbeat.check()
         PENDING.set(self._processor.pending)
         BUSY.set(min(self._pool.in_flight, _workers(self._task)))
+
+
+class PodMeter(PrometheusMeter):
+    """Also tells the log which images failed: the first of each shard, for a log has no room for all of a million."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told = 0
+
+    def take(self) -> Counts:
+        """See `PrometheusMeter.take`; the next shard's failures are told again."""
+        self._told = 0
+        return super().take()
+
+    def failed(self, failure: Failure) -> None:
+        """See `fpj_worker.shard.Meter.failed`."""
+        self._told += 1
+        if self._told > _MOST_TOLD:
+            return
+        log.warning(
+            "image failed",
+            extra={
+                "image": failure.image,
+                "key": failure.key,
+                "error_type": failure.error_type.value,
+                "said": failure.message,
+                "attempts": failure.attempts,
+            },
+        )
+        if self._told == _MOST_TOLD:
+            log.warning("further failed images of this shard are only recorded in the store")
 
 
 def _workers(task: Task) -> int:

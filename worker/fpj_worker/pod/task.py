@@ -58,9 +58,12 @@ class Task:
             left -= len(indexes)
         raise ManifestError([f"FPJ_TASK: there is no shard for completion index {self.completion_index}"])
 
-    def about(self, **more: object) -> dict[str, object]:
-        """What a line of the log says beside its event."""
-        return {"job": self.job_id, "attempt": self.attempt} | more
+    @property
+    def about(self) -> dict[str, object]:
+        """What every line of the pod's log says beside its event. Raises as `shard_index` does."""
+        name = self.job.metadata.name
+        said = {"namespace": self.namespace, "job": name, "uid": self.job_id, "attempt": self.attempt}
+        return said | ({"shard": self.shard_index} if self.shards else {})
 
     @property
     def heartbeat_interval(self) -> float:
