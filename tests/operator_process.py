@@ -28,15 +28,23 @@ class OperatorProcess:
         store: URL of the store, for itself and for workers.
         folder: for its logs.
         settings: further environment variables.
+        python: the interpreter, if not that of the tests.
     """
 
     def __init__(
-        self, kubeconfig: Path, namespace: str, store: str, folder: Path, settings: Mapping[str, str] | None = None
+        self,
+        kubeconfig: Path,
+        namespace: str,
+        store: str,
+        folder: Path,
+        settings: Mapping[str, str] | None = None,
+        python: Path | None = None,
     ) -> None:
         self.namespace = namespace
         self.name = f"operator-{free_port()}"
         self.log_path = folder / f"{self.name}.log"
         self.metrics_port, self.liveness_port = free_port(), free_port()
+        self._python = str(python or sys.executable)
         self._api = Api(kubeconfig)
         self._process: subprocess.Popen[bytes] | None = None
         kept = {name: value for name, value in os.environ.items() if not name.startswith("FPJ_")}
@@ -64,7 +72,7 @@ class OperatorProcess:
     def start(self, *, wait: bool = True) -> None:
         """Start it; as a rule, wait until it leads."""
         with self.log_path.open("ab") as log:
-            command = [sys.executable, "-m", "fpj_operator.main"]
+            command = [self._python, "-m", "fpj_operator.main"]
             self._process = subprocess.Popen(
                 command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )

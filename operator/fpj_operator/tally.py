@@ -27,6 +27,8 @@ class Tally:
         """By uid, of jobs that have not ended."""
         self._pending: dict[str, int] = {}
         """Images left, of jobs at work."""
+        # Added up when somebody asks, in another thread: once for each look would be too much with thousands of jobs.
+        metrics.IMAGES_PENDING.set_function(lambda: sum(list(self._pending.values())))
 
     def take(self, observed: Observed, plan: Plan) -> None:
         """Count what a look found and what came of it."""
@@ -40,7 +42,6 @@ class Tally:
         """The job is gone, or at an end."""
         self._counted.pop(uid, None)
         self._pending.pop(uid, None)
-        metrics.IMAGES_PENDING.set(sum(self._pending.values()))
 
     def _count_images(self, observed: Observed, phase: Phase) -> None:
         uid, store = observed.uid, observed.store
@@ -52,7 +53,6 @@ class Tally:
         if phase.finished:
             self._counted.pop(uid)
             self._pending.pop(uid, None)
-        metrics.IMAGES_PENDING.set(sum(self._pending.values()))
 
 
 def counts_in(status: Mapping[str, Any]) -> Counts:

@@ -90,11 +90,13 @@ class Plane:
     # Who works --------------------------------------------------------------------------------------------
 
     @contextmanager
-    def operator(self, *, start: bool = True, **settings: object) -> Iterator[OperatorProcess]:
+    def operator(
+        self, *, start: bool = True, python: Path | None = None, **settings: object
+    ) -> Iterator[OperatorProcess]:
         """The operator, with its default settings; others without their `FPJ_`."""
         given = SETTINGS | {name.upper(): str(value) for name, value in settings.items()}
         environment = {f"FPJ_{name}": value for name, value in given.items()}
-        made = OperatorProcess(self.cluster.kubeconfig, self.namespace, self.store, self.folder, environment)
+        made = OperatorProcess(self.cluster.kubeconfig, self.namespace, self.store, self.folder, environment, python)
         try:
             if start:
                 made.start()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from operator_process import OperatorProcess
 
 from bench.plane import Plane, at_once, control_plane, cpu_seconds, healthy, load, memory_bytes, until
+from bench.production import production_python
 from bench.result import Benchmark, Row, Scale, at_most
 
 _SETTLE_SECONDS = 5.0
@@ -68,7 +69,7 @@ class _Start:
 
 
 def _started(plane: Plane, jobs: int) -> _Start:
-    with plane.operator(start=False) as operator:
+    with plane.operator(start=False, python=production_python()) as operator:
         return _Start(plane, operator, jobs)
 
 
