@@ -1,7 +1,7 @@
 """``python -m fpj_operator.cleanup``: delete all jobs, before the resources and the operator themselves are removed.
 
-A job at work has a finalizer that only an operator takes off. Were the operator removed first, its jobs, their namespaces
-and the CustomResourceDefinition would be deleted for ever.
+A job at work has a finalizer that only an operator takes off. Were the operator removed first, the deletion of its
+jobs, of their namespaces and of the CustomResourceDefinition would never end.
 """
 
 from __future__ import annotations

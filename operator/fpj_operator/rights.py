@@ -1,7 +1,7 @@
 """Who may do what: the operator, whoever cleans up after it, and people. Written once, for `deploy/` and the chart.
 
-Every right of the operator has its use beside it. tests/integration/test_rights.py takes each away and sees what breaks,
-and compares what a life of jobs asks of the API server with what is granted.
+Every right of the operator has its use beside it. tests/integration/test_rights.py takes each away and sees what
+breaks, and compares what the life of jobs asks of the API server with what is granted.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ OPERATOR: tuple[Right, ...] = (
     Right("", "pods", "list", Where.JOBS),  # why a child Job's pods do not start
     Right("", "events", "list create", Where.JOBS),  # list: why a Job may make no pods
     Right("", "serviceaccounts", "create patch", Where.JOBS),  # one per job, for reporting
-    Right(RBAC, "roles rolebindings", "create patch", Where.JOBS),  # one per job: patch of its status, which is ours too
+    Right(RBAC, "roles rolebindings", "create patch", Where.JOBS),  # one per job: its status, ours too
     Right("coordination.k8s.io", "leases", "get create update", Where.JOBS),  # one per collection
     Right("", "namespaces", "get", Where.JOBS),  # whether it is being deleted
     Right("coordination.k8s.io", "leases", "get create update", Where.OWN),  # the leader's
-    Right("apiextensions.k8s.io", "customresourcedefinitions", "list watch", Where.CLUSTER),  # resources that come later
+    Right("apiextensions.k8s.io", "customresourcedefinitions", "list watch", Where.CLUSTER),  # for later ones
 )
 
 CLEANUP: tuple[Right, ...] = (

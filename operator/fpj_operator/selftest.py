@@ -1,4 +1,4 @@
-"""``python -m fpj_operator.selftest``: whether an installation works. What `helm test` runs, as the operator's account."""
+"""``python -m fpj_operator.selftest``: whether an installation works, seen as the operator. `helm test` runs it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def _leads(cluster: Cluster, namespace: str) -> None:
 
 async def _listed(cluster: Cluster) -> None:
     for place in namespaces_from() or (None,):
-        for kind in ("FileProcessingJob", "CacheFolder"):
+        for kind in ["FileProcessingJob", "CacheFolder"]:
             await cluster.list(kind, place, fields="metadata.name=-")
 
 

@@ -1,7 +1,7 @@
 """Which of the namespaces that the operator is to watch it can watch.
 
-The rights to a namespace go with it when it is deleted. kopf ends over the first list that it is refused, so one deleted
-namespace would stop the work in all others: what cannot be read is left out, and asked for again.
+The rights to a namespace go with it when it is deleted. kopf ends over the first list that it is refused, so one
+deleted namespace would stop the work in all others: what cannot be read is left out, and asked for again.
 """
 
 from __future__ import annotations

@@ -23,6 +23,8 @@ def text() -> str:
 def _inlined(node: Any, definitions: dict[str, Any]) -> Any:
     if isinstance(node, list):
         return [_inlined(each, definitions) for each in node]
+    if isinstance(node, str):
+        return " ".join(node.split())  # docstrings of several lines
     if not isinstance(node, dict):
         return node
     if "$ref" in node:

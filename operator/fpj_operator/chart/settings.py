@@ -6,6 +6,7 @@ import ast
 import inspect
 import textwrap
 from dataclasses import Field, fields
+from itertools import pairwise
 from typing import Any, get_type_hints
 
 from pydantic import Field as PydanticField
@@ -68,7 +69,7 @@ def _docstrings() -> dict[str, str]:
     tree = ast.parse(textwrap.dedent(inspect.getsource(OperatorSettings)))
     body = tree.body[0].body  # type: ignore[attr-defined] # the class
     found = {}
-    for before, after in zip(body, body[1:], strict=False):
+    for before, after in pairwise(body):
         if isinstance(before, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
             found[ast.unparse(before.target)] = " ".join(str(after.value.value).split())
     return found

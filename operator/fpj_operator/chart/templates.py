@@ -28,10 +28,12 @@ def crds() -> dict[str, str]:
 
 
 def _crd(text: str) -> str:
-    assert "{{" not in text, "would have to be escaped"
+    if "{{" in text:
+        raise ValueError("what Helm takes for its own would have to be escaped")
     _, begin, body = text.partition("apiVersion:")
     head, found, tail = (begin + body).partition("  annotations:\n")
-    assert found, "the version of a resource stands in its annotations"
+    if not found:
+        raise ValueError("the version of a resource stands in its annotations")
     return f"{_NOTE}{{{{- if .Values.crds.enabled }}}}\n{head}{_ANNOTATIONS}{tail}{{{{- end }}}}\n"
 
 
@@ -50,8 +52,8 @@ def rights() -> str:
 
 def people() -> str:
     """The ClusterRoles for people."""
-    roles = [_person(name) for name in PEOPLE]
-    return f"{_NOTE}{{{{- if .Values.rbac.aggregate }}}}\n{'---' + chr(10)}{('---' + chr(10)).join(roles)}{{{{- end }}}}\n"
+    roles = "".join("---\n" + _person(name) for name in PEOPLE)
+    return f"{_NOTE}{{{{- if .Values.rbac.aggregate }}}}\n{roles}{{{{- end }}}}\n"
 
 
 def _person(name: str) -> str:
@@ -66,5 +68,3 @@ def _person(name: str) -> str:
 
 def _definition(name: str, content: list[dict[str, Any]]) -> str:
     return f'{{{{- define "{name}" -}}}}\n{yaml_text(content)}{{{{- end }}}}\n'
-
-

@@ -60,7 +60,9 @@ def _flat(path: str, field: dict[str, Any], default: Any) -> tuple[dict[str, Any
     defaults: dict[str, Any] = {}
     for name, inner in field["properties"].items():
         below = f"{path}.{name}"
-        found = _flat(below, inner, default[name]) if "properties" in inner else ({below: inner}, {below: default[name]})
+        found = (
+            _flat(below, inner, default[name]) if "properties" in inner else ({below: inner}, {below: default[name]})
+        )
         fields |= found[0]
         defaults |= found[1]
     return fields, defaults

@@ -16,6 +16,7 @@ from fpj_operator.chart.settings import settings_model
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
 _OptionalName = Annotated[str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$", max_length=253)]
 _Namespace = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+_Fullname = Annotated[str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=52)]
 _Digest = Annotated[str, StringConstraints(pattern=r"^(sha256:[0-9a-f]{64})?$")]
 _Uri = Annotated[str, StringConstraints(pattern=r"^(mongodb(\+srv)?://.+)?$")]
 _Duration = Annotated[str, StringConstraints(pattern=r"^([0-9]+(ms|s|m|h))+$")]
@@ -46,7 +47,8 @@ class MongoDB(Part):
     """Where results are recorded. fpj brings no database: give `uri` or `existingSecret`."""
 
     uri: _Uri = ""
-    """`mongodb://USER:PASSWORD@HOST/DATABASE`. The chart makes a Secret of it, named as `workerSecret`, for the operator and for jobs in the release's namespace."""
+    """`mongodb://USER:PASSWORD@HOST/DATABASE`. The chart makes a Secret of it, named as `workerSecret`, for the
+    operator and for jobs in the release's namespace."""
     existing_secret: _OptionalName = ""
     """A Secret in the release's namespace that holds the URI, instead of `uri`."""
     existing_secret_key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$")] = "url"
@@ -63,7 +65,8 @@ class Crds(Part):
     enabled: bool = True
     """Whether they are part of the release, and upgraded with it."""
     keep: bool = True
-    """Whether they, and with them all jobs and cache folders, stay when the release is uninstalled. If not, jobs are ended and deleted first."""
+    """Whether they, and with them all jobs and cache folders, stay when the release is uninstalled. If not, jobs are
+    ended and deleted first."""
 
 
 class Rbac(Part):
@@ -72,7 +75,8 @@ class Rbac(Part):
     create: bool = True
     """Whether the chart grants the operator its rights. If not, grant what `helm template` shows with true."""
     aggregate: bool = True
-    """Whether the chart makes the ClusterRoles `fpj-view`, `fpj-cache-manager` and `fpj-admin`, which Kubernetes adds to `view`, `edit` and `admin`."""
+    """Whether the chart makes the ClusterRoles `fpj-view`, `fpj-cache-manager` and `fpj-admin`, which Kubernetes adds
+    to `view`, `edit` and `admin`."""
 
 
 class ServiceAccount(Part):
@@ -123,7 +127,8 @@ class NetworkPolicy(Part):
     """Denies all traffic of the operator's pods, and of worker pods, but what they need."""
 
     enabled: bool = False
-    """Whether they are made, in the release's namespace and in `watchNamespaces`. They hold where the cluster's network heeds them."""
+    """Whether they are made, in the release's namespace and in `watchNamespaces`. They hold where the cluster's
+    network heeds them."""
     api_server_ports: list[_Port] = [443, 6443]
     """Ports of the API server."""
     mongodb_ports: list[_Port] = [27017]
@@ -165,7 +170,8 @@ class WorkerMetrics(Part):
     """What only worker pods know, while they live."""
 
     enabled: bool = False
-    """Whether workers serve metrics, and a PodMonitor for those in the release's namespace and in `watchNamespaces`, or in all namespaces, is made."""
+    """Whether workers serve metrics, and a PodMonitor for those in the release's namespace and in `watchNamespaces`,
+    or in all namespaces, is made."""
     port: _Port = 9091
     """Where they serve them."""
 
@@ -219,10 +225,10 @@ class Values(Part):
     globals_: Free = Field(
         default={}, alias="global", description="Of no effect here: what a chart that depends on this one shares."
     )
-    name_override: Annotated[str, StringConstraints(max_length=40)] = ""
-    """Instead of `fpj` in names."""
-    fullname_override: Annotated[str, StringConstraints(max_length=52)] = ""
-    """Instead of the release's name and `fpj`: what all names begin with."""
+    fullname_override: Annotated[
+        str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=52)
+    ] = ""
+    """What all names begin with, instead of the release's name and `operator`."""
     image: Image = Image()
     """The one image of operator and workers."""
     image_pull_secrets: list[PullSecret] = []
@@ -230,7 +236,8 @@ class Values(Part):
     mongodb: MongoDB = MongoDB(uri="")
     """Where results are recorded. fpj brings no database: give `uri` or `existingSecret`."""
     watch_namespaces: list[_Namespace] = []
-    """Namespaces whose jobs are worked on; all if empty. Named ones must exist: the operator gets a Role in each, and no right to the cluster."""
+    """Namespaces whose jobs are worked on; all if empty. Named ones must exist: the operator gets a Role in each, and
+    no right to the cluster."""
     settings: Settings = Settings()  # type: ignore[valid-type]
     """What the operator goes by. Durations are seconds."""
     workers: Workers = Workers()
@@ -238,7 +245,8 @@ class Values(Part):
     crds: Crds = Crds()
     """The CustomResourceDefinitions of FileProcessingJob and CacheFolder."""
     checks: bool = True
-    """Whether an install looks at the cluster first: for other releases, older CustomResourceDefinitions, a missing Secret. Needs the right to read these."""
+    """Whether an install looks at the cluster first: for other releases, older CustomResourceDefinitions, a missing
+    Secret. Needs the right to read these."""
     rbac: Rbac = Rbac()
     """Rights."""
     service_account: ServiceAccount = ServiceAccount()
