@@ -109,7 +109,9 @@ async def _lead(
         asyncio.create_task(controller.work.run(), name="work"),
         asyncio.create_task(election.hold(), name="leadership"),
         asyncio.create_task(_show_jobs(controller), name="gauge"),
-        asyncio.create_task(until_more(cluster, settings.namespaces, namespaces), name="namespaces"),
+        asyncio.create_task(
+            until_more(cluster, settings.namespaces, namespaces, settings.check_seconds), name="namespaces"
+        ),
         asyncio.create_task(stop.wait(), name="stop"),
     ]
     try:

@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from fpj_core.errors import FpjError
 from fpj_operator.cluster import Cluster, ClusterError
 
-_AGAIN_SECONDS = 30.0
-
 log = logging.getLogger("fpj.watched")
 
 
@@ -37,11 +35,11 @@ async def readable(cluster: Cluster, namespaces: Sequence[str]) -> tuple[str, ..
     return tuple(found)
 
 
-async def until_more(cluster: Cluster, namespaces: Sequence[str], served: Sequence[str]) -> None:
-    """Return when a namespace that was left out can be read; never if none was."""
+async def until_more(cluster: Cluster, namespaces: Sequence[str], served: Sequence[str], seconds: float) -> None:
+    """Return when a namespace that was left out can be read; asked every so many seconds. Never if none was."""
     missing = [namespace for namespace in namespaces if namespace not in served]
     while True:
-        await asyncio.sleep(_AGAIN_SECONDS)
+        await asyncio.sleep(seconds)
         for namespace in missing:
             try:
                 await cluster.list("FileProcessingJob", namespace, fields="metadata.name=-")
