@@ -328,7 +328,7 @@ _ANYBODY = {"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectr
 
 
 def everything(api: Api, namespace: str, names: tuple[str, ...]) -> Iterator[tuple[str, str, object]]:
-    """A request for each verb of each resource: (method, path, body). Those that would change something are dry runs."""
+    """A request for each verb of each resource: (method, path, body). What would change something is a dry run."""
     groups = [version["groupVersion"] for group in api.call("GET", "/apis")["groups"] for version in group["versions"]]
     for prefix in ("/api/v1", *(f"/apis/{version}" for version in groups)):
         for found in api.call("GET", prefix)["resources"]:
@@ -419,7 +419,7 @@ def people(admin: Kube, api: Api) -> Iterator[tuple[str, str, dict[str, Caller]]
         # Kubernetes adds the rights to its own roles when it finds the time.
         for role in ("view", "edit", "admin"):
             wait_for(
-                lambda role=role: "fpj.dev" in str(admin.json("get", "clusterrole", role)["rules"]),  # type: ignore[misc]
+                lambda role=role: "fpj.dev" in str(admin.json("get", "clusterrole", role)["rules"]),
                 f"{role} takes the rights in",
                 30,
             )

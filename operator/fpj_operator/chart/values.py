@@ -213,6 +213,17 @@ class Dashboard(Part):
     """Its annotations, such as the folder's."""
 
 
+class Sample(Part):
+    """Something to try: pictures that a Job draws onto the claim `pictures`, and an empty claim `cache`."""
+
+    enabled: bool = False
+    """Whether they are made, in the release's namespace. docs/examples/first-job.yaml works on them."""
+    storage_class_name: str = ""
+    """Storage class of the claims; the cluster's default if empty."""
+    size: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(Ki|Mi|Gi|Ti)$")] = "100Mi"
+    """Size of each."""
+
+
 Settings = settings_model()
 
 
@@ -312,6 +323,8 @@ class Values(Part):
     """Alerts, from `files/alerts.yaml`."""
     dashboard: Dashboard = Dashboard()
     """A Grafana dashboard in a ConfigMap, from `files/dashboard.json`."""
+    sample: Sample = Sample()
+    """Something to try: pictures that a Job draws onto the claim `pictures`, and an empty claim `cache`."""
 
 
 VERSION = fpj_core.__version__
