@@ -277,6 +277,25 @@ def test_resources_of_the_right_version_may_be_others(helm: Helm, bare: Kube) ->
     assert "labels" not in bare.json("get", RESOURCES[0])["metadata"]
 
 
+def test_the_manifests_installation_can_be_taken_over(helm: Helm, bare: Kube) -> None:
+    """As the guide says: but for the Deployment, whose selector cannot be changed."""
+    bare.apply(*sorted((ROOT / "crds").glob("*.yaml")), server_side=True)
+    bare.apply(ROOT / "deploy" / "operator.yaml")
+    there, here = helm.within("fpj-system"), bare.within("fpj-system")
+    wanted = {"mongodb": {"existingSecret": "fpj-store"}}
+    here("create", "secret", "generic", "fpj-store", f"--from-literal=url={URI}")
+    told = refusal(there, "fpj", "--take-ownership", "--force-conflicts", **wanted)
+    assert "the Deployment fpj-operator in namespace fpj-system is an operator of fpj already" in told
+    here("delete", "deployment", "fpj-operator")
+    there.install("fpj", "--take-ownership", "--force-conflicts", **wanted)
+    assert (
+        bare.json("get", "clusterrole", "fpj-operator")["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+    )
+    here("wait", "--for=create", "deployment/fpj-operator", "--timeout=10s")
+    there("uninstall", "fpj")
+    bare("delete", "namespace", "fpj-system", "--wait=false")
+
+
 # What it does ---------------------------------------------------------------------------------------------
 
 
