@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from unit.operator.world import SETTINGS, World
 
 from fpj_core.errors import ManifestError
 from fpj_operator.chart.settings import _ELSEWHERE, _TESTS_ONLY, _docstrings, chart_settings
 from fpj_operator.settings import OperatorSettings, settings_from
+from fpj_operator.state import Apply
 
 REQUIRED = {"FPJ_STORE": "mongodb://store/fpj", "FPJ_WORKER_IMAGE": "fpj:test"}
 GUIDE = (Path(__file__).parents[3] / "docs" / "guide" / "cluster.md").read_text(encoding="utf-8")
@@ -61,3 +63,18 @@ def test_each_is_described_and_offered(setting: object) -> None:
     assert f"| `{variable}` |" in GUIDE
     offered = {each.name for each in chart_settings()}
     assert (name in offered) + (name in _ELSEWHERE) + (name in _TESTS_ONLY) == 1
+
+
+@pytest.mark.parametrize(("own", "used"), [(None, ["registry"]), ([{"name": "own"}], ["own"])])
+def test_workers_pull_with_the_installations_secrets_or_the_jobs_own(own: list[object] | None, used: list[str]) -> None:
+    world = World(settings=replace(SETTINGS, image_pull_secrets=("registry",)))
+    template = {"workerTemplate": {"imagePullSecrets": own}} if own else {}
+    world.add(**template)
+    steps = [step for _ in range(5) for step in world.look().steps_first]
+    pods = [
+        step.manifest["spec"]["template"]["spec"]
+        for step in steps
+        if isinstance(step, Apply) and step.manifest["kind"] == "Job"
+    ]
+    assert pods
+    assert [secret["name"] for secret in pods[0]["imagePullSecrets"]] == used
