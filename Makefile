@@ -38,6 +38,7 @@ test: lint ## Run everything: lint, types, unit, contract, integration, e2e, on 
 	hack/secantusd.sh > /dev/null
 	hack/cluster-binaries.sh > /dev/null
 	hack/prometheus.sh > /dev/null
+	hack/monitoring-crds.sh > /dev/null
 	[ "$$(id -u)" -ne 0 ] || hack/node-packages.sh
 	[ "$$(id -u)" -ne 0 ] || hack/image-base.sh > /dev/null
 	$(BIN)/pytest -n auto --dist loadfile
@@ -53,6 +54,7 @@ lint: $(VENV)/.test ## Check style, types, import rules and generated files
 	$(BIN)/python -m fpj_operator.install --check deploy
 	$(BIN)/python hack/metrics_reference.py --check docs/reference
 	$(BIN)/python hack/dashboard.py --check charts/fpj/files
+	$(BIN)/python -m fpj_operator.chart --check charts/fpj
 
 fmt: $(VENV)/.test ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix $(PACKAGES)
@@ -61,13 +63,16 @@ fmt: $(VENV)/.test ## Format the code and mend what can be mended
 crds: $(VENV)/.run ## Generate crds/ from the API types
 	$(BIN)/python -m fpj_core.crd crds
 
-docs: crds deploy ## Generate the references and the dashboard from the code
+docs: crds deploy chart ## Generate the references, the chart's files and the dashboard from the code
 	$(BIN)/python -m fpj_core.reference docs/reference
 	$(BIN)/python hack/metrics_reference.py docs/reference
 	$(BIN)/python hack/dashboard.py charts/fpj/files
 
 deploy: $(VENV)/.test ## Generate deploy/ : the operator, its rights
 	$(BIN)/python -m fpj_operator.install deploy
+
+chart: $(VENV)/.test ## Generate what of charts/fpj comes from the code: values, schema, README, rights, resources
+	$(BIN)/python -m fpj_operator.chart charts/fpj
 
 image: ## Build the container image into build/fpj.tar, with buildah, as root
 	@mkdir -p build
@@ -96,4 +101,4 @@ clean: ## Remove what was made here (caches outside the checkout stay)
 	rm -rf $(VENV) $(VENV)-* out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help run setup test lint fmt crds docs deploy image cluster-binaries cluster-up cluster-down kind-up bench lock clean
+.PHONY: help run setup test lint fmt crds docs deploy chart image cluster-binaries cluster-up cluster-down kind-up bench lock clean

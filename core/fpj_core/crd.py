@@ -10,10 +10,10 @@ import copy
 import sys
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
-from fpj_core.generated import write_or_check
+import fpj_core
+from fpj_core.generated import write_or_check, yaml_text
 from fpj_core.v1alpha1 import GROUP, VERSION, CacheFolder, FileProcessingJob
 from fpj_core.v1alpha1.common import QUANTITY_PATTERN, ApiModel, model_in
 
@@ -40,6 +40,9 @@ _KEPT = (
 _INT_OR_STRING = {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}
 _FREEFORM = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 _ITEM_LENGTH = 1024
+_HEADER = "# Generated from core/fpj_core/v1alpha1 by `make crds`. Do not edit.\n"
+VERSION_ANNOTATION = f"{GROUP}/version"
+"""Which version of fpj a CustomResourceDefinition is from: an operator's chart refuses older ones."""
 
 
 def crd(resource: type[FileProcessingJob] | type[CacheFolder]) -> dict[str, Any]:
@@ -48,7 +51,10 @@ def crd(resource: type[FileProcessingJob] | type[CacheFolder]) -> dict[str, Any]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{resource.plural}.{GROUP}"},
+        "metadata": {
+            "name": f"{resource.plural}.{GROUP}",
+            "annotations": {VERSION_ANNOTATION: fpj_core.__version__},
+        },
         "spec": {
             "group": GROUP,
             "scope": "Namespaced",
@@ -76,7 +82,7 @@ def crd(resource: type[FileProcessingJob] | type[CacheFolder]) -> dict[str, Any]
 
 def files() -> dict[str, str]:
     """File name to YAML text."""
-    return {f"{GROUP}_{resource.plural}.yaml": _yaml(crd(resource)) for resource in RESOURCES}
+    return {f"{GROUP}_{resource.plural}.yaml": yaml_text(crd(resource), _HEADER) for resource in RESOURCES}
 
 
 def _root_schema(resource: type[ApiModel]) -> dict[str, Any]:
@@ -173,19 +179,6 @@ def _kept(found: dict[str, Any]) -> dict[str, Any]:
 
 def _sentence(model: type[BaseModel]) -> str:
     return " ".join((model.__doc__ or "").split())
-
-
-class _Dumper(yaml.SafeDumper):
-    """YAML without anchors."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        """Write everything out."""
-        return True
-
-
-def _yaml(document: dict[str, Any]) -> str:
-    header = "# Generated from core/fpj_core/v1alpha1 by `make crds`. Do not edit.\n"
-    return header + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,22 @@ import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+class _Dumper(yaml.SafeDumper):
+    """Every object written out where it stands: people read these files."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
+        """Never an anchor."""
+        return True
+
+
+def yaml_text(document: Any, header: str = "", *, width: int = 120) -> str:
+    """A document as YAML, its keys in the order given."""
+    return header + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=width, allow_unicode=True)
 
 
 def write_or_check(files: Mapping[str, str], description: str, arguments: list[str] | None = None) -> int:

@@ -172,6 +172,8 @@ def _pod(
         "containers": [container],
         "volumes": [*volumes, *template.get("volumes", [])],
     }
+    if settings.image_pull_secrets:
+        pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
     for name in ("nodeSelector", "tolerations", "affinity", "imagePullSecrets", "priorityClassName"):
         if name in template:
             pod[name] = template[name]

@@ -49,10 +49,10 @@ def register(registry: kopf.OperatorRegistry, controller: Controller, settings: 
         if namespace and name:
             controller.tick(namespace, name)
 
-    _register_settings(registry)
+    _register_settings(registry, scan=not settings.namespaces)
 
 
-def _register_settings(registry: kopf.OperatorRegistry) -> None:
+def _register_settings(registry: kopf.OperatorRegistry, *, scan: bool) -> None:
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.ConnectionInfo:
         """With the very credentials of our own requests; kopf asks again when they are no longer taken."""
@@ -71,6 +71,7 @@ def _register_settings(registry: kopf.OperatorRegistry) -> None:
     @kopf.on.startup(registry=registry)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         _configure(settings)
+        settings.scanning.disabled = not scan  # to notice resources and namespaces takes rights to the whole cluster
 
 
 def _forget_details(resource: dict[str, Any]) -> None:

@@ -1,45 +1,26 @@
-"""Plain manifests of an operator's installation: ``python -m fpj_operator.install [--check] DIR``.
-
-What the operator may do is written here once; every right has its use beside it.
-"""
+"""Plain manifests of an operator's installation: ``python -m fpj_operator.install [--check] DIR``."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
-import yaml
-
 import fpj_core
-from fpj_core.generated import write_or_check
+from fpj_core.generated import write_or_check, yaml_text
 from fpj_operator.names import MANAGER
+from fpj_operator.rights import OPERATOR, PEOPLE, RBAC, Where, people_role, rules
 
 NAMESPACE = "fpj-system"
 IMAGE = f"fpj:{fpj_core.__version__}"
-_RBAC = "rbac.authorization.k8s.io"
 _LABELS = {"app.kubernetes.io/name": MANAGER, "app.kubernetes.io/part-of": "fpj"}
 _LIVENESS, _METRICS = 8080, 9090
-
-RIGHTS: tuple[tuple[str, str, str], ...] = (
-    # API group, resources, verbs
-    ("fpj.dev", "fileprocessingjobs", "get list watch patch delete"),  # patch: kopf's finalizer; delete: time to live
-    ("fpj.dev", "fileprocessingjobs/status cachefolders/status", "get patch"),
-    ("fpj.dev", "cachefolders", "get list watch"),
-    ("batch", "jobs", "get list watch create patch delete"),  # the index Job and the Indexed Jobs
-    ("", "pods", "list"),  # why a child Job's pods do not start
-    ("", "events", "list create"),  # list: why a Job may make no pods
-    ("", "serviceaccounts", "get create patch"),  # one per job, for reporting
-    (_RBAC, "roles rolebindings", "get create patch"),  # one per job: patch of its own status, which we hold ourselves
-    ("coordination.k8s.io", "leases", "get create update"),  # one per collection, one for the leader
-    ("apiextensions.k8s.io", "customresourcedefinitions", "list watch"),  # kopf notices resources that appear later
-    ("", "namespaces", "get list watch"),  # get: whether one is being deleted; the rest kopf, when it watches all
-)
 
 
 def files() -> dict[str, str]:
     """File name to YAML text."""
-    documents = [_namespace(), _account(), _cluster_role(), _cluster_role_binding(), _deployment()]
-    return {"operator.yaml": _HEADER + "---\n".join(yaml.safe_dump(each, sort_keys=False) for each in documents)}
+    people = [people_role(name, _LABELS) for name in PEOPLE]
+    documents = [_namespace(), _account(), _cluster_role(), _cluster_role_binding(), *people, _deployment()]
+    return {"operator.yaml": _HEADER + "---\n".join(yaml_text(each) for each in documents)}
 
 
 _HEADER = "# Generated from operator/fpj_operator/install.py by `make deploy`. Do not edit.\n"
@@ -55,20 +36,16 @@ def _account() -> dict[str, Any]:
 
 
 def _cluster_role() -> dict[str, Any]:
-    rules = [
-        {"apiGroups": [group], "resources": resources.split(), "verbs": verbs.split()}
-        for group, resources, verbs in RIGHTS
-    ]
     metadata = {"name": MANAGER, "labels": _LABELS}
-    return {"apiVersion": f"{_RBAC}/v1", "kind": "ClusterRole", "metadata": metadata, "rules": rules}
+    return {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": metadata, "rules": rules(OPERATOR, *Where)}
 
 
 def _cluster_role_binding() -> dict[str, Any]:
     return {
-        "apiVersion": f"{_RBAC}/v1",
+        "apiVersion": f"{RBAC}/v1",
         "kind": "ClusterRoleBinding",
         "metadata": {"name": MANAGER, "labels": _LABELS},
-        "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": MANAGER},
+        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": MANAGER},
         "subjects": [{"kind": "ServiceAccount", "name": MANAGER, "namespace": NAMESPACE}],
     }
 

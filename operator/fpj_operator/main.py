@@ -32,6 +32,7 @@ from fpj_operator.handlers import register
 from fpj_operator.health import Health
 from fpj_operator.latestore import LateStore
 from fpj_operator.settings import OperatorSettings, settings_from
+from fpj_operator.watched import readable, until_more
 
 _JOBS_GAUGE_SECONDS = 5.0
 _LAG_SECONDS = 0.5
@@ -77,7 +78,7 @@ async def _run(settings: OperatorSettings) -> int:
         controller = Controller(cluster, store, settings)
         metrics.QUEUE_DEPTH.set_function(lambda: controller.work.depth)
         health.at_work = lambda: (controller.work.depth, controller.work.handled_at)
-        return await _lead(controller, election, settings, stop)
+        return await _lead(cluster, controller, election, settings, stop)
     finally:
         with contextlib.suppress(Exception):
             await election.resign()
@@ -85,8 +86,11 @@ async def _run(settings: OperatorSettings) -> int:
         await health.close()
 
 
-async def _lead(controller: Controller, election: Election, settings: OperatorSettings, stop: asyncio.Event) -> int:
+async def _lead(
+    cluster: Cluster, controller: Controller, election: Election, settings: OperatorSettings, stop: asyncio.Event
+) -> int:
     """Work until stopped or until leadership is lost."""
+    namespaces = await readable(cluster, settings.namespaces) if settings.namespaces else ()
     registry = kopf.OperatorRegistry()
     register(registry, controller, settings)
     ended = asyncio.Event()
@@ -98,7 +102,7 @@ async def _lead(controller: Controller, election: Election, settings: OperatorSe
             standalone=True,
             identity=election.identity,  # type: ignore[arg-type] # else kopf looks for the user's name; in a container it has none
             clusterwide=not settings.namespaces,
-            namespaces=settings.namespaces,
+            namespaces=namespaces,
             stop_flag=ended,
         )
         _heed_signals(stop)  # kopf has just taken them for itself, and would end our workers along with its own tasks
@@ -110,6 +114,9 @@ async def _lead(controller: Controller, election: Election, settings: OperatorSe
         asyncio.create_task(election.hold(), name="leadership"),
         asyncio.create_task(_show_jobs(controller), name="gauge"),
         asyncio.create_task(_measure_lag(), name="lag"),
+        asyncio.create_task(
+            until_more(cluster, settings.namespaces, namespaces, settings.check_seconds), name="namespaces"
+        ),
         asyncio.create_task(stop.wait(), name="stop"),
     ]
     try:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import psutil
-from cluster import ROOT, with_crds
+import pytest
+from cluster import IS_WORKER, ROOT, with_crds
 from e2e.conftest import INJECTED
 from e2e.truth import Size, fitted, size_of
 from fpj_cluster import Cluster, Kube
@@ -32,11 +34,20 @@ SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "51
 """Resources of a worker of which two cores run several."""
 
 
-def build_image(tar: Path) -> None:
+def build_image(tar: Path, tag: str = IMAGE) -> None:
     """Build the Dockerfile, from what earlier builds left in the cache."""
-    command = [ROOT / "hack" / "image.sh", "--tag", IMAGE, tar]
+    command = [ROOT / "hack" / "image.sh", "--tag", tag, tar]
     built = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr[-10_000:]
+
+
+@contextmanager
+def only_installation(factory: pytest.TempPathFactory) -> Iterator[None]:
+    """All workers of a run share one node, and two installations would take each other's jobs: one waits."""
+    common = factory.getbasetemp().parent if IS_WORKER else factory.getbasetemp()
+    with (common / "installation.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 class Database:
@@ -72,7 +83,7 @@ class Installation:
             started.callback(self.database.kill)
             self.store: Store = open_store(self.database.url)
             started.callback(self.store.close)
-            self.kube: Kube = with_crds(self._cluster.kube)
+            self.kube: Kube = self._cluster.kube
             self.system = self.kube.within(SYSTEM)
             self._start_operator(started)
             self._started = started.pop_all()
@@ -82,6 +93,7 @@ class Installation:
         self._started.close()
 
     def _start_operator(self, started: ExitStack) -> None:
+        with_crds(self.kube)
         manifests = (ROOT / "deploy" / "operator.yaml").read_text()
         assert manifests.count(install.IMAGE) == 2, "the operator's own, and the one that it gives to workers"
         self.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})

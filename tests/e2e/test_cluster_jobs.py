@@ -24,6 +24,7 @@ from e2e.installation import (
     check_confined,
     fetched,
     misbehaving,
+    only_installation,
     process_of,
 )
 from e2e.truth import sizes_in
@@ -31,7 +32,7 @@ from fpj_cluster import Cluster, Kube, KubectlError
 from PIL import Image
 from world import Document
 
-pytestmark = pytest.mark.timeout(600)  # the first test waits for the image
+pytestmark = pytest.mark.timeout(900)  # the first test waits for the image, and for the other installation
 
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 BOXES = {"full": (1920, 1080), "thumbnail": (300, 300)}
@@ -51,7 +52,7 @@ def fpj(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
     build_image(folder / "fpj.tar")
     node_cluster.import_image(folder / "fpj.tar")
     (folder / "fpj.tar").unlink()
-    with Installation(node_cluster, folder) as installed:
+    with only_installation(tmp_path_factory), Installation(node_cluster, folder) as installed:
         yield installed
 
 

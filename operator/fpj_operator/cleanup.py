@@ -1,0 +1,84 @@
+"""``python -m fpj_operator.cleanup``: delete all jobs, before the resources and the operator themselves are removed.
+
+A job at work has a finalizer that only an operator takes off. Were the operator removed first, the deletion of its
+jobs, of their namespaces and of the CustomResourceDefinition would never end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+from fpj_core.logs import log_as_json
+from fpj_operator import names
+from fpj_operator.cluster import Cluster, ClusterError, Document
+from fpj_operator.settings import namespaces_from
+
+_PATIENCE_SECONDS = 60.0
+"""For the operator to end the work; after that nobody is waited for."""
+_LOOK_SECONDS = 0.5
+_JOB = "FileProcessingJob"
+
+
+async def clean_up(cluster: Cluster, namespaces: tuple[str, ...], patience: float = _PATIENCE_SECONDS) -> int:
+    """Delete every job and every lease of a collection in these namespaces, or in all; the number of jobs.
+
+    Raises:
+        ClusterError: the API server refused, or jobs are still there.
+    """
+    places: tuple[str | None, ...] = namespaces or (None,)
+    jobs = await _list(cluster, _JOB, places)
+    for job in jobs:
+        await cluster.delete(_JOB, job["metadata"]["namespace"], job["metadata"]["name"], job["metadata"]["uid"])
+    if not await _gone(cluster, places, patience):
+        for job in await _list(cluster, _JOB, places):
+            job["metadata"]["finalizers"] = []
+            await cluster.replace(job)
+        if not await _gone(cluster, places, patience):
+            raise ClusterError(0, "some jobs are still there: others' finalizers hold them")
+    for lease in await _list(cluster, "Lease", places, labels="app.kubernetes.io/managed-by=" + names.MANAGER):
+        if lease["metadata"]["name"] != names.MANAGER:  # the leader's own, who would make it again
+            await cluster.delete("Lease", lease["metadata"]["namespace"], lease["metadata"]["name"])
+    return len(jobs)
+
+
+async def _list(cluster: Cluster, kind: str, places: tuple[str | None, ...], labels: str = "") -> list[Document]:
+    """Objects of the places; none where the kind is unknown."""
+    found = []
+    for place in places:
+        try:
+            found += await cluster.list(kind, place, labels=labels)
+        except ClusterError as error:
+            if error.status != 404:
+                raise
+    return [
+        document | {"apiVersion": "fpj.dev/v1alpha1", "kind": kind} if kind == _JOB else document for document in found
+    ]
+
+
+async def _gone(cluster: Cluster, places: tuple[str | None, ...], patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if not await _list(cluster, _JOB, places):
+            return True
+        await asyncio.sleep(_LOOK_SECONDS)
+    return False
+
+
+async def _main() -> int:
+    cluster = await Cluster.connect()
+    try:
+        deleted = await clean_up(cluster, namespaces_from())
+    except ClusterError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    finally:
+        await cluster.close()
+    sys.stdout.write(f"{deleted} jobs deleted\n")
+    return 0
+
+
+if __name__ == "__main__":
+    log_as_json()
+    sys.exit(asyncio.run(_main()))

@@ -1,0 +1,102 @@
+"""Who may do what: the operator, whoever cleans up after it, and people. Written once, for `deploy/` and the chart.
+
+Every right of the operator has its use beside it. tests/integration/test_rights.py takes each away and sees what
+breaks, and compares what the life of jobs asks of the API server with what is granted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+RBAC = "rbac.authorization.k8s.io"
+_GROUP = "fpj.dev"
+
+
+class Where(Enum):
+    """In which namespaces a right is needed."""
+
+    OWN = "the operator's own namespace"
+    JOBS = "each namespace with jobs"
+    CLUSTER = "the whole cluster"
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """A rule of a role; resources and verbs are separated by spaces."""
+
+    group: str
+    resources: str
+    verbs: str
+    where: Where
+
+    @property
+    def rule(self) -> dict[str, Any]:
+        """As a Role has it."""
+        return {"apiGroups": [self.group], "resources": self.resources.split(), "verbs": self.verbs.split()}
+
+
+OPERATOR: tuple[Right, ...] = (
+    Right(_GROUP, "fileprocessingjobs", "get list watch patch delete", Where.JOBS),  # patch: finalizer; delete: TTL
+    Right(_GROUP, "fileprocessingjobs/status cachefolders/status", "patch", Where.JOBS),
+    Right(_GROUP, "cachefolders", "list watch", Where.JOBS),
+    Right("batch", "jobs", "list watch create patch delete", Where.JOBS),  # the index Job and the Indexed Jobs
+    Right("", "pods", "list", Where.JOBS),  # why a child Job's pods do not start
+    Right("", "events", "list create", Where.JOBS),  # list: why a Job may make no pods
+    Right("", "serviceaccounts", "create patch", Where.JOBS),  # one per job, for reporting
+    Right(RBAC, "roles rolebindings", "create patch", Where.JOBS),  # one per job: its status, ours too
+    Right("coordination.k8s.io", "leases", "get create update", Where.JOBS),  # one per collection
+    Right("", "namespaces", "get", Where.JOBS),  # whether it is being deleted
+    Right("coordination.k8s.io", "leases", "get create update", Where.OWN),  # the leader's
+    Right("apiextensions.k8s.io", "customresourcedefinitions", "list watch", Where.CLUSTER),  # for later ones
+)
+
+CLEANUP: tuple[Right, ...] = (
+    # What `fpj_operator.cleanup` needs before the resources themselves are removed.
+    Right(_GROUP, "fileprocessingjobs", "list delete update", Where.JOBS),
+    Right("coordination.k8s.io", "leases", "list delete", Where.JOBS),
+)
+
+_READ = "get list watch"
+_WRITE = f"{_READ} create update patch delete"
+
+PEOPLE: dict[str, tuple[str, tuple[Right, ...]]] = {
+    # ClusterRole: (the built-in role that takes its rights in, rights)
+    "fpj-view": (
+        "view",
+        (Right(_GROUP, "fileprocessingjobs cachefolders", _READ, Where.JOBS),),
+    ),
+    "fpj-cache-manager": (
+        "edit",
+        (
+            Right(_GROUP, "fileprocessingjobs", _WRITE, Where.JOBS),  # suspend and resume are patches
+            Right(_GROUP, "cachefolders", _READ, Where.JOBS),
+        ),
+    ),
+    "fpj-admin": (
+        "admin",
+        (Right(_GROUP, "fileprocessingjobs cachefolders", f"{_WRITE} deletecollection", Where.JOBS),),
+    ),
+}
+
+
+def rules(rights: Iterable[Right], *places: Where) -> list[dict[str, Any]]:
+    """The rules needed in these places, none of them twice."""
+    found: list[dict[str, Any]] = []
+    for right in rights:
+        if right.where in places and right.rule not in found:
+            found.append(right.rule)
+    return found
+
+
+def people_role(name: str, labels: dict[str, str]) -> dict[str, Any]:
+    """A ClusterRole for people, which Kubernetes adds to its own ``view``, ``edit`` or ``admin``."""
+    into, rights = PEOPLE[name]
+    return {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": name, "labels": labels | {f"{RBAC}/aggregate-to-{into}": "true"}},
+        "rules": rules(rights, *Where),
+    }

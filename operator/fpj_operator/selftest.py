@@ -1,0 +1,85 @@
+"""``python -m fpj_operator.selftest``: whether an installation works, seen as the operator. `helm test` runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+
+from fpj_core.errors import FpjError
+from fpj_core.store import open_store
+from fpj_operator import names
+from fpj_operator.cluster import Cluster, ClusterError
+from fpj_operator.leases import expiry
+from fpj_operator.settings import namespaces_from
+
+_PATIENCE_SECONDS = 60.0
+_AGAIN_SECONDS = 1.0
+
+
+class _NotYetError(Exception):
+    """What does not work, for a person."""
+
+
+async def check(cluster: Cluster, namespace: str, store_url: str, *, patience: float = _PATIENCE_SECONDS) -> list[str]:
+    """All that should work, a line each: ``ok`` or what is wrong. Each check has ``patience`` seconds to come true."""
+    checks: dict[str, Callable[[], Awaitable[None]]] = {
+        "an operator leads": lambda: _leads(cluster, namespace),
+        "the resources can be listed": lambda: _listed(cluster),
+        "the store answers": lambda: _answers(store_url),
+    }
+    return [f"{name}: {await _within(patience, one)}" for name, one in checks.items()]
+
+
+async def _within(patience: float, one: Callable[[], Awaitable[None]]) -> str:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            await one()
+        except (_NotYetError, ClusterError, FpjError) as error:
+            if time.monotonic() > deadline:
+                return str(error)
+            await asyncio.sleep(_AGAIN_SECONDS)
+        else:
+            return "ok"
+
+
+async def _leads(cluster: Cluster, namespace: str) -> None:
+    lease = await cluster.get("Lease", namespace, names.MANAGER)
+    if lease is None or not lease["spec"].get("holderIdentity"):
+        raise _NotYetError(f"nobody holds the Lease {names.MANAGER} in {namespace}")
+    if expiry(lease["spec"]) < time.time():
+        raise _NotYetError(f"{lease['spec']['holderIdentity']} leads no longer: its Lease is not renewed")
+
+
+async def _listed(cluster: Cluster) -> None:
+    for place in namespaces_from() or (None,):
+        for kind in ["FileProcessingJob", "CacheFolder"]:
+            await cluster.list(kind, place, fields="metadata.name=-")
+
+
+async def _answers(store_url: str) -> None:
+    def ask() -> None:
+        store = open_store(store_url)
+        try:
+            store.folders()
+        finally:
+            store.close()
+
+    await asyncio.to_thread(ask)
+
+
+async def _main() -> int:
+    cluster = await Cluster.connect()
+    try:
+        told = await check(cluster, os.environ["FPJ_OWN_NAMESPACE"], os.environ["FPJ_STORE"])
+    finally:
+        await cluster.close()
+    sys.stdout.write("\n".join(told) + "\n")
+    return 0 if all(line.endswith(": ok") for line in told) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(_main()))

@@ -1,0 +1,258 @@
+"""The chart on a real node: installed as the guide says, tested, upgraded and rolled back under a job, uninstalled."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from cluster import ROOT, fresh_namespace
+from e2e.installation import (
+    SYSTEM,
+    USER,
+    Installation,
+    Site,
+    build_image,
+    check_confined,
+    misbehaving,
+    only_installation,
+    process_of,
+)
+from e2e.test_cluster_jobs import LITTLE, RESTRICTED, TIERS, photographs
+from e2e.truth import sizes_in
+from fpj_cluster import Cluster, binaries
+from helm import CHART, Helm, HelmError
+from podrunner.api import MERGE
+from waiting import wait_for
+from world import Document, resource
+
+import fpj_core
+
+pytestmark = pytest.mark.timeout(900)  # the first test waits for the image, and for the other installation
+
+GUIDE = ROOT / "docs" / "guide" / "helm.md"
+IMAGE = "localhost/fpj"
+CRDS = ("crd/cachefolders.fpj.dev", "crd/fileprocessingjobs.fpj.dev")
+
+
+class HelmInstallation(Installation):
+    """fpj as the guide to the chart installs it."""
+
+    def _start_operator(self, started: ExitStack) -> None:
+        self._remove_what_is_there()
+        self.helm = Helm(self.kube.kubeconfig, self._folder, SYSTEM)
+        self._give_volumes()
+        self.first_commands = commands_of("From nothing to a finished job")
+        environment = os.environ | {
+            "PATH": f"{self._programs()}:{os.environ['PATH']}",
+            "KUBECONFIG": str(self.kube.kubeconfig),
+            "HOME": str(self._folder),
+            "FPJ_IMAGE": IMAGE,
+            "MONGODB_URL": self.database.url,
+        }
+        for command in self.first_commands:
+            ran = subprocess.run(
+                ["bash", "-euc", command],
+                env=environment,
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+            assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}\n{self.shown()}"
+        wait_for(lambda: self.leader, lambda: f"an operator leads\n{self.log}", 60)
+
+    def shown(self) -> str:
+        """What there is in the operator's namespace."""
+        return self.system("get", "all,fpj,events,pvc", "-o", "wide") + self.log
+
+    def _programs(self) -> Path:
+        """A folder with kubectl and helm of the cluster's version."""
+        folder = self._folder / "bin"
+        folder.mkdir()
+        built = binaries.locate(node=True)["kubectl"].parent
+        for name in ("kubectl", "helm"):
+            (folder / name).symlink_to(built / name)
+        return folder
+
+    def _remove_what_is_there(self) -> None:
+        """The manifests' installation of other tests, whose operator has ended."""
+        if self.kube("get", CRDS[1], "--ignore-not-found"):
+            for job in self.api.items("/apis/fpj.dev/v1alpha1/fileprocessingjobs"):
+                where = job["metadata"]
+                path = f"/apis/fpj.dev/v1alpha1/namespaces/{where['namespace']}/fileprocessingjobs/{where['name']}"
+                self.api.delete(path)
+                self.api.patch(path, {"metadata": {"finalizers": None}}, MERGE)
+        self.kube("delete", f"--filename={ROOT / 'deploy'}", f"--filename={ROOT / 'crds'}", "--ignore-not-found")
+
+    def _give_volumes(self) -> None:
+        """What a storage class would make for the claims of the sample."""
+        for name in ("pictures", "cache"):
+            folder = self._folder / name
+            folder.mkdir()
+            os.chown(folder, USER, USER)
+            spec = {
+                "accessModes": ["ReadWriteOnce"],
+                "capacity": {"storage": "1Gi"},
+                "claimRef": {"namespace": SYSTEM, "name": name},
+                "hostPath": {"path": str(folder), "type": "Directory"},
+            }
+            volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"sample-{name}"}}
+            self.kube.apply(volume | {"spec": spec})
+
+    def upgrade(self, *options: object) -> None:
+        self.helm("upgrade", "fpj", CHART, "--reuse-values", "--wait", *options)
+
+    def crd_names(self) -> list[str]:
+        return [name for name in self.kube("get", "crd", "-o", "name").split() if name.endswith(".fpj.dev")]
+
+
+def commands_of(heading: str) -> list[str]:
+    """The commands of the first console block below a heading of the guide."""
+    section = GUIDE.read_text().split(f"## {heading}\n")[1]
+    block = re.findall(r"```console\n(.*?)```", section, re.DOTALL)[0]
+    return [command.replace("\\\n", "") for command in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
+
+
+@pytest.fixture(scope="module")
+def fpj(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HelmInstallation]:
+    folder = tmp_path_factory.mktemp("helm")
+    build_image(folder / "fpj.tar", f"{IMAGE}:{fpj_core.__version__}")
+    node_cluster.import_image(folder / "fpj.tar")
+    (folder / "fpj.tar").unlink()
+    with only_installation(tmp_path_factory), HelmInstallation(node_cluster, folder) as installed:
+        yield installed
+
+
+@pytest.fixture(scope="module")
+def site(fpj: HelmInstallation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with fresh_namespace(fpj.kube, RESTRICTED) as namespace:
+        site = Site(fpj, namespace, tmp_path_factory.mktemp("site"))
+        photographs(site.folder / "photographs", 90, 0)
+        site.claim("photographs", site.folder / "photographs")
+        yield site
+
+
+def test_three_commands_lead_to_a_finished_job(fpj: HelmInstallation) -> None:
+    assert len(fpj.first_commands) == 3
+    assert [shlex.split(command)[:2] for command in fpj.first_commands] == [
+        ["helm", "install"],
+        ["kubectl", "apply"],
+        ["kubectl", "wait"],
+    ]
+    job = fpj.system.json("get", "fpj", "first")
+    assert job["status"]["phase"] == "Completed"
+    assert job["status"]["progress"]["completed"] == 24
+    made = [path for path in (fpj._folder / "cache").rglob("*") if path.suffix in (".jpg", ".jpeg")]
+    assert len(made) == 48
+    for pod in operators(fpj):
+        check_confined(process_of(pod["metadata"]["name"]))
+
+
+def operators(fpj: HelmInstallation) -> list[Document]:
+    pods = fpj.api.items(f"/api/v1/namespaces/{SYSTEM}/pods")
+    labelled = [pod for pod in pods if pod["metadata"]["labels"].get("app.kubernetes.io/name") == "fpj-operator"]
+    assert len(labelled) >= 2
+    return labelled
+
+
+def test_helm_test_says_what_works_and_what_does_not(fpj: HelmInstallation) -> None:
+    said = fpj.helm("test", "fpj", "--logs")
+    for name in ("an operator leads", "the resources can be listed", "the store answers"):
+        assert f"{name}: ok" in said
+
+
+def test_upgrade_and_rollback_leave_a_running_job_alone(fpj: HelmInstallation, site: Site) -> None:
+    slow(site, "upgraded")
+    children = uids(site, "jobs")
+    pods = uids(site, "pods")
+    before = {pod["metadata"]["uid"] for pod in operators(fpj)}
+
+    fpj.upgrade("--set", "podAnnotations.test=upgraded", "--set", "settings.maxConcurrentJobs=7")
+    after = {pod["metadata"]["uid"] for pod in operators(fpj) if "deletionTimestamp" not in pod["metadata"]}
+    assert not before & after, "every operator is a new one"
+    fpj.helm("rollback", "fpj", "1", "--wait")
+    history = json.loads(fpj.helm("history", "fpj", "--output=json"))
+    assert [entry["status"] for entry in history] == ["superseded", "superseded", "deployed"]
+    assert site.status("upgraded")["phase"] == "Running", "all of it happened while the job ran"
+
+    site.wait_end("upgraded", seconds=180)
+    assert children <= uids(site, "jobs")
+    status = site.check("upgraded", sizes_in(site.folder / "photographs"), LITTLE)
+    assert status["attempt"]["number"] == 1
+    assert pods & uids(site, "pods"), "the pods that ran before are those that ended"
+    assert (status.get("recoveryAttempts") or 0) == 0
+
+
+def slow(site: Site, name: str) -> None:
+    """A job that takes some 40 seconds, at work."""
+    sharding = {"parallelism": 2, "workersPerPod": 1, "shardSize": 45}
+    site.job(name, "photographs", collection=name, sharding=sharding, workerTemplate=misbehaving(slowness=0.9), **TIERS)
+    site.until(lambda: len(site.pods(name)) == 2, f"{name} runs")
+
+
+def uids(site: Site, plural: str) -> set[str]:
+    """Of what there is in the namespace."""
+    group = "apis/batch/v1" if plural == "jobs" else "api/v1"
+    return {each["metadata"]["uid"] for each in site.fpj.api.items(f"/{group}/namespaces/{site.namespace}/{plural}")}
+
+
+def test_uninstalling_keeps_jobs_at_work(fpj: HelmInstallation, site: Site) -> None:
+    """Pods go on without an operator, and the next installation finds the job where it is."""
+    slow(site, "kept")
+    uid, children = site.uid("kept"), uids(site, "jobs")
+    fpj.helm("uninstall", "fpj", "--wait")
+    assert fpj.crd_names() == ["customresourcedefinition.apiextensions.k8s.io/" + name[4:] for name in CRDS]
+    assert site.uid("kept") == uid and children <= uids(site, "jobs")
+
+    missing = {"mongodb": {"existingSecret": "nowhere"}, "image": {"repository": IMAGE}}
+    with pytest.raises(HelmError, match='there is no Secret "nowhere"'):
+        fpj.helm("install", "fpj", CHART, values=missing)
+    wanted = {
+        "mongodb": {"uri": fpj.database.url},
+        "image": {"repository": IMAGE},
+        "crds": {"keep": False},
+        "terminationGracePeriodSeconds": 5,
+    }
+    fpj.helm("install", "fpj", CHART, "--wait", values=wanted)
+    site.wait_end("kept", seconds=180)
+    status = site.check("kept", sizes_in(site.folder / "photographs"), LITTLE)
+    assert status["attempt"]["number"] == 1
+
+
+def test_a_database_that_does_not_answer_is_said(fpj: HelmInstallation) -> None:
+    """`helm test` fails and says so; the release as it was is a rollback away."""
+    nowhere = fpj.database.url.replace(f":{fpj.database.port}", ":1")
+    fpj.upgrade("--set", f"mongodb.uri={nowhere}?serverSelectionTimeoutMS=500")
+    with pytest.raises(HelmError):
+        fpj.helm("test", "fpj", "--logs", seconds=200)
+    assert "the store answers: " in fpj.system("logs", "fpj-operator-test")
+    assert "the store answers: ok" not in fpj.system("logs", "fpj-operator-test")
+    fpj.helm("rollback", "fpj", "--wait")
+
+
+def test_uninstalling_without_keeping_leaves_nothing(fpj: HelmInstallation, site: Site) -> None:
+    """Of jobs at work neither; and nothing waits for an operator that is gone."""
+    slow(site, "doomed")
+    site.kube.apply(resource("CacheFolder", "more", {"storage": {"persistentVolumeClaim": {"claimName": "cache"}}}))
+    fpj.helm("uninstall", "fpj", "--wait", seconds=240)
+    wait_for(lambda: not fpj.crd_names(), "the CustomResourceDefinitions go", 30)
+    wait_for(lambda: not uids(site, "jobs") and not site.alive(), "the children go", 60)
+    left = fpj.kube("get", "clusterroles,clusterrolebindings", "-o", "name").split()
+    assert [name for name in left if "/fpj" in name] == []
+    kinds = "deployments,replicasets,jobs,serviceaccounts,services,secrets,roles,rolebindings,poddisruptionbudgets"
+    mine = "app.kubernetes.io/part-of=fpj,app.kubernetes.io/managed-by=Helm"
+    wait_for(
+        lambda: not fpj.kube("get", kinds, "--all-namespaces", f"--selector={mine}", "-o", "name").strip(),
+        lambda: fpj.kube("get", kinds, "--all-namespaces", f"--selector={mine}"),
+        30,
+    )
+    leases = [each["metadata"]["name"] for each in fpj.kube.items("leases", "--namespace", site.namespace)]
+    assert leases == []

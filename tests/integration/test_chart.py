@@ -1,0 +1,353 @@
+"""The Helm chart against the real API server: what it renders, what it refuses, what it finds in a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cluster import ROOT, fresh_namespace
+from fpj_cluster import Cluster, Kube
+from helm import CHART, MATRIX, URI, Helm, HelmError
+from waiting import wait_for
+
+from fpj_operator.settings import settings_from
+
+pytestmark = pytest.mark.timeout(300)
+
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+RESOURCES = ("crd/cachefolders.fpj.dev", "crd/fileprocessingjobs.fpj.dev")
+SECOND = {"crds": {"enabled": False}, "rbac": {"aggregate": False}}
+"""What a second release in a cluster leaves to the first."""
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A control plane of its own, which knows nothing of fpj: releases own what they install."""
+    cluster = Cluster(tmp_path_factory.mktemp("plane"))
+    cluster.up(owner=os.getpid())
+    yield cluster
+    cluster.down()
+
+
+@pytest.fixture(scope="module")
+def bare(plane: Cluster) -> Kube:
+    """kubectl there."""
+    return plane.kube
+
+
+@pytest.fixture
+def place(bare: Kube) -> Iterator[str]:
+    """A namespace that holds pods to the `restricted` level."""
+    with fresh_namespace(bare, RESTRICTED) as name:
+        yield name
+
+
+@pytest.fixture
+def helm(plane: Cluster, bare: Kube, place: str, tmp_path: Path) -> Iterator[Helm]:
+    """helm in that namespace. Whatever a test leaves installed is removed."""
+    helm = Helm(plane.kubeconfig, tmp_path, place)
+    yield helm
+    for found in json.loads(helm("list", "--all-namespaces", "--output=json")):
+        helm.within(found["namespace"])("uninstall", found["name"])
+    bare("delete", "--ignore-not-found", *RESOURCES)
+
+
+@pytest.fixture
+def offline(tmp_path: Path) -> Helm:
+    """helm without any cluster."""
+    return Helm(None, tmp_path)
+
+
+# What it renders ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values", MATRIX, ids=lambda path: path.stem)
+def test_lint(offline: Helm, values: Path) -> None:
+    offline("lint", "--strict", CHART, f"--values={values}")
+
+
+@pytest.fixture(scope="module")
+def monitoring(bare: Kube) -> Kube:
+    """kubectl, with the resources of Prometheus' operator."""
+    folder = subprocess.run(
+        [ROOT / "hack" / "monitoring-crds.sh"], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.strip()
+    names = ("podmonitors", "prometheusrules", "servicemonitors")
+    bare.apply(*(Path(folder) / f"monitoring.coreos.com_{name}.yaml" for name in names), server_side=True)
+    bare.wait("condition=Established", *(f"crd/{name}.monitoring.coreos.com" for name in names))
+    return bare
+
+
+@pytest.mark.parametrize("values", MATRIX, ids=lambda path: path.stem)
+@pytest.mark.parametrize("release", ["fpj", "r" * 53])
+def test_the_api_server_takes_all_of_it(
+    offline: Helm, monitoring: Kube, place: str, values: Path, release: str
+) -> None:
+    """Strictly: a field that it does not know, or that is given twice, is an error. Pods are below."""
+    rendered = offline.within(place)("template", release, CHART, f"--values={values}")
+    texts = [text for text in rendered.split("\n---\n") if "\nkind: Pod\n" not in text]
+    assert len(texts) >= 4
+    dry_run(monitoring, "\n---\n".join(texts))
+    for document in filter(None, yaml.safe_load_all(rendered)):
+        assert len(document["metadata"]["name"]) <= 63
+
+
+def dry_run(kube: Kube, manifests: str) -> None:
+    kube("apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename=-", stdin=manifests)
+
+
+@pytest.mark.parametrize("values", MATRIX, ids=lambda path: path.stem)
+def test_every_pod_is_restricted(offline: Helm, monitoring: Kube, place: str, values: Path) -> None:
+    """The namespace refuses others. A Job's pods are made by a controller, so they are asked for as pods here."""
+    rendered = offline.within(place)("template", "fpj", CHART, f"--values={values}")
+    pods = [pod for each in yaml.safe_load_all(rendered) if each for pod in pods_of(each)]
+    assert len(pods) >= 2  # the operator's and the test's
+    here = monitoring.within(place)
+    for pod in pods:
+        # Accounts are not there in a dry run, and no pod is accepted without its own.
+        pod["spec"]["serviceAccountName"] = "default"
+        pod["spec"].pop("priorityClassName", None)  # this one is for the system's namespace alone
+        dry_run(here, json.dumps(pod))
+
+
+def pods_of(document: dict[str, Any]) -> list[dict[str, Any]]:
+    if document["kind"] == "Pod":
+        return [document]
+    if document["kind"] in ("Deployment", "Job"):
+        name = {"name": document["metadata"]["name"]}
+        return [{"apiVersion": "v1", "kind": "Pod", "metadata": name, "spec": document["spec"]["template"]["spec"]}]
+    return []
+
+
+def test_the_operator_understands_its_settings(offline: Helm) -> None:
+    """Values, templates, variables and the operator's reading of them agree."""
+    given = yaml.safe_load((CHART / "ci" / "everything-values.yaml").read_text())
+    settings = settings_from(environment(offline.render(**given)))
+    assert settings.max_concurrent_jobs == given["settings"]["maxConcurrentJobs"] == 1_000_000
+    assert settings.lease_seconds == given["settings"]["leaseSeconds"]
+    assert settings.check_seconds == given["settings"]["checkSeconds"]
+    assert settings.child_ttl_seconds == given["settings"]["childTtlSeconds"]
+    assert settings.worker_reports is False
+    assert settings.image_pull_secrets == ("registry", "mirror")
+    assert settings.worker_env == {"FPJ_METRICS_PORT": "9100", "FPJ_TEST": "yes"}
+    assert settings.store_secret == "store"
+    assert settings.worker_image == f"{given['image']['repository']}@{given['image']['digest']}"
+    assert settings.namespaces == ()
+
+
+def test_the_defaults_are_the_operators_own(offline: Helm) -> None:
+    assert settings_from(environment(offline.render())) == settings_from(
+        {"FPJ_STORE": "from a Secret", "FPJ_WORKER_IMAGE": "fpj:0.1.0", "FPJ_OWN_NAMESPACE": "the release's"}
+    )
+
+
+def environment(rendered: list[dict[str, Any]]) -> dict[str, str]:
+    """The operator's variables; of those from elsewhere, where from."""
+    deployment = next(each for each in rendered if each["kind"] == "Deployment")
+    variables = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    elsewhere = {"secretKeyRef": "from a Secret", "fieldRef": "the release's"}
+    return {
+        each["name"]: each["value"] if "value" in each else elsewhere[next(iter(each["valueFrom"]))]
+        for each in variables
+    }
+
+
+def test_named_namespaces_take_no_right_to_the_cluster(offline: Helm) -> None:
+    rendered = offline.render(watchNamespaces=["a", "b"], **SECOND)
+    kinds = [each["kind"] for each in rendered]
+    assert "ClusterRole" not in kinds and "ClusterRoleBinding" not in kinds
+    roles = {(each["metadata"]["namespace"], each["metadata"]["name"]) for each in rendered if each["kind"] == "Role"}
+    assert roles == {("a", "fpj-operator"), ("b", "fpj-operator"), ("default", "fpj-operator-leader")}
+
+
+def test_alerts_and_dashboard_are_there_where_the_chart_has_them(offline: Helm, tmp_path: Path) -> None:
+    """With the files and without: the chart may be packed without either."""
+    chart = tmp_path / "fpj"
+    subprocess.run(["cp", "-r", CHART, chart], check=True)
+    wanted = {"prometheusRule": {"enabled": True}, "dashboard": {"enabled": True}, "mongodb": {"uri": URI}}
+
+    def rendered() -> dict[str, Any]:
+        text = offline("template", "fpj", chart, values=wanted)
+        return {each["kind"]: each for each in yaml.safe_load_all(text) if each}
+
+    for name in ("alerts.yaml", "dashboard.json"):
+        (chart / "files" / name).unlink(missing_ok=True)
+    assert rendered().keys().isdisjoint({"PrometheusRule", "ConfigMap"})
+    (chart / "files").mkdir(exist_ok=True)
+    alert = {"alert": "Down", "expr": "up == 0", "annotations": {"summary": "{{ $labels.pod }} is down"}}
+    groups = {"groups": [{"name": "fpj", "rules": [alert]}]}
+    (chart / "files" / "alerts.yaml").write_text("# Alerts\n" + yaml.safe_dump(groups))
+    (chart / "files" / "dashboard.json").write_text('{"title": "{{ pod }}"}\n')
+    found = rendered()
+    assert found["PrometheusRule"]["spec"] == groups
+    assert json.loads(found["ConfigMap"]["data"]["fpj.json"]) == {"title": "{{ pod }}"}
+
+
+# What it refuses ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"settings": {"maxConcurentJobs": 3}}, "at '/settings': additional properties 'maxConcurentJobs' not allowed"),
+        ({"settings": {"maxConcurrentJobs": "3"}}, "at '/settings/maxConcurrentJobs': got string, want integer"),
+        ({"settings": {"reconcilers": 0}}, "at '/settings/reconcilers': minimum: got 0, want 1"),
+        ({"settings": {"leaseSeconds": 1}}, "at '/settings/leaseSeconds'"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "at '/image/pullPolicy': value must be one of"),
+        ({"image": {"digest": "sha256:abc"}}, "at '/image/digest'"),
+        ({"mongodb": {"uri": "postgres://there"}}, "at '/mongodb/uri'"),
+        ({"watchNamespaces": "gallery"}, "at '/watchNamespaces': got string, want array"),
+        ({"watchNamespaces": ["Gallery"]}, "at '/watchNamespaces/0'"),
+        ({"watchNamespaces": ["n" * 64]}, "at '/watchNamespaces/0': maxLength: got 64, want 63"),
+        ({"metrics": {"serviceMonitor": {"intervall": "1m"}}}, "at '/metrics/serviceMonitor'"),
+        ({"metrics": {"serviceMonitor": {"interval": 30}}}, "at '/metrics/serviceMonitor/interval'"),
+        ({"networkPolicy": {"mongodbPorts": [0]}}, "at '/networkPolicy/mongodbPorts/0'"),
+        ({"imagePullSecrets": ["registry"]}, "at '/imagePullSecrets/0': got string, want object"),
+        ({"replicas": 1.5}, "at '/replicas': got number, want integer"),
+        ({"fullnameOverride": "n" * 53}, "at '/fullnameOverride'"),
+        ({"operator": {}}, "additional properties 'operator' not allowed"),
+        ({"mongodb": {}}, "fpj needs MongoDB: set mongodb.uri, or mongodb.existingSecret"),
+        (
+            {"mongodb": {"uri": URI, "existingSecret": "database"}},
+            "set mongodb.uri or mongodb.existingSecret, not both",
+        ),
+        ({"mongodb": {"existingSecret": "a", "workerNamespaces": ["b"]}}, "made from mongodb.uri, which is not set"),
+    ],
+    ids=lambda value: json.dumps(value)[:50] if isinstance(value, dict) else "",
+)
+def test_wrong_values_are_named(offline: Helm, values: dict[str, Any], told: str) -> None:
+    with pytest.raises(HelmError) as refused:
+        offline.render(**values)
+    assert told in str(refused.value)
+
+
+def refusal(helm: Helm, release: str, *options: object, **values: Any) -> str:
+    """What a refused install says; nothing of it may be left behind."""
+    before = helm.releases
+    with pytest.raises(HelmError) as refused:
+        helm.install(release, *options, **values)
+    assert helm.releases == before
+    return str(refused.value)
+
+
+def test_a_missing_secret(helm: Helm, bare: Kube, place: str) -> None:
+    wanted = {"mongodb": {"existingSecret": "database", "existingSecretKey": "uri"}}
+    assert f'there is no Secret "database" in the namespace {place}' in refusal(helm, "fpj", **wanted)
+    bare.within(place)("create", "secret", "generic", "database", f"--from-literal=url={URI}")
+    assert 'the Secret "database" has no key "uri"' in refusal(helm, "fpj", **wanted)
+    assert bare.within(place).items("deployments,serviceaccounts,services") == bare.within(place).items(
+        "serviceaccounts", "--field-selector=metadata.name=default"
+    )
+    wanted["mongodb"]["existingSecretKey"] = "url"
+    helm.install("fpj", **wanted)
+
+
+def test_resources_that_others_keep(helm: Helm, bare: Kube) -> None:
+    """Absent, older, applied by kubectl: with crds.enabled=false and with true."""
+    apart = {"crds": {"enabled": False}}
+    assert "there is no CustomResourceDefinition fileprocessingjobs.fpj.dev" in refusal(helm, "fpj", **apart)
+
+    files = sorted((ROOT / "crds").glob("*.yaml"))
+    bare.apply(*files, server_side=True)
+    bare.wait("condition=Established", *RESOURCES)
+    bare("annotate", RESOURCES[1], "fpj.dev/version=0.0.9", "--overwrite")
+    told = refusal(helm, "fpj", **apart)
+    assert "fileprocessingjobs.fpj.dev is of version 0.0.9, older than 0.1.0: kubectl apply -f crds" in told
+    bare("annotate", RESOURCES[1], "fpj.dev/version-")
+    assert "is of version 0.0.0, older than 0.1.0" in refusal(helm, "fpj", **apart)
+
+    # With true, Helm refuses what is not its own, until it is told to take it over; and brings it up to date.
+    told = refusal(helm, "fpj")
+    assert 'CustomResourceDefinition "cachefolders.fpj.dev"' in told and "cannot be imported" in told
+    helm.install("fpj", "--take-ownership", "--force-conflicts")
+    labels = bare.json("get", RESOURCES[1])["metadata"]
+    assert labels["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+    assert labels["annotations"]["fpj.dev/version"] == "0.1.0"
+
+
+def test_resources_of_the_right_version_may_be_others(helm: Helm, bare: Kube) -> None:
+    bare.apply(*sorted((ROOT / "crds").glob("*.yaml")), server_side=True)
+    helm.install("fpj", crds={"enabled": False})
+    assert "labels" not in bare.json("get", RESOURCES[0])["metadata"]
+
+
+def test_the_manifests_installation_can_be_taken_over(helm: Helm, bare: Kube) -> None:
+    """As the guide says: but for the Deployment, whose selector cannot be changed."""
+    bare.apply(*sorted((ROOT / "crds").glob("*.yaml")), server_side=True)
+    bare.apply(ROOT / "deploy" / "operator.yaml")
+    there, here = helm.within("fpj-system"), bare.within("fpj-system")
+    wanted = {"mongodb": {"existingSecret": "fpj-store"}}
+    here("create", "secret", "generic", "fpj-store", f"--from-literal=url={URI}")
+    told = refusal(there, "fpj", "--take-ownership", "--force-conflicts", **wanted)
+    assert "the Deployment fpj-operator in namespace fpj-system is an operator of fpj already" in told
+    here("delete", "deployment", "fpj-operator")
+    there.install("fpj", "--take-ownership", "--force-conflicts", **wanted)
+    assert (
+        bare.json("get", "clusterrole", "fpj-operator")["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+    )
+    here("wait", "--for=create", "deployment/fpj-operator", "--timeout=10s")
+    there("uninstall", "fpj")
+    bare("delete", "namespace", "fpj-system", "--wait=false")
+
+
+# What it does ---------------------------------------------------------------------------------------------
+
+
+def test_two_releases_for_one_cluster(helm: Helm, bare: Kube, place: str) -> None:
+    helm.install("fpj")
+    with fresh_namespace(bare) as other, fresh_namespace(bare) as third:
+        there = helm.within(other)
+        first = f"fpj in namespace {place}"
+        assert f"belong to the release {first}" in refusal(there, "more")
+        assert f"the release {first} works on the jobs of all namespaces" in refusal(there, "more", **SECOND)
+        told = refusal(there, "more", watchNamespaces=[other], **SECOND)
+        assert f"the release {first} works on the jobs of all namespaces" in told
+
+        helm("upgrade", "fpj", CHART, values={"mongodb": {"uri": URI}, "watchNamespaces": [place]})
+        there.install("more", watchNamespaces=[other], **SECOND)
+        assert sorted(helm.releases) == ["fpj", "more"]
+        told = refusal(helm.within(third), "yet", watchNamespaces=[other], **SECOND)
+        assert f"the release more in namespace {other} works on the jobs of namespace {other} already" in told
+        told = refusal(there, "yet", watchNamespaces=[third], **SECOND)
+        assert f"more-fpj-operator in namespace {other} is an operator of fpj" in told
+        told = refusal(helm.within(third), "yet", **SECOND)
+        assert "works on the jobs of namespace" in told
+        assert "there is no namespace nowhere" in refusal(
+            helm.within(third), "yet", watchNamespaces=["nowhere"], **SECOND
+        )
+        there("uninstall", "more")
+
+
+def test_names_at_the_limit(helm: Helm, bare: Kube) -> None:
+    """Pods are made, so every name and label on the way is a valid one."""
+    release = "a" * 52 + "z"
+    long = "n" * 63
+    bare.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": long, "labels": RESTRICTED}})
+    bare.wait("create", "serviceaccount/default", "--namespace", long)
+    there = helm.within(long)
+    wanted = {"watchNamespaces": [long], "crds": {"keep": False}, "networkPolicy": {"enabled": True}}
+    there.install(release, **wanted)
+    wait_for(lambda: len(bare.within(long).items("pods")) == 2, "two pods of the operator", 30)
+    with pytest.raises(HelmError, match="release name"):
+        there.install(release + "z", **wanted)
+    there("uninstall", release, "--no-hooks")  # nobody runs the cleanup here
+    bare("delete", "namespace", long, "--wait=false")
+
+
+def test_uninstalling_keeps_resources_and_jobs(helm: Helm, bare: Kube, place: str) -> None:
+    helm.install("fpj")
+    bare.wait("condition=Established", *RESOURCES)
+    bare.within(place)("apply", f"--filename={ROOT / 'docs' / 'examples' / 'thumbnails.yaml'}")
+    [job] = bare.within(place).items("fpj")
+    helm("uninstall", "fpj")
+    assert [each["metadata"]["uid"] for each in bare.within(place).items("fpj")] == [job["metadata"]["uid"]]
+    assert bare.within(place).items("deployments") == []
+    helm.install("fpj")  # finds its own resources again
+    assert [each["metadata"]["uid"] for each in bare.within(place).items("fpj")] == [job["metadata"]["uid"]]
+    bare.within(place)("delete", "fpj", "--all")
