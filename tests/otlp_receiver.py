@@ -1,4 +1,4 @@
-"""A collector of OpenTelemetry traces, as small as one can be: real HTTP, real protobuf, nothing but a list behind it."""
+"""A collector of OpenTelemetry traces, as small as one can be: real HTTP, real protobuf, and a list behind it."""
 
 from __future__ import annotations
 

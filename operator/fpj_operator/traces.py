@@ -122,7 +122,9 @@ def stages_of(observed: Observed, status: Mapping[str, Any]) -> list[Stage]:
 
 def _attributes(observed: Observed, status: Mapping[str, Any]) -> dict[str, str | int]:
     progress = status.get("progress") or {}
-    counts = {f"fpj.images.{name}": int(progress.get(name, 0)) for name in ("completed", "skipped", "failed")}
+    counts: dict[str, str | int] = {
+        f"fpj.images.{name}": int(progress.get(name, 0)) for name in ("completed", "skipped", "failed")
+    }
     return counts | {
         "k8s.namespace.name": observed.key.namespace,
         "fpj.job": observed.key.name,
