@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-_PLANNING = ("Index", "Check", "Plan")
+_PLANNING = ("Check", "Plan")
+"""Stages of planning after the listing, which begins with the attempt."""
 _FLUSH_MILLISECONDS = 5_000
 
 log = logging.getLogger("fpj.traces")
@@ -111,7 +112,7 @@ def stages_of(observed: Observed, status: Mapping[str, Any]) -> list[Stage]:
     if attempt.started_at:
         found.append(("Index", attempt.started_at))
     if record is not None and record.planned_attempt == attempt.number:
-        found += [(name, record.stages[name]) for name in _PLANNING[1:] if name in record.stages]
+        found += [(name, record.stages[name]) for name in _PLANNING if name in record.stages]
         if record.running_since is not None:
             found.append(("Process", record.running_since))
             found.append(("Finish", max(record.last_progress_at or 0.0, record.running_since)))
