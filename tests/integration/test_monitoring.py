@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import dashboard as generator
+import draw_dashboard
 import pytest
 from fpj_cluster import Cluster
 from mongodb_server import free_port
@@ -89,6 +92,14 @@ def test_every_panel_has_data(watched: Watched, panel: generator.Panel) -> None:
             f"there is data for {panel.title}: {query}",
             20,
         )
+
+
+def test_the_dashboard_can_be_drawn(watched: Watched) -> None:
+    now = time.time()
+    picture = ElementTree.fromstring(draw_dashboard.draw(draw_dashboard.Span(watched.prometheus.url, now - 60, now)))
+    texts = [element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert {*generator.ROWS, *(panel.title for panel in PANELS)} <= set(texts)
+    assert len(list(picture.iter("{http://www.w3.org/2000/svg}polyline"))) > len(PANELS)
 
 
 def test_the_numbers_are_those_of_the_run(watched: Watched) -> None:
