@@ -10,6 +10,6 @@ compile() {
 }
 mkdir -p requirements
 # The tests' set first, since it must satisfy most; what runs in production is then tested in those very versions.
-compile test.txt --extra worker --extra operator --group build --group test
-compile cluster.txt --extra worker --extra operator --group build --constraint requirements/test.txt
+compile test.txt --extra worker --extra operator --extra tracing --group build --group test
+compile cluster.txt --extra worker --extra operator --extra tracing --group build --constraint requirements/test.txt
 compile run.txt --extra worker --group build --constraint requirements/test.txt

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import yaml
 ROOT = Path(__file__).parent.parent
 FILES = ROOT / "charts" / "fpj" / "files"
 RUNBOOKS = ROOT / "docs" / "runbooks"
-sys.path.append(str(ROOT / "hack"))
 
 _METRIC = re.compile(r"\b(?:fpj|process)_[a-z0-9_]+")
 

@@ -299,6 +299,8 @@ class Job:
     """Since when pods work on the attempt; None for `fpj run`."""
     planning_attempt: int = 0
     """The latest attempt whose planning has begun: from then on, earlier attempts are fenced."""
+    stages: Mapping[str, float] = field(default_factory=dict)
+    """When each stage of the present attempt's planning began, by name."""
     planned_attempt: int = 0
     """The latest attempt whose shards and ``base`` are recorded; 0 until the first is."""
     version: int = 0

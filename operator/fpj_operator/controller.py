@@ -28,6 +28,7 @@ from fpj_operator.reconcile import reconcile
 from fpj_operator.settings import OperatorSettings
 from fpj_operator.state import Key, Observed, Plan
 from fpj_operator.tally import Tally
+from fpj_operator.traces import Traces
 from fpj_operator.workqueue import Workqueue
 
 _MOST_PASSES = 5
@@ -39,7 +40,9 @@ log = logging.getLogger("fpj.controller")
 class Controller:
     """Fed with events by the handlers; works them off through its queue."""
 
-    def __init__(self, cluster: Cluster, store: Store, settings: OperatorSettings) -> None:
+    def __init__(
+        self, cluster: Cluster, store: Store, settings: OperatorSettings, traces: Traces | None = None
+    ) -> None:
         self.jobs = JobQueue(settings.max_concurrent_jobs)
         self.work: Workqueue[Key] = Workqueue(self._handle, settings.reconcilers, self._about)
         self._cluster = cluster
@@ -47,7 +50,7 @@ class Controller:
         self._settings = settings
         self._executor = Executor(cluster, store, settings)
         self._folders = Folders(cluster)
-        self._tally = Tally()
+        self._tally = Tally(traces)
         self._namespaces = Namespaces(cluster, settings.check_seconds)
         self._children: dict[str, ChildMarks] = {}
         """Those child Jobs, by uid, that do not just work."""

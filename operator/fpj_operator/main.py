@@ -32,6 +32,7 @@ from fpj_operator.handlers import register
 from fpj_operator.health import Health
 from fpj_operator.latestore import LateStore
 from fpj_operator.settings import OperatorSettings, settings_from
+from fpj_operator.traces import traces_from
 from fpj_operator.watched import readable, until_more
 
 _JOBS_GAUGE_SECONDS = 5.0
@@ -70,12 +71,13 @@ async def _run(settings: OperatorSettings) -> int:
     cluster = await Cluster.connect()
     identity = f"{os.environ.get('POD_NAME') or socket.gethostname()}-{uuid.uuid4().hex[:8]}"
     election = Election(cluster, settings.own_namespace, identity, settings.leader_seconds)
+    traces = traces_from()
     try:
         if not await _first(stop, election.win()):
             return 0
         metrics.LEADER.set(1)
         store = timed(cast("Store", LateStore(settings.store_url)))
-        controller = Controller(cluster, store, settings)
+        controller = Controller(cluster, store, settings, traces)
         metrics.QUEUE_DEPTH.set_function(lambda: controller.work.depth)
         health.at_work = lambda: (controller.work.depth, controller.work.handled_at)
         return await _lead(cluster, controller, election, settings, stop)
@@ -84,6 +86,8 @@ async def _run(settings: OperatorSettings) -> int:
             await election.resign()
         await cluster.close()
         await health.close()
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
 
 
 async def _lead(

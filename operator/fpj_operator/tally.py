@@ -15,14 +15,16 @@ from typing import Any
 from fpj_core.model import Counts, Phase
 from fpj_operator import metrics
 from fpj_operator.state import DeleteChildren, Observed, Plan
+from fpj_operator.traces import Traces
 
 log = logging.getLogger("fpj.jobs")
 
 
 class Tally:
-    """Is shown every look at a job once it has been acted upon."""
+    """Is shown every look at a job once it has been acted upon. With ``traces``, each that ends is sent there."""
 
-    def __init__(self) -> None:
+    def __init__(self, traces: Traces | None = None) -> None:
+        self._traces = traces
         self._counted: dict[str, Counts] = {}
         """By uid, of jobs that have not ended."""
         self._pending: dict[str, int] = {}
@@ -37,6 +39,8 @@ class Tally:
         _count_events(observed, plan, phase)
         if plan.status and phase is not observed.phase:
             log.info("phase changed", extra={"phase": phase.value, "before": observed.phase.value} | _said(plan.status))
+            if phase.finished and self._traces is not None:
+                self._traces.send(observed, plan.status)
 
     def forget(self, uid: str) -> None:
         """The job is gone, or at an end."""

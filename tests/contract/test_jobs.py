@@ -133,7 +133,7 @@ def test_jobs_are_listed_newest_first(store: Store) -> None:
 def test_records_of_before_a_field_was_added_can_be_read(store: Store) -> None:
     """Every field that came later has a default that is right for a job that never heard of it."""
     store.create_job(job())
-    later = {"planned_attempt", "planning_attempt", "running_since", "last_progress_done"}
+    later = {"planned_attempt", "planning_attempt", "running_since", "last_progress_done", "stages"}
     if isinstance(store, MongoStore):
         store._db.jobs.update_one({"_id": JOB}, {"$unset": dict.fromkeys(later, "")})
     else:
@@ -144,7 +144,9 @@ def test_records_of_before_a_field_was_added_can_be_read(store: Store) -> None:
             db.execute("UPDATE jobs SET document = ?", (json.dumps(older),))
     assert store.get_job(JOB) == job()
     assert store.jobs() == [job()]
-    changed = store.update_job(replace(job(), planned_attempt=2, planning_attempt=3, running_since=4.5))
+    changed = store.update_job(
+        replace(job(), planned_attempt=2, planning_attempt=3, running_since=4.5, stages={"Index": 1.5})
+    )
     assert store.get_job(JOB) == changed
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import dashboard as generator
+import draw_dashboard
 import pytest
 from fpj_cluster import Cluster
 from mongodb_server import free_port
 from monitoring_files import metrics_in, rules
 from operator_process import OperatorProcess
+from otlp_receiver import OtlpReceiver
 from prometheus_process import PrometheusProcess
 from world import World, slowly, world_in
 
@@ -28,6 +32,7 @@ class Watched:
 
     world: World
     prometheus: PrometheusProcess
+    receiver: OtlpReceiver
     leader: OperatorProcess
     other: OperatorProcess
 
@@ -42,17 +47,19 @@ class Watched:
 def watched(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     folder: Path = tmp_path_factory.mktemp("watched")
     port = free_port()
-    with world_in(cluster, mongodb_server, folder / "world") as world:
+    with OtlpReceiver() as receiver, world_in(cluster, mongodb_server, folder / "world") as world:
         # Pods are processes of one machine here, so one at a time has the port; the others only miss their metrics.
         settings = {"worker_env_fpj_metrics_port": port, "max_concurrent_jobs": 2}
-        leader = world.operator(**settings)
+        leader = world.operator(start=False, **settings)
+        leader.add({"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url})
+        leader.start()
         other = world.operator(start=False, **settings)
         other.start(wait=False)
         operators = [f"127.0.0.1:{each.metrics_port}" for each in (leader, other)]
         targets = {"fpj-operator": operators, "fpj-workers": [f"127.0.0.1:{port}"]}
         with PrometheusProcess(folder / "prometheus", targets, {"namespace": "fpj-system"}) as prometheus:
             run(world)
-            yield Watched(world, prometheus, leader, other)
+            yield Watched(world, prometheus, receiver, leader, other)
 
 
 def run(world: World) -> None:
@@ -87,6 +94,14 @@ def test_every_panel_has_data(watched: Watched, panel: generator.Panel) -> None:
         )
 
 
+def test_the_dashboard_can_be_drawn(watched: Watched) -> None:
+    now = time.time()
+    picture = ElementTree.fromstring(draw_dashboard.draw(draw_dashboard.Span(watched.prometheus.url, now - 60, now)))
+    texts = [element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert {*generator.ROWS, *(panel.title for panel in PANELS)} <= set(texts)
+    assert len(list(picture.iter("{http://www.w3.org/2000/svg}polyline"))) > len(PANELS)
+
+
 def test_the_numbers_are_those_of_the_run(watched: Watched) -> None:
     """Of the first job, which has ended, and of the second, which is still at work."""
 
@@ -107,6 +122,16 @@ def test_the_numbers_are_those_of_the_run(watched: Watched) -> None:
     assert 0 < number(f"fpj_cache_folder_bytes{labels}") <= files
     assert number('sum(fpj_store_seconds_count{operation="get_job", job="fpj-operator"})') > 0
     assert watched.other.metric("fpj_operator_leader") == 0
+
+
+def test_the_life_of_the_job_that_ended_was_told_as_a_trace(watched: Watched) -> None:
+    uid = watched.world.uid("first")
+    life, *stages = watched.world.until(lambda: watched.receiver.trace(uid), "the trace has come", 30)
+    assert [stage.name for stage in stages] == ["Queue", "Index", "Check", "Plan", "Process", "Finish"]
+    assert all(stage.start_time_unix_nano <= stage.end_time_unix_nano for stage in stages)
+    said = {each.key: each.value.string_value or each.value.int_value for each in life.attributes}
+    assert (said["fpj.job"], said["fpj.phase"]) == ("first", "CompletedWithErrors")
+    assert (said["fpj.images.completed"], said["fpj.images.failed"]) == (IMAGES - BROKEN, BROKEN)
 
 
 def test_alerts_are_evaluated_and_quiet(watched: Watched) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -82,3 +83,9 @@ def test_no_page_is_left_of_an_alert_that_is_gone() -> None:
 def test_alerts_ask_for_metrics_that_exist(name: str) -> None:
     asked = metrics_in(RULES[name]["expr"])
     assert asked and asked <= metrics_reference.series()
+
+
+@pytest.mark.parametrize("page", [*(RUNBOOKS / "alerts").glob("*.md"), RUNBOOKS.parent / "guide" / "monitoring.md"])
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / link).exists(), f"{page.name} links to {link}"

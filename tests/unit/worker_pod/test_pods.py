@@ -56,6 +56,8 @@ def test_pods_come_to_the_same_as_a_run_on_one_machine(cluster: Cluster, tmp_pat
     assert (planned.total, planned.base, planned.planned_attempt, planned.planning_attempt) == (26, Counts(), 1, 1)
     assert planned.phase is Phase.PENDING, "the phase is the operator's"
     assert planned.running_since == planned.last_progress_at is not None
+    assert list(planned.stages) == ["Index", "Check", "Plan"]
+    assert sorted(planned.stages.values()) == list(planned.stages.values())
     assert [(shard.start, shard.stop, shard.state) for shard in cluster.shards] == [
         (0, 10, ShardState.PENDING),
         (10, 20, ShardState.PENDING),

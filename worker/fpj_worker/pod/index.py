@@ -72,7 +72,11 @@ class _Record:
         def begun(job: Job) -> Job:
             if job.planned_attempt == self._task.attempt:
                 return job
-            return replace(job, planning_attempt=self._task.attempt, stage=self._stage, last_progress_at=time.time())
+            now = time.time()
+            stages = {self._stage: now}
+            return replace(
+                job, planning_attempt=self._task.attempt, stage=self._stage, stages=stages, last_progress_at=now
+            )
 
         return self._change(begun)
 
@@ -81,7 +85,8 @@ class _Record:
         self._measure_stage()
         self._stage = stage
         log.info("stage begun", extra={"stage": stage})
-        self._note()
+        began = time.time()
+        self._note(lambda job: replace(job, stages={**job.stages, stage: began}))
 
     def tick(self) -> None:
         """Look whether to stop; note at times that the work moves."""
@@ -106,9 +111,9 @@ class _Record:
             )
         )
 
-    def _note(self) -> None:
+    def _note(self, also: Callable[[Job], Job] = lambda job: job) -> None:
         self._noted_at = time.monotonic()
-        self._change(lambda job: replace(job, stage=self._stage, last_progress_at=time.time()))
+        self._change(lambda job: replace(also(job), stage=self._stage, last_progress_at=time.time()))
 
     def _change(self, change: Callable[[Job], Job]) -> Job:
         def checked(job: Job) -> Job:
