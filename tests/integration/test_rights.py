@@ -15,6 +15,8 @@ from accounts import Caller, account, grant, kubeconfig, token
 from audit import Audit
 from cluster import ROOT, fresh_namespace, with_crds
 from fpj_cluster import Cluster, Kube
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
 from operator_process import OperatorProcess
 from podrunner import Api
 from podrunner.api import MERGE
@@ -295,14 +297,15 @@ def test_helm_test_tells_what_does_not_work(plane: Cluster, mongodb_server: str,
     """What it says where all is well is seen on a real node."""
 
     async def checked(store: str) -> list[str]:
-        cluster = await OperatorCluster.connect()
+        found = Configuration()
+        await config.load_kube_config(str(plane.kubeconfig), client_configuration=found)
+        cluster = OperatorCluster(ApiClient(found))
         try:
             return await check(cluster, "default", store, patience=0)
         finally:
             await cluster.close()
 
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("KUBECONFIG", str(plane.kubeconfig))
         environment.setenv("FPJ_NAMESPACES", "default")
         leads, listed, answers = asyncio.run(checked("mongodb://127.0.0.1:1/fpj?serverSelectionTimeoutMS=200"))
         assert leads == "an operator leads: nobody holds the Lease fpj-operator in default"
