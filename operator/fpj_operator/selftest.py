@@ -15,7 +15,7 @@ from fpj_operator.cluster import Cluster, ClusterError
 from fpj_operator.leases import expiry
 from fpj_operator.settings import namespaces_from
 
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 30.0
 _AGAIN_SECONDS = 1.0
 
 

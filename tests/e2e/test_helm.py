@@ -69,6 +69,12 @@ class HelmInstallation(Installation):
             assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}\n{self.shown()}"
         wait_for(lambda: self.leader, lambda: f"an operator leads\n{self.log}", 60)
 
+    @property
+    def operators(self) -> list[Document]:
+        """Its pods that are not about to end: beside them are those of the sample and of its job."""
+        pods = self.api.items(f"/api/v1/namespaces/{SYSTEM}/pods?labelSelector=app.kubernetes.io/name%3Dfpj-operator")
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"] and pod["status"].get("podIP")]
+
     def shown(self) -> str:
         """What there is in the operator's namespace."""
         return self.system("get", "all,fpj,events,pvc", "-o", "wide") + self.log
@@ -106,9 +112,6 @@ class HelmInstallation(Installation):
             }
             volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"sample-{name}"}}
             self.kube.apply(volume | {"spec": spec})
-
-    def upgrade(self, *options: object) -> None:
-        self.helm("upgrade", "fpj", CHART, "--reuse-values", "--wait", *options)
 
     def crd_names(self) -> list[str]:
         return [name for name in self.kube("get", "crd", "-o", "name").split() if name.endswith(".fpj.dev")]
@@ -152,49 +155,55 @@ def test_three_commands_lead_to_a_finished_job(fpj: HelmInstallation) -> None:
     assert job["status"]["progress"]["completed"] == 24
     made = [path for path in (fpj._folder / "cache").rglob("*") if path.suffix in (".jpg", ".jpeg")]
     assert len(made) == 48
-    for pod in operators(fpj):
+    assert len(fpj.operators) == 2
+    for pod in fpj.operators:
         check_confined(process_of(pod["metadata"]["name"]))
 
 
-def operators(fpj: HelmInstallation) -> list[Document]:
-    pods = fpj.api.items(f"/api/v1/namespaces/{SYSTEM}/pods")
-    labelled = [pod for pod in pods if pod["metadata"]["labels"].get("app.kubernetes.io/name") == "fpj-operator"]
-    assert len(labelled) >= 2
-    return labelled
-
-
-def test_helm_test_says_what_works_and_what_does_not(fpj: HelmInstallation) -> None:
+def test_helm_test_says_what_works(fpj: HelmInstallation) -> None:
     said = fpj.helm("test", "fpj", "--logs")
     for name in ("an operator leads", "the resources can be listed", "the store answers"):
         assert f"{name}: ok" in said
 
 
-def test_upgrade_and_rollback_leave_a_running_job_alone(fpj: HelmInstallation, site: Site) -> None:
-    slow(site, "upgraded")
-    children = uids(site, "jobs")
-    pods = uids(site, "pods")
-    before = {pod["metadata"]["uid"] for pod in operators(fpj)}
-
-    fpj.upgrade("--set", "podAnnotations.test=upgraded", "--set", "settings.maxConcurrentJobs=7")
-    after = {pod["metadata"]["uid"] for pod in operators(fpj) if "deletionTimestamp" not in pod["metadata"]}
-    assert not before & after, "every operator is a new one"
+def test_a_running_job_outlives_whatever_is_done_to_the_release(fpj: HelmInstallation, site: Site) -> None:
+    """Upgrade, rollback, removal, and another installation: its pods go on, and nothing is lost or done again."""
+    slow(site, "carried", 1.5)
+    uid, children, pods = site.uid("carried"), uids(site, "jobs"), uids(site, "pods")
+    before = names(fpj.operators)
+    fpj.helm("upgrade", "fpj", CHART, "--reuse-values", "--wait", "--set=podAnnotations.test=upgraded")
+    assert not before & names(fpj.operators), "every operator is a new one"
     fpj.helm("rollback", "fpj", "1", "--wait")
     history = json.loads(fpj.helm("history", "fpj", "--output=json"))
     assert [entry["status"] for entry in history] == ["superseded", "superseded", "deployed"]
-    assert site.status("upgraded")["phase"] == "Running", "all of it happened while the job ran"
+    assert site.status("carried")["phase"] == "Running", "all of it happened while the job ran"
 
-    site.wait_end("upgraded", seconds=180)
-    assert children <= uids(site, "jobs")
-    status = site.check("upgraded", sizes_in(site.folder / "photographs"), LITTLE)
-    assert status["attempt"]["number"] == 1
-    assert pods & uids(site, "pods"), "the pods that ran before are those that ended"
-    assert (status.get("recoveryAttempts") or 0) == 0
+    fpj.helm("uninstall", "fpj", "--wait")
+    assert fpj.crd_names() == ["customresourcedefinition.apiextensions.k8s.io/" + name[4:] for name in CRDS]
+    assert site.uid("carried") == uid and children <= uids(site, "jobs")
+
+    missing = {"mongodb": {"existingSecret": "nowhere"}, "image": {"repository": IMAGE}}
+    with pytest.raises(HelmError, match='there is no Secret "nowhere"'):
+        fpj.helm("install", "fpj", CHART, values=missing)
+    wanted = {"mongodb": {"uri": fpj.database.url}, "image": {"repository": IMAGE}, "crds": {"keep": False}}
+    fpj.helm("install", "fpj", CHART, "--wait", values=wanted)
+    site.wait_end("carried", seconds=180)
+    status = site.check("carried", sizes_in(site.folder / "photographs"), LITTLE)
+    assert status["attempt"]["number"] == 1 and not status.get("recoveryAttempts")
+    assert children <= uids(site, "jobs") and pods <= uids(site, "pods"), "what ran before is what ended"
+    assert len(uids(site, "pods")) == len(pods), "and nothing else ran"
 
 
-def slow(site: Site, name: str) -> None:
-    """A job that takes some 40 seconds, at work."""
+def names(pods: list[Document]) -> set[str]:
+    return {pod["metadata"]["name"] for pod in pods}
+
+
+def slow(site: Site, name: str, slowness: float) -> None:
+    """A job of two pods, each of which takes ``slowness`` seconds for each of its 45 images; at work."""
     sharding = {"parallelism": 2, "workersPerPod": 1, "shardSize": 45}
-    site.job(name, "photographs", collection=name, sharding=sharding, workerTemplate=misbehaving(slowness=0.9), **TIERS)
+    site.job(
+        name, "photographs", collection=name, sharding=sharding, workerTemplate=misbehaving(slowness=slowness), **TIERS
+    )
     site.until(lambda: len(site.pods(name)) == 2, f"{name} runs")
 
 
@@ -204,43 +213,9 @@ def uids(site: Site, plural: str) -> set[str]:
     return {each["metadata"]["uid"] for each in site.fpj.api.items(f"/{group}/namespaces/{site.namespace}/{plural}")}
 
 
-def test_uninstalling_keeps_jobs_at_work(fpj: HelmInstallation, site: Site) -> None:
-    """Pods go on without an operator, and the next installation finds the job where it is."""
-    slow(site, "kept")
-    uid, children = site.uid("kept"), uids(site, "jobs")
-    fpj.helm("uninstall", "fpj", "--wait")
-    assert fpj.crd_names() == ["customresourcedefinition.apiextensions.k8s.io/" + name[4:] for name in CRDS]
-    assert site.uid("kept") == uid and children <= uids(site, "jobs")
-
-    missing = {"mongodb": {"existingSecret": "nowhere"}, "image": {"repository": IMAGE}}
-    with pytest.raises(HelmError, match='there is no Secret "nowhere"'):
-        fpj.helm("install", "fpj", CHART, values=missing)
-    wanted = {
-        "mongodb": {"uri": fpj.database.url},
-        "image": {"repository": IMAGE},
-        "crds": {"keep": False},
-        "terminationGracePeriodSeconds": 5,
-    }
-    fpj.helm("install", "fpj", CHART, "--wait", values=wanted)
-    site.wait_end("kept", seconds=180)
-    status = site.check("kept", sizes_in(site.folder / "photographs"), LITTLE)
-    assert status["attempt"]["number"] == 1
-
-
-def test_a_database_that_does_not_answer_is_said(fpj: HelmInstallation) -> None:
-    """`helm test` fails and says so; the release as it was is a rollback away."""
-    nowhere = fpj.database.url.replace(f":{fpj.database.port}", ":1")
-    fpj.upgrade("--set", f"mongodb.uri={nowhere}?serverSelectionTimeoutMS=500")
-    with pytest.raises(HelmError):
-        fpj.helm("test", "fpj", "--logs", seconds=200)
-    assert "the store answers: " in fpj.system("logs", "fpj-operator-test")
-    assert "the store answers: ok" not in fpj.system("logs", "fpj-operator-test")
-    fpj.helm("rollback", "fpj", "--wait")
-
-
 def test_uninstalling_without_keeping_leaves_nothing(fpj: HelmInstallation, site: Site) -> None:
     """Of jobs at work neither; and nothing waits for an operator that is gone."""
-    slow(site, "doomed")
+    slow(site, "doomed", 1)
     site.kube.apply(resource("CacheFolder", "more", {"storage": {"persistentVolumeClaim": {"claimName": "cache"}}}))
     fpj.helm("uninstall", "fpj", "--wait", seconds=240)
     wait_for(lambda: not fpj.crd_names(), "the CustomResourceDefinitions go", 30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,13 +15,17 @@ from accounts import Caller, account, grant, kubeconfig, token
 from audit import Audit
 from cluster import ROOT, fresh_namespace, with_crds
 from fpj_cluster import Cluster, Kube
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
 from operator_process import OperatorProcess
 from podrunner import Api
 from podrunner.api import MERGE
 from waiting import wait_for
 from world import World, job_manifest, resource, slowly
 
+from fpj_operator.cluster import Cluster as OperatorCluster
 from fpj_operator.rights import OPERATOR, PEOPLE, Right, Where, rules
+from fpj_operator.selftest import check
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -286,6 +291,27 @@ def test_a_namespace_that_cannot_be_read_stops_no_other(
             assert case.operator.code == 1
     finally:
         case.close()
+
+
+def test_helm_test_tells_what_does_not_work(plane: Cluster, mongodb_server: str, tmp_path: Path) -> None:
+    """What it says where all is well is seen on a real node."""
+
+    async def checked(store: str) -> list[str]:
+        found = Configuration()
+        await config.load_kube_config(str(plane.kubeconfig), client_configuration=found)
+        cluster = OperatorCluster(ApiClient(found))
+        try:
+            return await check(cluster, "default", store, patience=0)
+        finally:
+            await cluster.close()
+
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("FPJ_NAMESPACES", "default")
+        leads, listed, answers = asyncio.run(checked("mongodb://127.0.0.1:1/fpj?serverSelectionTimeoutMS=200"))
+        assert leads == "an operator leads: nobody holds the Lease fpj-operator in default"
+        assert listed == "the resources can be listed: ok"
+        assert answers.startswith("the store answers: ") and not answers.endswith(": ok")
+        assert asyncio.run(checked(f"{mongodb_server}/selftest"))[2] == "the store answers: ok"
 
 
 # Workers --------------------------------------------------------------------------------------------------
