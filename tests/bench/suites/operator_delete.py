@@ -11,7 +11,7 @@ from bench.result import Benchmark, Row, Scale, at_most
 _AT_A_TIME = 20
 _STUCK_SECONDS = 60.0
 _COLLECTED_SECONDS = 900.0
-"""Kubernetes' garbage collector deletes some four child Jobs a second, and no sooner than it has heard of the resource."""
+"""Kubernetes' garbage collector deletes some four child Jobs a second, once it has heard of the resource."""
 _LEASES = "apis/coordination.k8s.io/v1"
 
 
