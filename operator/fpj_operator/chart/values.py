@@ -217,7 +217,8 @@ class Sample(Part):
     """Something to try: pictures that a Job draws onto the claim `pictures`, and an empty claim `cache`."""
 
     enabled: bool = False
-    """Whether they are made, in the release's namespace. docs/examples/first-job.yaml works on them."""
+    """Whether they are made, in the release's namespace. docs/examples/first-job.yaml works on them. The claims stay
+    when the release is uninstalled."""
     storage_class_name: str = ""
     """Storage class of the claims; the cluster's default if empty."""
     size: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(Ki|Mi|Gi|Ti)$")] = "100Mi"
