@@ -14,10 +14,8 @@ import yaml
 from pydantic import BaseModel
 
 from fpj_core.generated import write_or_check
-from fpj_core.v1alpha1 import GROUP, VERSION, CacheFolder, FileProcessingJob
+from fpj_core.v1alpha1 import GROUP, RESOURCES, VERSION, ResourceType
 from fpj_core.v1alpha1.common import QUANTITY_PATTERN, ApiModel, model_in
-
-RESOURCES: tuple[type[FileProcessingJob] | type[CacheFolder], ...] = (FileProcessingJob, CacheFolder)
 
 _KEPT = (
     "type",
@@ -42,7 +40,7 @@ _FREEFORM = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 _ITEM_LENGTH = 1024
 
 
-def crd(resource: type[FileProcessingJob] | type[CacheFolder]) -> dict[str, Any]:
+def crd(resource: ResourceType) -> dict[str, Any]:
     """The CustomResourceDefinition of a resource."""
     kind = resource.__name__
     return {

@@ -6,7 +6,7 @@ Reconciling and Stalled, so that Flux, Argo CD and `kubectl wait` understand the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -49,7 +49,7 @@ def operator_status(
         "observedGeneration": observed.generation,
         "phase": verdict.phase.value,
         "stage": verdict.stage,
-        "conditions": _conditions(observed, verdict, now),
+        "conditions": _conditions(observed, verdict),
         "attempt": attempt_document(attempt),
         "recoveryAttempts": before.get("recoveryAttempts", 0) if recovery_attempts is None else recovery_attempts,
         "startTime": start or before.get("startTime"),
@@ -96,7 +96,7 @@ def attempt_from(status: Mapping[str, Any]) -> Attempt:
     )
 
 
-def _conditions(observed: Observed, verdict: Verdict, now: str) -> list[dict[str, Any]]:
+def _conditions(observed: Observed, verdict: Verdict) -> list[dict[str, Any]]:
     phase, said = verdict.phase, (verdict.reason, verdict.message)
     active, complete, failed = phase.active, phase in _COMPLETE, phase is Phase.FAILED
     suspended = phase is Phase.SUSPENDED
@@ -112,8 +112,15 @@ def _conditions(observed: Observed, verdict: Verdict, now: str) -> list[dict[str
         ("Reconciling", not (complete or failed or suspended), said),
         ("Stalled", failed, said),
     ]
-    before = {condition["type"]: condition for condition in observed.status.get("conditions", [])}
-    return [_condition(before.get(name), name, holds, words, observed.generation, now) for name, holds, words in wanted]
+    return condition_list(observed.status, wanted, observed.generation, observed.now)
+
+
+def condition_list(
+    status: Mapping[str, Any], wanted: Sequence[tuple[str, bool, tuple[str, str]]], generation: int, now: float
+) -> list[dict[str, Any]]:
+    """The conditions (type, whether it holds, (reason, message)); what holds since before keeps its time."""
+    before = {condition["type"]: condition for condition in status.get("conditions", [])}
+    return [_condition(before.get(name), name, holds, words, generation, moment(now)) for name, holds, words in wanted]
 
 
 def _condition(

@@ -22,9 +22,10 @@ _LIVENESS, _METRICS = 8080, 9090
 
 RIGHTS: tuple[tuple[str, str, str], ...] = (
     # API group, resources, verbs
-    ("fpj.dev", "fileprocessingjobs", "get list watch patch delete"),  # patch: kopf's finalizer; delete: time to live
-    ("fpj.dev", "fileprocessingjobs/status cachefolders/status", "get patch"),
-    ("fpj.dev", "cachefolders", "get list watch"),
+    # create: a schedule's runs; patch: kopf's finalizer; delete: time to live, and a schedule's history
+    ("fpj.dev", "fileprocessingjobs", "get list watch create patch delete"),
+    ("fpj.dev", "fileprocessingjobs/status cachefolders/status fileprocessingschedules/status", "get patch"),
+    ("fpj.dev", "cachefolders fileprocessingschedules", "get list watch"),
     ("batch", "jobs", "get list watch create patch delete"),  # the index Job and the Indexed Jobs
     ("", "pods", "list"),  # why a child Job's pods do not start
     ("", "events", "list create"),  # list: why a Job may make no pods

@@ -29,6 +29,7 @@ from fpj_operator.election import Election
 from fpj_operator.handlers import register
 from fpj_operator.health import Health
 from fpj_operator.latestore import LateStore
+from fpj_operator.schedules import ScheduleController
 from fpj_operator.settings import OperatorSettings, settings_from
 
 _JOBS_GAUGE_SECONDS = 5.0
@@ -71,9 +72,9 @@ async def _run(settings: OperatorSettings) -> int:
             return 0
         metrics.LEADER.set(1)
         store = cast("Store", LateStore(settings.store_url))
-        controller = Controller(cluster, store, settings)
-        health.at_work = lambda: (controller.work.depth, controller.work.handled_at)
-        return await _lead(controller, election, settings, stop)
+        controller, schedules = Controller(cluster, store, settings), ScheduleController(cluster)
+        health.queues = (controller.work, schedules.work)
+        return await _lead(controller, schedules, election, settings, stop)
     finally:
         with contextlib.suppress(Exception):
             await election.resign()
@@ -81,10 +82,16 @@ async def _run(settings: OperatorSettings) -> int:
         await health.close()
 
 
-async def _lead(controller: Controller, election: Election, settings: OperatorSettings, stop: asyncio.Event) -> int:
+async def _lead(
+    controller: Controller,
+    schedules: ScheduleController,
+    election: Election,
+    settings: OperatorSettings,
+    stop: asyncio.Event,
+) -> int:
     """Work until stopped or until leadership is lost."""
     registry = kopf.OperatorRegistry()
-    register(registry, controller, settings)
+    register(registry, controller, schedules, settings)
     ended = asyncio.Event()
 
     async def watch() -> None:
@@ -103,6 +110,7 @@ async def _lead(controller: Controller, election: Election, settings: OperatorSe
     tasks = [
         asyncio.create_task(watch(), name="watch"),
         asyncio.create_task(controller.work.run(), name="work"),
+        asyncio.create_task(schedules.work.run(), name="schedules"),
         asyncio.create_task(election.hold(), name="leadership"),
         asyncio.create_task(_show_jobs(controller), name="gauge"),
         asyncio.create_task(stop.wait(), name="stop"),

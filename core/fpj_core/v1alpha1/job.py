@@ -28,6 +28,9 @@ from fpj_core.v1alpha1.workertemplate import WorkerTemplate
 
 _SOURCES = ("persistentVolumeClaim", "s3", "local")
 _ONE_SOURCE = "exactly one of persistentVolumeClaim, s3 and local must be given"
+_NO_CACHE = "cache has no effect with jobType Thumbnail: use Both, or leave it out"
+_NO_THUMBNAIL = "thumbnail has no effect with jobType Cache: use Both, or leave it out"
+_NOT_NEGATIVE = "maxFailedImages may not be negative"
 _RESERVED = "the name 'thumbnail' is reserved for the thumbnail tier"
 COLOUR_PATTERN = r"^#[0-9a-f]{6}$"
 
@@ -217,26 +220,26 @@ class FileProcessingJobSpec(ApiModel):
         Rule(cel="self.collection == oldSelf.collection", message="collection is immutable: make a new job instead"),
         Rule(
             cel="!has(self.cache) || self.jobType != 'Thumbnail'",
-            message="cache has no effect with jobType Thumbnail: use Both, or leave it out",
+            message=_NO_CACHE,
         ),
         Rule(
             cel="!has(self.thumbnail) || self.jobType != 'Cache'",
-            message="thumbnail has no effect with jobType Cache: use Both, or leave it out",
+            message=_NO_THUMBNAIL,
         ),
         Rule(
             cel="!has(self.maxFailedImages) || type(self.maxFailedImages) != int || self.maxFailedImages >= 0",
-            message="maxFailedImages may not be negative",
+            message=_NOT_NEGATIVE,
         ),
     )
 
     @model_validator(mode="after")
     def _consistent(self) -> FileProcessingJobSpec:
         if self.cache and self.job_type is JobType.THUMBNAIL:
-            raise ValueError(self.rules[2].message)
+            raise ValueError(_NO_CACHE)
         if self.thumbnail and self.job_type is JobType.CACHE:
-            raise ValueError(self.rules[3].message)
+            raise ValueError(_NO_THUMBNAIL)
         if isinstance(self.max_failed_images, int) and self.max_failed_images < 0:
-            raise ValueError(self.rules[4].message)
+            raise ValueError(_NOT_NEGATIVE)
         return self
 
 
