@@ -37,6 +37,8 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.run
 test: lint ## Run everything: lint, types, unit, contract, integration, e2e, on each Python there is
 	hack/secantusd.sh > /dev/null
 	hack/cluster-binaries.sh > /dev/null
+	hack/gitops.sh > /dev/null
+	[ "$$(id -u)" -ne 0 ] || hack/kueue.sh > /dev/null
 	[ "$$(id -u)" -ne 0 ] || hack/node-packages.sh
 	[ "$$(id -u)" -ne 0 ] || hack/image-base.sh > /dev/null
 	$(BIN)/pytest -n auto --dist loadfile
@@ -50,6 +52,7 @@ lint: $(VENV)/.test ## Check style, types, import rules and generated files
 	$(BIN)/python -m fpj_core.crd --check crds
 	$(BIN)/python -m fpj_core.reference --check docs/reference
 	$(BIN)/python -m fpj_operator.install --check deploy
+	$(BIN)/python hack/argocd.py --check deploy/argocd
 
 fmt: $(VENV)/.test ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix $(PACKAGES)
@@ -61,8 +64,9 @@ crds: $(VENV)/.run ## Generate crds/ from the API types
 docs: crds deploy ## Generate the API reference from the types
 	$(BIN)/python -m fpj_core.reference docs/reference
 
-deploy: $(VENV)/.test ## Generate deploy/ : the operator, its rights
+deploy: $(VENV)/.test ## Generate deploy/ : the operator, its rights, health checks for Argo CD
 	$(BIN)/python -m fpj_operator.install deploy
+	$(BIN)/python hack/argocd.py deploy/argocd
 
 image: ## Build the container image into build/fpj.tar, with buildah, as root
 	@mkdir -p build

@@ -1,7 +1,9 @@
 """The operator's part of the status: phase and conditions. Pure.
 
 Beside our own conditions (Complete, Failed, Suspended, CollectionLocked, Progressing) stand kstatus's Ready,
-Reconciling and Stalled, so that Flux, Argo CD and `kubectl wait` understand the resource without knowing it.
+Reconciling and Stalled, so that Flux, Argo CD and `kubectl wait` understand the resource without knowing it. A job that
+is suspended is Ready: it is as its spec wants it, and nobody who applied it should wait for more. Whether it has done
+its work is Complete's to tell.
 """
 
 from __future__ import annotations
@@ -58,6 +60,12 @@ def operator_status(
     return {name: value for name, value in (status | dict(progress or {})).items() if value is not None}
 
 
+def seen_status(observed: Observed) -> dict[str, Any]:
+    """The status of a finished job as it is, for a spec that changed since: who waits for an answer has it."""
+    conditions = [each | {"observedGeneration": observed.generation} for each in observed.status.get("conditions", [])]
+    return dict(observed.status) | {"observedGeneration": observed.generation, "conditions": conditions}
+
+
 def same_status(wanted: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
     """Whether writing ``wanted`` would change nothing. What workers say beside it does not matter."""
     if any(name in current and name not in wanted for name in ("startTime", "completionTime")):
@@ -103,7 +111,7 @@ def _conditions(observed: Observed, verdict: Verdict) -> list[dict[str, Any]]:
     moving = active and verdict.trouble is None
     lock = verdict.lock_message or ("the collection is locked for this job" if verdict.locked else "not locked")
     wanted = [
-        ("Ready", complete, said),
+        ("Ready", complete or suspended, said),
         ("Complete", complete, said),
         ("Failed", failed, said),
         ("Suspended", suspended, said),

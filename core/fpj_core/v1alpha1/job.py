@@ -28,6 +28,7 @@ from fpj_core.v1alpha1.workertemplate import WorkerTemplate
 
 _SOURCES = ("persistentVolumeClaim", "s3", "local")
 _ONE_SOURCE = "exactly one of persistentVolumeClaim, s3 and local must be given"
+_IMMUTABLE = "is immutable: apply it under another name, or delete this job first; what it made stays"
 _NO_CACHE = "cache has no effect with jobType Thumbnail: use Both, or leave it out"
 _NO_THUMBNAIL = "thumbnail has no effect with jobType Cache: use Both, or leave it out"
 _NOT_NEGATIVE = "maxFailedImages may not be negative"
@@ -216,8 +217,8 @@ class FileProcessingJobSpec(ApiModel):
     worker_template: WorkerTemplate | None = Field(None, description="Changes to the pods that work on this job.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(cel="self.jobType == oldSelf.jobType", message="jobType is immutable: make a new job instead"),
-        Rule(cel="self.collection == oldSelf.collection", message="collection is immutable: make a new job instead"),
+        Rule(cel="self.jobType == oldSelf.jobType", message=f"jobType {_IMMUTABLE}"),
+        Rule(cel="self.collection == oldSelf.collection", message=f"collection {_IMMUTABLE}"),
         Rule(
             cel="!has(self.cache) || self.jobType != 'Thumbnail'",
             message=_NO_CACHE,
@@ -292,7 +293,9 @@ class Attempt(ApiModel):
 class FileProcessingJobStatus(ApiModel):
     """What the operator and the workers report. 8 KB at most, whatever the number of images."""
 
-    observed_generation: int | None = Field(None, description="Generation of the spec last acted on.", ge=0)
+    observed_generation: int | None = Field(
+        None, description="Generation of the spec last acted on; -1 before the first look.", ge=-1
+    )
     phase: Phase | None = Field(None, description="Where the job stands.")
     stage: str | None = Field(
         None, description="What is being done: Index, Check, Plan, Process or Finish.", max_length=64
@@ -332,6 +335,8 @@ class FileProcessingJob(ApiModel):
 
     plural: ClassVar[str] = "fileprocessingjobs"
     short_names: ClassVar[tuple[str, ...]] = ("fpj",)
+    awaited: ClassVar[bool] = True
+    """Whether whoever applies one has to wait for the operator."""
     columns: ClassVar[tuple[dict[str, Any], ...]] = (
         {"name": "Type", "type": "string", "jsonPath": ".spec.jobType"},
         {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},

@@ -160,7 +160,9 @@ class ActiveRun(ApiModel):
 class FileProcessingScheduleStatus(ApiModel):
     """What has been begun, and what comes next."""
 
-    observed_generation: int | None = Field(None, description="Generation of the spec last acted on.", ge=0)
+    observed_generation: int | None = Field(
+        None, description="Generation of the spec last acted on; -1 before the first look.", ge=-1
+    )
     last_schedule_time: str | None = Field(
         None, description="When the latest run was due.", max_length=64, json_schema_extra={"format": "date-time"}
     )
@@ -190,6 +192,8 @@ class FileProcessingSchedule(ApiModel):
 
     plural: ClassVar[str] = "fileprocessingschedules"
     short_names: ClassVar[tuple[str, ...]] = ("fpjs",)
+    awaited: ClassVar[bool] = True
+    """Whether whoever applies one has to wait for the operator."""
     columns: ClassVar[tuple[dict[str, Any], ...]] = (
         {"name": "Schedule", "type": "string", "jsonPath": ".spec.schedule"},
         {"name": "Timezone", "type": "string", "jsonPath": ".spec.timeZone"},

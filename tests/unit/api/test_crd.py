@@ -21,8 +21,8 @@ CLIENT_SIDE_APPLY = 100_000
 
 RULES = {
     "spec": [
-        "jobType is immutable: make a new job instead",
-        "collection is immutable: make a new job instead",
+        "jobType is immutable: apply it under another name, or delete this job first; what it made stays",
+        "collection is immutable: apply it under another name, or delete this job first; what it made stays",
         "cache has no effect with jobType Thumbnail: use Both, or leave it out",
         "thumbnail has no effect with jobType Cache: use Both, or leave it out",
         "maxFailedImages may not be negative",
@@ -114,7 +114,8 @@ def test_the_text_says_what_the_schema_says() -> None:
 def test_the_schema_is_structural(resource: ResourceType) -> None:
     """https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/"""
     for path, node in nodes(schema_of(resource)):
-        assert set(node) <= ALLOWED, path
+        assert set(node) - {"default"} <= ALLOWED, path
+        assert "default" not in node or (path == "status" and resource.awaited), path
         if node.get("x-kubernetes-int-or-string"):
             assert node["anyOf"] == [{"type": "integer"}, {"type": "string"}], path
             assert "type" not in node, path
@@ -267,5 +268,5 @@ def test_the_reference_tells_what_is_allowed() -> None:
     assert "| `jobType` | string | `Cache`, `Thumbnail`, `Both` | yes |" in page
     assert "| `maxWidth` | integer | 16 to 16,384 |  |" in page
     assert "| `tiers` | [list of objects](#speccachetiers) | 1 to 4 items; unique by `name` | yes |" in page
-    assert "- jobType is immutable: make a new job instead" in page
+    assert "- jobType is immutable: apply it under another name, or delete this job first; what it made stays" in page
     assert "| Last-Progress | `status.lastProgressAt` | with `-o wide` |" in page

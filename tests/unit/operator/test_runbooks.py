@@ -24,7 +24,7 @@ ALL_IS_WELL = frozenset(
     | {"Deleted"}  # noted in the store alone: the resource is gone
 )
 EVENTS_ONLY = frozenset(
-    {"Recovering", "ImagesFailing"}
+    {"Recovering", "ImagesFailing", "NotBegunAgain"}
     | {"Started", "Replaced", "WaitsForLastRun", "Missed", "TooManyMissed", "NameTaken"}  # of schedules
 )
 OTHER_WORDS = frozenset(
