@@ -231,13 +231,12 @@ OVERLAYS = sorted(path.parent for path in GALLERIES.glob("overlays/*/kustomizati
 
 def names_in(document: object) -> set[tuple[str, str]]:
     """The names of other resources in a resource: (field, name)."""
-    found: set[tuple[str, str]] = set()
-    if isinstance(document, dict):
-        for field, value in document.items():
-            if field in ("cacheFolder", "claimName") and isinstance(value, str):
-                found.add((field, value))
-            found |= names_in(value)
-    return found
+    if isinstance(document, list):
+        return {name for each in document for name in names_in(each)}
+    if not isinstance(document, dict):
+        return set()
+    own = {(field, document[field]) for field in ("cacheFolder", "claimName") if field in document}
+    return own | names_in(list(document.values()))
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.name)
@@ -251,6 +250,7 @@ def test_the_sample_repository_is_accepted_as_it_is(world: World, overlay: Path)
             assert problems(document) == []
     held = {(each["kind"], each["metadata"]["name"]) for each in documents}
     kinds = {"cacheFolder": "CacheFolder", "claimName": "PersistentVolumeClaim"}
+    assert {field for field, _ in names_in(documents)} == set(kinds)
     for field, name in names_in(documents):
         assert name == "scans" or (kinds[field], name) in held, f"{field} {name}: no prefix has reached it"
     for document in documents:
