@@ -10,6 +10,7 @@ import base64
 import json
 import shutil
 import subprocess
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,20 @@ class Kueue:
         self._folder = folder
         self._log = folder / "kueue.log"
         self._port, self._health = free_port(), free_port()
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Kueue:
+        try:
+            self._up()
+        except BaseException:
+            self._down()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._down()
+
+    def _up(self) -> None:
         built = subprocess.run([ROOT / "hack" / "kueue.sh"], capture_output=True, text=True, check=True, timeout=1800)
         root = Path(built.stdout.strip())
         kube = self._cluster.kube
@@ -44,9 +57,10 @@ class Kueue:
         self._start(root / "kueue")
         wait_for(self._is_ready, lambda: f"Kueue is not ready\n{self.log}", 60)
         kube.apply(*self._webhooks(root / "webhooks.yaml"))
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def _down(self) -> None:
+        if self._process is None:
+            return
         self._process.terminate()
         try:
             self._process.wait(20)
@@ -86,14 +100,12 @@ class Kueue:
         }
 
     def _is_ready(self) -> bool:
-        assert self._process.poll() is None, f"Kueue ended with {self._process.returncode}\n{self.log}"
-        asked = subprocess.run(
-            ["curl", "--silent", "--fail", "--max-time", "2", f"http://127.0.0.1:{self._health}/readyz"],
-            capture_output=True,
-            check=False,
-            timeout=10,
-        )
-        return asked.returncode == 0
+        assert self._process and self._process.poll() is None, f"Kueue has ended\n{self.log}"
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._health}/readyz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:  # URLError is one
+            return False
 
     def _webhooks(self, path: Path) -> list[dict[str, Any]]:
         """Those of Kueue and of Jobs, by address."""
