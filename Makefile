@@ -39,6 +39,8 @@ test: lint ## Run everything: lint, types, unit, contract, integration, e2e, on 
 	hack/cluster-binaries.sh > /dev/null
 	hack/prometheus.sh > /dev/null
 	hack/monitoring-crds.sh > /dev/null
+	hack/gitops.sh > /dev/null
+	[ "$$(id -u)" -ne 0 ] || hack/kueue.sh > /dev/null
 	[ "$$(id -u)" -ne 0 ] || hack/node-packages.sh
 	[ "$$(id -u)" -ne 0 ] || hack/image-base.sh > /dev/null
 	$(BIN)/pytest -n auto --dist loadfile
@@ -55,6 +57,7 @@ lint: $(VENV)/.test ## Check style, types, import rules and generated files
 	$(BIN)/python hack/metrics_reference.py --check docs/reference
 	$(BIN)/python hack/dashboard.py --check charts/fpj/files
 	$(BIN)/python -m fpj_operator.chart --check charts/fpj
+	$(BIN)/python hack/argocd.py --check deploy/argocd
 
 fmt: $(VENV)/.test ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix $(PACKAGES)
@@ -68,8 +71,9 @@ docs: crds deploy chart ## Generate the references, the chart's files and the da
 	$(BIN)/python hack/metrics_reference.py docs/reference
 	$(BIN)/python hack/dashboard.py charts/fpj/files
 
-deploy: $(VENV)/.test ## Generate deploy/ : the operator, its rights
+deploy: $(VENV)/.test ## Generate deploy/ : the operator, its rights, health checks for Argo CD
 	$(BIN)/python -m fpj_operator.install deploy
+	$(BIN)/python hack/argocd.py deploy/argocd
 
 chart: $(VENV)/.test ## Generate what of charts/fpj comes from the code: values, schema, README, rights, resources
 	$(BIN)/python -m fpj_operator.chart charts/fpj

@@ -70,7 +70,7 @@ version_flags() { # what Kubernetes' own build sets, else the programs call them
 
 build_all() { # names
     export CGO_ENABLED=0 GOTOOLCHAIN=local GOWORK=off
-    go=$("$(dirname "$modules")/find-go.sh")
+    go=$("$(dirname "$modules")/find-go.sh" "$modules/helm")
     rm -rf "$root/new"
     mkdir -p "$bin" "$root/new"
     local name of_kubernetes=()

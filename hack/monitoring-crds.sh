@@ -5,7 +5,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 module=github.com/prometheus-operator/prometheus-operator
-go=$("$here/find-go.sh")
+go=$("$here/find-go.sh" "$here/cluster/monitoring")
 export GOTOOLCHAIN=local GOWORK=off
 cd "$here/cluster/monitoring"
 "$go" mod download "$module" >&2

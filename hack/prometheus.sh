@@ -21,7 +21,7 @@ is_there() { [ -x "$bin/promtool" ] && [ -x "$bin/prometheus" ]; }
 build() {
     export CGO_ENABLED=0 GOTOOLCHAIN=local GOWORK=off
     local go started=$SECONDS log=$root/build.log stamp="-X github.com/prometheus/common/version.Version=$version"
-    go=$("$(dirname "$module")/find-go.sh")
+    go=$("$(dirname "$module")/find-go.sh" "$module")
     say "building promtool and prometheus $version (its output goes to $log)"
     rm -rf "$root/new"
     mkdir -p "$bin" "$root/new"

@@ -1,7 +1,8 @@
 """CustomResourceDefinitions from the API types: ``python -m fpj_core.crd [--check] DIR``.
 
-The schemas are structural (no references, no defaults, nothing nullable). They carry no default values, so that the
-API server writes nothing into a manifest that a GitOps tool would then see as drift.
+The schemas are structural (no references, nothing nullable). What people write has no default values, so that the API
+server writes nothing into a manifest that a GitOps tool would then see as drift. The status of what the operator looks
+at begins as not observed: without that, tools that go by kstatus take a new resource for one that is done.
 """
 
 from __future__ import annotations
@@ -14,10 +15,8 @@ from pydantic import BaseModel
 
 import fpj_core
 from fpj_core.generated import write_or_check, yaml_text
-from fpj_core.v1alpha1 import GROUP, VERSION, CacheFolder, FileProcessingJob
+from fpj_core.v1alpha1 import GROUP, RESOURCES, VERSION, ResourceType
 from fpj_core.v1alpha1.common import QUANTITY_PATTERN, ApiModel, model_in
-
-RESOURCES: tuple[type[FileProcessingJob] | type[CacheFolder], ...] = (FileProcessingJob, CacheFolder)
 
 _KEPT = (
     "type",
@@ -45,7 +44,7 @@ VERSION_ANNOTATION = f"{GROUP}/version"
 """Which version of fpj a CustomResourceDefinition is from: an operator's chart refuses older ones."""
 
 
-def crd(resource: type[FileProcessingJob] | type[CacheFolder]) -> dict[str, Any]:
+def crd(resource: ResourceType) -> dict[str, Any]:
     """The CustomResourceDefinition of a resource."""
     kind = resource.__name__
     return {
@@ -85,12 +84,14 @@ def files() -> dict[str, str]:
     return {f"{GROUP}_{resource.plural}.yaml": yaml_text(crd(resource), _HEADER) for resource in RESOURCES}
 
 
-def _root_schema(resource: type[ApiModel]) -> dict[str, Any]:
+def _root_schema(resource: ResourceType) -> dict[str, Any]:
     schema = _object(resource)
     properties = schema["properties"]
     for name in ("apiVersion", "kind"):  # their values are the API server's to check
         properties[name] = {"type": "string", "description": properties[name]["description"]}
     properties["metadata"] = {"type": "object"}  # nothing else is allowed here
+    if resource.awaited:
+        properties["status"]["default"] = {"observedGeneration": -1}
     return schema | {"required": ["spec"]}
 
 

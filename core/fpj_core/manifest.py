@@ -15,15 +15,10 @@ from pydantic_core import ErrorDetails, from_json
 
 from fpj_core.errors import ManifestError
 from fpj_core.sources.keys import display_key
-from fpj_core.v1alpha1 import API_VERSION, CacheFolder, FileProcessingJob
+from fpj_core.v1alpha1 import API_VERSION, RESOURCES, Resource, ResourceType
 from fpj_core.v1alpha1.common import ApiModel, model_in
 
-Resource = FileProcessingJob | CacheFolder
-
-_KINDS: dict[str, type[FileProcessingJob] | type[CacheFolder]] = {
-    "FileProcessingJob": FileProcessingJob,
-    "CacheFolder": CacheFolder,
-}
+_KINDS: dict[str, ResourceType] = {resource.__name__: resource for resource in RESOURCES}
 _MOST_BYTES = 1_000_000
 _MOST_EXPANDED = 4 * _MOST_BYTES
 """Characters of a document with its aliases written out. Without aliases no text of `_MOST_BYTES` comes near."""

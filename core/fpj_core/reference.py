@@ -10,8 +10,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from fpj_core.crd import RESOURCES, crd
+from fpj_core.crd import crd
 from fpj_core.generated import write_or_check
+from fpj_core.v1alpha1 import RESOURCES
 
 _HEADER = "<!-- Generated from core/fpj_core/v1alpha1 by `make docs`. Do not edit. -->"
 _TABLE = ("| Field | Type | Allowed | Required | Description |", "|---|---|---|---|---|")

@@ -29,6 +29,7 @@ _PASSING = frozenset({429, 500, 502, 503, 504})
 _RESOURCES = {
     "FileProcessingJob": ("apis/fpj.dev/v1alpha1", "fileprocessingjobs"),
     "CacheFolder": ("apis/fpj.dev/v1alpha1", "cachefolders"),
+    "FileProcessingSchedule": ("apis/fpj.dev/v1alpha1", "fileprocessingschedules"),
     "Job": ("apis/batch/v1", "jobs"),
     "Lease": ("apis/coordination.k8s.io/v1", "leases"),
     "Role": ("apis/rbac.authorization.k8s.io/v1", "roles"),

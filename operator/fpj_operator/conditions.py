@@ -1,12 +1,14 @@
 """The operator's part of the status: phase and conditions. Pure.
 
 Beside our own conditions (Complete, Failed, Suspended, CollectionLocked, Progressing) stand kstatus's Ready,
-Reconciling and Stalled, so that Flux, Argo CD and `kubectl wait` understand the resource without knowing it.
+Reconciling and Stalled, so that Flux, Argo CD and `kubectl wait` understand the resource without knowing it. A job that
+is suspended is Ready: it is as its spec wants it, and nobody who applied it should wait for more. Whether it has done
+its work is Complete's to tell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -49,13 +51,19 @@ def operator_status(
         "observedGeneration": observed.generation,
         "phase": verdict.phase.value,
         "stage": verdict.stage,
-        "conditions": _conditions(observed, verdict, now),
+        "conditions": _conditions(observed, verdict),
         "attempt": attempt_document(attempt),
         "recoveryAttempts": before.get("recoveryAttempts", 0) if recovery_attempts is None else recovery_attempts,
         "startTime": start or before.get("startTime"),
         "completionTime": (before.get("completionTime") or now) if verdict.phase.finished else None,
     }
     return {name: value for name, value in (status | dict(progress or {})).items() if value is not None}
+
+
+def seen_status(observed: Observed) -> dict[str, Any]:
+    """The status of a finished job as it is, for a spec that changed since: who waits for an answer has it."""
+    conditions = [each | {"observedGeneration": observed.generation} for each in observed.status.get("conditions", [])]
+    return dict(observed.status) | {"observedGeneration": observed.generation, "conditions": conditions}
 
 
 def same_status(wanted: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
@@ -96,14 +104,14 @@ def attempt_from(status: Mapping[str, Any]) -> Attempt:
     )
 
 
-def _conditions(observed: Observed, verdict: Verdict, now: str) -> list[dict[str, Any]]:
+def _conditions(observed: Observed, verdict: Verdict) -> list[dict[str, Any]]:
     phase, said = verdict.phase, (verdict.reason, verdict.message)
     active, complete, failed = phase.active, phase in _COMPLETE, phase is Phase.FAILED
     suspended = phase is Phase.SUSPENDED
     moving = active and verdict.trouble is None
     lock = verdict.lock_message or ("the collection is locked for this job" if verdict.locked else "not locked")
     wanted = [
-        ("Ready", complete, said),
+        ("Ready", complete or suspended, said),
         ("Complete", complete, said),
         ("Failed", failed, said),
         ("Suspended", suspended, said),
@@ -112,8 +120,15 @@ def _conditions(observed: Observed, verdict: Verdict, now: str) -> list[dict[str
         ("Reconciling", not (complete or failed or suspended), said),
         ("Stalled", failed, said),
     ]
-    before = {condition["type"]: condition for condition in observed.status.get("conditions", [])}
-    return [_condition(before.get(name), name, holds, words, observed.generation, now) for name, holds, words in wanted]
+    return condition_list(observed.status, wanted, observed.generation, observed.now)
+
+
+def condition_list(
+    status: Mapping[str, Any], wanted: Sequence[tuple[str, bool, tuple[str, str]]], generation: int, now: float
+) -> list[dict[str, Any]]:
+    """The conditions (type, whether it holds, (reason, message)); what holds since before keeps its time."""
+    before = {condition["type"]: condition for condition in status.get("conditions", [])}
+    return [_condition(before.get(name), name, holds, words, generation, moment(now)) for name, holds, words in wanted]
 
 
 def _condition(

@@ -119,11 +119,12 @@ class Controller:
 
     @staticmethod
     def _is_settled(body: Mapping[str, Any]) -> bool:
-        """Whether a finished job needs no look: nobody resumes it, and no time to live runs out."""
-        annotations = body["metadata"].get("annotations") or {}
-        attempt = (body.get("status") or {}).get("attempt") or {}
-        resumed = annotations.get(names.RESUME_ANNOTATION, "") == attempt.get("resumedBy", "")
-        return resumed and (body.get("spec") or {}).get("ttlSecondsAfterFinished") is None
+        """Whether a finished job needs no look: nobody resumes or changes it, and no time to live runs out."""
+        metadata, status = body["metadata"], body.get("status") or {}
+        resume = (metadata.get("annotations") or {}).get(names.RESUME_ANNOTATION, "")
+        answered = resume == (status.get("attempt") or {}).get("resumedBy", "")
+        seen = status.get("observedGeneration") == metadata.get("generation")
+        return answered and seen and (body.get("spec") or {}).get("ttlSecondsAfterFinished") is None
 
     # Work -------------------------------------------------------------------------------------------------
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
-from fpj_core.formatting import moment
 from fpj_core.jobs import change_job
 from fpj_core.model import Folder, Job
 from fpj_core.records import folder_name
 from fpj_core.store.protocol import Store
-from fpj_operator import leases, metrics, names
+from fpj_operator import events, leases, metrics
 from fpj_operator.children import collection_of, manifest
 from fpj_operator.cluster import Cluster, Document
 from fpj_operator.conditions import same_status
@@ -137,34 +135,9 @@ class Executor:
         return self._store.refresh_folder(name) if known else None
 
     async def _emit(self, observed: Observed, event: Emit) -> None:
-        key = observed.key
-        now = moment(time.time())
-        unique = event.unique or uuid.uuid4().hex[:12]
         if event.unique and self._emitted.get(observed.uid) == event.unique:
             return
-        base = names.base_name(key.name, observed.uid)
-        created = await self._cluster.create(
-            {
-                "apiVersion": "v1",
-                "kind": "Event",
-                "metadata": {"name": f"{base}.{event.reason.lower()}.{unique}", "namespace": key.namespace},
-                "involvedObject": {
-                    "apiVersion": "fpj.dev/v1alpha1",
-                    "kind": "FileProcessingJob",
-                    "name": key.name,
-                    "namespace": key.namespace,
-                    "uid": observed.uid,
-                },
-                "reason": event.reason,
-                "message": event.message[:1000],
-                "type": "Warning" if event.warning else "Normal",
-                "firstTimestamp": now,
-                "lastTimestamp": now,
-                "count": 1,
-                "source": {"component": names.MANAGER},
-                "reportingComponent": names.MANAGER,
-            }
-        )
+        created = await self._cluster.create(events.event("FileProcessingJob", observed.key, observed.uid, event))
         if event.unique:
             self._emitted[observed.uid] = event.unique
             metrics.ALERTS.inc(created is not None)

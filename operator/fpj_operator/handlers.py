@@ -11,16 +11,23 @@ from fpj_core.model import Phase
 from fpj_operator import names
 from fpj_operator.cluster import configuration
 from fpj_operator.controller import Controller
+from fpj_operator.schedules import ScheduleController
 from fpj_operator.settings import OperatorSettings
 
 _GROUP, _VERSION = "fpj.dev", "v1alpha1"
 
 
-def register(registry: kopf.OperatorRegistry, controller: Controller, settings: OperatorSettings) -> None:
+def register(
+    registry: kopf.OperatorRegistry,
+    controller: Controller,
+    schedules: ScheduleController,
+    settings: OperatorSettings,
+) -> None:
     """Low-level event handlers, which leave no annotation on anything, and the reaper's timer on active jobs."""
 
     @kopf.on.event(_GROUP, _VERSION, "fileprocessingjobs", registry=registry)
     async def job_event(type: str | None, body: kopf.Body, event: kopf.RawEvent, **_: Any) -> None:  # noqa: A002 - kopf's name
+        schedules.job_changed(body, gone=type == "DELETED")
         if type == "DELETED":
             controller.gone(body)
         else:
@@ -34,6 +41,13 @@ def register(registry: kopf.OperatorRegistry, controller: Controller, settings: 
     @kopf.on.event(_GROUP, _VERSION, "cachefolders", registry=registry)
     async def folder_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
         controller.folder_changed(body, gone=type == "DELETED")
+
+    @kopf.on.event(_GROUP, _VERSION, "fileprocessingschedules", registry=registry)
+    async def schedule_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+        if type == "DELETED":
+            schedules.gone(body)
+        else:
+            schedules.changed(body)
 
     @kopf.timer(
         _GROUP,

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 
 from aiohttp import web
+
+from fpj_operator.workqueue import Workqueue
 
 _MOST_LAG_SECONDS = 60.0
 
 
 class Health:
-    """What the probe sees. ``at_work`` is given once this process leads; one that waits to lead is healthy."""
+    """What the probe sees. ``queues`` are given once this process leads; one that waits to lead is healthy."""
 
     def __init__(self) -> None:
-        self.at_work: Callable[[], tuple[int, float]] | None = None
-        """(jobs in line, monotonic time at which one was last finished)."""
+        self.queues: Sequence[Workqueue[Any]] = ()
         self._runner: web.AppRunner | None = None
 
     async def serve(self, port: int) -> None:
@@ -33,12 +35,10 @@ class Health:
 
     def problem(self) -> str | None:
         """What is wrong, or None."""
-        if self.at_work is None:
-            return None
-        depth, handled_at = self.at_work()
-        silent = time.monotonic() - handled_at
-        if depth and silent > _MOST_LAG_SECONDS:
-            return f"{depth} jobs wait, and nothing was finished for {silent:.0f} s"
+        for queue in self.queues:
+            silent = time.monotonic() - queue.handled_at
+            if queue.depth and silent > _MOST_LAG_SECONDS:
+                return f"{queue.depth} jobs wait, and nothing was finished for {silent:.0f} s"
         return None
 
     async def _answer(self, _request: web.Request) -> web.Response:

@@ -31,6 +31,7 @@ from fpj_operator.election import Election
 from fpj_operator.handlers import register
 from fpj_operator.health import Health
 from fpj_operator.latestore import LateStore
+from fpj_operator.schedules import ScheduleController
 from fpj_operator.settings import OperatorSettings, settings_from
 from fpj_operator.traces import traces_from
 from fpj_operator.watched import readable, until_more
@@ -77,10 +78,10 @@ async def _run(settings: OperatorSettings) -> int:
             return 0
         metrics.LEADER.set(1)
         store = timed(cast("Store", LateStore(settings.store_url)))
-        controller = Controller(cluster, store, settings, traces)
+        controller, schedules = Controller(cluster, store, settings, traces), ScheduleController(cluster)
         metrics.QUEUE_DEPTH.set_function(lambda: controller.work.depth)
-        health.at_work = lambda: (controller.work.depth, controller.work.handled_at)
-        return await _lead(cluster, controller, election, settings, stop)
+        health.queues = (controller.work, schedules.work)
+        return await _lead(cluster, controller, schedules, election, settings, stop)
     finally:
         with contextlib.suppress(Exception):
             await election.resign()
@@ -91,12 +92,17 @@ async def _run(settings: OperatorSettings) -> int:
 
 
 async def _lead(
-    cluster: Cluster, controller: Controller, election: Election, settings: OperatorSettings, stop: asyncio.Event
+    cluster: Cluster,
+    controller: Controller,
+    schedules: ScheduleController,
+    election: Election,
+    settings: OperatorSettings,
+    stop: asyncio.Event,
 ) -> int:
     """Work until stopped or until leadership is lost."""
     namespaces = await readable(cluster, settings.namespaces) if settings.namespaces else ()
     registry = kopf.OperatorRegistry()
-    register(registry, controller, settings)
+    register(registry, controller, schedules, settings)
     ended = asyncio.Event()
 
     async def watch() -> None:
@@ -115,6 +121,7 @@ async def _lead(
     tasks = [
         asyncio.create_task(watch(), name="watch"),
         asyncio.create_task(controller.work.run(), name="work"),
+        asyncio.create_task(schedules.work.run(), name="schedules"),
         asyncio.create_task(election.hold(), name="leadership"),
         asyncio.create_task(_show_jobs(controller), name="gauge"),
         asyncio.create_task(_measure_lag(), name="lag"),

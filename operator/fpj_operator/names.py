@@ -15,6 +15,9 @@ LABEL_JOB = f"{GROUP_PREFIX}/job"
 LABEL_ROLE = f"{GROUP_PREFIX}/role"
 LABEL_ATTEMPT = f"{GROUP_PREFIX}/attempt"
 LABEL_WAVE = f"{GROUP_PREFIX}/wave"
+LABEL_SCHEDULE = f"{GROUP_PREFIX}/schedule"
+LABEL_SCHEDULE_UID = f"{GROUP_PREFIX}/schedule-uid"
+SCHEDULED_AT_ANNOTATION = f"{GROUP_PREFIX}/scheduled-at"
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 MANAGED_BY = {"app.kubernetes.io/managed-by": MANAGER, "app.kubernetes.io/part-of": "fpj"}
 
@@ -52,7 +55,22 @@ def labels(name: str, uid: str, role: str, attempt: int) -> dict[str, str]:
     """The labels of a child."""
     return MANAGED_BY | {
         LABEL_UID: uid,
-        LABEL_JOB: _NOT_LABEL.sub("-", name)[:63].strip("-_."),
+        LABEL_JOB: _label(name),
         LABEL_ROLE: role,
         LABEL_ATTEMPT: str(attempt),
     }
+
+
+def scheduled_job_name(schedule: str, due: float) -> str:
+    """The job of a schedule's run: by the minute it was due, so that no run is begun twice whoever tries."""
+    return f"{schedule}-{int(due) // 60}"
+
+
+def schedule_labels(schedule: str, uid: str) -> dict[str, str]:
+    """The labels of a schedule's jobs."""
+    return MANAGED_BY | {LABEL_SCHEDULE: _label(schedule), LABEL_SCHEDULE_UID: uid}
+
+
+def _label(name: str) -> str:
+    """A name as a label may have it; for people, for it may be cut."""
+    return _NOT_LABEL.sub("-", name)[:63].strip("-_.")

@@ -9,11 +9,11 @@ from dataclasses import replace
 from fpj_core import jobs
 from fpj_core.errors import CacheFolderError, ManifestError, StoreError
 from fpj_core.folders import Candidate, select_folder
-from fpj_core.manifest import Resource, parse_resource
+from fpj_core.manifest import parse_resource
 from fpj_core.model import Folder, Phase
 from fpj_core.records import folder_record
 from fpj_core.store.protocol import Store
-from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob
+from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob, Resource
 from fpj_operator import names
 from fpj_operator.cluster import Cluster, Document
 from fpj_operator.conditions import attempt_from, seconds_of

@@ -20,7 +20,7 @@ from fpj_core.status import NO_TIME, status_document
 from fpj_core.v1alpha1 import resolve_max_failed, resolve_recovery
 from fpj_operator import names
 from fpj_operator.children import WAVE, index_job, reporting_rights, shards_job, workers_report
-from fpj_operator.conditions import Verdict, operator_status, seconds_of
+from fpj_operator.conditions import Verdict, operator_status, seconds_of, seen_status
 from fpj_operator.settings import OperatorSettings
 from fpj_operator.state import (
     Apply,
@@ -357,13 +357,18 @@ class _Decision:
     def _after_the_end(self) -> Plan:
         o = self.o
         steps: tuple[Step, ...] = (ReleaseLease(),) if o.lease.holder == o.uid else ()
+        status = None
+        if o.status.get("observedGeneration") != o.generation:
+            status = seen_status(o)
+            text = "the job has finished: what is changed counts when it is begun again, by the annotation"
+            steps = (*steps, Emit("NotBegunAgain", f"{text} {names.RESUME_ANNOTATION}"))
         ttl = self._ttl()
         if ttl is None:
-            return Plan(steps_after=steps)
+            return Plan(status=status, steps_after=steps)
         left = seconds_of(o.status.get("completionTime")) + ttl - o.now
         if left <= 0:
             return Plan(steps_after=(*steps, DeleteResource()))
-        return Plan(steps_after=steps, requeue_after=left)
+        return Plan(status=status, steps_after=steps, requeue_after=left)
 
     # Looking ----------------------------------------------------------------------------------------------
 

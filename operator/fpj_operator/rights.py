@@ -39,9 +39,11 @@ class Right:
 
 
 OPERATOR: tuple[Right, ...] = (
-    Right(_GROUP, "fileprocessingjobs", "get list watch patch delete", Where.JOBS),  # patch: finalizer; delete: TTL
-    Right(_GROUP, "fileprocessingjobs/status cachefolders/status", "patch", Where.JOBS),
+    # create: a schedule's runs; patch: the finalizer; delete: time to live, and a schedule's history
+    Right(_GROUP, "fileprocessingjobs", "get list watch create patch delete", Where.JOBS),
+    Right(_GROUP, "fileprocessingjobs/status cachefolders/status fileprocessingschedules/status", "patch", Where.JOBS),
     Right(_GROUP, "cachefolders", "list watch", Where.JOBS),
+    Right(_GROUP, "fileprocessingschedules", "get list watch", Where.JOBS),
     Right("batch", "jobs", "list watch create patch delete", Where.JOBS),  # the index Job and the Indexed Jobs
     Right("", "pods", "list", Where.JOBS),  # why a child Job's pods do not start
     Right("", "events", "list create", Where.JOBS),  # list: why a Job may make no pods
@@ -59,6 +61,7 @@ CLEANUP: tuple[Right, ...] = (
     Right("coordination.k8s.io", "leases", "list delete", Where.JOBS),
 )
 
+_ALL = "fileprocessingjobs fileprocessingschedules cachefolders"
 _READ = "get list watch"
 _WRITE = f"{_READ} create update patch delete"
 
@@ -66,18 +69,18 @@ PEOPLE: dict[str, tuple[str, tuple[Right, ...]]] = {
     # ClusterRole: (the built-in role that takes its rights in, rights)
     "fpj-view": (
         "view",
-        (Right(_GROUP, "fileprocessingjobs cachefolders", _READ, Where.JOBS),),
+        (Right(_GROUP, _ALL, _READ, Where.JOBS),),
     ),
     "fpj-cache-manager": (
         "edit",
         (
-            Right(_GROUP, "fileprocessingjobs", _WRITE, Where.JOBS),  # suspend and resume are patches
+            Right(_GROUP, "fileprocessingjobs fileprocessingschedules", _WRITE, Where.JOBS),  # suspending is a patch
             Right(_GROUP, "cachefolders", _READ, Where.JOBS),
         ),
     ),
     "fpj-admin": (
         "admin",
-        (Right(_GROUP, "fileprocessingjobs cachefolders", f"{_WRITE} deletecollection", Where.JOBS),),
+        (Right(_GROUP, _ALL, f"{_WRITE} deletecollection", Where.JOBS),),
     ),
 }
 

@@ -39,7 +39,7 @@ class Workqueue(Generic[K]):
         self._timers: dict[K, tuple[float, asyncio.TimerHandle]] = {}
         self._failures: dict[K, int] = {}
         self.handled_at = time.monotonic()
-        """When a worker last finished something."""
+        """When a worker last finished something, or the first of those in line came."""
 
     @property
     def depth(self) -> int:
@@ -52,6 +52,8 @@ class Workqueue(Generic[K]):
         if key in self._in_hand:
             self._again.add(key)
         elif key not in self._waiting:
+            if not self._waiting:
+                self.handled_at = time.monotonic()
             self._waiting.add(key)
             self._ready.put_nowait(key)
 

@@ -1,4 +1,4 @@
-"""What the API server refuses by itself, naming the field: types, bounds and every CEL rule of both resources."""
+"""What the API server refuses by itself, naming the field: types, bounds and every CEL rule of all resources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fpj_cluster import Cluster, Kube
 from podrunner import Api, ApiError
 from world import job_manifest, resource
 
-from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob
+from fpj_core.v1alpha1 import RESOURCES
 from fpj_core.v1alpha1.common import ApiModel, model_in
 
 LONG = "a" * 254
@@ -87,6 +87,30 @@ FOLDERS: list[tuple[str, Any, str]] = [
     ("spec.policy", {"highWatermark": 80}, "lowWatermark must be below highWatermark"),
     ("spec.policy", {"lowWatermark": 95}, "lowWatermark must be below highWatermark"),
 ]
+FIELDS = "schedule must have five fields"
+ZONE = "timeZone must be a name of the IANA database"
+SCHEDULES: list[tuple[str, Any, str]] = [
+    ("spec.jobTemplate", None, "Required value"),
+    ("spec.concurrencyPolicy", "Perhaps", "Unsupported value"),
+    ("spec.startingDeadlineSeconds", 9, "greater than or equal to 10"),
+    ("spec.successfulJobsHistoryLimit", -1, "greater than or equal to 0"),
+    ("spec.failedJobsHistoryLimit", 101, "less than or equal to 100"),
+    ("spec.suspend", "no", "boolean"),
+    ("spec.jobTemplate.spec.jobType", None, "Required value"),
+    ("spec.jobTemplate.spec", {"jobType": "Both", "collection": {"source": {"local": {"path": "/a"}}}}, "fpj run"),
+    ("spec.jobTemplate.metadata", {"labels": {"a": "not a label"}}, "should match"),
+    ("metadata.name", "a" * 243, "name may have 242 characters at most"),
+    *[
+        ("spec", {"schedule": schedule}, FIELDS)
+        for schedule in (
+            *("", " ", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * 32 * *", "* * * 13 *"),
+            *("* * * * 8", "*/0 * * * *", "*/100 * * * *", "5/15 * * * *", "a * * * *", "* * * foo *", "@every 5m"),
+            *("@reboot", "TZ=UTC 0 0 * * *", "0 2 * * *\n", " 0 2 * * *", "0 2 * * * ", "0,, 2 * * *", "? 2 * * *"),
+        )
+        if schedule
+    ],
+    *[("spec", {"timeZone": zone}, ZONE) for zone in ("", "Local", "Europe/", "/Berlin", "../etc/passwd", "UTC+1:00")],
+]
 CHANGES: list[tuple[str, str, Any, str]] = [
     ("fileprocessingjobs", "spec.jobType", "Both", "jobType is immutable"),
     ("fileprocessingjobs", "spec.collection.id", "other", "collection is immutable"),
@@ -128,12 +152,18 @@ def test_everything_that_breaks_a_bound_is_refused_with_its_field(api: Api, name
     at = f"/apis/fpj.dev/v1alpha1/namespaces/{namespace}"
     job = job_manifest("job", "photos") | {"spec": job_manifest("job", "photos")["spec"] | {"jobType": "Both"}}
     folder = resource("CacheFolder", "folder", {"storage": PVC})
-    for plural, base, table in (("fileprocessingjobs", job, JOBS), ("cachefolders", folder, FOLDERS)):
+    template = {"metadata": {}, "spec": job_manifest("job", "photos")["spec"]}
+    schedule = resource("FileProcessingSchedule", "nightly", {"schedule": "0 2 * * *", "jobTemplate": template})
+    for plural, base, table in (
+        ("fileprocessingjobs", job, JOBS),
+        ("cachefolders", folder, FOLDERS),
+        ("fileprocessingschedules", schedule, SCHEDULES),
+    ):
         api.call("POST", f"{at}/{plural}?dryRun=All&fieldValidation=Strict", base)  # so that nothing else is wrong
         for path, value, message in table:
             said = refusal(api, "POST", f"{at}/{plural}", changed(base, path, value))
             assert re.search(message, said, re.DOTALL), f"{path}={value!r}: {said}"
-            assert path in said, f"{path} is not named: {said}"
+            assert path in said or path == "metadata.name", f"{path} is not named: {said}"
 
 
 def test_what_is_immutable_cannot_be_changed(api: Api, namespace: str) -> None:
@@ -152,8 +182,8 @@ def test_what_is_immutable_cannot_be_changed(api: Api, namespace: str) -> None:
 
 
 def test_every_rule_of_the_types_is_in_the_tables() -> None:
-    tried = [message for _, _, message in (*JOBS, *FOLDERS)] + [message for *_, message in CHANGES]
-    for rule in {message for model in (FileProcessingJob, CacheFolder) for message in rules_of(model)}:
+    tried = [message for _, _, message in (*JOBS, *FOLDERS, *SCHEDULES)] + [message for *_, message in CHANGES]
+    for rule in {message for model in RESOURCES for message in rules_of(model)}:
         assert any(re.search(message, rule) for message in tried), f"no case for the rule {rule!r}"
 
 

@@ -8,6 +8,7 @@
   - get
   - list
   - watch
+  - create
   - patch
   - delete
 - apiGroups:
@@ -15,6 +16,7 @@
   resources:
   - fileprocessingjobs/status
   - cachefolders/status
+  - fileprocessingschedules/status
   verbs:
   - patch
 - apiGroups:
@@ -22,6 +24,14 @@
   resources:
   - cachefolders
   verbs:
+  - list
+  - watch
+- apiGroups:
+  - fpj.dev
+  resources:
+  - fileprocessingschedules
+  verbs:
+  - get
   - list
   - watch
 - apiGroups:
@@ -93,6 +103,7 @@
   - get
   - list
   - watch
+  - create
   - patch
   - delete
 - apiGroups:
@@ -100,6 +111,7 @@
   resources:
   - fileprocessingjobs/status
   - cachefolders/status
+  - fileprocessingschedules/status
   verbs:
   - patch
 - apiGroups:
@@ -107,6 +119,14 @@
   resources:
   - cachefolders
   verbs:
+  - list
+  - watch
+- apiGroups:
+  - fpj.dev
+  resources:
+  - fileprocessingschedules
+  verbs:
+  - get
   - list
   - watch
 - apiGroups:

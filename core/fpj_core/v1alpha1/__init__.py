@@ -1,4 +1,4 @@
-"""The API: FileProcessingJob and CacheFolder, ``fpj.dev/v1alpha1``."""
+"""The API: FileProcessingJob, CacheFolder and FileProcessingSchedule, ``fpj.dev/v1alpha1``."""
 
 from fpj_core.v1alpha1.cachefolder import CacheFolder, CacheFolderSpec
 from fpj_core.v1alpha1.common import API_VERSION, GROUP, VERSION
@@ -12,17 +12,28 @@ from fpj_core.v1alpha1.defaults import (
     resolve_tiers,
 )
 from fpj_core.v1alpha1.job import FileProcessingJob, FileProcessingJobSpec, JobType, SkipCheck
+from fpj_core.v1alpha1.schedule import ConcurrencyPolicy, FileProcessingSchedule, FileProcessingScheduleSpec
+
+Resource = FileProcessingJob | CacheFolder | FileProcessingSchedule
+ResourceType = type[FileProcessingJob] | type[CacheFolder] | type[FileProcessingSchedule]
+RESOURCES: tuple[ResourceType, ...] = (FileProcessingJob, CacheFolder, FileProcessingSchedule)
 
 __all__ = [
     "API_VERSION",
     "GROUP",
+    "RESOURCES",
     "VERSION",
     "CacheFolder",
     "CacheFolderSpec",
+    "ConcurrencyPolicy",
     "FileProcessingJob",
     "FileProcessingJobSpec",
+    "FileProcessingSchedule",
+    "FileProcessingScheduleSpec",
     "JobType",
     "Recovery",
+    "Resource",
+    "ResourceType",
     "Sharding",
     "SkipCheck",
     "resolve_limits",

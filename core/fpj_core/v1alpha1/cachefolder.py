@@ -123,6 +123,8 @@ class CacheFolder(ApiModel):
 
     plural: ClassVar[str] = "cachefolders"
     short_names: ClassVar[tuple[str, ...]] = ("cf",)
+    awaited: ClassVar[bool] = False
+    """Whether whoever applies one has to wait for the operator."""
     columns: ClassVar[tuple[dict[str, Any], ...]] = (
         {"name": "Priority", "type": "integer", "jsonPath": ".spec.priority"},
         {"name": "Files", "type": "integer", "jsonPath": ".status.totalFiles"},

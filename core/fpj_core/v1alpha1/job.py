@@ -28,6 +28,10 @@ from fpj_core.v1alpha1.workertemplate import WorkerTemplate
 
 _SOURCES = ("persistentVolumeClaim", "s3", "local")
 _ONE_SOURCE = "exactly one of persistentVolumeClaim, s3 and local must be given"
+_IMMUTABLE = "is immutable: apply it under another name, or delete this job first; what it made stays"
+_NO_CACHE = "cache has no effect with jobType Thumbnail: use Both, or leave it out"
+_NO_THUMBNAIL = "thumbnail has no effect with jobType Cache: use Both, or leave it out"
+_NOT_NEGATIVE = "maxFailedImages may not be negative"
 _RESERVED = "the name 'thumbnail' is reserved for the thumbnail tier"
 COLOUR_PATTERN = r"^#[0-9a-f]{6}$"
 
@@ -213,30 +217,30 @@ class FileProcessingJobSpec(ApiModel):
     worker_template: WorkerTemplate | None = Field(None, description="Changes to the pods that work on this job.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(cel="self.jobType == oldSelf.jobType", message="jobType is immutable: make a new job instead"),
-        Rule(cel="self.collection == oldSelf.collection", message="collection is immutable: make a new job instead"),
+        Rule(cel="self.jobType == oldSelf.jobType", message=f"jobType {_IMMUTABLE}"),
+        Rule(cel="self.collection == oldSelf.collection", message=f"collection {_IMMUTABLE}"),
         Rule(
             cel="!has(self.cache) || self.jobType != 'Thumbnail'",
-            message="cache has no effect with jobType Thumbnail: use Both, or leave it out",
+            message=_NO_CACHE,
         ),
         Rule(
             cel="!has(self.thumbnail) || self.jobType != 'Cache'",
-            message="thumbnail has no effect with jobType Cache: use Both, or leave it out",
+            message=_NO_THUMBNAIL,
         ),
         Rule(
             cel="!has(self.maxFailedImages) || type(self.maxFailedImages) != int || self.maxFailedImages >= 0",
-            message="maxFailedImages may not be negative",
+            message=_NOT_NEGATIVE,
         ),
     )
 
     @model_validator(mode="after")
     def _consistent(self) -> FileProcessingJobSpec:
         if self.cache and self.job_type is JobType.THUMBNAIL:
-            raise ValueError(self.rules[2].message)
+            raise ValueError(_NO_CACHE)
         if self.thumbnail and self.job_type is JobType.CACHE:
-            raise ValueError(self.rules[3].message)
+            raise ValueError(_NO_THUMBNAIL)
         if isinstance(self.max_failed_images, int) and self.max_failed_images < 0:
-            raise ValueError(self.rules[4].message)
+            raise ValueError(_NOT_NEGATIVE)
         return self
 
 
@@ -289,7 +293,9 @@ class Attempt(ApiModel):
 class FileProcessingJobStatus(ApiModel):
     """What the operator and the workers report. 8 KB at most, whatever the number of images."""
 
-    observed_generation: int | None = Field(None, description="Generation of the spec last acted on.", ge=0)
+    observed_generation: int | None = Field(
+        None, description="Generation of the spec last acted on; -1 before the first look.", ge=-1
+    )
     phase: Phase | None = Field(None, description="Where the job stands.")
     stage: str | None = Field(
         None, description="What is being done: Index, Check, Plan, Process or Finish.", max_length=64
@@ -329,6 +335,8 @@ class FileProcessingJob(ApiModel):
 
     plural: ClassVar[str] = "fileprocessingjobs"
     short_names: ClassVar[tuple[str, ...]] = ("fpj",)
+    awaited: ClassVar[bool] = True
+    """Whether whoever applies one has to wait for the operator."""
     columns: ClassVar[tuple[dict[str, Any], ...]] = (
         {"name": "Type", "type": "string", "jsonPath": ".spec.jobType"},
         {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},

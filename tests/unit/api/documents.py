@@ -14,7 +14,7 @@ import yaml
 from fpj_core.crd import crd
 from fpj_core.errors import ManifestError
 from fpj_core.manifest import parse_resource
-from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob
+from fpj_core.v1alpha1 import ResourceType
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.yaml"))
@@ -42,6 +42,18 @@ def full_folder() -> Document:
     return copy.deepcopy(_example("cachefolder.yaml"))
 
 
+def full_schedule() -> Document:
+    """Every field of a schedule's spec, but for its jobs' own."""
+    return copy.deepcopy(_example("schedule.yaml"))
+
+
+def schedule(**spec: Any) -> Document:
+    """The smallest schedule, with some of its spec given."""
+    source = {"persistentVolumeClaim": {"claimName": "photos"}}
+    template = {"spec": {"jobType": "Both", "collection": {"source": source}}}
+    return _document("FileProcessingSchedule", {"schedule": "0 2 * * *", "jobTemplate": template} | spec)
+
+
 def put(document: Document, path: str, value: Any) -> Document:
     """A copy with ``spec.cache.tiers[0].name`` or the like set to ``value``; ``...`` takes it out."""
     document = copy.deepcopy(document)
@@ -66,11 +78,11 @@ def problems(document: object) -> list[str]:
 
 
 @cache
-def schema_of(resource: type[FileProcessingJob] | type[CacheFolder]) -> Document:
+def schema_of(resource: ResourceType) -> Document:
     return dict(crd(resource)["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
 
 
-def spec_schema(resource: type[FileProcessingJob] | type[CacheFolder]) -> Document:
+def spec_schema(resource: ResourceType) -> Document:
     return dict(schema_of(resource)["properties"]["spec"])
 
 

@@ -7,6 +7,7 @@ the CEL rules written out in Python, and by the uniqueness of lists keyed by a f
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -16,11 +17,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from unit.api.documents import Document, fields, folder, full_folder, full_job, job, problems, put, schema_of
+from unit.api.documents import (
+    Document,
+    fields,
+    folder,
+    full_folder,
+    full_job,
+    full_schedule,
+    job,
+    problems,
+    put,
+    schedule,
+    schema_of,
+)
 
-from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob
-
-Resource = type[FileProcessingJob] | type[CacheFolder]
+from fpj_core.v1alpha1 import (
+    RESOURCES,
+    CacheFolder,
+    FileProcessingJob,
+    FileProcessingSchedule,
+    FileProcessingScheduleSpec,
+    ResourceType,
+)
+from fpj_core.v1alpha1.schedule import SCHEDULE_PATTERN, TIME_ZONE_PATTERN
 
 PLACES = ("persistentVolumeClaim", "s3", "local")
 RULES: dict[str, Callable[[Document], bool]] = {
@@ -36,11 +55,27 @@ RULES: dict[str, Callable[[Document], bool]] = {
     "maxFailedImages may not be negative": lambda o: (
         not isinstance(o.get("maxFailedImages"), int) or o["maxFailedImages"] >= 0
     ),
+    "local works only with `fpj run`: use persistentVolumeClaim or s3": lambda o: (
+        "local" not in o["collection"]["source"]
+    ),
+    next(rule.message for rule in FileProcessingSchedule.rules): lambda o: len(o["metadata"]["name"]) <= 242,
+    **dict(
+        zip(
+            (rule.message for rule in FileProcessingScheduleSpec.rules),
+            (
+                lambda o: re.fullmatch(SCHEDULE_PATTERN, o["schedule"]) is not None,
+                lambda o: (
+                    o.get("timeZone") != "Local" and bool(re.fullmatch(TIME_ZONE_PATTERN, o.get("timeZone", "Etc/UTC")))
+                ),
+            ),
+            strict=True,
+        )
+    ),
     "lowWatermark must be below highWatermark": lambda o: o.get("lowWatermark", 80) < o.get("highWatermark", 90),
 }
 
 
-def accepted(resource: Resource, document: Document) -> bool:
+def accepted(resource: ResourceType, document: Document) -> bool:
     """As the API server decides."""
     schema = schema_of(resource)
     document = without_nulls(document, schema)
@@ -50,7 +85,7 @@ def accepted(resource: Resource, document: Document) -> bool:
 
 
 @cache
-def validator(resource: Resource) -> Draft202012Validator:
+def validator(resource: ResourceType) -> Draft202012Validator:
     return Draft202012Validator(strict(copy.deepcopy(schema_of(resource)) | {"required": ["metadata", "spec"]}))
 
 
@@ -98,7 +133,7 @@ def unique(value: Any, schema: Document) -> bool:
     return not isinstance(value, list) or all(unique(item, schema.get("items", {})) for item in value)
 
 
-def check(resource: Resource, document: Document) -> None:
+def check(resource: ResourceType, document: Document) -> None:
     expected = accepted(resource, document) and unique(document, schema_of(resource))
     assert (problems(document) == []) == expected, problems(document)
 
@@ -143,7 +178,7 @@ def objects(schema: Document) -> st.SearchStrategy[Any]:
 
 
 @st.composite
-def nearly_valid(draw: st.DrawFn, whole: Document, resource: Resource) -> Document:
+def nearly_valid(draw: st.DrawFn, whole: Document, resource: ResourceType) -> Document:
     """A resource with every field, of which a few are changed."""
     known = dict(fields(schema_of(resource)["properties"]["spec"]))
     document = whole
@@ -166,6 +201,12 @@ def test_both_decide_alike_about_folders(document: Document) -> None:
     check(CacheFolder, document)
 
 
+@settings(max_examples=200, deadline=None)
+@given(nearly_valid(full_schedule(), FileProcessingSchedule))
+def test_both_decide_alike_about_schedules(document: Document) -> None:
+    check(FileProcessingSchedule, document)
+
+
 @settings(max_examples=150, deadline=None)
 @given(objects(schema_of(FileProcessingJob)["properties"]["spec"]["properties"]["collection"]))
 def test_both_decide_alike_about_sources(collection: Document) -> None:
@@ -185,14 +226,20 @@ def test_the_oracle_itself_can_refuse() -> None:
     assert not accepted(FileProcessingJob, put(job(), "spec.collection.source", {}))
     assert not accepted(FileProcessingJob, put(full_job(), "spec.cacheFolder", "a\n"))
     assert not accepted(CacheFolder, folder(policy={"lowWatermark": 95}))
+    assert accepted(FileProcessingSchedule, full_schedule())
+    assert not accepted(FileProcessingSchedule, schedule(schedule="61 * * * *"))
     assert not unique(put(full_job(), "spec.cache.tiers", [{"name": "a"}] * 2), schema_of(FileProcessingJob))
 
 
 def test_the_rules_here_are_the_schemas() -> None:
     found = set()
-    for resource in (FileProcessingJob, CacheFolder):
+    for resource in RESOURCES:
         schema = schema_of(resource)
-        for node in [schema["properties"]["spec"], *(field for _, field in fields(schema["properties"]["spec"]))]:
+        for node in [
+            schema,
+            schema["properties"]["spec"],
+            *(field for _, field in fields(schema["properties"]["spec"])),
+        ]:
             for each in (node, node.get("items", {})):
                 found |= {
                     rule["message"]

@@ -14,16 +14,15 @@ from unit.api.documents import ROOT, Document, fields, schema_of
 from fpj_core import crd, generated, reference
 from fpj_core.model import Counts, Job
 from fpj_core.progress import measure
-from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob
+from fpj_core.v1alpha1 import RESOURCES, CacheFolder, FileProcessingJob, FileProcessingSchedule, ResourceType
 
-BOTH = (FileProcessingJob, CacheFolder)
 CLIENT_SIDE_APPLY = 100_000
 """Bytes; an annotation may hold 262,144, and kubectl puts the whole resource into one."""
 
 RULES = {
     "spec": [
-        "jobType is immutable: make a new job instead",
-        "collection is immutable: make a new job instead",
+        "jobType is immutable: apply it under another name, or delete this job first; what it made stays",
+        "collection is immutable: apply it under another name, or delete this job first; what it made stays",
         "cache has no effect with jobType Thumbnail: use Both, or leave it out",
         "thumbnail has no effect with jobType Cache: use Both, or leave it out",
         "maxFailedImages may not be negative",
@@ -37,6 +36,21 @@ FOLDER_RULES = {
     "spec.storage": ["exactly one of persistentVolumeClaim, s3 and local must be given"],
     "spec.storage.persistentVolumeClaim": ["path may not contain '..'"],
     "spec.policy": ["lowWatermark must be below highWatermark"],
+}
+_OF_JOBS = {path: rules for path, rules in RULES.items() if path != "spec"}
+SCHEDULE_RULES = {f"spec.jobTemplate.{path}": rules for path, rules in _OF_JOBS.items()} | {
+    "": ["a schedule's name may have 242 characters at most: its jobs' names are longer"],
+    "spec": [
+        (
+            "schedule must have five fields (minute, hour, day of month, month, day of week), such as '0 2 * * *', or "
+            "be @hourly, @daily, @weekly, @monthly or @yearly; steps follow * or a range, time zones go into timeZone"
+        ),
+        "timeZone must be a name of the IANA database, such as Europe/Berlin; Local is none",
+    ],
+    "spec.jobTemplate.spec": [
+        *(rule for rule in RULES["spec"] if "immutable" not in rule),
+        "local works only with `fpj run`: use persistentVolumeClaim or s3",
+    ],
 }
 ALLOWED = {"type", "description", "properties", "required", "items", "additionalProperties", "anyOf"} | {
     *("format", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
@@ -57,7 +71,7 @@ def nodes(schema: Document, path: str = "") -> Iterator[tuple[str, Document]]:
         yield from nodes(schema["additionalProperties"], f"{path}{{}}")
 
 
-def definition(resource: type[FileProcessingJob] | type[CacheFolder]) -> Document:
+def definition(resource: ResourceType) -> Document:
     (version,) = crd.crd(resource)["spec"]["versions"]
     return dict(version)
 
@@ -88,19 +102,20 @@ def test_each_is_small_enough_for_client_side_apply() -> None:
 
 
 def test_the_text_says_what_the_schema_says() -> None:
-    for resource, text in zip(BOTH, crd.files().values(), strict=True):
+    for resource, text in zip(RESOURCES, crd.files().values(), strict=True):
         assert yaml.safe_load(text) == crd.crd(resource)
-        assert "&" not in re.sub(r"description: .*", "", text), "no anchors"
+        assert not re.search(r"[ :-]&\w", re.sub(r"description: .*", "", text)), "no anchors"
 
 
 # What API servers ask of a schema -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("resource", BOTH)
-def test_the_schema_is_structural(resource: type[FileProcessingJob] | type[CacheFolder]) -> None:
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_the_schema_is_structural(resource: ResourceType) -> None:
     """https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/"""
     for path, node in nodes(schema_of(resource)):
-        assert set(node) <= ALLOWED, path
+        assert set(node) - {"default"} <= ALLOWED, path
+        assert "default" not in node or (path == "status" and resource.awaited), path
         if node.get("x-kubernetes-int-or-string"):
             assert node["anyOf"] == [{"type": "integer"}, {"type": "string"}], path
             assert "type" not in node, path
@@ -116,8 +131,8 @@ def test_the_schema_is_structural(resource: type[FileProcessingJob] | type[Cache
             assert node["x-kubernetes-list-type"] in {"map", "atomic"}, path
 
 
-@pytest.mark.parametrize("resource", BOTH)
-def test_the_schema_is_a_schema(resource: type[FileProcessingJob] | type[CacheFolder]) -> None:
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_the_schema_is_a_schema(resource: ResourceType) -> None:
     Draft202012Validator.check_schema(schema_of(resource))
     for _, node in nodes(schema_of(resource)):
         re.compile(node.get("pattern", ""))
@@ -127,8 +142,8 @@ def test_the_schema_is_a_schema(resource: type[FileProcessingJob] | type[CacheFo
             assert node["format"] == "int64"
 
 
-@pytest.mark.parametrize("resource", BOTH)
-def test_every_field_is_described_and_every_text_ends(resource: type[FileProcessingJob] | type[CacheFolder]) -> None:
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_every_field_is_described_and_every_text_ends(resource: ResourceType) -> None:
     """What is bounded costs CEL rules a known amount, and status a known size."""
     for part in ("spec", "status"):
         schema = schema_of(resource)["properties"][part]
@@ -145,18 +160,19 @@ def test_every_field_is_described_and_every_text_ends(resource: type[FileProcess
                 assert "maxProperties" in node, path
 
 
-@pytest.mark.parametrize("resource", BOTH)
-def test_metadata_is_left_to_the_api_server(resource: type[FileProcessingJob] | type[CacheFolder]) -> None:
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_metadata_is_left_to_the_api_server(resource: ResourceType) -> None:
     schema = schema_of(resource)
     assert schema["properties"]["metadata"] == {"type": "object"}
     assert schema["properties"]["kind"]["type"] == schema["properties"]["apiVersion"]["type"] == "string"
     assert schema["required"] == ["spec"]
 
 
-@pytest.mark.parametrize(("resource", "expected"), [(FileProcessingJob, RULES), (CacheFolder, FOLDER_RULES)])
-def test_every_rule_is_there_with_its_message(
-    resource: type[FileProcessingJob] | type[CacheFolder], expected: dict[str, list[str]]
-) -> None:
+@pytest.mark.parametrize(
+    ("resource", "expected"),
+    [(FileProcessingJob, RULES), (CacheFolder, FOLDER_RULES), (FileProcessingSchedule, SCHEDULE_RULES)],
+)
+def test_every_rule_is_there_with_its_message(resource: ResourceType, expected: dict[str, list[str]]) -> None:
     found = {
         path: [rule["message"] for rule in node["x-kubernetes-validations"]]
         for path, node in nodes(schema_of(resource))
@@ -165,13 +181,14 @@ def test_every_rule_is_there_with_its_message(
     assert found == expected
 
 
-@pytest.mark.parametrize("resource", BOTH)
-def test_rules_speak_of_fields_that_exist(resource: type[FileProcessingJob] | type[CacheFolder]) -> None:
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_rules_speak_of_fields_that_exist(resource: ResourceType) -> None:
     for path, node in nodes(schema_of(resource)):
         for rule in node.get("x-kubernetes-validations", ()):
             named = re.findall(r"\b(?:self|oldSelf)\.(\w+)", rule["rule"])
             assert named and set(named) <= set(node["properties"]), path
-            for name in set(re.findall(r"self\.(\w+)", rule["rule"])) - set(node.get("required", [])):
+            always = {"metadata", *node.get("required", [])}
+            for name in set(re.findall(r"self\.(\w+)", rule["rule"])) - always:
                 assert f"has(self.{name})" in rule["rule"], f"{path}: {name} may be left out"
 
 
@@ -179,16 +196,18 @@ def test_rules_speak_of_fields_that_exist(resource: type[FileProcessingJob] | ty
 
 
 def test_names() -> None:
-    job, folder = (crd.crd(resource) for resource in BOTH)
+    job, folder, schedule = (crd.crd(resource) for resource in RESOURCES)
     assert job["metadata"]["name"] == "fileprocessingjobs.fpj.dev"
     assert folder["metadata"]["name"] == "cachefolders.fpj.dev"
     assert job["spec"]["names"]["shortNames"] == ["fpj"]
     assert folder["spec"]["names"]["shortNames"] == ["cf"]
-    for each in (job, folder):
+    assert schedule["metadata"]["name"] == "fileprocessingschedules.fpj.dev"
+    assert schedule["spec"]["names"]["shortNames"] == ["fpjs"]
+    for each in (job, folder, schedule):
         assert each["spec"]["names"]["categories"] == ["fpj-all"]
         assert each["spec"]["scope"] == "Namespaced"
         assert each["spec"]["names"]["singular"] == each["spec"]["names"]["kind"].lower()
-    for resource in BOTH:
+    for resource in RESOURCES:
         assert definition(resource)["subresources"] == {"status": {}}
         assert definition(resource)["name"] == "v1alpha1"
         assert definition(resource)["served"] and definition(resource)["storage"]
@@ -202,11 +221,11 @@ def test_columns() -> None:
     assert wide == ["Skipped", "Shards", "Last-Progress"]
 
 
-@pytest.mark.parametrize("resource", BOTH)
-def test_columns_show_fields_of_their_type(resource: type[FileProcessingJob] | type[CacheFolder]) -> None:
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_columns_show_fields_of_their_type(resource: ResourceType) -> None:
     found = dict(nodes(schema_of(resource)))
     for column in definition(resource)["additionalPrinterColumns"]:
-        path = column["jsonPath"].removeprefix(".")
+        path = re.sub(r"\[.*?\]", "[]", column["jsonPath"].removeprefix("."))
         if path == "metadata.creationTimestamp":
             assert column["type"] == "date"
         elif column["type"] == "date":
@@ -226,9 +245,9 @@ def test_progress_is_reported_in_the_schemas_words() -> None:
 # The reference --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("resource", BOTH)
+@pytest.mark.parametrize("resource", RESOURCES)
 def test_the_reference_names_every_field_and_every_link_leads_somewhere(
-    resource: type[FileProcessingJob] | type[CacheFolder],
+    resource: ResourceType,
 ) -> None:
     page = reference.files()[f"{resource.__name__.lower()}.md"]
     headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
@@ -249,5 +268,5 @@ def test_the_reference_tells_what_is_allowed() -> None:
     assert "| `jobType` | string | `Cache`, `Thumbnail`, `Both` | yes |" in page
     assert "| `maxWidth` | integer | 16 to 16,384 |  |" in page
     assert "| `tiers` | [list of objects](#speccachetiers) | 1 to 4 items; unique by `name` | yes |" in page
-    assert "- jobType is immutable: make a new job instead" in page
+    assert "- jobType is immutable: apply it under another name, or delete this job first; what it made stays" in page
     assert "| Last-Progress | `status.lastProgressAt` | with `-o wide` |" in page

@@ -16,7 +16,7 @@ from unit.api.documents import problems as problems_in
 
 from fpj_core.errors import ManifestError
 from fpj_core.manifest import load_manifest_file, load_manifests, parse_resource
-from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob
+from fpj_core.v1alpha1 import RESOURCES, CacheFolder, FileProcessingJob
 
 HEAD = """\
 apiVersion: fpj.dev/v1alpha1
@@ -53,9 +53,9 @@ def test_the_examples_come_back_as_they_were_written(path: Path) -> None:
     assert [r.model_dump(mode="json", by_alias=True, exclude_none=True) for r in resources] == documents
 
 
-def test_there_are_examples_of_both_kinds() -> None:
+def test_there_are_examples_of_every_kind() -> None:
     kinds = {type(resource) for path in EXAMPLES for resource in load_manifest_file(path)}
-    assert kinds == {FileProcessingJob, CacheFolder}
+    assert kinds == set(RESOURCES)
 
 
 def test_the_full_example_has_every_field() -> None:
@@ -150,7 +150,7 @@ def test_no_mapping(text: str, shown: str) -> None:
 
 
 def test_other_kinds() -> None:
-    known = "is not known; use FileProcessingJob or CacheFolder"
+    known = "is not known; use FileProcessingJob or CacheFolder or FileProcessingSchedule"
     assert problems("kind: Pod") == [f"kind: Pod {known}"]
     assert problems("kind: cachefolder") == [f"kind: cachefolder {known}; did you mean CacheFolder?"]
     assert problems("metadata: {}") == [f"kind: nothing {known}"]

@@ -141,7 +141,8 @@ def test_suspending_stops_and_resuming_goes_on(stage: str) -> None:
     change(world, suspend=True)
     world.settle()
     assert job.phase is Phase.SUSPENDED
-    assert job.condition("Suspended")["status"] == "True"
+    assert job.condition("Suspended")["status"] == job.condition("Ready")["status"] == "True", "it is as it should be"
+    assert job.condition("Complete")["status"] == job.condition("Reconciling")["status"] == "False"
     assert not job.children
     assert world.lease.holder == ""
     assert job.fenced == (stage != "pending")

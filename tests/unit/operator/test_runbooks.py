@@ -20,10 +20,13 @@ RUNBOOKS = Path(__file__).parents[3] / "docs" / "runbooks"
 SOURCES = sorted(Path(fpj_operator.__file__).parent.glob("*.py"))
 
 ALL_IS_WELL = frozenset(
-    {"Indexing", "Running", "Suspended", "Resumed", "AllImagesDone", "Locked", "NotLocked"}
+    {"Indexing", "Running", "Suspended", "Resumed", "AllImagesDone", "Locked", "NotLocked", "Scheduled"}
     | {"Deleted"}  # noted in the store alone: the resource is gone
 )
-EVENTS_ONLY = frozenset({"Recovering", "ImagesFailing"})
+EVENTS_ONLY = frozenset(
+    {"Recovering", "ImagesFailing", "NotBegunAgain"}
+    | {"Started", "Replaced", "WaitsForLastRun", "Missed", "TooManyMissed", "NameTaken"}  # of schedules
+)
 OTHER_WORDS = frozenset(
     {"Queue", "EarlierAttempts", "Index", "Process", "Finish"}  # stages
     | {"Failed", "FailureTarget", "Complete", "True", "False", "FailedCreate", "PodScheduled", "OOMKilled"}

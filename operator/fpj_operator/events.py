@@ -1,0 +1,41 @@
+"""Kubernetes events about our resources."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from fpj_core.formatting import moment
+from fpj_core.v1alpha1 import API_VERSION
+from fpj_operator import names
+from fpj_operator.state import Emit, Key
+
+
+def event(kind: str, key: Key, uid: str, said: Emit) -> dict[str, Any]:
+    """The event's manifest. The name of one that is ``unique`` is always the same: it is written once."""
+    now = moment(time.time())
+    base = names.base_name(key.name, uid)
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{base}.{said.reason.lower()}.{said.unique or uuid.uuid4().hex[:12]}",
+            "namespace": key.namespace,
+        },
+        "involvedObject": {
+            "apiVersion": API_VERSION,
+            "kind": kind,
+            "name": key.name,
+            "namespace": key.namespace,
+            "uid": uid,
+        },
+        "reason": said.reason,
+        "message": said.message[:1000],
+        "type": "Warning" if said.warning else "Normal",
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+        "source": {"component": names.MANAGER},
+        "reportingComponent": names.MANAGER,
+    }

@@ -1,0 +1,265 @@
+"""fpj under GitOps: health in every phase, live; and nothing in what was applied that a tool would fight over."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from fpj_cluster import Cluster, KubectlError
+from gitops.health import EXPECTED, ROOT, fits, judge, record
+from operator_process import OperatorProcess
+from unit.api.documents import problems
+from world import Document, World, job_manifest, resource, slowly, world_in
+
+pytestmark = pytest.mark.timeout(300)
+
+RECORD = bool(os.environ.get("FPJ_RECORD"))
+SCHEDULES = "fileprocessingschedules"
+FOLDERS = "cachefolders"
+
+
+@pytest.fixture(scope="module")
+def world(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world_in(cluster, mongodb_server, tmp_path_factory.mktemp("world")) as world:
+        world.photos("photos", 5)
+        world.photos("damaged", 5, broken=2)
+        yield world
+
+
+@pytest.fixture(scope="module")
+def operator(world: World) -> OperatorProcess:
+    return world.operator(start=False)
+
+
+def check(world: World, name: str, at: str, plural: str = "fileprocessingjobs") -> Document:
+    """Hold what is there now against the table; record it where that is asked for."""
+    found = world.runner.api.get(world.path(at, plural))
+    assert found
+    found["metadata"]["namespace"] = "gallery"
+    judged = judge(found)
+    assert fits(judged, EXPECTED[name]), (name, judged, found.get("status"))
+    if RECORD:
+        record(name, found)
+    return found
+
+
+def schedule(name: str, world: World, **spec: object) -> None:
+    template = {"spec": job_manifest("unused", "photos", collection="scheduled")["spec"]}
+    world.apply(resource("FileProcessingSchedule", name, {"schedule": "@yearly", "jobTemplate": template} | spec))
+
+
+def state(world: World, name: str) -> str:
+    found = world.runner.api.get(world.path(name, SCHEDULES)) or {}
+    conditions = found.get("status", {}).get("conditions", [])
+    return str(next((each["reason"] for each in conditions if each["type"] == "Ready"), ""))
+
+
+def test_before_the_operator_looks(world: World, operator: OperatorProcess) -> None:
+    """Without an operator nothing is healthy that waits for one."""
+    world.job("new", "photos")
+    schedule("waiting", world, timeZone="Europe/Berlin")
+    check(world, "job-new", "new")
+    check(world, "schedule-new", "waiting", SCHEDULES)
+    operator.start()
+    world.wait_reason("new", "NoCacheFolder")
+    check(world, "job-pending", "new")
+
+
+def test_the_phases_of_jobs(world: World, operator: OperatorProcess) -> None:
+    world.cache_folder()
+    check(world, "folder-new", "cache", FOLDERS)
+    world.wait_end("new")
+    check(world, "job-completed", "new")
+    world.until(lambda: world.runner.api.get(world.path("cache", FOLDERS))["status"], "the folder's totals")
+    check(world, "folder-used", "cache", FOLDERS)
+    world.job("damaged", "damaged")
+    world.job("failed", "damaged", maxFailedImages=1)
+    world.job("suspended", "photos", suspend=True)
+    world.job("queued", "photos", queueName="none")
+    world.runner.hold("held")
+    world.job("held", "photos")
+    world.wait_phase("held", "Indexing")
+    check(world, "job-indexing", "held")
+    world.runner.accept()
+    world.wait_reason("queued", "HeldByQueue", "Progressing")
+    check(world, "job-held-up", "queued")
+    world.wait_phase("suspended", "Suspended")
+    check(world, "job-suspended", "suspended")
+    world.wait_end("damaged", "CompletedWithErrors")
+    check(world, "job-completed-with-errors", "damaged")
+    world.wait_end("failed", "Failed")
+    check(world, "job-failed", "failed")
+
+
+def test_at_work_and_recovering(world: World, operator: OperatorProcess) -> None:
+    world.photos("many", 40)
+    with slowly(world, 1):
+        world.job("busy", "many")
+        world.wait_phase("busy", "Running")
+        world.wait_pod("busy")
+        check(world, "job-running", "busy")
+        world.kube("delete", "cachefolder", "cache")
+        world.resume("busy")
+        world.wait_phase("busy", "Recovering")
+        world.wait_reason("busy", "NoCacheFolder", "Progressing")
+        check(world, "job-recovering", "busy")
+    world.kube("delete", "fpj", "busy", "queued")
+    world.cache_folder()
+
+
+def test_a_finished_job_that_is_edited(world: World, operator: OperatorProcess) -> None:
+    """Whoever waits for the change to be seen has an answer, and a person a hint."""
+    operator.stop()
+    world.patch("new", priority=3)
+    check(world, "job-edited", "new")
+    operator.start()
+    world.until(lambda: world.status("new")["observedGeneration"] == 2, "the operator has seen it")
+    seen = check(world, "job-edited-seen", "new")
+    assert all(each["observedGeneration"] == 2 for each in seen["status"]["conditions"])
+    world.until(lambda: world.events("new", "NotBegunAgain"), "an event says so")
+    world.patch("new", priority=4)
+    world.until(lambda: world.status("new")["observedGeneration"] == 3, "also while it runs")
+    assert world.status("new")["phase"] == "Completed" and world.status("new")["attempt"]["number"] == 1
+
+
+def test_the_states_of_schedules(world: World, operator: OperatorProcess) -> None:
+    world.until(lambda: state(world, "waiting") == "Scheduled", "the schedule is seen")
+    check(world, "schedule-waiting", "waiting", SCHEDULES)
+    schedule("suspended", world, suspend=True)
+    schedule("invalid", world, timeZone="Mars/Olympus")
+    world.until(lambda: state(world, "suspended") == "Suspended", "it is suspended")
+    check(world, "schedule-suspended", "suspended", SCHEDULES)
+    world.until(lambda: state(world, "invalid") == "InvalidSpec", "it is refused")
+    check(world, "schedule-invalid", "invalid", SCHEDULES)
+
+    world.runner.hold("waiting")
+    missed = json.dumps({"status": {"lastScheduleTime": "2020-05-05T00:00:00Z"}})
+    world.kube("patch", "fpjs", "waiting", "--subresource=status", "--type=merge", "--patch", missed)
+    path = world.path("waiting", SCHEDULES)
+    world.until(lambda: (world.runner.api.get(path) or {}).get("status", {}).get("active"), "a run begins")
+    check(world, "schedule-active", "waiting", SCHEDULES)
+    world.runner.accept()
+
+    hard = {"count/fileprocessingjobs.fpj.dev": "1"}
+    world.kube.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": hard}})
+    quota = f"/api/v1/namespaces/{world.namespace}/resourcequotas/few"
+    world.until(lambda: (world.runner.api.get(quota) or {}).get("status", {}).get("used"), "the quota is counted")
+    schedule("refused", world)
+    world.until(lambda: state(world, "refused") == "Scheduled", "it is seen")
+    world.kube("patch", "fpjs", "refused", "--subresource=status", "--type=merge", "--patch", missed)
+    world.until(lambda: state(world, "refused") == "JobRefused", "the quota refuses the run's job")
+    check(world, "schedule-refused", "refused", SCHEDULES)
+    world.kube("delete", "resourcequota", "few")
+
+
+# Drift ----------------------------------------------------------------------------------------------------
+
+
+def manifests() -> list[Document]:
+    """A folder, a job and a schedule, with labels and annotations."""
+    metadata = {"labels": {"team": "galleries"}, "annotations": {"example.com/contact": "galleries"}}
+    storage = {"persistentVolumeClaim": {"claimName": "cache", "path": "drift"}}
+    tiers = [{"name": "full", "maxWidth": 120}, {"name": "small", "maxWidth": 60, "format": "webp"}]
+    template = {"metadata": metadata, "spec": job_manifest("unused", "photos", collection="drift")["spec"]}
+    found = [
+        resource("CacheFolder", "drift", {"storage": storage, "maxBytes": "1Gi", "policy": {"eviction": "LRU"}}),
+        job_manifest("drift", "photos", jobType="Both", cache={"tiers": tiers}, cacheFolder="drift", maxFailedImages=1),
+        resource("FileProcessingSchedule", "drift", {"schedule": "0 0 1 1 *", "jobTemplate": template}),
+    ]
+    for each in found:
+        each["metadata"] |= copy.deepcopy(metadata)
+    return found
+
+
+@pytest.mark.parametrize("server_side", [False, True])
+def test_nothing_is_written_into_what_was_applied(world: World, operator: OperatorProcess, server_side: bool) -> None:
+    applied = manifests()
+    world.kube("delete", "fpjs,fpj,cf", "drift", "--ignore-not-found")
+    world.kube.apply(*applied, server_side=server_side)
+    world.wait_phase("drift", "Indexing", "Running", "Completed")
+    assert not difference(world, applied, server_side=server_side), "at work"
+    world.wait_end("drift")
+    world.until(lambda: state(world, "drift") == "Scheduled", "the schedule is seen")
+    world.until(lambda: "finalizers" not in world.get("drift")["metadata"], "the job's finalizer is gone")
+    assert not difference(world, applied, server_side=server_side), "afterwards"
+    for manifest, plural in zip(applied, (FOLDERS, "fileprocessingjobs", SCHEDULES), strict=True):
+        live = world.runner.api.get(world.path("drift", plural))
+        assert live
+        assert live["spec"] == manifest["spec"]
+        assert live["metadata"]["labels"] == manifest["metadata"]["labels"]
+        kept = {"kubectl.kubernetes.io/last-applied-configuration"} | set(manifest["metadata"]["annotations"])
+        assert set(live["metadata"]["annotations"]) <= kept
+        assert "finalizers" not in live["metadata"] and "ownerReferences" not in live["metadata"]
+        managers = [each["manager"] for each in live["metadata"]["managedFields"] if not each.get("subresource")]
+        assert len(managers) == len({*managers} - {"fpj-operator", "fpj-worker"}), "only who applied it wrote to it"
+
+    before = world.get("drift")["metadata"]["generation"]
+    world.kube.apply(*applied, server_side=server_side)
+    assert world.get("drift")["metadata"]["generation"] == before, "applied again, nothing changes"
+
+
+def difference(world: World, applied: list[Document], *, server_side: bool) -> str:
+    """What `kubectl diff` shows; nothing if live and applied are the same."""
+    options = ["--server-side", "--force-conflicts"] if server_side else []
+    try:
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": applied})
+        return world.kube("diff", *options, "--filename=-", stdin=text)
+    except KubectlError as error:
+        return str(error)
+
+
+def test_a_job_whose_collection_was_edited_says_what_to_do(world: World, operator: OperatorProcess) -> None:
+    world.job("fixed", "photos", suspend=True)
+    edited = json.dumps(job_manifest("fixed", "damaged", suspend=True))
+    for options in ([], ["--server-side", "--force-conflicts"]):
+        with pytest.raises(KubectlError) as refused:
+            world.kube("apply", *options, "-f", "-", stdin=edited)
+        assert "collection is immutable: apply it under another name, or delete this job first" in str(refused.value)
+
+
+# The sample repository ------------------------------------------------------------------------------------
+
+GALLERIES = ROOT / "examples" / "gitops" / "galleries"
+CLUSTERS = sorted((ROOT / "examples" / "gitops" / "clusters").glob("*/*.yaml"))
+OVERLAYS = sorted(path.parent for path in GALLERIES.glob("overlays/*/kustomization.yaml"))
+
+
+def names_in(document: object) -> set[tuple[str, str]]:
+    """The names of other resources in a resource: (field, name)."""
+    if isinstance(document, list):
+        return {name for each in document for name in names_in(each)}
+    if not isinstance(document, dict):
+        return set()
+    own = {(field, document[field]) for field in ("cacheFolder", "claimName") if field in document}
+    return own | names_in(list(document.values()))
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.name)
+def test_the_sample_repository_is_accepted_as_it_is(world: World, overlay: Path) -> None:
+    built = world.kube("kustomize", overlay)
+    documents = list(yaml.safe_load_all(built))
+    assert [each["kind"] for each in documents].count("FileProcessingJob") == 1
+    (namespace,) = {each["metadata"]["namespace"] for each in documents}
+    for document in documents:
+        if document["apiVersion"] == "fpj.dev/v1alpha1":
+            assert problems(document) == []
+    held = {(each["kind"], each["metadata"]["name"]) for each in documents}
+    kinds = {"cacheFolder": "CacheFolder", "claimName": "PersistentVolumeClaim"}
+    assert {field for field, _ in names_in(documents)} == set(kinds)
+    for field, name in names_in(documents):
+        assert name == "scans" or (kinds[field], name) in held, f"{field} {name}: no prefix has reached it"
+    for document in documents:
+        document["metadata"]["namespace"] = world.namespace
+    for options in ([], ["--server-side"]):
+        text = yaml.safe_dump_all(documents)
+        world.kube("apply", "--dry-run=server", "--validate=strict", *options, "-f", "-", stdin=text)
+    clusters = {path.parent.name: yaml.safe_load(path.read_text("utf-8")) for path in CLUSTERS}
+    paths = {clusters["argocd"]["spec"]["source"]["path"], clusters["flux"]["spec"]["path"].removeprefix("./")}
+    assert all((GALLERIES.parent / path / "kustomization.yaml").is_file() for path in paths)
+    production = clusters["argocd"]["spec"]["destination"]["namespace"]
+    assert overlay.name != "production" or namespace == production

@@ -1,0 +1,329 @@
+"""What becomes of a schedule at its times: as batch/v1 CronJob does it, case by case, and over generated histories."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unit.api.documents import problems
+from unit.operator.schedule_world import START, ScheduleWorld, job_name, phase_of
+
+from fpj_core.formatting import moment
+from fpj_operator.cluster import ClusterError
+
+TEN_PAST = job_name("2026-05-01T00:10:00Z")
+TWENTY_PAST = job_name("2026-05-01T00:20:00Z")
+LATE = job_name("2026-05-01T05:00:00Z")
+
+
+def at(world: ScheduleWorld, minutes: float) -> float | None:
+    """Look so many minutes after midnight."""
+    world.now = START - 30 + minutes * 60
+    return world.look()
+
+
+# Runs -----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_begins_at_its_time_once_and_says_what_it_is() -> None:
+    world = ScheduleWorld()
+    assert at(world, 5) == 300.0, "the next look is at the next time, at most five minutes later"
+    assert world.names() == [] and world.status["nextScheduleTime"] == "2026-05-01T00:10:00Z"
+    assert at(world, 9.5) == 30.0
+    at(world, 10)
+    assert at(world, 11) == 300.0 and world.names() == [TEN_PAST]
+    (job,) = world.objects.jobs()
+    assert problems(job) == []
+    assert job["metadata"]["annotations"] == {"fpj.dev/scheduled-at": "2026-05-01T00:10:00Z"}
+    assert job["metadata"]["labels"]["fpj.dev/schedule"] == "nightly"
+    (owner,) = job["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["name"], owner["uid"]) == ("FileProcessingSchedule", "nightly", "uid-1")
+    assert owner["controller"] is True and owner["blockOwnerDeletion"] is False
+    assert job["spec"]["collection"]["id"] == "nightly", "each run goes on with what the last one made"
+    assert world.status["lastScheduleTime"] == "2026-05-01T00:10:00Z"
+    assert world.status["nextScheduleTime"] == "2026-05-01T00:20:00Z"
+    assert world.status["active"] == [{"name": TEN_PAST, "scheduledAt": "2026-05-01T00:10:00Z"}]
+    assert world.said("Started") == [f"{TEN_PAST} is begun"]
+
+
+def test_the_template_is_the_jobs() -> None:
+    source = {"s3": {"bucket": "scans"}}
+    spec = {"jobType": "Cache", "collection": {"id": "museum", "source": source}, "maxFailedImages": "5%"}
+    metadata = {"labels": {"team": "a", "fpj.dev/schedule-uid": "forged"}, "annotations": {"note": "b"}}
+    world = ScheduleWorld(jobTemplate={"metadata": metadata, "spec": spec})
+    at(world, 10)
+    (job,) = world.objects.jobs()
+    assert job["spec"] == spec
+    assert job["metadata"]["labels"]["team"] == "a" and job["metadata"]["labels"]["fpj.dev/schedule-uid"] == "uid-1"
+    assert job["metadata"]["annotations"]["note"] == "b"
+
+
+@pytest.mark.parametrize("policy", [None, "Allow"])
+def test_allow_begins_another_beside_it(policy: str | None) -> None:
+    world = ScheduleWorld(**({"concurrencyPolicy": policy} if policy else {}))
+    at(world, 10)
+    at(world, 20)
+    assert world.unfinished() == [TEN_PAST, TWENTY_PAST]
+    assert [each["name"] for each in world.status["active"]] == [TWENTY_PAST, TEN_PAST], "newest first"
+
+
+def test_forbid_waits_until_the_other_has_finished() -> None:
+    world = ScheduleWorld(concurrencyPolicy="Forbid")
+    at(world, 10)
+    for minutes in (20, 21, 25):
+        at(world, minutes)
+    assert world.names() == [TEN_PAST]
+    assert world.status["lastScheduleTime"] == "2026-05-01T00:10:00Z"
+    (said,) = world.said("WaitsForLastRun")
+    assert "2026-05-01T00:20:00Z" in said
+    world.end(TEN_PAST)
+    at(world, 27)
+    assert world.unfinished() == [TWENTY_PAST], "late, but it takes place"
+    assert world.status["lastSuccessfulTime"] == "2026-05-01T00:25:00Z"
+
+
+def test_forbid_waits_also_for_one_that_is_being_deleted() -> None:
+    world = ScheduleWorld(concurrencyPolicy="Forbid")
+    at(world, 10)
+    world.objects.jobs()[0]["metadata"]["deletionTimestamp"] = "2026-05-01T00:11:00Z"
+    at(world, 20)
+    assert world.names() == [TEN_PAST] and world.status["active"] == []
+
+
+def test_replace_deletes_the_other() -> None:
+    world = ScheduleWorld(concurrencyPolicy="Replace")
+    at(world, 10)
+    at(world, 20)
+    assert [name for name in world.names() if "deletionTimestamp" not in _metadata(world, name)] == [TWENTY_PAST]
+    assert [each["name"] for each in world.status["active"]] == [TWENTY_PAST]
+    assert world.said("Replaced") == [f"{TEN_PAST} is deleted: another run is due"]
+
+
+def _metadata(world: ScheduleWorld, name: str) -> dict[str, Any]:
+    return dict(world.objects.held["FileProcessingJob", name]["metadata"])
+
+
+# Missed runs ----------------------------------------------------------------------------------------------
+
+
+def test_of_missed_runs_only_the_newest_begins() -> None:
+    world = ScheduleWorld()
+    at(world, 305)
+    assert world.names() == [LATE] and world.said("TooManyMissed") == []
+
+
+def test_more_than_a_hundred_missed_runs_are_told_and_the_newest_begins() -> None:
+    world = ScheduleWorld(schedule="* * * * *")
+    at(world, 100)
+    assert len(world.names()) == 1 and world.said("TooManyMissed") == []
+    at(world, 201)
+    assert len(world.names()) == 2
+    assert world.said("TooManyMissed") == ["more than 100 runs were missed; only the newest is begun"]
+
+
+def test_a_run_that_is_too_late_is_left_out_and_told_once() -> None:
+    world = ScheduleWorld(startingDeadlineSeconds=120)
+    at(world, 11.9)
+    assert world.names() == [TEN_PAST], "just in time"
+    at(world, 22.5)
+    at(world, 23)
+    assert world.names() == [TEN_PAST]
+    (said,) = world.said("Missed")
+    assert "2026-05-01T00:20:00Z" in said
+    at(world, 31)
+    assert len(world.names()) == 2, "the next one takes place again"
+
+
+def test_a_new_schedule_begins_nothing_of_before() -> None:
+    world = ScheduleWorld(schedule="0 0 * * *")
+    at(world, 60)
+    assert world.names() == []
+
+
+def test_suspended_it_begins_nothing_and_afterwards_the_newest() -> None:
+    world = ScheduleWorld(suspend=True)
+    assert at(world, 25) is None
+    assert world.names() == [] and "nextScheduleTime" not in world.status
+    assert world.condition("Ready")[:2] == ("True", "Suspended") and world.condition("Suspended")[0] == "True"
+    world.change(suspend=False)
+    at(world, 26)
+    assert world.names() == [TWENTY_PAST]
+    assert world.condition("Ready") == ("True", "Scheduled", "*/10 * * * * in Etc/UTC")
+    assert world.condition("Suspended")[0] == "False"
+
+
+def test_a_changed_schedule_counts_from_the_last_run() -> None:
+    world = ScheduleWorld()
+    at(world, 10)
+    world.change(schedule="15 * * * *")
+    at(world, 16)
+    assert world.names() == [TEN_PAST, job_name("2026-05-01T00:15:00Z")]
+    assert world.status["observedGeneration"] == 2
+
+
+# History --------------------------------------------------------------------------------------------------
+
+
+def test_finished_jobs_are_kept_up_to_the_limits() -> None:
+    world = ScheduleWorld()
+    for number in range(1, 13):
+        at(world, 10 * number)
+        phases = ("Completed", "CompletedWithErrors", "Failed", "Cancelled")
+        world.end(world.unfinished()[0], phases[number % 4])
+    world.look()
+    left = [phase_of(job) for job in world.objects.jobs()]
+    assert sorted(left) == ["Cancelled", "Completed", "Completed", "CompletedWithErrors"]
+    assert world.names()[-1] == world.objects.created[-1], "the newest stay"
+    assert len(world.objects.created) == 12
+
+
+def test_no_history_at_all() -> None:
+    world = ScheduleWorld(successfulJobsHistoryLimit=0, failedJobsHistoryLimit=0)
+    at(world, 10)
+    world.end(TEN_PAST)
+    at(world, 11)
+    at(world, 12)
+    assert world.names() == [] and world.objects.created == [TEN_PAST]
+    assert world.status["lastSuccessfulTime"] == "2026-05-01T00:10:00Z", "it is remembered all the same"
+
+
+# What is wrong --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schedule": "0 0 30 2 *"}, "schedule '0 0 30 2 *': "),
+        ({"timeZone": "Mars/Olympus"}, "timeZone 'Mars/Olympus' is not known"),
+        ({"schedule": "61 * * * *"}, "schedule must have five fields"),
+        ({"concurrencyPolicy": "Perhaps"}, "spec.concurrencyPolicy"),
+    ],
+)
+def test_a_schedule_that_makes_no_sense_says_so_and_heals(change: dict[str, str], message: str) -> None:
+    world = ScheduleWorld()
+    at(world, 10)
+    before = dict(world.schedule["spec"])
+    world.change(**change)
+    assert at(world, 20) is None
+    assert world.names() == [TEN_PAST]
+    assert world.condition("Ready")[:2] == ("False", "InvalidSpec") and message in world.condition("Ready")[2]
+    assert world.condition("Stalled")[0] == "True"
+    assert world.status["lastScheduleTime"] == "2026-05-01T00:10:00Z", "what was is kept"
+    world.schedule["spec"] = before
+    at(world, 21)
+    assert world.condition("Stalled")[0] == "False" and world.names() == [TEN_PAST, TWENTY_PAST]
+
+
+def test_a_refused_job_is_told_and_tried_again() -> None:
+    world = ScheduleWorld()
+    world.objects.refusal = ClusterError(403, "exceeded quota: jobs")
+    assert at(world, 10) == 30.0
+    assert world.condition("Ready") == ("False", "JobRefused", "the run's job is refused: exceeded quota: jobs")
+    assert world.condition("Reconciling")[0] == "True" and "lastScheduleTime" not in world.status
+    assert world.said("JobRefused") and not world.said("Started")
+    world.objects.refusal = None
+    at(world, 10.5)
+    assert world.names() == [TEN_PAST] and world.condition("Ready")[0] == "True"
+
+
+def test_an_api_server_that_does_not_answer_is_no_refusal() -> None:
+    world = ScheduleWorld()
+    world.objects.refusal = ClusterError(0, "no answer")
+    with pytest.raises(ClusterError):
+        at(world, 10)
+    assert world.status == {}
+
+
+def test_a_namesake_is_not_taken_for_the_run() -> None:
+    world = ScheduleWorld()
+    world.objects.add({"kind": "FileProcessingJob", "metadata": {"name": TEN_PAST}})
+    at(world, 10)
+    assert world.objects.created == [] and len(world.said("NameTaken")) == 1
+    at(world, 11)
+    at(world, 20)
+    assert world.objects.created == [TWENTY_PAST] and len(world.said("NameTaken")) == 1
+
+
+def test_one_that_is_being_deleted_is_left_alone() -> None:
+    world = ScheduleWorld()
+    world.schedule["metadata"]["deletionTimestamp"] = moment(START)
+    assert at(world, 10) is None and world.names() == [] and world.status == {}
+
+
+# Histories ------------------------------------------------------------------------------------------------
+
+POLICIES = ("Allow", "Forbid", "Replace")
+ACTIONS = st.one_of(
+    st.tuples(st.just("look"), st.integers(0, 1)),
+    st.tuples(st.just("look"), st.integers(0, 1)),
+    st.tuples(st.just("die"), st.integers(0, 1), st.integers(0, 5)),
+    st.tuples(st.just("wait"), st.sampled_from([1.0, 200.0, 600.0, 4_000.0, 100_000.0])),
+    st.tuples(st.just("end"), st.sampled_from(["Completed", "CompletedWithErrors", "Failed"])),
+    st.tuples(st.just("delete a job")),
+    st.tuples(st.just("suspend"), st.booleans()),
+    st.tuples(st.just("limits"), st.integers(0, 3), st.integers(0, 2)),
+    st.tuples(st.just("policy"), st.sampled_from(POLICIES)),
+    st.tuples(st.just("deadline"), st.sampled_from([10, 300, 5_000])),
+)
+
+
+def apply(world: ScheduleWorld, action: tuple[object, ...]) -> None:
+    match action:
+        case "look", int(operator):
+            looked(world, operator)
+        case "die", int(operator), int(writes):
+            world.look(operator, writes=writes)
+        case "wait", float(seconds):
+            world.now += seconds
+        case "end", str(phase) if names := world.unfinished():
+            world.end(names[0], phase)
+        case ("delete a job",) if finished := set(world.names()) - set(world.unfinished()):
+            del world.objects.held["FileProcessingJob", min(finished)]
+        case "suspend", bool(suspend):
+            world.change(suspend=suspend)
+        case "limits", int(successful), int(failed):
+            world.change(successfulJobsHistoryLimit=successful, failedJobsHistoryLimit=failed)
+        case "policy", str(policy):
+            world.change(concurrencyPolicy=policy)
+        case "deadline", int(seconds):
+            world.change(startingDeadlineSeconds=seconds)
+
+
+def looked(world: ScheduleWorld, operator: int) -> None:
+    """A look that nothing disturbed, and what must hold after it."""
+    created, unfinished = len(world.objects.created), world.unfinished()
+    wait = world.look(operator)
+    spec, new = world.schedule["spec"], world.objects.created[created:]
+    assert len(new) <= 1
+    if spec.get("suspend"):
+        assert new == [] and wait is None
+    else:
+        assert wait is not None and 0 < wait <= 300
+    if new and spec.get("concurrencyPolicy") == "Forbid":
+        assert unfinished == [], "no run beside another"
+    if new and spec.get("concurrencyPolicy") == "Replace":
+        doomed = [name for name in world.unfinished() if "deletionTimestamp" in _metadata(world, name)]
+        assert set(world.unfinished()) - set(doomed) == set(new)
+    if new and (deadline := spec.get("startingDeadlineSeconds")):
+        assert world.now - int(new[0].rpartition("-")[2]) * 60 < deadline
+    phases = [phase_of(job) for job in world.objects.jobs()]
+    assert sum(phase.startswith("Completed") for phase in phases) <= spec.get("successfulJobsHistoryLimit", 3)
+    assert phases.count("Failed") <= spec.get("failedJobsHistoryLimit", 1)
+    held = world.schedule["status"]
+    world.look(operator)
+    assert world.objects.created[created:] == new and world.schedule["status"] == held, "a second look changes nothing"
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(POLICIES), st.lists(ACTIONS, max_size=30))
+def test_histories(policy: str, actions: list[tuple[object, ...]]) -> None:
+    """Two operators that both think they lead, and die wherever they like."""
+    world = ScheduleWorld(concurrencyPolicy=policy)
+    for action in actions:
+        apply(world, action)
+        created = world.objects.created
+        assert len(created) == len(set(created)), "never two runs for one time"
+        assert created == sorted(created, key=lambda name: int(name.rpartition("-")[2])), "never back in time"
+        assert all(int(name.rpartition("-")[2]) % 10 == 0 for name in created), "only at times of the schedule"
