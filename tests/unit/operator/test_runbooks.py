@@ -28,7 +28,7 @@ EVENTS_ONLY = frozenset(
     | {"Started", "Replaced", "WaitsForLastRun", "Missed", "TooManyMissed", "NameTaken"}  # of schedules
 )
 OTHER_WORDS = frozenset(
-    {"Queue", "EarlierAttempts", "Index", "Process", "Finish"}  # stages
+    {"Queue", "EarlierAttempts", "Index", "Check", "Plan", "Process", "Finish"}  # stages
     | {"Failed", "FailureTarget", "Complete", "True", "False", "FailedCreate", "PodScheduled", "OOMKilled"}
     | {"Pod", "Event", *WAITING}  # Kubernetes'
 )
