@@ -312,6 +312,11 @@ def job_manifest(name: str, source: str, *, collection: str | None = None, **spe
     return resource("FileProcessingJob", name, given | spec)
 
 
+def schedule_manifest(name: str = "nightly", *, source: str = "photos", collection: str = "", **spec: Any) -> Document:
+    template = {"spec": job_manifest("unused", source, collection=collection or None)["spec"]}
+    return resource("FileProcessingSchedule", name, {"schedule": "0 * * * *", "jobTemplate": template} | spec)
+
+
 @contextmanager
 def slowly(world: World, seconds: float) -> Iterator[None]:
     """Every image of pods that start meanwhile takes so long at least."""

@@ -1,4 +1,4 @@
-"""``python -m fpj_operator.cleanup``: delete all jobs, before the resources and the operator themselves are removed.
+"""``python -m fpj_operator.cleanup``: delete schedules and jobs, before the resources and the operator are removed.
 
 A job at work has a finalizer that only an operator takes off. Were the operator removed first, the deletion of its
 jobs, of their namespaces and of the CustomResourceDefinition would never end.
@@ -18,16 +18,19 @@ from fpj_operator.settings import namespaces_from
 _PATIENCE_SECONDS = 60.0
 """For the operator to end the work; after that nobody is waited for."""
 _LOOK_SECONDS = 0.5
-_JOB = "FileProcessingJob"
+_JOB, _SCHEDULE = "FileProcessingJob", "FileProcessingSchedule"
 
 
 async def clean_up(cluster: Cluster, namespaces: tuple[str, ...], patience: float = _PATIENCE_SECONDS) -> int:
-    """Delete every job and every lease of a collection in these namespaces, or in all; the number of jobs.
+    """Delete every schedule, job and lease of a collection in these namespaces, or in all; the number of jobs.
 
     Raises:
         ClusterError: the API server refused, or jobs are still there.
     """
     places: tuple[str | None, ...] = namespaces or (None,)
+    for schedule in await _list(cluster, _SCHEDULE, places):  # or they would begin new ones
+        metadata = schedule["metadata"]
+        await cluster.delete(_SCHEDULE, metadata["namespace"], metadata["name"], metadata["uid"])
     jobs = await _list(cluster, _JOB, places)
     for job in jobs:
         await cluster.delete(_JOB, job["metadata"]["namespace"], job["metadata"]["name"], job["metadata"]["uid"])

@@ -58,6 +58,7 @@ OPERATOR: tuple[Right, ...] = (
 CLEANUP: tuple[Right, ...] = (
     # What `fpj_operator.cleanup` needs before the resources themselves are removed.
     Right(_GROUP, "fileprocessingjobs", "list delete update", Where.JOBS),
+    Right(_GROUP, "fileprocessingschedules", "list delete", Where.JOBS),
     Right("coordination.k8s.io", "leases", "list delete", Where.JOBS),
 )
 

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.timeout(900)  # the first test waits for the image, and
 
 GUIDE = ROOT / "docs" / "guide" / "helm.md"
 IMAGE = "localhost/fpj"
-CRDS = ("crd/cachefolders.fpj.dev", "crd/fileprocessingjobs.fpj.dev")
+CRDS = ("crd/cachefolders.fpj.dev", "crd/fileprocessingjobs.fpj.dev", "crd/fileprocessingschedules.fpj.dev")
 
 
 class HelmInstallation(Installation):

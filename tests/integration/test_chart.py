@@ -21,7 +21,7 @@ from fpj_operator.settings import settings_from
 pytestmark = pytest.mark.timeout(300)
 
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-RESOURCES = ("crd/cachefolders.fpj.dev", "crd/fileprocessingjobs.fpj.dev")
+RESOURCES = ("crd/cachefolders.fpj.dev", "crd/fileprocessingjobs.fpj.dev", "crd/fileprocessingschedules.fpj.dev")
 SECOND = {"crds": {"enabled": False}, "rbac": {"aggregate": False}}
 """What a second release in a cluster leaves to the first."""
 

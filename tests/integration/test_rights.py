@@ -21,7 +21,7 @@ from operator_process import OperatorProcess
 from podrunner import Api
 from podrunner.api import MERGE
 from waiting import wait_for
-from world import World, job_manifest, resource, slowly
+from world import World, job_manifest, resource, schedule_manifest, slowly
 
 from fpj_operator.cluster import Cluster as OperatorCluster
 from fpj_operator.rights import OPERATOR, PEOPLE, Right, Where, rules
@@ -31,6 +31,7 @@ pytestmark = pytest.mark.timeout(300)
 
 Request = tuple[str, str, str]
 JOBS = "/apis/fpj.dev/v1alpha1/namespaces/{}/fileprocessingjobs"
+SCHEDULES = "/apis/fpj.dev/v1alpha1/namespaces/{}/fileprocessingschedules"
 FOLDERS = "/apis/fpj.dev/v1alpha1/namespaces/{}/cachefolders"
 APPLY = "application/apply-patch+yaml"
 
@@ -97,6 +98,7 @@ def test_nothing_is_granted_that_the_life_of_jobs_does_not_use(
 
 def live_every_kind_of_life(world: World) -> None:
     world.photos("photos", 4)
+    world.kube.apply(schedule_manifest("often", schedule="* * * * *", successfulJobsHistoryLimit=0))
     world.job("whole", "photos", collection="whole", ttlSecondsAfterFinished=1)
     world.until(lambda: world.runner.api.get(world.path("whole")) is None, "the job goes when its time is over")
 
@@ -120,6 +122,11 @@ def live_every_kind_of_life(world: World) -> None:
         world.resume("again")  # replaces the children
         world.until(lambda: world.status("again").get("attempt", {}).get("number", 0) > 1, "another attempt")
     world.wait_end("again")
+    often = SCHEDULES.format(world.namespace) + "/often"
+    ended = "lastSuccessfulTime"
+    world.until(
+        lambda: ended in (world.runner.api.get(often) or {}).get("status", {}), "a run of the schedule ends", 150
+    )
 
 
 class Case:
@@ -158,12 +165,16 @@ class Case:
         here.apply(
             resource("CacheFolder", "cache", {"storage": storage}),
             self.manifest,
+            schedule_manifest(schedule="0 3 1 1 *"),
             {"apiVersion": "v1", "kind": "Pod", "metadata": held, "spec": {"containers": [container]}},
         )
         self.operator.start(wait=False)
 
     def job(self) -> dict[str, Any]:
         return self.api.get(JOBS.format(self.name) + "/job") or {}
+
+    def schedule(self) -> dict[str, Any]:
+        return self.api.get(SCHEDULES.format(self.name) + "/nightly") or {}
 
     def condition(self, kind: str) -> str:
         found = self.job().get("status", {}).get("conditions", [])
@@ -194,7 +205,11 @@ def goes_with_its_namespace(case: Case) -> bool:
 EFFECTS: dict[str, tuple[str, Callable[[Case], bool]]] = {
     # Right, as in OPERATOR: what does not happen without it
     "fileprocessingjobs": ("a job gets a phase", lambda case: bool(case.job().get("status", {}).get("phase"))),
-    "fileprocessingjobs/status cachefolders/status": (
+    "fileprocessingschedules": (
+        "a schedule says when it runs",
+        lambda case: bool(case.schedule().get("status", {}).get("conditions")),
+    ),
+    "fileprocessingjobs/status cachefolders/status fileprocessingschedules/status": (
         "a job gets a phase",
         lambda case: bool(case.job().get("status", {}).get("phase")),
     ),
@@ -402,6 +417,7 @@ MAY: dict[str, set[str]] = {
     "fpj-admin": {READ, JOB, FOLDER},
 }
 NEW_JOB = job_manifest("new", "photos")
+NEW_SCHEDULE = schedule_manifest("new")
 NEW_FOLDER = resource("CacheFolder", "new", {"storage": {"persistentVolumeClaim": {"claimName": "cache"}}})
 DRY = "?dryRun=All"
 ACTIONS: list[tuple[str, str, str, str, object]] = [
@@ -415,6 +431,9 @@ ACTIONS: list[tuple[str, str, str, str, object]] = [
     (JOB, "PATCH", JOBS + "/job" + DRY, "patch", {"spec": {"suspend": True}}),
     (JOB, "PATCH", JOBS + "/job" + DRY, "patch", {"metadata": {"annotations": {"fpj.dev/resume": "now"}}}),
     (JOB, "DELETE", JOBS + "/job" + DRY, "delete", None),
+    (READ, "GET", SCHEDULES, "list", None),
+    (JOB, "POST", SCHEDULES + DRY, "create", NEW_SCHEDULE),
+    (FOLDER, "DELETE", SCHEDULES + DRY, "deletecollection", None),
     (FOLDER, "DELETE", JOBS + DRY, "deletecollection", None),
     (FOLDER, "POST", FOLDERS + DRY, "create", NEW_FOLDER),
     (FOLDER, "PATCH", FOLDERS + "/cache" + DRY, "patch", {"spec": {"priority": 3}}),

@@ -14,7 +14,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 from podrunner import Api
 from waiting import wait_for
-from world import World, job_manifest, resource, world_in
+from world import World, schedule_manifest, world_in
 
 from fpj_core.formatting import moment
 from fpj_operator.cluster import Cluster as ApiServer
@@ -25,11 +25,6 @@ pytestmark = pytest.mark.timeout(300)
 
 Document = dict[str, Any]
 HOUR = 3600.0
-
-
-def schedule_manifest(name: str = "nightly", *, source: str = "photos", collection: str = "", **spec: Any) -> Document:
-    template = {"spec": job_manifest("unused", source, collection=collection or None)["spec"]}
-    return resource("FileProcessingSchedule", name, {"schedule": "0 * * * *", "jobTemplate": template} | spec)
 
 
 # With a clock of the test's own ---------------------------------------------------------------------------

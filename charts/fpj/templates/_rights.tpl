@@ -202,6 +202,13 @@
   - delete
   - update
 - apiGroups:
+  - fpj.dev
+  resources:
+  - fileprocessingschedules
+  verbs:
+  - list
+  - delete
+- apiGroups:
   - coordination.k8s.io
   resources:
   - leases
