@@ -25,7 +25,7 @@ ALL_IS_WELL = frozenset(
 )
 EVENTS_ONLY = frozenset({"Recovering", "ImagesFailing"})
 OTHER_WORDS = frozenset(
-    {"Queue", "EarlierAttempts", "Index", "Process", "Finish"}  # stages
+    {"Queue", "EarlierAttempts", "Index", "Check", "Plan", "Process", "Finish"}  # stages
     | {"Failed", "FailureTarget", "Complete", "True", "False", "FailedCreate", "PodScheduled", "OOMKilled"}
     | {"Pod", "Event", *WAITING}  # Kubernetes'
 )
