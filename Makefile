@@ -38,7 +38,6 @@ test: lint ## Run everything: lint, types, unit, contract, integration, e2e, on 
 	hack/secantusd.sh > /dev/null
 	hack/cluster-binaries.sh > /dev/null
 	hack/gitops.sh > /dev/null
-	[ "$$(id -u)" -ne 0 ] || hack/kueue.sh > /dev/null
 	[ "$$(id -u)" -ne 0 ] || hack/node-packages.sh
 	[ "$$(id -u)" -ne 0 ] || hack/image-base.sh > /dev/null
 	$(BIN)/pytest -n auto --dist loadfile
