@@ -40,7 +40,6 @@ test: lint ## Run everything: lint, types, unit, contract, integration, e2e, on 
 	hack/prometheus.sh > /dev/null
 	hack/monitoring-crds.sh > /dev/null
 	hack/gitops.sh > /dev/null
-	[ "$$(id -u)" -ne 0 ] || hack/kueue.sh > /dev/null
 	[ "$$(id -u)" -ne 0 ] || hack/node-packages.sh
 	[ "$$(id -u)" -ne 0 ] || hack/image-base.sh > /dev/null
 	$(BIN)/pytest -n auto --dist loadfile
