@@ -7,6 +7,9 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell hack/find-python.sh)
 VENV := .venv
 BIN := $(VENV)/bin
+RELEASE_VENV := .venv-release
+RELEASE_BIN := $(RELEASE_VENV)/bin
+IMAGE ?= build/fpj.tar
 DIR ?= samples
 OUT ?= out
 ARGS ?=
@@ -34,7 +37,16 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/test.txt
 	@touch $@
 
-test: lint ## Run everything: lint, types, unit, contract, integration, e2e, on each Python there is
+# What makes and checks releases: beside .venv, since neither the wheel nor the image may carry any of it.
+release-tools: $(RELEASE_VENV)/.tools ## Install what makes bills of materials and audits into .venv-release
+
+$(RELEASE_VENV)/.tools: requirements/release.txt
+	@echo "Installing what releases need into $(RELEASE_VENV) (once)"
+	$(PYTHON) -m venv $(RELEASE_VENV)
+	$(RELEASE_BIN)/python -m pip install --quiet --require-hashes -r requirements/release.txt
+	@touch $@
+
+test: lint $(RELEASE_VENV)/.tools ## Run everything: lint, types, unit, contract, integration, e2e, on each Python there is
 	hack/secantusd.sh > /dev/null
 	hack/cluster-binaries.sh > /dev/null
 	hack/prometheus.sh > /dev/null
@@ -57,6 +69,7 @@ lint: $(VENV)/.test ## Check style, types, import rules and generated files
 	$(BIN)/python hack/dashboard.py --check charts/fpj/files
 	$(BIN)/python -m fpj_operator.chart --check charts/fpj
 	$(BIN)/python hack/argocd.py --check deploy/argocd
+	$(BIN)/python hack/licences.py --check docs
 
 fmt: $(VENV)/.test ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix $(PACKAGES)
@@ -65,7 +78,7 @@ fmt: $(VENV)/.test ## Format the code and mend what can be mended
 crds: $(VENV)/.run ## Generate crds/ from the API types
 	$(BIN)/python -m fpj_core.crd crds
 
-docs: crds deploy chart ## Generate the references, the chart's files and the dashboard from the code
+docs: crds deploy chart licences ## Generate the references, the chart's files and the dashboard from the code
 	$(BIN)/python -m fpj_core.reference docs/reference
 	$(BIN)/python hack/metrics_reference.py docs/reference
 	$(BIN)/python hack/dashboard.py charts/fpj/files
@@ -76,6 +89,21 @@ deploy: $(VENV)/.test ## Generate deploy/ : the operator, its rights, health che
 
 chart: $(VENV)/.test ## Generate what of charts/fpj comes from the code: values, schema, README, rights, resources
 	$(BIN)/python -m fpj_operator.chart charts/fpj
+
+licences: $(VENV)/.test ## Generate docs/licences.md; fails for a licence that hack/licences.toml does not allow
+	$(BIN)/python hack/licences.py docs
+
+sbom: $(VENV)/.test $(RELEASE_VENV)/.tools ## Write bills of materials into build/sbom: of the distribution, and of IMAGE if it is there
+	$(RELEASE_BIN)/python hack/sbom.py distribution "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+	    build/sbom/fpj.cdx.json
+	@if [ -e $(IMAGE) ]; then $(RELEASE_BIN)/python hack/sbom.py image $(IMAGE) build/sbom/fpj-image.cdx.json; \
+	else echo "No bill of the image: there is no $(IMAGE). make image builds it."; fi
+
+audit: $(RELEASE_VENV)/.tools ## Ask for known vulnerabilities of everything that is locked; fails if nobody answers
+	$(RELEASE_BIN)/python hack/audit.py requirements/*.txt
+
+wheel: $(VENV)/.run ## Build the wheel and the source distribution into dist/
+	$(BIN)/python -m hatchling build -d dist
 
 image: ## Build the container image into build/fpj.tar, with buildah, as root
 	@mkdir -p build
@@ -104,4 +132,4 @@ clean: ## Remove what was made here (caches outside the checkout stay)
 	rm -rf $(VENV) $(VENV)-* out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help run setup test lint fmt crds docs deploy chart image cluster-binaries cluster-up cluster-down kind-up bench lock clean
+.PHONY: help run setup test lint fmt crds docs deploy chart release-tools licences sbom audit wheel image cluster-binaries cluster-up cluster-down kind-up bench lock clean

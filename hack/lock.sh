@@ -13,3 +13,5 @@ mkdir -p requirements
 compile test.txt --extra worker --extra operator --extra tracing --group build --group test
 compile cluster.txt --extra worker --extra operator --extra tracing --group build --constraint requirements/test.txt
 compile run.txt --extra worker --group build --constraint requirements/test.txt
+.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+    --custom-compile-command 'make lock' --output-file requirements/release.txt --group release
