@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +116,10 @@ def test_what_the_scripts_run_is_there(path: Path) -> None:
             assert set(names.split()) <= targets, script
         for name in re.findall(r"hack/[\w.-]+\.(?:sh|py)", script):
             assert (ROOT / name).is_file(), script
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_scripts_are_scripts(path: Path) -> None:
+    for step in steps(path):
+        read = subprocess.run(["bash", "-n"], input=step.get("run", ""), check=False, text=True, capture_output=True)
+        assert read.returncode == 0, read.stderr
