@@ -18,7 +18,8 @@ from fpj_operator.settings import namespaces_from
 _PATIENCE_SECONDS = 60.0
 """For the operator to end the work; after that nobody is waited for."""
 _LOOK_SECONDS = 0.5
-_JOB, _SCHEDULE = "FileProcessingJob", "FileProcessingSchedule"
+_JOB = "FileProcessingJob"
+_SCHEDULE = "FileProcessingSchedule"
 
 
 async def clean_up(cluster: Cluster, namespaces: tuple[str, ...], patience: float = _PATIENCE_SECONDS) -> int:

@@ -8,6 +8,7 @@ The fence is shown as the Lease's ``leaseTransitions``. A released Lease stays, 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -26,6 +27,10 @@ _HOLDER_NAME = f"{names.GROUP_PREFIX}/holder"
 _COLLECTION = f"{names.GROUP_PREFIX}/collection"
 _WRITING_SECONDS = 0.3
 """Between the two leases of one holder; more than enough."""
+_RELEASES = 5
+"""Times that a release is tried against others who write to the Lease."""
+
+log = logging.getLogger("fpj.leases")
 
 
 async def look(cluster: Cluster, namespace: str, collection: str) -> tuple[LeaseView, Document | None]:
@@ -62,13 +67,15 @@ async def _named(cluster: Cluster, namespace: str, collection: str, held: LeaseH
 
 async def release(cluster: Cluster, store: Store, namespace: str, uid: str, collection: str) -> None:
     """Give the lease back, if it is this job's. The store's goes first: the next holder needs both."""
-    view, found = await look(cluster, namespace, collection)
-    name = lease_name(collection)
-    await asyncio.to_thread(store.break_lease, name, uid)
-    if found is None or view.holder != uid:
-        return
-    found["spec"] |= {"holderIdentity": "", "renewTime": precise(time.time())}
-    await cluster.replace(found)
+    await asyncio.to_thread(store.break_lease, lease_name(collection), uid)
+    for _ in range(_RELEASES):
+        view, found = await look(cluster, namespace, collection)
+        if found is None or view.holder != uid:
+            return
+        found["spec"] |= {"holderIdentity": "", "renewTime": precise(time.time())}
+        if await cluster.replace(found) is not None:
+            return
+    log.warning("the Lease of %s is changed by others all the time: it lapses by itself", collection)
 
 
 async def _write(

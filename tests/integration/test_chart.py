@@ -55,7 +55,7 @@ def helm(plane: Cluster, bare: Kube, place: str, tmp_path: Path) -> Iterator[Hel
     yield helm
     for found in json.loads(helm("list", "--all-namespaces", "--output=json")):
         helm.within(found["namespace"])("uninstall", found["name"])
-    bare("delete", "--ignore-not-found", *RESOURCES)
+    bare("delete", "--ignore-not-found", *RESOURCES, seconds=180)  # under load it can take a minute
 
 
 @pytest.fixture

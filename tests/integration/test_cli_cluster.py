@@ -95,7 +95,9 @@ class Place:
             {"type": kind, "status": str(holds), "reason": "Because", "message": message, "lastTransitionTime": now}
             for kind, holds in (("Ready", complete), ("Complete", complete), ("Failed", phase is Phase.FAILED))
         ]
-        document = {"phase": phase.value, "conditions": conditions, "attempt": {"number": 1}, "startTime": now}
+        seen = self.get(name)["metadata"]["generation"]
+        document = {"phase": phase.value, "observedGeneration": seen, "conditions": conditions}
+        document |= {"attempt": {"number": 1}, "startTime": now}
         document |= {"completionTime": now} if phase.finished else {}
         patch = json.dumps({"status": document | status})
         self.kube("patch", "fpj", name, "--subresource=status", "--type=merge", "--patch", patch)

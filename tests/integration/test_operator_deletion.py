@@ -102,7 +102,7 @@ def test_deleting_with_the_operator_gone(world: World) -> None:
     world.photos("photos", 2)
     world.job("finished", "photos")
     world.wait_end("finished")
-    with slowly(world, 0.5):
+    with slowly(world, 2.0):
         uids = at_work(world, "active", "left")
         world.until(lambda: FINALIZER in finalizers(world, "active"), "a job at work has the finalizer")
         world.until(lambda: FINALIZER in finalizers(world, "left"), "a job at work has the finalizer")
