@@ -19,7 +19,7 @@ from fpj_core.leases import lease_name
 from fpj_core.model import Lease
 from fpj_core.store.protocol import Store
 from fpj_operator import names
-from fpj_operator.cluster import Cluster, Document
+from fpj_operator.cluster import Cluster, ClusterError, Document
 from fpj_operator.conditions import seconds_of
 from fpj_operator.state import Key, LeaseView
 
@@ -27,8 +27,8 @@ _HOLDER_NAME = f"{names.GROUP_PREFIX}/holder"
 _COLLECTION = f"{names.GROUP_PREFIX}/collection"
 _WRITING_SECONDS = 0.3
 """Between the two leases of one holder; more than enough."""
-_RELEASES = 5
-"""Times that a release is tried against others who write to the Lease."""
+_TRIES = 5
+"""Of a write against others who write to the Lease too."""
 
 log = logging.getLogger("fpj.leases")
 
@@ -40,7 +40,10 @@ async def look(cluster: Cluster, namespace: str, collection: str) -> tuple[Lease
 
 
 async def acquire(cluster: Cluster, store: Store, key: Key, uid: str, collection: str, *, seconds: float) -> LeaseView:
-    """Take the lease or renew one's own; the lease as it stands then, whoever holds it. Raises `StoreError`."""
+    """Take the lease or renew one's own; the lease as it stands then, whoever holds it.
+
+    Raises `StoreError` and `ClusterError`.
+    """
     view, found = await look(cluster, key.namespace, collection)
     now = time.time()
     if view.held_by_another(uid, now):
@@ -50,12 +53,16 @@ async def acquire(cluster: Cluster, store: Store, key: Key, uid: str, collection
         stored = await asyncio.to_thread(store.acquire_lease, name, uid, seconds, now)
     except LeaseHeldError as held:
         return await _named(cluster, key.namespace, collection, held)
-    written = await _write(cluster, key, uid, collection, found, stored, seconds)
-    if written is None:  # another was faster, and its own attempt at the store's lease fails against ours
-        await asyncio.to_thread(store.release_lease, stored)
-        view, _ = await look(cluster, key.namespace, collection)
-        return view if view.held_by_another(uid, now) else LeaseView("unknown", "another job", 0, now + 1)
-    return _view(written)
+    for _ in range(_TRIES):
+        written = await _write(cluster, key, uid, collection, found, stored, seconds)
+        if written is not None:
+            return _view(written)
+        view, found = await look(cluster, key.namespace, collection)
+        if view.held_by_another(uid, time.time()):  # its own attempt at the store's lease fails against ours
+            await asyncio.to_thread(store.release_lease, stored)
+            return view
+    # The store's lease stays: to give it back would fence the workers of a job that only renews its own.
+    raise ClusterError(409, f"the Lease of {collection} is changed by others all the time")
 
 
 async def _named(cluster: Cluster, namespace: str, collection: str, held: LeaseHeldError) -> LeaseView:
@@ -68,7 +75,7 @@ async def _named(cluster: Cluster, namespace: str, collection: str, held: LeaseH
 async def release(cluster: Cluster, store: Store, namespace: str, uid: str, collection: str) -> None:
     """Give the lease back, if it is this job's. The store's goes first: the next holder needs both."""
     await asyncio.to_thread(store.break_lease, lease_name(collection), uid)
-    for _ in range(_RELEASES):
+    for _ in range(_TRIES):
         view, found = await look(cluster, namespace, collection)
         if found is None or view.holder != uid:
             return
