@@ -105,6 +105,10 @@ class Cluster:
         found = await self._request("GET", _path(kind, namespace, "") + (f"?{query}" if query else ""))
         return list(found.get("items", []))
 
+    async def check_listable(self, kind: str, namespace: str | None) -> None:
+        """Raise `ClusterError` unless objects of the kind may be listed there. None are."""
+        await self.list(kind, namespace, fields="metadata.name=-")
+
     async def create(self, manifest: Mapping[str, Any]) -> Document | None:
         """Create an object; None if there is one of that name already."""
         metadata = manifest["metadata"]

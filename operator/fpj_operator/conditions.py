@@ -35,6 +35,11 @@ class Verdict:
     """(reason, message) of something that keeps an active job from moving."""
 
 
+def condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """The condition of that type as a status has it; empty where there is none."""
+    return next((each for each in status.get("conditions", []) if each["type"] == kind), {})
+
+
 def operator_status(
     observed: Observed,
     verdict: Verdict,

@@ -188,6 +188,9 @@ class _Decision:
 
     # Words ------------------------------------------------------------------------------------------------
 
+    def _refusal(self) -> str:
+        return f"the run's job is refused: {self.v.refused}"
+
     def _status(self, runs: list[Run], due: float | None, upcoming: float | None) -> dict[str, Any]:
         v, before = self.v, self.v.status
         active = sorted((run for run in runs if not run.phase.finished and not run.deleting), key=_newest_first)
@@ -201,7 +204,7 @@ class _Decision:
         }
         where = f"{self.spec.schedule} in {self.spec.time_zone or 'Etc/UTC'}"
         if v.refused:
-            said = ("JobRefused", f"the run's job is refused: {v.refused}")
+            said = ("JobRefused", self._refusal())
             conditions = _conditions(v, ready=False, said=said, reconciling=True)
         elif self.spec.suspend:
             conditions = _conditions(v, ready=True, said=("Suspended", "spec.suspend is true"), suspended=True)
@@ -213,7 +216,7 @@ class _Decision:
     def _events(self, missed: list[float], due: float | None, held: bool, replaced: tuple[Run, ...]) -> Iterable[Emit]:
         """What people should hear of. Told once, however often it is looked at."""
         if self.v.refused:
-            yield Emit("JobRefused", f"the run's job is refused: {self.v.refused}", warning=True)
+            yield Emit("JobRefused", self._refusal(), warning=True)
             return
         for run in replaced:
             yield Emit("Replaced", f"{run.name} is deleted: another run is due")

@@ -57,7 +57,7 @@ async def _leads(cluster: Cluster, namespace: str) -> None:
 async def _listed(cluster: Cluster) -> None:
     for place in namespaces_from() or (None,):
         for kind in ["FileProcessingJob", "CacheFolder"]:
-            await cluster.list(kind, place, fields="metadata.name=-")
+            await cluster.check_listable(kind, place)
 
 
 async def _answers(store_url: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from fpj_core.model import Counts, Phase
 from fpj_operator import metrics
+from fpj_operator.conditions import condition
 from fpj_operator.state import DeleteChildren, Observed, Plan
 from fpj_operator.traces import Traces
 
@@ -94,7 +95,7 @@ def _count_events(observed: Observed, plan: Plan, phase: Phase) -> None:
 
 def _said(status: Mapping[str, Any]) -> dict[str, str]:
     """Reason and message of the job as a whole."""
-    found: Mapping[str, str] = next((each for each in status.get("conditions", []) if each["type"] == "Ready"), {})
+    found = condition(status, "Ready")
     return {"reason": found.get("reason", ""), "said": found.get("message", "")}
 
 

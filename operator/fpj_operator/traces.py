@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from fpj_core.model import Phase
-from fpj_operator.conditions import attempt_from, seconds_of
+from fpj_operator.conditions import attempt_from, condition, seconds_of
 from fpj_operator.state import Observed
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Traces:
             part = self._tracer.start_span(stage.name, set_span_in_context(life), start_time=_nanoseconds(stage.began))
             part.end(_nanoseconds(stage.ended))
         if status["phase"] == Phase.FAILED.value:
-            life.set_status(Status(StatusCode.ERROR, _said(status)["message"]))
+            life.set_status(Status(StatusCode.ERROR, condition(status, "Ready")["message"]))
         life.end(_nanoseconds(stages[-1].ended))
 
     def close(self) -> None:
@@ -131,14 +131,9 @@ def _attributes(observed: Observed, status: Mapping[str, Any]) -> dict[str, str 
         "fpj.job": observed.key.name,
         "fpj.job.uid": observed.uid,
         "fpj.phase": str(status["phase"]),
-        "fpj.reason": _said(status)["reason"],
+        "fpj.reason": condition(status, "Ready")["reason"],
         "fpj.attempts": attempt_from(status).number,
     }
-
-
-def _said(status: Mapping[str, Any]) -> Mapping[str, str]:
-    ready: Mapping[str, str] = next(each for each in status["conditions"] if each["type"] == "Ready")
-    return ready
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -21,8 +21,7 @@ async def readable(cluster: Cluster, namespaces: Sequence[str]) -> tuple[str, ..
     found = []
     for namespace in namespaces:
         try:
-            # Of no job: only whether we may.
-            await cluster.list("FileProcessingJob", namespace, fields="metadata.name=-")
+            await cluster.check_listable("FileProcessingJob", namespace)
             found.append(namespace)
         except ClusterError as error:
             if error.status == 404:
@@ -42,7 +41,7 @@ async def until_more(cluster: Cluster, namespaces: Sequence[str], served: Sequen
         await asyncio.sleep(seconds)
         for namespace in missing:
             try:
-                await cluster.list("FileProcessingJob", namespace, fields="metadata.name=-")
+                await cluster.check_listable("FileProcessingJob", namespace)
             except ClusterError:
                 continue
             log.warning("namespace %s can be read now: starting anew", namespace)
