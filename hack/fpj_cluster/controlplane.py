@@ -46,6 +46,7 @@ def commands(layout: Layout, binaries: Mapping[str, Path], ports: Mapping[str, i
         "kube-controller-manager": [
             str(binaries["kube-controller-manager"]),
             *_client(layout, "controller-manager", ports["controller-manager"]),
+            "--pvclaimbinder-sync-period=1s",  # of 15: a claim that just missed its volume is bound at the next look
             "--use-service-account-credentials",
             f"--service-account-private-key-file={layout.pki}/service-accounts.key",
             f"--root-ca-file={layout.pki}/ca.crt",

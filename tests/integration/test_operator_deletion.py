@@ -42,6 +42,7 @@ def at_work(world: World, *names: str) -> dict[str, str]:
     """Start slow jobs, wait until each has recorded something; their uids."""
     for name in names:
         world.photos(name, 30)
+    for name in names:
         world.job(name, name, sharding={"batchSize": 2})
     uids = {name: world.uid(name) for name in names}
     for uid in uids.values():
@@ -88,7 +89,7 @@ def test_deleting_in_each_phase(world: World) -> None:
 
 def test_deleting_the_namespace_with_the_operator_at_work(world: World) -> None:
     world.operator()
-    with slowly(world, 0.5):
+    with slowly(world, 2.0):
         uids = at_work(world, "one", "two")
         world.kube("delete", "namespace", world.namespace, "--wait=false")
         world.until(lambda: is_emptied(world), "the namespace goes", 120)
