@@ -41,6 +41,13 @@ def node_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
 
 
+@contextmanager
+def private_cluster(factory: pytest.TempPathFactory, name: str) -> Iterator[Cluster]:
+    """A control plane that no other test file uses."""
+    with _shared(factory.mktemp(name) / "cluster") as cluster:
+        yield cluster
+
+
 @pytest.fixture(scope="session")
 def kube(cluster: Cluster) -> Kube:
     """Calls of kubectl as the administrator of `cluster`; all namespaces are seen through it."""
