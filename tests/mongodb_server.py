@@ -6,6 +6,8 @@ import os
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,30 @@ def start_server(storage: Path, port: int, *options: str, host: str = "127.0.0.1
             return server
     server.kill()
     pytest.fail("the MongoDB server did not answer within 30 s")
+
+
+@contextmanager
+def guarded_server(storage: Path, user: str, password: str) -> Iterator[int]:
+    """The port of a server that wants a password, and has one user who may read and write."""
+    port = free_port()
+    server = start_server(storage, port)
+    try:
+        with MongoClient(f"mongodb://127.0.0.1:{port}") as client:
+            roles = [{"role": "readWriteAnyDatabase", "db": "admin"}]
+            client.admin.command("createUser", user, pwd=password, roles=roles)
+    finally:
+        _end(server)
+    server = start_server(storage, port, "--auth")
+    try:
+        yield port
+    finally:
+        _end(server)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    try:
+        server.wait(20)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait(20)

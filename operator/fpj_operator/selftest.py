@@ -56,7 +56,7 @@ async def _leads(cluster: Cluster, namespace: str) -> None:
 
 async def _listed(cluster: Cluster) -> None:
     for place in namespaces_from() or (None,):
-        for kind in ["FileProcessingJob", "CacheFolder"]:
+        for kind in ("FileProcessingJob", "FileProcessingSchedule", "CacheFolder"):
             await cluster.check_listable(kind, place)
 
 

@@ -203,6 +203,20 @@ def test_alerts_and_dashboard_are_there_where_the_chart_has_them(offline: Helm, 
     assert json.loads(found["ConfigMap"]["data"]["fpj.json"]) == {"title": "{{ pod }}"}
 
 
+def test_alerts_lead_to_runbooks_of_your_own(offline: Helm) -> None:
+    def runbooks(**values: str) -> set[str]:
+        wanted = {"prometheusRule": {"enabled": True} | values, "mongodb": {"uri": URI}}
+        rendered = yaml.safe_load_all(offline("template", "fpj", CHART, values=wanted))
+        (rule,) = (each for each in rendered if each and each["kind"] == "PrometheusRule")
+        alerts = [each for group in rule["spec"]["groups"] for each in group["rules"]]
+        return {each["annotations"]["runbook_url"] for each in alerts}
+
+    ours = runbooks()
+    assert "https://fpj.dev/docs/runbooks/alerts/FpjOperatorDown.md" in ours
+    theirs = {f"https://wiki.example/fpj/{url.rpartition('/')[2]}" for url in ours}
+    assert runbooks(runbookUrl="https://wiki.example/fpj/") == theirs
+
+
 # What it refuses ------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from e2e.conftest import photo
 from fpj_cluster import Cluster
+from mongodb_server import guarded_server
 from world import World, job_manifest, slowly, world_in
 
 pytestmark = pytest.mark.timeout(300)
@@ -119,3 +120,34 @@ def test_an_operator_that_starts_without_a_store(cluster: Cluster, mongodb_serve
         world.wait_end("waits")
         world.check_exact("waits", "photos", completed=2)
         world.until(lambda: world.holder("waits") == "", "the lease is released")
+
+
+def test_a_store_that_refuses_the_password(cluster: Cluster, mongodb_server: str, tmp_path: Path) -> None:
+    """The job says so, once; it goes on when the operator comes back with the right one."""
+
+    def settings(password: str) -> dict[str, str]:
+        url = f"mongodb://fpj:{password}@127.0.0.1:{port}/fpj?authSource=admin"
+        return {"store": url, "worker_store": url}
+
+    with (
+        guarded_server(tmp_path / "guarded", "fpj", "open-sesame") as port,
+        world_in(cluster, mongodb_server, tmp_path / "refused") as world,
+    ):
+        world.cache_folder()
+        world.photos("photos", 2)
+        operator = world.operator(**settings("mistyped"))
+        world.job("refused", "photos")
+        assert world.wait_reason("refused", "StoreUnavailable").endswith("MongoDB refused: Authentication failed.")
+        version = world.get("refused")["metadata"]["resourceVersion"]
+        looks = operator.metric("fpj_operator_reconcile_seconds_count")
+        world.until(
+            lambda: operator.metric("fpj_operator_reconcile_seconds_count") >= looks + 3, "it is looked at again"
+        )
+        assert world.get("refused")["metadata"]["resourceVersion"] == version, (
+            "nothing is written while nothing changes"
+        )
+        assert operator.running and operator.healthz() == 200
+        assert "mistyped" not in operator.log
+        operator.kill()
+        world.operator(**settings("open-sesame"))
+        assert world.wait_end("refused")["progress"]["completed"] == 2

@@ -72,9 +72,15 @@ def translated() -> Iterator[None]:
     except (AutoReconnect, ConnectionFailure) as error:
         raise StoreUnavailableError(f"MongoDB cannot be reached: {_cause(error)}") from error
     except PyMongoError as error:
-        raise StoreError(f"MongoDB refused: {str(error)[:300]}") from error
+        raise StoreError(f"MongoDB refused: {_cause(error)}") from error
 
 
 def _cause(error: Exception) -> str:
-    """What the driver says, without its settings and its view of the servers: they differ from one time to the next."""
-    return str(error).partition(" (configured timeouts")[0].partition(", Timeout: ")[0][:200]
+    """What the driver says, without its settings, its view of the servers and their clock.
+
+    Those differ from one time to the next, and a condition's message that changed would be another write of the status.
+    """
+    said = str(error)
+    for besides in (" (configured timeouts", ", Timeout: ", ", full error: "):
+        said = said.partition(besides)[0]
+    return said[:300]

@@ -22,6 +22,9 @@ _Uri = Annotated[str, StringConstraints(pattern=r"^(mongodb(\+srv)?://.+)?$")]
 _Duration = Annotated[str, StringConstraints(pattern=r"^([0-9]+(ms|s|m|h))+$")]
 _Port = Annotated[int, Field(ge=1, le=65_535)]
 
+RUNBOOKS = "https://fpj.dev/docs/runbooks/alerts"
+"""Where `files/alerts.yaml` says that the runbooks are."""
+
 
 class PullSecret(Part):
     """A Secret of type `kubernetes.io/dockerconfigjson`."""
@@ -200,6 +203,8 @@ class PrometheusRule(Part):
     """Labels by which your Prometheus selects them."""
     annotations: Strings = {}
     """Their annotations."""
+    runbook_url: str = RUNBOOKS
+    """Where the alerts lead: the place of `docs/runbooks/alerts`, or of a copy of your own."""
 
 
 class Dashboard(Part):
