@@ -14,6 +14,7 @@ import yaml
 from cluster import ROOT, fresh_namespace
 from fpj_cluster import Cluster, Kube, KubectlError
 from helm import CHART, MATRIX, URI, Helm, HelmError
+from kubeconform import Kubeconform
 from waiting import wait_for
 
 from fpj_operator.settings import settings_from
@@ -110,6 +111,34 @@ def test_the_api_server_takes_all_of_it(
     dry_run(monitoring, "\n---\n".join(texts))
     for document in filter(None, yaml.safe_load_all(rendered)):
         assert len(document["metadata"]["name"]) <= 63
+
+
+@pytest.fixture(scope="module")
+def kubeconform(monitoring: Kube, tmp_path_factory: pytest.TempPathFactory) -> Kubeconform:
+    """By the schemas of this API server, those of Prometheus' resources among them."""
+
+    def with_monitoring() -> Kubeconform | None:
+        made = Kubeconform(monitoring, tmp_path_factory.mktemp("schemas"))
+        kinds = ("PodMonitor", "PrometheusRule", "ServiceMonitor")
+        return made if all(made.knows("monitoring.coreos.com", "v1", kind) for kind in kinds) else None
+
+    return wait_for(with_monitoring, "the API server publishes the schemas of new resources", 60)
+
+
+@pytest.mark.parametrize("values", MATRIX, ids=lambda path: path.stem)
+def test_kubeconform_finds_nothing(offline: Helm, kubeconform: Kubeconform, values: Path) -> None:
+    assert kubeconform(offline("template", "fpj", CHART, f"--values={values}")) == []
+
+
+def test_kubeconform_would_find_something(offline: Helm, kubeconform: Kubeconform) -> None:
+    rendered = offline("template", "fpj", CHART, values={"mongodb": {"uri": URI}})
+    assert kubeconform(rendered) == []
+    (typo,) = kubeconform(rendered.replace("  replicas: ", "  replica: "))
+    assert typo.startswith("Deployment fpj-operator: ") and "additional properties 'replica' not allowed" in typo
+    (wrong,) = kubeconform(rendered.replace("  replicas: 2", '  replicas: "2"'))
+    assert "at '/spec/replicas': got string, want integer" in wrong
+    (unknown,) = kubeconform(rendered.replace("kind: Deployment", "kind: Deploiment"))
+    assert "could not find schema for Deploiment" in unknown
 
 
 def dry_run(kube: Kube, manifests: str) -> None:

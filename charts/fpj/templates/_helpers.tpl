@@ -14,9 +14,16 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "fpj.labels" -}}
-{{- with .Values.commonLabels }}
-{{- toYaml . }}
-{{ end -}}
+{{- include "fpj.labelsAnd" (dict "root" .) }}
+{{- end }}
+
+{{- /* Labels of an object with some `extra` of the values and some of its `own`. Each is there once, and ours wins. */}}
+{{- define "fpj.labelsAnd" -}}
+{{- $ours := fromYaml (include "fpj.releaseLabels" .root) }}
+{{- toYaml (merge $ours (.own | default dict) (.extra | default dict) .root.Values.commonLabels) }}
+{{- end }}
+
+{{- define "fpj.releaseLabels" -}}
 {{ include "fpj.selectorLabels" . }}
 app.kubernetes.io/part-of: fpj
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
