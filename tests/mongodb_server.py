@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import time
@@ -26,9 +27,15 @@ def server_binary() -> Path:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """One of those that Linux hands out to nobody (from 32768 on it does) and clusters leave alone (from 20000 on)."""
+    for port in random.sample(range(10_000, 20_000), 500):
+        with socket.socket() as listener:
+            try:
+                listener.bind(("", port))
+            except OSError:
+                continue
+            return port
+    pytest.fail("there is no free port between 10000 and 20000")
 
 
 def start_server(storage: Path, port: int, *options: str, host: str = "127.0.0.1") -> subprocess.Popen[bytes]:

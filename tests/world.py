@@ -215,6 +215,8 @@ class World:
     def wait_end(self, name: str, phase: str = "Completed", seconds: float = 90) -> Document:
         """Wait until the job has ended; it must have ended in that phase."""
         status = self.wait_phase(name, *FINISHED, seconds=seconds)
+        if status["phase"] != phase:
+            self.show()
         assert status["phase"] == phase, status
         return status
 

@@ -21,6 +21,7 @@ import kopf
 from prometheus_client import start_http_server
 
 from fpj_core.errors import FpjError
+from fpj_core.heap import give_back, use_one_arena
 from fpj_core.logs import log_as_json
 from fpj_core.metrics import timed
 from fpj_core.store import Store
@@ -38,6 +39,8 @@ from fpj_operator.watched import readable, until_more
 
 _JOBS_GAUGE_SECONDS = 5.0
 _LAG_SECONDS = 0.5
+_SETTLED_SECONDS = 2.0
+_GIVE_BACK_SECONDS = 60.0
 
 log = logging.getLogger("fpj.operator")
 
@@ -45,6 +48,8 @@ log = logging.getLogger("fpj.operator")
 def main() -> None:
     """Entry point. Exit codes: 0 told to stop, 1 failed (the pod is restarted), 2 bad settings."""
     log_as_json()
+    use_one_arena()
+    give_back()
     try:
         settings = settings_from()
     except FpjError as error:
@@ -125,6 +130,7 @@ async def _lead(
         asyncio.create_task(election.hold(), name="leadership"),
         asyncio.create_task(_show_jobs(controller), name="gauge"),
         asyncio.create_task(_measure_lag(), name="lag"),
+        asyncio.create_task(_give_memory_back(), name="memory"),
         asyncio.create_task(
             until_more(cluster, settings.namespaces, namespaces, settings.check_seconds), name="namespaces"
         ),
@@ -161,6 +167,14 @@ async def _measure_lag() -> None:
         asked = time.monotonic()
         await asyncio.sleep(_LAG_SECONDS)
         metrics.LOOP_LAG.observe(max(time.monotonic() - asked - _LAG_SECONDS, 0.0))
+
+
+async def _give_memory_back() -> None:
+    """What start-up and the listing of thousands of jobs left free: the kernel would count it as ours for ever."""
+    await asyncio.sleep(_SETTLED_SECONDS)
+    while True:
+        await asyncio.to_thread(give_back)
+        await asyncio.sleep(_GIVE_BACK_SECONDS)
 
 
 async def _first(stop: asyncio.Event, wanted: Coroutine[Any, Any, None]) -> bool:

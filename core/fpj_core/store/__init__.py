@@ -6,7 +6,6 @@ from pathlib import Path
 
 from fpj_core.errors import StoreError
 from fpj_core.store.protocol import Store
-from fpj_core.store.sqlite import SQLiteStore
 
 __all__ = ["Store", "open_store"]
 
@@ -22,4 +21,6 @@ def open_store(url: str) -> Store:
         return MongoStore(url)
     if "://" in url and not url.startswith(_SQLITE):
         raise StoreError(f"cannot use {url.partition('://')[0]}:// as a store; use a file or mongodb://…")
+    from fpj_core.store.sqlite import SQLiteStore  # noqa: PLC0415 - the operator never needs SQLite's library: 1 MB
+
     return SQLiteStore(Path(url.removeprefix(_SQLITE)).expanduser())

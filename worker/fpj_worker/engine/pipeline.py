@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import cv2
 import pyvips
 
 from fpj_core.errors import ErrorType, ImageError
+from fpj_core.heap import give_back
 from fpj_core.model import Fit, Format, ImageFacts, ImageLimits, TierSpec
 from fpj_core.sources.base import OpenedImage
 from fpj_worker.engine import ending, libvips, matrixprofile, turbo
@@ -65,7 +65,7 @@ def process_image(
         memory = max([header.memory, *(_animation_memory(header, tier, limits) for tier in wanted)])
         if memory > _HEAVY:
             admit(memory)
-            _release_free_memory()
+            give_back()  # what earlier images left serves usual ones well, and would add to a heavy one
         return _process(opened, header, tiers, frozenset(tier.name for tier in wanted))
     except MemoryError as error:
         raise ImageError(ErrorType.OUT_OF_MEMORY, "the memory limit of one image was reached") from error
@@ -74,13 +74,6 @@ def process_image(
         raise ImageError(ErrorType.OUT_OF_MEMORY if no_memory else ErrorType.INTERNAL, str(error)[:300]) from error
     except pyvips.Error as error:
         raise libvips.typed(error) from error
-
-
-def _release_free_memory() -> None:
-    """Give back what earlier images left in the heap, which serves usual ones well and would add to a heavy one."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
-    if trim is not None:
-        trim(0)
 
 
 def _process(opened: OpenedImage, header: Header, tiers: Sequence[TierSpec], make: Collection[str]) -> ProcessedImage:
