@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -47,10 +48,15 @@ def _serve_metrics(environment: Mapping[str, str]) -> None:
     port = int(environment.get("FPJ_METRICS_PORT") or 0)
     if not port:
         return
-    try:
-        metrics.serve(port)
-    except OSError as error:  # images matter more
-        log.warning("metrics cannot be served on port %d: %s", port, error)
+    for pause in (0.3, 0.6, 1.2, 0.0):  # on a node's own network, the pod before this one may just be ending
+        try:
+            metrics.serve(port)
+        except OSError as error:
+            if not pause:  # images matter more
+                log.warning("metrics cannot be served on port %d: %s", port, error)
+            time.sleep(pause)
+        else:
+            return
 
 
 def _end(error: Exception, message_path: Path) -> int:
