@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from cluster import ROOT
 from fpj_cluster import Cluster
 from mongodb_server import free_port
-from waiting import wait_for
+from waiting import end, wait_for
 
-ROOT = Path(__file__).parent.parent
 _OURS = ("kueue.x-k8s.io", "batch")
 """API groups whose webhooks are wanted; the others' resources are not installed."""
 
@@ -59,14 +59,8 @@ class Kueue:
         kube.apply(*self._webhooks(root / "webhooks.yaml"))
 
     def _down(self) -> None:
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(20)
+        if self._process is not None:
+            end(self._process)
 
     @property
     def log(self) -> str:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import random
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cluster  # noqa: F401 - it knows where fpj_cluster is
 import pytest
+from fpj_cluster.ports import free_ports
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
+from waiting import end
 
 _VERSION = "0.5.3-beta.193"
 
@@ -27,15 +28,9 @@ def server_binary() -> Path:
 
 
 def free_port() -> int:
-    """One of those that Linux hands out to nobody (from 32768 on it does) and clusters leave alone (from 20000 on)."""
-    for port in random.sample(range(10_000, 20_000), 500):
-        with socket.socket() as listener:
-            try:
-                listener.bind(("", port))
-            except OSError:
-                continue
-            return port
-    pytest.fail("there is no free port between 10000 and 20000")
+    """One that neither Linux hands out (from 32768 on) nor clusters take (from 20000 on)."""
+    (port,) = free_ports(1, range(10_000, 20_000))
+    return port
 
 
 def start_server(storage: Path, port: int, *options: str, host: str = "127.0.0.1") -> subprocess.Popen[bytes]:
@@ -68,18 +63,9 @@ def guarded_server(storage: Path, user: str, password: str) -> Iterator[int]:
             roles = [{"role": "readWriteAnyDatabase", "db": "admin"}]
             client.admin.command("createUser", user, pwd=password, roles=roles)
     finally:
-        _end(server)
+        end(server)
     server = start_server(storage, port, "--auth")
     try:
         yield port
     finally:
-        _end(server)
-
-
-def _end(server: subprocess.Popen[bytes]) -> None:
-    server.terminate()
-    try:
-        server.wait(20)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait(20)
+        end(server)

@@ -13,7 +13,7 @@ from typing import Any, Self
 import yaml
 from mongodb_server import free_port
 from monitoring_files import FILES, prometheus_program
-from waiting import wait_for
+from waiting import end, wait_for
 
 Sample = tuple[dict[str, str], float]
 
@@ -47,12 +47,7 @@ class PrometheusProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(20)
+        end(self._process)
 
     @property
     def log(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -17,3 +18,13 @@ def wait_for(condition: Callable[[], T], what: str | Callable[[], str], seconds:
             raise AssertionError(f"{what if isinstance(what, str) else what()}: not within {seconds:g} s")
         time.sleep(0.05)
     return found
+
+
+def end(process: subprocess.Popen[bytes], seconds: float = 20.0) -> None:
+    """Have a process end, by force where it does not when asked."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(seconds)

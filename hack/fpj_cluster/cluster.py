@@ -20,7 +20,7 @@ from fpj_cluster.layout import NODE, Layout
 from fpj_cluster.node import Node
 from fpj_cluster.probe import Probe
 from fpj_cluster.processes import Process, end, wait_until
-from fpj_cluster.state import State, free_ports
+from fpj_cluster.state import State, free_ports_by_use
 
 READY_SECONDS = 120.0
 """How long a component may take to become ready. A bound: on two idle cores all of them need some 8 s together."""
@@ -149,7 +149,7 @@ class Cluster:
         programs = binaries.locate(node=self._node)
         if self._node:
             self._claim_node()
-        self._state = State(node=self._node, arguments=self._arguments, ports=free_ports())
+        self._state = State(node=self._node, arguments=self._arguments, ports=free_ports_by_use())
         self._state.write(self.layout.state)
         controlplane.write_credentials(self.layout, self.server)
         if owner:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import random
-import socket
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from fpj_cluster.errors import ClusterError
+from fpj_cluster.ports import free_ports
 from fpj_cluster.processes import Process
 
 _PORTS = range(20000, 30000)
@@ -53,21 +52,6 @@ class State:
         return bool(self.processes) and all(process.is_alive for process in self.processes.values())
 
 
-def free_ports() -> dict[str, int]:
-    """A free port for each use, chosen at random so that clusters which start together rarely meet."""
-    chosen: dict[str, int] = {}
-    for port in random.sample(_PORTS, 500):
-        if len(chosen) == len(_USES):
-            return chosen
-        if _is_free(port):
-            chosen[_USES[len(chosen)]] = port
-    raise ClusterError(f"there are no free ports between {_PORTS.start} and {_PORTS.stop}")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as listener:
-        try:
-            listener.bind(("", port))
-        except OSError:
-            return False
-    return True
+def free_ports_by_use() -> dict[str, int]:
+    """A free port for each use."""
+    return dict(zip(_USES, free_ports(len(_USES), _PORTS), strict=True))
