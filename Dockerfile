@@ -1,4 +1,4 @@
-# One image for the operator, the workers and the `fpj` command; the command decides which it is.
+# One image for the operator, the workers, the API and the `fpj` command; the command decides which it is.
 #   docker build -t fpj .        or, with another base that has Python 3.11 or later:        --build-arg BASE=…
 ARG BASE=python:3.13-slim
 
@@ -14,6 +14,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY core core
 COPY operator operator
 COPY worker worker
+COPY api api
 COPY cli cli
 RUN /opt/fpj/bin/pip install --no-cache-dir --no-deps --no-build-isolation --no-warn-script-location \
     --root /own .

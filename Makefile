@@ -13,7 +13,7 @@ IMAGE ?= build/fpj.tar
 DIR ?= samples
 OUT ?= out
 ARGS ?=
-PACKAGES := core operator worker cli tests hack
+PACKAGES := core operator worker api cli tests hack
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -10,7 +10,6 @@ import click
 from fpj_cli.backend import ClusterError
 from fpj_cli.context import UsageProblemError, err, find_job, opened_store, out, print_text
 from fpj_cli.local import StoreJobs
-from fpj_cli.resource import JobResource
 from fpj_cli.run import go_on
 from fpj_cli.tables import Rows
 from fpj_cli.target import (
@@ -22,7 +21,8 @@ from fpj_cli.target import (
     target_options,
 )
 from fpj_core.model import Phase
-from fpj_operator.names import FINALIZER
+from fpj_core.names import FINALIZER
+from fpj_core.resource import JobResource
 
 _yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 _workers = click.option(

@@ -10,8 +10,8 @@ from fpj_cli.backend import ClusterError, Document, Event, match
 from fpj_cli.context import UsageProblemError
 from fpj_cli.kube import Api
 from fpj_cli.podexec import run_in_pod
-from fpj_cli.resource import JobResource, seconds_of
-from fpj_operator.names import FINALIZER, LABEL_UID, MANAGER, RESUME_ANNOTATION
+from fpj_core.names import FINALIZER, LABEL_UID, MANAGER, RESUME_ANNOTATION
+from fpj_core.resource import JobResource, seconds_of
 
 _GROUP = "/apis/fpj.dev/v1alpha1"
 

@@ -12,11 +12,11 @@ import click
 
 from fpj_cli.backend import ClusterError, Jobs
 from fpj_cli.context import err, out
-from fpj_cli.resource import JobResource
 from fpj_cli.screen import Screen, choose_screen, shown_phase, told
 from fpj_cli.target import all_namespaces_option, opened_jobs, target_options
 from fpj_core import formatting
 from fpj_core.model import Phase
+from fpj_core.resource import JobResource
 
 _EVERY_SECONDS = 1.0
 _EVERY_SECONDS_FOR_ALL = 2.0

@@ -8,11 +8,11 @@ from dataclasses import asdict
 
 from fpj_cli.backend import Document, Event
 from fpj_cli.context import UsageProblemError, find_job, shown_phase
-from fpj_cli.resource import JobResource
 from fpj_core import formatting
 from fpj_core.leases import is_dead, lease_name, local_holder_pid
 from fpj_core.model import Failure, Job, Phase
 from fpj_core.progress import measure
+from fpj_core.resource import JobResource
 from fpj_core.status import status_document
 from fpj_core.store.protocol import Store
 

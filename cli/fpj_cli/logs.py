@@ -15,9 +15,9 @@ import click
 
 from fpj_cli.backend import ClusterError, Document
 from fpj_cli.context import UsageProblemError, err
-from fpj_cli.resource import JobResource
 from fpj_cli.target import cluster_options, opened_cluster
-from fpj_operator.names import LABEL_ATTEMPT, LABEL_ROLE, ROLE_INDEX, ROLE_SHARDS
+from fpj_core.names import LABEL_ATTEMPT, LABEL_ROLE, ROLE_INDEX, ROLE_SHARDS
+from fpj_core.resource import JobResource
 
 if TYPE_CHECKING:
     from fpj_cli.cluster import ClusterJobs

@@ -14,10 +14,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from fpj_cli.resource import STALE, JobResource
 from fpj_cli.tables import COLOURS, errors, left, percent, rate
 from fpj_core import formatting
 from fpj_core.model import Phase
+from fpj_core.resource import STALE, JobResource
 
 _PLAIN_SECONDS = 5.0
 _MOST_WIDTH = 120

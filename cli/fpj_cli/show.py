@@ -9,7 +9,6 @@ from fpj_cli.backend import ClusterError, Document, Event, Jobs
 from fpj_cli.context import err, opened_store, out, output_option, print_json, print_text
 from fpj_cli.display import STAGES
 from fpj_cli.local import failures_in
-from fpj_cli.resource import JobResource, seconds_of
 from fpj_cli.tables import Rows, age, errors, fields, left, percent, rate
 from fpj_cli.target import (
     all_namespaces_option,
@@ -21,6 +20,7 @@ from fpj_cli.target import (
     target_options,
 )
 from fpj_core import formatting
+from fpj_core.resource import JobResource, seconds_of
 from fpj_core.sources.keys import display_key
 
 _HEADS = ("NAME", "TYPE", "PHASE", "PROGRESS", "DONE", "FAILED", "RATE", "ETA", "AGE")

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from fpj_cli.resource import JobResource
 from fpj_core import formatting
 from fpj_core.model import Phase
+from fpj_core.resource import JobResource
 
 COLOURS = {
     Phase.COMPLETED.value: "green",

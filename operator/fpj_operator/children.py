@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fpj_core import names
 from fpj_core.exits import ExitCode
 from fpj_core.v1alpha1 import API_VERSION, CacheFolder, resolve_sharding
 from fpj_core.v1alpha1.common import S3, PersistentVolumeClaim
-from fpj_operator import names
 from fpj_operator.settings import OperatorSettings
 from fpj_operator.state import Attempt, Observed
 

@@ -10,9 +10,9 @@ import asyncio
 import sys
 import time
 
+from fpj_core import names
+from fpj_core.cluster import Cluster, ClusterError, Document
 from fpj_core.logs import log_as_json
-from fpj_operator import names
-from fpj_operator.cluster import Cluster, ClusterError, Document
 from fpj_operator.settings import namespaces_from
 
 _PATIENCE_SECONDS = 60.0

@@ -10,14 +10,15 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
+from fpj_core import names
+from fpj_core.cluster import Cluster
 from fpj_core.errors import ConcurrencyError, FencedError, StoreError
 from fpj_core.jobs import change_job
 from fpj_core.leases import lease_name
 from fpj_core.logs import about
 from fpj_core.model import Phase
 from fpj_core.store.protocol import Store
-from fpj_operator import leases, metrics, names
-from fpj_operator.cluster import Cluster
+from fpj_operator import leases, metrics
 from fpj_operator.execute import Executor
 from fpj_operator.folders import Folders
 from fpj_operator.marks import CHILD_AT_WORK, ChildMarks, Marks, child_marks_of, marks_after, marks_of

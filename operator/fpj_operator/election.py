@@ -9,8 +9,8 @@ import asyncio
 import logging
 import time
 
-from fpj_operator import names
-from fpj_operator.cluster import Cluster, ClusterError, Document
+from fpj_core import names
+from fpj_core.cluster import Cluster, ClusterError, Document
 from fpj_operator.leases import expiry, precise
 
 _NAME = "fpj-operator"

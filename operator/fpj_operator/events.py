@@ -6,9 +6,9 @@ import time
 import uuid
 from typing import Any
 
+from fpj_core import names
 from fpj_core.formatting import moment
 from fpj_core.v1alpha1 import API_VERSION
-from fpj_operator import names
 from fpj_operator.state import Emit, Key
 
 

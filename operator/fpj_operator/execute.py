@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from fpj_core.cluster import Cluster, Document
 from fpj_core.jobs import change_job
 from fpj_core.model import Folder, Job
 from fpj_core.records import folder_name
 from fpj_core.store.protocol import Store
 from fpj_operator import events, leases, metrics
 from fpj_operator.children import collection_of, manifest
-from fpj_operator.cluster import Cluster, Document
 from fpj_operator.conditions import same_status
 from fpj_operator.settings import OperatorSettings
 from fpj_operator.state import (

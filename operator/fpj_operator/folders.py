@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from fpj_operator.cluster import Cluster, Document
+from fpj_core.cluster import Cluster, Document
 
 _KEPT_SECONDS = 5.0
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import kopf
 
+from fpj_core import names
+from fpj_core.cluster import configuration
 from fpj_core.model import Phase
-from fpj_operator import names
-from fpj_operator.cluster import configuration
 from fpj_operator.controller import Controller
 from fpj_operator.schedules import ScheduleController
 from fpj_operator.settings import OperatorSettings

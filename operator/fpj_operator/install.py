@@ -7,7 +7,7 @@ from typing import Any
 
 import fpj_core
 from fpj_core.generated import write_or_check, yaml_text
-from fpj_operator.names import MANAGER
+from fpj_core.names import MANAGER
 from fpj_operator.rights import OPERATOR, PEOPLE, RBAC, Where, people_role, rules
 
 NAMESPACE = "fpj-system"

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from fpj_core import names
+from fpj_core.cluster import Cluster, ClusterError, Document
 from fpj_core.errors import LeaseHeldError
 from fpj_core.leases import lease_name
 from fpj_core.model import Lease
 from fpj_core.store.protocol import Store
-from fpj_operator import names
-from fpj_operator.cluster import Cluster, ClusterError, Document
 from fpj_operator.conditions import seconds_of
 from fpj_operator.state import Key, LeaseView
 

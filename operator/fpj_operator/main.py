@@ -14,24 +14,24 @@ import uuid
 from collections.abc import Coroutine
 from typing import Any, cast
 
-import fpj_operator.lean  # noqa: F401 - before what it keeps small
+import fpj_core.lean  # noqa: F401 - before what it keeps small
 
 # isort: split
 import kopf
 from prometheus_client import start_http_server
 
+from fpj_core.cluster import Cluster, ClusterError
 from fpj_core.errors import FpjError
 from fpj_core.heap import give_back, use_one_arena
 from fpj_core.logs import log_as_json
 from fpj_core.metrics import timed
 from fpj_core.store import Store
+from fpj_core.store.late import LateStore
 from fpj_operator import metrics
-from fpj_operator.cluster import Cluster, ClusterError
 from fpj_operator.controller import Controller
 from fpj_operator.election import Election
 from fpj_operator.handlers import register
 from fpj_operator.health import Health
-from fpj_operator.latestore import LateStore
 from fpj_operator.schedules import ScheduleController
 from fpj_operator.settings import OperatorSettings, settings_from
 from fpj_operator.traces import traces_from

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fpj_operator import names
+from fpj_core import names
 from fpj_operator.state import Observed, Plan
 
 Marks = tuple[str, int, str, bool, str, int, int]

@@ -6,7 +6,8 @@ import asyncio
 import time
 from dataclasses import replace
 
-from fpj_core import jobs
+from fpj_core import jobs, names
+from fpj_core.cluster import Cluster, Document
 from fpj_core.errors import CacheFolderError, ManifestError, StoreError
 from fpj_core.folders import Candidate, select_folder
 from fpj_core.manifest import parse_resource
@@ -14,8 +15,6 @@ from fpj_core.model import Folder, Phase
 from fpj_core.records import folder_record
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob, Resource
-from fpj_operator import names
-from fpj_operator.cluster import Cluster, Document
 from fpj_operator.conditions import attempt_from, seconds_of
 from fpj_operator.folders import Folders
 from fpj_operator.leases import look
@@ -41,13 +40,15 @@ async def observe(cluster: Cluster, store: Store, queue: JobQueue, cache_folders
     collection = names.store_collection(key.namespace, job.collection_id) if job else ""
     # One that never began has no child, and whether its collection is locked is found out when it asks for the lock.
     began = phase is not Phase.PENDING or attempt.number > 0 or (job is not None and bool(job.spec.suspend))
-    owned, (lease, _), seen, (folder, folder_problem) = await asyncio.gather(
+    owned, (lease, _), (folder, folder_problem) = await asyncio.gather(
         cluster.list("Job", key.namespace, labels=f"{names.LABEL_UID}={uid}") if began else _no_children(),
         look(cluster, key.namespace, collection) if job and began else _no_lease(),
-        asyncio.to_thread(_ask_store, store, uid, attempt.number),
         _folder(cache_folders, key.namespace, job, attempt, phase),
     )
     children = tuple([await _child(cluster, each) for each in owned])
+    # After the children: pods record before they end, so what a finished Job did is in the store by now. Asked before,
+    # the store could be older than the Job's end, and the Job would look as if it had ended without its work.
+    seen = await asyncio.to_thread(_ask_store, store, uid, attempt.number)
     slot_free, ahead = queue.place(key)
     return Observed(
         key=key,

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fpj_core import names
 from fpj_core.exits import Reason
 from fpj_core.formatting import count, moment
 from fpj_core.model import Counts, Phase, ShardState
 from fpj_core.status import NO_TIME, status_document
 from fpj_core.v1alpha1 import resolve_max_failed, resolve_recovery
-from fpj_operator import names
 from fpj_operator.children import WAVE, index_job, reporting_rights, shards_job, workers_report
 from fpj_operator.conditions import Verdict, operator_status, seconds_of, seen_status
 from fpj_operator.settings import OperatorSettings

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fpj_core import names
 from fpj_core.formatting import moment
 from fpj_core.model import Phase
 from fpj_core.v1alpha1 import API_VERSION, ConcurrencyPolicy, FileProcessingScheduleSpec
-from fpj_operator import names
 from fpj_operator.conditions import condition_list, seconds_of
 from fpj_operator.cron import ScheduleError, Times
 from fpj_operator.state import Emit, Key

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from fpj_core import names
+from fpj_core.cluster import Cluster, ClusterError, Document
 from fpj_core.errors import ManifestError
 from fpj_core.manifest import parse_resource
 from fpj_core.model import Phase
 from fpj_core.v1alpha1 import FileProcessingSchedule, FileProcessingScheduleSpec
-from fpj_operator import metrics, names
-from fpj_operator.cluster import Cluster, ClusterError, Document
+from fpj_operator import metrics
 from fpj_operator.conditions import seconds_of
 from fpj_operator.events import event
 from fpj_operator.schedule import Run, SchedulePlan, ScheduleView, decide

@@ -8,10 +8,10 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
+from fpj_core import names
+from fpj_core.cluster import Cluster, ClusterError
 from fpj_core.errors import FpjError
 from fpj_core.store import open_store
-from fpj_operator import names
-from fpj_operator.cluster import Cluster, ClusterError
 from fpj_operator.leases import expiry
 from fpj_operator.settings import namespaces_from
 

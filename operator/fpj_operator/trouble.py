@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from fpj_core.cluster import Cluster, Document
 from fpj_core.exits import parse_termination_message
-from fpj_operator.cluster import Cluster, Document
 from fpj_operator.conditions import seconds_of
 
 _PATIENCE_SECONDS = 5.0

@@ -24,10 +24,10 @@ from fpj_cluster import Cluster, Kube
 from waiting import wait_for
 
 from fpj_cli.main import main
+from fpj_core import names
 from fpj_core.errors import ErrorType
 from fpj_core.model import Counts, Failure, Job, Phase, Shard, ShardBatch
 from fpj_core.store import open_store
-from fpj_operator import names
 
 Document = dict[str, Any]
 BIN = Path(sysconfig.get_path("scripts"))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import random
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fpj_cluster import Cluster
 from refusing import Refusal, RefusingProxy
+from waiting import wait_for
 from world import World, world_in
 
 pytestmark = pytest.mark.timeout(300)
 
+ROLE = "fpj.dev/role"
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -77,4 +81,33 @@ def test_a_server_that_is_always_busy_is_not_hammered(world: World, cluster: Clu
         world.wait_end("patient", seconds=120)
         world.check_exact("patient", "photos", completed=3)
         assert seen < 60
+        assert operator.stop() == 0
+
+
+@pytest.mark.parametrize("role", ["index", "shards"])
+def test_late_news_of_child_jobs_fails_nothing(world: World, cluster: Cluster, tmp_path: Path, role: str) -> None:
+    """They end while the operator asks for them: what it knows from the store must not be older than that."""
+    held = threading.Event()
+
+    def has_ended() -> bool:
+        jobs = [each for each in world.items("jobs", "apis/batch/v1") if each["metadata"]["labels"][ROLE] == role]
+        return any(each.get("status", {}).get("completionTime") for each in jobs)
+
+    def late(method: str, path: str) -> None:
+        phase = "Indexing" if role == "index" else "Running"
+        if method == "GET" and "/jobs?labelSelector" in path and not held.is_set() and world.phase("slow") == phase:
+            time.sleep(0.5)  # whatever else it asks at the same time is answered long before
+            wait_for(has_ended, f"the Job of the {role} ends", 15)
+            held.set()
+
+    world.photos("photos", 4, broken=1)
+    with RefusingProxy(cluster.kubeconfig, late) as proxy:
+        operator = world.operator(start=False, leader_seconds=60)
+        operator.add({"KUBECONFIG": str(proxy.kubeconfig(tmp_path / "late.yaml"))})
+        operator.start()
+        world.job("slow", "photos", sharding={"shardSize": 2})
+        world.wait_end("slow", "CompletedWithErrors", seconds=120)
+        world.check_exact("slow", "photos", completed=3, failed=1)
+        assert held.is_set()
+        assert world.status("slow")["recoveryAttempts"] == 0
         assert operator.stop() == 0

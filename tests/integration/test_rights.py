@@ -23,7 +23,7 @@ from podrunner.api import MERGE
 from waiting import wait_for
 from world import World, job_manifest, resource, schedule_manifest, slowly
 
-from fpj_operator.cluster import Cluster as OperatorCluster
+from fpj_core.cluster import Cluster as OperatorCluster
 from fpj_operator.rights import OPERATOR, PEOPLE, Right, Where, rules
 from fpj_operator.selftest import check
 

@@ -16,8 +16,8 @@ from podrunner import Api
 from waiting import wait_for
 from world import World, schedule_manifest, world_in
 
+from fpj_core.cluster import Cluster as ApiServer
 from fpj_core.formatting import moment
-from fpj_operator.cluster import Cluster as ApiServer
 from fpj_operator.schedules import ScheduleController
 from fpj_operator.state import Key
 

@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 
 from fpj_cli import screen
-from fpj_cli.resource import JobResource
 from fpj_cli.screen import LineScreen, LiveScreen, choose_screen, told
 from fpj_cli.tables import Rows, fields
 from fpj_core.model import Phase
+from fpj_core.resource import JobResource
 
 
 def job(name: str, phase: Phase | None = Phase.RUNNING, message: str = "", done: int = 0, **status: Any) -> JobResource:

@@ -10,8 +10,8 @@ import copy
 from datetime import datetime
 from typing import Any
 
+from fpj_core.cluster import ClusterError
 from fpj_core.formatting import moment
-from fpj_operator.cluster import ClusterError
 from fpj_operator.schedules import ScheduleController
 from fpj_operator.state import Key
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.operator.world import SETTINGS, World
 
+from fpj_core import names
 from fpj_core.model import Phase, ShardState
-from fpj_operator import names
 from fpj_operator.conditions import attempt_from
 from fpj_operator.state import LeaseView
 

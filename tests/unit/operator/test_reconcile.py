@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from unit.operator.world import World
 
+from fpj_core import names
 from fpj_core.formatting import moment
 from fpj_core.model import Phase, ShardState
-from fpj_operator import names
 from fpj_operator.children import WAVE
 from fpj_operator.reconcile import reconcile
 from fpj_operator.state import Apply, LeaseView

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from unit.api.documents import problems
 from unit.operator.schedule_world import START, ScheduleWorld, job_name, phase_of
 
+from fpj_core.cluster import ClusterError
 from fpj_core.formatting import moment
-from fpj_operator.cluster import ClusterError
 
 TEN_PAST = job_name("2026-05-01T00:10:00Z")
 TWENTY_PAST = job_name("2026-05-01T00:20:00Z")

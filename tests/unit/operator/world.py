@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fpj_core import names
 from fpj_core.manifest import parse_resource
 from fpj_core.model import Counts, Job, Phase, ShardState
 from fpj_core.progress import measure
 from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob
-from fpj_operator import names
 from fpj_operator.conditions import attempt_from, same_status
 from fpj_operator.queue import JobQueue
 from fpj_operator.reconcile import reconcile

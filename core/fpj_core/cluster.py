@@ -1,4 +1,4 @@
-"""The API server, as far as the operator needs it: documents in, documents out.
+"""The API server, as far as the operator and the API need it: documents in, documents out.
 
 Through the official client's transport and authentication. Its typed models are left alone: they cost memory and say
 nothing about our own resource.
@@ -19,7 +19,7 @@ import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 
-from fpj_operator.names import MANAGER
+from fpj_core.names import MANAGER
 
 _TIMEOUT_SECONDS = 20.0
 _TRIES = 5
@@ -40,7 +40,6 @@ _RESOURCES = {
     "Namespace": ("api/v1", "namespaces"),
 }
 _TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
-_APPLY = f"?fieldManager={MANAGER}&force=true"
 
 Document = dict[str, Any]
 
@@ -72,15 +71,16 @@ async def configuration() -> Configuration:
 class Cluster:
     """Requests with a time limit, tried a few times where trying again is safe and can help."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(self, client: ApiClient, manager: str = MANAGER) -> None:
         self._client = client
+        self._apply = f"?fieldManager={manager}&force=true"
         self.writes = 0
         """Requests sent that change something; for measurements."""
 
     @classmethod
-    async def connect(cls) -> Self:
-        """By the pod's own service account, or by KUBECONFIG."""
-        return cls(ApiClient(await configuration()))
+    async def connect(cls, manager: str = MANAGER) -> Self:
+        """By the pod's own service account, or by KUBECONFIG; ``manager`` of the fields that are applied."""
+        return cls(ApiClient(await configuration()), manager)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -123,7 +123,7 @@ class Cluster:
         """Server-side-apply an object."""
         metadata = manifest["metadata"]
         path = _path(manifest["kind"], metadata["namespace"], metadata["name"])
-        return await self._request("PATCH", path + _APPLY, manifest, "application/apply-patch+yaml")
+        return await self._request("PATCH", path + self._apply, manifest, "application/apply-patch+yaml")
 
     async def apply_status(
         self, kind: str, namespace: str, name: str, status: Mapping[str, Any], uid: str | None = None
@@ -131,7 +131,7 @@ class Cluster:
         """Server-side-apply what the operator says in the status of one of our resources; not in a namesake's."""
         metadata = {"name": name, "namespace": namespace} | ({"uid": uid} if uid else {})
         manifest = {"apiVersion": "fpj.dev/v1alpha1", "kind": kind, "metadata": metadata, "status": status}
-        path = _path(kind, namespace, name) + "/status" + _APPLY
+        path = _path(kind, namespace, name) + "/status" + self._apply
         return await self._request("PATCH", path, manifest, "application/apply-patch+yaml")
 
     async def replace(self, manifest: Mapping[str, Any]) -> Document | None:

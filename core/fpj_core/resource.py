@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from fpj_core.model import Phase
-from fpj_operator.names import RESUME_ANNOTATION
+from fpj_core.names import RESUME_ANNOTATION
 
 STALE = "Stale"
 """Of a run on this machine: it claims to be active, but nothing works on it."""
