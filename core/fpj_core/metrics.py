@@ -14,6 +14,7 @@ from typing import Any, cast
 from prometheus_client import Counter, Histogram, start_http_server
 
 from fpj_core.errors import ConcurrencyError, FencedError, LeaseHeldError, StoreError
+from fpj_core.listening import any_address
 from fpj_core.store.protocol import Store
 
 STORE_SECONDS = Histogram(
@@ -50,7 +51,7 @@ def timed(store: Store) -> Store:
 
 def serve(port: int) -> None:
     """Answer scrapes on ``port`` from a daemon thread. Raises OSError if the port is taken."""
-    start_http_server(port)
+    start_http_server(port, any_address()[1])
 
 
 class _Timed:

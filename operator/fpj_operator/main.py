@@ -18,13 +18,12 @@ import fpj_core.lean  # noqa: F401 - before what it keeps small
 
 # isort: split
 import kopf
-from prometheus_client import start_http_server
 
 from fpj_core.cluster import Cluster, ClusterError
 from fpj_core.errors import FpjError
 from fpj_core.heap import give_back, use_one_arena
 from fpj_core.logs import log_as_json
-from fpj_core.metrics import timed
+from fpj_core.metrics import serve, timed
 from fpj_core.store import Store
 from fpj_core.store.late import LateStore
 from fpj_operator import metrics
@@ -69,9 +68,9 @@ async def _run(settings: OperatorSettings) -> int:
     health = Health()
     try:
         if settings.metrics_port:
-            start_http_server(settings.metrics_port)
+            serve(settings.metrics_port)
         if settings.liveness_port:
-            await health.serve(settings.liveness_port)
+            health.serve(settings.liveness_port)
     except OSError as error:
         raise FpjError(f"a port cannot be listened on: {error}") from error
     cluster = await Cluster.connect()
@@ -91,7 +90,7 @@ async def _run(settings: OperatorSettings) -> int:
         with contextlib.suppress(Exception):
             await election.resign()
         await cluster.close()
-        await health.close()
+        health.close()
         if traces is not None:
             await asyncio.to_thread(traces.close)
 
