@@ -36,6 +36,7 @@ import fpj_core
 
 pytestmark = pytest.mark.timeout(900)  # the first test waits for the image, and for the other installation
 
+README = ROOT / "README.md"
 GUIDE = ROOT / "docs" / "guide" / "helm.md"
 IMAGE = "localhost/fpj"
 CRDS = ("crd/cachefolders.fpj.dev", "crd/fileprocessingjobs.fpj.dev", "crd/fileprocessingschedules.fpj.dev")
@@ -48,7 +49,7 @@ class HelmInstallation(Installation):
         self._remove_what_is_there()
         self.helm = Helm(self.kube.kubeconfig, self._folder, SYSTEM)
         self._give_volumes()
-        self.first_commands = commands_of("From nothing to a finished job")
+        self.first_commands = commands_of(README, "On a cluster")
         environment = os.environ | {
             "PATH": f"{self._programs()}:{os.environ['PATH']}",
             "KUBECONFIG": str(self.kube.kubeconfig),
@@ -117,9 +118,9 @@ class HelmInstallation(Installation):
         return [name for name in self.kube("get", "crd", "-o", "name").split() if name.endswith(".fpj.dev")]
 
 
-def commands_of(heading: str) -> list[str]:
-    """The commands of the first console block below a heading of the guide."""
-    section = GUIDE.read_text().split(f"## {heading}\n")[1]
+def commands_of(page: Path, heading: str) -> list[str]:
+    """The commands of the first console block below a heading."""
+    section = page.read_text().split(f"## {heading}\n")[1]
     block = re.findall(r"```console\n(.*?)```", section, re.DOTALL)[0]
     return [command.replace("\\\n", "") for command in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
 
@@ -145,6 +146,7 @@ def site(fpj: HelmInstallation, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 def test_three_commands_lead_to_a_finished_job(fpj: HelmInstallation) -> None:
     assert len(fpj.first_commands) == 3
+    assert fpj.first_commands == commands_of(GUIDE, "From nothing to a finished job")
     assert [shlex.split(command)[:2] for command in fpj.first_commands] == [
         ["helm", "install"],
         ["kubectl", "apply"],
