@@ -142,14 +142,17 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "Queue",
             "Jobs that wait for a slot.",
             ((f"sum({_of('fpj_jobs_queued')})", "queued"),),
-            width=12,
         ),
         Panel(
             "Jobs in trouble",
             "At work, and kept from moving; each reason has a runbook.",
             ((f"sum by (reason) ({_of('fpj_jobs_in_trouble')}) > 0", "{{reason}}"),),
-            width=12,
             only_when_something_fails=True,
+        ),
+        Panel(
+            "Runs of schedules not begun, per hour",
+            "By reason, which is that of an event of the schedule, too.",
+            ((f"sum by (reason) (increase({_of('fpj_schedule_misses_total')}[1h]))", "{{reason}}"),),
         ),
     ),
     "Images": (
