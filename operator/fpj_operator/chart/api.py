@@ -77,7 +77,7 @@ class ApiItself(Part):
     """Audiences of which a token must have one; those of the cluster's API server if empty."""
     max_streams: Annotated[int, Field(ge=1)] = 200
     """Streams of jobs that one pod keeps open at a time, a browser's page each."""
-    review_seconds: Annotated[float, Field(ge=0)] = 10.0
+    review_seconds: Annotated[float, Field(ge=1)] = 10.0
     """How long what the cluster said of a token and its rights is gone by."""
     image_pull_secrets: list[PullSecret] = []
     """By which the API's pods pull the image; the operator's if empty."""
