@@ -123,7 +123,6 @@ securityContext:
 
 {{- define "fpj.toolPod" -}}
 restartPolicy: Never
-enableServiceLinks: false
 securityContext:
   {{- toYaml .Values.podSecurityContext | nindent 2 }}
 {{- with .Values.imagePullSecrets }}
