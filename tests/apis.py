@@ -18,22 +18,12 @@ from podrunner.api import MERGE
 from waiting import wait_for
 from world import job_manifest, resource, schedule_manifest
 
+from fpj_operator.rights import API, Where, rules
+
 Document = dict[str, Any]
 
-JOBS_RULES = [
-    {
-        "apiGroups": ["fpj.dev"],
-        "resources": ["fileprocessingjobs"],
-        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
-    },
-    {"apiGroups": ["fpj.dev"], "resources": ["cachefolders", "fileprocessingschedules"], "verbs": ["list"]},
-    {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]},
-]
-REVIEW_RULES = [
-    {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
-    {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
-]
-"""All that the API itself needs."""
+JOBS_RULES, REVIEW_RULES = rules(API, Where.JOBS), rules(API, Where.CLUSTER)
+"""All that the API itself needs, and all that the chart grants it."""
 
 ROLES = ("nobody", "fpj-view", "fpj-cache-manager", "fpj-admin")
 

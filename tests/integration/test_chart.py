@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from helm import CHART, MATRIX, URI, Helm, HelmError, with_database
 from kubeconform import Kubeconform
 from waiting import wait_for
 
+from fpj_api.settings import ApiSettings
+from fpj_api.settings import settings_from as api_settings_from
 from fpj_operator.rights import API, Where, rules
 from fpj_operator.settings import settings_from
 
@@ -352,7 +355,17 @@ def test_what_the_api_is_told(offline: Helm) -> None:
         "FPJ_API_REVIEW_SECONDS": "2.5",
         "HTTPS_PROXY": "http://proxy.example:3128",
     }
-    assert "FPJ_API_AUDIENCES" not in environment(offline.render(api={"enabled": True}), "api")
+    settings = api_settings_from(told | {"FPJ_STORE": URI})
+    assert (settings.audiences, settings.most_streams, settings.review_seconds) == (
+        ("fpj", "https://images.example.com"),
+        1_000_000,
+        2.5,
+    )
+    assert settings.namespaces == ("a", "b")
+    known = {each.metadata["variable"] for each in fields(ApiSettings)}
+    assert {name for name in told if name.startswith("FPJ_")} <= known, "it reads whatever the chart tells it"
+    plain = environment(offline.render(api={"enabled": True}), "api")
+    assert api_settings_from(plain | {"FPJ_STORE": URI}) == api_settings_from({"FPJ_STORE": URI}), "the API's defaults"
     off = environment(offline.render(api={"enabled": True}, metrics={"enabled": False}), "api")
     assert off["FPJ_METRICS_PORT"] == "0"
 

@@ -5,7 +5,7 @@ What Kubernetes itself defines (affinities, volumes and so on) is passed through
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -186,7 +186,10 @@ class Sample(Part):
     """Size of each."""
 
 
-Settings = settings_model()
+if TYPE_CHECKING:
+    Settings = Part
+else:
+    Settings = settings_model()
 
 
 class Installation(Part):
@@ -211,7 +214,7 @@ class Installation(Part):
     watch_namespaces: list[Namespace] = []
     """Namespaces whose jobs are worked on; all if empty. Named ones must exist: the operator gets a Role in each, and
     no right to the cluster."""
-    settings: Settings = Settings()  # type: ignore[valid-type]
+    settings: Settings = Settings()
     """What the operator goes by. Durations are seconds."""
     workers: Workers = Workers()
     """Pods of jobs, as the operator makes them. A job's `workerTemplate` says more."""
