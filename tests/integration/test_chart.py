@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import monitoring_files
 import pytest
 import yaml
 from cluster import ROOT, fresh_namespace
@@ -425,13 +426,22 @@ def test_alerts_and_dashboard_are_there_where_the_chart_has_them(offline: Helm, 
     assert json.loads(found["ConfigMap"]["data"]["fpj.json"]) == {"title": "{{ pod }}"}
 
 
+def alerts_of(helm: Helm, *, api: bool, **values: Any) -> dict[str, Any]:
+    """The alerts that are rendered, by name."""
+    rendered = helm.render(prometheusRule={"enabled": True} | values, api={"enabled": api})
+    (rule,) = (each for each in rendered if each["kind"] == "PrometheusRule")
+    return {each["alert"]: each for group in rule["spec"]["groups"] for each in group["rules"]}
+
+
+def test_alerts_are_those_of_the_files_and_the_apis_only_where_it_is(offline: Helm) -> None:
+    assert alerts_of(offline, api=True) == monitoring_files.rules()
+    left_out = alerts_of(offline, api=True).keys() - alerts_of(offline, api=False).keys()
+    assert left_out == {"FpjApiDown", "FpjApiErrors"}
+
+
 def test_alerts_lead_to_runbooks_of_your_own(offline: Helm) -> None:
     def runbooks(**values: str) -> set[str]:
-        wanted = {"prometheusRule": {"enabled": True} | values, "mongodb": {"uri": URI}}
-        rendered = yaml.safe_load_all(offline("template", "fpj", CHART, values=wanted))
-        (rule,) = (each for each in rendered if each and each["kind"] == "PrometheusRule")
-        alerts = [each for group in rule["spec"]["groups"] for each in group["rules"]]
-        return {each["annotations"]["runbook_url"] for each in alerts}
+        return {each["annotations"]["runbook_url"] for each in alerts_of(offline, api=True, **values).values()}
 
     ours = runbooks()
     assert "https://fpj.dev/docs/runbooks/alerts/FpjOperatorDown.md" in ours

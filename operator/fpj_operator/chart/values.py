@@ -25,7 +25,7 @@ RUNBOOKS = "https://fpj.dev/docs/runbooks/alerts"
 
 
 class Image(Part):
-    """The one image of operator and workers."""
+    """The one image of operator, API and workers."""
 
     repository: Annotated[str, StringConstraints(min_length=1)] = "fpj"
     """Where it is. No registry serves it yet: build it and push it to yours."""
@@ -34,7 +34,7 @@ class Image(Part):
     digest: _Digest = ""
     """`sha256:…`, instead of a tag."""
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
-    """Of the operator and of the workers."""
+    """Of all of them."""
 
 
 class MongoDB(Part):
@@ -67,7 +67,7 @@ class Rbac(Part):
     """Rights."""
 
     create: bool = True
-    """Whether the chart grants the operator its rights. If not, grant what `helm template` shows with true."""
+    """Whether the chart grants operator and API their rights. If not, grant what `helm template` shows with true."""
     aggregate: bool = True
     """Whether the chart makes the ClusterRoles `fpj-view`, `fpj-cache-manager` and `fpj-admin`, which Kubernetes adds
     to `view`, `edit` and `admin`."""
@@ -83,7 +83,7 @@ class Workers(Part):
 
 
 class NetworkPolicy(Part):
-    """Denies all traffic of the operator's pods, and of worker pods, but what they need."""
+    """Denies all traffic of the operator's and the API's pods, and of worker pods, but what they need."""
 
     enabled: bool = False
     """Whether they are made, in the release's namespace and in `watchNamespaces`. They hold where the cluster's
@@ -136,12 +136,12 @@ class WorkerMetrics(Part):
 
 
 class Metrics(Part):
-    """The operator's metrics for Prometheus."""
+    """The metrics of operator and API for Prometheus."""
 
     enabled: bool = True
-    """Whether it serves them, on port 9090, behind a Service."""
+    """Whether they serve them, on port 9090, each behind a Service."""
     service_annotations: Strings = {}
-    """Annotations of the Service."""
+    """Annotations of these Services."""
     service_monitor: ServiceMonitor = ServiceMonitor()
     """For Prometheus operators that follow Services."""
     pod_monitor: PodMonitor = PodMonitor()
@@ -151,7 +151,7 @@ class Metrics(Part):
 
 
 class PrometheusRule(Part):
-    """Alerts, from `files/alerts.yaml`."""
+    """Alerts, from `files/alerts.yaml`, and from `files/alerts-api.yaml` where the API is."""
 
     enabled: bool = False
     """Whether they are made; the kind must be known to the cluster."""
@@ -206,14 +206,14 @@ class Installation(Part):
     ] = ""
     """What all names begin with, instead of the release's name and `operator`."""
     image: Image = Image()
-    """The one image of operator and workers."""
+    """The one image of operator, API and workers."""
     image_pull_secrets: list[PullSecret] = []
-    """By which the operator's pods pull it. Workers have their own."""
+    """By which the pods of operator and API pull it. Workers have their own."""
     mongodb: MongoDB = MongoDB(uri="")
     """Where results are recorded. fpj brings no database: give `uri` or `existingSecret`."""
     watch_namespaces: list[Namespace] = []
     """Namespaces whose jobs are worked on; all if empty. Named ones must exist: the operator gets a Role in each, and
-    no right to the cluster."""
+    no right to the cluster. The API gets such Roles, too."""
     settings: Settings = Settings()
     """What the operator goes by. Durations are seconds."""
     workers: Workers = Workers()
@@ -248,11 +248,11 @@ class Around(Part):
     api: Api = Api()
     """The REST API and the dashboard."""
     network_policy: NetworkPolicy = NetworkPolicy()
-    """Denies all traffic of the operator's pods, and of worker pods, but what they need."""
+    """Denies all traffic of the operator's and the API's pods, and of worker pods, but what they need."""
     metrics: Metrics = Metrics()
-    """The operator's metrics for Prometheus."""
+    """The metrics of operator and API for Prometheus."""
     prometheus_rule: PrometheusRule = PrometheusRule()
-    """Alerts, from `files/alerts.yaml`."""
+    """Alerts, from `files/alerts.yaml`, and from `files/alerts-api.yaml` where the API is."""
     dashboard: Dashboard = Dashboard()
     """A Grafana dashboard in a ConfigMap, from `files/dashboard.json`."""
     sample: Sample = Sample()
