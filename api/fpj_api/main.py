@@ -35,6 +35,8 @@ _TRIES, _TRY_SECONDS = 2, 5.0
 """Of a request to the API server, while somebody waits for an answer."""
 _MOST_CONNECTIONS = 1_000
 _KEEP_ALIVE_SECONDS = 30
+_SPARE_CONNECTIONS = 10
+"""Beside one per watch."""
 _STOP_SECONDS = 6
 
 log = logging.getLogger("fpj.api")
@@ -80,7 +82,7 @@ async def _run(settings: ApiSettings) -> tuple[int, bool]:
         raise FpjError(f"the port of the metrics cannot be listened on: {error}") from error
     listener = _listen(settings)
     cluster = await Cluster.connect(MANAGER, tries=_TRIES, timeout=_TRY_SECONDS)
-    watching = await Cluster.connect(MANAGER)
+    watching = await Cluster.connect(MANAGER, connections=len(settings.namespaces) + _SPARE_CONNECTIONS)
     store = timed(cast("Store", LateStore(settings.store_url)))
     storage = Storage(store)
     try:

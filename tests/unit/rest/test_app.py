@@ -14,10 +14,13 @@ from fpj_api import metrics, middleware, pages
 from fpj_api.app import application
 from fpj_api.context import backend_of
 from fpj_api.models import job_of
+from fpj_api.problems import problem_of
 from fpj_api.settings import ApiSettings
 from fpj_api.storage import Storage
-from fpj_core.errors import StoreUnavailableError
+from fpj_core.cluster import ClusterError, NoAnswerError
+from fpj_core.errors import ManifestError, StoreError, StoreUnavailableError
 from fpj_core.resource import JobResource
+from fpj_core.steering import RefusedActionError
 
 V1 = "/api/v1"
 
@@ -256,3 +259,30 @@ def test_the_description_has_every_request_of_the_design() -> None:
             assert "application/problem+json" in found["responses"]["422"]["content"]
     properties = described["components"]["schemas"]["Job"]["properties"]
     assert "incomplete" not in properties and "createdAt" in properties
+
+
+# Errors of the cluster -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (NoAnswerError(), 504, "in time"),
+        (ClusterError(0, "the API server does not answer"), 503, "does not answer"),
+        (ClusterError(500, "broken"), 503, "broken"),
+        (ClusterError(429, "too many"), 503, "too many"),
+        (ClusterError(403, 'User "fpj-api" cannot patch resource "x"'), 503, "lacks a right"),
+        (ClusterError(403, 'jobs "a" is forbidden: exceeded quota'), 403, "exceeded quota"),
+        (ClusterError(409, "already exists"), 409, "already exists"),
+        (ClusterError(422, "is invalid", causes=(("spec.jobType", "is immutable"),)), 422, "is invalid"),
+        (RefusedActionError("a is Completed already"), 409, "already"),
+        (StoreError("refused"), 503, "refused"),
+        (ManifestError(["x: y"], fields=[("x", "y")]), 422, "breaks the rules"),
+        (ValueError("a secret"), 500, "log"),
+    ],
+)
+def test_every_error_has_its_problem(error: Exception, status: int, told: str) -> None:
+    found = problem_of(error)
+    assert found.status == status and told in found.detail and "secret" not in found.detail
+    if isinstance(error, ClusterError) and error.causes:
+        assert found.errors == error.causes
