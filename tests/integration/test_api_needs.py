@@ -64,10 +64,9 @@ class Served:
     def status(self, method: str, path: str, body: object = None) -> int:
         return self.client.ask(method, f"/api/v1{path.format(namespace=self.namespace)}", body)[0]
 
-    @property
-    def shown(self) -> list[str]:
-        status, found = self.client.ask("GET", f"/api/v1/jobs?namespace={self.namespace}")
-        return [job["name"] for job in found["items"]] if status == 200 else []
+    def shown(self, what: str) -> list[str]:
+        status, found = self.client.ask("GET", f"/api/v1/{what}?namespace={self.namespace}")
+        return [each["name"] for each in found["items"]] if status == 200 else []
 
 
 @contextmanager
@@ -91,17 +90,6 @@ def serving(
         assert api.stop() == 0
 
 
-def comes(served: Served) -> bool:
-    """A job that is made after the API's start is shown."""
-    name = f"new-{uuid.uuid4().hex[:8]}"
-    served.kube.apply(job_manifest(name, "photos"))
-    try:
-        wait_for(lambda: name in served.shown, "it comes", 5)
-    except AssertionError:
-        return False
-    return True
-
-
 def doomed(served: Served) -> int:
     name = f"doomed-{uuid.uuid4().hex[:8]}"
     served.kube.apply(job_manifest(name, "photos"))
@@ -116,8 +104,11 @@ def made(served: Served) -> int:
 JOB = "/namespaces/{namespace}/jobs/old"
 EFFECTS: dict[Request, tuple[str, Callable[[Served], bool]]] = {
     # A right: what does not happen without it
-    ("fpj.dev", "fileprocessingjobs", "list"): ("jobs are shown", lambda served: "old" in served.shown),
-    ("fpj.dev", "fileprocessingjobs", "watch"): ("new jobs are shown", comes),
+    ("fpj.dev", "fileprocessingjobs", "list"): ("jobs are shown", lambda served: "old" in served.shown("jobs")),
+    ("fpj.dev", "fileprocessingjobs", "watch"): (
+        "a watch of the jobs holds",
+        lambda served: "the watch of jobs broke" not in served.api.log,
+    ),
     ("fpj.dev", "fileprocessingjobs", "get"): ("a job is shown", lambda served: served.status("GET", JOB) == 200),
     ("fpj.dev", "fileprocessingjobs", "create"): ("a job is made", lambda served: made(served) == 201),
     ("fpj.dev", "fileprocessingjobs", "delete"): ("a job is deleted", lambda served: doomed(served) == 202),
@@ -127,11 +118,11 @@ EFFECTS: dict[Request, tuple[str, Callable[[Served], bool]]] = {
     ),
     ("fpj.dev", "cachefolders", "list"): (
         "cache folders are shown",
-        lambda served: served.status("GET", "/cache/folders?namespace={namespace}") == 200,
+        lambda served: served.shown("cache/folders") == ["cache"],
     ),
     ("fpj.dev", "fileprocessingschedules", "list"): (
         "schedules are shown",
-        lambda served: served.status("GET", "/schedules?namespace={namespace}") == 200,
+        lambda served: served.shown("schedules") == ["nightly"],
     ),
     ("", "events", "list"): ("a job is shown with its events", lambda served: served.status("GET", JOB) == 200),
     ("authentication.k8s.io", "tokenreviews", "create"): (
@@ -182,8 +173,9 @@ def test_without_a_right_something_does_not_happen(
     with serving(plane, team, mongodb_server, tmp_path, without(lacking)) as served:
 
         def refused() -> bool:
-            assert not happens(served), f"without the right, {what} all the same"
+            happens(served)
             return lacking in audit.refused(served.user)
 
         wait_for(refused, lambda: f"a refusal of {lacking}\n{served.api.log[-5_000:]}", 30)
+        wait_for(lambda: not happens(served), lambda: f"without the right, {what} all the same", 10)
         assert audit.refused(served.user) == {lacking}
