@@ -70,6 +70,7 @@ _USED = (
 _FAILED_SHARE = (
     f"sum(increase({_of('fpj_images_total', _FAILED)}[1h])) / sum(increase({_of('fpj_images_total', _WORKED)}[1h]))"
 )
+_ASKED = 'route!~"/livez|/readyz"'
 _OPERATOR = f"and on (instance, job) {_of('fpj_operator_leader')}"
 
 ROWS: dict[str, tuple[Panel, ...]] = {
@@ -142,14 +143,17 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "Queue",
             "Jobs that wait for a slot.",
             ((f"sum({_of('fpj_jobs_queued')})", "queued"),),
-            width=12,
         ),
         Panel(
             "Jobs in trouble",
             "At work, and kept from moving; each reason has a runbook.",
             ((f"sum by (reason) ({_of('fpj_jobs_in_trouble')}) > 0", "{{reason}}"),),
-            width=12,
             only_when_something_fails=True,
+        ),
+        Panel(
+            "Runs of schedules not begun, per hour",
+            "By reason, which is that of an event of the schedule, too.",
+            ((f"sum by (reason) (increase({_of('fpj_schedule_misses_total')}[1h]))", "{{reason}}"),),
         ),
     ),
     "Images": (
@@ -219,6 +223,36 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "CPU",
             "Cores used, by each operator.",
             ((f"rate(process_cpu_seconds_total[$__rate_interval]) {_OPERATOR}", "{{instance}}"),),
+        ),
+    ),
+    "API": (
+        Panel(
+            "Requests to the API, per second",
+            "By the status of the answer; the kubelet's probes are left out.",
+            ((_rate("fpj_api_requests_total", _ASKED, by="status"), "{{status}}"),),
+            unit="ops",
+            width=6,
+            stacked=True,
+        ),
+        Panel(
+            "Seconds until the API answers",
+            "Streams, which last, are left out.",
+            _quantiles("fpj_api_request_seconds", 0.5, 0.9, 0.99),
+            unit="s",
+            width=6,
+        ),
+        Panel(
+            "Reviews, per second",
+            "What the API asks the cluster: whose a token is, and what they may.",
+            ((_rate("fpj_api_reviews_total", by="kind, result"), "{{kind}} {{result}}"),),
+            unit="ops",
+            width=6,
+        ),
+        Panel(
+            "Streams and jobs of the API",
+            "Open streams of all its pods, and the jobs that each holds in memory.",
+            ((f"sum({_of('fpj_api_streams')})", "streams"), (f"max({_of('fpj_api_jobs')})", "jobs")),
+            width=6,
         ),
     ),
     "Store and cache folders": (

@@ -14,6 +14,8 @@ from cluster import ROOT
 CHART = ROOT / "charts" / "fpj"
 MATRIX = sorted((CHART / "ci").glob("*.yaml"))
 """Values that the chart must bear, from next to nothing to everything."""
+SECOND = {"crds": {"enabled": False}, "rbac": {"aggregate": False}}
+"""What a second release in a cluster leaves to the first."""
 URI = "mongodb://mongodb.example/fpj"
 
 
@@ -76,3 +78,21 @@ class Helm:
 
 def with_database(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"mongodb": {"uri": URI}} | dict(values)
+
+
+def environment(rendered: list[dict[str, Any]], container: str = "operator") -> dict[str, str]:
+    """The variables of the operator, or of another container; of those from elsewhere, where from."""
+    deployments = [each for each in rendered if each["kind"] == "Deployment"]
+    names = [each["spec"]["template"]["spec"]["containers"][0]["name"] for each in deployments]
+    deployment = deployments[names.index(container)]
+    variables = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    elsewhere = {"secretKeyRef": "from a Secret", "fieldRef": "the release's"}
+    return {
+        each["name"]: each["value"] if "value" in each else elsewhere[next(iter(each["valueFrom"]))]
+        for each in variables
+    }
+
+
+def name_of(document: dict[str, Any]) -> tuple[str, str, str]:
+    metadata = document["metadata"]
+    return document["kind"], metadata.get("namespace", ""), metadata["name"]

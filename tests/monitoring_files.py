@@ -13,6 +13,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 FILES = ROOT / "charts" / "fpj" / "files"
+RULES = (FILES / "alerts.yaml", FILES / "alerts-api.yaml")
 RUNBOOKS = ROOT / "docs" / "runbooks"
 
 _METRIC = re.compile(r"\b(?:fpj|process)_[a-z0-9_]+")
@@ -28,7 +29,7 @@ def prometheus_program(name: str) -> Path:
 
 def rules() -> dict[str, dict[str, Any]]:
     """Alert rules by name."""
-    groups = yaml.safe_load((FILES / "alerts.yaml").read_text())["groups"]
+    groups = [group for file in RULES for group in yaml.safe_load(file.read_text())["groups"]]
     found = [rule for group in groups for rule in group["rules"]]
     assert len({rule["alert"] for rule in found}) == len(found), "two alerts have the same name"
     return {rule["alert"]: rule for rule in found}

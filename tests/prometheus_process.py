@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import yaml
 from mongodb_server import free_port
-from monitoring_files import FILES, prometheus_program
+from monitoring_files import RULES, prometheus_program
 from waiting import end, wait_for
 
 Sample = tuple[dict[str, str], float]
@@ -81,7 +81,7 @@ class PrometheusProcess:
     def _config(self) -> dict[str, Any]:
         return {
             "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "1s"},
-            "rule_files": [str(FILES / "alerts.yaml")],
+            "rule_files": [str(file) for file in RULES],
             "scrape_configs": [
                 {"job_name": job, "static_configs": [{"targets": list(addresses), "labels": dict(self._labels)}]}
                 for job, addresses in self._targets.items()

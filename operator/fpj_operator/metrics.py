@@ -43,6 +43,9 @@ IMAGES_FAILED = Counter("fpj_images_failed", "Failed images by error type, added
 IMAGES_PENDING = Gauge("fpj_images_pending", "Images that jobs at work have still to do.")
 BYTES_WRITTEN = Counter("fpj_bytes_written", "Bytes of derivatives written, added at each look.")
 ALERTS = Counter("fpj_failure_alerts", "Times that ten more images of a job had failed.")
+SCHEDULE_MISSES = Counter(
+    "fpj_schedule_misses", "Times that a run of a schedule was not begun when it was due, by reason.", ["reason"]
+)
 FOLDER_BYTES = Gauge(
     "fpj_cache_folder_bytes", "Bytes in a cache folder, as of the end of its last job.", ["folder_namespace", "folder"]
 )
@@ -62,6 +65,8 @@ TROUBLES = tuple(
 )
 """Why a job that is at work may not move."""
 OTHER_TROUBLE = "Other"
+MISSES = ("Missed", "TooManyMissed", "NameTaken", "JobRefused")
+"""Why a run of a schedule does not begin; each is the reason of an event of that schedule, too."""
 _RESULTS = ("completed", "skipped", "failed")
 
 
@@ -72,6 +77,8 @@ def _begin_at_zero() -> None:
             ENDED.labels(phase.value)
     for reason in RECOVERIES:
         RECOVERED.labels(reason)
+    for reason in MISSES:
+        SCHEDULE_MISSES.labels(reason)
     for result in _RESULTS:
         IMAGES.labels(result)
     for error_type in ErrorType:

@@ -1,6 +1,6 @@
-"""Who may do what: the operator, whoever cleans up after it, and people. Written once, for `deploy/` and the chart.
+"""Who may do what: operator, API, whoever cleans up after them, and people. Written once, for `deploy/` and the chart.
 
-Every right of the operator has its use beside it. tests/integration/test_rights.py takes each away and sees what
+Every right has its use beside it. tests/integration/test_rights.py takes each away and sees what
 breaks, and compares what the life of jobs asks of the API server with what is granted.
 """
 
@@ -53,6 +53,15 @@ OPERATOR: tuple[Right, ...] = (
     Right("", "namespaces", "get", Where.JOBS),  # whether it is being deleted
     Right("coordination.k8s.io", "leases", "get create update", Where.OWN),  # the leader's
     Right("apiextensions.k8s.io", "customresourcedefinitions", "list watch", Where.CLUSTER),  # for later ones
+)
+
+API: tuple[Right, ...] = (
+    # What it does for a caller it asks the cluster about first, by the last two.
+    Right(_GROUP, "fileprocessingjobs", "get list watch create patch delete", Where.JOBS),  # as callers may at most
+    Right(_GROUP, "cachefolders fileprocessingschedules", "list", Where.JOBS),  # to show them
+    Right("", "events", "list", Where.JOBS),  # a job's story
+    Right("authentication.k8s.io", "tokenreviews", "create", Where.CLUSTER),  # whose a token is
+    Right("authorization.k8s.io", "subjectaccessreviews", "create", Where.CLUSTER),  # what they may
 )
 
 CLEANUP: tuple[Right, ...] = (

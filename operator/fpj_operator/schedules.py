@@ -37,7 +37,7 @@ class ScheduleController:
         self._cluster = cluster
         self._now = now
         self._told: dict[str, set[tuple[str, str]]] = {}
-        """By schedule, the events that are written once."""
+        """By schedule, the events that are written once, and the refusals that are counted once."""
         self._finished: dict[str, bool] = {}
         """By uid, whether a schedule's job has finished: what it reports until then changes nothing here."""
 
@@ -124,6 +124,7 @@ class ScheduleController:
             if error.status not in _REFUSALS:
                 raise
             log.warning("%s: %s", view.key, error)
+            self._count_refusal(view, plan.start["metadata"]["name"])
             return str(error)
         return ""
 
@@ -134,14 +135,28 @@ class ScheduleController:
             text = f"{name} exists and is no job of this schedule: the run is left out"
             await self._emit(view, Emit("NameTaken", text, warning=True))
 
+    def _count_refusal(self, view: ScheduleView, name: str) -> None:
+        """Once for each run, though it is tried again and again."""
+        told = self._told.setdefault(view.uid, set())
+        if ("JobRefused", name) not in told:
+            metrics.SCHEDULE_MISSES.labels("JobRefused").inc()
+            self._remember(told, "JobRefused", name)
+
     async def _emit(self, view: ScheduleView, said: Emit) -> None:
         told = self._told.setdefault(view.uid, set())
         if said.unique and (said.reason, said.unique) in told:
             return
-        await self._cluster.create(event(_KIND, view.key, view.uid, said))
+        is_news = await self._cluster.create(event(_KIND, view.key, view.uid, said)) is not None
+        if is_news and said.reason in metrics.MISSES and said.reason != "JobRefused":
+            metrics.SCHEDULE_MISSES.labels(said.reason).inc()
         if said.unique:
-            told -= {each for each in told if each[0] == said.reason}
-            told.add((said.reason, said.unique))
+            self._remember(told, said.reason, said.unique)
+
+    @staticmethod
+    def _remember(told: set[tuple[str, str]], reason: str, unique: str) -> None:
+        """The newest of each reason is enough: none goes back to an earlier run."""
+        told -= {each for each in told if each[0] == reason}
+        told.add((reason, unique))
 
 
 def _key(body: Mapping[str, Any], name: str) -> Key:

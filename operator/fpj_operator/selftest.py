@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import os
 import sys
 import time
+import urllib.request
 from collections.abc import Awaitable, Callable
 
 from fpj_core import names
@@ -17,19 +19,27 @@ from fpj_operator.settings import namespaces_from
 
 _PATIENCE_SECONDS = 30.0
 _AGAIN_SECONDS = 1.0
+_ANSWER_SECONDS = 5.0
 
 
 class _NotYetError(Exception):
     """What does not work, for a person."""
 
 
-async def check(cluster: Cluster, namespace: str, store_url: str, *, patience: float = _PATIENCE_SECONDS) -> list[str]:
-    """All that should work, a line each: ``ok`` or what is wrong. Each check has ``patience`` seconds to come true."""
+async def check(
+    cluster: Cluster, namespace: str, store_url: str, api_url: str = "", *, patience: float = _PATIENCE_SECONDS
+) -> list[str]:
+    """All that should work, a line each: ``ok`` or what is wrong. Each check has ``patience`` seconds to come true.
+
+    Without ``api_url`` there is no API to ask.
+    """
     checks: dict[str, Callable[[], Awaitable[None]]] = {
         "an operator leads": lambda: _leads(cluster, namespace),
         "the resources can be listed": lambda: _listed(cluster),
         "the store answers": lambda: _answers(store_url),
     }
+    if api_url:
+        checks["the API is ready"] = lambda: _is_ready(api_url)
     return [f"{name}: {await _within(patience, one)}" for name, one in checks.items()]
 
 
@@ -71,10 +81,22 @@ async def _answers(store_url: str) -> None:
     await asyncio.to_thread(ask)
 
 
+async def _is_ready(api_url: str) -> None:
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(f"{api_url}/readyz", timeout=_ANSWER_SECONDS):  # noqa: S310 - the chart's own
+                pass
+        except (OSError, http.client.HTTPException) as error:  # an answer that says no is an OSError
+            raise _NotYetError(f"{api_url}/readyz: {error}") from None
+
+    await asyncio.to_thread(ask)
+
+
 async def _main() -> int:
     cluster = await Cluster.connect()
     try:
-        told = await check(cluster, os.environ["FPJ_OWN_NAMESPACE"], os.environ["FPJ_STORE"])
+        own, store, api = os.environ["FPJ_OWN_NAMESPACE"], os.environ["FPJ_STORE"], os.environ.get("FPJ_API_URL", "")
+        told = await check(cluster, own, store, api)
     finally:
         await cluster.close()
     sys.stdout.write("\n".join(told) + "\n")

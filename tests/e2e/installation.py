@@ -302,7 +302,11 @@ def misbehaving(slowness: float = 0.0) -> Document:
 
 def process_of(pod: str) -> psutil.Process:
     """The first process of a pod that runs fpj, as this machine sees it."""
-    found = [process for process in psutil.process_iter() if _environment(process).get("POD_NAME") == pod]
+    found = [
+        process
+        for process in psutil.process_iter()
+        if pod in (_environment(process).get(name) for name in ("POD_NAME", "HOSTNAME"))
+    ]
     assert found, f"nothing runs in {pod}"
     return min(found, key=lambda process: process.create_time())
 

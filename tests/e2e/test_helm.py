@@ -7,11 +7,14 @@ import os
 import re
 import shlex
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from accounts import account, grant, token
 from cluster import ROOT, fresh_namespace
 from e2e.installation import (
     SYSTEM,
@@ -213,6 +216,40 @@ def uids(site: Site, plural: str) -> set[str]:
     """Of what there is in the namespace."""
     group = "apis/batch/v1" if plural == "jobs" else "api/v1"
     return {each["metadata"]["uid"] for each in site.fpj.api.items(f"/{group}/namespaces/{site.namespace}/{plural}")}
+
+
+def test_the_api_answers_whoever_the_cluster_lets(fpj: HelmInstallation, site: Site) -> None:
+    """Through its Service: nobody without a token, and with one what `fpj-view` shows, in that namespace alone."""
+    fpj.helm("upgrade", "fpj", CHART, "--reuse-values", "--wait", "--set=api.enabled=true", seconds=180)
+    selector = "?labelSelector=app.kubernetes.io/name%3Dfpj-api"
+    pods = fpj.api.items(f"/api/v1/namespaces/{SYSTEM}/pods{selector}")
+    assert len(pods) == 2
+    for pod in pods:
+        assert {each["type"]: each["status"] for each in pod["status"]["conditions"]}["Ready"] == "True"
+        check_confined(process_of(pod["metadata"]["name"]))
+    service = fpj.system.json("get", "service", "fpj-api")["spec"]
+    url = f"http://{service['clusterIP']}:{service['ports'][0]['port']}/api/v1/jobs"
+
+    viewer = account(fpj.kube, site.namespace, "viewer")
+    grant(fpj.kube, "fpj-view", viewer, None, site.namespace)
+    theirs = token(fpj.kube, viewer)
+    assert asked(f"{url}?namespace={site.namespace}")[0] == 401
+    assert asked(f"{url}?namespace={site.namespace}", "made.up.token")[0] == 401
+    assert asked(f"{url}?namespace={SYSTEM}", theirs)[0] == 403
+    wait_for(lambda: asked(f"{url}?namespace={site.namespace}", theirs)[0] == 200, "the binding holds", 30)
+    _, found = asked(f"{url}?namespace={site.namespace}", theirs)
+    assert [job["name"] for job in found["items"]] == ["carried"]
+    assert "the API is ready: ok" in fpj.helm("test", "fpj", "--logs")
+
+
+def asked(url: str, bearer: str = "") -> tuple[int, Document]:
+    """Status and document of an answer."""
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {bearer}"} if bearer else {})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
 
 
 def test_uninstalling_without_keeping_leaves_nothing(fpj: HelmInstallation, site: Site) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import monitoring_files
 import pytest
 import yaml
 from cluster import ROOT, fresh_namespace
 from fpj_cluster import Cluster, Kube, KubectlError
-from helm import CHART, MATRIX, URI, Helm, HelmError
+from helm import CHART, MATRIX, SECOND, URI, Helm, HelmError, environment, name_of
 from kubeconform import Kubeconform
 from waiting import wait_for
 
@@ -23,8 +24,6 @@ pytestmark = pytest.mark.timeout(300)
 
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 RESOURCES = ("crd/cachefolders.fpj.dev", "crd/fileprocessingjobs.fpj.dev", "crd/fileprocessingschedules.fpj.dev")
-SECOND = {"crds": {"enabled": False}, "rbac": {"aggregate": False}}
-"""What a second release in a cluster leaves to the first."""
 
 
 @pytest.fixture(scope="module")
@@ -87,42 +86,55 @@ def test_lint(offline: Helm, values: Path) -> None:
     offline("lint", "--strict", CHART, f"--values={values}")
 
 
+OTHERS = {
+    "monitoring-crds.sh": ("monitoring.coreos.com", ("podmonitors", "prometheusrules", "servicemonitors")),
+    "gateway-crds.sh": ("gateway.networking.k8s.io", ("httproutes",)),
+}
+"""Resources of other projects that the chart makes objects of: the script that has them, their group, their names."""
+
+
 @pytest.fixture(scope="module")
-def monitoring(bare: Kube) -> Kube:
-    """kubectl, with the resources of Prometheus' operator."""
-    folder = subprocess.run(
-        [ROOT / "hack" / "monitoring-crds.sh"], capture_output=True, text=True, check=True, timeout=60
-    ).stdout.strip()
-    names = ("podmonitors", "prometheusrules", "servicemonitors")
-    bare.apply(*(Path(folder) / f"monitoring.coreos.com_{name}.yaml" for name in names), server_side=True)
-    bare.wait("condition=Established", *(f"crd/{name}.monitoring.coreos.com" for name in names))
+def others(bare: Kube) -> Kube:
+    """kubectl, with the resources of Prometheus' operator and of the Gateway API."""
+    for script, (group, names) in OTHERS.items():
+        found = subprocess.run([ROOT / "hack" / script], capture_output=True, text=True, check=True, timeout=60)
+        folder = Path(found.stdout.strip())
+        bare.apply(*(folder / f"{group}_{name}.yaml" for name in names), server_side=True)
+        for name in names:
+            wait_for(lambda crd=f"{name}.{group}": is_established(bare, crd), f"{name} is established", 60)
     return bare
+
+
+def is_established(bare: Kube, crd: str) -> bool:
+    """`kubectl wait` makes nothing of conditions that are null, as some of these files have them."""
+    conditions = bare.json("get", "crd", crd).get("status", {}).get("conditions") or ()
+    return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
 
 @pytest.mark.parametrize("values", MATRIX, ids=lambda path: path.stem)
 @pytest.mark.parametrize("release", ["fpj", "r" * 53])
-def test_the_api_server_takes_all_of_it(
-    offline: Helm, monitoring: Kube, place: str, values: Path, release: str
-) -> None:
+def test_the_api_server_takes_all_of_it(offline: Helm, others: Kube, place: str, values: Path, release: str) -> None:
     """Strictly: a field that it does not know, or that is given twice, is an error. Pods are below."""
     rendered = offline.within(place)("template", release, CHART, f"--values={values}")
     texts = [text for text in rendered.split("\n---\n") if "\nkind: Pod\n" not in text]
     assert len(texts) >= 4
-    dry_run(monitoring, "\n---\n".join(texts))
+    dry_run(others, "\n---\n".join(texts))
     for document in filter(None, yaml.safe_load_all(rendered)):
-        assert len(document["metadata"]["name"]) <= 63
+        # The name of a ClusterRole that each release has of its own begins with the namespace.
+        assert len(document["metadata"]["name"]) <= (253 if document["kind"].startswith("ClusterRole") else 63)
 
 
 @pytest.fixture(scope="module")
-def kubeconform(monitoring: Kube, tmp_path_factory: pytest.TempPathFactory) -> Kubeconform:
-    """By the schemas of this API server, those of Prometheus' resources among them."""
+def kubeconform(others: Kube, tmp_path_factory: pytest.TempPathFactory) -> Kubeconform:
+    """By the schemas of this API server, those of other projects' resources among them."""
+    kinds = [("monitoring.coreos.com", kind) for kind in ("PodMonitor", "PrometheusRule", "ServiceMonitor")]
+    kinds.append(("gateway.networking.k8s.io", "HTTPRoute"))
 
-    def with_monitoring() -> Kubeconform | None:
-        made = Kubeconform(monitoring, tmp_path_factory.mktemp("schemas"))
-        kinds = ("PodMonitor", "PrometheusRule", "ServiceMonitor")
-        return made if all(made.knows("monitoring.coreos.com", "v1", kind) for kind in kinds) else None
+    def with_others() -> Kubeconform | None:
+        made = Kubeconform(others, tmp_path_factory.mktemp("schemas"))
+        return made if all(made.knows(group, "v1", kind) for group, kind in kinds) else None
 
-    return wait_for(with_monitoring, "the API server publishes the schemas of new resources", 60)
+    return wait_for(with_others, "the API server publishes the schemas of new resources", 60)
 
 
 @pytest.mark.parametrize("values", MATRIX, ids=lambda path: path.stem)
@@ -141,17 +153,63 @@ def test_kubeconform_would_find_something(offline: Helm, kubeconform: Kubeconfor
     assert "could not find schema for Deploiment" in unknown
 
 
+COLLIDING_LABELS = {
+    "app.kubernetes.io/name": "mine",
+    "app.kubernetes.io/component": "mine",
+    "rbac.authorization.k8s.io/aggregate-to-view": "mine",
+    "example.com/common": "everywhere",
+}
+COLLIDING_NOTES = {
+    "helm.sh/hook": "post-install",
+    "helm.sh/hook-delete-policy": "hook-failed",
+    "helm.sh/hook-weight": "7",
+    "helm.sh/resource-policy": "mine",
+    "fpj.dev/version": "9.9.9",
+    "fpj.dev/store-checksum": "mine",
+    "example.com/common": "everywhere",
+}
+
+
+@pytest.mark.parametrize("values", MATRIX, ids=lambda path: path.stem)
+def test_common_labels_and_annotations_take_the_place_of_none_of_ours(
+    offline: Helm, kubeconform: Kubeconform, values: Path
+) -> None:
+    """Ours win, each is there once, and the rest are everywhere."""
+    plain = offline("template", "fpj", CHART, f"--values={values}")
+    common = {"commonLabels": COLLIDING_LABELS, "commonAnnotations": COLLIDING_NOTES}
+    rendered = offline("template", "fpj", CHART, f"--values={values}", values=common)
+    assert kubeconform(rendered) == [], "strictly: of two equal keys it would tell"
+    before, after = ([each for each in yaml.safe_load_all(text) if each] for text in (plain, rendered))
+    hooks = [each for each in before if "helm.sh/hook" in each["metadata"].get("annotations", {})]
+    assert hooks, "the test's pod at least"
+    assert {name_of(each) for each in before} == {name_of(each) for each in after}
+    found = {name_of(each): each["metadata"] for each in after}
+    for document in before:
+        now = found[name_of(document)]
+        assert now["labels"]["example.com/common"] == now["annotations"]["example.com/common"] == "everywhere"
+        for kind in ("labels", "annotations"):
+            # What the values say of one object alone comes before what they say of all.
+            assert now[kind] | document["metadata"].get(kind, {}) == now[kind], name_of(document)
+
+
+def test_kubeconform_would_tell_of_a_key_that_is_there_twice(offline: Helm, kubeconform: Kubeconform) -> None:
+    rendered = offline("template", "fpj", CHART, values={"mongodb": {"uri": URI}, "commonAnnotations": {"a": "b"}})
+    twice = rendered.replace("    a: b\n", "    a: b\n    a: c\n", 1)
+    assert twice != rendered
+    assert "already set in map" in " ".join(kubeconform(twice)), kubeconform(twice)
+
+
 def dry_run(kube: Kube, manifests: str) -> None:
     kube("apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename=-", stdin=manifests)
 
 
 @pytest.mark.parametrize("values", MATRIX, ids=lambda path: path.stem)
-def test_every_pod_is_restricted(offline: Helm, monitoring: Kube, place: str, values: Path) -> None:
+def test_every_pod_is_restricted(offline: Helm, others: Kube, place: str, values: Path) -> None:
     """The namespace refuses others. A Job's pods are made by a controller, so they are asked for as pods here."""
     rendered = offline.within(place)("template", "fpj", CHART, f"--values={values}")
     pods = [pod for each in yaml.safe_load_all(rendered) if each for pod in pods_of(each)]
     assert len(pods) >= 2  # the operator's and the test's
-    here = monitoring.within(place)
+    here = others.within(place)
     for pod in pods:
         # Accounts are not there in a dry run, and no pod is accepted without its own.
         pod["spec"]["serviceAccountName"] = "default"
@@ -190,17 +248,6 @@ def test_the_defaults_are_the_operators_own(offline: Helm) -> None:
     )
 
 
-def environment(rendered: list[dict[str, Any]]) -> dict[str, str]:
-    """The operator's variables; of those from elsewhere, where from."""
-    deployment = next(each for each in rendered if each["kind"] == "Deployment")
-    variables = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
-    elsewhere = {"secretKeyRef": "from a Secret", "fieldRef": "the release's"}
-    return {
-        each["name"]: each["value"] if "value" in each else elsewhere[next(iter(each["valueFrom"]))]
-        for each in variables
-    }
-
-
 def test_named_namespaces_take_no_right_to_the_cluster(offline: Helm) -> None:
     rendered = offline.render(watchNamespaces=["a", "b"], **SECOND)
     kinds = [each["kind"] for each in rendered]
@@ -232,13 +279,22 @@ def test_alerts_and_dashboard_are_there_where_the_chart_has_them(offline: Helm, 
     assert json.loads(found["ConfigMap"]["data"]["fpj.json"]) == {"title": "{{ pod }}"}
 
 
+def alerts_of(helm: Helm, *, api: bool, **values: Any) -> dict[str, Any]:
+    """The alerts that are rendered, by name."""
+    rendered = helm.render(prometheusRule={"enabled": True} | values, api={"enabled": api})
+    (rule,) = (each for each in rendered if each["kind"] == "PrometheusRule")
+    return {each["alert"]: each for group in rule["spec"]["groups"] for each in group["rules"]}
+
+
+def test_alerts_are_those_of_the_files_and_the_apis_only_where_it_is(offline: Helm) -> None:
+    assert alerts_of(offline, api=True) == monitoring_files.rules()
+    left_out = alerts_of(offline, api=True).keys() - alerts_of(offline, api=False).keys()
+    assert left_out == {"FpjApiDown", "FpjApiErrors"}
+
+
 def test_alerts_lead_to_runbooks_of_your_own(offline: Helm) -> None:
     def runbooks(**values: str) -> set[str]:
-        wanted = {"prometheusRule": {"enabled": True} | values, "mongodb": {"uri": URI}}
-        rendered = yaml.safe_load_all(offline("template", "fpj", CHART, values=wanted))
-        (rule,) = (each for each in rendered if each and each["kind"] == "PrometheusRule")
-        alerts = [each for group in rule["spec"]["groups"] for each in group["rules"]]
-        return {each["annotations"]["runbook_url"] for each in alerts}
+        return {each["annotations"]["runbook_url"] for each in alerts_of(offline, api=True, **values).values()}
 
     ours = runbooks()
     assert "https://fpj.dev/docs/runbooks/alerts/FpjOperatorDown.md" in ours
@@ -275,8 +331,26 @@ def test_alerts_lead_to_runbooks_of_your_own(offline: Helm) -> None:
             "set mongodb.uri or mongodb.existingSecret, not both",
         ),
         ({"mongodb": {"existingSecret": "a", "workerNamespaces": ["b"]}}, "made from mongodb.uri, which is not set"),
+        ({"mongodb": {}, "api": {"enabled": True}}, "fpj needs MongoDB: set mongodb.uri, or mongodb.existingSecret"),
+        ({"api": {"maxStreams": 0}}, "at '/api/maxStreams': minimum: got 0, want 1"),
+        ({"api": {"reviewSeconds": 0.5}}, "at '/api/reviewSeconds': minimum: got 0.5, want 1"),
+        ({"api": {"audiences": ["a,b"]}}, "at '/api/audiences/0'"),
+        ({"api": {"service": {"port": 0}}}, "at '/api/service/port'"),
+        ({"api": {"ingress": {"hosts": ["https://a.example"]}}}, "at '/api/ingress/hosts/0'"),
+        ({"api": {"httpRoute": {"parentRefs": ["public"]}}}, "at '/api/httpRoute/parentRefs/0': got string"),
+        ({"api": {"enabled": True, "ingress": {"enabled": True}}}, "api.ingress.hosts: an Ingress without a host"),
+        ({"api": {"enabled": True, "httpRoute": {"enabled": True}}}, "api.httpRoute.parentRefs: a route belongs to"),
+        ({"api": {"httpRoute": {"enabled": True}}}, "api.httpRoute.enabled: there is nothing to lead to"),
+        (
+            {"api": {"enabled": True, "serviceAccount": {"name": "one"}}, "serviceAccount": {"name": "one"}},
+            "serviceAccount.name and api.serviceAccount.name are the same",
+        ),
+        (
+            {"api": {"enabled": True}, "fullnameOverride": "n" * 48 + "-api"},
+            "operator and API would both be called " + "n" * 48 + "-api: choose another fullnameOverride",
+        ),
     ],
-    ids=lambda value: json.dumps(value)[:50] if isinstance(value, dict) else "",
+    ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else "",
 )
 def test_wrong_values_are_named(offline: Helm, values: dict[str, Any], told: str) -> None:
     with pytest.raises(HelmError) as refused:
@@ -375,10 +449,46 @@ def test_two_releases_for_one_cluster(helm: Helm, bare: Kube, place: str) -> Non
         assert f"more-fpj-operator in namespace {other} is an operator of fpj" in told
         told = refusal(helm.within(third), "yet", **SECOND)
         assert "works on the jobs of namespace" in told
+        told = refusal(helm.within(third), "yet", **SECOND, api={"enabled": True})
+        assert "works on the jobs of namespace" in told
         assert "there is no namespace nowhere" in refusal(
             helm.within(third), "yet", watchNamespaces=["nowhere"], **SECOND
         )
         there("uninstall", "more")
+
+
+def test_two_releases_with_the_api(helm: Helm, bare: Kube, place: str) -> None:
+    """Each with its namespaces: their rights to reviews are two, and of the rest neither has the other's."""
+    on = {"api": {"enabled": True}}
+    with fresh_namespace(bare) as other:
+        helm.install("fpj", watchNamespaces=[place], **on)
+        helm.within(other).install("fpj", watchNamespaces=[other], **SECOND, **on)
+        for namespace, there in ((place, other), (other, place)):
+            user = f"--as=system:serviceaccount:{namespace}:fpj-api"
+
+            def may(*asked: str, user: str = user) -> bool:
+                try:
+                    return bare("auth", "can-i", *asked, user).strip() == "yes"
+                except KubectlError:  # its exit code says no, too
+                    return False
+
+            assert may("patch", "fileprocessingjobs.fpj.dev", f"--namespace={namespace}")
+            assert not may("list", "fileprocessingjobs.fpj.dev", f"--namespace={there}")
+            assert not may("get", "secrets", f"--namespace={namespace}")
+            assert may("create", "tokenreviews.authentication.k8s.io")
+            assert may("create", "subjectaccessreviews.authorization.k8s.io")
+        helm.within(other)("uninstall", "fpj")
+        assert may("create", "tokenreviews.authentication.k8s.io") is False
+        assert [name for name in bare("get", "clusterrole", "--output=name").split() if "reviews" in name] == [
+            f"clusterrole.rbac.authorization.k8s.io/{place}-fpj-api-reviews"
+        ]
+
+
+def test_a_route_where_nothing_is_known_of_gateways(helm: Helm, bare: Kube) -> None:
+    bare("delete", "crd", "httproutes.gateway.networking.k8s.io", "--ignore-not-found")
+    route = {"enabled": True, "parentRefs": [{"name": "public"}]}
+    told = refusal(helm, "fpj", api={"enabled": True, "httpRoute": route})
+    assert "api.httpRoute: the cluster does not know HTTPRoutes of gateway.networking.k8s.io/v1" in told
 
 
 def test_names_at_the_limit(helm: Helm, bare: Kube) -> None:
@@ -388,9 +498,15 @@ def test_names_at_the_limit(helm: Helm, bare: Kube) -> None:
     bare.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": long, "labels": RESTRICTED}})
     bare.wait("create", "serviceaccount/default", "--namespace", long)
     there = helm.within(long)
-    wanted = {"watchNamespaces": [long], "crds": {"keep": False}, "networkPolicy": {"enabled": True}}
+    ingress = {"enabled": True, "hosts": ["images.example.com"]}
+    wanted = {
+        "watchNamespaces": [long],
+        "crds": {"keep": False},
+        "networkPolicy": {"enabled": True},
+        "api": {"enabled": True, "ingress": ingress},
+    }
     there.install(release, **wanted)
-    wait_for(lambda: len(bare.within(long).items("pods")) == 2, "two pods of the operator", 30)
+    wait_for(lambda: len(bare.within(long).items("pods")) == 4, "two pods of the operator, and two of the API", 30)
     with pytest.raises(HelmError, match="release name"):
         there.install(release + "z", **wanted)
     there("uninstall", release, "--no-hooks")  # nobody runs the cleanup here

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,6 +13,7 @@ from xml.etree import ElementTree
 import dashboard as generator
 import draw_dashboard
 import pytest
+from api_process import ApiProcess, Client
 from fpj_cluster import Cluster
 from mongodb_server import free_port
 from monitoring_files import metrics_in, rules
@@ -22,7 +25,15 @@ from world import World, slowly, world_in
 pytestmark = pytest.mark.timeout(300)
 
 IMAGES, BROKEN = 60, 6
-QUIET = ("FpjOperatorDown", "FpjNoLeader", "FpjSeveralLeaders", "FpjStoreUnreachable", "FpjReconcileErrors")
+QUIET = (
+    "FpjOperatorDown",
+    "FpjApiDown",
+    "FpjApiErrors",
+    "FpjNoLeader",
+    "FpjSeveralLeaders",
+    "FpjStoreUnreachable",
+    "FpjReconcileErrors",
+)
 """What must never fire, or be about to, while all is well."""
 
 
@@ -56,10 +67,37 @@ def watched(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.Temp
         other = world.operator(start=False, **settings)
         other.start(wait=False)
         operators = [f"127.0.0.1:{each.metrics_port}" for each in (leader, other)]
-        targets = {"fpj-operator": operators, "fpj-workers": [f"127.0.0.1:{port}"]}
-        with PrometheusProcess(folder / "prometheus", targets, {"namespace": "fpj-system"}) as prometheus:
+        api = ApiProcess(cluster.kubeconfig, f"{mongodb_server}/api", folder)
+        targets = {
+            "fpj-operator": operators,
+            "fpj-workers": [f"127.0.0.1:{port}"],
+            "fpj-api": [f"127.0.0.1:{api.metrics_port}"],
+        }
+        with (
+            api,
+            asked(api),
+            PrometheusProcess(folder / "prometheus", targets, {"namespace": "fpj-system"}) as prometheus,
+        ):
             run(world)
             yield Watched(world, prometheus, receiver, leader, other)
+
+
+@contextmanager
+def asked(api: ApiProcess) -> Iterator[None]:
+    """Somebody whom the cluster does not know asks for the jobs, twice a second."""
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.wait(0.5):
+            assert Client(api.url, "of nobody").ask("GET", "/api/v1/jobs")[0] == 401
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def run(world: World) -> None:

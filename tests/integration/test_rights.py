@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -311,12 +314,12 @@ def test_a_namespace_that_cannot_be_read_stops_no_other(
 def test_helm_test_tells_what_does_not_work(plane: Cluster, mongodb_server: str, tmp_path: Path) -> None:
     """What it says where all is well is seen on a real node."""
 
-    async def checked(store: str) -> list[str]:
+    async def checked(store: str, api: str = "") -> list[str]:
         found = Configuration()
         await config.load_kube_config(str(plane.kubeconfig), client_configuration=found)
         cluster = OperatorCluster(ApiClient(found))
         try:
-            return await check(cluster, "default", store, patience=0)
+            return await check(cluster, "default", store, api, patience=0)
         finally:
             await cluster.close()
 
@@ -327,6 +330,33 @@ def test_helm_test_tells_what_does_not_work(plane: Cluster, mongodb_server: str,
         assert listed == "the resources can be listed: ok"
         assert answers.startswith("the store answers: ") and not answers.endswith(": ok")
         assert asyncio.run(checked(f"{mongodb_server}/selftest"))[2] == "the store answers: ok"
+        for status, told in ((200, "ok"), (503, "/readyz: HTTP Error 503: Service Unavailable")):
+            with answering({"/readyz": status}) as api:
+                said = asyncio.run(checked(f"{mongodb_server}/selftest", api))
+                assert said[3] in (f"the API is ready: {told}", f"the API is ready: {api}{told}")
+        assert "refused" in asyncio.run(checked(f"{mongodb_server}/selftest", api))[3], "nobody is there any more"
+
+
+@contextmanager
+def answering(paths: dict[str, int]) -> Iterator[str]:
+    """The URL of a server that answers these paths with a status."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(paths.get(self.path, 404))
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 # Workers --------------------------------------------------------------------------------------------------

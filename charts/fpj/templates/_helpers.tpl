@@ -8,35 +8,59 @@
 {{- end }}
 {{- end }}
 
+{{- /* The same for the API, whose suffixes are longer. checks.yaml sees to it that the two are not the same. */}}
+{{- define "fpj.apiFullname" -}}
+{{- $name := .Values.fullnameOverride | default (ternary .Release.Name (printf "%s-fpj" .Release.Name) (contains "fpj" .Release.Name)) }}
+{{- printf "%s-api" ($name | trunc 48 | trimSuffix "-") }}
+{{- end }}
+
+{{- /* What the release runs for good, as a JSON list: `values` says where among the values each has its own. */}}
+{{- define "fpj.components" -}}
+{{- $operator := dict "name" "fpj-operator" "fullname" (include "fpj.fullname" .) "account" (include "fpj.serviceAccount" .) }}
+{{- $api := dict "name" "fpj-api" "fullname" (include "fpj.apiFullname" .) "account" (include "fpj.apiServiceAccount" .) "values" "api" }}
+{{- toJson (ternary (list $operator $api) (list $operator) .Values.api.enabled) }}
+{{- end }}
+
 {{- define "fpj.selectorLabels" -}}
-app.kubernetes.io/name: fpj-operator
-app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- include "fpj.selectorLabelsOf" (dict "root" . "name" "fpj-operator") }}
+{{- end }}
+
+{{- define "fpj.selectorLabelsOf" -}}
+app.kubernetes.io/name: {{ .name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 {{- end }}
 
 {{- define "fpj.labels" -}}
 {{- include "fpj.labelsAnd" (dict "root" .) }}
 {{- end }}
 
-{{- /* Labels of an object with some `extra` of the values and some of its `own`. Each is there once, and ours wins. */}}
+{{- /*
+Labels of an object with some `extra` of the values and some of its `own`; its `name` if it is not the operator's. Each
+is there once, and ours wins.
+*/}}
 {{- define "fpj.labelsAnd" -}}
+{{- $selected := fromYaml (include "fpj.selectorLabelsOf" (dict "root" .root "name" (.name | default "fpj-operator"))) }}
 {{- $ours := fromYaml (include "fpj.releaseLabels" .root) }}
-{{- toYaml (merge $ours (.own | default dict) (.extra | default dict) .root.Values.commonLabels) }}
+{{- toYaml (merge $selected $ours (.own | default dict) (.extra | default dict) (.root.Values.commonLabels | default dict)) }}
 {{- end }}
 
 {{- define "fpj.releaseLabels" -}}
-{{ include "fpj.selectorLabels" . }}
 app.kubernetes.io/part-of: fpj
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | quote }}
 {{- end }}
 
-{{- /* Annotations of an object that has none of its own; nothing if there are none. */}}
-{{- define "fpj.annotations" -}}
-{{- with .Values.commonAnnotations }}
+{{- /* The same of annotations; nothing if there are none. Hooks would not be hooks if a common annotation won. */}}
+{{- define "fpj.annotationsAnd" -}}
+{{- with merge (dict) (.own | default dict) (.extra | default dict) (.root.Values.commonAnnotations | default dict) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+
+{{- define "fpj.annotations" -}}
+{{- include "fpj.annotationsAnd" (dict "root" .) }}
 {{- end }}
 
 {{- define "fpj.image" -}}
@@ -49,6 +73,10 @@ annotations:
 
 {{- define "fpj.serviceAccount" -}}
 {{- .Values.serviceAccount.name | default (ternary (include "fpj.fullname" .) "default" .Values.serviceAccount.create) }}
+{{- end }}
+
+{{- define "fpj.apiServiceAccount" -}}
+{{- .Values.api.serviceAccount.name | default (ternary (include "fpj.apiFullname" .) "default" .Values.api.serviceAccount.create) }}
 {{- end }}
 
 {{- /* FPJ_STORE, from whichever Secret has it. */}}
@@ -95,7 +123,6 @@ securityContext:
 
 {{- define "fpj.toolPod" -}}
 restartPolicy: Never
-enableServiceLinks: false
 securityContext:
   {{- toYaml .Values.podSecurityContext | nindent 2 }}
 {{- with .Values.imagePullSecrets }}

@@ -192,6 +192,84 @@
   - create
   - update
 {{- end }}
+{{- define "fpj.rules.api.cluster" -}}
+- apiGroups:
+  - fpj.dev
+  resources:
+  - fileprocessingjobs
+  verbs:
+  - get
+  - list
+  - watch
+  - create
+  - patch
+  - delete
+- apiGroups:
+  - fpj.dev
+  resources:
+  - cachefolders
+  - fileprocessingschedules
+  verbs:
+  - list
+- apiGroups:
+  - ''
+  resources:
+  - events
+  verbs:
+  - list
+- apiGroups:
+  - authentication.k8s.io
+  resources:
+  - tokenreviews
+  verbs:
+  - create
+- apiGroups:
+  - authorization.k8s.io
+  resources:
+  - subjectaccessreviews
+  verbs:
+  - create
+{{- end }}
+{{- define "fpj.rules.api.namespace" -}}
+- apiGroups:
+  - fpj.dev
+  resources:
+  - fileprocessingjobs
+  verbs:
+  - get
+  - list
+  - watch
+  - create
+  - patch
+  - delete
+- apiGroups:
+  - fpj.dev
+  resources:
+  - cachefolders
+  - fileprocessingschedules
+  verbs:
+  - list
+- apiGroups:
+  - ''
+  resources:
+  - events
+  verbs:
+  - list
+{{- end }}
+{{- define "fpj.rules.api.reviews" -}}
+- apiGroups:
+  - authentication.k8s.io
+  resources:
+  - tokenreviews
+  verbs:
+  - create
+- apiGroups:
+  - authorization.k8s.io
+  resources:
+  - subjectaccessreviews
+  verbs:
+  - create
+{{- end }}
 {{- define "fpj.rules.cleanup" -}}
 - apiGroups:
   - fpj.dev

@@ -5,36 +5,27 @@ What Kubernetes itself defines (affinities, volumes and so on) is passed through
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
 import fpj_core
-from fpj_operator.chart.base import Free, FreeList, Part, Strings
+from fpj_operator.chart.api import Api
+from fpj_operator.chart.base import Free, FreeList, Name, Namespace, OptionalName, Part, Port, Strings
+from fpj_operator.chart.pods import Pods, PullSecret, ServiceAccount
 from fpj_operator.chart.settings import settings_model
 
-_Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
-_OptionalName = Annotated[str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$", max_length=253)]
-_Namespace = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 _Fullname = Annotated[str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=52)]
 _Digest = Annotated[str, StringConstraints(pattern=r"^(sha256:[0-9a-f]{64})?$")]
 _Uri = Annotated[str, StringConstraints(pattern=r"^(mongodb(\+srv)?://.+)?$")]
 _Duration = Annotated[str, StringConstraints(pattern=r"^([0-9]+(ms|s|m|h))+$")]
-_Port = Annotated[int, Field(ge=1, le=65_535)]
 
 RUNBOOKS = "https://fpj.dev/docs/runbooks/alerts"
 """Where `files/alerts.yaml` says that the runbooks are."""
 
 
-class PullSecret(Part):
-    """A Secret of type `kubernetes.io/dockerconfigjson`."""
-
-    name: _Name
-    """Its name."""
-
-
 class Image(Part):
-    """The one image of operator and workers."""
+    """The one image of operator, API and workers."""
 
     repository: Annotated[str, StringConstraints(min_length=1)] = "fpj"
     """Where it is. No registry serves it yet: build it and push it to yours."""
@@ -43,7 +34,7 @@ class Image(Part):
     digest: _Digest = ""
     """`sha256:…`, instead of a tag."""
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
-    """Of the operator and of the workers."""
+    """Of all of them."""
 
 
 class MongoDB(Part):
@@ -52,13 +43,13 @@ class MongoDB(Part):
     uri: _Uri = ""
     """`mongodb://USER:PASSWORD@HOST/DATABASE`. The chart makes a Secret of it, named as `workerSecret`, for the
     operator and for jobs in the release's namespace."""
-    existing_secret: _OptionalName = ""
+    existing_secret: OptionalName = ""
     """A Secret in the release's namespace that holds the URI, instead of `uri`."""
     existing_secret_key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$")] = "url"
     """The key of the URI in it."""
-    worker_secret: _Name = "fpj-store"
+    worker_secret: Name = "fpj-store"
     """Secret with the key `url` that worker pods read, in each namespace with jobs."""
-    worker_namespaces: list[_Namespace] = []
+    worker_namespaces: list[Namespace] = []
     """Further namespaces in which the chart makes that Secret from `uri`. They must exist."""
 
 
@@ -76,23 +67,10 @@ class Rbac(Part):
     """Rights."""
 
     create: bool = True
-    """Whether the chart grants the operator its rights. If not, grant what `helm template` shows with true."""
+    """Whether the chart grants operator and API their rights. If not, grant what `helm template` shows with true."""
     aggregate: bool = True
     """Whether the chart makes the ClusterRoles `fpj-view`, `fpj-cache-manager` and `fpj-admin`, which Kubernetes adds
     to `view`, `edit` and `admin`."""
-
-
-class ServiceAccount(Part):
-    """The operator's account."""
-
-    create: bool = True
-    """Whether the chart makes it."""
-    name: _OptionalName = ""
-    """Its name; that of the release if empty, `default` if it is not made."""
-    annotations: Strings = {}
-    """Its annotations, as cloud providers want them."""
-    labels: Strings = {}
-    """Further labels of it."""
 
 
 class Workers(Part):
@@ -104,41 +82,19 @@ class Workers(Part):
     """Further environment variables of them."""
 
 
-class DisruptionBudget(Part):
-    """Keeps one operator while nodes are drained."""
-
-    enabled: bool = True
-    """Whether it is made. It is left out with one replica, which it would nail to its node."""
-    max_unavailable: Annotated[int, Field(ge=1)] = 1
-    """How many may be away at a time."""
-
-
-class Probe(Part):
-    """How the kubelet asks for `/healthz`."""
-
-    initial_delay_seconds: Annotated[int, Field(ge=0)] = 0
-    """Seconds until it asks first."""
-    period_seconds: Annotated[int, Field(ge=1)] = 10
-    """Seconds from one question to the next."""
-    timeout_seconds: Annotated[int, Field(ge=1)] = 5
-    """Seconds that an answer may take."""
-    failure_threshold: Annotated[int, Field(ge=1)] = 3
-    """So many failures in a row count."""
-
-
 class NetworkPolicy(Part):
-    """Denies all traffic of the operator's pods, and of worker pods, but what they need."""
+    """Denies all traffic of the operator's and the API's pods, and of worker pods, but what they need."""
 
     enabled: bool = False
     """Whether they are made, in the release's namespace and in `watchNamespaces`. They hold where the cluster's
     network heeds them."""
-    api_server_ports: list[_Port] = [443, 6443]
+    api_server_ports: list[Port] = [443, 6443]
     """Ports of the API server."""
-    mongodb_ports: list[_Port] = [27017]
+    mongodb_ports: list[Port] = [27017]
     """Ports of MongoDB."""
     mongodb_peers: FreeList = []
     """`to` of the rule for MongoDB (podSelector, namespaceSelector, ipBlock); anywhere if empty."""
-    storage_ports: list[_Port] = [443]
+    storage_ports: list[Port] = [443]
     """Ports of S3-compatible storage, for the workers."""
     metrics_from: FreeList = []
     """`from` of the rule for the metrics port; anywhere if empty."""
@@ -175,17 +131,17 @@ class WorkerMetrics(Part):
     enabled: bool = False
     """Whether workers serve metrics, and a PodMonitor for those in the release's namespace and in `watchNamespaces`,
     or in all namespaces, is made."""
-    port: _Port = 9091
+    port: Port = 9091
     """Where they serve them."""
 
 
 class Metrics(Part):
-    """The operator's metrics for Prometheus."""
+    """The metrics of operator and API for Prometheus."""
 
     enabled: bool = True
-    """Whether it serves them, on port 9090, behind a Service."""
+    """Whether they serve them, on port 9090, each behind a Service."""
     service_annotations: Strings = {}
-    """Annotations of the Service."""
+    """Annotations of these Services."""
     service_monitor: ServiceMonitor = ServiceMonitor()
     """For Prometheus operators that follow Services."""
     pod_monitor: PodMonitor = PodMonitor()
@@ -195,7 +151,7 @@ class Metrics(Part):
 
 
 class PrometheusRule(Part):
-    """Alerts, from `files/alerts.yaml`."""
+    """Alerts, from `files/alerts.yaml`, and from `files/alerts-api.yaml` where the API is."""
 
     enabled: bool = False
     """Whether they are made; the kind must be known to the cluster."""
@@ -230,11 +186,14 @@ class Sample(Part):
     """Size of each."""
 
 
-Settings = settings_model()
+if TYPE_CHECKING:
+    Settings = Part
+else:
+    Settings = settings_model()
 
 
-class Values(Part):
-    """All values."""
+class Installation(Part):
+    """Values of the whole release."""
 
     enabled: bool = True
     """Of no effect here: a place for the condition of a chart that depends on this one."""
@@ -247,15 +206,15 @@ class Values(Part):
     ] = ""
     """What all names begin with, instead of the release's name and `operator`."""
     image: Image = Image()
-    """The one image of operator and workers."""
+    """The one image of operator, API and workers."""
     image_pull_secrets: list[PullSecret] = []
-    """By which the operator's pods pull it. Workers have their own."""
+    """By which the pods of operator and API pull it. Workers have their own."""
     mongodb: MongoDB = MongoDB(uri="")
     """Where results are recorded. fpj brings no database: give `uri` or `existingSecret`."""
-    watch_namespaces: list[_Namespace] = []
+    watch_namespaces: list[Namespace] = []
     """Namespaces whose jobs are worked on; all if empty. Named ones must exist: the operator gets a Role in each, and
-    no right to the cluster."""
-    settings: Settings = Settings()  # type: ignore[valid-type]
+    no right to the cluster. The API gets such Roles, too."""
+    settings: Settings = Settings()
     """What the operator goes by. Durations are seconds."""
     workers: Workers = Workers()
     """Pods of jobs, as the operator makes them. A job's `workerTemplate` says more."""
@@ -268,69 +227,40 @@ class Values(Part):
     """Rights."""
     service_account: ServiceAccount = ServiceAccount()
     """The operator's account."""
-    replicas: Annotated[int, Field(ge=0, le=10)] = 2
-    """Operators: one leads, the others wait to take over."""
-    pod_disruption_budget: DisruptionBudget = DisruptionBudget()
-    """Keeps one operator while nodes are drained."""
-    resources: Free = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
-    """Of the operator's container."""
-    liveness_probe: Probe = Probe()
-    """When an operator is restarted."""
-    readiness_probe: Probe = Probe(period_seconds=5)
-    """When an operator counts as ready."""
-    termination_grace_period_seconds: Annotated[int, Field(ge=0)] = 20
-    """What an operator has to end its work in order."""
-    pod_security_context: Free = {
-        "runAsNonRoot": True,
-        "runAsUser": 65532,
-        "runAsGroup": 65532,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-    """Of the operator's pods."""
-    security_context: Free = {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-    """Of the operator's container."""
-    node_selector: Strings = {}
-    """Nodes for the operator."""
-    tolerations: FreeList = []
-    """Taints that the operator tolerates."""
-    affinity: Free = {}
-    """Affinity of the operator."""
-    topology_spread_constraints: FreeList = []
-    """How operators are spread; if empty over nodes and zones, as well as it goes."""
-    priority_class_name: _OptionalName = ""
-    """Priority class of the operator."""
     common_labels: Strings = {}
     """Labels of everything in the release."""
     common_annotations: Strings = {}
     """Annotations of everything in the release."""
-    pod_labels: Strings = {}
-    """Further labels of the operator's pods."""
-    pod_annotations: Strings = {}
-    """Annotations of the operator's pods."""
-    deployment_annotations: Strings = {}
-    """Annotations of the Deployment."""
-    env: FreeList = []
-    """Further environment variables of the operator."""
-    env_from: FreeList = []
-    """Sources of further environment variables of the operator."""
-    volumes: FreeList = []
-    """Further volumes of the operator's pods."""
-    volume_mounts: FreeList = []
-    """Where the operator's container has them."""
+
+
+class Operator(Pods):
+    """Values of the operator's pods."""
+
+    whose: ClassVar[str] = "the operator"
+
+    replicas: Annotated[int, Field(ge=0, le=10)] = 2
+    """Operators: one leads, the others wait to take over."""
+
+
+class Around(Part):
+    """Values of what is made beside the operator."""
+
+    api: Api = Api()
+    """The REST API and the dashboard."""
     network_policy: NetworkPolicy = NetworkPolicy()
-    """Denies all traffic of the operator's pods, and of worker pods, but what they need."""
+    """Denies all traffic of the operator's and the API's pods, and of worker pods, but what they need."""
     metrics: Metrics = Metrics()
-    """The operator's metrics for Prometheus."""
+    """The metrics of operator and API for Prometheus."""
     prometheus_rule: PrometheusRule = PrometheusRule()
-    """Alerts, from `files/alerts.yaml`."""
+    """Alerts, from `files/alerts.yaml`, and from `files/alerts-api.yaml` where the API is."""
     dashboard: Dashboard = Dashboard()
     """A Grafana dashboard in a ConfigMap, from `files/dashboard.json`."""
     sample: Sample = Sample()
     """Something to try: pictures that a Job draws onto the claim `pictures`, and an empty claim `cache`."""
+
+
+class Values(Around, Operator, Installation):
+    """All values, in the order in which they are shown: the last of these bases first."""
 
 
 VERSION = fpj_core.__version__

@@ -12,6 +12,7 @@ from unit.operator.schedule_world import START, ScheduleWorld, job_name, phase_o
 
 from fpj_core.cluster import ClusterError
 from fpj_core.formatting import moment
+from fpj_operator.metrics import MISSES, SCHEDULE_MISSES
 
 TEN_PAST = job_name("2026-05-01T00:10:00Z")
 TWENTY_PAST = job_name("2026-05-01T00:20:00Z")
@@ -134,6 +135,49 @@ def test_a_run_that_is_too_late_is_left_out_and_told_once() -> None:
     assert "2026-05-01T00:20:00Z" in said
     at(world, 31)
     assert len(world.names()) == 2, "the next one takes place again"
+
+
+def misses() -> dict[str, float]:
+    """By reason, since the process began."""
+    return {reason: SCHEDULE_MISSES.labels(reason)._value.get() for reason in MISSES}
+
+
+def test_runs_that_do_not_begin_are_counted_once_by_every_operator_together() -> None:
+    before = misses()
+
+    def new() -> dict[str, float]:
+        return {reason: count - before[reason] for reason, count in misses().items() if count != before[reason]}
+
+    late = ScheduleWorld(startingDeadlineSeconds=120)
+    late.now = START - 30 + 13 * 60
+    late.look(0)
+    late.look(0)
+    late.look(1)
+    assert new() == {"Missed": 1.0}
+    at(late, 23)
+    assert new() == {"Missed": 2.0}
+
+    many = ScheduleWorld(schedule="* * * * *")
+    at(many, 201)
+    at(many, 202)
+    assert new() == {"Missed": 2.0, "TooManyMissed": 1.0}
+
+    refused = ScheduleWorld()
+    refused.objects.refusal = ClusterError(403, "exceeded quota: jobs")
+    for minutes in (10, 10.5, 11, 20):
+        at(refused, minutes)
+    assert new()["JobRefused"] == 2.0, "once for each run, however often it is tried"
+
+    taken = ScheduleWorld()
+    taken.objects.add({"kind": "FileProcessingJob", "metadata": {"name": TEN_PAST}})
+    at(taken, 10)
+    at(taken, 11)
+    assert new() == {"Missed": 2.0, "TooManyMissed": 1.0, "JobRefused": 2.0, "NameTaken": 1.0}
+
+    waiting = ScheduleWorld(concurrencyPolicy="Forbid")
+    at(waiting, 10)
+    at(waiting, 31)
+    assert len(waiting.names()) == 1 and len(new()) == 4, "a run that waits is not missed"
 
 
 def test_a_new_schedule_begins_nothing_of_before() -> None:
