@@ -53,6 +53,7 @@ test: lint $(RELEASE_VENV)/.tools ## Run everything: lint, types, unit, contract
 	hack/monitoring-crds.sh > /dev/null
 	hack/gitops.sh > /dev/null
 	hack/kubeconform.sh > /dev/null
+	hack/gateway-crds.sh > /dev/null
 	[ "$$(id -u)" -ne 0 ] || hack/kueue.sh > /dev/null
 	[ "$$(id -u)" -ne 0 ] || hack/node-packages.sh
 	[ "$$(id -u)" -ne 0 ] || hack/image-base.sh > /dev/null
