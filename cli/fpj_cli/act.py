@@ -20,9 +20,9 @@ from fpj_cli.target import (
     opened_jobs,
     target_options,
 )
-from fpj_core.model import Phase
 from fpj_core.names import FINALIZER
 from fpj_core.resource import JobResource
+from fpj_core.steering import RefusedActionError, may_recover, may_resume, may_suspend
 
 _yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 _workers = click.option(
@@ -37,9 +37,7 @@ def suspend(job: str, store_url: str) -> None:
     """Stop JOB. What is done is kept, and `resume` goes on from there."""
     with opened_jobs(store_url) as jobs:
         found = jobs.get(job)
-        if found.finished:
-            raise UsageProblemError(f"{found.name} is {found.phase} already")
-        if found.suspended or found.phase == Phase.SUSPENDED:
+        if not _allowed(may_suspend, found):
             _say(found, "is suspended already")
             return
         jobs.suspend(found)
@@ -63,12 +61,9 @@ def resume(job: str | None, workers: int | None, as_json: bool, quiet: bool, sto
         sys.exit(code)
     with opened_cluster() as jobs:
         found = jobs.get(_named(job))
-        if found.resuming:
+        if not _allowed(may_resume, found, hint=f" (to begin again: kubectl fpj recover {found.name})"):
             _say(found, "has been asked to go on already")
             return
-        if not found.suspended and not found.finished:
-            again = f"kubectl fpj recover {found.name}"
-            raise UsageProblemError(f"{found.name} is {found.phase}: nothing to resume (to begin again: {again})")
         jobs.resume(found)
     _say(found, "resumed")
 
@@ -156,11 +151,16 @@ def _recover_here(store_url: str, job: str | None, *, yes: bool, workers: int | 
 
 
 def _recoverable(job: JobResource) -> JobResource:
-    if job.phase == Phase.COMPLETED and not job.resuming:
-        raise UsageProblemError(f"{job.name} is {job.phase}: nothing failed")
-    if job.suspended:
-        raise UsageProblemError(f"{job.name} is suspended: resume it")
+    _allowed(may_recover, job)
     return job
+
+
+def _allowed(rule: Callable[[JobResource], bool], job: JobResource, hint: str = "") -> bool:
+    """Whether there is anything to do. Raises `UsageProblemError` where the rule refuses."""
+    try:
+        return rule(job)
+    except RefusedActionError as error:
+        raise UsageProblemError(f"{error}{'' if job.deleting else hint}") from None
 
 
 def _one_or_all(job: str | None, *, every: bool) -> None:

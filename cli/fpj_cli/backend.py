@@ -5,11 +5,11 @@ Jobs are documents of the resource's shape in both (see `fpj_core.resource`), so
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fpj_cli.context import UsageProblemError
 from fpj_core.errors import FpjError
+from fpj_core.jobevents import Event
 from fpj_core.resource import JobResource
 
 Document = dict[str, Any]
@@ -25,17 +25,6 @@ class ClusterError(FpjError):
 
 class UnreachableError(ClusterError):
     """The API server cannot be reached now. It may be later."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that was reported about a job. ``at`` is seconds since the epoch."""
-
-    at: float
-    warning: bool
-    reason: str
-    message: str
-    count: int
 
 
 class Jobs(Protocol):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
 
-from fpj_cli.backend import ClusterError, Document, Event, match
+from fpj_cli.backend import ClusterError, Document, match
 from fpj_cli.context import UsageProblemError
 from fpj_cli.kube import Api
 from fpj_cli.podexec import run_in_pod
-from fpj_core.names import FINALIZER, LABEL_UID, MANAGER, RESUME_ANNOTATION
-from fpj_core.resource import JobResource, seconds_of
+from fpj_core.jobevents import Event, event_of
+from fpj_core.names import FINALIZER, LABEL_UID, MANAGER
+from fpj_core.resource import JobResource
+from fpj_core.steering import resumption, suspension
 
 _GROUP = "/apis/fpj.dev/v1alpha1"
 
@@ -57,7 +58,7 @@ class ClusterJobs:
     def events(self, job: JobResource) -> list[Event]:
         """Of the job itself; its pods' are the operator's to judge, and stand in the conditions."""
         path = f"/api/v1/namespaces/{job.namespace}/events"
-        found = [_event(each) for each in self.api.pages(path, fieldSelector=f"involvedObject.uid={job.uid}")]
+        found = [event_of(each) for each in self.api.pages(path, fieldSelector=f"involvedObject.uid={job.uid}")]
         return sorted(found, key=lambda event: event.at)
 
     def failures(self, job: JobResource, error_type: str | None, limit: int) -> list[Document]:
@@ -86,15 +87,11 @@ class ClusterJobs:
 
     def suspend(self, job: JobResource) -> None:
         """`spec.suspend: true`."""
-        self._change(job, {"spec": {"suspend": True}})
+        self._change(job, suspension())
 
     def resume(self, job: JobResource) -> None:
         """Let a suspended job go on; a finished one, or one at work, begins another attempt."""
-        change: Document = {"spec": {"suspend": False}} if job.suspended else {}
-        if job.finished or not job.suspended:
-            now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            change["metadata"] = {"annotations": {RESUME_ANNOTATION: now}}
-        self._change(job, change)
+        self._change(job, resumption(job, datetime.now(UTC)))
 
     def release(self, job: JobResource) -> None:
         """Take the operator's finalizer from it, so that it can go without an operator."""
@@ -129,15 +126,3 @@ class ClusterJobs:
 
 def _runs(pod: Document) -> bool:
     return pod.get("status", {}).get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
-
-
-def _event(found: dict[str, Any]) -> Event:
-    series = found.get("series") or {}
-    at = series.get("lastObservedTime") or found.get("lastTimestamp") or found.get("eventTime")
-    return Event(
-        at=seconds_of(at or found["metadata"].get("creationTimestamp")) or 0.0,
-        warning=found.get("type") == "Warning",
-        reason=str(found.get("reason", "")),
-        message=str(found.get("message", "")),
-        count=int(series.get("count") or found.get("count") or 1),
-    )

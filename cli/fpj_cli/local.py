@@ -6,9 +6,10 @@ import os
 import signal
 from dataclasses import asdict
 
-from fpj_cli.backend import Document, Event
+from fpj_cli.backend import Document
 from fpj_cli.context import UsageProblemError, find_job, shown_phase
 from fpj_core import formatting
+from fpj_core.jobevents import Event
 from fpj_core.leases import is_dead, lease_name, local_holder_pid
 from fpj_core.model import Failure, Job, Phase
 from fpj_core.progress import measure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from rich.markup import escape
 
-from fpj_cli.backend import ClusterError, Document, Event, Jobs
+from fpj_cli.backend import ClusterError, Document, Jobs
 from fpj_cli.context import err, opened_store, out, output_option, print_json, print_text
 from fpj_cli.display import STAGES
 from fpj_cli.local import failures_in
@@ -20,6 +20,7 @@ from fpj_cli.target import (
     target_options,
 )
 from fpj_core import formatting
+from fpj_core.jobevents import Event
 from fpj_core.resource import JobResource, seconds_of
 from fpj_core.sources.keys import display_key
 

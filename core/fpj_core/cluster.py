@@ -11,13 +11,14 @@ import json
 import os
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
+from kubernetes.aio.client.rest import RESTResponse
 
 from fpj_core.names import MANAGER
 
@@ -25,6 +26,8 @@ _TIMEOUT_SECONDS = 20.0
 _TRIES = 5
 _BACKOFF_SECONDS = 0.2
 _MOST_BACKOFF_SECONDS = 30.0
+_MOST_LINE_BYTES = 8 * 1024 * 1024
+"""Of a watch's event; etcd's objects are far smaller."""
 _PASSING = frozenset({429, 500, 502, 503, 504})
 _RESOURCES = {
     "FileProcessingJob": ("apis/fpj.dev/v1alpha1", "fileprocessingjobs"),
@@ -38,6 +41,8 @@ _RESOURCES = {
     "Pod": ("api/v1", "pods"),
     "Event": ("api/v1", "events"),
     "Namespace": ("api/v1", "namespaces"),
+    "TokenReview": ("apis/authentication.k8s.io/v1", "tokenreviews"),
+    "SubjectAccessReview": ("apis/authorization.k8s.io/v1", "subjectaccessreviews"),
 }
 _TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
 
@@ -47,13 +52,23 @@ Document = dict[str, Any]
 class ClusterError(Exception):
     """The API server refused, or could not be reached; ``status`` is its HTTP status, 0 for no answer.
 
-    ``retry_after`` is what it asks to wait, in seconds.
+    ``retry_after`` is what it asks to wait, in seconds. ``causes`` are (field, message) of what it found invalid.
     """
 
-    def __init__(self, status: int, message: str, retry_after: float = 0.0) -> None:
+    def __init__(
+        self, status: int, message: str, retry_after: float = 0.0, causes: tuple[tuple[str, str], ...] = ()
+    ) -> None:
         self.status = status
         self.retry_after = retry_after
+        self.causes = causes
         super().__init__(message)
+
+
+class NoAnswerError(ClusterError):
+    """No answer came within the time limit. What was asked may have been done."""
+
+    def __init__(self) -> None:
+        super().__init__(0, "the API server does not answer in time")
 
 
 async def configuration() -> Configuration:
@@ -69,18 +84,25 @@ async def configuration() -> Configuration:
 
 
 class Cluster:
-    """Requests with a time limit, tried a few times where trying again is safe and can help."""
+    """Requests with a time limit, tried a few times where trying again is safe and can help.
 
-    def __init__(self, client: ApiClient, manager: str = MANAGER) -> None:
+    Each try may take ``timeout`` seconds; ``tries`` and what is waited between them bound the whole.
+    """
+
+    def __init__(
+        self, client: ApiClient, manager: str = MANAGER, *, tries: int = _TRIES, timeout: float = _TIMEOUT_SECONDS
+    ) -> None:
         self._client = client
-        self._apply = f"?fieldManager={manager}&force=true"
+        self._manager = f"fieldManager={manager}"
+        self._apply = f"?{self._manager}&force=true"
+        self._tries, self._timeout = tries, timeout
         self.writes = 0
         """Requests sent that change something; for measurements."""
 
     @classmethod
-    async def connect(cls, manager: str = MANAGER) -> Self:
-        """By the pod's own service account, or by KUBECONFIG; ``manager`` of the fields that are applied."""
-        return cls(ApiClient(await configuration()), manager)
+    async def connect(cls, manager: str = MANAGER, *, tries: int = _TRIES, timeout: float = _TIMEOUT_SECONDS) -> Self:
+        """By the pod's own service account, or by KUBECONFIG; ``manager`` of the fields that are written."""
+        return cls(ApiClient(await configuration()), manager, tries=tries, timeout=timeout)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -105,6 +127,50 @@ class Cluster:
         found = await self._request("GET", _path(kind, namespace, "") + (f"?{query}" if query else ""))
         return list(found.get("items", []))
 
+    async def page(
+        self, kind: str, namespace: str | None, *, limit: int, after: str = "", fields: str = ""
+    ) -> Document:
+        """A part of a list as the API server has it. ``after`` is ``metadata.continue`` of the part before.
+
+        Raises `ClusterError`; with status 410 the list must be begun anew.
+        """
+        query = f"?limit={limit}"
+        for name, value in (("continue", after), ("fieldSelector", fields)):
+            query += f"&{name}={_quoted(value)}" if value else ""
+        return await self._request("GET", _path(kind, namespace, "") + query)
+
+    async def watch(
+        self, kind: str, namespace: str | None, version: str, *, seconds: int, silence: float
+    ) -> AsyncGenerator[Document, None]:
+        """Events from a resourceVersion on, bookmarks among them. The API server ends it after ``seconds``.
+
+        Raises `ClusterError`: with status 410 if the version is too old, 0 if nothing came for ``silence`` seconds.
+        """
+        query = f"?watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}&resourceVersion={_quoted(version)}"
+        limit = aiohttp.ClientTimeout(total=seconds + silence, sock_connect=self._timeout, sock_read=silence)
+        try:
+            response = await self._send("GET", _path(kind, namespace, "") + query, None, "", limit)
+            try:
+                if response.status != 200:
+                    raise _refusal(response.status, await response.read())  # type: ignore[no-untyped-call]
+                async for line in _lines(response.response.content):
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise ClusterError(event["object"].get("code", 0), str(event["object"].get("message", "")))
+                    yield event
+            finally:
+                response.response.close()
+        except TimeoutError as error:
+            raise NoAnswerError from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _no_answer(error) from error
+
+    async def review(self, kind: str, spec: Mapping[str, Any]) -> Document:
+        """The status of a TokenReview or SubjectAccessReview."""
+        prefix, _ = _RESOURCES[kind]
+        manifest = {"apiVersion": prefix.removeprefix("apis/"), "kind": kind, "spec": spec}
+        return dict((await self._request("POST", _path(kind, None, ""), manifest)).get("status") or {})
+
     async def check_listable(self, kind: str, namespace: str | None) -> None:
         """Raise `ClusterError` unless objects of the kind may be listed there. None are."""
         await self.list(kind, namespace, fields="metadata.name=-")
@@ -118,6 +184,16 @@ class Cluster:
             if error.status == 409:
                 return None
             raise
+
+    async def create_once(self, manifest: Mapping[str, Any]) -> Document:
+        """Create an object; it is not tried again, so that a 409 always means that somebody else has made it."""
+        path = _path(manifest["kind"], manifest["metadata"]["namespace"], "") + f"?{self._manager}"
+        return await self._once("POST", path, manifest, "application/json")
+
+    async def merge(self, kind: str, namespace: str, name: str, change: Mapping[str, Any]) -> Document:
+        """Merge a change into an object; with ``metadata.uid`` in it not into a namesake's, which is a 409."""
+        path = _path(kind, namespace, name) + f"?{self._manager}"
+        return await self._request("PATCH", path, change, "application/merge-patch+json")
 
     async def apply(self, manifest: Mapping[str, Any]) -> Document:
         """Server-side-apply an object."""
@@ -159,38 +235,45 @@ class Cluster:
     async def _request(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, content: str = "application/json"
     ) -> Document:
-        for attempt in range(1, _TRIES + 1):
+        for attempt in range(1, self._tries + 1):
             try:
                 return await self._once(method, path, body, content)
             except ClusterError as error:
-                if error.status not in (0, *_PASSING) or attempt == _TRIES:
+                if error.status not in (0, *_PASSING) or attempt == self._tries:
                     raise
                 await asyncio.sleep(max(_BACKOFF_SECONDS * 2.0**attempt, error.retry_after))
         raise AssertionError("unreachable")
 
     async def _once(self, method: str, path: str, body: Mapping[str, Any] | None, content: str) -> Document:
+        try:
+            response = await self._send(method, path, body, content, self._timeout)
+            content_read = await response.read()  # type: ignore[no-untyped-call]
+        except ApiException as error:
+            raise _exception(error) from error
+        except TimeoutError as error:
+            raise NoAnswerError from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _no_answer(error) from error
+        if not 200 <= response.status < 300:
+            raise _refusal(response.status, content_read, response.headers.get("Retry-After"))
+        return dict(json.loads(content_read or b"{}"))
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        content: str,
+        timeout: float | aiohttp.ClientTimeout,
+    ) -> RESTResponse:
         headers: dict[str, str] = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = content
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         if method != "GET":
             self.writes += 1
-        try:
-            response = await self._client.call_api(
-                method,
-                self._client.configuration.host + path,
-                header_params=headers,
-                body=body,
-                _request_timeout=_TIMEOUT_SECONDS,
-            )
-            content_read = await response.read()  # type: ignore[no-untyped-call]
-        except ApiException as error:
-            raise ClusterError(error.status or 0, _message(error), _retry_after(error)) from error
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise ClusterError(0, f"the API server does not answer: {error or type(error).__name__}") from error
-        if not 200 <= response.status < 300:
-            raise ClusterError(response.status, _text_message(content_read))
-        return dict(json.loads(content_read or b"{}"))
+        url = self._client.configuration.host + path
+        return await self._client.call_api(method, url, header_params=headers, body=body, _request_timeout=timeout)
 
 
 def _path(kind: str, namespace: str | None, name: str) -> str:
@@ -203,20 +286,41 @@ def _quoted(text: str) -> str:
     return urllib.parse.quote(text, safe="")
 
 
-def _message(error: ApiException) -> str:
-    return _text_message(error.body or str(error.reason))
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """What a watch sends, line by line, each an event. Raises ValueError for one that no object can be as large as."""
+    rest = b""
+    async for chunk in content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line:
+                yield line
+        if len(rest) > _MOST_LINE_BYTES:
+            raise ValueError("an event of the watch is too large")
 
 
-def _retry_after(error: ApiException) -> float:
-    """Seconds that the answer's header asks for, within reason."""
+def _exception(error: ApiException) -> ClusterError:
+    return _refusal(error.status or 0, error.body or str(error.reason), (error.headers or {}).get("Retry-After"))
+
+
+def _no_answer(error: Exception) -> ClusterError:
+    return ClusterError(0, f"the API server does not answer: {error or type(error).__name__}")
+
+
+def _refusal(status: int, body: bytes | str, retry_after: str | None = None) -> ClusterError:
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body)
     try:
-        return min(max(float((error.headers or {}).get("Retry-After", 0)), 0.0), _MOST_BACKOFF_SECONDS)
+        said = json.loads(text)
+        message = str(said["message"])
+        found = (said.get("details") or {}).get("causes") or ()
+        causes = tuple((str(each.get("field", "")), str(each.get("message", ""))) for each in found)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        message, causes = text, ()
+    return ClusterError(status, message[:500], _seconds(retry_after), causes)
+
+
+def _seconds(retry_after: str | None) -> float:
+    """What the answer's header asks for, within reason."""
+    try:
+        return min(max(float(retry_after or 0), 0.0), _MOST_BACKOFF_SECONDS)
     except ValueError:  # a date, which the API server never sends
         return 0.0
-
-
-def _text_message(body: bytes | str) -> str:
-    try:
-        return str(json.loads(body)["message"])[:500]
-    except (ValueError, KeyError, TypeError):
-        return (body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body))[:500]

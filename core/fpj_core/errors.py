@@ -1,6 +1,7 @@
 """Every error fpj raises on purpose.
 
     FpjError
+    ├── RefusedActionError     what was asked makes no sense for the job as it stands (`fpj_core.steering`)
     ├── ManifestError          a manifest or an option breaks the resource's rules
     ├── SourceError            a whole source cannot be listed (one image's trouble is an ImageError)
     ├── CacheFolderError       no cache folder fits, or its path cannot be used
@@ -16,6 +17,7 @@ The error types of images are a closed set (metrics labels and ``status.errorBre
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -62,12 +64,16 @@ class FpjError(Exception):
 class ManifestError(FpjError):
     """A manifest or an option breaks the resource's rules.
 
-    ``problems`` holds one line per problem: field path, what is wrong, what is allowed.
+    ``problems`` holds one line per problem: field path, what is wrong, what is allowed. ``fields`` holds the same as
+    (path, message) where the problems are a resource's; the path is empty for the whole of it.
     """
 
-    def __init__(self, problems: list[str], *, origin: str | None = None) -> None:
+    def __init__(
+        self, problems: list[str], *, origin: str | None = None, fields: Sequence[tuple[str, str]] = ()
+    ) -> None:
         self.problems = problems
         self.origin = origin
+        self.fields = tuple(fields)
         head = f"{origin}: " if origin else ""
         super().__init__("\n".join(head + problem for problem in problems))
 

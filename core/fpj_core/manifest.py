@@ -72,7 +72,8 @@ def parse_resource(document: object) -> Resource:
     try:  # as the API server sees it: nothing converted ("5" is no number), fields by their own names only
         return model.model_validate_json(text, strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
-        raise ManifestError(_problems(error, model, document)) from None
+        found = _problems(error, model, document)
+        raise ManifestError([f"{path}: {told}" if path else told for path, told in found], fields=found) from None
 
 
 def _refuse_large(size: int, origin: str) -> None:
@@ -99,23 +100,21 @@ def _as_json(document: object) -> str:
 # Problems -------------------------------------------------------------------------------------------------
 
 
-def _problems(error: ValidationError, model: type[ApiModel], document: dict[str, Any]) -> list[str]:
-    """One line per field, also where a union has several errors to report."""
+def _problems(error: ValidationError, model: type[ApiModel], document: dict[str, Any]) -> list[tuple[str, str]]:
+    """(path, message), one per field, also where a union has several errors to report."""
     found: dict[str, list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
         found.setdefault(_path(details, document), []).append(details)
-    return [_line(path, errors, model) for path, errors in found.items()]
+    return [(path, _message(errors, model)) for path, errors in found.items()]
 
 
-def _line(path: str, errors: list[ErrorDetails], model: type[ApiModel]) -> str:
+def _message(errors: list[ErrorDetails], model: type[ApiModel]) -> str:
     """Of a union's errors, the one of the type that was given; if it is none of the types, all that are allowed."""
     telling = [details for details in errors if not details["type"].endswith("_type")]
     if telling:
-        message = _words(telling[0], model)
-    else:
-        wanted = " or ".join(dict.fromkeys(_wanted(details["type"]) for details in errors))
-        message = f"must be {wanted}, not {_type_name(errors[0]['input'])}"
-    return f"{path}: {message}" if path else message
+        return _words(telling[0], model)
+    wanted = " or ".join(dict.fromkeys(_wanted(details["type"]) for details in errors))
+    return f"must be {wanted}, not {_type_name(errors[0]['input'])}"
 
 
 def _words(details: ErrorDetails, model: type[ApiModel]) -> str:  # noqa: C901, PLR0911 - a table of errors, one return each

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from fpj_core.model import Phase
-from fpj_core.names import RESUME_ANNOTATION
+from fpj_core.names import LABEL_SCHEDULE, RESUME_ANNOTATION
 
 STALE = "Stale"
 """Of a run on this machine: it claims to be active, but nothing works on it."""
@@ -69,6 +69,11 @@ class JobResource:
     def finalizers(self) -> list[str]:
         """What must be done before it can go."""
         return list(self._metadata.get("finalizers") or ())
+
+    @property
+    def schedule(self) -> str | None:
+        """The schedule that began it, if one did; by its label."""
+        return (self._metadata.get("labels") or {}).get(LABEL_SCHEDULE)
 
     @property
     def spec(self) -> Mapping[str, Any]:
@@ -167,6 +172,11 @@ class JobResource:
         """How many stand where: total, active, succeeded, failed."""
         found = self.status.get("shards") or {}
         return {name: int(found.get(name, 0)) for name in ("total", "active", "succeeded", "failed")}
+
+    @property
+    def recovery_attempts(self) -> int:
+        """Times that it was recovered."""
+        return int(self.status.get("recoveryAttempts") or 0)
 
     @property
     def started_at(self) -> float | None:

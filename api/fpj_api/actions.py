@@ -1,0 +1,78 @@
+"""What is done to one job: its resource is read, the rules are asked, and a change is written."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from fpj_api import audit
+from fpj_api.informer import KIND
+from fpj_api.models import Job, job_of
+from fpj_api.problems import not_found, problem_of
+from fpj_api.requests import Action, NewJob
+from fpj_api.reviews import User
+from fpj_core.cluster import Cluster, ClusterError, Document
+from fpj_core.errors import FpjError
+from fpj_core.manifest import parse_resource
+from fpj_core.resource import JobResource
+from fpj_core.steering import may_recover, may_resume, may_suspend, resumption, suspension
+from fpj_core.v1alpha1 import API_VERSION
+
+_RULES = {Action.SUSPEND: may_suspend, Action.RESUME: may_resume, Action.RECOVER: may_recover}
+
+
+class Actions:
+    """Changes of jobs, each noted with whose it is. What they raise becomes a problem; see `problem_of`."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def read(self, namespace: str, name: str) -> JobResource:
+        """The resource as it is now. Raises a problem (404) if there is none."""
+        found = await self._cluster.get(KIND, namespace, name)
+        if found is None:
+            raise not_found("job", namespace, name)
+        return JobResource(found)
+
+    async def create(self, user: User, namespace: str, new: NewJob) -> Job:
+        """Make a job. Raises `ManifestError` for a spec that breaks the rules, `ClusterError` (409) for a namesake."""
+        metadata = {"name": new.name, "namespace": namespace}
+        manifest = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": new.spec}
+        try:
+            parse_resource(manifest)
+            made = await self._cluster.create_once(manifest)
+        except (ClusterError, FpjError) as error:
+            audit.note(user, "create", namespace, new.name, str(error))
+            raise
+        audit.note(user, "create", namespace, new.name, "done")
+        return job_of(JobResource(made))
+
+    async def act(self, user: User, action: Action, namespace: str, name: str) -> Job:
+        """Suspend, resume, recover or cancel."""
+        try:
+            job = await self.read(namespace, name)
+            made = await (self._cancel(job) if action is Action.CANCEL else self._steer(action, job))
+        except Exception as error:
+            audit.note(user, action, namespace, name, problem_of(error).detail)
+            raise
+        audit.note(user, action, namespace, name, "nothing to do" if made is None else "done")
+        return job_of(JobResource(made or job.document))
+
+    async def _steer(self, action: Action, job: JobResource) -> Document | None:
+        """The resource as changed; None where there was nothing to do."""
+        if not _RULES[action](job):
+            return None
+        change = suspension() if action is Action.SUSPEND else resumption(job, datetime.now(UTC))
+        change.setdefault("metadata", {})["uid"] = job.uid  # a namesake that has come since is left alone
+        return await self._cluster.merge(KIND, job.namespace or "", job.name, change)
+
+    async def _cancel(self, job: JobResource) -> Document | None:
+        """The resource as it is while it goes; None for one that is going already."""
+        if job.deleting:
+            return None
+        await self._cluster.delete(KIND, job.namespace or "", job.name, job.uid)
+        left = await self._cluster.get(KIND, job.namespace or "", job.name)
+        if left is not None and JobResource(left).uid == job.uid:
+            return left
+        gone = dict(job.document)
+        gone["metadata"] = dict(gone["metadata"]) | {"deletionTimestamp": datetime.now(UTC).isoformat()}
+        return gone

@@ -1,0 +1,62 @@
+"""One action for many jobs: all of it is allowed, or nothing is done; then each job has its own result."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+
+from fpj_api.access import Access
+from fpj_api.actions import Actions
+from fpj_api.problems import ProblemError, problem_of
+from fpj_api.requests import Action, Result
+from fpj_api.reviews import JOBS, User
+from fpj_core.cluster import ClusterError
+from fpj_core.errors import FpjError
+
+_AT_ONCE = 8
+_SECONDS = 45.0
+"""After this no job is begun any more; whoever asked would have stopped waiting."""
+
+Key = tuple[str, str]
+
+
+async def authorize(access: Access, user: User, action: Action, namespaces: Iterable[str]) -> None:
+    """Raise a problem unless the action, and acting on many at once, is allowed in every namespace."""
+    for namespace in sorted(set(namespaces)):
+        for verb in ("deletecollection", action.verb):
+            await access.require(user, verb, JOBS, namespace)
+
+
+async def run(actions: Actions, user: User, action: Action, jobs: Sequence[Key]) -> list[Result]:
+    """Do it, a few at a time; results in the order of ``jobs``. Nothing more is begun once the cluster is away."""
+    operation = _Operation(actions, user, action)
+    turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(namespace: str, name: str) -> Result:
+        async with turns:
+            problem = await operation.do(namespace, name)
+        return Result(namespace=namespace, name=name, done=problem is None, problem=problem)
+
+    return list(await asyncio.gather(*(one(*job) for job in jobs)))
+
+
+class _Operation:
+    def __init__(self, actions: Actions, user: User, action: Action) -> None:
+        self._actions, self._user, self._action = actions, user, action
+        self._until = time.monotonic() + _SECONDS
+        self._stopped: str | None = None
+
+    async def do(self, namespace: str, name: str) -> str | None:
+        """Why it was not done, or None."""
+        if self._stopped is None and time.monotonic() > self._until:
+            self._stopped = "there was no time left"
+        if self._stopped is not None:
+            return f"not tried: {self._stopped}"
+        try:
+            await self._actions.act(self._user, self._action, namespace, name)
+        except (ProblemError, ClusterError, FpjError) as error:
+            if isinstance(error, ClusterError) and error.status == 0:
+                self._stopped = str(error)
+            return problem_of(error).detail
+        return None

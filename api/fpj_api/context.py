@@ -1,0 +1,73 @@
+"""What requests work with: made once, found by every route."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Path, Query, Request
+
+from fpj_api.access import Access
+from fpj_api.actions import Actions
+from fpj_api.cursors import MOST_CHARACTERS
+from fpj_api.limits import StreamLimits
+from fpj_api.lists import Lists
+from fpj_api.models import Name, Namespace
+from fpj_api.reviews import Reviewer, User
+from fpj_api.settings import ApiSettings
+from fpj_api.storage import Storage
+from fpj_api.watched import Watched
+from fpj_core.cluster import Cluster
+
+
+@dataclass(frozen=True)
+class Backend:
+    """``cluster`` is for requests: few tries, short limits."""
+
+    settings: ApiSettings
+    cluster: Cluster
+    reviewer: Reviewer
+    access: Access
+    actions: Actions
+    watched: Watched
+    lists: Lists
+    storage: Storage
+    streams: StreamLimits
+
+
+def backend_of(settings: ApiSettings, cluster: Cluster, watching: Cluster, storage: Storage) -> Backend:
+    """All of it. ``watching`` is the client that lists and watches jobs."""
+    reviewer = Reviewer(cluster, settings.audiences, settings.review_seconds)
+    return Backend(
+        settings=settings,
+        cluster=cluster,
+        reviewer=reviewer,
+        access=Access(reviewer, settings.namespaces),
+        actions=Actions(cluster),
+        watched=Watched(watching, settings.namespaces),
+        lists=Lists(cluster, settings.namespaces),
+        storage=storage,
+        streams=StreamLimits(settings.most_streams),
+    )
+
+
+def _backend(request: Request) -> Backend:
+    return cast("Backend", request.app.state.backend)
+
+
+def _caller(request: Request) -> User:
+    """Whom the middleware has found out."""
+    return cast("User", request.scope["fpj.user"])
+
+
+Ask = Annotated[Backend, Depends(_backend)]
+Caller = Annotated[User, Depends(_caller)]
+InNamespace = Annotated[Namespace, Path(description="Namespace of the job.")]
+OfJob = Annotated[Name, Path(description="Name of the job.")]
+OnlyNamespace = Annotated[
+    Namespace | None, Query(description="Only this namespace; all that the caller may see, if left out.")
+]
+Limit = Annotated[int, Query(ge=1, le=500, description="Items of a page.")]
+Cursor = Annotated[
+    str | None, Query(max_length=MOST_CHARACTERS, description="`next` of the page before; the first page if left out.")
+]

@@ -1,0 +1,41 @@
+"""Cache folders and schedules: few, changed seldom, so listed when asked for and remembered for some seconds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from fpj_api.caches import JoinedCache
+from fpj_core.cluster import Cluster, ClusterError, Document
+
+FOLDER, SCHEDULE = "CacheFolder", "FileProcessingSchedule"
+_SECONDS = 5.0
+_PAGE = 500
+_MOST_PAGES = 20
+
+
+class Lists:
+    """Lists of the namespaces that are served; all if none is named."""
+
+    def __init__(self, cluster: Cluster, served: Sequence[str]) -> None:
+        self._cluster, self._served = cluster, served
+        self._kept: JoinedCache[str, list[Document]] = JoinedCache(_SECONDS, 2, failures=(ClusterError,))
+
+    async def all(self, kind: str) -> list[Document]:
+        """Every object of a kind, 10,000 of a namespace at most. Raises `ClusterError`."""
+        return await self._kept.get(kind, lambda: self._list(kind))
+
+    async def _list(self, kind: str) -> list[Document]:
+        found = await asyncio.gather(*(self._pages(kind, place) for place in self._served or (None,)))
+        return [document for some in found for document in some]
+
+    async def _pages(self, kind: str, namespace: str | None) -> list[Document]:
+        found: list[Document] = []
+        after = ""
+        for _ in range(_MOST_PAGES):
+            page = await self._cluster.page(kind, namespace, limit=_PAGE, after=after)
+            found += page.get("items") or ()
+            after = str(page["metadata"].get("continue") or "")
+            if not after:
+                break
+        return found

@@ -1,0 +1,131 @@
+"""`fpj-api`: follow the jobs and answer requests until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from typing import cast
+
+import fpj_core.lean  # noqa: F401 - before what it keeps small
+
+# isort: split
+import uvicorn
+from prometheus_client import start_http_server
+
+from fpj_api.app import application
+from fpj_api.context import Backend, backend_of
+from fpj_api.settings import ApiSettings, settings_from
+from fpj_api.storage import Storage
+from fpj_core.cluster import Cluster, ClusterError
+from fpj_core.errors import FpjError
+from fpj_core.heap import use_one_arena
+from fpj_core.logs import log_as_json
+from fpj_core.metrics import timed
+from fpj_core.store import Store
+from fpj_core.store.late import LateStore
+
+MANAGER = "fpj-api"
+_TRIES, _TRY_SECONDS = 2, 5.0
+"""Of a request to the API server, while somebody waits for an answer."""
+_MOST_CONNECTIONS = 1_000
+_KEEP_ALIVE_SECONDS = 30
+_STOP_SECONDS = 6
+
+log = logging.getLogger("fpj.api")
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: it would send itself the one that it was told to stop with, and end by it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 told to stop, 1 failed (the pod is restarted), 2 bad settings."""
+    log_as_json()
+    use_one_arena()
+    try:
+        settings = settings_from()
+    except FpjError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    try:
+        code, storage_busy = asyncio.run(_run(settings))
+    except (FpjError, ClusterError) as error:
+        log.error("%s", error)
+        code, storage_busy = 1, False
+    if storage_busy:  # the interpreter would wait for the store's threads, which may wait for a minute
+        logging.shutdown()
+        os._exit(code)
+    sys.exit(code)
+
+
+async def _run(settings: ApiSettings) -> tuple[int, bool]:
+    """The exit code, and whether the store has not given an answer yet."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        if settings.metrics_port:
+            start_http_server(settings.metrics_port)
+    except OSError as error:
+        raise FpjError(f"the port of the metrics cannot be listened on: {error}") from error
+    cluster = await Cluster.connect(MANAGER, tries=_TRIES, timeout=_TRY_SECONDS)
+    watching = await Cluster.connect(MANAGER)
+    store = timed(cast("Store", LateStore(settings.store_url)))
+    storage = Storage(store)
+    try:
+        return await _serve(backend_of(settings, cluster, watching, storage), stop), storage.busy
+    finally:
+        storage.close()
+        await cluster.close()
+        await watching.close()
+
+
+async def _serve(backend: Backend, stop: asyncio.Event) -> int:
+    """Until told to stop, or until something ends that should not."""
+    server = _Server(_config(backend))
+    serving = asyncio.create_task(server.serve(), name="server")
+    informers = backend.watched.informers
+    watches = [asyncio.create_task(each.run(), name=f"watch of {each.namespace or 'all'}") for each in informers]
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    done, _ = await asyncio.wait({serving, stopping, *watches}, return_when=asyncio.FIRST_COMPLETED)
+    failed = done - {stopping}
+    for task in failed:
+        error = None if task.cancelled() else task.exception()
+        log.error("the %s ended", task.get_name(), exc_info=error)
+    backend.watched.hub.close()
+    server.should_exit = True
+    for task in (stopping, *watches):
+        task.cancel()
+    await asyncio.wait({serving, stopping, *watches}, timeout=_STOP_SECONDS + 2)
+    return 1 if failed else 0
+
+
+def _config(backend: Backend) -> uvicorn.Config:
+    return uvicorn.Config(
+        application(backend),
+        host=backend.settings.host,
+        port=backend.settings.port,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""What the API tells Prometheus. Labels come from closed sets: routes as they are written in the code, never paths."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Counter("fpj_api_requests", "Requests answered, by route, method and status.", ["route", "method", "status"])
+REQUEST_SECONDS = Histogram(
+    "fpj_api_request_seconds",
+    "Seconds until a request was answered; streams, which last, are left out.",
+    ["route"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+STREAMS = Gauge("fpj_api_streams", "Streams of job events that are open.")
+REVIEWS = Counter(
+    "fpj_api_reviews",
+    "Reviews asked of the API server: whose a token is, and access to something; by kind and result.",
+    ["kind", "result"],
+)
+JOBS = Gauge("fpj_api_jobs", "FileProcessingJobs held in memory.")
+WATCH_RESTARTS = Counter(
+    "fpj_api_watch_restarts", "Times a watch of jobs broke and was begun anew, by reason.", ["reason"]
+)
+
+OTHER = "other"
+"""A path that no route has, or a method that none takes."""
+
+
+def _begin_at_zero() -> None:
+    """A counter that appears as 1 has not increased for Prometheus."""
+    for kind in ("token", "access"):
+        for result in ("yes", "no", "failed"):
+            REVIEWS.labels(kind, result)
+    for reason in ("expired", "failed"):
+        WATCH_RESTARTS.labels(reason)
+
+
+_begin_at_zero()

@@ -1,0 +1,165 @@
+"""Around the application: what is measured, who asks, how much they may send. Plain ASGI: streams pass untouched."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import MutableMapping
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fpj_api import metrics
+from fpj_api.problems import ProblemError, answer, problem_of, unauthorized
+from fpj_api.reviews import Reviewer
+from fpj_core.cluster import ClusterError
+
+PREFIX = "/api/v1/"
+SCHEMA = f"{PREFIX}openapi.json"
+STREAM = f"{PREFIX}cache/jobs/stream"
+MOST_BODY = 256 * 1024
+_BODY_SECONDS = 10.0
+_METHODS = frozenset({"GET", "HEAD", "POST", "DELETE"})
+_POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+log = logging.getLogger("fpj.api")
+
+
+class Observed:
+    """The outermost: counts and times requests, sets the headers of all answers, answers what nobody caught."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on."""
+        if scope["type"] != "http":
+            return
+        begun, status = time.monotonic(), 0
+
+        async def told(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _secure(message, scope["path"])
+            await send(message)
+
+        try:
+            await self._app(scope, receive, told)
+        except Exception as error:
+            log.exception("a request failed")
+            if not status:
+                await answer(problem_of(error))(scope, receive, told)
+        finally:
+            _measure(scope, status, time.monotonic() - begun)
+
+
+class Authenticated:
+    """Finds out who asks; below `PREFIX` nobody is served whom the cluster does not know."""
+
+    def __init__(self, app: ASGIApp, reviewer: Reviewer) -> None:
+        self._app, self._reviewer = app, reviewer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what may be passed on; ``fpj.user`` and ``fpj.token`` are then in the scope."""
+        if scope["path"].startswith(PREFIX) and scope["path"] != SCHEMA:
+            try:
+                await self._find_out(scope)
+            except (ProblemError, ClusterError) as error:
+                await answer(problem_of(error))(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _find_out(self, scope: Scope) -> None:
+        given = Headers(scope=scope).getlist("authorization")
+        if not given:
+            raise unauthorized("a bearer token is needed, such as `kubectl create token` makes")
+        kind, _, token = given[0].strip().partition(" ")
+        token = token.strip()
+        if len(given) > 1 or kind.lower() != "bearer" or not token or not token.isascii() or " " in token:
+            raise unauthorized("the Authorization header must be: Bearer TOKEN")
+        user = await self._reviewer.user(token)
+        if user is None:
+            raise unauthorized("the token is not valid, or not any more")
+        scope["fpj.user"], scope["fpj.token"] = user, token
+
+
+class Bounded:
+    """Reads a body before it is passed on: not more than `MOST_BODY`, not longer than some seconds, JSON alone."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, with the body if there is one."""
+        if scope["method"] in ("GET", "HEAD"):
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = await _body(scope, receive)
+        except ProblemError as problem:
+            await answer(problem)(scope, receive, send)
+            return
+        given = False
+
+        async def replay() -> Message:
+            nonlocal given
+            if given:
+                return await receive()
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, replay, send)
+
+
+async def _body(scope: Scope, receive: Receive) -> bytes:
+    headers = Headers(scope=scope)
+    length = headers.get("content-length", "0")
+    if length.isdigit() and int(length) > MOST_BODY:
+        raise _too_large()
+    body = b""
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise ProblemError(400, "the request ended early")
+                body += bytes(message.get("body", b""))
+                if len(body) > MOST_BODY:
+                    raise _too_large()
+                if not message.get("more_body"):
+                    break
+    except TimeoutError:
+        raise ProblemError(408, "the request took too long to come") from None
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if body and kind != "application/json":
+        raise ProblemError(415, "a body must be JSON, with Content-Type: application/json")
+    return body
+
+
+def _too_large() -> ProblemError:
+    return ProblemError(413, f"a body may have {MOST_BODY // 1024} KiB at most", headers={"Connection": "close"})
+
+
+def _secure(message: MutableMapping[str, Any], path: str) -> None:
+    headers = MutableHeaders(raw=message.setdefault("headers", []))
+    for name, value in _HEADERS.items():
+        headers[name] = value
+    headers.setdefault("Cache-Control", "no-store")
+    if path.startswith(PREFIX):
+        headers["Cache-Control"] = "no-store"
+
+
+def _measure(scope: Scope, status: int, seconds: float) -> None:
+    route = getattr(scope.get("route"), "path", None) or metrics.OTHER
+    method = scope["method"] if scope["method"] in _METHODS else metrics.OTHER
+    metrics.REQUESTS.labels(route, method, str(status or 499)).inc()
+    if route != STREAM:
+        metrics.REQUEST_SECONDS.labels(route).observe(seconds)

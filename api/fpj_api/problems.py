@@ -1,0 +1,148 @@
+"""Errors as problem documents (RFC 9457), whatever they come from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from fpj_core.cluster import ClusterError, NoAnswerError
+from fpj_core.errors import ManifestError, StoreError
+from fpj_core.steering import RefusedActionError
+
+MEDIA_TYPE = "application/problem+json"
+_AGAIN = {"Retry-After": "2"}
+_CHALLENGE = {"WWW-Authenticate": "Bearer"}
+_MOST_ERRORS = 50
+
+log = logging.getLogger("fpj.api")
+
+
+class FieldError(BaseModel):
+    """What is wrong with one part of the input."""
+
+    path: str = Field(description="Where, such as spec.cache.tiers[0].quality; empty for the whole.")
+    message: str
+
+
+class Problem(BaseModel):
+    """Why a request was not done."""
+
+    type: str = Field("about:blank", description="The title says all: no further documentation.")
+    title: str = Field(description="The status in words.")
+    status: int
+    detail: str = Field(description="A sentence for people.")
+    errors: list[FieldError] | None = Field(None, description="Where the input was wrong.")
+
+
+class ProblemError(Exception):
+    """Ends a request with a problem document. ``errors`` are (path, message)."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        errors: Sequence[tuple[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.status, self.detail, self.errors = status, detail, tuple(errors)
+        self.headers = dict(headers or {})
+        super().__init__(detail)
+
+
+def unauthorized(detail: str) -> ProblemError:
+    """401: nobody knows who asks."""
+    return ProblemError(401, detail, headers=_CHALLENGE)
+
+
+def not_found(kind: str, namespace: str, name: str) -> ProblemError:
+    """404: only for those who may know."""
+    return ProblemError(404, f"there is no {kind} {name} in namespace {namespace}")
+
+
+def unavailable(detail: str) -> ProblemError:
+    """503: what is needed to answer does not work now."""
+    return ProblemError(503, detail, headers=_AGAIN)
+
+
+def answer(problem: ProblemError) -> Response:
+    """The response."""
+    errors = [FieldError(path=path, message=message) for path, message in problem.errors[:_MOST_ERRORS]]
+    document = Problem(
+        title=HTTPStatus(problem.status).phrase, status=problem.status, detail=problem.detail, errors=errors or None
+    )
+    content = document.model_dump(exclude_none=True)
+    return JSONResponse(content, problem.status, problem.headers, MEDIA_TYPE)
+
+
+def problem_of(error: Exception) -> ProblemError:
+    """What any error comes to."""
+    for kind, translate in _TRANSLATIONS:
+        if isinstance(error, kind):
+            return translate(error)
+    return ProblemError(500, "something went wrong here; the log of the API says what")
+
+
+def register(app: FastAPI) -> None:
+    """Have every error of the application answered as a problem."""
+
+    async def handle(_request: Request, error: Exception) -> Response:
+        return answer(problem_of(error))
+
+    for kind in (
+        *(ProblemError, ClusterError, ManifestError, RefusedActionError, StoreError),
+        *(RequestValidationError, HTTPException, Exception),
+    ):
+        app.add_exception_handler(kind, handle)
+
+
+def _from_cluster(error: ClusterError) -> ProblemError:
+    match error.status:
+        case 404 | 409:
+            return ProblemError(error.status, str(error))
+        case 400 | 422:
+            errors = [(path.removeprefix("<nil>"), message) for path, message in error.causes]
+            return ProblemError(422, str(error), errors=errors)
+        case 401 | 403:
+            log.error("the API server refuses the API itself: %s", error)
+            return unavailable("the API lacks a right that it needs in the cluster; its log says which")
+        case _:
+            return unavailable(str(error))
+
+
+def _from_manifest(error: ManifestError) -> ProblemError:
+    errors = error.fields or [("", problem) for problem in error.problems]
+    return ProblemError(422, "the job breaks the rules of its resource", errors=errors)
+
+
+def _from_validation(error: RequestValidationError) -> ProblemError:
+    errors = [(_path(each["loc"]), str(each["msg"])) for each in error.errors()]
+    return ProblemError(422, "the request is not as it must be", errors=errors)
+
+
+def _path(location: Sequence[str | int]) -> str:
+    """``jobs[0].name`` from where the framework found it: ``body`` and the like are its own words."""
+    path = ""
+    for step in location[1:]:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
+    return path
+
+
+_TRANSLATIONS: tuple[tuple[type[Exception], Callable[[Any], ProblemError]], ...] = (
+    (ProblemError, lambda error: error),
+    (NoAnswerError, lambda error: ProblemError(504, str(error), headers=_AGAIN)),
+    (ClusterError, _from_cluster),
+    (ManifestError, _from_manifest),
+    (RefusedActionError, lambda error: ProblemError(409, str(error))),
+    (StoreError, lambda error: unavailable(f"the store does not answer: {error}")),
+    (RequestValidationError, _from_validation),
+    (HTTPException, lambda error: ProblemError(error.status_code, str(error.detail), headers=error.headers)),
+)

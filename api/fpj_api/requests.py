@@ -1,0 +1,80 @@
+"""What the API is sent."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fpj_api.models import Answer, Name, Namespace
+
+MOST_AT_ONCE = 500
+
+
+class Action(StrEnum):
+    """What can be done to a job that is there."""
+
+    SUSPEND = "suspend"
+    RESUME = "resume"
+    RECOVER = "recover"
+    CANCEL = "cancel"
+
+    @property
+    def verb(self) -> str:
+        """What kubectl would do."""
+        return "delete" if self is Action.CANCEL else "patch"
+
+
+class _Request(BaseModel):
+    """Nothing unknown is overlooked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NewJob(_Request):
+    """A job to make."""
+
+    name: Name
+    spec: dict[str, Any] = Field(description="As in a manifest of a FileProcessingJob.")
+
+
+class JobName(_Request):
+    """One job."""
+
+    namespace: Namespace
+    name: Name
+
+
+class Bulk(_Request):
+    """One action for many jobs."""
+
+    action: Action
+    jobs: list[JobName] = Field(min_length=1, max_length=MOST_AT_ONCE)
+
+
+class RecoverAll(_Request):
+    """Where to recover every job that failed or has failed images."""
+
+    namespace: Namespace | None = Field(None, description="All namespaces that the caller may see, if left out.")
+
+
+class Result(Answer):
+    """What became of one job of a bulk operation."""
+
+    namespace: str
+    name: str
+    done: bool
+    problem: str | None = Field(None, description="Why it was not done.")
+
+
+class BulkResult(Answer):
+    """In the order of the request."""
+
+    results: list[Result]
+
+
+class RecoverResult(BulkResult):
+    """At most 500 jobs, the newest; ``remaining`` says how many more there are, for another request."""
+
+    remaining: int

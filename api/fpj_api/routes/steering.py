@@ -1,0 +1,72 @@
+"""Jobs steered: one at a time, or many."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from fpj_api import bulk
+from fpj_api.context import Ask, Caller, InNamespace, OfJob
+from fpj_api.models import Job
+from fpj_api.requests import MOST_AT_ONCE, Action, Bulk, BulkResult, NewJob, RecoverAll, RecoverResult
+from fpj_api.reviews import JOBS
+from fpj_api.routes.jobs import worth_recovering
+
+router = APIRouter(prefix="/api/v1", tags=["jobs"])
+
+
+@router.post("/namespaces/{namespace}/jobs", status_code=201)
+async def create_job(ask: Ask, user: Caller, namespace: InNamespace, new: NewJob) -> Job:
+    """Make a job; the spec is checked as a manifest's is."""
+    await ask.access.require(user, "create", JOBS, namespace)
+    return await ask.actions.create(user, namespace, new)
+
+
+@router.delete("/namespaces/{namespace}/jobs/{name}", status_code=202)
+async def cancel_job(ask: Ask, user: Caller, namespace: InNamespace, name: OfJob) -> Job:
+    """Delete the resource, which ends its work. What was made stays."""
+    return await _act(ask, user, Action.CANCEL, namespace, name)
+
+
+@router.post("/namespaces/{namespace}/jobs/{name}/suspend", status_code=202)
+async def suspend_job(ask: Ask, user: Caller, namespace: InNamespace, name: OfJob) -> Job:
+    """Stop a job; what is done is kept. 409 for one that has ended."""
+    return await _act(ask, user, Action.SUSPEND, namespace, name)
+
+
+@router.post("/namespaces/{namespace}/jobs/{name}/resume", status_code=202)
+async def resume_job(ask: Ask, user: Caller, namespace: InNamespace, name: OfJob) -> Job:
+    """Go on with a job, suspended or finished: only what is not done yet. 409 for one at work."""
+    return await _act(ask, user, Action.RESUME, namespace, name)
+
+
+@router.post("/namespaces/{namespace}/jobs/{name}/recover", status_code=202)
+async def recover_job(ask: Ask, user: Caller, namespace: InNamespace, name: OfJob) -> Job:
+    """Try again what failed; a job at work begins another attempt. 409 where nothing failed."""
+    return await _act(ask, user, Action.RECOVER, namespace, name)
+
+
+@router.post("/jobs/bulk")
+async def act_on_many(ask: Ask, user: Caller, wanted: Bulk) -> BulkResult:
+    """One action for up to 500 jobs. One refusal (403), and nothing is done."""
+    jobs = list(dict.fromkeys((job.namespace, job.name) for job in wanted.jobs))
+    await bulk.authorize(ask.access, user, wanted.action, (namespace for namespace, _ in jobs))
+    return BulkResult(results=await bulk.run(ask.actions, user, wanted.action, jobs))
+
+
+@router.post("/jobs/recover")
+async def recover_all(ask: Ask, user: Caller, where: RecoverAll) -> RecoverResult:
+    """Recover every job that failed or has failed images, 500 at a time, in one namespace or in all that one sees."""
+    table = ask.watched.table
+    shown = await ask.access.shown(user, JOBS, where.namespace, table.namespaces)
+    if where.namespace is not None:
+        await bulk.authorize(ask.access, user, Action.RECOVER, shown)
+    found = [job for job in worth_recovering(table.newest_first()) if job.namespace in shown]
+    await bulk.authorize(ask.access, user, Action.RECOVER, (job.namespace for job in found))
+    jobs = [(job.namespace, job.name) for job in found[:MOST_AT_ONCE]]
+    results = await bulk.run(ask.actions, user, Action.RECOVER, jobs)
+    return RecoverResult(results=results, remaining=len(found) - len(jobs))
+
+
+async def _act(ask: Ask, user: Caller, action: Action, namespace: str, name: str) -> Job:
+    await ask.access.require(user, action.verb, JOBS, namespace, name)
+    return await ask.actions.act(user, action, namespace, name)

@@ -1,0 +1,41 @@
+"""The stream of job events."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from fpj_api.context import Ask, Caller, OnlyNamespace
+from fpj_api.middleware import STREAM
+from fpj_api.reviews import JOBS, Question
+from fpj_api.streams import JobStream
+
+router = APIRouter(tags=["jobs"])
+
+
+@router.get(
+    STREAM,
+    response_class=Response,
+    responses={200: {"content": {"text/event-stream": {}}, "description": "Events: job, gone and reset."}},
+)
+async def stream_jobs(ask: Ask, user: Caller, request: Request, namespace: OnlyNamespace = None) -> Response:
+    """Changes of the jobs that the caller may see, as server-sent events."""
+    reviewer, token = ask.reviewer, request.scope["fpj.token"]
+    if namespace is not None:
+        await ask.access.require(user, "watch", JOBS, namespace)
+
+    async def known() -> bool:
+        return await reviewer.user(token) is not None
+
+    async def may_see(where: str) -> bool:
+        return await reviewer.allowed(Question(user, "watch", JOBS, where))
+
+    return JobStream(
+        ask.watched.hub,
+        ask.streams,
+        user=user.name,
+        namespace=namespace,
+        last_id=request.headers.get("last-event-id"),
+        known=known,
+        may_see=may_see,
+    )

@@ -1,0 +1,42 @@
+"""What the person who installs the API decides, from environment variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fpj_core.errors import ManifestError
+from fpj_core.settings import read_settings, setting
+
+_STORES = ("mongodb://", "mongodb+srv://")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """Durations are seconds."""
+
+    store_url: str = setting("FPJ_STORE")
+    """``mongodb://…``: where results are recorded."""
+    namespaces: tuple[str, ...] = setting("FPJ_NAMESPACES", ())
+    """Namespaces to serve, separated by commas; all if empty."""
+    host: str = setting("FPJ_API_HOST", "0.0.0.0")  # noqa: S104 - a pod is reached by its own address
+    """Address to listen on."""
+    port: int = setting("FPJ_API_PORT", 8080, least=1)
+    """Port of the API, the dashboard, ``/livez`` and ``/readyz``."""
+    metrics_port: int = setting("FPJ_METRICS_PORT", 9090)
+    """``/metrics``; 0 switches it off."""
+    audiences: tuple[str, ...] = setting("FPJ_API_AUDIENCES", ())
+    """Audiences of which a token must name one, separated by commas; the API server's own if empty."""
+    most_streams: int = setting("FPJ_API_MOST_STREAMS", 200, least=1)
+    """Streams open at a time."""
+    review_seconds: float = setting("FPJ_API_REVIEW_SECONDS", 10.0, least=1)
+    """How long it is remembered who somebody is and what they may do."""
+
+
+def settings_from(environment: Mapping[str, str] = os.environ) -> ApiSettings:
+    """Read the settings. Raises `ManifestError` that names every variable that is missing or makes no sense."""
+    settings = read_settings(ApiSettings, environment)
+    if not settings.store_url.startswith(_STORES):
+        raise ManifestError(["FPJ_STORE must be mongodb://… or mongodb+srv://…"])
+    return settings
