@@ -62,27 +62,25 @@ export const ACTIONS = {
 export const forbidden = (action, namespace) =>
   may(action.verb, namespace) ? "" : `You may not ${action.verb} jobs in ${namespace}`;
 
-/** @typedef {{namespace: string, name: string, done: boolean, problem?: string}} Outcome */
+/**
+ * @typedef {{namespace: string, name: string, done: boolean, problem?: string}} Outcome
+ * @typedef {{results: Outcome[], remaining?: number}} Outcomes
+ */
 
 /**
  * Do it: to one job by its own request, to several by the bulk request, which happens for all of them or for none.
  *
  * @param {Action} action
  * @param {{namespace: string, name: string}[]} jobs
- * @returns {Promise<Outcome[]>}
+ * @returns {Promise<Outcomes>}
  */
 export async function perform(action, jobs) {
   const named = jobs.map(({ namespace, name }) => ({ namespace, name }));
   if (named.length > 1) {
-    const answer = await request("/jobs/bulk", { method: "POST", body: { action: action.id, jobs: named } });
-    return answer.results;
+    return request("/jobs/bulk", { method: "POST", body: { action: action.id, jobs: named } });
   }
   const path = jobPath(named[0].namespace, named[0].name);
   if (action.id === "cancel") await request(path, { method: "DELETE" });
   else await request(`${path}/${action.id}`, { method: "POST" });
-  return [{ ...named[0], done: true }];
+  return { results: [{ ...named[0], done: true }] };
 }
-
-/** Text of an outcome's problem, which may be a whole problem document. */
-export const problemText = (problem) =>
-  typeof problem === "string" ? problem : problem?.detail || problem?.title || "It was refused.";

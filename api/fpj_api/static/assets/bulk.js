@@ -106,10 +106,7 @@ function askRecoverAll(namespace, after) {
       dialog,
       start,
       "Recover",
-      async () => {
-        const answer = await request("/jobs/recover", { method: "POST", body: namespace ? { namespace } : {} });
-        return answer.results;
-      },
+      () => request("/jobs/recover", { method: "POST", body: namespace ? { namespace } : {} }),
       after,
     ),
   );

@@ -1,8 +1,8 @@
 /** Asks before something is done to jobs, does it, and shows what became of each. */
-import { perform, problemText } from "./actions.js";
+import { perform } from "./actions.js";
 import { openDialog } from "./dialog.js";
 import { fill, h, replace, setText } from "./dom.js";
-import { words } from "./format.js";
+import { count, words } from "./format.js";
 import { Problem } from "./http.js";
 
 const jobs = (number) => (number === 1 ? "1 job" : `${number} jobs`);
@@ -34,27 +34,30 @@ export function confirmAction(action, chosen, after = () => {}) {
     action.id === "cancel" ? `${label} and delete` : label,
   );
   const back = h("button", { class: "button", type: "button", onclick: dialog.close }, "Go back");
-  start.addEventListener("click", () => run(dialog, start, action.label, () => perform(action, apt), after));
+  start.addEventListener("click", () =>
+    run(dialog, start, action.label, () => perform(action, apt), after, apt.length === 1),
+  );
   fill(dialog.foot, back, start);
   (action.id === "cancel" || !apt.length ? back : start).focus();
 }
 
 /**
- * Do it while the dialog waits, then show what became of each job. Where all went well for one, the dialog just ends.
+ * Do it while the dialog waits, then show what became of each job.
  *
  * @param {import("./dialog.js").Dialog} dialog
  * @param {HTMLButtonElement} start
  * @param {string} label
- * @param {() => Promise<import("./actions.js").Outcome[]>} work
+ * @param {() => Promise<import("./actions.js").Outcomes>} work
  * @param {() => void} after
+ * @param {boolean} [brief] the dialog just ends: there is nothing more to say
  */
-export async function run(dialog, start, label, work, after) {
+export async function run(dialog, start, label, work, after, brief = false) {
   start.disabled = true;
   setText(start, "Working…");
   try {
     const outcomes = await work();
     after();
-    if (outcomes.length === 1 && outcomes[0].done) dialog.close();
+    if (brief) dialog.close();
     else showOutcomes(dialog, label, outcomes);
   } catch (error) {
     const detail = error instanceof Problem ? error.detail || error.title : error.message;
@@ -65,21 +68,22 @@ export async function run(dialog, start, label, work, after) {
   }
 }
 
-/** @param {import("./actions.js").Outcome[]} outcomes */
-function showOutcomes(dialog, label, outcomes) {
-  const done = outcomes.filter((each) => each.done).length;
-  const text = outcomes.length
-    ? `${label}: done for ${done} of ${jobs(outcomes.length)}.`
+/** @param {import("./actions.js").Outcomes} outcomes */
+function showOutcomes(dialog, label, { results, remaining }) {
+  const done = results.filter((each) => each.done).length;
+  const text = results.length
+    ? `${label}: done for ${done} of ${jobs(results.length)}.`
     : "There was no job to do this for.";
-  replace(dialog.body, h("p", { role: "status", tabindex: -1 }, text));
-  if (outcomes.length) {
-    const rows = outcomes.map((each) =>
+  const more = remaining ? ` There are ${count(remaining)} more: do it again for them.` : "";
+  replace(dialog.body, h("p", { role: "status" }, text + more));
+  if (results.length) {
+    const rows = results.map((each) =>
       h(
         "li",
         {},
         h("span", {}, `${each.namespace}/${each.name}`),
         h("span", { class: each.done ? "pill tone-good" : "pill tone-bad" }, each.done ? "Done" : "Not done"),
-        each.done || !each.problem ? null : h("span", { class: "problem" }, problemText(each.problem)),
+        each.done || !each.problem ? null : h("span", { class: "problem" }, each.problem),
       ),
     );
     dialog.body.append(h("ul", { class: "affected" }, rows));

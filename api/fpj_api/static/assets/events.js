@@ -22,12 +22,13 @@ export async function* serverEvents(body, heard = () => {}) {
   }
 }
 
-/** Lines may end in CR, LF or both, and arrive in any pieces. */
+/** Lines may end in CR, LF or both, and arrive in any pieces. An id alone is told too: it says where one stands. */
 export class EventParser {
   #rest = "";
   #event = "";
   #data = [];
   #id = "";
+  #named = false;
 
   /** @param {string} text @returns {Generator<ServerEvent>} */
   *push(text) {
@@ -38,7 +39,7 @@ export class EventParser {
     this.#rest = lines.pop() + this.#rest.slice(end);
     for (const line of lines) {
       if (line) this.#field(line);
-      else if (this.#data.length || this.#event) yield this.#finish();
+      else if (this.#named || this.#data.length || this.#event) yield this.#finish();
     }
   }
 
@@ -49,13 +50,17 @@ export class EventParser {
     const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
     if (name === "event") this.#event = value;
     else if (name === "data") this.#data.push(value);
-    else if (name === "id" && !value.includes("\0")) this.#id = value;
+    else if (name === "id" && !value.includes("\0")) {
+      this.#id = value;
+      this.#named = true;
+    }
   }
 
   #finish() {
     const made = { id: this.#id, event: this.#event || "message", data: this.#data.join("\n") };
     this.#event = "";
     this.#data = [];
+    this.#named = false;
     return made;
   }
 }

@@ -12,11 +12,11 @@ export function firstJobHelp(mayCreateIn) {
       "div",
       { class: "first-job" },
       empty(
-        "There is nothing that you may see",
+        "There is nothing here that you may see",
         h(
           "p",
           {},
-          "In no namespace may you list jobs. The role fpj-view, bound to you in a namespace, lets you see its jobs here and with kubectl.",
+          "No namespace with jobs or cache folders is open to you. The role fpj-view, bound to you in a namespace, lets you see its jobs; fpj-cache-manager lets you make some. A namespace appears here once it has a CacheFolder.",
         ),
       ),
     );

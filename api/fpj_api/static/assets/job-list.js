@@ -13,9 +13,7 @@ export function matches(filter, job) {
   if (filter.namespace && job.namespace !== filter.namespace) return false;
   if (filter.phases.size && !filter.phases.has(job.phase || "Pending")) return false;
   const wanted = filter.search.trim().toLowerCase();
-  return (
-    !wanted || [job.name, job.namespace, job.collection].some((text) => (text || "").toLowerCase().includes(wanted))
-  );
+  return !wanted || [job.name, job.collection].some((text) => (text || "").toLowerCase().includes(wanted));
 }
 
 export class JobList {

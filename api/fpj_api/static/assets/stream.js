@@ -5,6 +5,7 @@ import { isAbort, Problem, send } from "./http.js";
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 30000;
 const SILENCE_MS = 45000; // three of the comments that the API sends
+const STEADY_MS = 10000; // a stream that held so long was none of a series of failures
 
 /** @typedef {{kind: "job", job: object} | {kind: "gone", uid: string, namespace: string, name: string}} Change */
 
@@ -51,6 +52,7 @@ export class JobStream extends EventTarget {
   async #run(signal) {
     while (!signal.aborted) {
       let retryAfter = 0;
+      const begun = Date.now();
       try {
         await this.#read(signal);
       } catch (error) {
@@ -63,6 +65,7 @@ export class JobStream extends EventTarget {
         }
       }
       if (signal.aborted) return;
+      if (Date.now() - begun > STEADY_MS) this.#waits = 0;
       this.#tell("reconnecting");
       await this.#pause(Math.max(retryAfter, this.#backoff()));
     }
@@ -104,7 +107,6 @@ export class JobStream extends EventTarget {
       if (!resuming) this.dispatchEvent(new Event("reset"));
       for await (const event of serverEvents(response.body, heard)) {
         if (signal.aborted) return;
-        this.#waits = 0;
         this.#take(event);
       }
     } finally {
