@@ -1,7 +1,7 @@
 """The table of all metrics from the code: ``python hack/metrics_reference.py [--check] DIR``.
 
-It is read off the metric objects of operator and worker themselves, so a metric that is not in it does not exist. The
-two know nothing of each other, so this is the one place that imports both.
+It is read off the metric objects of operator, API and worker themselves, so a metric that is not in it does not exist.
+They know nothing of each other, so this is the one place that imports them all.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from types import ModuleType
 from prometheus_client import PROCESS_COLLECTOR
 from prometheus_client.metrics import MetricWrapperBase
 
+import fpj_api.metrics
 import fpj_core.metrics
 import fpj_operator.metrics
 import fpj_worker.metrics
@@ -24,7 +25,8 @@ _HEADER = "<!-- Generated from the code by `make docs`. Do not edit. -->"
 _EXPORTERS: tuple[tuple[str, str, ModuleType], ...] = (
     ("Operator", "Served on `FPJ_METRICS_PORT` (9090).", fpj_operator.metrics),
     ("Worker pods", "Served while a pod lives, if it is given `FPJ_METRICS_PORT`.", fpj_worker.metrics),
-    ("Both", "How the store looks from each of them.", fpj_core.metrics),
+    ("API", "Served on `FPJ_METRICS_PORT` (9090).", fpj_api.metrics),
+    ("All of them", "How the store looks from each of them.", fpj_core.metrics),
 )
 _PROCESS = "Python and process"
 _PROCESS_TEXT = "Of every process, from the Prometheus client itself; some more of Python's garbage collector."

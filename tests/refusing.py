@@ -17,7 +17,7 @@ from podrunner import Api
 Refusal = Callable[[str, str], int | None]
 """From (method, path) to the status to answer with, or None. Never called from two threads at once."""
 
-_REASONS = {409: "Conflict", 429: "TooManyRequests"}
+_REASONS = {409: "Conflict", 410: "Expired", 429: "TooManyRequests", 503: "ServiceUnavailable"}
 _HOP_BY_HOP = frozenset({"connection", "content-length", "host", "keep-alive", "transfer-encoding"})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 from fpj_api.caches import JoinedCache
@@ -12,6 +13,8 @@ FOLDER, SCHEDULE = "CacheFolder", "FileProcessingSchedule"
 _SECONDS = 5.0
 _PAGE = 500
 _MOST_PAGES = 20
+
+log = logging.getLogger("fpj.api")
 
 
 class Lists:
@@ -26,8 +29,20 @@ class Lists:
         return await self._kept.get(kind, lambda: self._list(kind))
 
     async def _list(self, kind: str) -> list[Document]:
-        found = await asyncio.gather(*(self._pages(kind, place) for place in self._served or (None,)))
+        if not self._served:
+            return await self._pages(kind, None)
+        found = await asyncio.gather(*(self._served_pages(kind, namespace) for namespace in self._served))
         return [document for some in found for document in some]
+
+    async def _served_pages(self, kind: str, namespace: str) -> list[Document]:
+        """A namespace that may not be read stops no other."""
+        try:
+            return await self._pages(kind, namespace)
+        except ClusterError as error:
+            if error.status != 403:
+                raise
+            log.warning("namespace %s is left out: %s", namespace, error)
+            return []
 
     async def _pages(self, kind: str, namespace: str | None) -> list[Document]:
         found: list[Document] = []

@@ -31,7 +31,7 @@ def may_suspend(job: JobResource) -> bool:
 def may_resume(job: JobResource) -> bool:
     """False for a job that was asked to go on, and has not begun to. One at work cannot be resumed."""
     _refuse_deleted(job)
-    if job.resuming:
+    if job.resuming and not job.suspended:
         return False
     if not job.suspended and not job.finished:
         raise RefusedActionError(f"{job.name} is {job.phase}: nothing to resume")
