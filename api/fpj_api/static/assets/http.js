@@ -2,6 +2,7 @@
 
 const TOKEN = "fpj-token";
 const LIMIT_MS = 60000; // more than the API takes itself, for many jobs at once too
+const AGAIN_MS = 400;
 
 /** What the API refused, as RFC 9457 tells it. */
 export class Problem extends Error {
@@ -74,14 +75,23 @@ export async function send(path, { method = "GET", body, headers = {}, signal } 
 }
 
 /**
- * A request with a time limit; its JSON, or null where there is none.
+ * A request with a time limit; its JSON, or null where there is none. What only reads is tried once more where nobody
+ * answered: a connection that was kept open is often found dead by the first to use it again.
  *
  * @param {string} path below /api/v1
  * @param {{method?: string, body?: unknown, signal?: AbortSignal}} [options]
  */
 export async function request(path, { signal, ...options } = {}) {
   const limit = AbortSignal.timeout(LIMIT_MS);
-  const response = await send(path, { ...options, signal: signal ? AbortSignal.any([signal, limit]) : limit });
+  const given = { ...options, signal: signal ? AbortSignal.any([signal, limit]) : limit };
+  let response;
+  try {
+    response = await send(path, given);
+  } catch (error) {
+    if (!(error instanceof Problem) || error.status !== 0 || options.method) throw error;
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    response = await send(path, given);
+  }
   const text = await response.text();
   return text ? JSON.parse(text) : null;
 }

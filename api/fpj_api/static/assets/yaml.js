@@ -35,5 +35,9 @@ function scalar(value) {
   return typeof value === "string" ? text(value) : String(value);
 }
 
-/** JSON's strings are YAML's too. */
-const text = (value) => (PLAIN.test(value) && !NOT_TEXT.test(value) ? value : JSON.stringify(value));
+/** JSON's strings are YAML's too, but for characters that YAML does not let stand as they are. */
+function text(value) {
+  if (PLAIN.test(value) && !NOT_TEXT.test(value)) return value;
+  const escaped = (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return JSON.stringify(value).replace(/[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/g, escaped);
+}
