@@ -156,7 +156,7 @@ export class JobPage {
     this.job = job;
     this.alert.hidden = true;
     setPill(this.pill, job);
-    setText(this.message, [job.reason, job.message].filter(Boolean).join(": "));
+    setText(this.message, whyOf(job));
     const { progress, shards, failures, details } = this.#parts;
     progress.update(job);
     shards.update(job);
@@ -226,4 +226,9 @@ export class JobPage {
       ),
     );
   }
+}
+
+/** Why the job stands where it does; a reason that only repeats the phase is left out. */
+function whyOf({ phase, reason, message }) {
+  return [reason === phase ? "" : reason, message].filter(Boolean).join(": ");
 }

@@ -1,6 +1,6 @@
 /** One row of the table of jobs: made once, and changed in place where its job changed. */
 import { h, setAttribute, setText } from "./dom.js";
-import { count, DASH, duration, rate, setTime, time } from "./format.js";
+import { count, DASH, duration, rate, setTime, time, words } from "./format.js";
 import { handled, meter, percentOf, progressShares, setMeter, setPace } from "./meter.js";
 import { FINISHED, pill, setPill } from "./phases.js";
 import { jobAddress } from "./router.js";
@@ -76,14 +76,7 @@ export class JobRow {
     const known = Boolean(progress?.total);
     const percent = percentOf(progress);
     setText(this.percent, known || job.phase === "Completed" ? `${percent}%` : DASH);
-    setText(
-      this.done,
-      known
-        ? `${count(handled(progress))} / ${count(progress.total)}`
-        : job.stage && !FINISHED.has(job.phase)
-          ? job.stage
-          : "",
-    );
+    setText(this.done, known ? `${count(handled(progress))} / ${count(progress.total)}` : waitingFor(job));
     setPace(this.meter, job);
     setMeter(
       this.meter,
@@ -110,4 +103,10 @@ export class JobRow {
     this.box.checked = chosen;
     this.element.classList.toggle("selected-row", chosen);
   }
+}
+
+/** Before anything is counted: what is being done, or what is waited for. */
+function waitingFor({ phase, stage, reason }) {
+  if (FINISHED.has(phase)) return "";
+  return stage || (reason && reason !== phase ? words(reason) : "");
 }
