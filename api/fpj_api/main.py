@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from typing import cast
@@ -34,6 +35,8 @@ _TRIES, _TRY_SECONDS = 2, 5.0
 """Of a request to the API server, while somebody waits for an answer."""
 _MOST_CONNECTIONS = 1_000
 _KEEP_ALIVE_SECONDS = 30
+_SPARE_CONNECTIONS = 10
+"""Beside one per watch."""
 _STOP_SECONDS = 6
 
 log = logging.getLogger("fpj.api")
@@ -77,22 +80,34 @@ async def _run(settings: ApiSettings) -> tuple[int, bool]:
             start_http_server(settings.metrics_port)
     except OSError as error:
         raise FpjError(f"the port of the metrics cannot be listened on: {error}") from error
+    listener = _listen(settings)
     cluster = await Cluster.connect(MANAGER, tries=_TRIES, timeout=_TRY_SECONDS)
-    watching = await Cluster.connect(MANAGER)
+    watching = await Cluster.connect(MANAGER, connections=len(settings.namespaces) + _SPARE_CONNECTIONS)
     store = timed(cast("Store", LateStore(settings.store_url)))
     storage = Storage(store)
     try:
-        return await _serve(backend_of(settings, cluster, watching, storage), stop), storage.busy
+        return await _serve(backend_of(settings, cluster, watching, storage), listener, stop), storage.busy
     finally:
+        listener.close()
         storage.close()
         await cluster.close()
         await watching.close()
 
 
-async def _serve(backend: Backend, stop: asyncio.Event) -> int:
+def _listen(settings: ApiSettings) -> socket.socket:
+    """On the address of the settings; on ``::`` for both kinds of addresses. Raises `FpjError` where it is taken."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    both = settings.host == "::" and socket.has_dualstack_ipv6()
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, dualstack_ipv6=both, backlog=1_024)
+    except OSError as error:
+        raise FpjError(f"the API cannot listen on {settings.host} port {settings.port}: {error}") from error
+
+
+async def _serve(backend: Backend, listener: socket.socket, stop: asyncio.Event) -> int:
     """Until told to stop, or until something ends that should not."""
     server = _Server(_config(backend))
-    serving = asyncio.create_task(server.serve(), name="server")
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="server")
     informers = backend.watched.informers
     watches = [asyncio.create_task(each.run(), name=f"watch of {each.namespace or 'all'}") for each in informers]
     stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -112,8 +127,6 @@ async def _serve(backend: Backend, stop: asyncio.Event) -> int:
 def _config(backend: Backend) -> uvicorn.Config:
     return uvicorn.Config(
         application(backend),
-        host=backend.settings.host,
-        port=backend.settings.port,
         http="h11",
         ws="none",
         lifespan="off",

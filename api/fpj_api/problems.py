@@ -21,6 +21,8 @@ MEDIA_TYPE = "application/problem+json"
 _AGAIN = {"Retry-After": "2"}
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 _MOST_ERRORS = 50
+_LACKS = " cannot "
+"""In what the API server says to whoever lacks a right: ``User "x" cannot list resource …``."""
 
 log = logging.getLogger("fpj.api")
 
@@ -111,6 +113,8 @@ def _from_cluster(error: ClusterError) -> ProblemError:
         case 400 | 422:
             errors = [(path.removeprefix("<nil>"), message) for path, message in error.causes]
             return ProblemError(422, str(error), errors=errors)
+        case 403 if _LACKS not in str(error):  # a quota, a namespace on its way out, an admission webhook
+            return ProblemError(403, str(error))
         case 401 | 403:
             log.error("the API server refuses the API itself: %s", error)
             return unavailable("the API lacks a right that it needs in the cluster; its log says which")

@@ -24,6 +24,7 @@ from fpj_core.names import MANAGER
 
 _TIMEOUT_SECONDS = 20.0
 _TRIES = 5
+_CONNECTIONS = 100
 _BACKOFF_SECONDS = 0.2
 _MOST_BACKOFF_SECONDS = 30.0
 _MOST_LINE_BYTES = 8 * 1024 * 1024
@@ -100,9 +101,21 @@ class Cluster:
         """Requests sent that change something; for measurements."""
 
     @classmethod
-    async def connect(cls, manager: str = MANAGER, *, tries: int = _TRIES, timeout: float = _TIMEOUT_SECONDS) -> Self:
-        """By the pod's own service account, or by KUBECONFIG; ``manager`` of the fields that are written."""
-        return cls(ApiClient(await configuration()), manager, tries=tries, timeout=timeout)
+    async def connect(
+        cls,
+        manager: str = MANAGER,
+        *,
+        tries: int = _TRIES,
+        timeout: float = _TIMEOUT_SECONDS,
+        connections: int = _CONNECTIONS,
+    ) -> Self:
+        """By the pod's own service account, or by KUBECONFIG; ``manager`` of the fields that are written.
+
+        A watch keeps one of the ``connections`` to itself.
+        """
+        found = await configuration()
+        found.connection_pool_maxsize = connections
+        return cls(ApiClient(found), manager, tries=tries, timeout=timeout)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -241,7 +254,8 @@ class Cluster:
             except ClusterError as error:
                 if error.status not in (0, *_PASSING) or attempt == self._tries:
                     raise
-                await asyncio.sleep(max(_BACKOFF_SECONDS * 2.0**attempt, error.retry_after))
+                # Not longer than a try may take: whoever has short limits has somebody waiting.
+                await asyncio.sleep(min(max(_BACKOFF_SECONDS * 2.0**attempt, error.retry_after), self._timeout))
         raise AssertionError("unreachable")
 
     async def _once(self, method: str, path: str, body: Mapping[str, Any] | None, content: str) -> Document:

@@ -111,7 +111,7 @@ def test_one_job_whole(place: Place, client: Client) -> None:
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": "whole.1", "namespace": place.one},
-        "involvedObject": {"kind": "FileProcessingJob", "name": "whole", "uid": made["metadata"]["uid"]},
+        "involvedObject": {"kind": "FileProcessingJob", "uid": made["metadata"]["uid"], "namespace": place.one},
         "type": "Warning",
         "reason": "ImagesFailed",
         "message": "so it is",

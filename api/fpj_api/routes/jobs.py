@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 
 from fpj_api.context import Ask, Caller, Cursor, InNamespace, Limit, OfJob, OnlyNamespace
 from fpj_api.cursors import decode, encode
-from fpj_api.models import FailurePage, Job, JobDetail, JobPage, detail_of, failure_of
+from fpj_api.models import FailurePage, JobDetail, JobPage, detail_of, failure_of
 from fpj_api.reviews import JOBS
 from fpj_core.errors import ErrorType
 from fpj_core.jobevents import event_of
@@ -94,8 +94,3 @@ async def list_failures(
     items = [failure_of(each) for each in found[:limit]]
     more = len(found) > limit
     return FailurePage(items=items, next=encode(f"failures/{type or ''}", items[-1].ordinal) if more else None)
-
-
-def worth_recovering(jobs: list[Job]) -> list[Job]:
-    """Of these, the ones that stopped with images that another attempt may make."""
-    return [job for job in jobs if job.incomplete and not job.deleting]

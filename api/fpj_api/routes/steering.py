@@ -9,7 +9,6 @@ from fpj_api.context import Ask, Caller, InNamespace, OfJob
 from fpj_api.models import Job
 from fpj_api.requests import MOST_AT_ONCE, Action, Bulk, BulkResult, NewJob, RecoverAll, RecoverResult
 from fpj_api.reviews import JOBS
-from fpj_api.routes.jobs import worth_recovering
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
 
@@ -60,7 +59,7 @@ async def recover_all(ask: Ask, user: Caller, where: RecoverAll) -> RecoverResul
     shown = await ask.access.shown(user, JOBS, where.namespace, table.namespaces)
     if where.namespace is not None:
         await bulk.authorize(ask.access, user, Action.RECOVER, shown)
-    found = [job for job in worth_recovering(table.newest_first()) if job.namespace in shown]
+    found = [job for job in bulk.worth_recovering(table.newest_first()) if job.namespace in shown]
     await bulk.authorize(ask.access, user, Action.RECOVER, (job.namespace for job in found))
     jobs = [(job.namespace, job.name) for job in found[:MOST_AT_ONCE]]
     results = await bulk.run(ask.actions, user, Action.RECOVER, jobs)

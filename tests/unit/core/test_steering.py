@@ -1,0 +1,72 @@
+"""When a job may be suspended, resumed or recovered, and what is changed then."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from fpj_core.resource import JobResource
+from fpj_core.steering import RefusedActionError, may_recover, may_resume, may_suspend, resumption
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
+
+
+def job(
+    phase: str = "", *, suspend: bool = False, resume: str = "", resumed: str = "", deleting: bool = False,
+    local: bool = False,
+) -> JobResource:  # fmt: skip
+    metadata: dict[str, Any] = {"name": "j", "uid": "u", "annotations": {"fpj.dev/resume": resume} if resume else {}}
+    metadata |= {} if local else {"namespace": "team"}
+    metadata |= {"deletionTimestamp": "2026-01-02T03:04:05Z"} if deleting else {}
+    status = {"phase": phase, "attempt": {"resumedBy": resumed}}
+    return JobResource({"metadata": metadata, "spec": {"suspend": suspend}, "status": status})
+
+
+def asked(rule: Any, found: JobResource) -> bool | str:
+    try:
+        return bool(rule(found))
+    except RefusedActionError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize(
+    ("found", "suspend", "resume", "recover"),
+    [
+        (job(), True, "j is Pending: nothing to resume", True),
+        (job("Running"), True, "j is Running: nothing to resume", True),
+        (job("Completed"), "j is Completed already", True, "j is Completed: nothing failed"),
+        (job("Failed"), "j is Failed already", True, True),
+        (job("CompletedWithErrors"), "j is CompletedWithErrors already", True, True),
+        (job("Suspended", suspend=True), False, True, "j is suspended: resume it"),
+        (job("Running", suspend=True), False, True, "j is suspended: resume it"),
+        (job("Failed", suspend=True), "j is Failed already", True, "j is suspended: resume it"),
+        (job("Failed", resume="1"), True, False, True),
+        (job("Failed", resume="1", resumed="1"), "j is Failed already", True, True),
+        (job("Failed", resume="1", suspend=True), False, True, "j is suspended: resume it"),
+        (job("Suspended"), True, "j is Suspended: nothing to resume", True),
+        (job("Suspended", local=True), False, "j is Suspended: nothing to resume", True),
+        (job("Running", deleting=True), *["j is being deleted"] * 3),
+    ],
+)
+def test_rules(found: JobResource, suspend: bool | str, resume: bool | str, recover: bool | str) -> None:
+    assert asked(may_suspend, found) == suspend
+    assert asked(may_resume, found) == resume
+    assert asked(may_recover, found) == recover
+
+
+@pytest.mark.parametrize(
+    ("found", "unsuspends", "annotates"),
+    [
+        (job("Suspended", suspend=True), True, False),
+        (job("Failed"), False, True),
+        (job("Running"), False, True),
+        (job("Failed", suspend=True), True, True),
+    ],
+)
+def test_what_is_changed(found: JobResource, unsuspends: bool, annotates: bool) -> None:
+    change = resumption(found, NOW)
+    assert change == ({"spec": {"suspend": False}} if unsuspends else {}) | (
+        {"metadata": {"annotations": {"fpj.dev/resume": "2026-01-02T03:04:05.678Z"}}} if annotates else {}
+    )
