@@ -183,6 +183,36 @@ def test_filters_are_in_the_address(visit: Visit, tokens: dict[str, str], world:
     expect(visit.row("other-1")).to_be_visible()
 
 
+def test_what_goes_wrong_is_told(visit: Visit, tokens: dict[str, str]) -> None:
+    problem = {"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": "the store is away"}
+    answers = [{"status": 503, "json": problem, "content_type": "application/problem+json"}]
+    visit.page.route(
+        re.compile(r"/api/v1/cache/folders"),
+        lambda route: route.fulfill(**answers[0]) if answers else route.continue_(),
+    )
+    page = visit.sign_in(tokens["fpj-view"], "/caches")
+    failure = page.get_by_role("region", name="Cache folders").get_by_role("alert")
+    expect(failure).to_contain_text("the store is away")
+    answers.clear()
+    failure.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("article", name="cache")).to_be_visible()
+
+
+def test_an_empty_list_teaches(visit: Visit, tokens: dict[str, str]) -> None:
+    nothing = {"items": [], "next": None, "counts": {}}
+    visit.page.route(re.compile(r"/api/v1/jobs\?"), lambda route: route.fulfill(json=nothing))
+    page = visit.sign_in(tokens["fpj-cache-manager"])
+    expect(page.get_by_role("heading", name="No jobs yet")).to_be_visible()
+    expect(page.get_by_label("manifest", exact=True)).to_contain_text("kind: FileProcessingJob")
+
+
+def test_an_address_that_leads_nowhere(visit: Visit, tokens: dict[str, str], world: World) -> None:
+    page = visit.sign_in(tokens["fpj-view"], f"/jobs/{world.namespace}/no-such-job")
+    expect(page.get_by_role("heading", name="There is no such job")).to_be_visible()
+    page.get_by_role("link", name="All jobs").click()
+    expect(page.get_by_role("heading", name="Background Jobs")).to_be_visible()
+
+
 # Live -----------------------------------------------------------------------------------------------------
 
 

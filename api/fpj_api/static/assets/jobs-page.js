@@ -20,7 +20,7 @@ export class JobsPage {
   title = "Background Jobs";
   #list = new JobList();
   #abort = new AbortController();
-  #held = []; // changes that arrive while the list is read: they are newer than it, or the same
+  #held = new Map(); // changes that arrive while the list is read, by job: they are newer than it, or the same
   #reading = null;
   #counts = {};
   #recount = throttle(RECOUNT_MS, () => this.#readCounts());
@@ -97,7 +97,7 @@ export class JobsPage {
   /** @param {import("./stream.js").Change[]} changes */
   take(changes) {
     if (this.#reading) {
-      this.#held.push(...changes);
+      for (const change of changes) this.#held.set(change.kind === "job" ? change.job.uid : change.uid, change);
       return;
     }
     let recount = false;
@@ -145,7 +145,9 @@ export class JobsPage {
     }
     if (this.#reading !== reading) return;
     this.#reading = null;
-    this.take(this.#held.splice(0));
+    const held = [...this.#held.values()];
+    this.#held.clear();
+    this.take(held);
   }
 
   async #readMore() {
