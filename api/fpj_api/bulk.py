@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 
 from fpj_api.access import Access
 from fpj_api.actions import Actions
-from fpj_api.models import Job
 from fpj_api.problems import ProblemError, problem_of
 from fpj_api.requests import Action, Result
 from fpj_api.reviews import JOBS, User
@@ -40,11 +39,6 @@ async def run(actions: Actions, user: User, action: Action, jobs: Sequence[Key])
         return Result(namespace=namespace, name=name, done=problem is None, problem=problem)
 
     return list(await asyncio.gather(*(one(*job) for job in jobs)))
-
-
-def worth_recovering(jobs: list[Job]) -> list[Job]:
-    """Of these, the ones that stopped with images that another attempt may make."""
-    return [job for job in jobs if job.incomplete and not job.deleting]
 
 
 class _Operation:

@@ -11,8 +11,7 @@ from contextlib import aclosing
 from typing import Any
 
 from fpj_api import metrics
-from fpj_api.models import Job, job_of
-from fpj_api.table import JobTable
+from fpj_api.table import HeldJob, JobTable, held_of
 from fpj_core.cluster import Cluster, ClusterError
 from fpj_core.resource import JobResource
 
@@ -73,7 +72,7 @@ class Informer:
 
     async def _list(self) -> str:
         """Fill the table; the version from which to watch on."""
-        jobs: list[Job] = []
+        jobs: list[HeldJob] = []
         after = ""
         for _ in range(_MOST_PAGES):
             found = await self._cluster.page(KIND, self.namespace, limit=_PAGE, after=after)
@@ -128,10 +127,10 @@ class Informer:
         return most * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
 
 
-def _read(document: Mapping[str, Any]) -> Job | None:
+def _read(document: Mapping[str, Any]) -> HeldJob | None:
     """None for what cannot be understood, so that one job never hides the others."""
     try:
-        return job_of(JobResource(document))
+        return held_of(JobResource(document))
     except (ValueError, TypeError, KeyError, AttributeError):
         log.exception("a job cannot be read: %s", (document.get("metadata") or {}).get("name"))
         return None

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
-from pydantic.json_schema import SkipJsonSchema
 
 from fpj_core import formatting
 from fpj_core.jobevents import Event
@@ -70,8 +69,6 @@ class Job(Answer):
     completed_at: str | None
     last_progress_at: str | None
     schedule: str | None = Field(description="The schedule that began it.")
-    incomplete: SkipJsonSchema[bool] = Field(exclude=True)
-    """Whether it has stopped with images that another attempt may make; not sent."""
 
 
 class JobCondition(Answer):
@@ -191,5 +188,4 @@ def _fields(resource: JobResource) -> dict[str, Any]:
         "completed_at": status.get("completionTime"),
         "last_progress_at": status.get("lastProgressAt"),
         "schedule": resource.schedule,
-        "incomplete": resource.incomplete,
     }

@@ -3,15 +3,51 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from fpj_api import metrics
 from fpj_api.hub import Hub
-from fpj_api.models import Job
+from fpj_api.models import job_of
+from fpj_core.resource import JobResource
 
 Key = tuple[str, str]
 """Namespace and name."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldJob:
+    """What is kept of a job: how it is sent, in a quarter of the memory of its model, and what lists go by."""
+
+    namespace: str
+    name: str
+    uid: str
+    created_at: str
+    job_type: str | None
+    collection: str
+    phase: str
+    worth_recovering: bool
+    """Whether it has stopped with images that another attempt may make."""
+    text: str
+    """A `Job` in JSON."""
+
+
+def held_of(resource: JobResource) -> HeldJob:
+    """A job as its resource shows it."""
+    job = job_of(resource)
+    return HeldJob(
+        namespace=sys.intern(job.namespace),
+        name=job.name,
+        uid=job.uid,
+        created_at=job.created_at,
+        job_type=job.job_type and sys.intern(job.job_type),
+        collection=job.collection,
+        phase=sys.intern(job.phase),
+        worth_recovering=resource.incomplete and not resource.deleting,
+        text=job.model_dump_json(by_alias=True),
+    )
 
 
 class JobTable:
@@ -19,9 +55,9 @@ class JobTable:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._jobs: dict[Key, Job] = {}
+        self._jobs: dict[Key, HeldJob] = {}
         self._namespaces: Counter[str] = Counter()
-        self._order: list[Job] | None = None
+        self._order: list[HeldJob] | None = None
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -31,13 +67,13 @@ class JobTable:
         """Those that have jobs."""
         return frozenset(self._namespaces)
 
-    def newest_first(self) -> list[Job]:
+    def newest_first(self) -> list[HeldJob]:
         """All jobs by the time they were created, then by uid; not to be changed."""
         if self._order is None:
             self._order = sorted(self._jobs.values(), key=lambda job: (job.created_at, job.uid), reverse=True)
         return self._order
 
-    def put(self, job: Job) -> None:
+    def put(self, job: HeldJob) -> None:
         """A job as it is now. Where nothing in its summary changed, nobody is told."""
         key = (job.namespace, job.name)
         before = self._jobs.get(key)
@@ -51,7 +87,7 @@ class JobTable:
         if before is None:
             self._namespaces[job.namespace] += 1
             metrics.JOBS.set(len(self._jobs))
-        self._hub.publish("job", job.namespace, job.uid, job.model_dump_json(by_alias=True))
+        self._hub.publish("job", job.namespace, job.uid, job.text)
 
     def remove(self, namespace: str, name: str) -> None:
         """A job that is gone."""
@@ -66,7 +102,7 @@ class JobTable:
         body = json.dumps({"namespace": namespace, "name": name, "uid": job.uid})
         self._hub.publish("gone", namespace, job.uid, body)
 
-    def replace(self, namespace: str | None, jobs: Iterable[Job]) -> None:
+    def replace(self, namespace: str | None, jobs: Iterable[HeldJob]) -> None:
         """All jobs of a namespace, or of all, as a list shows them."""
         there = {(job.namespace, job.name): job for job in jobs}
         for key in [key for key in self._jobs if namespace in (None, key[0]) and key not in there]:

@@ -206,7 +206,12 @@ class Cluster:
     async def merge(self, kind: str, namespace: str, name: str, change: Mapping[str, Any]) -> Document:
         """Merge a change into an object; with ``metadata.uid`` in it not into a namesake's, which is a 409."""
         path = _path(kind, namespace, name) + f"?{self._manager}"
-        return await self._request("PATCH", path, change, "application/merge-patch+json")
+        try:
+            return await self._request("PATCH", path, change, "application/merge-patch+json")
+        except ClusterError as error:
+            if "metadata.uid" in dict(error.causes):  # of our own resources it says that a uid cannot be changed
+                raise ClusterError(409, f"{name} is another one by now") from error
+            raise
 
     async def apply(self, manifest: Mapping[str, Any]) -> Document:
         """Server-side-apply an object."""

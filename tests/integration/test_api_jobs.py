@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,13 @@ from accounts import account, grant, token
 from api_process import ApiProcess, Client
 from apis import Place, place_in, seen
 from fpj_cluster import Cluster
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
 from waiting import wait_for
 from world import World, job_manifest, world_in
+
+from fpj_core.cluster import Cluster as ApiCluster
+from fpj_core.cluster import ClusterError
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -236,6 +242,42 @@ def test_cancelling_deletes_the_resource(place: Place, client: Client) -> None:
     wait_for(lambda: client.ask("DELETE", path)[0] == 404, "it is gone", 30)
     place.job(place.one, "quick")
     assert client.ask("DELETE", f"{V1}/namespaces/{place.one}/jobs/quick")[1]["deleting"] is True
+
+
+def test_a_namesake_that_came_since_is_left_alone(place: Place) -> None:
+    """What a change names its job by is held against the resource by the API server itself."""
+    old = place.job(place.one, "namesake")
+    place.api.delete(place.path(place.one, "namesake"))
+    new = place.job(place.one, "namesake")
+
+    async def change(uid: str) -> int:
+        found = Configuration()
+        await config.load_kube_config(str(place.cluster.kubeconfig), client_configuration=found)
+        cluster = ApiCluster(ApiClient(found))
+        try:
+            await cluster.merge(
+                "FileProcessingJob", place.one, "namesake", {"metadata": {"uid": uid}, "spec": {"suspend": True}}
+            )
+        except ClusterError as error:
+            return error.status
+        finally:
+            await cluster.close()
+        return 200
+
+    assert asyncio.run(change(old["metadata"]["uid"])) == 409
+    assert place.get(place.one, "namesake") == new
+    assert asyncio.run(change(new["metadata"]["uid"])) == 200
+    assert place.get(place.one, "namesake")["spec"]["suspend"] is True
+
+
+def test_a_quota_is_the_callers_matter(place: Place, client: Client) -> None:
+    hard = {"count/fileprocessingjobs.fpj.dev": "0"}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": hard}}
+    place.kube.within(place.one).apply(quota)
+    path = f"{V1}/namespaces/{place.one}/jobs"
+    status, answer = client.post(path, {"name": "over", "spec": SPEC})
+    place.kube.within(place.one)("delete", "resourcequota", "none")
+    assert (status, "forbidden: " in answer["detail"]) == (403, True), answer
 
 
 def test_many_at_once_each_with_its_result(place: Place, process: ApiProcess, client: Client) -> None:

@@ -59,7 +59,7 @@ async def recover_all(ask: Ask, user: Caller, where: RecoverAll) -> RecoverResul
     shown = await ask.access.shown(user, JOBS, where.namespace, table.namespaces)
     if where.namespace is not None:
         await bulk.authorize(ask.access, user, Action.RECOVER, shown)
-    found = [job for job in bulk.worth_recovering(table.newest_first()) if job.namespace in shown]
+    found = [job for job in table.newest_first() if job.worth_recovering and job.namespace in shown]
     await bulk.authorize(ask.access, user, Action.RECOVER, (job.namespace for job in found))
     jobs = [(job.namespace, job.name) for job in found[:MOST_AT_ONCE]]
     results = await bulk.run(ask.actions, user, Action.RECOVER, jobs)

@@ -13,10 +13,11 @@ from unit.rest.clusters import FakeCluster, job
 from fpj_api import metrics, middleware, pages
 from fpj_api.app import application
 from fpj_api.context import backend_of
-from fpj_api.models import job_of
+from fpj_api.models import JobPage
 from fpj_api.problems import problem_of
 from fpj_api.settings import ApiSettings
 from fpj_api.storage import Storage
+from fpj_api.table import held_of
 from fpj_core.cluster import ClusterError, NoAnswerError
 from fpj_core.errors import ManifestError, StoreError, StoreUnavailableError
 from fpj_core.resource import JobResource
@@ -107,7 +108,7 @@ class Site:
         for informer in self.backend.watched.informers:
             informer.listed = True
         for name in names:
-            self.backend.watched.table.put(job_of(JobResource(job(name, 1))))
+            self.backend.watched.table.put(held_of(JobResource(job(name, 1))))
 
 
 @pytest.fixture
@@ -158,6 +159,7 @@ def test_who_asks_is_found_out_before_anything_else(site: Site) -> None:
 def test_the_same_job_has_the_same_cursor_whoever_asks(site: Site) -> None:
     site.fill("a", "b", "c")
     first = site.ask("GET", f"{V1}/jobs?limit=2").json
+    JobPage.model_validate(first, strict=True, extra="forbid")
     assert [each["name"] for each in first["items"]] == ["c", "b"]
     rest = site.ask("GET", f"{V1}/jobs?limit=2&cursor={first['next']}").json
     assert ([each["name"] for each in rest["items"]], rest["next"], rest["counts"]) == (["a"], None, {"Pending": 3})
@@ -258,7 +260,7 @@ def test_the_description_has_every_request_of_the_design() -> None:
             assert {"401", "403", "503"} <= set(found["responses"]) and found["security"]
             assert "application/problem+json" in found["responses"]["422"]["content"]
     properties = described["components"]["schemas"]["Job"]["properties"]
-    assert "incomplete" not in properties and "createdAt" in properties
+    assert "createdAt" in properties and "worthRecovering" not in properties
 
 
 # Errors of the cluster -------------------------------------------------------------------------------------

@@ -1,0 +1,220 @@
+/** Cache Management: where what was made lives, how much there is of it, and when more is made. */
+import { folderCard } from "./folder-card.js";
+import { h, replace, throttle } from "./dom.js";
+import { bytes, count, time } from "./format.js";
+import { isAbort, query, request } from "./http.js";
+import { jobAddress } from "./router.js";
+import { namespaces } from "./session.js";
+import { empty, failure, skeletonPanel } from "./states.js";
+
+const MOST = 500; // of each; whoever has more chooses a namespace
+const REREAD_MS = 5000;
+
+export class CachesPage {
+  title = "Cache Management";
+  #abort = new AbortController();
+  #again = throttle(REREAD_MS, () => this.#readAll());
+  #namespace = new URLSearchParams(location.search).get("namespace") || "";
+
+  constructor() {
+    const choice = h(
+      "select",
+      { class: "input", "aria-label": "Namespace" },
+      h("option", { value: "" }, "All namespaces"),
+      namespaces().map((name) => h("option", { value: name }, name)),
+    );
+    choice.value = this.#namespace;
+    choice.addEventListener("change", () => {
+      this.#namespace = choice.value;
+      history.replaceState(null, "", location.pathname + query({ namespace: this.#namespace }));
+      this.#readAll();
+    });
+    this.parts = [
+      { title: "Cache folders", path: "/cache/folders", show: showFolders, box: h("div", {}, skeletonPanel()) },
+      { title: "Collections", path: "/cache/statistics", show: showStatistics, box: h("div", {}, skeletonPanel()) },
+      { title: "Schedules", path: "/schedules", show: showSchedules, box: h("div", {}, skeletonPanel()) },
+    ];
+    const sections = this.parts.map(({ title, box }) =>
+      h("section", { class: "stack", "aria-label": title }, h("h2", {}, title), box),
+    );
+    this.element = h(
+      "div",
+      {},
+      h("div", { class: "title-row" }, h("h1", {}, this.title), h("div", {}, choice)),
+      h("div", { class: "stack" }, sections),
+    );
+  }
+
+  open() {
+    this.#readAll();
+  }
+
+  close() {
+    this.#abort.abort();
+    this.#again.cancel();
+  }
+
+  reset() {
+    this.#again();
+  }
+
+  /** What a job has made shows here once it ends, and a schedule's run once it begins. */
+  take(changes) {
+    if (changes.some((change) => change.kind === "gone" || change.job.completedAt || change.job.schedule))
+      this.#again();
+  }
+
+  #readAll() {
+    for (const part of this.parts) this.#read(part);
+  }
+
+  async #read(part) {
+    const namespace = this.#namespace;
+    try {
+      const { items, next } = await request(part.path + query({ namespace, limit: MOST }), {
+        signal: this.#abort.signal,
+      });
+      if (namespace !== this.#namespace) return;
+      const more = next
+        ? h("p", { class: "quiet" }, `The first ${count(MOST)}. Choose a namespace to see the others.`)
+        : null;
+      replace(part.box, part.show(items), more);
+    } catch (error) {
+      if (isAbort(error)) return;
+      replace(
+        part.box,
+        h(
+          "div",
+          { class: "panel" },
+          failure(error, () => this.#read(part)),
+        ),
+      );
+    }
+  }
+}
+
+function showFolders(folders) {
+  if (folders.length) return h("div", { class: "folders" }, folders.map(folderCard));
+  return h(
+    "div",
+    { class: "panel" },
+    empty(
+      "No cache folders",
+      h(
+        "p",
+        {},
+        "A CacheFolder names a claim or a bucket in which what jobs make is kept. A job needs one in its namespace: docs/reference/cachefolder.md has an example.",
+      ),
+    ),
+  );
+}
+
+/** A table in a panel that scrolls by itself. */
+function table(label, columns, rows) {
+  const heads = columns.map(([text, end]) => h("th", { scope: "col", class: end ? "end" : null }, text));
+  return h(
+    "div",
+    { class: "panel scroll", tabindex: 0, role: "region", "aria-label": label },
+    h("table", { class: "table" }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows)),
+  );
+}
+
+function showStatistics(collections) {
+  if (!collections.length) {
+    return h(
+      "div",
+      { class: "panel" },
+      empty(
+        "Nothing is made yet",
+        h("p", {}, "Once a job has worked on a collection, its images, files and bytes are told here."),
+      ),
+    );
+  }
+  const tiers = [...new Set(collections.flatMap((each) => Object.keys(each.tiers)))].sort();
+  const columns = [
+    ["Collection"],
+    ["Namespace"],
+    ["Images", true],
+    ["Source", true],
+    ...tiers.map((tier) => [tier, true]),
+    ["Made", true],
+  ];
+  const rows = collections.map((each) => {
+    const made = Object.values(each.tiers).reduce((sum, tier) => sum + tier.bytes, 0);
+    const address = `/jobs${query({ namespace: each.namespace, search: each.collection })}`;
+    return h(
+      "tr",
+      {},
+      h("td", { class: "wrap" }, h("a", { href: address }, each.collection)),
+      h("td", { class: "wrap" }, each.namespace),
+      h("td", { class: "end" }, count(each.images)),
+      h("td", { class: "end" }, bytes(each.sourceBytes)),
+      tiers.map((name) => {
+        const tier = each.tiers[name];
+        return h(
+          "td",
+          { class: "end" },
+          tier ? [count(tier.files), h("span", { class: "quiet" }, ` · ${bytes(tier.bytes)}`)] : "–",
+        );
+      }),
+      h("td", { class: "end" }, bytes(made)),
+    );
+  });
+  return table("Collections", columns, rows);
+}
+
+function showSchedules(schedules) {
+  if (!schedules.length) {
+    return h(
+      "div",
+      { class: "panel" },
+      empty(
+        "No schedules",
+        h(
+          "p",
+          {},
+          "A FileProcessingSchedule begins a job at each time of a cron expression, so that a collection is refreshed every night, say.",
+        ),
+      ),
+    );
+  }
+  const columns = [
+    ["Name"],
+    ["Namespace"],
+    ["Schedule"],
+    ["Time zone"],
+    ["State"],
+    ["Next run"],
+    ["Last run"],
+    ["Last success"],
+    ["At work"],
+  ];
+  const rows = schedules.map((each) =>
+    h(
+      "tr",
+      {},
+      h("td", { class: "wrap" }, each.name),
+      h("td", { class: "wrap" }, each.namespace),
+      h("td", {}, h("code", {}, each.schedule)),
+      h("td", {}, each.timeZone || "Etc/UTC"),
+      h("td", {}, stateOf(each)),
+      h("td", {}, time(each.suspended ? null : each.nextAt)),
+      h("td", {}, time(each.lastAt)),
+      h("td", {}, time(each.lastSucceededAt)),
+      h(
+        "td",
+        { class: "wrap" },
+        each.active.length
+          ? each.active.map((job, index) => [index ? ", " : "", h("a", { href: jobAddress(each.namespace, job) }, job)])
+          : "–",
+      ),
+    ),
+  );
+  return table("Schedules", columns, rows);
+}
+
+function stateOf({ suspended, reason, message }) {
+  if (suspended) return h("span", { class: "pill tone-warn" }, "Suspended");
+  const tone = !reason ? "idle" : reason === "Scheduled" ? "good" : "warn";
+  return h("span", { class: `pill tone-${tone}`, title: message }, reason || "New");
+}

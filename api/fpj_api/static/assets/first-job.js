@@ -1,0 +1,46 @@
+/** What an empty list teaches: how the first job is made. */
+import { codeBlock } from "./copying.js";
+import { h } from "./dom.js";
+import { manifestText } from "./manifest.js";
+import { namespaces } from "./session.js";
+import { empty } from "./states.js";
+
+/** @param {string|undefined} mayCreateIn a namespace in which the user may make jobs */
+export function firstJobHelp(mayCreateIn) {
+  if (!namespaces().length) {
+    return h(
+      "div",
+      { class: "first-job" },
+      empty(
+        "There is nothing here that you may see",
+        h(
+          "p",
+          {},
+          "No namespace with jobs or cache folders is open to you. The role fpj-view, bound to you in a namespace, lets you see its jobs; fpj-cache-manager lets you make some. A namespace appears here once it has a CacheFolder.",
+        ),
+      ),
+    );
+  }
+  const manifest = manifestText({
+    namespace: mayCreateIn || namespaces()[0],
+    name: "my-photos",
+    spec: { jobType: "Both", collection: { source: { persistentVolumeClaim: { claimName: "photos" } } } },
+  });
+  return h(
+    "div",
+    { class: "first-job" },
+    empty(
+      "No jobs yet",
+      h(
+        "p",
+        {},
+        "A job makes cache images and thumbnails of a collection: of the images on a claimed volume, or in a bucket. ",
+        mayCreateIn
+          ? "New job, above, asks for what is needed; or apply a manifest such as this one:"
+          : "Apply a manifest such as this one, or commit it to Git:",
+      ),
+      codeBlock(manifest, "manifest"),
+      h("p", {}, "kubectl apply -f job.yaml begins it, and it appears here at once."),
+    ),
+  );
+}

@@ -1,0 +1,234 @@
+/** One job, with all there is to it. */
+import { ACTIONS, forbidden } from "./actions.js";
+import { confirmAction } from "./confirm.js";
+import { codeBlock } from "./copying.js";
+import { h, replace, setText, throttle } from "./dom.js";
+import { Failures } from "./failures.js";
+import { isAbort, jobPath, Problem, query, request } from "./http.js";
+import { JobProgress } from "./job-progress.js";
+import { panel, Shards, showConditions, showDetails, showEvents } from "./job-side.js";
+import { manifestText } from "./manifest.js";
+import { pill, setPill } from "./phases.js";
+import { empty, failure, skeletonPanel } from "./states.js";
+
+const REREAD_MS = 3000;
+const TICK_MS = 1000;
+
+export class JobPage {
+  #abort = new AbortController();
+  #again = throttle(REREAD_MS, () => this.#read());
+  #timer = 0;
+  #parts = null;
+  #gone = false;
+
+  constructor(namespace, name) {
+    Object.assign(this, { namespace, name, title: name });
+    this.pill = pill();
+    this.actions = h("div", { class: "button-row" });
+    this.message = h("p", { class: "job-message" });
+    this.alert = h("p", { class: "alert mild", role: "status", hidden: true });
+    this.content = h("div", {}, skeletonPanel());
+    this.pill.hidden = true;
+    const title = h("div", { class: "job-title" }, h("h1", {}, name), this.pill);
+    const trail = h(
+      "nav",
+      { class: "trail", "aria-label": "Where this is" },
+      h("a", { href: "/jobs" }, "Background Jobs"),
+      " / ",
+      h("a", { href: `/jobs${query({ namespace })}` }, namespace),
+    );
+    this.element = h(
+      "div",
+      {},
+      trail,
+      h("div", { class: "title-row" }, title, this.actions),
+      this.message,
+      this.alert,
+      this.content,
+    );
+    this.buttons = Object.values(ACTIONS)
+      .filter((action) => !forbidden(action, namespace))
+      .map((action) => ({ action, button: this.#button(action) }));
+  }
+
+  open() {
+    this.#read();
+    this.#timer = setInterval(() => this.#parts?.progress.tick(), TICK_MS);
+  }
+
+  close() {
+    this.#abort.abort();
+    this.#again.cancel();
+    clearInterval(this.#timer);
+    this.#parts?.failures.close();
+  }
+
+  reset() {
+    this.#again();
+  }
+
+  /** @param {import("./stream.js").Change[]} changes */
+  take(changes) {
+    for (const change of changes) {
+      const { namespace, name, uid } = change.kind === "job" ? change.job : change;
+      if (namespace !== this.namespace || name !== this.name) continue;
+      if (change.kind === "job") {
+        this.#gone = false;
+        if (this.#parts) this.#showSummary(change.job);
+        this.#again();
+      } else if (this.job?.uid === uid) this.#showGone();
+    }
+  }
+
+  #button(action) {
+    const button = h(
+      "button",
+      { class: action.id === "cancel" ? "button danger" : "button", type: "button" },
+      action.label,
+    );
+    button.addEventListener("click", () => {
+      if (button.getAttribute("aria-disabled") !== "true") confirmAction(action, [this.job], () => this.#again());
+    });
+    return button;
+  }
+
+  async #read() {
+    try {
+      const job = await request(jobPath(this.namespace, this.name), { signal: this.#abort.signal });
+      this.#gone = false;
+      this.#show(job);
+    } catch (error) {
+      if (isAbort(error)) return;
+      if (error instanceof Problem && error.status === 404) this.#showMissing(error);
+      else this.#fail(error);
+    }
+  }
+
+  #show(job) {
+    this.#parts ??= this.#build();
+    this.#showSummary(job);
+    const { conditions, events, spec } = this.#parts;
+    showConditions(conditions, job.conditions);
+    showEvents(events, job.events);
+    const text = manifestText({ namespace: job.namespace, name: job.name, spec: job.spec });
+    if (spec.dataset.text === text) return;
+    spec.dataset.text = text;
+    replace(spec, codeBlock(text, "manifest"));
+  }
+
+  #build() {
+    const parts = {
+      progress: new JobProgress(),
+      shards: new Shards(),
+      failures: new Failures(this.namespace, this.name),
+      conditions: h("div"),
+      events: h("div"),
+      details: h("div"),
+      spec: h("div"),
+    };
+    const left = h(
+      "div",
+      { class: "stack" },
+      parts.failures.element,
+      panel("Events", parts.events),
+      panel("Manifest", parts.spec),
+    );
+    const right = h(
+      "div",
+      { class: "stack" },
+      parts.shards.element,
+      panel("Details", parts.details),
+      panel("Conditions", parts.conditions),
+    );
+    replace(
+      this.content,
+      h("div", { class: "stack" }, parts.progress.element, h("div", { class: "columns" }, left, right)),
+    );
+    replace(
+      this.actions,
+      this.buttons.map((each) => each.button),
+    );
+    this.pill.hidden = false;
+    return parts;
+  }
+
+  #showSummary(job) {
+    this.job = job;
+    this.alert.hidden = true;
+    setPill(this.pill, job);
+    setText(this.message, whyOf(job));
+    const { progress, shards, failures, details } = this.#parts;
+    progress.update(job);
+    shards.update(job);
+    failures.update(job);
+    const shown = JSON.stringify([
+      job.jobType,
+      job.collection,
+      job.startedAt,
+      job.lastProgressAt,
+      job.completedAt,
+      job.uid,
+    ]);
+    if (details.dataset.shown !== shown) {
+      details.dataset.shown = shown;
+      showDetails(details, job);
+    }
+    this.#setButtons();
+  }
+
+  #setButtons() {
+    for (const { action, button } of this.buttons) {
+      const why = this.#gone ? "It was deleted" : action.refusal(this.job);
+      button.setAttribute("aria-disabled", String(Boolean(why)));
+      button.title = why;
+    }
+  }
+
+  #showGone() {
+    this.#gone = true;
+    this.#again.cancel();
+    setText(this.alert, "This job was deleted. What it made stays; what is shown is how it was last seen.");
+    this.alert.hidden = false;
+    this.#setButtons();
+  }
+
+  #showMissing(problem) {
+    if (this.#parts) {
+      this.#showGone();
+      return;
+    }
+    const list = h("a", { class: "button", href: "/jobs" }, "All jobs");
+    replace(
+      this.content,
+      h(
+        "div",
+        { class: "panel" },
+        empty("There is no such job", h("p", {}, problem.detail || "It was deleted, or never made."), list),
+      ),
+    );
+  }
+
+  #fail(error) {
+    if (this.#parts) {
+      setText(this.alert, `It could not be read again: ${error.message} What is shown may be old.`);
+      this.alert.hidden = false;
+      return;
+    }
+    replace(
+      this.content,
+      h(
+        "div",
+        { class: "panel" },
+        failure(error, () => {
+          replace(this.content, skeletonPanel());
+          this.#read();
+        }),
+      ),
+    );
+  }
+}
+
+/** Why the job stands where it does; a reason that only repeats the phase is left out. */
+function whyOf({ phase, reason, message }) {
+  return [reason === phase ? "" : reason, message].filter(Boolean).join(": ");
+}

@@ -1,0 +1,140 @@
+/** Begins: finds out who is there, shows the frame, and in it the page that the address names. */
+import { CachesPage } from "./caches-page.js";
+import { closeDialogs } from "./dialog.js";
+import { h, replace, setText } from "./dom.js";
+import { keepTimes } from "./format.js";
+import { Problem } from "./http.js";
+import { JobPage } from "./job-page.js";
+import { JobsPage } from "./jobs-page.js";
+import { listen, routeOf } from "./router.js";
+import { hasToken, onSessionLost, readRights, refreshRights, shortUser, signOut, user } from "./session.js";
+import { signInPage } from "./sign-in.js";
+import { empty, failure } from "./states.js";
+import { JobStream } from "./stream.js";
+
+const STATES = { live: "Live", connecting: "Connecting", reconnecting: "Reconnecting" };
+
+const app = document.getElementById("app");
+const stream = new JobStream();
+let frame = null;
+let page = null;
+
+/** Ask who this is; a proxy in front may have added a token. */
+async function begin() {
+  try {
+    await readRights();
+    showFrame();
+  } catch (error) {
+    if (error instanceof Problem && error.status === 401) showSignIn(hasToken() ? error.detail : "");
+    else replace(app, h("main", { class: "page" }, h("div", { class: "panel" }, failure(error, begin))));
+  }
+}
+
+function showSignIn(reason) {
+  leave();
+  document.title = "Sign in · fpj";
+  replace(app, signInPage(reason, showFrame));
+}
+
+/** Close what is open, so that nothing of one user is left for the next. */
+function leave() {
+  closeDialogs();
+  stream.stop();
+  page?.close();
+  page = null;
+  frame = null;
+}
+
+function showFrame() {
+  const link = (address, label) => h("a", { href: address }, label);
+  const nav = h(
+    "nav",
+    { class: "nav", "aria-label": "Pages" },
+    link("/jobs", "Background Jobs"),
+    link("/caches", "Cache Management"),
+  );
+  const live = h("span", { class: "live", role: "status", "data-state": stream.state }, STATES[stream.state]);
+  const out = h("button", { class: "button small", type: "button" }, "Sign out");
+  out.addEventListener("click", () => {
+    signOut();
+    showSignIn("");
+  });
+  const main = h("main", { class: "page", id: "main", tabindex: -1 });
+  replace(
+    app,
+    h("a", { class: "skip-link", href: "#main" }, "Skip to the content"),
+    h(
+      "header",
+      { class: "bar" },
+      h(
+        "div",
+        { class: "bar-inner" },
+        h(
+          "a",
+          { class: "brand", href: "/jobs", "aria-label": "fpj, background jobs" },
+          h("img", { src: "/assets/favicon.svg", alt: "" }),
+          "fpj",
+        ),
+        nav,
+        h(
+          "div",
+          { class: "bar-end" },
+          live,
+          h("span", { class: "user", title: user() }, shortUser()),
+          hasToken() ? out : null,
+        ),
+      ),
+    ),
+    main,
+  );
+  frame = { main, nav, live };
+  stream.start();
+  showPage(false);
+}
+
+/** Show the page of the address; its heading gets the focus, so that it is read out. */
+function showPage(focus = true) {
+  if (!frame) return;
+  closeDialogs();
+  page?.close();
+  const route = routeOf(location.pathname);
+  page = pageOf(route);
+  for (const link of frame.nav.children) {
+    const current =
+      link.getAttribute("href") === (route.page === "caches" ? "/caches" : "/jobs") && route.page !== "none";
+    if (current) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = `${page.title} · fpj`;
+  replace(frame.main, page.element);
+  page.open();
+  if (focus) {
+    scrollTo(0, 0);
+    frame.main.focus();
+    refreshRights().catch(() => {});
+  }
+}
+
+function pageOf(route) {
+  if (route.page === "jobs") return new JobsPage();
+  if (route.page === "job") return new JobPage(route.namespace, route.name);
+  if (route.page === "caches") return new CachesPage();
+  const element = h(
+    "div",
+    { class: "panel" },
+    empty("There is no such page", h("p", {}, h("a", { href: "/jobs" }, "All jobs"))),
+  );
+  return { title: "Not found", element, open() {}, close() {}, reset() {}, take() {} };
+}
+
+stream.addEventListener("state", () => {
+  if (!frame) return;
+  frame.live.dataset.state = stream.state;
+  setText(frame.live, STATES[stream.state]);
+});
+stream.addEventListener("reset", () => page?.reset());
+stream.addEventListener("changes", (event) => page?.take(event.detail));
+onSessionLost(showSignIn);
+listen(() => showPage());
+keepTimes();
+begin();

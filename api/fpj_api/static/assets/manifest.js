@@ -1,0 +1,39 @@
+/** Manifests of jobs, as one would commit them. */
+import { toYaml } from "./yaml.js";
+
+/** @param {{namespace: string, name: string, spec: object}} job */
+export function manifestText({ namespace, name, spec }) {
+  return toYaml({
+    apiVersion: "fpj.dev/v1alpha1",
+    kind: "FileProcessingJob",
+    metadata: { name: name || "my-job", namespace: namespace || undefined },
+    spec,
+  });
+}
+
+/**
+ * The spec of what was typed into the form: only what was given, so that defaults stay the operator's.
+ *
+ * @param {Object<string, string>} given values by their path in the spec; `source` is `claim` or `s3`
+ */
+export function specOf(given) {
+  const spec = {};
+  const { source, ...fields } = given;
+  const left = source === "s3" ? ".persistentVolumeClaim." : ".s3.";
+  for (const [path, text] of Object.entries(fields)) {
+    const value = text.trim();
+    if (!path.startsWith("spec.") || path.includes(left) || !value) continue;
+    put(spec, path.split(".").slice(1), NUMBERS.has(path) && /^-?\d+$/.test(value) ? Number(value) : value);
+  }
+  // The source is always named, so that its missing fields are told at their place.
+  const collection = (spec.collection ??= {});
+  collection.source ??= source === "s3" ? { s3: {} } : { persistentVolumeClaim: {} };
+  return spec;
+}
+
+const NUMBERS = new Set(["spec.priority", "spec.sharding.parallelism"]);
+
+function put(into, [first, ...rest], value) {
+  if (!rest.length) into[first] = value;
+  else put((into[first] ??= {}), rest, value);
+}
