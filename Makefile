@@ -56,6 +56,7 @@ test: lint $(RELEASE_VENV)/.tools ## Run everything: lint, types, unit, contract
 	hack/gateway-crds.sh > /dev/null
 	[ "$$(id -u)" -ne 0 ] || hack/kueue.sh > /dev/null
 	[ "$$(id -u)" -ne 0 ] || hack/node-packages.sh
+	[ "$$(id -u)" -ne 0 ] || hack/browser.sh > /dev/null
 	[ "$$(id -u)" -ne 0 ] || hack/image-base.sh > /dev/null
 	$(BIN)/pytest -n auto --dist loadfile
 	hack/test-interpreters.sh
