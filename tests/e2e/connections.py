@@ -41,7 +41,7 @@ for target in sys.argv[1:]:
 """
 
 
-def listener(name: str, image: str, ports: Iterable[int]) -> Document:
+def listener(name: str, image: str, ports: Iterable[int], labels: dict[str, str]) -> Document:
     """A pod that takes connections on these ports, and answers on the port of name servers."""
     container = {
         "name": "main",
@@ -57,7 +57,7 @@ def listener(name: str, image: str, ports: Iterable[int]) -> Document:
         "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
     }
     spec = {"securityContext": security, "terminationGracePeriodSeconds": 1, "containers": [container]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
 
 
 def reached(kube: Kube, pod: str, targets: Iterable[str]) -> set[str]:
