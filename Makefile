@@ -55,6 +55,7 @@ test: lint $(RELEASE_VENV)/.tools ## Run everything: lint, types, unit, contract
 	hack/kubeconform.sh > /dev/null
 	hack/gateway-crds.sh > /dev/null
 	[ "$$(id -u)" -ne 0 ] || hack/kueue.sh > /dev/null
+	[ "$$(id -u)" -ne 0 ] || hack/network-policies.sh > /dev/null
 	[ "$$(id -u)" -ne 0 ] || hack/node-packages.sh
 	[ "$$(id -u)" -ne 0 ] || hack/browser.sh > /dev/null
 	[ "$$(id -u)" -ne 0 ] || hack/image-base.sh > /dev/null

@@ -13,6 +13,7 @@ need runc runc
 need buildah buildah
 need iptables iptables
 need iproute2 ip
+need ipset ipset # for hack/network-policies.sh
 need conntrack conntrack
 need mmdebstrap mmdebstrap
 [ ${#missing[@]} -gt 0 ] || exit 0
