@@ -21,7 +21,7 @@ MEDIA_TYPE = "application/problem+json"
 _AGAIN = {"Retry-After": "2"}
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 _MOST_ERRORS = 50
-_LACKS = " cannot "
+_LACKS = '" cannot '
 """In what the API server says to whoever lacks a right: ``User "x" cannot list resource …``."""
 
 log = logging.getLogger("fpj.api")

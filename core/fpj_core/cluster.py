@@ -173,9 +173,11 @@ class Cluster:
                     yield event
             finally:
                 response.response.close()
+        except ApiException as error:
+            raise _exception(error) from error
         except TimeoutError as error:
             raise NoAnswerError from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError, KeyError, TypeError) as error:  # or what is no event at all
             raise _no_answer(error) from error
 
     async def review(self, kind: str, spec: Mapping[str, Any]) -> Document:
