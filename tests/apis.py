@@ -102,7 +102,7 @@ class Place:
     def furnish(self, namespace: str) -> None:
         """A cache folder and a schedule."""
         storage = {"persistentVolumeClaim": {"claimName": "cache", "path": "a/b"}}
-        spec = {"storage": storage, "maxBytes": "1Gi", "policy": {"eviction": "LRU", "ttl": 3600}}
+        spec = {"storage": storage, "maxBytes": "1Gi", "policy": {"eviction": "LRU", "ttl": 3600, "highWatermark": 95}}
         self.kube.within(namespace).apply(resource("CacheFolder", "cache", spec), schedule_manifest())
 
 

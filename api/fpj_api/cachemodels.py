@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import Field
 
-from fpj_api.models import Answer
+from fpj_api.models import Answer, Condition, conditions_of
 from fpj_core.store.protocol import CollectionStatistics
+from fpj_core.v1alpha1.cachefolder import HIGH_WATERMARK, LOW_WATERMARK
 from fpj_core.v1alpha1.common import parse_quantity
 
 
@@ -24,10 +25,13 @@ class Folder(Answer):
     priority: int
     max_bytes: int | None = Field(description="Null for all of its disk.")
     eviction: str = Field(description="LRU, Priority or None.")
+    high_watermark: int = Field(description="Percentage of maxBytes at which eviction begins.")
+    low_watermark: int = Field(description="Percentage of maxBytes at which it ends.")
     ttl: int | None = Field(description="Seconds without access until a derivative may go; null for ever.")
     total_files: int | None = Field(description="Null before the first job has ended.")
     total_bytes: int | None
     total_collections: int | None
+    conditions: list[Condition]
 
 
 class FolderPage(Answer):
@@ -112,10 +116,13 @@ def folder_of(document: Mapping[str, Any]) -> Folder:
         priority=spec.get("priority") or 0,
         max_bytes=_bytes(spec.get("maxBytes")),
         eviction=policy.get("eviction") or "None",
+        high_watermark=policy.get("highWatermark", HIGH_WATERMARK),
+        low_watermark=policy.get("lowWatermark", LOW_WATERMARK),
         ttl=policy.get("ttl"),
         total_files=status.get("totalFiles"),
         total_bytes=status.get("totalBytes"),
         total_collections=status.get("totalCollections"),
+        conditions=conditions_of(status.get("conditions") or ()),
     )
 
 

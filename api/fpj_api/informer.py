@@ -64,6 +64,8 @@ class Informer:
                     self._version = await self._list()
                 await self._watch(self._version)
             except ClusterError as error:
+                if self._clock() - begun > _MOST_BACKOFF_SECONDS:
+                    self._failures = 0  # it went well for a while
                 self._note(error)
                 await asyncio.sleep(self._pause())
             else:
@@ -97,6 +99,7 @@ class Informer:
     def _take(self, kind: str, found: Mapping[str, Any]) -> None:
         self._version = str(found["metadata"]["resourceVersion"])
         self._heard()
+        self._failures = 0
         if kind == "DELETED":
             self._table.remove(found["metadata"]["namespace"], found["metadata"]["name"])
         elif kind in ("ADDED", "MODIFIED"):
@@ -106,7 +109,6 @@ class Informer:
 
     def _heard(self) -> None:
         self._heard_at = self._clock()
-        self._failures = 0
         self.refused = False
 
     def _note(self, error: ClusterError) -> None:

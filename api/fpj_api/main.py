@@ -16,7 +16,6 @@ import fpj_core.lean  # noqa: F401 - before what it keeps small
 
 # isort: split
 import uvicorn
-from prometheus_client import start_http_server
 
 from fpj_api.app import application
 from fpj_api.context import Backend, backend_of
@@ -25,8 +24,9 @@ from fpj_api.storage import Storage
 from fpj_core.cluster import Cluster, ClusterError
 from fpj_core.errors import FpjError
 from fpj_core.heap import use_one_arena
+from fpj_core.listening import any_address
 from fpj_core.logs import log_as_json
-from fpj_core.metrics import timed
+from fpj_core.metrics import serve, timed
 from fpj_core.store import Store
 from fpj_core.store.late import LateStore
 
@@ -77,7 +77,7 @@ async def _run(settings: ApiSettings) -> tuple[int, bool]:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         if settings.metrics_port:
-            start_http_server(settings.metrics_port)
+            serve(settings.metrics_port)
     except OSError as error:
         raise FpjError(f"the port of the metrics cannot be listened on: {error}") from error
     listener = _listen(settings)
@@ -96,12 +96,13 @@ async def _run(settings: ApiSettings) -> tuple[int, bool]:
 
 def _listen(settings: ApiSettings) -> socket.socket:
     """On the address of the settings; on ``::`` for both kinds of addresses. Raises `FpjError` where it is taken."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    both = settings.host == "::" and socket.has_dualstack_ipv6()
+    host = settings.host or any_address()[1]
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server((settings.host, settings.port), family=family, dualstack_ipv6=both, backlog=1_024)
+        return socket.create_server((host, settings.port), family=family, dualstack_ipv6=both, backlog=1_024)
     except OSError as error:
-        raise FpjError(f"the API cannot listen on {settings.host} port {settings.port}: {error}") from error
+        raise FpjError(f"the API cannot listen on {host} port {settings.port}: {error}") from error
 
 
 async def _serve(backend: Backend, listener: socket.socket, stop: asyncio.Event) -> int:

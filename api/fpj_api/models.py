@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -71,7 +72,7 @@ class Job(Answer):
     schedule: str | None = Field(description="The schedule that began it.")
 
 
-class JobCondition(Answer):
+class Condition(Answer):
     """A condition as the resource has it."""
 
     type: str
@@ -95,7 +96,7 @@ class JobDetail(Job):
     """A job with all there is to it."""
 
     spec: dict[str, Any] = Field(description="As in its manifest.")
-    conditions: list[JobCondition]
+    conditions: list[Condition]
     events: list[JobEvent] = Field(description="The newest, in order of time.")
 
 
@@ -131,16 +132,6 @@ def job_of(resource: JobResource) -> Job:
 
 def detail_of(resource: JobResource, events: list[Event]) -> JobDetail:
     """The same with its spec, conditions and events."""
-    conditions = [
-        JobCondition(
-            type=str(each["type"]),
-            status=str(each["status"]),
-            reason=str(each.get("reason", "")),
-            message=str(each.get("message", "")),
-            last_transition_time=each.get("lastTransitionTime"),
-        )
-        for each in resource.conditions
-    ]
     told = [
         JobEvent(
             at=formatting.moment(event.at),
@@ -151,7 +142,23 @@ def detail_of(resource: JobResource, events: list[Event]) -> JobDetail:
         )
         for event in events
     ]
-    return JobDetail(**_fields(resource), spec=dict(resource.spec), conditions=conditions, events=told)
+    return JobDetail(
+        **_fields(resource), spec=dict(resource.spec), conditions=conditions_of(resource.conditions), events=told
+    )
+
+
+def conditions_of(found: Iterable[Mapping[str, Any]]) -> list[Condition]:
+    """Conditions of any resource."""
+    return [
+        Condition(
+            type=str(each["type"]),
+            status=str(each["status"]),
+            reason=str(each.get("reason", "")),
+            message=str(each.get("message", "")),
+            last_transition_time=each.get("lastTransitionTime"),
+        )
+        for each in found
+    ]
 
 
 def failure_of(found: Failure) -> JobFailure:

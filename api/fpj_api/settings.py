@@ -20,8 +20,8 @@ class ApiSettings:
     """``mongodb://…``: where results are recorded."""
     namespaces: tuple[str, ...] = setting("FPJ_NAMESPACES", ())
     """Namespaces to serve, separated by commas; all if empty."""
-    host: str = setting("FPJ_API_HOST", "0.0.0.0")  # noqa: S104 - a pod is reached by its own address
-    """Address to listen on."""
+    host: str = setting("FPJ_API_HOST", "")
+    """Address to listen on; all of the machine's if empty."""
     port: int = setting("FPJ_API_PORT", 8080, least=1)
     """Port of the API, the dashboard, ``/livez`` and ``/readyz``."""
     metrics_port: int = setting("FPJ_METRICS_PORT", 9090)

@@ -25,7 +25,8 @@ import fpj_core
 
 pytestmark = pytest.mark.timeout(900)  # the first test waits for the image, and for the other installations
 
-HEALTH, METRICS = 8080, 9090
+HEALTH = HTTP = 8080
+METRICS = 9090
 DNS, HTTPS, STORAGE, STRANGE = 53, 443, 9000, 5432
 """Ports of some other pod, of which the policies are to allow all but the last one, and storage to workers alone."""
 
@@ -42,28 +43,29 @@ class Installed(HelmInstallation):
         self.api_port = urlsplit(self._cluster.server).port or 0
         ports = (DNS, HTTPS, STORAGE, STRANGE, self.api_port, self.database.port)
         image = f"{IMAGE}:{fpj_core.__version__}"
-        self.others.apply(*(listener(name, image, ports, {"app": name}) for name in ("stray", "prometheus")))
+        self.others.apply(*(listener(name, image, ports, {"app": name}) for name in ("stray", "prometheus", "gateway")))
         marks = {"app.kubernetes.io/managed-by": "fpj-operator"}
         self.kube.within(self.jobs).apply(listener("worker", image, [STRANGE], marks))
         started.callback(self.helm, "uninstall", "fpj", "--wait", "--ignore-not-found")
         self._install(enabled=False)
-        self.others.wait("condition=Ready", "pod/stray", "pod/prometheus")
+        self.others.wait("condition=Ready", "pod/stray", "pod/prometheus", "pod/gateway")
         self.kube.within(self.jobs).wait("condition=Ready", "pod/worker")
 
     def protect(self) -> None:
         """Switch the policies on. Operators start anew under them."""
-        scrapes = {
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.others.namespace}},
-            "podSelector": {"matchLabels": {"app": "prometheus"}},
-        }
         self._install(
             enabled=True,
             apiServerPorts=[HTTPS, self.api_port],
             mongodbPorts=[self.database.port],
             mongodbPeers=[{"ipBlock": {"cidr": f"{NODE_ADDRESS}/32"}}],
             storagePorts=[STORAGE],
-            metricsFrom=[scrapes],
+            metricsFrom=self._peers("prometheus"),
         )
+
+    def _peers(self, name: str) -> list[Document]:
+        """One of the other pods, as a policy names it."""
+        namespace = {"matchLabels": {"kubernetes.io/metadata.name": self.others.namespace}}
+        return [{"namespaceSelector": namespace, "podSelector": {"matchLabels": {"app": name}}}]
 
     def _install(self, **policy: Any) -> None:
         values = {
@@ -73,6 +75,12 @@ class Installed(HelmInstallation):
             "watchNamespaces": [self.jobs],
             "podAnnotations": {"policies": str(policy["enabled"])},  # so that an upgrade makes new pods
             "networkPolicy": policy,
+            "api": {
+                "enabled": True,
+                "replicas": 1,
+                "podAnnotations": {"policies": str(policy["enabled"])},
+                "networkPolicy": {"from": self._peers("gateway")},
+            },
         }
         self.helm("upgrade", "fpj", CHART, "--install", "--create-namespace", "--wait", values=values)
         wait_for(lambda: self.leader, lambda: f"an operator leads\n{self.log}", 60)
@@ -83,10 +91,21 @@ class Installed(HelmInstallation):
 
     @property
     def served(self) -> set[str]:
-        """What operators listen on, and a pod that passes for a worker: real ones listen on nothing."""
+        """What operators and the API listen on, and a pod that passes for a worker: real ones listen on nothing."""
         worker = self.kube.within(self.jobs).json("get", "pod", "worker")["status"]["podIP"]
         operators = {f"tcp:{pod['status']['podIP']}:{port}" for pod in self.operators for port in (HEALTH, METRICS)}
-        return operators | {f"tcp:{worker}:{STRANGE}"}
+        return operators | self.of_api(HTTP, METRICS) | {f"tcp:{worker}:{STRANGE}"}
+
+    @property
+    def api(self) -> Document:
+        """Its pod; one that an upgrade has ended does not count."""
+        pods = self.system.items("pods", "--selector=app.kubernetes.io/name=fpj-api")
+        (found,) = (pod for pod in pods if "deletionTimestamp" not in pod["metadata"])
+        return found
+
+    def of_api(self, *ports: int) -> set[str]:
+        """Ports of the API."""
+        return {f"tcp:{self.api['status']['podIP']}:{port}" for port in ports}
 
     @property
     def needed(self) -> set[str]:
@@ -143,13 +162,15 @@ def test_without_policies_everything_is_open(fpj: Installed) -> None:
     assert reached(fpj.system, fpj.operator(), fpj.everything) == fpj.everything
 
 
-def test_strangers_are_kept_out_and_operators_in(fpj: Installed) -> None:
+def test_strangers_are_kept_out_and_others_let_in(fpj: Installed) -> None:
     fpj.protect()
     served = fpj.served
     comes_to_reach(fpj.others, "stray", served, set())
     comes_to_reach(fpj.others, "prometheus", served, {each for each in served if each.endswith(f":{METRICS}")})
     allowed = fpj.needed | fpj.of_stray(DNS, HTTPS, fpj.api_port)  # where name and API servers are, nobody knows
     comes_to_reach(fpj.system, fpj.operator(), fpj.everything, allowed)
+    comes_to_reach(fpj.others, "gateway", served, fpj.of_api(HTTP))
+    comes_to_reach(fpj.system, fpj.api["metadata"]["name"], fpj.everything, allowed)
     assert reached(fpj.others, "prometheus", fpj.everything) == fpj.everything, "other pods do not notice"
 
 

@@ -22,6 +22,8 @@ from fpj_core.v1alpha1.common import (
 )
 
 _ONE_STORAGE = "exactly one of persistentVolumeClaim, s3 and local must be given"
+HIGH_WATERMARK, LOW_WATERMARK = 90, 80
+"""What an absent one means: percentages of maxBytes at which eviction begins and ends."""
 _WATERMARKS = "lowWatermark must be below highWatermark"
 
 
@@ -59,17 +61,17 @@ class Policy(ApiModel):
     )
     eviction: Eviction | None = Field(None, description="Which derivatives go first; None by default.")
     high_watermark: int | None = Field(
-        None, description="Percentage of maxBytes at which eviction begins; 90 by default.", ge=1, le=100
+        None, description=f"Percentage of maxBytes at which eviction begins; {HIGH_WATERMARK} by default.", ge=1, le=100
     )
     low_watermark: int | None = Field(
-        None, description="Percentage of maxBytes at which eviction ends; 80 by default.", ge=0, le=99
+        None, description=f"Percentage of maxBytes at which eviction ends; {LOW_WATERMARK} by default.", ge=0, le=99
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel=(
-                "(has(self.lowWatermark) ? self.lowWatermark : 80)"
-                " < (has(self.highWatermark) ? self.highWatermark : 90)"
+                f"(has(self.lowWatermark) ? self.lowWatermark : {LOW_WATERMARK})"
+                f" < (has(self.highWatermark) ? self.highWatermark : {HIGH_WATERMARK})"
             ),
             message=_WATERMARKS,
         ),
@@ -77,8 +79,8 @@ class Policy(ApiModel):
 
     @model_validator(mode="after")
     def _ordered(self) -> Policy:
-        low = 80 if self.low_watermark is None else self.low_watermark
-        high = 90 if self.high_watermark is None else self.high_watermark
+        low = LOW_WATERMARK if self.low_watermark is None else self.low_watermark
+        high = HIGH_WATERMARK if self.high_watermark is None else self.high_watermark
         if low >= high:
             raise ValueError(_WATERMARKS)
         return self

@@ -158,6 +158,14 @@ def test_readiness() -> None:
     assert scene.informer.problem() is None
 
 
+def test_a_list_alone_is_no_success() -> None:
+    """Where jobs may be listed but not watched, the list is not asked for again and again."""
+    scene = Scene()
+    scene.cluster.lists = [listed(7)] * 8
+    scene.cluster.watches = [[ClusterError(403, "no")]] * 8
+    scene.play(lambda: scene.informer._failures == 8)
+
+
 def test_the_pause_grows_and_is_bounded() -> None:
     scene = Scene()
     pauses = []
