@@ -97,7 +97,7 @@ class Installed(HelmInstallation):
         return operators | self.of_api(HTTP, METRICS) | {f"tcp:{worker}:{STRANGE}"}
 
     @property
-    def api(self) -> Document:
+    def api_pod(self) -> Document:
         """Its pod; one that an upgrade has ended does not count."""
         pods = self.system.items("pods", "--selector=app.kubernetes.io/name=fpj-api")
         (found,) = (pod for pod in pods if "deletionTimestamp" not in pod["metadata"])
@@ -105,7 +105,7 @@ class Installed(HelmInstallation):
 
     def of_api(self, *ports: int) -> set[str]:
         """Ports of the API."""
-        return {f"tcp:{self.api['status']['podIP']}:{port}" for port in ports}
+        return {f"tcp:{self.api_pod['status']['podIP']}:{port}" for port in ports}
 
     @property
     def needed(self) -> set[str]:
@@ -170,7 +170,7 @@ def test_strangers_are_kept_out_and_others_let_in(fpj: Installed) -> None:
     allowed = fpj.needed | fpj.of_stray(DNS, HTTPS, fpj.api_port)  # where name and API servers are, nobody knows
     comes_to_reach(fpj.system, fpj.operator(), fpj.everything, allowed)
     comes_to_reach(fpj.others, "gateway", served, fpj.of_api(HTTP))
-    comes_to_reach(fpj.system, fpj.api["metadata"]["name"], fpj.everything, allowed)
+    comes_to_reach(fpj.system, fpj.api_pod["metadata"]["name"], fpj.everything, allowed)
     assert reached(fpj.others, "prometheus", fpj.everything) == fpj.everything, "other pods do not notice"
 
 
