@@ -23,8 +23,9 @@ ROLES = ("fpj-view", "fpj-cache-manager", "fpj-admin")
 Visiting = Callable[..., AbstractContextManager[Visit]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Gone after each file: while Playwright is there an event loop runs, and tests elsewhere need their own."""
     path, missing = browser_path()
     if missing:
         pytest.skip(missing)

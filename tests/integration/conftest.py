@@ -1,4 +1,4 @@
-"""A real S3 server for the tests, and one that goes wrong on purpose."""
+"""What several tests ask for: a real S3 server, one that goes wrong on purpose, an audited control plane."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from typing import Any
 
 import boto3
 import pytest
+from audit import Audit
+from cluster import with_crds
+from fpj_cluster import Cluster
 from mongodb_server import free_port
 
 from fpj_core.objects import Bucket
@@ -182,3 +185,19 @@ def proxy(s3_server: str) -> Iterator[Proxy]:
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="module")
+def audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
+    """Who asked for what of `plane`."""
+    return Audit(tmp_path_factory.mktemp("audit"))
+
+
+@pytest.fixture(scope="module")
+def plane(audit: Audit, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A control plane of a module's own, with the resources, that writes down who asks for what."""
+    cluster = Cluster(tmp_path_factory.mktemp("plane"), arguments={"kube-apiserver": audit.arguments})
+    cluster.up(owner=os.getpid())
+    with_crds(cluster.kube)
+    yield cluster
+    cluster.down()

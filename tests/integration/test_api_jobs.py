@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -276,9 +277,16 @@ def test_a_quota_is_the_callers_matter(place: Place, client: Client) -> None:
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": hard}}
     place.kube.within(place.one).apply(quota)
     path = f"{V1}/namespaces/{place.one}/jobs"
-    status, answer = client.post(path, {"name": "over", "spec": SPEC})
+    numbers = itertools.count()
+
+    def refused() -> dict[str, Any] | None:
+        """A quota is not heeded from its first moment on."""
+        status, answer = client.post(path, {"name": f"over-{next(numbers)}", "spec": SPEC})
+        return None if status == 201 else answer | {"code": status}
+
+    answer = wait_for(refused, "the quota holds", 30)
     place.kube.within(place.one)("delete", "resourcequota", "none")
-    assert (status, "forbidden: " in answer["detail"]) == (403, True), answer
+    assert (answer["code"], "forbidden: " in answer["detail"]) == (403, True), answer
 
 
 def test_many_at_once_each_with_its_result(place: Place, process: ApiProcess, client: Client) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,7 +12,7 @@ import pytest
 from accounts import account, grant, kubeconfig, token
 from api_process import ApiProcess, Client
 from audit import Audit, Request
-from cluster import fresh_namespace, with_crds
+from cluster import fresh_namespace
 from fpj_cluster import Cluster, Kube
 from waiting import wait_for
 from world import job_manifest, resource, schedule_manifest
@@ -21,21 +20,6 @@ from world import job_manifest, resource, schedule_manifest
 from fpj_operator.rights import API, PEOPLE, Right, Where, rules
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture(scope="module")
-def audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
-    return Audit(tmp_path_factory.mktemp("audit"))
-
-
-@pytest.fixture(scope="module")
-def plane(audit: Audit, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A control plane that writes down who asks for what."""
-    cluster = Cluster(tmp_path_factory.mktemp("plane"), arguments={"kube-apiserver": audit.arguments})
-    cluster.up(owner=os.getpid())
-    with_crds(cluster.kube)
-    yield cluster
-    cluster.down()
 
 
 @pytest.fixture(scope="module")

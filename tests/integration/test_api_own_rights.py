@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,20 +16,6 @@ pytestmark = pytest.mark.timeout(300)
 
 V1 = "/api/v1"
 SPEC = {"jobType": "Thumbnail", "collection": {"source": {"s3": {"bucket": "photos"}}}}
-
-
-@pytest.fixture(scope="module")
-def audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
-    return Audit(tmp_path_factory.mktemp("audit"))
-
-
-@pytest.fixture(scope="module")
-def plane(audit: Audit, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A control plane that writes down who asks for what."""
-    cluster = Cluster(tmp_path_factory.mktemp("plane"), arguments={"kube-apiserver": audit.arguments})
-    cluster.up(owner=os.getpid())
-    yield cluster
-    cluster.down()
 
 
 def test_every_right_is_used_and_no_other_is_missed(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ import pytest
 import yaml
 from accounts import Caller, account, grant, kubeconfig, token
 from audit import Audit
-from cluster import ROOT, fresh_namespace, with_crds
+from cluster import ROOT, fresh_namespace
 from fpj_cluster import Cluster, Kube
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
@@ -37,21 +36,6 @@ JOBS = "/apis/fpj.dev/v1alpha1/namespaces/{}/fileprocessingjobs"
 SCHEDULES = "/apis/fpj.dev/v1alpha1/namespaces/{}/fileprocessingschedules"
 FOLDERS = "/apis/fpj.dev/v1alpha1/namespaces/{}/cachefolders"
 APPLY = "application/apply-patch+yaml"
-
-
-@pytest.fixture(scope="module")
-def audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
-    return Audit(tmp_path_factory.mktemp("audit"))
-
-
-@pytest.fixture(scope="module")
-def plane(audit: Audit, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A control plane that writes down who asks for what."""
-    cluster = Cluster(tmp_path_factory.mktemp("plane"), arguments={"kube-apiserver": audit.arguments})
-    cluster.up(owner=os.getpid())
-    with_crds(cluster.kube)
-    yield cluster
-    cluster.down()
 
 
 @pytest.fixture(scope="module")
