@@ -57,7 +57,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def test_yaml_is_read_as_what_it_was(page: Page) -> None:
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150, suppress_health_check=list(HealthCheck))
     @given(st.dictionaries(texts, values, min_size=1, max_size=4))
     def check(value: dict[str, Any]) -> None:
         # As JSON, in which a key such as __proto__ is one like any other.
