@@ -1,4 +1,4 @@
-"""What several tests ask for: a real S3 server, one that goes wrong on purpose, an audited control plane."""
+"""What several tests ask for: a real S3 server, one that goes wrong on purpose, an audited control plane, an API."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from typing import Any
 
 import boto3
 import pytest
+from api_process import ApiProcess
+from apis import Place, place_in
 from audit import Audit
 from cluster import with_crds
 from fpj_cluster import Cluster
@@ -201,3 +203,17 @@ def plane(audit: Audit, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
     with_crds(cluster.kube)
     yield cluster
     cluster.down()
+
+
+@pytest.fixture(scope="module")
+def place(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Where an API finds what it needs, for the tests of a module."""
+    with place_in(cluster, mongodb_server, tmp_path_factory.mktemp("place")) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def process(place: Place) -> Iterator[ApiProcess]:
+    """An API there, which soon asks again who may do what."""
+    with place.serving({"FPJ_API_REVIEW_SECONDS": "1"}) as process:
+        yield process

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +25,6 @@ pytestmark = pytest.mark.timeout(300)
 
 V1 = "/api/v1"
 SPEC = {"jobType": "Thumbnail", "collection": {"source": {"persistentVolumeClaim": {"claimName": "photos"}}}}
-
-
-@pytest.fixture(scope="module")
-def place(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with place_in(cluster, mongodb_server, tmp_path_factory.mktemp("place")) as place:
-        yield place
-
-
-@pytest.fixture(scope="module")
-def process(place: Place) -> Iterator[ApiProcess]:
-    with place.serving({"FPJ_API_REVIEW_SECONDS": "1"}) as process:
-        yield process
 
 
 @pytest.fixture(scope="module")

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from accounts import account, grant, token
 from api_process import ApiProcess, Client
-from apis import Place, place_in, seen
-from fpj_cluster import Cluster
+from apis import Place, seen
 from podrunner.api import MERGE
 from waiting import wait_for
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture(scope="module")
-def place(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with place_in(cluster, mongodb_server, tmp_path_factory.mktemp("place")) as place:
-        yield place
-
-
-@pytest.fixture(scope="module")
-def process(place: Place) -> Iterator[ApiProcess]:
-    with place.serving({"FPJ_API_REVIEW_SECONDS": "1"}) as process:
-        yield process
 
 
 def running(done: int) -> dict[str, object]:
