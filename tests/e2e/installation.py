@@ -50,6 +50,17 @@ def only_installation(factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def installed(cluster: Cluster, factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """fpj as its manifests install it, from an image of this checkout."""
+    folder = factory.mktemp("fpj")
+    build_image(folder / "fpj.tar")
+    cluster.import_image(folder / "fpj.tar")
+    (folder / "fpj.tar").unlink()
+    with only_installation(factory), Installation(cluster, folder) as installation:
+        yield installation
+
+
 class Database:
     """A server of MongoDB's protocol that pods reach, and that can be killed."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from cluster import ROOT, fresh_namespace
 from e2e.installation import (
@@ -20,13 +18,13 @@ from e2e.installation import (
     SYSTEM,
     Installation,
     Site,
-    build_image,
     check_confined,
     fetched,
+    installed,
     misbehaving,
-    only_installation,
     process_of,
 )
+from e2e.photographs import BOXES, LITTLE, RESTRICTED, TIERS, photographs, running
 from e2e.truth import sizes_in
 from fpj_cluster import Cluster, Kube, KubectlError
 from PIL import Image
@@ -34,26 +32,12 @@ from world import Document
 
 pytestmark = pytest.mark.timeout(900)  # the first test waits for the image, and for the other installation
 
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-BOXES = {"full": (1920, 1080), "thumbnail": (300, 300)}
-LITTLE = {"full": (200, 150), "thumbnail": (64, 64)}
-TIERS = {
-    "jobType": "Both",
-    "cache": {"tiers": [{"name": "full", "maxWidth": 200, "maxHeight": 150}]},
-    "thumbnail": {"width": 64, "height": 64},
-}
-"""What makes derivatives of the sizes LITTLE."""
-
 
 @pytest.fixture(scope="module")
 def fpj(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """fpj as its manifests install it."""
-    folder = tmp_path_factory.mktemp("fpj")
-    build_image(folder / "fpj.tar")
-    node_cluster.import_image(folder / "fpj.tar")
-    (folder / "fpj.tar").unlink()
-    with only_installation(tmp_path_factory), Installation(node_cluster, folder) as installed:
-        yield installed
+    with installed(node_cluster, tmp_path_factory) as installation:
+        yield installation
 
 
 @pytest.fixture(scope="module")
@@ -80,22 +64,6 @@ def starved(site: Site, samples: Path) -> str:
     tiny = {"requests": {"cpu": "10m", "memory": "24Mi"}, "limits": {"memory": "24Mi"}}
     site.job("starved", "samples", workerTemplate={"resources": tiny})
     return "starved"
-
-
-def photographs(folder: Path, number: int, broken: int) -> None:
-    """So many small JPEG files, every one different, in three sizes. The broken ones are cut off or none, in turns."""
-    chance = random.Random(number)
-    grain = np.random.default_rng(number).integers(0, 256, (90, 120, 3), np.uint8)
-    scene = Image.fromarray(grain).resize((1800, 1350), Image.Resampling.BICUBIC)
-    folder.mkdir()
-    bad = chance.sample(range(number), broken)
-    for index in range(number):
-        width, height = chance.choice(((320, 240), (240, 320), (333, 217)))
-        left, top = chance.randrange(1800 - width), chance.randrange(1350 - height)
-        path = folder / f"{index:04}.jpg"
-        scene.crop((left, top, left + width, top + height)).save(path, quality=chance.randrange(60, 95))
-        if index in bad:
-            path.write_bytes(b"no image" if bad.index(index) % 2 else path.read_bytes()[:300])
 
 
 def test_the_operator_is_up(fpj: Installation) -> None:
@@ -192,16 +160,6 @@ def failures_shown(site: Site, job: str) -> set[str]:
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
     assert ended.returncode == 0, ended.stderr
     return {each["key"] for each in json.loads(ended.stdout)}
-
-
-def running(site: Site, job: str) -> list[str]:
-    """Names of the pods whose container runs."""
-    return [
-        pod["metadata"]["name"]
-        for pod in site.pods(job)
-        if "deletionTimestamp" not in pod["metadata"]
-        and any("running" in container["state"] for container in pod["status"].get("containerStatuses", []))
-    ]
 
 
 def test_images_that_hang_or_need_too_much_memory_cost_nothing_else(site: Site) -> None:
