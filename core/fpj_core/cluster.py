@@ -11,7 +11,7 @@ import json
 import os
 import urllib.parse
 import urllib.request
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -45,6 +45,10 @@ _RESOURCES = {
     "TokenReview": ("apis/authentication.k8s.io/v1", "tokenreviews"),
     "SubjectAccessReview": ("apis/authorization.k8s.io/v1", "subjectaccessreviews"),
 }
+ALREADY_EXISTS = "AlreadyExists"
+"""Reason of a 409: there is an object of that name. A 409 of any other reason says nothing of the kind."""
+CONFLICT = "Conflict"
+"""Reason of a 409: the object is no longer as it was read."""
 _TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
 
 Document = dict[str, Any]
@@ -53,13 +57,20 @@ Document = dict[str, Any]
 class ClusterError(Exception):
     """The API server refused, or could not be reached; ``status`` is its HTTP status, 0 for no answer.
 
+    ``reason`` is what its Status object names: AlreadyExists, Conflict, Forbidden, Invalid; empty if it names none.
     ``retry_after`` is what it asks to wait, in seconds. ``causes`` are (field, message) of what it found invalid.
     """
 
     def __init__(
-        self, status: int, message: str, retry_after: float = 0.0, causes: tuple[tuple[str, str], ...] = ()
+        self,
+        status: int,
+        message: str,
+        retry_after: float = 0.0,
+        causes: tuple[tuple[str, str], ...] = (),
+        reason: str = "",
     ) -> None:
         self.status = status
+        self.reason = reason
         self.retry_after = retry_after
         self.causes = causes
         super().__init__(message)
@@ -141,16 +152,33 @@ class Cluster:
         return list(found.get("items", []))
 
     async def page(
-        self, kind: str, namespace: str | None, *, limit: int, after: str = "", fields: str = ""
+        self, kind: str, namespace: str | None, *, limit: int, after: str = "", labels: str = "", fields: str = ""
     ) -> Document:
         """A part of a list as the API server has it. ``after`` is ``metadata.continue`` of the part before.
 
         Raises `ClusterError`; with status 410 the list must be begun anew.
         """
         query = f"?limit={limit}"
-        for name, value in (("continue", after), ("fieldSelector", fields)):
+        for name, value in (("continue", after), ("labelSelector", labels), ("fieldSelector", fields)):
             query += f"&{name}={_quoted(value)}" if value else ""
         return await self._request("GET", _path(kind, namespace, "") + query)
+
+    async def pages(
+        self, kind: str, namespace: str | None, *, size: int, most: int, labels: str = "", fields: str = ""
+    ) -> AsyncGenerator[Sequence[Document], None]:
+        """Objects by selectors, up to ``size`` at a time, at most ``most`` objects in all; asked for as they are used.
+
+        Raises `ClusterError`; with status 410 the list took too long, and what came so far is no longer whole.
+        """
+        after, left = "", most
+        while left > 0:
+            found = await self.page(kind, namespace, limit=min(size, left), after=after, labels=labels, fields=fields)
+            items: Sequence[Document] = found.get("items") or ()
+            yield items
+            left -= len(items)
+            after = (found.get("metadata") or {}).get("continue") or ""
+            if not after or not items:
+                return
 
     async def watch(
         self, kind: str, namespace: str | None, version: str, *, seconds: int, silence: float
@@ -191,12 +219,15 @@ class Cluster:
         await self.list(kind, namespace, fields="metadata.name=-")
 
     async def create(self, manifest: Mapping[str, Any]) -> Document | None:
-        """Create an object; None if there is one of that name already."""
+        """Create an object; None if there is one of that name already, whoever made it.
+
+        Raises `ClusterError`, also for any other conflict: a quota that is being changed answers 409, too.
+        """
         metadata = manifest["metadata"]
         try:
             return await self._request("POST", _path(manifest["kind"], metadata["namespace"], ""), manifest)
         except ClusterError as error:
-            if error.status == 409:
+            if error.reason == ALREADY_EXISTS:
                 return None
             raise
 
@@ -222,10 +253,21 @@ class Cluster:
         return await self._request("PATCH", path + self._apply, manifest, "application/apply-patch+yaml")
 
     async def apply_status(
-        self, kind: str, namespace: str, name: str, status: Mapping[str, Any], uid: str | None = None
+        self,
+        kind: str,
+        namespace: str,
+        name: str,
+        status: Mapping[str, Any],
+        uid: str | None = None,
+        version: str | None = None,
     ) -> Document:
-        """Server-side-apply what the operator says in the status of one of our resources; not in a namesake's."""
+        """Server-side-apply what the operator says in the status of one of our resources; not in a namesake's.
+
+        With a ``version`` only if that is still the object's resourceVersion. Raises `ClusterError`; with status 409
+        and reason Conflict the object has changed since: what was decided must be decided again.
+        """
         metadata = {"name": name, "namespace": namespace} | ({"uid": uid} if uid else {})
+        metadata |= {"resourceVersion": version} if version else {}
         manifest = {"apiVersion": "fpj.dev/v1alpha1", "kind": kind, "metadata": metadata, "status": status}
         path = _path(kind, namespace, name) + "/status" + self._apply
         return await self._request("PATCH", path, manifest, "application/apply-patch+yaml")
@@ -334,9 +376,10 @@ def _refusal(status: int, body: bytes | str, retry_after: str | None = None) -> 
         message = str(said["message"])
         found = (said.get("details") or {}).get("causes") or ()
         causes = tuple((str(each.get("field", "")), str(each.get("message", ""))) for each in found)
+        reason = str(said.get("reason") or "")
     except (ValueError, KeyError, TypeError, AttributeError):
-        message, causes = text, ()
-    return ClusterError(status, message[:500], _seconds(retry_after), causes)
+        message, causes, reason = text, (), ""
+    return ClusterError(status, message[:500], _seconds(retry_after), causes, reason)
 
 
 def _seconds(retry_after: str | None) -> float:
