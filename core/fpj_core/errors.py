@@ -65,15 +65,22 @@ class ManifestError(FpjError):
     """A manifest or an option breaks the resource's rules.
 
     ``problems`` holds one line per problem: field path, what is wrong, what is allowed. ``fields`` holds the same as
-    (path, message) where the problems are a resource's; the path is empty for the whole of it.
+    (path, message) where the problems are a resource's; the path is empty for the whole of it. ``unknown`` are the
+    places of fields that this version does not know, as steps from the resource down.
     """
 
     def __init__(
-        self, problems: list[str], *, origin: str | None = None, fields: Sequence[tuple[str, str]] = ()
+        self,
+        problems: list[str],
+        *,
+        origin: str | None = None,
+        fields: Sequence[tuple[str, str]] = (),
+        unknown: Sequence[tuple[int | str, ...]] = (),
     ) -> None:
         self.problems = problems
         self.origin = origin
         self.fields = tuple(fields)
+        self.unknown = tuple(unknown)
         head = f"{origin}: " if origin else ""
         super().__init__("\n".join(head + problem for problem in problems))
 

@@ -20,6 +20,8 @@ from fpj_core.v1alpha1.common import ApiModel, model_in
 
 _KINDS: dict[str, ResourceType] = {resource.__name__: resource for resource in RESOURCES}
 _MOST_BYTES = 1_000_000
+_MOST_READINGS = 3
+"""One finds all unknown fields; what is left out may show others where a value has several forms."""
 _MOST_EXPANDED = 4 * _MOST_BYTES
 """Characters of a document with its aliases written out. Without aliases no text of `_MOST_BYTES` comes near."""
 _TYPES = {str: "text", int: "a number", float: "a number", bool: "true or false", list: "a list", dict: "a mapping"}
@@ -58,8 +60,25 @@ def load_manifests(text: str, origin: str) -> list[Resource]:
     return resources
 
 
+def read_resource(document: object) -> Resource:
+    """One resource as an API server holds it. Raises `ManifestError`.
+
+    Fields that this version does not know are left out: the CRD may be newer than the program that reads. Only what a
+    person writes is held to the last letter, by `parse_resource`.
+    """
+    found = document
+    for _ in range(_MOST_READINGS):
+        try:
+            return parse_resource(found)
+        except ManifestError as error:
+            if not error.unknown:
+                raise
+            found = _without(found, error.unknown)
+    return parse_resource(found)
+
+
 def parse_resource(document: object) -> Resource:
-    """One resource from plain data. Raises `ManifestError`."""
+    """One resource from plain data, nothing unknown in it. Raises `ManifestError`."""
     text = _as_json(document)
     if not isinstance(document, dict):
         raise ManifestError([f"a resource is a mapping, not {_type_name(document)}"])
@@ -73,7 +92,20 @@ def parse_resource(document: object) -> Resource:
         return model.model_validate_json(text, strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
         found = _problems(error, model, document)
-        raise ManifestError([f"{path}: {told}" if path else told for path, told in found], fields=found) from None
+        unknown = [each["loc"] for each in error.errors(include_url=False) if each["type"] == "extra_forbidden"]
+        problems = [f"{path}: {told}" if path else told for path, told in found]
+        raise ManifestError(problems, fields=found, unknown=unknown) from None
+
+
+def _without(document: Any, places: Iterable[tuple[int | str, ...]]) -> Any:
+    """A copy of plain data without what stands at ``places``."""
+    copied = json.loads(json.dumps(document, default=str))
+    for *way, last in places:
+        here = copied
+        for step in way:
+            here = here[step]
+        del here[last]
+    return copied
 
 
 def _refuse_large(size: int, origin: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
+from typing import Any
 
 GROUP_PREFIX = "fpj.dev"
 MANAGER = "fpj-operator"
@@ -23,6 +25,8 @@ MANAGED_BY = {"app.kubernetes.io/managed-by": MANAGER, "app.kubernetes.io/part-o
 
 ROLE_INDEX, ROLE_SHARDS = "index", "shards"
 
+_MOST_MARK = 1_024
+"""Characters of `status.attempt.resumedBy`, by its schema."""
 _MOST_NAME = 253
 _MOST_BASE = 40
 _NOT_LABEL = re.compile(r"[^A-Za-z0-9_.-]")
@@ -69,6 +73,15 @@ def scheduled_job_name(schedule: str, due: float) -> str:
 def schedule_labels(schedule: str, uid: str) -> dict[str, str]:
     """The labels of a schedule's jobs."""
     return MANAGED_BY | {LABEL_SCHEDULE: _label(schedule), LABEL_SCHEDULE_UID: uid}
+
+
+def resume_mark(metadata: Mapping[str, Any]) -> str:
+    """What is kept, and compared, of a resource's resume annotation; empty without one. Long values become a digest.
+
+    An annotation may have 256 KiB. Repeated in the status it would break the schema, and no status could be written.
+    """
+    value = str((metadata.get("annotations") or {}).get(RESUME_ANNOTATION) or "")
+    return value if len(value) <= _MOST_MARK else f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
 
 
 def _label(name: str) -> str:

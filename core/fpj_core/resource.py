@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from fpj_core.model import Phase
-from fpj_core.names import LABEL_SCHEDULE, RESUME_ANNOTATION
+from fpj_core.names import LABEL_SCHEDULE, resume_mark
 
 STALE = "Stale"
 """Of a run on this machine: it claims to be active, but nothing works on it."""
@@ -118,7 +118,7 @@ class JobResource:
     @property
     def resuming(self) -> bool:
         """Whether it was asked to go on, and nothing has come of it yet: its phase is still that of before."""
-        asked = (self._metadata.get("annotations") or {}).get(RESUME_ANNOTATION)
+        asked = resume_mark(self._metadata)
         answered = (self.status.get("attempt") or {}).get("resumedBy")
         return bool(asked) and asked != answered
 

@@ -53,7 +53,7 @@ def operator_status(
     before = observed.status
     now = moment(observed.now)
     status = {
-        "observedGeneration": observed.generation,
+        "observedGeneration": observed.acted_on,
         "phase": verdict.phase.value,
         "stage": verdict.stage,
         "conditions": _conditions(observed, verdict),
@@ -125,7 +125,7 @@ def _conditions(observed: Observed, verdict: Verdict) -> list[dict[str, Any]]:
         ("Reconciling", not (complete or failed or suspended), said),
         ("Stalled", failed, said),
     ]
-    return condition_list(observed.status, wanted, observed.generation, observed.now)
+    return condition_list(observed.status, wanted, observed.acted_on, observed.now)
 
 
 def condition_list(

@@ -122,8 +122,7 @@ class Controller:
     def _is_settled(body: Mapping[str, Any]) -> bool:
         """Whether a finished job needs no look: nobody resumes or changes it, and no time to live runs out."""
         metadata, status = body["metadata"], body.get("status") or {}
-        resume = (metadata.get("annotations") or {}).get(names.RESUME_ANNOTATION, "")
-        answered = resume == (status.get("attempt") or {}).get("resumedBy", "")
+        answered = names.resume_mark(metadata) == (status.get("attempt") or {}).get("resumedBy", "")
         seen = status.get("observedGeneration") == metadata.get("generation")
         return answered and seen and (body.get("spec") or {}).get("ttlSecondsAfterFinished") is None
 

@@ -140,7 +140,7 @@ class Executor:
         created = await self._cluster.create(events.event("FileProcessingJob", observed.key, observed.uid, event))
         if event.unique:
             self._emitted[observed.uid] = event.unique
-            metrics.ALERTS.inc(created is not None)
+            metrics.ALERTS.inc(created is not None and event.reason == "ImagesFailing")
 
     def forget(self, uid: str) -> None:
         """The job is gone."""

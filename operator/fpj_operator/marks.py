@@ -24,7 +24,7 @@ CHILD_AT_WORK: ChildMarks = (False, 0, frozenset())
 def marks_of(body: Mapping[str, Any]) -> Marks:
     """What an event shows."""
     metadata = body["metadata"]
-    resume = (metadata.get("annotations") or {}).get(names.RESUME_ANNOTATION, "")
+    resume = names.resume_mark(metadata)
     named = (metadata["uid"], metadata.get("generation", 0), resume, "deletionTimestamp" in metadata)
     return named + _of_status(body.get("status") or {})
 

@@ -10,7 +10,7 @@ from fpj_core import jobs, names
 from fpj_core.cluster import Cluster, Document
 from fpj_core.errors import CacheFolderError, ManifestError, StoreError
 from fpj_core.folders import Candidate, select_folder
-from fpj_core.manifest import parse_resource
+from fpj_core.manifest import read_resource
 from fpj_core.model import Folder, Phase
 from fpj_core.records import folder_record
 from fpj_core.store.protocol import Store
@@ -35,8 +35,10 @@ async def observe(cluster: Cluster, store: Store, queue: JobQueue, cache_folders
     uid = document["metadata"]["uid"]
     status = document.get("status") or {}
     phase = Phase(status.get("phase") or Phase.PENDING)
-    job, problem = _parse(document)
     attempt = attempt_from(status)
+    job, problem = _parse(document)
+    if problem and attempt.number and not phase.finished:
+        job = await asyncio.to_thread(_as_begun, store, document)
     collection = names.store_collection(key.namespace, job.collection_id) if job else ""
     # One that never began has no child, and whether its collection is locked is found out when it asks for the lock.
     began = phase is not Phase.PENDING or attempt.number > 0 or (job is not None and bool(job.spec.suspend))
@@ -59,7 +61,7 @@ async def observe(cluster: Cluster, store: Store, queue: JobQueue, cache_folders
         status=status,
         phase=phase,
         attempt=attempt,
-        resume=(document["metadata"].get("annotations") or {}).get(names.RESUME_ANNOTATION, ""),
+        resume=names.resume_mark(document["metadata"]),
         created_at=seconds_of(document["metadata"].get("creationTimestamp")),
         deleting="deletionTimestamp" in document["metadata"],
         children=children,
@@ -85,11 +87,27 @@ def _parse(document: Document) -> tuple[FileProcessingJob | None, str | None]:
     return job, None
 
 
+def _as_begun(store: Store, document: Document) -> FileProcessingJob | None:
+    """A job that has begun, by its spec as it was last understood; whether it is suspended, by the spec of now.
+
+    The spec of now may be of a later version than this operator: no reason to fail what runs. None if it is not known.
+    """
+    try:
+        record = store.get_job(document["metadata"]["uid"])
+        job = read_resource(dict(record.manifest)) if record else None
+    except (StoreError, ManifestError):
+        return None
+    if not isinstance(job, FileProcessingJob):
+        return None
+    suspend = bool((document.get("spec") or {}).get("suspend"))
+    return job.model_copy(update={"spec": job.spec.model_copy(update={"suspend": suspend})})
+
+
 def _resource(document: Document) -> Resource:
     """What a document says, without its status, which is not a person's to write. Raises `ManifestError`."""
     metadata = {name: document["metadata"][name] for name in ("name", "namespace", "uid")}
     said = {"apiVersion": document["apiVersion"], "kind": document["kind"], "spec": document.get("spec") or {}}
-    return parse_resource(said | {"metadata": metadata})
+    return read_resource(said | {"metadata": metadata})
 
 
 async def _no_children() -> list[Document]:

@@ -52,7 +52,9 @@ _MAY_HEAL = frozenset({Reason.STORE_UNAVAILABLE.value, Reason.SHARD_HELD.value})
 
 def reconcile(observed: Observed, settings: OperatorSettings) -> Plan:
     """Decide. Raises nothing: what is wrong with a job becomes part of its status."""
-    return _Decision(observed, settings).plan()
+    decision = _Decision(observed, settings)
+    plan = decision.plan()
+    return replace(plan, steps_after=(*plan.steps_after, *decision.not_understood()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class _Decision:
         if o.phase.finished and not resumed:
             return self._after_the_end()
         if o.job is None:
-            return self._fail("InvalidSpec", o.problem or "the spec makes no sense")
+            return self._invalid()
         if o.job.spec.suspend:
             return self._suspend()
         if o.store.error is not None:
@@ -80,6 +82,21 @@ class _Decision:
         if not o.lease.held_by(o.uid, o.now):
             return self._lease_lost()
         return self._bounds() or (self._indexing() if o.phase is Phase.INDEXING else self._running())
+
+    def _invalid(self) -> Plan:
+        """Nothing is known of the job but that its spec is invalid: what runs goes on, what has not begun fails."""
+        o = self.o
+        if o.attempt.number and not o.phase.finished:
+            return Plan(requeue_after=_WAIT_SECONDS)
+        return self._fail("InvalidSpec", o.problem or "the spec is invalid")
+
+    def not_understood(self) -> tuple[Step, ...]:
+        """A word to whoever changed the spec of a running job to what this version does not understand, once."""
+        o = self.o
+        if not o.problem or not o.attempt.number or o.phase.finished or o.deleting:
+            return ()
+        text = f"the job goes on by its earlier spec; generation {o.generation} is not understood: {o.problem}"
+        return (Emit("InvalidSpec", text, warning=True, unique=f"spec-{o.generation}"),)
 
     # Before and between attempts --------------------------------------------------------------------------
 
@@ -358,7 +375,7 @@ class _Decision:
         o = self.o
         steps: tuple[Step, ...] = (ReleaseLease(),) if o.lease.holder == o.uid else ()
         status = None
-        if o.status.get("observedGeneration") != o.generation:
+        if o.status.get("observedGeneration") != o.generation and (o.job or o.phase is Phase.FAILED):
             status = seen_status(o)
             text = "the job has finished: what is changed counts when it is begun again, by the annotation"
             steps = (*steps, Emit("NotBegunAgain", f"{text} {names.RESUME_ANNOTATION}"))

@@ -11,7 +11,7 @@ from typing import Any
 from fpj_core import names
 from fpj_core.cluster import Cluster, ClusterError, Document
 from fpj_core.errors import ManifestError
-from fpj_core.manifest import parse_resource
+from fpj_core.manifest import read_resource
 from fpj_core.model import Phase
 from fpj_core.v1alpha1 import FileProcessingSchedule, FileProcessingScheduleSpec
 from fpj_operator import metrics
@@ -195,7 +195,7 @@ def _parse(document: Document) -> tuple[FileProcessingScheduleSpec | None, str]:
     metadata = {name: document["metadata"][name] for name in ("name", "namespace", "uid")}
     said = {name: document.get(name) for name in ("apiVersion", "kind", "spec")}
     try:
-        found = parse_resource(said | {"metadata": metadata})
+        found = read_resource(said | {"metadata": metadata})
     except ManifestError as error:
         return None, "; ".join(error.problems)
     if not isinstance(found, FileProcessingSchedule):

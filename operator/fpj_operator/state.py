@@ -96,13 +96,14 @@ class Observed:
     uid: str
     generation: int
     job: FileProcessingJob | None
-    """None when the spec makes no sense; ``problem`` says why."""
+    """None when the spec is invalid. While an attempt goes on, the spec as it was last understood, if that is known."""
     problem: str | None
+    """Why the spec of now is invalid, or not understood by this version."""
     status: Mapping[str, Any]
     phase: Phase
     attempt: Attempt
     resume: str
-    """The value of the resume annotation."""
+    """The value of the resume annotation, by `fpj_core.names.resume_mark`."""
     created_at: float
     deleting: bool
     children: tuple[ChildJob, ...]
@@ -114,6 +115,13 @@ class Observed:
     ahead: int
     """Jobs that run before this one when there is no slot."""
     now: float
+
+    @property
+    def acted_on(self) -> int:
+        """The generation of the spec that decisions follow: an earlier one, where that of now is not understood."""
+        if self.problem and self.attempt.number and not self.phase.finished:
+            return int(self.status.get("observedGeneration", 0))
+        return self.generation
 
 
 # Steps ----------------------------------------------------------------------------------------------------

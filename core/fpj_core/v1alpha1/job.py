@@ -284,7 +284,9 @@ class Attempt(ApiModel):
         None, description="When it began.", max_length=64, json_schema_extra={"format": "date-time"}
     )
     resumed_by: str | None = Field(
-        None, description="Value of the annotation fpj.dev/resume that it answers.", max_length=1024
+        None,
+        description="Value of the annotation fpj.dev/resume that it answers, or sha256: and the digest of a long one.",
+        max_length=1024,
     )
     cache_folder: str | None = Field(None, description="CacheFolder that it writes to.", max_length=253)
     fence: int | None = Field(None, description="The lease's leaseTransitions that its writes name.", ge=0)

@@ -15,7 +15,7 @@ from unit.api.documents import fields as fields_of
 from unit.api.documents import problems as problems_in
 
 from fpj_core.errors import ManifestError
-from fpj_core.manifest import load_manifest_file, load_manifests, parse_resource
+from fpj_core.manifest import load_manifest_file, load_manifests, parse_resource, read_resource
 from fpj_core.v1alpha1 import RESOURCES, CacheFolder, FileProcessingJob
 
 HEAD = """\
@@ -343,3 +343,40 @@ def test_no_text_breaks_the_reader(text: str) -> None:
 )
 def test_no_value_breaks_the_parser(value: Any, path: str) -> None:
     assert all(problem.isprintable() for problem in problems_in(put(full_job(), path, value)))
+
+
+def test_what_an_api_server_holds_may_have_fields_of_a_later_version() -> None:
+    """Wherever they stand; and what this version knows is read as ever."""
+    known = full_job()
+    later = json.loads(json.dumps(known))
+    later["spec"]["encryption"] = {"keys": [{"name": "a"}]}
+    later["spec"]["cache"]["tiers"][0]["dpi"] = 300
+    later["spec"]["sharding"]["locality"] = "Zone"
+    later["spec"]["workerTemplate"]["env"][0]["later"] = True
+    with pytest.raises(ManifestError, match="unknown field"):
+        parse_resource(later)
+    assert read_resource(later) == parse_resource(known)
+    assert later["spec"]["encryption"], "the document itself is left alone"
+
+
+def test_what_is_wrong_is_wrong_beside_fields_of_a_later_version() -> None:
+    later = full_job()
+    later["spec"]["later"] = 1
+    later["spec"]["cache"]["tiers"][0]["format"] = "jxl"
+    with pytest.raises(ManifestError, match=r"'jxl'|jxl is not allowed"):
+        read_resource(later)
+    with pytest.raises(ManifestError, match="exactly one of"):
+        read_resource(put(full_job(), "spec.collection.source", {"tape": {"drive": 1}}))
+
+
+@settings(deadline=None)
+@given(
+    VALUES, st.sampled_from([path for path, _ in fields_of(spec_schema(FileProcessingJob)) if has(full_job(), path)])
+)
+def test_reading_breaks_on_no_value(value: Any, path: str) -> None:
+    document = put(full_job(), path, value)
+    try:
+        found = read_resource(document)
+    except ManifestError:
+        return
+    assert not problems_in(document) or isinstance(found, FileProcessingJob)

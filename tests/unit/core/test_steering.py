@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fpj_core.names import RESUME_ANNOTATION, resume_mark
 from fpj_core.resource import JobResource
 from fpj_core.steering import RefusedActionError, may_recover, may_resume, may_suspend, resumption
 
@@ -70,3 +71,15 @@ def test_what_is_changed(found: JobResource, unsuspends: bool, annotates: bool) 
     assert change == ({"spec": {"suspend": False}} if unsuspends else {}) | (
         {"metadata": {"annotations": {"fpj.dev/resume": "2026-01-02T03:04:05.678Z"}}} if annotates else {}
     )
+
+
+def test_a_long_resume_value_is_known_again_by_its_digest() -> None:
+    """The status has room for 1,024 characters, an annotation for 262,144 bytes."""
+    long, other = "x" * 5_000, "x" * 4_999
+    mark = resume_mark({"annotations": {RESUME_ANNOTATION: long}})
+    assert len(mark) <= 1_024
+    assert mark != resume_mark({"annotations": {RESUME_ANNOTATION: other}})
+    assert job("Failed", resume=long, resumed=mark).finished, "it is answered"
+    assert not job("Failed", resume=other, resumed=mark).finished
+    assert resume_mark({"annotations": {RESUME_ANNOTATION: "é" * 1_024}}) == "é" * 1_024, "as older versions kept it"
+    assert resume_mark({}) == resume_mark({"annotations": None}) == ""

@@ -450,6 +450,37 @@ def test_an_invalid_spec_fails_with_the_field_named() -> None:
     assert any("spec.collection.source.local" in c["message"] for c in plan.status["conditions"])
 
 
+def test_a_spec_that_is_not_understood_ends_nothing_that_runs() -> None:
+    """The CRD may be newer than the operator: it goes on by what it understood, and claims nothing of the new spec."""
+    world = World()
+    job = world.add()
+    running(world, shards=1, total=10)
+    job.generation, job.problem = 2, "spec.thumbnail.format: 'jxl' is not allowed"
+    for _ in range(3):
+        world.settle()
+    assert (job.phase, job.fenced, bool(job.children)) == (Phase.RUNNING, 0, True)
+    (event,) = [event for event in job.events if event.reason == "InvalidSpec"]
+    assert "jxl" in event.message and event.warning
+    world.now += 150
+    world.settle()
+    assert world.lease.expires_at > world.now + 200, "it goes on renewing its lease"
+    world.worked(shard=0, completed=10)
+    world.settle()
+    assert job.phase is Phase.COMPLETED
+    assert job.status["observedGeneration"] == job.condition("Ready")["observedGeneration"] == 1
+    assert world.settle().status is None, "generation 2 was not acted on, so nobody may take it for done"
+
+
+def test_a_running_job_of_which_nothing_is_understood_goes_on() -> None:
+    world = World()
+    world.add()
+    running(world)
+    plan = reconcile(replace(world.observe("photos"), job=None, problem="…"), world.settings)
+    assert plan.status is None
+    assert not plan.steps_first
+    assert plan.requeue_after
+
+
 def test_the_time_to_live_is_counted_from_the_end() -> None:
     world = World()
     job = world.add(ttlSecondsAfterFinished=60)

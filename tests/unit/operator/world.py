@@ -75,6 +75,9 @@ class Resource:
     created_at: float
     status: dict[str, Any] = field(default_factory=dict)
     resume: str = ""
+    generation: int = 1
+    problem: str | None = None
+    """Why the operator does not understand the spec of now."""
     children: dict[str, ChildJob] = field(default_factory=dict)
     record: Job | None = None
     counts: Counts = field(default_factory=Counts)
@@ -149,9 +152,9 @@ class World:
         return Observed(
             key=Key(NAMESPACE, name),
             uid=resource.uid,
-            generation=1,
-            job=resource.job,
-            problem=None,
+            generation=resource.generation,
+            job=None if resource.problem and resource.phase.finished else resource.job,
+            problem=resource.problem,
             status=resource.status,
             phase=resource.phase,
             attempt=attempt_from(resource.status),
