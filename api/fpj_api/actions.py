@@ -7,15 +7,18 @@ from datetime import UTC, datetime
 from fpj_api import audit
 from fpj_api.informer import KIND
 from fpj_api.models import Job, job_of
-from fpj_api.problems import not_found, problem_of
+from fpj_api.problems import not_found
 from fpj_api.requests import Action, NewJob
 from fpj_api.reviews import User
 from fpj_core.cluster import Cluster, ClusterError, Document
 from fpj_core.errors import FpjError
 from fpj_core.manifest import parse_resource
+from fpj_core.names import CHANGED_BY_ANNOTATION
 from fpj_core.resource import JobResource
 from fpj_core.steering import may_recover, may_resume, may_suspend, resumption, suspension
 from fpj_core.v1alpha1 import API_VERSION
+
+_MOST_NAME = 256
 
 _RULES = {Action.SUSPEND: may_suspend, Action.RESUME: may_resume, Action.RECOVER: may_recover}
 
@@ -35,7 +38,7 @@ class Actions:
 
     async def create(self, user: User, namespace: str, new: NewJob) -> Job:
         """Make a job. Raises `ManifestError` for a spec that breaks the rules, `ClusterError` (409) for a namesake."""
-        metadata = {"name": new.name, "namespace": namespace}
+        metadata = {"name": new.name, "namespace": namespace, "annotations": changed_by(user)}
         manifest = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": new.spec}
         try:
             parse_resource(manifest)
@@ -50,25 +53,31 @@ class Actions:
         """Suspend, resume, recover or cancel."""
         try:
             job = await self.read(namespace, name)
-            made = await (self._cancel(job) if action is Action.CANCEL else self._steer(action, job))
+            made = await (self._cancel(user, job) if action is Action.CANCEL else self._steer(user, action, job))
         except Exception as error:
-            audit.note(user, action, namespace, name, problem_of(error).detail)
+            audit.note(user, action, namespace, name, str(error))
             raise
         audit.note(user, action, namespace, name, "nothing to do" if made is None else "done")
         return job_of(JobResource(made or job.document))
 
-    async def _steer(self, action: Action, job: JobResource) -> Document | None:
+    async def _steer(self, user: User, action: Action, job: JobResource) -> Document | None:
         """The resource as changed; None where there was nothing to do."""
         if not _RULES[action](job):
             return None
         change = suspension() if action is Action.SUSPEND else resumption(job, datetime.now(UTC))
-        change.setdefault("metadata", {})["uid"] = job.uid  # a namesake that has come since is left alone
+        return await self._merge(user, job, change)
+
+    async def _merge(self, user: User, job: JobResource, change: Document) -> Document:
+        metadata = change.setdefault("metadata", {})
+        metadata["uid"] = job.uid  # a namesake that has come since is left alone
+        metadata.setdefault("annotations", {}).update(changed_by(user))
         return await self._cluster.merge(KIND, job.namespace or "", job.name, change)
 
-    async def _cancel(self, job: JobResource) -> Document | None:
+    async def _cancel(self, user: User, job: JobResource) -> Document | None:
         """The resource as it is while it goes; None for one that is going already."""
         if job.deleting:
             return None
+        await self._merge(user, job, {})  # a deletion itself has no room for a name
         await self._cluster.delete(KIND, job.namespace or "", job.name, job.uid)
         left = await self._cluster.get(KIND, job.namespace or "", job.name)
         if left is not None and JobResource(left).uid == job.uid:
@@ -76,3 +85,9 @@ class Actions:
         gone = dict(job.document)
         gone["metadata"] = dict(gone["metadata"]) | {"deletionTimestamp": datetime.now(UTC).isoformat()}
         return gone
+
+
+def changed_by(user: User) -> dict[str, str]:
+    """The annotation that names who asked: printable, of `_MOST_NAME` characters at most."""
+    text = "".join(character if character.isprintable() else " " for character in user.name[: 4 * _MOST_NAME])
+    return {CHANGED_BY_ANNOTATION: " ".join(text.split())[:_MOST_NAME]}

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from fpj_api import middleware
 from fpj_api.context import Backend
+from fpj_api.origins import OwnPages
 from fpj_api.pages import page_routes, pages
 from fpj_api.problems import MEDIA_TYPE, Problem, register
 from fpj_api.routes import caches, health, jobs, steering, stream
@@ -44,4 +45,4 @@ def application(backend: Backend) -> ASGIApp:
         app.include_router(module.router, responses=_ERRORS, dependencies=[Security(HTTPBearer(auto_error=False))])
     app.include_router(health.router)
     app.include_router(page_routes(pages()))
-    return middleware.Observed(middleware.Authenticated(middleware.Bounded(app), backend.reviewer))
+    return middleware.Observed(middleware.Authenticated(OwnPages(middleware.Bounded(app)), backend.reviewer))

@@ -1,16 +1,52 @@
-"""A line in the log for each change, or attempt at one: who, what, which job, and what came of it."""
+"""A line in the log for each change or attempt at one, and for each refusal: who, what, and the outcome.
+
+The address and the id of the request are in every line that is logged while it is handled; see `fpj_api.middleware`.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
+from fpj_api.buckets import Bucket
 from fpj_api.reviews import User
+
+REFUSALS = frozenset({401, 403, 429})
+_MOST_GROUPS = 50
+_MOST_PATH = 500
+_LINES, _LINES_A_SECOND = 100, 5.0
+"""Of refusals of callers whom nobody knows: they cost nothing to cause."""
 
 log = logging.getLogger("fpj.api.audit")
 
 
 def note(user: User, action: str, namespace: str, job: str, outcome: str) -> None:
-    """``outcome`` is ``done``, ``nothing to do``, or why it was not done."""
-    log.info(
-        "change", extra={"user": user.name, "action": action, "namespace": namespace, "job": job, "outcome": outcome}
-    )
+    """A change. ``outcome`` is ``done``, ``nothing to do``, or why it was not done."""
+    what = {"action": action, "namespace": namespace, "job": job, "outcome": outcome}
+    log.info("change", extra=_who(user) | what)
+
+
+class Refusals:
+    """Notes refused requests; of unknown callers only so many a second, and how many were left out."""
+
+    def __init__(self) -> None:
+        self._room = Bucket(_LINES, _LINES_A_SECOND)
+        self._left_out = 0
+
+    def note(self, scope: Mapping[str, Any], status: int) -> None:
+        """A request that was answered with a status of `REFUSALS`."""
+        user: User | None = scope.get("fpj.user")
+        if user is None and not self._room.take():
+            self._left_out += 1
+            return
+        problem = scope.get("fpj.problem")
+        what: dict[str, Any] = {"method": scope["method"][:20], "path": scope["path"][:_MOST_PATH], "status": status}
+        what["outcome"] = problem.detail if problem else ""
+        if self._left_out:
+            what["left_out"], self._left_out = self._left_out, 0
+        log.info("refused", extra=what | (_who(user) if user else {}))
+
+
+def _who(user: User) -> dict[str, Any]:
+    return {"user": user.name, "uid": user.uid, "groups": list(user.groups[:_MOST_GROUPS])}

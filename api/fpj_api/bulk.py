@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from fpj_api.access import Access
 from fpj_api.actions import Actions
-from fpj_api.problems import ProblemError, problem_of
+from fpj_api.problems import ProblemError, problem_of, translated
 from fpj_api.requests import Action, Result
 from fpj_api.reviews import JOBS, User
 from fpj_core.cluster import ClusterError
@@ -22,9 +22,9 @@ Key = tuple[str, str]
 
 
 async def authorize(access: Access, user: User, action: Action, namespaces: Iterable[str]) -> None:
-    """Raise a problem unless the action, and acting on many at once, is allowed in every namespace."""
+    """Raise a problem unless the action is allowed for many jobs in every namespace."""
     for namespace in sorted(set(namespaces)):
-        for verb in ("deletecollection", action.verb):
+        for verb in action.verbs_for_many:
             await access.require(user, verb, JOBS, namespace)
 
 
@@ -57,6 +57,6 @@ class _Operation:
             await self._actions.act(self._user, self._action, namespace, name)
         except (ProblemError, ClusterError, FpjError) as error:
             if isinstance(error, ClusterError) and error.status == 0:
-                self._stopped = str(error)
-            return problem_of(error).detail
+                self._stopped = problem_of(error).detail
+            return translated(error).detail
         return None

@@ -14,6 +14,8 @@ from fpj_api.problems import ProblemError
 
 T = TypeVar("T")
 MOST_CHARACTERS = 1_000
+MOST_NUMBER = 2**63 - 1
+"""What both stores can compare with."""
 
 Part = str | int
 
@@ -29,9 +31,9 @@ def decode(of: str, cursor: str, *types: type[Part]) -> list[Any]:
         padded = cursor + "=" * (-len(cursor) % 4)
         found = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         kind, *parts = list(found)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise _bad() from None
-    if kind != of or [type(part) for part in parts] != list(types):
+    if kind != of or [type(part) for part in parts] != list(types) or not all(map(_is_sane, parts)):
         raise _bad()
     return list(parts)
 
@@ -46,6 +48,13 @@ def page(
     found = sorted(items, key=keys)
     chosen = found[:limit]
     return chosen, encode(of, *keys(chosen[-1])) if len(found) > limit else None
+
+
+def _is_sane(part: Part) -> bool:
+    """A number that a store can be asked with; a text that can be written."""
+    if isinstance(part, int):
+        return 0 <= part <= MOST_NUMBER
+    return not any("\ud800" <= character <= "\udfff" for character in part)
 
 
 def _bad() -> ProblemError:

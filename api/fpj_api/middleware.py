@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import secrets
 import time
 from collections.abc import MutableMapping
 from typing import Any
@@ -12,15 +14,18 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fpj_api import metrics
-from fpj_api.problems import ProblemError, answer, problem_of, unauthorized
+from fpj_api.audit import REFUSALS, Refusals
+from fpj_api.problems import ProblemError, respond, translated, unauthorized
 from fpj_api.reviews import Reviewer
 from fpj_core.cluster import ClusterError
+from fpj_core.logs import about
 
 PREFIX = "/api/v1/"
 SCHEMA = f"{PREFIX}openapi.json"
 STREAM = f"{PREFIX}cache/jobs/stream"
 MOST_BODY = 256 * 1024
 _BODY_SECONDS = 10.0
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "DELETE"})
 _POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 _HEADERS = {
@@ -33,15 +38,25 @@ log = logging.getLogger("fpj.api")
 
 
 class Observed:
-    """The outermost: counts and times requests, sets the headers of all answers, answers what nobody caught."""
+    """The outermost: counts and times requests, sets the headers of all answers, answers what nobody caught.
+
+    Whatever is logged meanwhile has the request's id and the client's address.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._refusals = Refusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on."""
         if scope["type"] != "http":
             return
+        request, address = _request_id(scope), (scope.get("client") or ("",))[0]
+        scope["fpj.address"] = address
+        with about(request=request, address=address):
+            await self._observe(request, scope, receive, send)
+
+    async def _observe(self, request: str, scope: Scope, receive: Receive, send: Send) -> None:
         begun, status = time.monotonic(), 0
 
         async def told(message: Message) -> None:
@@ -49,6 +64,7 @@ class Observed:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 _secure(message, scope["path"])
+                MutableHeaders(raw=message["headers"])["X-Request-Id"] = request
             await send(message)
 
         try:
@@ -56,8 +72,10 @@ class Observed:
         except Exception as error:
             log.exception("a request failed")
             if not status:
-                await answer(problem_of(error))(scope, receive, told)
+                await respond(translated(error), scope, receive, told)
         finally:
+            if status in REFUSALS:
+                self._refusals.note(scope, status)
             _measure(scope, status, time.monotonic() - begun)
 
 
@@ -73,7 +91,7 @@ class Authenticated:
             try:
                 await self._find_out(scope)
             except (ProblemError, ClusterError) as error:
-                await answer(problem_of(error))(scope, receive, send)
+                await respond(translated(error), scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -105,7 +123,7 @@ class Bounded:
         try:
             body = await _body(scope, receive)
         except ProblemError as problem:
-            await answer(problem)(scope, receive, send)
+            await respond(problem, scope, receive, send)
             return
         given = False
 
@@ -142,6 +160,12 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
     if body and kind != "application/json":
         raise ProblemError(415, "a body must be JSON, with Content-Type: application/json")
     return body
+
+
+def _request_id(scope: Scope) -> str:
+    """The client's own if it is one that can stand in a log; else a new one."""
+    given = Headers(scope=scope).getlist("x-request-id")
+    return given[0] if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else secrets.token_hex(8)
 
 
 def _too_large() -> ProblemError:

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from fpj_core.cluster import ClusterError, NoAnswerError
 from fpj_core.errors import ManifestError, StoreError
@@ -85,8 +86,22 @@ def answer(problem: ProblemError) -> Response:
     return JSONResponse(content, problem.status, problem.headers, MEDIA_TYPE)
 
 
+async def respond(problem: ProblemError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with a problem; the audit finds it in the scope."""
+    scope["fpj.problem"] = problem
+    await answer(problem)(scope, receive, send)
+
+
+def translated(error: Exception) -> ProblemError:
+    """What any error comes to; what the client is not told of it is in the log."""
+    problem = problem_of(error)
+    if problem.status >= 500 and not isinstance(error, ProblemError):
+        log.warning("answered %d: %s: %s", problem.status, type(error).__name__, error)
+    return problem
+
+
 def problem_of(error: Exception) -> ProblemError:
-    """What any error comes to."""
+    """What any error comes to. Nothing in it names a host, an address or a setting of ours."""
     for kind, translate in _TRANSLATIONS:
         if isinstance(error, kind):
             return translate(error)
@@ -96,8 +111,10 @@ def problem_of(error: Exception) -> ProblemError:
 def register(app: FastAPI) -> None:
     """Have every error of the application answered as a problem."""
 
-    async def handle(_request: Request, error: Exception) -> Response:
-        return answer(problem_of(error))
+    async def handle(request: Request, error: Exception) -> Response:
+        problem = translated(error)
+        request.scope["fpj.problem"] = problem
+        return answer(problem)
 
     for kind in (
         *(ProblemError, ClusterError, ManifestError, RefusedActionError, StoreError),
@@ -116,10 +133,11 @@ def _from_cluster(error: ClusterError) -> ProblemError:
         case 403 if _LACKS not in str(error):  # a quota, a namespace on its way out, an admission webhook
             return ProblemError(403, str(error))
         case 401 | 403:
-            log.error("the API server refuses the API itself: %s", error)
             return unavailable("the API lacks a right that it needs in the cluster; its log says which")
+        case 429:
+            return unavailable("the cluster's API server has too many requests; try again")
         case _:
-            return unavailable(str(error))
+            return unavailable("the cluster's API server does not answer as it should; try again")
 
 
 def _from_manifest(error: ManifestError) -> ProblemError:
@@ -142,11 +160,11 @@ def _path(location: Sequence[str | int]) -> str:
 
 _TRANSLATIONS: tuple[tuple[type[Exception], Callable[[Any], ProblemError]], ...] = (
     (ProblemError, lambda error: error),
-    (NoAnswerError, lambda error: ProblemError(504, str(error), headers=_AGAIN)),
+    (NoAnswerError, lambda _: ProblemError(504, "the cluster's API server does not answer in time", headers=_AGAIN)),
     (ClusterError, _from_cluster),
     (ManifestError, _from_manifest),
     (RefusedActionError, lambda error: ProblemError(409, str(error))),
-    (StoreError, lambda error: unavailable(f"the store does not answer: {error}")),
+    (StoreError, lambda _: unavailable("the store does not answer; try again")),
     (RequestValidationError, _from_validation),
     (HTTPException, lambda error: ProblemError(error.status_code, str(error.detail), headers=error.headers)),
 )

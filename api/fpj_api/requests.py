@@ -25,6 +25,11 @@ class Action(StrEnum):
         """What kubectl would do."""
         return "delete" if self is Action.CANCEL else "patch"
 
+    @property
+    def verbs_for_many(self) -> tuple[str, ...]:
+        """What kubectl would do to many: changing them one by one is no more than that, deleting them all is."""
+        return ("delete", "deletecollection") if self is Action.CANCEL else (self.verb,)
+
 
 class _Request(BaseModel):
     """Nothing unknown is overlooked."""

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from fpj_api.hub import Change, Hub, Subscriber
 from fpj_api.limits import StreamLimits
-from fpj_api.problems import ProblemError, answer
+from fpj_api.problems import ProblemError, respond
 from fpj_core.cluster import ClusterError
 
 HEARTBEAT_SECONDS = 15.0
@@ -64,7 +64,7 @@ class JobStream(Response):
             with self._limits.one(self._user):
                 await self._run(receive, send)
         except ProblemError as problem:
-            await answer(problem)(scope, receive, send)
+            await respond(problem, scope, receive, send)
 
     async def _run(self, receive: Receive, send: Send) -> None:
         subscriber = self._hub.subscribe(self._last_id)

@@ -12,6 +12,8 @@ MANAGER = "fpj-operator"
 FINALIZER = f"{GROUP_PREFIX}/stop-work"
 
 RESUME_ANNOTATION = f"{GROUP_PREFIX}/resume"
+CHANGED_BY_ANNOTATION = f"{GROUP_PREFIX}/changed-by"
+"""Who asked the API for the latest change."""
 LABEL_UID = f"{GROUP_PREFIX}/job-uid"
 LABEL_JOB = f"{GROUP_PREFIX}/job"
 LABEL_ROLE = f"{GROUP_PREFIX}/role"

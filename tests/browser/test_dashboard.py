@@ -134,7 +134,9 @@ def test_an_admin_cancels_several(visit: Visit, tokens: dict[str, str], world: W
     assert left.isdisjoint(names) and "cancel-not" in left
 
 
-def test_a_manager_may_not_change_several_at_once(visit: Visit, tokens: dict[str, str], world: World) -> None:
+def test_a_manager_may_resume_several_at_once_but_not_cancel_them(
+    visit: Visit, tokens: dict[str, str], world: World
+) -> None:
     for name in ("pair-1", "pair-2"):
         world.job(name, "photos", suspend=True)
     page = visit.sign_in(tokens["fpj-cache-manager"], "/jobs?search=pair-")
@@ -143,7 +145,14 @@ def test_a_manager_may_not_change_several_at_once(visit: Visit, tokens: dict[str
     expect(bar.get_by_role("button", name="Cancel")).to_have_attribute("aria-disabled", "false")
     visit.row("pair-2").get_by_role("checkbox").check()
     expect(bar.get_by_role("button", name="Cancel")).to_have_attribute("aria-disabled", "true")
-    expect(bar).to_contain_text("deletecollection")
+    expect(bar).to_contain_text("Only administrators of")
+    expect(bar).not_to_contain_text("deletecollection")
+    bar.get_by_role("button", name="Resume").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Resume 2 jobs").click()
+    expect(dialog).to_contain_text("done for 2 of 2 jobs")
+    dialog.get_by_role("button", name="Close").last.click()
+    expect(page.get_by_role("button", name="Recover all")).to_be_visible()
 
 
 def test_failed_images_and_text_that_stays_text(visit: Visit, tokens: dict[str, str], world: World) -> None:

@@ -22,7 +22,7 @@ from waiting import wait_for
 pytestmark = pytest.mark.timeout(300)
 
 FAILED = {"phase": "Failed", "progress": {"total": 4, "failed": 4}}
-READ, CHANGE, MANY = "read", "change jobs", "change many"
+READ, CHANGE, MANY = "read", "change jobs", "delete many"
 MAY = {
     "nobody": set(),
     "fpj-view": {READ},
@@ -46,9 +46,12 @@ REQUESTS: list[tuple[str, str, str, object, int]] = [
     (CHANGE, "POST", f"{JOB}/job/resume", None, 202),
     (CHANGE, "POST", f"{JOB}/job/recover", None, 202),
     (CHANGE, "DELETE", f"{JOB}/none", None, 404),
-    (MANY, "POST", f"{V1}/jobs/bulk", {"action": "suspend", "jobs": [{"namespace": "{}", "name": "none"}]}, 200),
+    *(
+        (CHANGE, "POST", f"{V1}/jobs/bulk", {"action": each, "jobs": [{"namespace": "{}", "name": "none"}]}, 200)
+        for each in ("suspend", "resume", "recover")
+    ),
     (MANY, "POST", f"{V1}/jobs/bulk", {"action": "cancel", "jobs": [{"namespace": "{}", "name": "none"}]}, 200),
-    (MANY, "POST", f"{V1}/jobs/recover", {"namespace": "{}"}, 200),
+    (CHANGE, "POST", f"{V1}/jobs/recover", {"namespace": "{}"}, 200),
 ]
 
 
@@ -141,7 +144,7 @@ def test_only_who_the_cluster_knows_is_served(place: Place, process: ApiProcess)
         response = Client(process.url, bearer).response("GET", f"{V1}/jobs")
         assert response.status in (401, 431), bearer
         if response.status == 401:
-            assert response.headers["WWW-Authenticate"] == "Bearer"
+            assert response.headers["WWW-Authenticate"].startswith("Bearer")
             assert response.headers["Content-Type"] == "application/problem+json"
             assert json.loads(response.data)["status"] == 401
     for odd in ("Basic YTpi", f"bearer{good}", good, ""):
@@ -205,7 +208,7 @@ def test_recovering_all_is_refused_where_one_namespace_is(place: Place, process:
     place.job(place.one, "fine", {"phase": "Completed"})
     wait_for(lambda: seen(client, "lost") and seen(client, "fine"), "they are seen", 30)
 
-    grant(place.kube, "fpj-cache-manager", user, None, place.two)  # may see and patch there, not many at once
+    grant(place.kube, "fpj-view", user, None, place.two)  # may see there, and change nothing
     wait_for(lambda: len(client.get(f"{V1}/namespaces")["items"]) == 2, "both are seen", 30)
     wait_for(
         lambda: {job["phase"] for job in client.get(f"{V1}/jobs?search=lost")["items"]} == {"Failed"}, "they failed", 30
@@ -214,7 +217,7 @@ def test_recovering_all_is_refused_where_one_namespace_is(place: Place, process:
     assert status == 403 and place.two in answer["detail"]
     assert "annotations" not in place.get(place.one, "lost")["metadata"]
 
-    place.kube.within(place.two)("delete", "rolebinding", "fpj-cache-manager-mixed")
+    place.kube.within(place.two)("delete", "rolebinding", "fpj-view-mixed")
     wait_for(lambda: len(client.get(f"{V1}/namespaces")["items"]) == 1, "one is seen", 30)
     status, answer = client.post(f"{V1}/jobs/recover", {})
     assert status == 200 and answer["remaining"] == 0

@@ -19,5 +19,6 @@ async def livez() -> PlainTextResponse:
 @router.get("/readyz")
 async def readyz(ask: Ask) -> PlainTextResponse:
     """Red until the jobs are listed, and when nothing has been heard of them for long."""
-    problem = ask.watched.problem()
-    return PlainTextResponse(f"{problem or 'ok'}\n", 503 if problem else 200)
+    if ask.watched.problem() is None:
+        return PlainTextResponse("ok\n")
+    return PlainTextResponse("the jobs are not known, or not any more; the log says why\n", 503)

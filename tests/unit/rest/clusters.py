@@ -22,6 +22,10 @@ class FakeCluster:
         self.lists: list[Document | ClusterError] = []
         self.watches: list[list[Document | ClusterError]] = []
         self.calls: list[str] = []
+        self.objects: dict[tuple[str, str, str], Document] = {}
+        """By kind, namespace and name."""
+        self.writes: list[tuple[str, str, Document]] = []
+        """(verb, name, what was sent)."""
 
     async def review(self, kind: str, spec: Document) -> Document:
         self.asked.append((kind, spec))
@@ -32,8 +36,30 @@ class FakeCluster:
             return {"allowed": self.rule(spec)}
         return self.users.get(spec["token"], {"authenticated": False})
 
-    async def page(self, kind: str, namespace: str | None, *, limit: int, after: str = "") -> Document:
+    async def get(self, kind: str, namespace: str, name: str) -> Document | None:
+        if self.error:
+            raise self.error
+        return self.objects.get((kind, namespace, name))
+
+    async def create_once(self, manifest: Document) -> Document:
+        self.writes.append(("create", manifest["metadata"]["name"], manifest))
+        made = job(manifest["metadata"]["name"], 1, namespace=manifest["metadata"]["namespace"])
+        return made | {"spec": manifest["spec"]}
+
+    async def merge(self, kind: str, namespace: str, name: str, change: Document) -> Document:
+        self.writes.append(("patch", name, change))
+        return self.objects[kind, namespace, name]
+
+    async def delete(self, kind: str, namespace: str, name: str, uid: str | None = None) -> None:
+        self.writes.append(("delete", name, {"uid": uid}))
+        self.objects.pop((kind, namespace, name), None)
+
+    async def page(
+        self, kind: str, namespace: str | None, *, limit: int, after: str = "", fields: str = ""
+    ) -> Document:
         self.calls.append(f"list {namespace or 'all'} {after}".strip())
+        if not self.lists:
+            return listed(1)
         found = self.lists.pop(0)
         if isinstance(found, ClusterError):
             raise found

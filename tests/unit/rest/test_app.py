@@ -2,121 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.rest.clusters import FakeCluster, job
+from unit.rest.site import JSON, V1, Site
 
 from fpj_api import metrics, middleware, pages
-from fpj_api.app import application
-from fpj_api.context import backend_of
 from fpj_api.models import JobPage
 from fpj_api.problems import problem_of
-from fpj_api.settings import ApiSettings
-from fpj_api.storage import Storage
-from fpj_api.table import held_of
 from fpj_core.cluster import ClusterError, NoAnswerError
-from fpj_core.errors import ManifestError, StoreError, StoreUnavailableError
-from fpj_core.resource import JobResource
+from fpj_core.errors import ManifestError, StoreError
 from fpj_core.steering import RefusedActionError
-
-V1 = "/api/v1"
-
-
-class Answer:
-    def __init__(self, messages: list[dict[str, Any]]) -> None:
-        self.status = messages[0]["status"]
-        self.headers = {name.decode().lower(): value.decode() for name, value in messages[0]["headers"]}
-        self.body = b"".join(each.get("body", b"") for each in messages[1:])
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class BrokenStore:
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def statistics(self) -> list[Any]:
-        self.asked += 1
-        raise StoreUnavailableError("MongoDB cannot be reached")
-
-
-class Site:
-    """The application with a user ``t``, who may do everything."""
-
-    def __init__(self) -> None:
-        self.cluster, self.store = FakeCluster(), BrokenStore()
-        self.cluster.users["t"] = {"authenticated": True, "user": {"username": "anna"}}
-        self.cluster.rule = lambda spec: True
-        self.backend = backend_of(
-            ApiSettings("mongodb://store"),
-            self.cluster,  # type: ignore[arg-type]
-            self.cluster,  # type: ignore[arg-type]
-            Storage(self.store),  # type: ignore[arg-type]
-        )
-        self.app = application(self.backend)
-
-    def ask(
-        self,
-        method: str,
-        path: str,
-        *chunks: bytes,
-        headers: dict[str, str] | None = None,
-        token: str | None = "t",
-        unfinished: bool = False,
-    ) -> Answer:
-        path, _, query = path.partition("?")
-        given = ({"authorization": f"Bearer {token}"} if token else {}) | (headers or {})
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": query.encode(),
-            "root_path": "",
-            "headers": [(name.encode(), value.encode()) for name, value in given.items()],
-            "client": ("127.0.0.1", 1),
-            "server": ("127.0.0.1", 2),
-        }
-        queue = [
-            {"type": "http.request", "body": chunk, "more_body": unfinished or number < len(chunks)}
-            for number, chunk in enumerate(chunks, 1)
-        ] or [{"type": "http.request", "body": b"", "more_body": False}]
-        sent: list[dict[str, Any]] = []
-
-        async def receive() -> Any:
-            return queue.pop(0) if queue else await asyncio.Event().wait()
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        async def run() -> None:
-            await asyncio.wait_for(self.app(scope, receive, send), 20)
-
-        asyncio.run(run())
-        return Answer(sent)
-
-    def fill(self, *names: str) -> None:
-        for informer in self.backend.watched.informers:
-            informer.listed = True
-        for name in names:
-            self.backend.watched.table.put(held_of(JobResource(job(name, 1))))
 
 
 @pytest.fixture
 def site() -> Site:
     return Site()
-
-
-JSON = {"content-type": "application/json"}
 
 
 def test_a_body_is_bounded_however_it_comes(site: Site) -> None:
@@ -141,7 +45,8 @@ def test_only_json_is_taken(site: Site, kind: str) -> None:
 
 def test_before_the_jobs_are_listed(site: Site) -> None:
     assert site.ask("GET", f"{V1}/jobs").status == 503
-    assert site.ask("GET", "/readyz", token=None).status == 503
+    not_ready = site.ask("GET", "/readyz", token=None)
+    assert not_ready.status == 503 and b"namespace" not in not_ready.body, "it names nothing of the cluster"
     assert site.ask("GET", "/livez", token=None).status == 200
     site.fill()
     assert site.ask("GET", "/readyz", token=None).body == b"ok\n"
@@ -169,7 +74,8 @@ def test_a_store_that_is_away_is_not_asked_again_at_once(site: Site) -> None:
     for _ in range(3):
         answer = site.ask("GET", f"{V1}/cache/statistics")
         assert (answer.status, answer.json["title"]) == (503, "Service Unavailable")
-        assert "MongoDB cannot be reached" in answer.json["detail"] and answer.headers["retry-after"]
+        assert "the store does not answer" in answer.json["detail"] and answer.headers["retry-after"]
+        assert "MongoDB" not in answer.json["detail"]
     assert site.store.asked == 1
 
 
@@ -270,15 +176,15 @@ def test_the_description_has_every_request_of_the_design() -> None:
     ("error", "status", "told"),
     [
         (NoAnswerError(), 504, "in time"),
-        (ClusterError(0, "the API server does not answer"), 503, "does not answer"),
-        (ClusterError(500, "broken"), 503, "broken"),
-        (ClusterError(429, "too many"), 503, "too many"),
+        (ClusterError(0, "Cannot connect to host 10.0.0.1:443 (a secret)"), 503, "does not answer"),
+        (ClusterError(500, "failed calling webhook: dial tcp 10.0.0.1 (a secret)"), 503, "does not answer"),
+        (ClusterError(429, "too many (a secret)"), 503, "too many"),
         (ClusterError(403, 'User "fpj-api" cannot patch resource "x"'), 503, "lacks a right"),
         (ClusterError(403, 'jobs "a" is forbidden: exceeded quota'), 403, "exceeded quota"),
         (ClusterError(409, "already exists"), 409, "already exists"),
         (ClusterError(422, "is invalid", causes=(("spec.jobType", "is immutable"),)), 422, "is invalid"),
         (RefusedActionError("a is Completed already"), 409, "already"),
-        (StoreError("refused"), 503, "refused"),
+        (StoreError("mongo-0.mongo.svc:27017: a secret"), 503, "store"),
         (ManifestError(["x: y"], fields=[("x", "y")]), 422, "breaks the rules"),
         (ValueError("a secret"), 500, "log"),
     ],
@@ -288,3 +194,32 @@ def test_every_error_has_its_problem(error: Exception, status: int, told: str) -
     assert found.status == status and told in found.detail and "secret" not in found.detail
     if isinstance(error, ClusterError) and error.causes:
         assert found.errors == error.causes
+
+
+# Many at once ---------------------------------------------------------------------------------------------
+
+
+def without(*verbs: str) -> Callable[[dict[str, Any]], bool]:
+    """May do anything but these."""
+    return lambda spec: spec["resourceAttributes"]["verb"] not in verbs
+
+
+@pytest.mark.parametrize(
+    ("action", "lacking", "status"),
+    [
+        *((action, ("deletecollection", "delete"), 200) for action in ("suspend", "resume", "recover")),
+        *((action, ("patch",), 403) for action in ("suspend", "resume", "recover")),
+        ("cancel", ("deletecollection",), 403),
+        ("cancel", ("delete",), 403),
+        ("cancel", (), 200),
+    ],
+)
+def test_many_jobs_are_steered_with_the_right_to_steer_one(
+    site: Site, action: str, lacking: tuple[str, ...], status: int
+) -> None:
+    site.cluster.rule = without(*lacking)
+    body = json.dumps({"action": action, "jobs": [{"namespace": "team", "name": "a"}]}).encode()
+    assert site.ask("POST", f"{V1}/jobs/bulk", body, headers=JSON).status == status
+    if action == "recover":
+        site.fill()
+        assert site.ask("POST", f"{V1}/jobs/recover", b'{"namespace": "team"}', headers=JSON).status == status

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import base64
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fpj_api.cursors import MOST_CHARACTERS, decode, encode, page
 from fpj_api.problems import ProblemError
+from fpj_core.store import Store, open_store
 
 NAMES = st.text("abc-.é", min_size=1, max_size=6)
 PAIRS = st.tuples(NAMES, NAMES)
 
 
-@given(st.lists(st.one_of(st.text(max_size=50), st.integers())))
+@given(st.lists(st.one_of(st.text(max_size=50), st.integers(0, 2**63 - 1))))
 def test_what_goes_in_comes_out(parts: list[str | int]) -> None:
     cursor = encode("x", *parts)
     assert decode("x", cursor, *map(type, parts)) == parts
@@ -30,7 +33,7 @@ def test_the_longest_names_fit() -> None:
 @pytest.mark.parametrize(
     "odd",
     ["", "x", "!", "e30", "W10", "bnVsbA", "MQ", encode("y", "a", "b"), encode("x", "a"), encode("x", "a", 1), "é"]
-    + [encode("x", "a", "b", "c"), base64.urlsafe_b64encode(b"[" * 900).decode()],
+    + [encode("x", "a", "b", "c"), encode("x", "\ud800", "b"), base64.urlsafe_b64encode(b"[" * 900).decode()],
 )
 def test_anything_else_is_refused(odd: str) -> None:
     with pytest.raises(ProblemError) as raised:
@@ -50,3 +53,37 @@ def test_pages_miss_nothing_that_stays(kept: set[Any], gone: set[Any], new: set[
     assert listed == sorted(set(listed)), "nothing twice"
     if kept or gone:
         assert kept <= set(listed)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    store = open_store(str(tmp_path_factory.mktemp("store") / "store.db"))
+    yield store
+    store.close()
+
+
+PARTS = st.one_of(
+    st.integers(), st.integers(-(2**63) - 1, 2**65), st.floats(), st.booleans(), st.none(), st.text(max_size=20)
+)
+
+
+@given(st.lists(PARTS, max_size=3), st.sampled_from(["failures/", "failures/Timeout", "jobs", ""]))
+@example([2**63], "failures/")
+@example([2**63 - 1], "failures/")
+@example([-1], "failures/")
+def test_whatever_a_cursor_says_the_store_can_be_asked(store: Store, parts: list[Any], of: str) -> None:
+    """A page, or a problem that says so: never an error of the store."""
+    cursor = base64.urlsafe_b64encode(json.dumps([of, *parts]).encode()).decode().rstrip("=")
+    try:
+        (after,) = decode("failures/", cursor, int)
+    except ProblemError:
+        return
+    assert after >= 0
+    assert store.failures("job", error_type=None, after=after, limit=3) == []
+
+
+@given(st.text(max_size=60))
+def test_whatever_a_cursor_is_it_is_refused(text: str) -> None:
+    with pytest.raises(ProblemError) as raised:
+        decode("failures/", text, int)
+    assert raised.value.status == 400

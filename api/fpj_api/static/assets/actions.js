@@ -60,7 +60,7 @@ export const ACTIONS = {
 
 /** Why the user may not do this to a job; empty where they may. */
 export const forbidden = (action, namespace) =>
-  may(action.verb, namespace) ? "" : `You may not ${action.verb} jobs in ${namespace}`;
+  may(action.verb, namespace) ? "" : `You are not allowed to ${action.label.toLowerCase()} jobs in ${namespace}`;
 
 /**
  * @typedef {{namespace: string, name: string, done: boolean, problem?: string}} Outcome

@@ -17,8 +17,8 @@ function obstacle(action, jobs) {
   for (const namespace of new Set(jobs.map((job) => job.namespace))) {
     const why = forbidden(action, namespace);
     if (why) return why;
-    if (jobs.length > 1 && !may("deletecollection", namespace)) {
-      return `Several jobs at once need the verb deletecollection in ${namespace}: choose one at a time`;
+    if (jobs.length > 1 && action.id === "cancel" && !may("deletecollection", namespace)) {
+      return `Only administrators of ${namespace} can cancel several jobs at once; cancel them one by one`;
     }
   }
   if (jobs.length > MOST) return `At most ${MOST} jobs at once`;
@@ -79,8 +79,7 @@ export class BulkBar {
 
 /** The button that recovers whatever failed; null for those who may not. */
 export function recoverAllButton(namespaceShown, after) {
-  const allowed = where("deletecollection").filter((namespace) => may("patch", namespace));
-  if (!allowed.length) return null;
+  if (!where("patch").length) return null;
   return h(
     "button",
     { class: "button", type: "button", onclick: () => askRecoverAll(namespaceShown(), after) },
