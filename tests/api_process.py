@@ -78,7 +78,7 @@ class ApiProcess:
     def changes(self) -> list[Document]:
         """Its notes of changes."""
         lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
-        return [line for line in lines if line["logger"] == "fpj.api.audit"]
+        return [line for line in lines if (line["logger"], line["message"]) == ("fpj.api.audit", "change")]
 
     def probe(self, name: str) -> int:
         """The status of a probe; 0 where nobody answers."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 
+from fpj_api.identities import User
 from fpj_api.problems import ProblemError
-from fpj_api.reviews import GROUP, JOBS, Question, Reviewer, User
+from fpj_api.reviews import GROUP, JOBS, Question, Reviewer
 
 VERBS = ("get", "list", "watch", "create", "patch", "delete", "deletecollection")
 """Of jobs, that requests here ask for."""

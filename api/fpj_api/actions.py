@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from fpj_api import audit
+from fpj_api.identities import User
 from fpj_api.informer import KIND
 from fpj_api.models import Job, job_of
 from fpj_api.problems import not_found
 from fpj_api.requests import Action, NewJob
-from fpj_api.reviews import User
 from fpj_core.cluster import Cluster, ClusterError, Document
 from fpj_core.errors import FpjError
 from fpj_core.manifest import parse_resource

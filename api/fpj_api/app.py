@@ -9,6 +9,7 @@ from fastapi.security import HTTPBearer
 from starlette.types import ASGIApp
 
 from fpj_api import middleware
+from fpj_api.addresses import networks
 from fpj_api.context import Backend
 from fpj_api.origins import OwnPages
 from fpj_api.pages import page_routes, pages
@@ -45,4 +46,5 @@ def application(backend: Backend) -> ASGIApp:
         app.include_router(module.router, responses=_ERRORS, dependencies=[Security(HTTPBearer(auto_error=False))])
     app.include_router(health.router)
     app.include_router(page_routes(pages()))
-    return middleware.Observed(middleware.Authenticated(OwnPages(middleware.Bounded(app)), backend.reviewer))
+    inner = middleware.Authenticated(OwnPages(middleware.Bounded(app)), backend.identities)
+    return middleware.Observed(inner, networks(backend.settings.trusted_proxies))

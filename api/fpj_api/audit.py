@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fpj_api.buckets import Bucket
-from fpj_api.reviews import User
+from fpj_api.identities import User
 
 REFUSALS = frozenset({401, 403, 429})
 _MOST_GROUPS = 50

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 
 from fpj_api.access import Access
 from fpj_api.actions import Actions
+from fpj_api.identities import User
 from fpj_api.problems import ProblemError, problem_of, translated
 from fpj_api.requests import Action, Result
-from fpj_api.reviews import JOBS, User
+from fpj_api.reviews import JOBS
 from fpj_core.cluster import ClusterError
 from fpj_core.errors import FpjError
 

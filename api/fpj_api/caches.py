@@ -33,6 +33,10 @@ class JoinedCache(Generic[K, V]):
         self._kept: OrderedDict[K, tuple[float, V | Exception]] = OrderedDict()
         self._asking: dict[K, asyncio.Task[V | Exception]] = {}
 
+    def __contains__(self, key: K) -> bool:
+        """Whether there was an answer; it may be out of date."""
+        return key in self._kept
+
     def __len__(self) -> int:
         return len(self._kept)
 
@@ -42,10 +46,19 @@ class JoinedCache(Generic[K, V]):
         if found is None or self._clock() >= until:
             if key not in self._asking:
                 self._asking[key] = asyncio.create_task(self._ask(key, ask))
+                self._asking[key].add_done_callback(_heard)
             found = await asyncio.shield(self._asking[key])
         if isinstance(found, Exception):
             raise found.with_traceback(None)
         return found
+
+    def put(self, key: K, found: V) -> None:
+        """An answer that was found otherwise."""
+        self._keep(key, found, self._seconds)
+
+    def drop(self, key: K) -> None:
+        """Forget an answer."""
+        self._kept.pop(key, None)
 
     async def _ask(self, key: K, ask: Callable[[], Awaitable[V]]) -> V | Exception:
         found: V | Exception
@@ -55,8 +68,17 @@ class JoinedCache(Generic[K, V]):
             found, seconds = error, self._failed_seconds
         finally:
             del self._asking[key]
+        self._keep(key, found, seconds)
+        return found
+
+    def _keep(self, key: K, found: V | Exception, seconds: float) -> None:
         self._kept[key] = (self._clock() + seconds, found)
         self._kept.move_to_end(key)
         if len(self._kept) > self._most:
             self._kept.popitem(last=False)
-        return found
+
+
+def _heard(asked: asyncio.Task[V | Exception]) -> None:
+    """An error is no surprise where everybody who asked has left meanwhile."""
+    if not asked.cancelled():
+        asked.exception()

@@ -10,10 +10,11 @@ from fastapi import Depends, Path, Query, Request
 from fpj_api.access import Access
 from fpj_api.actions import Actions
 from fpj_api.cursors import MOST_CHARACTERS
+from fpj_api.identities import Identities, User
 from fpj_api.limits import StreamLimits
 from fpj_api.lists import Lists
 from fpj_api.models import Name, Namespace
-from fpj_api.reviews import Reviewer, User
+from fpj_api.reviews import Reviewer
 from fpj_api.settings import ApiSettings
 from fpj_api.storage import Storage
 from fpj_api.watched import Watched
@@ -26,6 +27,7 @@ class Backend:
 
     settings: ApiSettings
     cluster: Cluster
+    identities: Identities
     reviewer: Reviewer
     access: Access
     actions: Actions
@@ -37,10 +39,12 @@ class Backend:
 
 def backend_of(settings: ApiSettings, cluster: Cluster, watching: Cluster, storage: Storage) -> Backend:
     """All of it. ``watching`` is the client that lists and watches jobs."""
-    reviewer = Reviewer(cluster, settings.audiences, settings.review_seconds)
+    identities = Identities(cluster, settings.audiences, settings.review_seconds, jwt_only=settings.jwt_only)
+    reviewer = Reviewer(cluster, settings.review_seconds)
     return Backend(
         settings=settings,
         cluster=cluster,
+        identities=identities,
         reviewer=reviewer,
         access=Access(reviewer, settings.namespaces),
         actions=Actions(cluster),

@@ -17,6 +17,11 @@ REVIEWS = Counter(
     "Reviews asked of the API server: whose a token is, and access to something; by kind and result.",
     ["kind", "result"],
 )
+REFUSED_TOKENS = Counter(
+    "fpj_api_refused_tokens",
+    "Unknown tokens that were refused without a review: too many of an address, too many at a time, or not a JWT.",
+    ["reason"],
+)
 JOBS = Gauge("fpj_api_jobs", "FileProcessingJobs held in memory.")
 WATCH_RESTARTS = Counter(
     "fpj_api_watch_restarts", "Times a watch of jobs broke and was begun anew, by reason.", ["reason"]
@@ -31,6 +36,8 @@ def _begin_at_zero() -> None:
     for kind in ("token", "access"):
         for result in ("yes", "no", "failed"):
             REVIEWS.labels(kind, result)
+    for reason in ("address", "busy", "shape"):
+        REFUSED_TOKENS.labels(reason)
     for reason in ("expired", "failed"):
         WATCH_RESTARTS.labels(reason)
 

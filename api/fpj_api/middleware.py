@@ -7,16 +7,17 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fpj_api import metrics
+from fpj_api.addresses import Network, client_address
 from fpj_api.audit import REFUSALS, Refusals
+from fpj_api.identities import Identities
 from fpj_api.problems import ProblemError, respond, translated, unauthorized
-from fpj_api.reviews import Reviewer
 from fpj_core.cluster import ClusterError
 from fpj_core.logs import about
 
@@ -43,18 +44,22 @@ class Observed:
     Whatever is logged meanwhile has the request's id and the client's address.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, proxies: Sequence[Network] = ()) -> None:
+        self._app, self._proxies = app, proxies
         self._refusals = Refusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on."""
         if scope["type"] != "http":
             return
-        request, address = _request_id(scope), (scope.get("client") or ("",))[0]
+        request, address = _request_id(scope), self._address(scope)
         scope["fpj.address"] = address
         with about(request=request, address=address):
             await self._observe(request, scope, receive, send)
+
+    def _address(self, scope: Scope) -> str:
+        peer = (scope.get("client") or ("",))[0]
+        return client_address(peer, Headers(scope=scope).getlist("x-forwarded-for"), self._proxies)
 
     async def _observe(self, request: str, scope: Scope, receive: Receive, send: Send) -> None:
         begun, status = time.monotonic(), 0
@@ -82,8 +87,8 @@ class Observed:
 class Authenticated:
     """Finds out who asks; below `PREFIX` nobody is served whom the cluster does not know."""
 
-    def __init__(self, app: ASGIApp, reviewer: Reviewer) -> None:
-        self._app, self._reviewer = app, reviewer
+    def __init__(self, app: ASGIApp, identities: Identities) -> None:
+        self._app, self._identities = app, identities
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what may be passed on; ``fpj.user`` and ``fpj.token`` are then in the scope."""
@@ -103,7 +108,7 @@ class Authenticated:
         token = token.strip()
         if len(given) > 1 or kind.lower() != "bearer" or not token or not token.isascii() or " " in token:
             raise unauthorized("the Authorization header must be: Bearer TOKEN")
-        user = await self._reviewer.user(token)
+        user = await self._identities.user(token, scope["fpj.address"])
         if user is None:
             raise unauthorized("the token is not valid, or not any more")
         scope["fpj.user"], scope["fpj.token"] = user, token

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fpj_api.addresses import networks
 from fpj_core.errors import ManifestError
 from fpj_core.settings import read_settings, setting
 
@@ -32,6 +33,10 @@ class ApiSettings:
     """Streams open at a time."""
     review_seconds: float = setting("FPJ_API_REVIEW_SECONDS", 10.0, least=1)
     """How long it is remembered who somebody is and what they may do."""
+    jwt_only: bool = setting("FPJ_API_JWT_ONLY", False)
+    """Whether only tokens in the form of a JWT are asked about: those of service accounts and OpenID Connect are."""
+    trusted_proxies: tuple[str, ...] = setting("FPJ_API_TRUSTED_PROXIES", ())
+    """Addresses and networks of proxies whose ``X-Forwarded-For`` is believed, separated by commas; none if empty."""
 
 
 def settings_from(environment: Mapping[str, str] = os.environ) -> ApiSettings:
@@ -39,4 +44,8 @@ def settings_from(environment: Mapping[str, str] = os.environ) -> ApiSettings:
     settings = read_settings(ApiSettings, environment)
     if not settings.store_url.startswith(_STORES):
         raise ManifestError(["FPJ_STORE must be mongodb://… or mongodb+srv://…"])
+    try:
+        networks(settings.trusted_proxies)
+    except ManifestError as error:
+        raise ManifestError([f"FPJ_API_TRUSTED_PROXIES: {problem}" for problem in error.problems]) from None
     return settings

@@ -20,12 +20,12 @@ router = APIRouter(tags=["jobs"])
 )
 async def stream_jobs(ask: Ask, user: Caller, request: Request, namespace: OnlyNamespace = None) -> Response:
     """Changes of the jobs that the caller may see, as server-sent events."""
-    reviewer, token = ask.reviewer, request.scope["fpj.token"]
+    reviewer, token, address = ask.reviewer, request.scope["fpj.token"], request.scope["fpj.address"]
     if namespace is not None:
         await ask.access.require(user, "watch", JOBS, namespace)
 
     async def known() -> bool:
-        return await reviewer.user(token) is not None
+        return await ask.identities.user(token, address) is not None
 
     async def may_see(where: str) -> bool:
         return await reviewer.allowed(Question(user, "watch", JOBS, where))

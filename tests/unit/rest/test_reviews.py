@@ -10,16 +10,21 @@ import pytest
 from unit.rest.clusters import FakeCluster
 
 from fpj_api.access import VERBS, Access
+from fpj_api.identities import Identities, User, user_of
 from fpj_api.problems import ProblemError
-from fpj_api.reviews import JOBS, Question, Reviewer, User, user_of
+from fpj_api.reviews import JOBS, Question, Reviewer
 from fpj_core.cluster import ClusterError
 
 ANNA = User("anna")
 KNOWN = {"authenticated": True, "user": {"username": "anna", "uid": "7", "groups": ["g"], "extra": {"k": ["v", "w"]}}}
 
 
-def reviewer(cluster: FakeCluster, *audiences: str) -> Reviewer:
-    return Reviewer(cluster, audiences, 10)  # type: ignore[arg-type]
+def reviewer(cluster: FakeCluster) -> Reviewer:
+    return Reviewer(cluster, 10)  # type: ignore[arg-type]
+
+
+def identities(cluster: FakeCluster, *audiences: str) -> Identities:
+    return Identities(cluster, audiences, 10)  # type: ignore[arg-type]
 
 
 def in_namespaces(*namespaces: str) -> Any:
@@ -32,7 +37,8 @@ def test_what_the_cluster_knows_of_somebody_is_all_passed_on() -> None:
         cluster = FakeCluster()
         cluster.users["t"] = KNOWN
         asked = reviewer(cluster)
-        user = await asked.user("t")
+        user = await identities(cluster).user("t")
+        assert user
         assert user == User("anna", "7", ("g",), (("k", ("v", "w")),))
         assert not await asked.allowed(Question(user, "patch", JOBS, "team", "job"))
         kind, spec = cluster.asked[-1]
@@ -74,18 +80,18 @@ def test_whose_a_token_is(status: dict[str, Any], audiences: list[str], known: b
 
 def test_audiences_are_asked_for() -> None:
     cluster = FakeCluster()
-    asyncio.run(reviewer(cluster, "a", "b").user("t"))
-    asyncio.run(reviewer(cluster).user("t"))
+    asyncio.run(identities(cluster, "a", "b").user("t"))
+    asyncio.run(identities(cluster).user("t"))
     assert [spec for _, spec in cluster.asked] == [{"token": "t", "audiences": ["a", "b"]}, {"token": "t"}]
 
 
 def test_it_is_asked_once_for_all_who_ask_and_for_unknown_tokens_too() -> None:
     async def scene() -> None:
         cluster = FakeCluster()
-        asked = reviewer(cluster)
+        asked, access = identities(cluster), reviewer(cluster)
         assert await asyncio.gather(*(asked.user("unknown") for _ in range(20))) == [None] * 20
         assert await asked.user("unknown") is None
-        await asyncio.gather(*(asked.allowed(Question(ANNA, "list", JOBS, "team")) for _ in range(20)))
+        await asyncio.gather(*(access.allowed(Question(ANNA, "list", JOBS, "team")) for _ in range(20)))
         assert len(cluster.asked) == 2
         assert await asked.user("") is None and await asked.user("x" * 20_000) is None
         assert len(cluster.asked) == 2
@@ -96,12 +102,12 @@ def test_it_is_asked_once_for_all_who_ask_and_for_unknown_tokens_too() -> None:
 def test_no_token_stays_in_memory() -> None:
     async def scene() -> None:
         cluster = FakeCluster()
-        asked = reviewer(cluster)
+        asked = identities(cluster)
         token = "secret-" + "token" * 3
         await asked.user(token)
         cluster.asked.clear()
         gc.collect()
-        kept = str([vars(asked._users)["_kept"], vars(asked._users)["_asking"]])
+        kept = str([vars(each) for each in (asked._known, asked._strangers, asked._failed)])
         assert token not in kept
 
     asyncio.run(scene())
@@ -113,7 +119,7 @@ def test_a_cluster_that_does_not_answer_lets_nobody_in() -> None:
         cluster.error = ClusterError(0, "away")
         access = Access(reviewer(cluster), ())
         with pytest.raises(ClusterError):
-            await reviewer(cluster).user("t")
+            await identities(cluster).user("t")
         with pytest.raises(ClusterError):
             await access.require(ANNA, "get", JOBS, "team")
         with pytest.raises(ClusterError):

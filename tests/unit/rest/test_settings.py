@@ -23,8 +23,11 @@ def test_all_is_read() -> None:
         "FPJ_API_AUDIENCES": "fpj",
         "FPJ_API_MOST_STREAMS": "3",
         "FPJ_API_REVIEW_SECONDS": "2.5",
+        "FPJ_API_JWT_ONLY": "true",
+        "FPJ_API_TRUSTED_PROXIES": "10.0.0.0/8, fd00::1",
     }
-    expected = ApiSettings("mongodb://store/fpj", ("a", "b"), "::1", 81, 0, ("fpj",), 3, 2.5)
+    proxies = ("10.0.0.0/8", "fd00::1")
+    expected = ApiSettings("mongodb://store/fpj", ("a", "b"), "::1", 81, 0, ("fpj",), 3, 2.5, True, proxies)
     assert settings_from(STORE | given) == expected
 
 
@@ -35,6 +38,7 @@ def test_all_is_read() -> None:
         ({"FPJ_STORE": "sqlite:///x"}, "FPJ_STORE must be mongodb://"),
         ({"FPJ_API_PORT": "0"}, "FPJ_API_PORT: '0' is no number of at least 1"),
         ({"FPJ_API_REVIEW_SECONDS": "0.5"}, "FPJ_API_REVIEW_SECONDS"),
+        ({"FPJ_API_TRUSTED_PROXIES": "10.0.0.0/8,proxy"}, "FPJ_API_TRUSTED_PROXIES: 'proxy'"),
         ({"FPJ_API_MOST_STREAMS": "many"}, "FPJ_API_MOST_STREAMS"),
     ],
 )
