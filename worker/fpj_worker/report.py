@@ -105,10 +105,18 @@ class Reporter:
         self._thread = threading.Thread(target=within.run, args=(self._run,), name="reporter", daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self.start()
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Report from now on."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """No report begins after this."""
         self._ended.set()
         self._thread.join(_JOIN_SECONDS)
 

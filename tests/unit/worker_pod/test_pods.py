@@ -14,6 +14,7 @@ import psutil
 import pytest
 from unit.worker_pod.conftest import BOUND, COLLECTION, UID, Cluster, Pod, folder_manifest, job_manifest, photo, slow
 
+from fpj_core.jobs import change_job
 from fpj_core.manifest import parse_resource
 from fpj_core.model import Counts, Phase, ShardState
 from fpj_core.v1alpha1 import FileProcessingJob
@@ -309,22 +310,30 @@ def test_a_shard_that_is_no_more(cluster: Cluster) -> None:
     assert reason_of(cluster.start("shard", 7), 41) == "Fenced"
 
 
-@pytest.mark.parametrize("how", ["released", "replaced", "claimed"])
-def test_a_worker_at_work_that_is_fenced_stops(cluster: Cluster, how: str) -> None:
+@pytest.mark.parametrize("phase", [Phase.SUSPENDED, Phase.RECOVERING, Phase.FAILED, Phase.CANCELLED])
+def test_a_worker_at_work_stops_when_the_attempt_ends(cluster: Cluster, phase: Phase) -> None:
+    """As the operator ends it: first the record, then the shards."""
     cluster.prepare(40, sharding={"shardSize": 100, "batchSize": 3, "workersPerPod": 2})
     pod = cluster.start("shard", **slow(0.2))
     cluster.wait_until(lambda c: c.shards[0].cursor >= 3, "the first results")
     with cluster.opened() as store:
-        if how == "released":
-            store.release_shards(UID)
-        elif how == "replaced":
-            store.replace_shards(UID, [replace(cluster.shards[0], state=ShardState.PENDING, holder=None)])
-        else:
-            assert store.claim_shard(UID, "thief", time.time() + 60, index=0)
+        change_job(store, UID, lambda job: replace(job, phase=phase))
+        store.release_shards(UID)
         stopped = store.shards(UID)[0]
     assert reason_of(pod, 41) == "Fenced"
     after = cluster.shards[0]
     assert (after.cursor, after.counts, after.state) == (stopped.cursor, stopped.counts, stopped.state)
+
+
+def test_a_worker_at_work_stops_when_the_next_attempt_is_planned(cluster: Cluster) -> None:
+    cluster.prepare(40, sharding={"shardSize": 100, "batchSize": 3, "workersPerPod": 2})
+    pod = cluster.start("shard", **slow(0.2))
+    cluster.wait_until(lambda c: c.shards[0].cursor >= 3, "the first results")
+    cluster.attempt = 2
+    cluster.plan()
+    planned = cluster.shards
+    assert reason_of(pod, 41) == "Fenced"
+    assert cluster.shards == planned
 
 
 # SIGTERM --------------------------------------------------------------------------------------------------
@@ -474,6 +483,39 @@ def test_trouble_in_a_rescue_fails_no_one_elses_index(cluster: Cluster) -> None:
     pod.signal(signal.SIGTERM)
     assert pod.wait() == 0, pod.stderr
     assert cluster.states == [ShardState.PENDING, ShardState.SUCCEEDED]
+
+
+def test_a_pod_whose_shard_was_taken_waits_and_takes_it_again_when_its_rescuer_dies(cluster: Cluster) -> None:
+    """A stalled pod, its rescuer killed: that costs time, never the job."""
+    cluster.prepare(20, sharding={"shardSize": 10, "batchSize": 3, "workersPerPod": 2})
+    stalled = cluster.start("shard", 0, **slow(0.5), **SUSPECT)
+    cluster.wait_until(lambda c: c.shards[0].cursor > 0, "the first pod's first results")
+    rescuer = cluster.start("shard", 1, **slow(0.5), **SUSPECT)
+    cluster.wait_until(lambda c: c.shards[1].state is ShardState.RUNNING, "the second pod")
+    stalled.signal(signal.SIGSTOP)
+    cluster.wait_until(lambda c: c.shards[0].holder == rescuer.name, "the rescue")
+    stalled.signal(signal.SIGCONT)
+    kill_hard(rescuer)
+    assert stalled.wait() == 0, stalled.stderr
+    assert cluster.shards[0].holder == stalled.name
+    assert cluster.states == [ShardState.SUCCEEDED] * 2
+    assert (cluster.counts.completed, cluster.counts.skipped) == (20, 0)
+    assert len(cluster.files()) == 40
+
+
+def test_a_pod_whose_shard_was_taken_ends_well_when_its_rescuer_has_finished_it(cluster: Cluster) -> None:
+    cluster.prepare(20, sharding={"shardSize": 100, "batchSize": 3, "workersPerPod": 2})
+    pod = cluster.start("shard", **slow(0.3), **SUSPECT)
+    cluster.wait_until(lambda c: c.shards[0].cursor >= 3, "the first results")
+    with cluster.opened() as store:
+        taken = store.claim_shard(UID, "rescuer", time.time() + 60, index=0)
+        assert taken
+        store.heartbeat(taken, time.time() + 600)
+        time.sleep(4)
+        assert pod.process.poll() is None, "it waits"
+        store.finish_shard(taken, ShardState.SUCCEEDED, time.time())
+    assert pod.wait() == 0, pod.stderr
+    assert cluster.shards[0].holder == "rescuer"
 
 
 @pytest.mark.slow

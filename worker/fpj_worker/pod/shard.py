@@ -1,12 +1,13 @@
-"""`fpj-worker shard`: work on one shard, then on shards whose pods died."""
+"""`fpj-worker shard`: work on one shard, then on shards that nobody works on any more."""
 
 from __future__ import annotations
 
 import logging
 import time
 import uuid
-from contextlib import ExitStack
+from contextlib import suppress
 from dataclasses import asdict
+from typing import Self
 
 from fpj_core.errors import FencedError, FpjError, StoreError
 from fpj_core.jobs import recorded_job, refuse_stopped
@@ -25,6 +26,8 @@ from fpj_worker.tasks import ImageHandler, start_image_pool
 
 _POLL_SECONDS = 1.0
 _MOST_WAIT_SECONDS = 3_600.0
+_MOST_CLAIMS = 20
+"""Times a pod claims its own shard again after others took it: each means that it was silent for `suspect_after`."""
 _MOST_TOLD = 100
 """Failed images of a shard that the log names."""
 
@@ -32,23 +35,44 @@ log = logging.getLogger("fpj.worker")
 
 
 def run_shard(task: Task, store: Store, stop: Stop) -> None:
-    """Bring this pod's shard to its end, by this pod or by whoever holds it.
+    """Bring this pod's shard to its end, by this pod or by whoever holds it; then rescue others' shards.
 
-    Raises `FencedError` when another attempt has taken the place of this one, and `InterruptedRunError` on SIGTERM,
-    with the shard handed back.
+    Raises `FencedError` when the attempt has ended, and `InterruptedRunError` on SIGTERM, with the shard handed back.
     """
-    shard = _Claims(task, store, stop).own()
-    if shard is None:
-        log.info("shard done before")
-        return
-    with ExitStack() as open_things:
-        pool = open_things.enter_context(start_image_pool(_handler(task), _workers(task)))
-        if task.report:
-            writer = StatusWriter(task.namespace, task.job.metadata.name, task.job_id)
-            open_things.enter_context(Reporter(store, task.job_id, task.attempt, task.pod, writer.write))
-        worker = _Worker(task, store, stop, pool)
-        worker.process(shard)
-        worker.rescue()
+    claims = _Claims(task, store, stop)
+    with _Worker(task, store, stop) as worker:
+        _finish_own(claims, worker)
+        _rescue(claims, worker)
+
+
+def _finish_own(claims: _Claims, worker: _Worker) -> None:
+    """A pod that was taken for dead, and its shard from it, waits for the new holder as any other pod would."""
+    for _ in range(_MOST_CLAIMS):
+        shard = claims.own()
+        if shard is None:
+            log.info("shard done before")
+            return
+        try:
+            worker.process(shard)
+        except FencedError as error:  # whether the attempt has ended, too, is checked before the next claim
+            log.warning("shard lost: %s", error)
+        else:
+            return
+    raise ShardHeldError(f"the shard was taken over {_MOST_CLAIMS} times")
+
+
+def _rescue(claims: _Claims, worker: _Worker) -> None:
+    """Take over shards that nobody works on, rather than leave them to wait for new pods.
+
+    This pod's own shard is done, so whatever goes wrong here is for others to fix.
+    """
+    try:
+        while shard := claims.abandoned():
+            log.info("rescuing", extra={"shard": shard.index})
+            with suppress(FencedError):  # its own pod woke up, or another was faster; there may be more
+                worker.process(shard)
+    except FpjError as error:
+        log.warning("rescue ended: %s", error)
 
 
 class _Claims:
@@ -80,15 +104,18 @@ class _Claims:
             waited = True
             self._pause()
 
-    def silent(self) -> Shard | None:
-        """A shard whose pod died; None if there is none. Waits while one has been silent, but not long enough."""
+    def abandoned(self) -> Shard | None:
+        """A shard whose pod died or handed it back; None if there is none.
+
+        Waits while one has been silent, but not long enough. Raises as `own` does once the attempt has ended.
+        """
         task = self._task
         until = time.monotonic() + task.suspect_after
         while True:
             silent = self._store.silent_shards(task.job_id, time.time() - 2 * task.heartbeat_interval)
             for index in silent:
                 if claimed := self._claim(index):
-                    return claimed
+                    return self._still_ours(claimed)
             if not silent or time.monotonic() >= until:
                 return None
             self._pause()
@@ -123,48 +150,65 @@ class _Claims:
 
 
 class _Worker:
-    """Works on shards, one after another, over one pool."""
+    """Works on shards, one after another. Child processes are started for the first, and a report is begun with it."""
 
-    def __init__(self, task: Task, store: Store, stop: Stop, pool: Pool) -> None:
+    def __init__(self, task: Task, store: Store, stop: Stop) -> None:
         self._task = task
         self._store = store
         self._stop = stop
-        self._pool = pool
-        folder = task.folder.build()
         self._meter = PodMeter()
-        self._processor = ShardProcessor(store, pool, folder, _context(task), self._tick, self._meter)
-        PROCESSES.set(_workers(task))
+        self._reporter: Reporter | None = None
+        self._pool: Pool | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._stop_pool()
+        if self._reporter is not None:
+            self._reporter.close()
 
     def process(self, shard: Shard) -> None:
         """From the shard's cursor to its end. Raises as `ShardProcessor.complete` does."""
         task = self._task
+        if self._pool is None:
+            self._start()
         with (
             about(shard=shard.index),
             STAGE_SECONDS.labels("Process").time(),
             Heartbeat(self._store, shard, task.heartbeat_interval) as self._heartbeat,
         ):
             log.info("shard begun", extra={"cursor": shard.cursor, "stop": shard.stop, "epoch": shard.epoch})
-            self._processor.complete(shard, lambda: self._stop.left_of(task.grace))
+            try:
+                self._processor.complete(shard, lambda: self._stop.left_of(task.grace))
+            except FencedError:
+                self._meter.take()
+                self._stop_pool()  # what it has in hand is the new holder's to make
+                raise
             log.info("shard done", extra=asdict(self._meter.take()))
 
-    def rescue(self) -> None:
-        """Take over shards of dead pods rather than leave them to wait for new ones.
+    def _start(self) -> None:
+        task = self._task
+        self._pool = start_image_pool(_handler(task), _workers(task))
+        self._processor = ShardProcessor(
+            self._store, self._pool, task.folder.build(), _context(task), self._tick, self._meter
+        )
+        PROCESSES.set(_workers(task))
+        if task.report and self._reporter is None:
+            writer = StatusWriter(task.namespace, task.job.metadata.name, task.job_id)
+            self._reporter = Reporter(self._store, task.job_id, task.attempt, task.pod, writer.write)
+            self._reporter.start()
 
-        This pod's own shard is done, so whatever goes wrong here is for others to mend.
-        """
-        claims = _Claims(self._task, self._store, self._stop)
-        try:
-            while shard := claims.silent():
-                log.info("rescuing", extra={"shard": shard.index})
-                self.process(shard)
-        except FpjError as error:
-            log.warning("rescue ended: %s", error)
+    def _stop_pool(self) -> None:
+        if self._pool is not None:
+            self._pool.stop(0)
+            self._pool = None
 
     def _tick(self) -> None:
         self._stop.check()
         self._heartbeat.check()
         PENDING.set(self._processor.pending)
-        BUSY.set(min(self._pool.in_flight, _workers(self._task)))
+        BUSY.set(min(self._pool.in_flight if self._pool else 0, _workers(self._task)))
 
 
 class PodMeter(PrometheusMeter):
