@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -423,6 +425,21 @@ def kill_hard(pod: Pod) -> None:
     assert not alive
 
 
+def stall(cluster: Cluster, pod: Pod) -> None:
+    """SIGSTOP, but not in the middle of a write: the embedded store would be locked for everybody."""
+    for _ in range(100):
+        pod.signal(signal.SIGSTOP)
+        with closing(sqlite3.connect(cluster.store_path, timeout=1, isolation_level=None)) as store:
+            try:
+                store.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                pod.signal(signal.SIGCONT)
+                time.sleep(0.05)
+            else:
+                return
+    raise AssertionError("it writes without a pause")
+
+
 def test_a_new_pod_goes_on_where_a_killed_one_stopped(cluster: Cluster) -> None:
     cluster.prepare(40, sharding={"shardSize": 100, "batchSize": 3, "workersPerPod": 2})
     pod = cluster.start("shard", **slow(0.2), **SUSPECT)
@@ -490,9 +507,8 @@ def test_a_pod_whose_shard_was_taken_waits_and_takes_it_again_when_its_rescuer_d
     cluster.prepare(20, sharding={"shardSize": 10, "batchSize": 3, "workersPerPod": 2})
     stalled = cluster.start("shard", 0, **slow(0.5), **SUSPECT)
     cluster.wait_until(lambda c: c.shards[0].cursor > 0, "the first pod's first results")
+    stall(cluster, stalled)
     rescuer = cluster.start("shard", 1, **slow(0.5), **SUSPECT)
-    cluster.wait_until(lambda c: c.shards[1].state is ShardState.RUNNING, "the second pod")
-    stalled.signal(signal.SIGSTOP)
     cluster.wait_until(lambda c: c.shards[0].holder == rescuer.name, "the rescue")
     stalled.signal(signal.SIGCONT)
     kill_hard(rescuer)
