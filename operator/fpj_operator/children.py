@@ -206,10 +206,14 @@ def _folder_manifest(observed: Observed, folder: CacheFolder) -> dict[str, Any]:
 
 
 def manifest(observed: Observed) -> dict[str, Any]:
-    """The job as the store and the pods get it: no status, and of the metadata what names it."""
+    """The job as the store and the pods get it: no status, and of the metadata what names it.
+
+    Nor the worker template: it shapes the pods and is of no use in them, its variables may be secret, and they may
+    take more room than one variable has.
+    """
     if observed.job is None:
         raise ValueError("the spec makes no sense")
-    spec = observed.job.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    spec = observed.job.spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"worker_template"})
     metadata = {"name": observed.key.name, "namespace": observed.key.namespace, "uid": observed.uid}
     return {"apiVersion": API_VERSION, "kind": "FileProcessingJob", "metadata": metadata, "spec": spec}
 
