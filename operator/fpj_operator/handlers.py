@@ -122,6 +122,8 @@ def _configure(settings: kopf.OperatorSettings) -> None:
     settings.networking.connect_timeout = 10
     settings.posting.enabled = False  # we write our own events
     settings.watching.chunk_size = 100  # memory that a list of thousands takes is not given back
+    # Other people's Jobs may be tens of thousands: a handler's own filter takes each, and then drops it.
+    settings.watching.label_selectors["batch", "v1", "jobs"] = names.LABEL_UID
     settings.queueing.idle_timeout = 1.0  # an object's task, with the last body, waits so long for another event
     settings.persistence.finalizer = names.FINALIZER
     settings.persistence.diffbase_storage = _NoDiffs()
