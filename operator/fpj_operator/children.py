@@ -18,6 +18,9 @@ WAVE = 1_000
 
 _USER = 65_532
 _GRACE_SECONDS = 30
+_NO_SIDECAR_LABELS = {"sidecar.istio.io/inject": "false"}
+_NO_SIDECAR_ANNOTATIONS = {"linkerd.io/inject": "disabled"}
+"""Service meshes leave our pods alone: a container that they add would never end, and neither would the pod."""
 _CHILD_MEMORY = 256
 """MiB that one worker process is given by default: 160 at most for usual images, and room for large ones."""
 _SOURCE, _CACHE = "/source", "/cache"
@@ -109,7 +112,7 @@ def _job(
     queue = _spec(observed).queue_name
     pod = _pod(observed, folder, settings, role=role, task=_task(observed, folder, attempt, settings, shards))
     template = _template(observed)
-    pod_labels = dict(template.get("labels", {})) | labels
+    pod_labels = _NO_SIDECAR_LABELS | dict(template.get("labels", {})) | labels
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -124,7 +127,10 @@ def _job(
             **({"suspend": True} if queue else {}),  # Kueue starts it when there is room
             **spec,
             "template": {
-                "metadata": {"labels": pod_labels, "annotations": dict(template.get("annotations", {}))},
+                "metadata": {
+                    "labels": pod_labels,
+                    "annotations": _NO_SIDECAR_ANNOTATIONS | dict(template.get("annotations", {})),
+                },
                 "spec": pod,
             },
         },

@@ -33,6 +33,8 @@ class Verdict:
     lock_message: str = ""
     trouble: tuple[str, str] | None = None
     """(reason, message) of something that keeps an active job from moving."""
+    delay: tuple[str, str] | None = None
+    """(reason, message) of something that keeps a part of an active job from moving, while the rest does."""
 
 
 def condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
@@ -114,13 +116,14 @@ def _conditions(observed: Observed, verdict: Verdict) -> list[dict[str, Any]]:
     active, complete, failed = phase.active, phase in _COMPLETE, phase is Phase.FAILED
     suspended = phase is Phase.SUSPENDED
     moving = active and verdict.trouble is None
+    delay = f"; some pods do not run: {verdict.delay[0]}: {verdict.delay[1]}" if verdict.delay else ""
     lock = verdict.lock_message or ("the collection is locked for this job" if verdict.locked else "not locked")
     wanted = [
         ("Ready", complete or suspended, said),
         ("Complete", complete, said),
         ("Failed", failed, said),
         ("Suspended", suspended, said),
-        ("Progressing", moving, verdict.trouble or said),
+        ("Progressing", moving, verdict.trouble or (verdict.reason, verdict.message + delay)),
         ("CollectionLocked", verdict.locked, ("Locked" if verdict.locked else "NotLocked", lock)),
         ("Reconciling", not (complete or failed or suspended), said),
         ("Stalled", failed, said),

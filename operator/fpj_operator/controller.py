@@ -24,6 +24,7 @@ from fpj_operator.folders import Folders
 from fpj_operator.marks import CHILD_AT_WORK, ChildMarks, Marks, child_marks_of, marks_after, marks_of
 from fpj_operator.namespaces import Namespaces
 from fpj_operator.observe import observe
+from fpj_operator.pods import Pods
 from fpj_operator.queue import JobQueue
 from fpj_operator.reconcile import reconcile
 from fpj_operator.settings import OperatorSettings
@@ -51,6 +52,7 @@ class Controller:
         self._settings = settings
         self._executor = Executor(cluster, store, settings)
         self._folders = Folders(cluster)
+        self._pods = Pods(cluster)
         self._tally = Tally(traces)
         self._namespaces = Namespaces(cluster, settings.check_seconds)
         self._children: dict[str, ChildMarks] = {}
@@ -149,7 +151,7 @@ class Controller:
 
     async def _reconcile(self, key: Key) -> float | None:
         for _ in range(_MOST_PASSES):
-            observed = await observe(self._cluster, self._store, self.jobs, self._folders, key)
+            observed = await observe(self._cluster, self._store, self.jobs, self._folders, self._pods, key)
             if observed is None:  # with a namespace the watch over it can end, and never tell of the job's end
                 if uid := self.jobs.forget(key):
                     self._tally.forget(uid)

@@ -16,8 +16,8 @@ from fpj_core.errors import ErrorType
 from fpj_core.exits import Reason
 from fpj_core.model import Counts, Phase
 from fpj_core.v1alpha1.common import parse_quantity
+from fpj_operator import trouble
 from fpj_operator.queue import JobQueue
-from fpj_operator.trouble import WAITING, WAITS_FOR_OTHERS
 
 RECONCILE_SECONDS = Histogram(
     "fpj_operator_reconcile_seconds",
@@ -56,12 +56,7 @@ FOLDER_MAX_BYTES = Gauge(
 RECOVERIES = ("StaleJob", "LeaseLost", "Resumed", Reason.STORE_UNAVAILABLE.value, Reason.SHARD_HELD.value)
 """Why an attempt is followed by another."""
 TROUBLES = tuple(
-    sorted(
-        {"OutOfMemory", "WorkerFailed", "JobFailed", "LeaseLost", "NoCacheFolder", "CollectionLocked"}
-        | set(WAITING.values())
-        | WAITS_FOR_OTHERS
-        | {reason.value for reason in Reason}
-    )
+    sorted({"LeaseLost", "NoCacheFolder", "CollectionLocked"} | trouble.REASONS | {reason.value for reason in Reason})
 )
 """Why a job that is at work may not move."""
 OTHER_TROUBLE = "Other"

@@ -18,16 +18,20 @@ from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob, Resource
 from fpj_operator.conditions import attempt_from, seconds_of
 from fpj_operator.folders import Folders
 from fpj_operator.leases import look
+from fpj_operator.pods import Pods
 from fpj_operator.queue import JobQueue
 from fpj_operator.state import Attempt, ChildJob, Key, LeaseView, Observed, StoreView
-from fpj_operator.trouble import trouble_of
+from fpj_operator.trouble import Findings
 
 _LOCAL = "spec.collection.source.local: works only with `fpj run`; use persistentVolumeClaim or s3 in a cluster"
+_ACTIVE = frozenset({Phase.INDEXING, Phase.RUNNING})
 _NEEDED_BYTES = 2**20
 """A folder must at least have room for so much to be chosen."""
 
 
-async def observe(cluster: Cluster, store: Store, queue: JobQueue, cache_folders: Folders, key: Key) -> Observed | None:
+async def observe(
+    cluster: Cluster, store: Store, queue: JobQueue, cache_folders: Folders, pods: Pods, key: Key
+) -> Observed | None:
     """Everything about a job now; None if there is no such resource. Raises `ClusterError`."""
     document = await cluster.get("FileProcessingJob", key.namespace, key.name)
     if document is None:
@@ -47,7 +51,8 @@ async def observe(cluster: Cluster, store: Store, queue: JobQueue, cache_folders
         look(cluster, key.namespace, collection) if job and began else _no_lease(),
         _folder(cache_folders, key.namespace, job, attempt, phase),
     )
-    children = tuple([await _child(cluster, each) for each in owned])
+    current = attempt.number if phase in _ACTIVE else None
+    children = tuple([await _child(pods, each, current) for each in owned])
     # After the children: pods record before they end, so what a finished Job did is in the store by now. Asked before,
     # the store could be older than the Job's end, and the Job would look as if it had ended without its work.
     seen = await asyncio.to_thread(_ask_store, store, uid, attempt.number)
@@ -132,21 +137,30 @@ def _ask_store(store: Store, uid: str, attempt: int) -> StoreView:
 # Children -------------------------------------------------------------------------------------------------
 
 
-async def _child(cluster: Cluster, document: Document) -> ChildJob:
+async def _child(pods: Pods, document: Document, current: int | None) -> ChildJob:
+    """A child Job. Its pods are asked about if it is of the ``current`` attempt."""
     labels = document["metadata"].get("labels", {})
     status = document.get("status", {})
     conditions = {each["type"] for each in status.get("conditions", []) if each.get("status") == "True"}
     failed = bool(conditions & {"Failed", "FailureTarget"})
+    complete = bool(conditions & {"Complete", "SuccessCriteriaMet"})
+    deleting = "deletionTimestamp" in document["metadata"]
+    attempt = _number(labels.get(names.LABEL_ATTEMPT))
+    found = Findings()
+    if attempt == current and not deleting:
+        found = await pods.of(document, complete=complete, failed=failed)
     return ChildJob(
         name=document["metadata"]["name"],
         role=labels.get(names.LABEL_ROLE, ""),
-        attempt=_number(labels.get(names.LABEL_ATTEMPT)),
+        attempt=attempt,
         wave=_number(labels.get(names.LABEL_WAVE)),
-        complete=bool(conditions & {"Complete", "SuccessCriteriaMet"}),
+        complete=complete,
         failed=failed,
         active=status.get("active", 0),
-        deleting="deletionTimestamp" in document["metadata"],
-        trouble=await trouble_of(cluster, document, failed=failed),
+        deleting=deleting,
+        trouble=found.stops.words if found.stops else None,
+        trouble_since=found.stops.since if found.stops else 0.0,
+        delay=found.delays.words if found.delays else None,
     )
 
 

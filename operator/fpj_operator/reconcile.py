@@ -43,6 +43,8 @@ from fpj_operator.trouble import WAITS_FOR_OTHERS
 _WAIT_SECONDS = 10.0
 _QUEUE_SECONDS = 60.0
 """A queued job is woken when its turn comes; this only brings its place in the queue up to date."""
+_TROUBLE_SECONDS = 5.0
+"""What keeps a job from moving may end at any time, and no event tells of it."""
 _ROUND_PLACES = (10_000, 5_000, 2_000, 1_000, 500, 200, 100, 50, 20, 10)
 _ALERT_EVERY = 10
 _ACTIVE = frozenset({Phase.INDEXING, Phase.RUNNING})
@@ -256,7 +258,7 @@ class _Decision:
             return (self._recover_or_fail if reason in _MAY_HEAL else self._fail)(reason, message)
         if child.complete:
             return self._fail("IndexFailed", "the index Job ended without a plan")
-        verdict = Verdict(Phase.INDEXING, "Indexing", "listing the source", "Index", locked=True, trouble=child.trouble)
+        verdict = self._at_work(Verdict(Phase.INDEXING, "Indexing", "listing the source", "Index", locked=True), child)
         return self._keep_going(verdict)
 
     def _apply_index(self) -> Plan:
@@ -296,9 +298,8 @@ class _Decision:
             f"working on {count(o.store.total_shards)} shards",
             "Process",
             locked=True,
-            trouble=child.trouble if child else None,
         )
-        plan = self._keep_going(verdict)
+        plan = self._keep_going(self._at_work(verdict, child))
         if child is None:
             if o.folder is None:
                 return self._fail("NoCacheFolder", o.folder_problem or "the cache folder is gone")
@@ -316,7 +317,7 @@ class _Decision:
             status=operator_status(o, verdict, o.attempt, progress=report),
             steps_first=renew,
             steps_after=self._alerts(),
-            requeue_after=self.settings.check_seconds,
+            requeue_after=min(self.settings.check_seconds, _TROUBLE_SECONDS if verdict.trouble else math.inf),
         )
 
     def _alerts(self) -> tuple[Step, ...]:
@@ -408,6 +409,14 @@ class _Decision:
 
     def _trouble(self) -> tuple[str, str] | None:
         return next((child.trouble for child in self.o.children if child.trouble and not child.deleting), None)
+
+    def _at_work(self, verdict: Verdict, child: ChildJob | None) -> Verdict:
+        """With what keeps the child's pods, or some of them, from working."""
+        if child is None:
+            return verdict
+        recorded = self.o.store.record.last_progress_at if self.o.store.record else None
+        over = 0 < child.trouble_since < (recorded or 0.0)  # what the pods did since is newer than how one ended
+        return replace(verdict, trouble=None if over else child.trouble, delay=child.delay)
 
     def _moving(self) -> Mapping[str, Any]:
         """The condition Progressing as it was last written."""

@@ -33,6 +33,10 @@ class ChildJob:
     deleting: bool = False
     trouble: tuple[str, str] | None = None
     """(reason, message) of what keeps its pods from working, or of why it failed."""
+    trouble_since: float = 0.0
+    """When that was found, as when a pod ended: work that went on afterwards ends it. 0 for what holds now."""
+    delay: tuple[str, str] | None = None
+    """(reason, message) of what keeps some of its pods from working while others do."""
 
     @property
     def finished(self) -> bool:

@@ -532,3 +532,53 @@ def test_the_status_stays_small() -> None:
     world.settle("n" * 50)
     job.status |= {"errorBreakdown": dict.fromkeys(map(str, range(14)), 10**9)}
     assert len(json.dumps(job.status)) < 8_192
+
+
+def shown(world: World, **child: Any) -> dict[str, Any]:
+    """The condition Progressing of a running job whose wave is found to be so."""
+    found = world.child(names.ROLE_SHARDS)
+    assert found is not None
+    world.resources["photos"].children[found.name] = replace(found, **child)
+    world.look()
+    return world.resources["photos"].condition("Progressing")
+
+
+def test_work_that_went_on_since_ends_a_trouble() -> None:
+    """A pod ended badly, and images were done afterwards: by another pod, or by the one that took its place."""
+    world = World()
+    world.add()
+    running(world)
+    failed = {"trouble": ("WorkerFailed", "a worker ended"), "trouble_since": world.now + 10}
+    world.now += 12
+    condition = shown(world, **failed)
+    assert (condition["status"], condition["reason"]) == ("False", "WorkerFailed")
+    world.now += 5
+    world.progressed()
+    condition = shown(world, **failed)
+    assert (condition["status"], condition["reason"]) == ("True", "Running")
+    world.now += 5
+    condition = shown(world, **(failed | {"trouble_since": world.now}))
+    assert (condition["status"], condition["reason"]) == ("False", "WorkerFailed")
+    world.progressed()
+    condition = shown(world, trouble=("PodsUnschedulable", "no node"), trouble_since=0.0)
+    assert (condition["status"], condition["reason"]) == ("False", "PodsUnschedulable")
+
+
+def test_what_some_pods_wait_for_is_said_while_the_job_progresses() -> None:
+    world = World()
+    world.add()
+    running(world)
+    condition = shown(world, delay=("PodsForbidden", "exceeded quota"))
+    assert (condition["status"], condition["reason"]) == ("True", "Running")
+    assert condition["message"] == "working on 3 shards; some pods do not run: PodsForbidden: exceeded quota"
+    assert "quota" not in world.resources["photos"].condition("Ready")["message"]
+    assert shown(world, delay=None)["message"] == "working on 3 shards"
+
+
+def test_a_job_in_trouble_is_looked_at_more_often() -> None:
+    world = World()
+    world.add()
+    running(world)
+    assert world.look().requeue_after == world.settings.check_seconds
+    shown(world, trouble=("MountFailed", "no such ConfigMap"))
+    assert (world.look().requeue_after or 60) < world.settings.check_seconds

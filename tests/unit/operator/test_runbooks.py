@@ -14,7 +14,7 @@ import pytest
 
 import fpj_operator
 from fpj_core.exits import Reason
-from fpj_operator.trouble import WAITING
+from fpj_operator.trouble import REASONS, REPORTED, WAITING
 
 RUNBOOKS = Path(__file__).parents[3] / "docs" / "runbooks"
 SOURCES = sorted(Path(fpj_operator.__file__).parent.glob("*.py"))
@@ -30,7 +30,8 @@ EVENTS_ONLY = frozenset(
 OTHER_WORDS = frozenset(
     {"Queue", "EarlierAttempts", "Index", "Check", "Plan", "Process", "Finish"}  # stages
     | {"Failed", "FailureTarget", "Complete", "True", "False", "FailedCreate", "PodScheduled", "OOMKilled"}
-    | {"Pod", "Event", *WAITING}  # Kubernetes'
+    | {"DisruptionTarget", "Warning", "Succeeded"}
+    | {"Pod", "Event", *WAITING, *REPORTED}  # Kubernetes'
 )
 """Words in CamelCase of the two modules that decide, which are no reasons of ours."""
 
@@ -85,7 +86,7 @@ def reasons_in(source: str) -> set[str]:
 
 def reasons() -> set[str]:
     """All that the operator or a pod can give."""
-    found = {reason.value for reason in Reason} | set(WAITING.values())
+    found = {reason.value for reason in Reason} | REASONS
     return found.union(*(reasons_in(path.read_text(encoding="utf-8")) for path in SOURCES))
 
 
@@ -122,11 +123,11 @@ def test_links_between_documents_lead_somewhere(page: str) -> None:
         assert (RUNBOOKS / link).exists(), f"{path.name} links to {link}"
 
 
-@pytest.mark.parametrize("module", ["reconcile", "trouble"])
+@pytest.mark.parametrize("module", ["reconcile", "trouble", "pods"])
 def test_no_reason_is_given_in_a_way_that_this_test_does_not_see(module: str) -> None:
     source = next(path for path in SOURCES if path.stem == module).read_text(encoding="utf-8")
     unseen = set(words(ast.parse(source))) - reasons_in(source) - OTHER_WORDS
-    assert not unseen - set(WAITING.values()), "are these reasons? Then teach `reasons_in` to find them"
+    assert not unseen - REASONS, "are these reasons? Then teach `reasons_in` to find them"
 
 
 def test_reasons_are_found_however_they_are_given() -> None:

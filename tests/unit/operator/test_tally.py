@@ -16,7 +16,7 @@ from fpj_operator import metrics
 from fpj_operator.queue import JobQueue
 from fpj_operator.state import Key
 from fpj_operator.tally import Tally, since
-from fpj_operator.trouble import WAITING
+from fpj_operator.trouble import REASONS
 
 
 def value(name: str, **labels: str) -> float:
@@ -178,7 +178,7 @@ def test_jobs_that_wait_and_jobs_in_trouble() -> None:
 
 def test_every_trouble_that_the_code_knows_has_its_label() -> None:
     source = next(path for path in SOURCES if path.stem == "trouble").read_text(encoding="utf-8")
-    known = reasons_in(source) | set(WAITING.values()) | {reason.value for reason in Reason}
+    known = reasons_in(source) | REASONS | {reason.value for reason in Reason}
     assert known - ALL_IS_WELL <= set(metrics.TROUBLES)
 
 
