@@ -35,7 +35,7 @@ class ApiProcess:
     """
 
     def __init__(self, kubeconfig: Path, store: str, folder: Path, settings: Mapping[str, str] | None = None) -> None:
-        self.port, self.metrics_port = free_port(), free_port()
+        self.port, self.metrics_port, self.probe_port = free_port(), free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_path = folder / f"api-{self.port}.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -46,6 +46,7 @@ class ApiProcess:
             "FPJ_API_HOST": "127.0.0.1",
             "FPJ_API_PORT": str(self.port),
             "FPJ_METRICS_PORT": str(self.metrics_port),
+            "FPJ_API_PROBE_PORT": str(self.probe_port),
             **(settings or {}),
         }
 
@@ -84,7 +85,7 @@ class ApiProcess:
         """The status of a probe; 0 where nobody answers."""
         assert self._process and self._process.poll() is None, f"the API ended\n{self.log}"
         try:
-            return Client(self.url).ask("GET", f"/{name}")[0]
+            return Client(f"http://127.0.0.1:{self.probe_port}").ask("GET", f"/{name}")[0]
         except urllib3.exceptions.HTTPError:
             return 0
 

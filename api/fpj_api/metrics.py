@@ -22,6 +22,12 @@ REFUSED_TOKENS = Counter(
     "Unknown tokens that were refused without a review: too many of an address, too many at a time, or not a JWT.",
     ["reason"],
 )
+CLOSED_CONNECTIONS = Counter(
+    "fpj_api_closed_connections",
+    "Connections that were closed or refused: no request came (head), nothing was read (stuck), they made room for "
+    "others (room), or there was none (address, all).",
+    ["reason"],
+)
 JOBS = Gauge("fpj_api_jobs", "FileProcessingJobs held in memory.")
 WATCH_RESTARTS = Counter(
     "fpj_api_watch_restarts", "Times a watch of jobs broke and was begun anew, by reason.", ["reason"]
@@ -38,6 +44,8 @@ def _begin_at_zero() -> None:
             REVIEWS.labels(kind, result)
     for reason in ("address", "busy", "shape"):
         REFUSED_TOKENS.labels(reason)
+    for reason in ("head", "stuck", "room", "address", "all"):
+        CLOSED_CONNECTIONS.labels(reason)
     for reason in ("expired", "failed"):
         WATCH_RESTARTS.labels(reason)
 

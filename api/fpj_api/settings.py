@@ -24,7 +24,7 @@ class ApiSettings:
     host: str = setting("FPJ_API_HOST", "")
     """Address to listen on; all of the machine's if empty."""
     port: int = setting("FPJ_API_PORT", 8080, least=1)
-    """Port of the API, the dashboard, ``/livez`` and ``/readyz``."""
+    """Port of the API and the dashboard."""
     metrics_port: int = setting("FPJ_METRICS_PORT", 9090)
     """``/metrics``; 0 switches it off."""
     audiences: tuple[str, ...] = setting("FPJ_API_AUDIENCES", ())
@@ -37,6 +37,8 @@ class ApiSettings:
     """Whether only tokens in the form of a JWT are asked about: those of service accounts and OpenID Connect are."""
     trusted_proxies: tuple[str, ...] = setting("FPJ_API_TRUSTED_PROXIES", ())
     """Addresses and networks of proxies whose ``X-Forwarded-For`` is believed, separated by commas; none if empty."""
+    probe_port: int = setting("FPJ_API_PROBE_PORT", 8081)
+    """``/livez`` and ``/readyz`` beside the API's port, so that no load there is in their way; 0 switches it off."""
 
 
 def settings_from(environment: Mapping[str, str] = os.environ) -> ApiSettings:

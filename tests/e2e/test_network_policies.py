@@ -27,6 +27,7 @@ pytestmark = pytest.mark.timeout(900)  # the first test waits for the image, and
 
 HEALTH = HTTP = 8080
 METRICS = 9090
+PROBES = 8081
 DNS, HTTPS, STORAGE, STRANGE = 53, 443, 9000, 5432
 """Ports of some other pod, of which the policies are to allow all but the last one, and storage to workers alone."""
 
@@ -94,7 +95,7 @@ class Installed(HelmInstallation):
         """What operators and the API listen on, and a pod that passes for a worker: real ones listen on nothing."""
         worker = self.kube.within(self.jobs).json("get", "pod", "worker")["status"]["podIP"]
         operators = {f"tcp:{pod['status']['podIP']}:{port}" for pod in self.operators for port in (HEALTH, METRICS)}
-        return operators | self.of_api(HTTP, METRICS) | {f"tcp:{worker}:{STRANGE}"}
+        return operators | self.of_api(HTTP, PROBES, METRICS) | {f"tcp:{worker}:{STRANGE}"}
 
     @property
     def api_pod(self) -> Document:

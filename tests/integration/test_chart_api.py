@@ -54,6 +54,10 @@ def test_the_api_has_rights_and_pods_of_its_own(offline: Helm) -> None:
     (container,) = pod["containers"]
     assert container["command"] == ["fpj-api"]
     assert [container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("liveness", "readiness")] == ["/livez", "/readyz"]
+    assert [container[f"{kind}Probe"]["httpGet"]["port"] for kind in ("liveness", "readiness")] == ["probes"] * 2
+    assert {port["name"]: port["containerPort"] for port in container["ports"]}["probes"] == 8081
+    policy = found["NetworkPolicy"]["spec"]["ingress"]
+    assert 8081 not in {port["port"] for rule in policy for port in rule["ports"]}, "the kubelet alone gets through"
     # Whatever selects the one may not select the other.
     labels = {
         each["metadata"]["name"]: each["spec"]["template"]["metadata"]["labels"].items()
@@ -95,6 +99,9 @@ def test_what_the_api_is_told(offline: Helm) -> None:
         "FPJ_NAMESPACES": "a,b",
         "FPJ_API_PORT": "8080",
         "FPJ_METRICS_PORT": "9090",
+        "FPJ_API_PROBE_PORT": "8081",
+        "FPJ_API_JWT_ONLY": "true",
+        "FPJ_API_TRUSTED_PROXIES": "10.0.0.0/8,2001:db8::/32",
         "FPJ_API_AUDIENCES": "fpj,https://images.example.com",
         "FPJ_API_MOST_STREAMS": "1000000",
         "FPJ_API_REVIEW_SECONDS": "2.5",

@@ -1,11 +1,15 @@
-"""What probes ask."""
+"""What probes ask: on a port of their own, and on the API's for whatever stands before it."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
+from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from fpj_api.context import Ask
+from fpj_api.watched import Watched
 
 router = APIRouter(include_in_schema=False)
 
@@ -19,6 +23,22 @@ async def livez() -> PlainTextResponse:
 @router.get("/readyz")
 async def readyz(ask: Ask) -> PlainTextResponse:
     """Red until the jobs are listed, and when nothing has been heard of them for long."""
-    if ask.watched.problem() is None:
+    return _readiness(ask.watched)
+
+
+def probes(watched: Watched) -> ASGIApp:
+    """The same two, and nothing else."""
+
+    async def live(_request: object) -> PlainTextResponse:
+        return await livez()
+
+    async def ready(_request: object) -> PlainTextResponse:
+        return _readiness(watched)
+
+    return Starlette(routes=[Route("/livez", live), Route("/readyz", ready)])
+
+
+def _readiness(watched: Watched) -> PlainTextResponse:
+    if watched.problem() is None:
         return PlainTextResponse("ok\n")
     return PlainTextResponse("the jobs are not known, or not any more; the log says why\n", 503)

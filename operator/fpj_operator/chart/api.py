@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints
 from fpj_operator.chart.base import Free, FreeList, Hostname, OptionalName, Part, Port, Strings
 from fpj_operator.chart.pods import DisruptionBudget, Pods, PullSecret, ServiceAccount
 
+Address = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F.:]+(/[0-9]{1,3})?$")]
 Audience = Annotated[str, StringConstraints(pattern=r"^[^,\s]+$")]
 
 
@@ -75,6 +76,12 @@ class ApiItself(Part):
     """Whether they are installed, with an account and rights of their own."""
     audiences: list[Audience] = []
     """Audiences of which a token must have one; those of the cluster's API server if empty."""
+    jwt_only: bool = False
+    """Whether only tokens in the form of a JWT are accepted: those of service accounts and OpenID Connect are. Set it
+    where the cluster has no authenticator with tokens of another form."""
+    trusted_proxies: list[Address] = []
+    """Addresses and networks (CIDR) of the ingress controller or proxy in front, whose `X-Forwarded-For` is believed.
+    Without it all who come through one share its limits, such as that of invalid tokens."""
     max_streams: Annotated[int, Field(ge=1)] = 200
     """Streams of jobs that one pod keeps open at a time, a browser's page each."""
     review_seconds: Annotated[float, Field(ge=1)] = 10.0
