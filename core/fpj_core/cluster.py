@@ -11,7 +11,7 @@ import json
 import os
 import urllib.parse
 import urllib.request
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -98,16 +98,24 @@ async def configuration() -> Configuration:
 class Cluster:
     """Requests with a time limit, tried a few times where trying again is safe and can help.
 
-    Each try may take ``timeout`` seconds; ``tries`` and what is waited between them bound the whole.
+    Each try may take ``timeout`` seconds; ``tries`` and what is waited between them bound the whole. A write is sent
+    only while ``may_write`` says so, which is asked before each try.
     """
 
     def __init__(
-        self, client: ApiClient, manager: str = MANAGER, *, tries: int = _TRIES, timeout: float = _TIMEOUT_SECONDS
+        self,
+        client: ApiClient,
+        manager: str = MANAGER,
+        *,
+        tries: int = _TRIES,
+        timeout: float = _TIMEOUT_SECONDS,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self._client = client
         self._manager = f"fieldManager={manager}"
         self._apply = f"?{self._manager}&force=true"
         self._tries, self._timeout = tries, timeout
+        self._may_write = may_write
         self.writes = 0
         """Requests sent that change something; for measurements."""
 
@@ -119,6 +127,7 @@ class Cluster:
         tries: int = _TRIES,
         timeout: float = _TIMEOUT_SECONDS,
         connections: int = _CONNECTIONS,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> Self:
         """By the pod's own service account, or by KUBECONFIG; ``manager`` of the fields that are written.
 
@@ -126,7 +135,7 @@ class Cluster:
         """
         found = await configuration()
         found.connection_pool_maxsize = connections
-        return cls(ApiClient(found), manager, tries=tries, timeout=timeout)
+        return cls(ApiClient(found), manager, tries=tries, timeout=timeout, may_write=may_write)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -334,6 +343,8 @@ class Cluster:
             headers["Content-Type"] = content
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         if method != "GET":
+            if not self._may_write():
+                raise ClusterError(0, "not sent: this process must write nothing more")
             self.writes += 1
         url = self._client.configuration.host + path
         return await self._client.call_api(method, url, header_params=headers, body=body, _request_timeout=timeout)

@@ -1,56 +1,94 @@
 """Leader election: of several operators one works, by a Lease in the operator's own namespace.
 
-A leader that cannot renew its lease in time ends its process: what it may still have in hand stops with it.
+By the rules of client-go. A candidate takes the Lease once it has itself seen it unchanged for as long as it lasts;
+what another host's clock said is never asked. A leader that could not renew it for two thirds of that time stops, on
+its own clock: it sends no write any more, and its process ends. So one has stopped before the next begins, also where
+the network holds back packets, and however the machines' clocks are set.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
+from collections.abc import Callable
 
 from fpj_core import names
 from fpj_core.cluster import Cluster, ClusterError, Document
-from fpj_operator.leases import expiry, precise
+from fpj_operator.leases import precise
+from fpj_operator.sightings import Sightings, steady
 
 _NAME = "fpj-operator"
+_LEADS_FOR = 2 / 3
+"""Part of the lease after which a leader that cannot renew it stops."""
+_BETWEEN, _AGAIN = 1 / 5, 1 / 15
+"""Parts of the lease: between renewals, and before another try after one that failed."""
+REQUEST = 1 / 5
+"""Part of the lease that one request of the election may take."""
 
 log = logging.getLogger("fpj.election")
 
 
 class Election:
-    """One candidate. ``seconds`` is how long a silent leader keeps its place; it renews three times in that time."""
+    """One candidate.
 
-    def __init__(self, cluster: Cluster, namespace: str, identity: str, seconds: float) -> None:
+    Args:
+        cluster: a client of the election's own, whose requests take `REQUEST` of the lease at most, without retries.
+        namespace: where the Lease is.
+        identity: of this process, which no other ever has.
+        seconds: how long a silent leader keeps its place; the same for all candidates.
+        clock: seconds that only rise.
+    """
+
+    def __init__(
+        self, cluster: Cluster, namespace: str, identity: str, seconds: float, clock: Callable[[], float] = steady
+    ) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self.identity = identity
         self._seconds = seconds
-        self._renewed_at = 0.0
+        self._clock = clock
+        self._sightings = Sightings(clock)
+        self._leads_until = float("-inf")
+        self._other_leads = False
+
+    @property
+    def leads(self) -> bool:
+        """Whether this candidate may act as the leader: nobody else can lead yet."""
+        return self._clock() < self._leads_until
 
     async def win(self) -> None:
         """Wait until this candidate leads."""
-        while not await self._try():
-            await asyncio.sleep(self._seconds / 5)
+        while not (await self._try() and self.leads):
+            await asyncio.sleep(self._seconds * _BETWEEN)
         log.info("leading", extra={"identity": self.identity})
 
     async def hold(self) -> None:
-        """Renew until that fails for too long; then return, and the process must end."""
-        while time.monotonic() - self._renewed_at < self._seconds * 2 / 3:
-            await asyncio.sleep(self._seconds / 5)
-            if not await self._try() and await self._taken():
-                break
+        """Renew in time; return when that failed or another leads. The process must end at once then."""
+        with contextlib.suppress(TimeoutError):
+            while not self._other_leads:
+                async with asyncio.timeout(self._leads_until - self._clock()):
+                    await self._renew()
+        self._leads_until = float("-inf")
         log.error("leadership lost", extra={"identity": self.identity})
 
+    async def _renew(self) -> None:
+        """Until it is done or another leads."""
+        await asyncio.sleep(self._seconds * _BETWEEN)
+        while not await self._try() and not self._other_leads:
+            await asyncio.sleep(self._seconds * _AGAIN)
+
     async def resign(self) -> None:
-        """Let the next one lead at once."""
+        """Stop, and let the next one lead at once. Raises `ClusterError`."""
+        self._leads_until = float("-inf")
         found = await self._cluster.get("Lease", self._namespace, _NAME)
         if found and found["spec"].get("holderIdentity") == self.identity:
             found["spec"]["holderIdentity"] = ""
             await self._cluster.replace(found)
 
     async def _try(self) -> bool:
-        began = time.monotonic()
+        began = self._clock()  # what the answer takes counts, too
         try:
             found = await self._cluster.get("Lease", self._namespace, _NAME)
             won = await self._claim(found)
@@ -58,28 +96,30 @@ class Election:
             log.warning("the lease cannot be reached: %s", error)
             return False
         if won:
-            self._renewed_at = began
+            self._leads_until = began + self._seconds * _LEADS_FOR
         return won
 
+    def _is_only_just_gone(self) -> bool:
+        """Whether a Lease that was another's has been deleted: its holder makes it again, and may lead until then."""
+        known = not self.leads and self._sightings.knows(_NAME)
+        return known and self._sightings.left(_NAME, {}, self._seconds) > 0
+
     async def _claim(self, found: Document | None) -> bool:
-        now = precise(time.time())
+        """Take the Lease if it is free or ours; whether it is ours then."""
+        now = precise(time.time())  # for people and for those who see it change; nobody compares it with a clock
         spec = {"holderIdentity": self.identity, "leaseDurationSeconds": round(self._seconds), "renewTime": now}
+        self._other_leads = False
         if found is None:
+            if self._is_only_just_gone():
+                return False
             metadata = {"name": _NAME, "namespace": self._namespace, "labels": names.MANAGED_BY}
             manifest = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
             return await self._cluster.create(manifest | {"spec": spec | {"acquireTime": now}}) is not None
-        held = found["spec"].get("holderIdentity")
-        if held and held != self.identity and expiry(found["spec"]) >= time.time():
+        held = found["spec"].get("holderIdentity") or ""
+        if held not in ("", self.identity) and self._sightings.left(_NAME, found["spec"], self._seconds) > 0:
+            self._other_leads = True
             return False
         if held != self.identity:
             spec |= {"acquireTime": now, "leaseTransitions": found["spec"].get("leaseTransitions", 0) + 1}
         found["spec"] |= spec
         return await self._cluster.replace(found) is not None
-
-    async def _taken(self) -> bool:
-        try:
-            found = await self._cluster.get("Lease", self._namespace, _NAME)
-        except ClusterError:
-            return False
-        holder = str(found["spec"].get("holderIdentity") or "") if found else ""
-        return holder not in ("", self.identity)

@@ -8,11 +8,12 @@ import logging
 import os
 import signal
 import socket
+import struct
 import sys
 import time
 import uuid
 from collections.abc import Coroutine
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import fpj_core.lean  # noqa: F401 - before what it keeps small
 
@@ -28,7 +29,7 @@ from fpj_core.store import Store
 from fpj_core.store.late import LateStore
 from fpj_operator import metrics
 from fpj_operator.controller import Controller
-from fpj_operator.election import Election
+from fpj_operator.election import REQUEST, Election
 from fpj_operator.handlers import register
 from fpj_operator.health import Health
 from fpj_operator.schedules import ScheduleController
@@ -40,6 +41,7 @@ _JOBS_GAUGE_SECONDS = 5.0
 _LAG_SECONDS = 0.5
 _SETTLED_SECONDS = 2.0
 _GIVE_BACK_SECONDS = 60.0
+_VOTING_CONNECTIONS = 4
 
 log = logging.getLogger("fpj.operator")
 
@@ -73,9 +75,11 @@ async def _run(settings: OperatorSettings) -> int:
             health.serve(settings.liveness_port)
     except OSError as error:
         raise FpjError(f"a port cannot be listened on: {error}") from error
-    cluster = await Cluster.connect()
+    lasts = settings.leader_seconds
+    voting = await Cluster.connect(tries=1, timeout=lasts * REQUEST, connections=_VOTING_CONNECTIONS)
     identity = f"{os.environ.get('POD_NAME') or socket.gethostname()}-{uuid.uuid4().hex[:8]}"
-    election = Election(cluster, settings.own_namespace, identity, settings.leader_seconds)
+    election = Election(voting, settings.own_namespace, identity, lasts)
+    cluster = await Cluster.connect(may_write=lambda: election.leads)
     traces = traces_from()
     try:
         if not await _first(stop, election.win()):
@@ -89,6 +93,7 @@ async def _run(settings: OperatorSettings) -> int:
     finally:
         with contextlib.suppress(Exception):
             await election.resign()
+        await voting.close()
         await cluster.close()
         health.close()
         if traces is not None:
@@ -137,6 +142,8 @@ async def _lead(
     ]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if any(task.get_name() == "leadership" for task in done):
+            _end_at_once()
         failed = [task.get_name() for task in done if task.get_name() != "stop"]
         for task in done:
             if task.exception() is not None:
@@ -147,6 +154,17 @@ async def _lead(
         for task in tasks[1:]:
             task.cancel()
         await asyncio.wait(tasks, timeout=10)
+
+
+def _end_at_once() -> NoReturn:
+    """Another may lead any moment: nothing is finished, and what the kernel has not sent yet is never sent.
+
+    Else a write that a silent network held back would arrive when the network is back, long after this process ended.
+    """
+    for number in os.listdir("/proc/self/fd") if sys.platform == "linux" else ():
+        with contextlib.suppress(OSError):  # of what is no connection
+            socket.socket(fileno=int(number)).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    os._exit(1)
 
 
 def _heed_signals(stop: asyncio.Event) -> None:

@@ -14,7 +14,6 @@ from fpj_core import names
 from fpj_core.cluster import Cluster, ClusterError
 from fpj_core.errors import FpjError
 from fpj_core.store import open_store
-from fpj_operator.leases import expiry
 from fpj_operator.settings import namespaces_from
 
 _PATIENCE_SECONDS = 30.0
@@ -34,16 +33,17 @@ async def check(
     Without ``api_url`` there is no API to ask.
     """
     checks: dict[str, Callable[[], Awaitable[None]]] = {
-        "an operator leads": lambda: _leads(cluster, namespace),
+        "an operator leads": Leads(cluster, namespace),
         "the resources can be listed": lambda: _listed(cluster),
         "the store answers": lambda: _answers(store_url),
     }
     if api_url:
         checks["the API is ready"] = lambda: _is_ready(api_url)
-    return [f"{name}: {await _within(patience, one)}" for name, one in checks.items()]
+    return [f"{name}: {await within(patience, one)}" for name, one in checks.items()]
 
 
-async def _within(patience: float, one: Callable[[], Awaitable[None]]) -> str:
+async def within(patience: float, one: Callable[[], Awaitable[None]]) -> str:
+    """``ok``, or what was still wrong after ``patience`` seconds."""
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -56,12 +56,22 @@ async def _within(patience: float, one: Callable[[], Awaitable[None]]) -> str:
             return "ok"
 
 
-async def _leads(cluster: Cluster, namespace: str) -> None:
-    lease = await cluster.get("Lease", namespace, names.MANAGER)
-    if lease is None or not lease["spec"].get("holderIdentity"):
-        raise _NotYetError(f"nobody holds the Lease {names.MANAGER} in {namespace}")
-    if expiry(lease["spec"]) < time.time():
-        raise _NotYetError(f"{lease['spec']['holderIdentity']} leads no longer: its Lease is not renewed")
+class Leads:
+    """Whether the leader renews its Lease before our eyes: its clock need not agree with ours."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        self._cluster, self._namespace = cluster, namespace
+        self._renewed: set[object] = set()
+
+    async def __call__(self) -> None:
+        """Ask once more. Raises a reason for people, and `ClusterError`."""
+        lease = await self._cluster.get("Lease", self._namespace, names.MANAGER)
+        spec = lease["spec"] if lease else {}
+        if not spec.get("holderIdentity"):
+            raise _NotYetError(f"nobody holds the Lease {names.MANAGER} in {self._namespace}")
+        self._renewed.add(spec.get("renewTime"))
+        if len(self._renewed) < 2:
+            raise _NotYetError(f"{spec['holderIdentity']} leads no longer: its Lease is not renewed")
 
 
 async def _listed(cluster: Cluster) -> None:
