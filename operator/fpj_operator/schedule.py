@@ -1,11 +1,15 @@
 """What should happen to a schedule now: from what is observed to a plan. Pure, and safe to ask again at any time.
 
 The rules are those of batch/v1 CronJob. A run is known by the minute it was due, and its job is named after it, so
-that nothing (an operator that dies half-way, two that both think they lead) begins a run twice.
+that nothing (an operator that dies half-way, two that both think they lead) begins a run twice. Only where a run's job
+is deleted before the status could say that it was begun, it is begun again: no run is lost, and what the first one did
+the second finds done. Times before a schedule was changed are past for good: a change begins nothing by itself.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +50,21 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the job of the run that is due could not be created just now."""
+
+    reason: str
+    """Of the condition and the event: JobRefused, NameTaken."""
+    message: str
+
+    @property
+    def cause(self) -> str:
+        """The same for the same cause, whatever numbers it names: a quota's use changes from one try to the next."""
+        words = re.sub(r"\d+", "", f"{self.reason} {self.message}")
+        return hashlib.blake2b(words.encode(), digest_size=6).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleView:
     """Everything a decision rests on. Times are seconds since the epoch."""
 
@@ -60,8 +79,8 @@ class ScheduleView:
     deleting: bool
     runs: tuple[Run, ...]
     now: float
-    refused: str = ""
-    """Why the API server has just refused the job of the run that is due; nothing is begun then."""
+    refused: Refusal | None = None
+    """Nothing is begun then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +141,25 @@ class _Decision:
         """When the latest run was due: by the status, or by its job if the operator died before writing it."""
         return max(seconds_of(self.v.status.get("lastScheduleTime")), *(run.due for run in self.v.runs), 0.0)
 
+    def _handled(self) -> float:
+        """Runs up to here have been begun or belong to a schedule of before."""
+        return max(self._last() or self.v.created_at, seconds_of(self._changed_at()))
+
     def _since(self) -> float:
-        """Runs up to here are not looked at: begun, or too late."""
+        """Runs up to here are not looked at: begun, of before, or too late."""
         deadline = self.spec.starting_deadline_seconds
-        return max(self._last() or self.v.created_at, self.v.now - deadline if deadline else 0.0)
+        return max(self._handled(), self.v.now - deadline if deadline else 0.0)
+
+    def _times(self) -> str:
+        return f"{self.spec.schedule} in {self.spec.time_zone or 'Etc/UTC'}"
+
+    def _changed_at(self) -> str | None:
+        """When other times than these were last in force; None if there never were any."""
+        before = self.v.status
+        if before.get("observedSchedule") in (None, self._times()):
+            told: str | None = before.get("scheduleChangedAt")
+            return told
+        return moment(self.v.now)
 
     def _is_held(self) -> bool:
         """Whether another run, one that is being deleted included, keeps the next from starting."""
@@ -188,9 +222,6 @@ class _Decision:
 
     # Words ------------------------------------------------------------------------------------------------
 
-    def _refusal(self) -> str:
-        return f"the run's job is refused: {self.v.refused}"
-
     def _status(self, runs: list[Run], due: float | None, upcoming: float | None) -> dict[str, Any]:
         v, before = self.v, self.v.status
         active = sorted((run for run in runs if not run.phase.finished and not run.deleting), key=_newest_first)
@@ -201,22 +232,23 @@ class _Decision:
             "lastSuccessfulTime": moment(succeeded) if succeeded else None,
             "nextScheduleTime": moment(upcoming) if upcoming else None,
             "active": [_active(run) for run in active[:_MOST_ACTIVE_SHOWN]],
+            "observedSchedule": self._times(),
+            "scheduleChangedAt": self._changed_at(),
         }
-        where = f"{self.spec.schedule} in {self.spec.time_zone or 'Etc/UTC'}"
         if v.refused:
-            said = ("JobRefused", self._refusal())
+            said = (v.refused.reason, v.refused.message)
             conditions = _conditions(v, ready=False, said=said, reconciling=True)
         elif self.spec.suspend:
             conditions = _conditions(v, ready=True, said=("Suspended", "spec.suspend is true"), suspended=True)
         else:
-            conditions = _conditions(v, ready=True, said=("Scheduled", where))
+            conditions = _conditions(v, ready=True, said=("Scheduled", self._times()))
         status = {"observedGeneration": v.generation, "conditions": conditions} | told
         return {name: value for name, value in status.items() if value is not None}
 
     def _events(self, missed: list[float], due: float | None, held: bool, replaced: tuple[Run, ...]) -> Iterable[Emit]:
         """What people should hear of. Told once, however often it is looked at."""
         if self.v.refused:
-            yield Emit("JobRefused", self._refusal(), warning=True)
+            yield Emit(self.v.refused.reason, self.v.refused.message, warning=True, unique=self.v.refused.cause)
             return
         for run in replaced:
             yield Emit("Replaced", f"{run.name} is deleted: another run is due")
@@ -229,7 +261,7 @@ class _Decision:
             text = f"the run of {moment(missed[0])} waits until the one before it has finished"
             yield Emit("WaitsForLastRun", text, unique=_minute(missed[0]))
         if self.spec.starting_deadline_seconds and not missed and not self.spec.suspend:
-            for late in self.times.missed(self._last() or self.v.created_at, self.v.now, 1):
+            for late in self.times.missed(self._handled(), self.v.now, 1):
                 text = f"the run of {moment(late)} was not begun within startingDeadlineSeconds"
                 yield Emit("Missed", text, warning=True, unique=_minute(late))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -9,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from fpj_core import names
-from fpj_core.cluster import Cluster, ClusterError, Document
+from fpj_core.cluster import CONFLICT, Cluster, ClusterError, Document
 from fpj_core.errors import ManifestError
 from fpj_core.manifest import read_resource
 from fpj_core.model import Phase
@@ -17,7 +18,7 @@ from fpj_core.v1alpha1 import FileProcessingSchedule, FileProcessingScheduleSpec
 from fpj_operator import metrics
 from fpj_operator.conditions import seconds_of
 from fpj_operator.events import event
-from fpj_operator.schedule import Run, SchedulePlan, ScheduleView, decide
+from fpj_operator.schedule import Refusal, Run, SchedulePlan, ScheduleView, decide
 from fpj_operator.state import Emit, Key
 from fpj_operator.workqueue import Workqueue
 
@@ -25,6 +26,9 @@ _KIND = "FileProcessingSchedule"
 _JOB = "FileProcessingJob"
 _WORKERS = 4
 _REFUSALS = range(400, 500)
+_TRIES, _PAUSE_SECONDS = 3, 0.3
+"""To create a job against those who change the same quota; after that it waits for the next look."""
+_COUNTED = "counted"
 
 log = logging.getLogger("fpj.schedules")
 
@@ -83,7 +87,8 @@ class ScheduleController:
         for run in plan.replaced:
             await self._cluster.delete(_JOB, key.namespace, run.name, run.uid)
         if refusal := await self._start(view, plan):
-            plan = decide(replace(view, refused=refusal))
+            view = replace(view, refused=refusal)
+            plan = decide(view)
         if plan.status is not None and plan.status != view.status:
             await self._cluster.apply_status(_KIND, key.namespace, key.name, plan.status, view.uid)
         for run in plan.trimmed:
@@ -113,42 +118,56 @@ class ScheduleController:
             now=self._now(),
         )
 
-    async def _start(self, view: ScheduleView, plan: SchedulePlan) -> str:
-        """Create the job of the run that is due; why it was refused. One that is there already was begun before."""
+    async def _start(self, view: ScheduleView, plan: SchedulePlan) -> Refusal | None:
+        """Create the job of the run that is due; why that failed. One of ours that is there already was begun before.
+
+        Raises `ClusterError` where nobody refused.
+        """
         if plan.start is None:
-            return ""
-        try:
-            if await self._cluster.create(plan.start) is None:
-                await self._look_at_namesake(view, plan.start["metadata"]["name"])
-        except ClusterError as error:
-            if error.status not in _REFUSALS:
-                raise
-            log.warning("%s: %s", view.key, error)
-            self._count_refusal(view, plan.start["metadata"]["name"])
-            return str(error)
-        return ""
+            return None
+        name = plan.start["metadata"]["name"]
+        refusal = await self._create(view, plan.start, name)
+        if refusal is not None:
+            log.warning("%s: %s", view.key, refusal.message)
+            self._count_refusal(view, refusal, name)
+        return refusal
 
-    async def _look_at_namesake(self, view: ScheduleView, name: str) -> None:
-        """Say so if the job that has the run's name is none of this schedule's; its run then does not take place."""
-        found = await self._cluster.get(_JOB, view.key.namespace, name)
-        if found is not None and view.uid not in _owners(found):
-            text = f"{name} exists and is no job of this schedule: the run is left out"
-            await self._emit(view, Emit("NameTaken", text, warning=True))
+    async def _create(self, view: ScheduleView, manifest: Mapping[str, Any], name: str) -> Refusal | None:
+        refusal = Refusal("JobRefused", f"the run's job is refused: {name} comes and goes")
+        for _ in range(_TRIES):
+            try:
+                if await self._cluster.create(manifest) is not None:
+                    return None
+            except ClusterError as error:
+                if error.status not in _REFUSALS:
+                    raise
+                refusal = Refusal("JobRefused", f"the run's job is refused: {error}")
+                if error.reason != CONFLICT:
+                    break
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
+            found = await self._cluster.get(_JOB, view.key.namespace, name)
+            if found is not None:
+                taken = Refusal("NameTaken", f"{name} exists and is no job of this schedule: the run waits for its end")
+                return None if view.uid in _owners(found) else taken
+        return refusal
 
-    def _count_refusal(self, view: ScheduleView, name: str) -> None:
+    def _count_refusal(self, view: ScheduleView, refusal: Refusal, name: str) -> None:
         """Once for each run, though it is tried again and again."""
         told = self._told.setdefault(view.uid, set())
-        if ("JobRefused", name) not in told:
-            metrics.SCHEDULE_MISSES.labels("JobRefused").inc()
-            self._remember(told, "JobRefused", name)
+        if (_COUNTED, name) not in told:
+            metrics.SCHEDULE_MISSES.labels(refusal.reason).inc()
+            self._remember(told, _COUNTED, name)
 
     async def _emit(self, view: ScheduleView, said: Emit) -> None:
         told = self._told.setdefault(view.uid, set())
         if said.unique and (said.reason, said.unique) in told:
             return
         is_news = await self._cluster.create(event(_KIND, view.key, view.uid, said)) is not None
-        if is_news and said.reason in metrics.MISSES and said.reason != "JobRefused":
+        if is_news and said.reason in metrics.MISSES and not view.refused:
             metrics.SCHEDULE_MISSES.labels(said.reason).inc()
+        if said.reason == "Started":  # whatever is refused from now on is news again
+            told -= {each for each in told if each[0] in ("JobRefused", "NameTaken")}
         if said.unique:
             self._remember(told, said.reason, said.unique)
 

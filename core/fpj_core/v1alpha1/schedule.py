@@ -172,6 +172,15 @@ class FileProcessingScheduleStatus(ApiModel):
     next_schedule_time: str | None = Field(
         None, description="When the next run is due.", max_length=64, json_schema_extra={"format": "date-time"}
     )
+    observed_schedule: str | None = Field(
+        None, description="The times last acted on: expression and time zone.", max_length=512
+    )
+    schedule_changed_at: str | None = Field(
+        None,
+        description="When the operator saw that the times were changed; earlier ones are not made up for.",
+        max_length=64,
+        json_schema_extra={"format": "date-time"},
+    )
     active: list[ActiveRun] | None = Field(
         None,
         description="Jobs that have not finished, newest first; the newest 20.",

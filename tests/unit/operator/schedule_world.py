@@ -34,6 +34,8 @@ class Objects:
         self.events: list[Document] = []
         self.writes_left: int | None = None
         self.refusal: ClusterError | None = None
+        self.refusals: list[ClusterError] = []
+        """For the next jobs only."""
         self._uids = 0
 
     def add(self, document: Document) -> Document:
@@ -63,8 +65,8 @@ class Objects:
             return document
         if (document["kind"], document["metadata"]["name"]) in self.held:
             return None
-        if self.refusal is not None:
-            raise self.refusal
+        if self.refusal is not None or self.refusals:
+            raise self.refusal or self.refusals.pop(0)
         self.created.append(document["metadata"]["name"])
         return self.add(document)
 

@@ -25,7 +25,7 @@ ALL_IS_WELL = frozenset(
 )
 EVENTS_ONLY = frozenset(
     {"Recovering", "ImagesFailing", "NotBegunAgain"}
-    | {"Started", "Replaced", "WaitsForLastRun", "Missed", "TooManyMissed", "NameTaken"}  # of schedules
+    | {"Started", "Replaced", "WaitsForLastRun", "Missed", "TooManyMissed"}  # of schedules
 )
 OTHER_WORDS = frozenset(
     {"Queue", "EarlierAttempts", "Index", "Check", "Plan", "Process", "Finish"}  # stages
@@ -36,7 +36,7 @@ OTHER_WORDS = frozenset(
 """Words in CamelCase of the two modules that decide, which are no reasons of ours."""
 
 WORD = re.compile(r"[A-Z][A-Za-z]*[a-z][A-Za-z]*")
-REASON_PLACE = {"Verdict": 1, "_fail": 0, "_recover_or_fail": 0, "_wait": 0, "Emit": 0}
+REASON_PLACE = {"Verdict": 1, "Refusal": 0, "_fail": 0, "_recover_or_fail": 0, "_wait": 0, "Emit": 0}
 """Callables that take a reason, and the place it has among their arguments."""
 
 

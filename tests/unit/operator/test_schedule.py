@@ -12,6 +12,7 @@ from unit.operator.schedule_world import START, ScheduleWorld, job_name, phase_o
 
 from fpj_core.cluster import ClusterError
 from fpj_core.formatting import moment
+from fpj_operator.conditions import seconds_of
 from fpj_operator.metrics import MISSES, SCHEDULE_MISSES
 
 TEN_PAST = job_name("2026-05-01T00:10:00Z")
@@ -198,13 +199,36 @@ def test_suspended_it_begins_nothing_and_afterwards_the_newest() -> None:
     assert world.condition("Suspended")[0] == "False"
 
 
-def test_a_changed_schedule_counts_from_the_last_run() -> None:
-    world = ScheduleWorld()
+def test_a_changed_schedule_counts_from_its_change() -> None:
+    """As of kubernetes#63371: a time that lies before the change has passed, though no run took place at it."""
+    world = ScheduleWorld(schedule="10 * * * *")
+    at(world, 10)
+    assert "scheduleChangedAt" not in world.status
+    world.change(schedule="15,25 * * * *")
+    at(world, 20)
+    assert world.names() == [TEN_PAST], "00:15 was before it"
+    assert world.status["scheduleChangedAt"] == moment(START - 30 + 20 * 60)
+    assert world.status["nextScheduleTime"] == "2026-05-01T00:25:00Z"
+    at(world, 26)
+    assert world.names() == [TEN_PAST, job_name("2026-05-01T00:25:00Z")]
+    assert world.status["observedGeneration"] == 2
+    world.change(timeZone="Asia/Kolkata")  # half an hour off: 00:15 and 00:25 UTC are no times of it
+    at(world, 50)
+    assert world.status["scheduleChangedAt"] == moment(START - 30 + 50 * 60) and len(world.names()) == 2
+    world.change(suspend=True)
+    at(world, 52)
+    world.change(suspend=False)
+    at(world, 60)
+    assert world.names()[2:] == [job_name("2026-05-01T00:55:00Z")], "no other change leaves a run out"
+
+
+def test_a_changed_schedule_reports_no_miss_of_before() -> None:
+    world = ScheduleWorld(schedule="10 * * * *", startingDeadlineSeconds=60)
     at(world, 10)
     world.change(schedule="15 * * * *")
-    at(world, 16)
-    assert world.names() == [TEN_PAST, job_name("2026-05-01T00:15:00Z")]
-    assert world.status["observedGeneration"] == 2
+    at(world, 20)
+    at(world, 21)
+    assert world.said("Missed") == []
 
 
 # History --------------------------------------------------------------------------------------------------
@@ -272,6 +296,43 @@ def test_a_refused_job_is_told_and_tried_again() -> None:
     assert world.names() == [TEN_PAST] and world.condition("Ready")[0] == "True"
 
 
+def test_a_quota_under_contention_is_no_job_of_that_name() -> None:
+    """The API server answers 409 for both (kubernetes#67761)."""
+    world = ScheduleWorld()
+    busy = ClusterError(409, "Operation cannot be fulfilled on resourcequotas", reason="Conflict")
+    world.objects.refusals = [busy, busy]
+    at(world, 10)
+    assert world.names() == [TEN_PAST], "it is over in a moment"
+    assert not world.said("JobRefused")
+
+    world.objects.refusal = busy
+    assert at(world, 20) == 30.0
+    assert world.condition("Ready")[1] == "JobRefused" and "resourcequotas" in world.condition("Ready")[2]
+    assert world.status["lastScheduleTime"] == "2026-05-01T00:10:00Z", "a run that did not begin is not said to have"
+    world.objects.refusal = None
+    at(world, 20.5)
+    assert world.names() == [TEN_PAST, TWENTY_PAST]
+
+
+def test_each_cause_of_a_refusal_is_one_event_until_a_run_begins() -> None:
+    world = ScheduleWorld(schedule="* * * * *")
+    for minute in range(1, 30):
+        world.objects.refusal = ClusterError(403, f"exceeded quota: used {minute}, limited 5")
+        at(world, minute)
+        at(world, minute + 0.5)
+    assert len(world.said("JobRefused")) == 1
+    world.objects.refusal = ClusterError(403, "denied by a policy")
+    at(world, 31)
+    assert len(world.said("JobRefused")) == 2
+    world.objects.refusal = None
+    at(world, 32)
+    world.objects.events.clear()  # the API server forgets them after an hour
+    world.objects.refusal = ClusterError(403, "denied by a policy")
+    at(world, 95)
+    at(world, 96)
+    assert len(world.said("JobRefused")) == 1, "it is news again"
+
+
 def test_an_api_server_that_does_not_answer_is_no_refusal() -> None:
     world = ScheduleWorld()
     world.objects.refusal = ClusterError(0, "no answer")
@@ -283,11 +344,23 @@ def test_an_api_server_that_does_not_answer_is_no_refusal() -> None:
 def test_a_namesake_is_not_taken_for_the_run() -> None:
     world = ScheduleWorld()
     world.objects.add({"kind": "FileProcessingJob", "metadata": {"name": TEN_PAST}})
-    at(world, 10)
+    assert at(world, 10) == 30.0
     assert world.objects.created == [] and len(world.said("NameTaken")) == 1
+    assert world.condition("Ready")[:2] == ("False", "NameTaken") and TEN_PAST in world.condition("Ready")[2]
+    assert "lastScheduleTime" not in world.status
     at(world, 11)
     at(world, 20)
+    assert world.condition("Ready")[0] == "True"
     assert world.objects.created == [TWENTY_PAST] and len(world.said("NameTaken")) == 1
+
+
+def test_a_run_whose_name_was_taken_begins_once_it_is_free() -> None:
+    world = ScheduleWorld()
+    world.objects.add({"kind": "FileProcessingJob", "metadata": {"name": TEN_PAST}})
+    at(world, 10)
+    del world.objects.held["FileProcessingJob", TEN_PAST]
+    at(world, 10.5)
+    assert world.objects.created == [TEN_PAST] and world.status["lastScheduleTime"] == "2026-05-01T00:10:00Z"
 
 
 def test_one_that_is_being_deleted_is_left_alone() -> None:
@@ -324,7 +397,7 @@ def apply(world: ScheduleWorld, action: tuple[object, ...]) -> None:
         case "end", str(phase) if names := world.unfinished():
             world.end(names[0], phase)
         case ("delete a job",) if finished := set(world.names()) - set(world.unfinished()):
-            del world.objects.held["FileProcessingJob", min(finished)]
+            delete(world, min(finished))
         case "suspend", bool(suspend):
             world.change(suspend=suspend)
         case "limits", int(successful), int(failed):
@@ -333,6 +406,17 @@ def apply(world: ScheduleWorld, action: tuple[object, ...]) -> None:
             world.change(concurrencyPolicy=policy)
         case "deadline", int(seconds):
             world.change(startingDeadlineSeconds=seconds)
+
+
+def delete(world: ScheduleWorld, name: str) -> None:
+    """Somebody deletes a job. If nothing tells of it any more, it is begun again, and not lost."""
+    del world.objects.held["FileProcessingJob", name]
+    if minute_of(name) * 60 > seconds_of(world.status.get("lastScheduleTime")):
+        world.objects.created.remove(name)
+
+
+def minute_of(name: str) -> int:
+    return int(name.rpartition("-")[2])
 
 
 def looked(world: ScheduleWorld, operator: int) -> None:
@@ -351,7 +435,7 @@ def looked(world: ScheduleWorld, operator: int) -> None:
         doomed = [name for name in world.unfinished() if "deletionTimestamp" in _metadata(world, name)]
         assert set(world.unfinished()) - set(doomed) == set(new)
     if new and (deadline := spec.get("startingDeadlineSeconds")):
-        assert world.now - int(new[0].rpartition("-")[2]) * 60 < deadline
+        assert world.now - minute_of(new[0]) * 60 < deadline
     phases = [phase_of(job) for job in world.objects.jobs()]
     assert sum(phase.startswith("Completed") for phase in phases) <= spec.get("successfulJobsHistoryLimit", 3)
     assert phases.count("Failed") <= spec.get("failedJobsHistoryLimit", 1)
@@ -369,5 +453,5 @@ def test_histories(policy: str, actions: list[tuple[object, ...]]) -> None:
         apply(world, action)
         created = world.objects.created
         assert len(created) == len(set(created)), "never two runs for one time"
-        assert created == sorted(created, key=lambda name: int(name.rpartition("-")[2])), "never back in time"
-        assert all(int(name.rpartition("-")[2]) % 10 == 0 for name in created), "only at times of the schedule"
+        assert created == sorted(created, key=minute_of), "never back in time"
+        assert all(minute_of(name) % 10 == 0 for name in created), "only at times of the schedule"
