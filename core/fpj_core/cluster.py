@@ -255,11 +255,11 @@ class Cluster:
                 raise ClusterError(409, f"{name} is another one by now") from error
             raise
 
-    async def apply(self, manifest: Mapping[str, Any]) -> Document:
-        """Server-side-apply an object."""
+    async def apply(self, manifest: Mapping[str, Any], *, tries: int | None = None) -> Document:
+        """Server-side-apply an object. ``tries`` are fewer than usual where the caller tries again by itself."""
         metadata = manifest["metadata"]
         path = _path(manifest["kind"], metadata["namespace"], metadata["name"])
-        return await self._request("PATCH", path + self._apply, manifest, "application/apply-patch+yaml")
+        return await self._request("PATCH", path + self._apply, manifest, "application/apply-patch+yaml", tries)
 
     async def apply_status(
         self,
@@ -304,13 +304,19 @@ class Cluster:
                 raise
 
     async def _request(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, content: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        content: str = "application/json",
+        tries: int | None = None,
     ) -> Document:
-        for attempt in range(1, self._tries + 1):
+        most = tries or self._tries
+        for attempt in range(1, most + 1):
             try:
                 return await self._once(method, path, body, content)
             except ClusterError as error:
-                if error.status not in (0, *_PASSING) or attempt == self._tries:
+                if error.status not in (0, *_PASSING) or attempt == most:
                     raise
                 # Not longer than a try may take: whoever has short limits has somebody waiting.
                 await asyncio.sleep(min(max(_BACKOFF_SECONDS * 2.0**attempt, error.retry_after), self._timeout))

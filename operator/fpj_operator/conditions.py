@@ -48,10 +48,14 @@ def operator_status(
     attempt: Attempt,
     *,
     start: str | None = None,
+    started: bool = True,
     recovery_attempts: int | None = None,
     progress: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Everything the operator says in the status. ``start`` sets the start time, which else stays."""
+    """Everything the operator says in the status.
+
+    ``start`` sets the start time, which else stays; with ``started`` False there is none.
+    """
     before = observed.status
     now = moment(observed.now)
     status = {
@@ -61,7 +65,7 @@ def operator_status(
         "conditions": _conditions(observed, verdict),
         "attempt": attempt_document(attempt),
         "recoveryAttempts": before.get("recoveryAttempts", 0) if recovery_attempts is None else recovery_attempts,
-        "startTime": start or before.get("startTime"),
+        "startTime": start or (before.get("startTime") if started else None),
         "completionTime": (before.get("completionTime") or now) if verdict.phase.finished else None,
     }
     return {name: value for name, value in (status | dict(progress or {})).items() if value is not None}

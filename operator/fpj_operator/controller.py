@@ -19,7 +19,7 @@ from fpj_core.logs import about
 from fpj_core.model import Phase
 from fpj_core.store.protocol import Store
 from fpj_operator import leases, metrics
-from fpj_operator.execute import Executor
+from fpj_operator.execute import DisturbedError, Executor
 from fpj_operator.folders import Folders
 from fpj_operator.marks import CHILD_AT_WORK, ChildMarks, Marks, child_marks_of, marks_after, marks_of
 from fpj_operator.namespaces import Namespaces
@@ -28,12 +28,14 @@ from fpj_operator.pods import Pods
 from fpj_operator.queue import JobQueue
 from fpj_operator.reconcile import reconcile
 from fpj_operator.settings import OperatorSettings
-from fpj_operator.state import Key, Observed, Plan
+from fpj_operator.state import Key, Observed, Plan, StoreView
 from fpj_operator.tally import Tally
 from fpj_operator.traces import Traces
 from fpj_operator.workqueue import Workqueue
 
 _MOST_PASSES = 5
+_MOST_DISTURBANCES = 4
+"""Of one plan: the store goes away, the lease is lost, a child is rejected."""
 _STORE_PAUSE_SECONDS = 5.0
 
 log = logging.getLogger("fpj.controller")
@@ -158,30 +160,51 @@ class Controller:
                     await asyncio.to_thread(self._cancel, uid)
                 self._looked_at.pop(key, None)
                 return None
-            if observed.phase.active and await self._namespaces.is_ending(key.namespace):
+            if _may_hold_up(observed) and await self._namespaces.is_ending(key.namespace):
                 await self._cluster.delete("FileProcessingJob", key.namespace, key.name, observed.uid)
                 return None
             plan = reconcile(observed, self._settings)
             if plan.wants_lease:
-                plan = await self._start(key, observed)
+                observed, plan = await self._start(key, observed)
             else:
-                await self._carry_out(observed, plan)
+                observed, plan = await self._act(observed, plan)
             self._tally.take(observed, plan)
             if not plan.again:
                 return plan.requeue_after
         return 0.1
 
-    async def _start(self, key: Key, observed: Observed) -> Plan:
+    async def _act(self, observed: Observed, plan: Plan) -> tuple[Observed, Plan]:
+        """Carry a plan out. Where something stands in its way, that is decided upon, too: the status says what it is.
+
+        What was carried out in the end, and on what it rests.
+        """
+        for _ in range(_MOST_DISTURBANCES):
+            try:
+                await self._carry_out(observed, plan)
+            except DisturbedError as disturbed:
+                log.warning("%s", disturbed)
+                metrics.RECONCILE_ERRORS.inc()
+                observed = disturbed.observed
+                plan = reconcile(observed, self._settings)
+                if plan.wants_lease:
+                    break
+            else:
+                return observed, plan
+        return observed, Plan(requeue_after=1.0)
+
+    async def _start(self, key: Key, observed: Observed) -> tuple[Observed, Plan]:
         """Take a slot, then the lock. The slot is taken in one step, so nobody else sees it free meanwhile."""
         slot_free, ahead = self.jobs.place(key)
         observed = replace(observed, slot_free=slot_free, ahead=ahead)
         if slot_free:
-            observed = await self._locked(key, observed)
+            try:
+                observed = await self._locked(key, observed)
+            except StoreError as error:
+                observed = replace(observed, store=StoreView(error=str(error)[:500]))
         plan = reconcile(observed, self._settings)
         if plan.wants_lease:  # the lease changed hands in between
-            return Plan(requeue_after=1.0)
-        await self._carry_out(observed, plan)
-        return plan
+            return observed, Plan(requeue_after=1.0)
+        return await self._act(observed, plan)
 
     async def _locked(self, key: Key, observed: Observed) -> Observed:
         """With the slot taken and the lease tried for. A slot without a lock goes back, to whoever is next."""
@@ -236,3 +259,8 @@ class Controller:
         )
         self._store.release_shards(uid)
         self._store.break_lease(lease_name(record.collection), uid)
+
+
+def _may_hold_up(observed: Observed) -> bool:
+    """Whether the job's pods can keep a namespace from being deleted: those of any child Job that has not ended."""
+    return observed.phase.active or any(not child.finished for child in observed.children)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
-from fpj_core.cluster import Cluster, Document
+from fpj_core.cluster import Cluster, ClusterError, Document
+from fpj_core.errors import ConcurrencyError, FencedError, StoreError
 from fpj_core.jobs import change_job
-from fpj_core.model import Folder, Job
+from fpj_core.model import Folder, Job, Phase
 from fpj_core.records import folder_name
 from fpj_core.store.protocol import Store
 from fpj_operator import events, leases, metrics
 from fpj_operator.children import collection_of, manifest
-from fpj_operator.conditions import same_status
+from fpj_operator.conditions import attempt_from, same_status
 from fpj_operator.settings import OperatorSettings
 from fpj_operator.state import (
     Apply,
@@ -26,14 +28,30 @@ from fpj_operator.state import (
     LeaseView,
     Observed,
     Plan,
+    RecordEnd,
     RecordJob,
     RefreshFolder,
+    Rejected,
     ReleaseLease,
     RenewLease,
     Step,
+    StoreView,
+    SuspendChild,
 )
 
+_APPLY_TRIES = 2
+_CONFLICT_TRIES, _CONFLICT_PAUSE_SECONDS = 3, 0.2
+"""A quota that is being charged by others at the same time refuses with a conflict, which is over at once."""
+
 log = logging.getLogger("fpj.execute")
+
+
+class DisturbedError(Exception):
+    """A plan could not be carried out, for the world is not as it was taken to be; ``observed`` is how it is now."""
+
+    def __init__(self, observed: Observed, message: str) -> None:
+        self.observed = observed
+        super().__init__(message)
 
 
 class Executor:
@@ -49,21 +67,41 @@ class Executor:
     async def carry_out(
         self, observed: Observed, plan: Plan, written: Callable[[Document], object] = lambda _resource: None
     ) -> None:
-        """Steps, then the status, then the steps that may only follow it. Raises `ClusterError` and `StoreError`.
+        """Steps, then the status, then the steps that may only follow it.
 
         ``written`` gets the resource as it stands once its status has been written, ahead of the event that shows it.
+        Raises `DisturbedError` where another decision is called for: the store is away, the API server rejects a
+        child, the lease is another's. Raises `ClusterError`, and `StoreError` for what is only to be tried again.
         """
         for step in plan.steps_first:
-            await self._do(observed, step)
+            await self._step(observed, step)
         if plan.status is not None and not same_status(plan.status, observed.status):
-            key = observed.key
-            written(
-                await self._cluster.apply_status(
-                    "FileProcessingJob", key.namespace, key.name, plan.status, observed.uid
-                )
-            )
+            document = await self._write_status(observed, plan.status)
+            written(document)
+            observed = _after_status(observed, document)
         for step in plan.steps_after:
+            await self._step(observed, step)
+
+    async def _write_status(self, observed: Observed, status: Mapping[str, Any]) -> Document:
+        """Where phase or attempt change, only upon what was read: a decision that comes late is taken again."""
+        key, before = observed.key, observed.status
+        changes = any(status.get(name) != before.get(name) for name in ("phase", "attempt"))
+        return await self._cluster.apply_status(
+            "FileProcessingJob",
+            key.namespace,
+            key.name,
+            status,
+            observed.uid,
+            (observed.version or None) if changes else None,
+        )
+
+    async def _step(self, observed: Observed, step: Step) -> None:
+        try:
             await self._do(observed, step)
+        except (ConcurrencyError, FencedError):
+            raise
+        except StoreError as error:
+            raise DisturbedError(replace(observed, store=StoreView(error=str(error)[:500])), str(error)) from error
 
     async def acquire(self, observed: Observed) -> LeaseView:
         """Try for the collection's lease. Raises `ClusterError` and `StoreError`."""
@@ -80,15 +118,13 @@ class Executor:
         key = observed.key
         match step:
             case Apply(document):
-                await self._cluster.apply(document)
-            case DeleteChildren(attempt):
-                await self._delete_children(observed, attempt)
-            case FenceShards():
-                await asyncio.to_thread(self._store.release_shards, observed.uid)
-            case RecordJob():
-                await asyncio.to_thread(self._record, observed, step)
+                await self._apply(observed, document)
+            case DeleteChildren():
+                await self._delete_children(observed, step)
+            case SuspendChild(name, suspend):
+                await self._cluster.merge("Job", key.namespace, name, {"spec": {"suspend": suspend}})
             case RenewLease():
-                await self.acquire(observed)
+                await self._renew(observed, step)
             case ReleaseLease():
                 await self._release(observed)
             case RefreshFolder(name):
@@ -97,10 +133,50 @@ class Executor:
                 await self._emit(observed, step)
             case DeleteResource():
                 await self._cluster.delete("FileProcessingJob", key.namespace, key.name, observed.uid)
+            case FenceShards() | RecordJob() | RecordEnd():
+                await asyncio.to_thread(self._write_store, observed, step)
 
-    async def _delete_children(self, observed: Observed, attempt: int) -> None:
+    def _write_store(self, observed: Observed, step: FenceShards | RecordJob | RecordEnd) -> None:
+        match step:
+            case FenceShards():
+                self._store.release_shards(observed.uid)
+            case RecordJob():
+                self._record(observed, step)
+            case RecordEnd():
+                self._record_end(observed)
+
+    async def _apply(self, observed: Observed, document: Mapping[str, Any]) -> None:
+        """A child object; what rejects it becomes part of what the next decision rests on."""
+        for attempt in range(1, _CONFLICT_TRIES + 1):
+            try:
+                await self._cluster.apply(document, tries=_APPLY_TRIES)
+                return
+            except ClusterError as error:
+                if error.status == 409 and attempt < _CONFLICT_TRIES:
+                    await asyncio.sleep(_CONFLICT_PAUSE_SECONDS * attempt)
+                    continue
+                kind, name = document["kind"], document["metadata"]["name"]
+                rejected = Rejected(kind, name, error.status, str(error), error.retry_after)
+                raise DisturbedError(replace(observed, rejected=rejected), str(error)) from error
+
+    async def _renew(self, observed: Observed, step: RenewLease) -> None:
+        if step.store:
+            view = await self.acquire(observed)
+        else:
+            view = await leases.renew_without_store(
+                self._cluster,
+                observed.key,
+                observed.uid,
+                collection_of(observed),
+                seconds=self._settings.lease_seconds,
+            )
+        if not view.held_by(observed.uid, time.time()):
+            raise DisturbedError(replace(observed, lease=view, now=time.time()), "the collection's lease is another's")
+
+    async def _delete_children(self, observed: Observed, step: DeleteChildren) -> None:
         for child in observed.children:
-            if child.attempt <= attempt and not child.deleting:
+            wanted = child.attempt <= step.attempt and (step.finished_too or not child.finished)
+            if wanted and not child.deleting:
                 await self._cluster.delete("Job", observed.key.namespace, child.name)
 
     def _record(self, observed: Observed, step: RecordJob) -> None:
@@ -115,6 +191,10 @@ class Executor:
         self._store.create_job(fresh)
         change_job(self._store, observed.uid, lambda stored: _noted(stored, fresh, step, time.time()))
 
+    def _record_end(self, observed: Observed) -> None:
+        now = time.time()
+        change_job(self._store, observed.uid, lambda stored: replace(stored, finished_at=stored.finished_at or now))
+
     async def _release(self, observed: Observed) -> None:
         if observed.job is not None:
             await leases.release(
@@ -122,12 +202,15 @@ class Executor:
             )
 
     async def _refresh_folder(self, namespace: str, name: str) -> None:
-        """The folder's statistics, in the store and in its resource's status."""
-        folder = await asyncio.to_thread(self._refreshed, folder_name(namespace, name))
-        if folder is None:
-            return
-        totals = {"totalFiles": folder.files, "totalBytes": folder.bytes, "totalCollections": folder.collections}
-        await self._cluster.apply_status("CacheFolder", namespace, name, totals)
+        """The folder's statistics, in the store and in its resource's status. The next job's end makes them again."""
+        try:
+            folder = await asyncio.to_thread(self._refreshed, folder_name(namespace, name))
+            if folder is None:
+                return
+            totals = {"totalFiles": folder.files, "totalBytes": folder.bytes, "totalCollections": folder.collections}
+            await self._cluster.apply_status("CacheFolder", namespace, name, totals)
+        except (StoreError, ClusterError) as error:
+            log.warning("statistics of the cache folder %s: %s", name, error)
 
     def _refreshed(self, name: str) -> Folder | None:
         """None if no worker ever wrote to the folder."""
@@ -147,6 +230,18 @@ class Executor:
         self._emitted.pop(uid, None)
 
 
+def _after_status(observed: Observed, document: Document) -> Observed:
+    """With the status as it was written: a decision in the middle of a plan must not fall back behind it."""
+    status = document.get("status") or {}
+    return replace(
+        observed,
+        status=status,
+        phase=Phase(status.get("phase") or Phase.PENDING),
+        attempt=attempt_from(status),
+        version=str(document["metadata"].get("resourceVersion") or ""),
+    )
+
+
 def _noted(stored: Job, fresh: Job, step: RecordJob, now: float) -> Job:
     return replace(
         stored,
@@ -155,5 +250,5 @@ def _noted(stored: Job, fresh: Job, step: RecordJob, now: float) -> Job:
         reason=step.reason,
         message=step.message,
         started_at=stored.started_at or now,
-        finished_at=now if step.phase.finished else None,
+        finished_at=None,  # RecordEnd sets it
     )

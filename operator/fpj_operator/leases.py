@@ -65,6 +65,21 @@ async def acquire(cluster: Cluster, store: Store, key: Key, uid: str, collection
     raise ClusterError(409, f"the Lease of {collection} is changed by others all the time")
 
 
+async def renew_without_store(cluster: Cluster, key: Key, uid: str, collection: str, *, seconds: float) -> LeaseView:
+    """Renew one's own Kubernetes Lease while the store is away; the lease as it stands then. Raises `ClusterError`.
+
+    The store's lease may run out meanwhile. Once the store is back, `acquire` finds out whether somebody took it.
+    """
+    for _ in range(_TRIES):
+        view, found = await look(cluster, key.namespace, collection)
+        if found is None or not view.held_by(uid, time.time()):
+            return view
+        found["spec"] |= {"renewTime": precise(time.time()), "leaseDurationSeconds": round(seconds)}
+        if (written := await cluster.replace(found)) is not None:
+            return _view(written)
+    raise ClusterError(409, f"the Lease of {collection} is changed by others all the time")
+
+
 async def _named(cluster: Cluster, namespace: str, collection: str, held: LeaseHeldError) -> LeaseView:
     """Who holds the store's lease: a resource that is about to write its Lease too, with its name, or `fpj run`."""
     await asyncio.sleep(_WRITING_SECONDS)

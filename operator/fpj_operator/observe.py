@@ -77,6 +77,7 @@ async def observe(
         slot_free=slot_free,
         ahead=ahead,
         now=time.time(),
+        version=str(document["metadata"].get("resourceVersion") or ""),
     )
 
 
@@ -158,6 +159,7 @@ async def _child(pods: Pods, document: Document, current: int | None) -> ChildJo
         failed=failed,
         active=status.get("active", 0),
         deleting=deleting,
+        suspended=bool(document["spec"].get("suspend")),
         trouble=found.stops.words if found.stops else None,
         trouble_since=found.stops.since if found.stops else 0.0,
         delay=found.delays.words if found.delays else None,

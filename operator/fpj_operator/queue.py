@@ -10,8 +10,11 @@ from typing import Any
 from fpj_core.model import Phase
 from fpj_operator.conditions import seconds_of
 from fpj_operator.state import Key
+from fpj_operator.trouble import CANNOT_RUN
 
 _QUEUED = ("", "Queued")
+NO_SLOT = CANNOT_RUN | {"ChildRejected"}
+"""Why no pod of a job can run, although it has started. It holds no slot, and must get one before its pods work."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,10 @@ from fpj_core.exits import Reason
 from fpj_core.formatting import count, moment
 from fpj_core.model import Counts, Phase, ShardState
 from fpj_core.status import NO_TIME, status_document
-from fpj_core.v1alpha1 import resolve_max_failed, resolve_recovery
+from fpj_core.v1alpha1 import resolve_max_failed, resolve_pre_running_deadline, resolve_recovery
 from fpj_operator.children import WAVE, index_job, reporting_rights, shards_job, workers_report
-from fpj_operator.conditions import Verdict, operator_status, seconds_of, seen_status
+from fpj_operator.conditions import Verdict, condition, operator_status, seconds_of, seen_status
+from fpj_operator.queue import NO_SLOT
 from fpj_operator.settings import OperatorSettings
 from fpj_operator.state import (
     Apply,
@@ -32,19 +33,26 @@ from fpj_operator.state import (
     FenceShards,
     Observed,
     Plan,
+    RecordEnd,
     RecordJob,
     RefreshFolder,
+    Rejected,
     ReleaseLease,
     RenewLease,
     Step,
 )
-from fpj_operator.trouble import WAITS_FOR_OTHERS
 
 _WAIT_SECONDS = 10.0
 _QUEUE_SECONDS = 60.0
 """A queued job is woken when its turn comes; this only brings its place in the queue up to date."""
 _TROUBLE_SECONDS = 5.0
 """What keeps a job from moving may end at any time, and no event tells of it."""
+_SOONEST_TRY, _LATEST_TRY = 2.0, 12.0
+"""Seconds between two tries of a child object that the API server rejects: half of the time since it began to."""
+_LINGER_SECONDS = 10.0
+"""That the last pods of a completed job have to end by themselves."""
+_AFTERMATH_SECONDS = 3_600.0
+"""For so long after its end, a job whose store is away waits to be tidied up."""
 _ROUND_PLACES = (10_000, 5_000, 2_000, 1_000, 500, 200, 100, 50, 20, 10)
 _ALERT_EVERY = 10
 _ACTIVE = frozenset({Phase.INDEXING, Phase.RUNNING})
@@ -55,7 +63,7 @@ _MAY_HEAL = frozenset({Reason.STORE_UNAVAILABLE.value, Reason.SHARD_HELD.value})
 def reconcile(observed: Observed, settings: OperatorSettings) -> Plan:
     """Decide. Raises nothing: what is wrong with a job becomes part of its status."""
     decision = _Decision(observed, settings)
-    plan = decision.plan()
+    plan = decision.renewed_first(decision.plan())
     return replace(plan, steps_after=(*plan.steps_after, *decision.not_understood()))
 
 
@@ -79,11 +87,16 @@ class _Decision:
             return self._store_unreachable(o.store.error)
         if resumed and o.phase in _ACTIVE:
             return self._recover(attempts=0, reason="Resumed", message="recovered on request")
-        if o.phase not in _ACTIVE:
-            return self._start()
-        if not o.lease.held_by(o.uid, o.now):
-            return self._lease_lost()
-        return self._bounds() or (self._indexing() if o.phase is Phase.INDEXING else self._running())
+        return self._attempt() if o.phase in _ACTIVE else self._start()
+
+    def renewed_first(self, plan: Plan) -> Plan:
+        """With the lease renewed, where that is due, before any step that may fail: else retries would cost it."""
+        o = self.o
+        if plan.wants_lease or o.job is None or o.phase not in _ACTIVE or not o.lease.held_by(o.uid, o.now):
+            return plan
+        if o.lease.expires_at - o.now >= self.settings.lease_seconds * 2 / 3:
+            return plan
+        return replace(plan, steps_first=(RenewLease(store=o.store.error is None), *plan.steps_first))
 
     def _invalid(self) -> Plan:
         """Nothing is known of the job but that its spec is invalid: what runs goes on, what has not begun fails."""
@@ -104,6 +117,8 @@ class _Decision:
 
     def _start(self) -> Plan:
         o = self.o
+        if o.phase is Phase.RECOVERING and (ended := self._deadline()) is not None:
+            return ended
         if o.folder is None:
             return self._wait("NoCacheFolder", o.folder_problem or "there is no cache folder", _WAIT_SECONDS)
         if not o.slot_free and o.phase is not Phase.RECOVERING:
@@ -128,17 +143,19 @@ class _Decision:
             fence=o.lease.fence,
         )
         verdict = Verdict(Phase.INDEXING, "Indexing", "listing the source", "Index", locked=True)
-        # As with batch/v1 Jobs, a deadline does not count what was before a suspension.
         before = None if fresh or o.phase is Phase.SUSPENDED else o.status.get("startTime")
         status = operator_status(
             o, verdict, attempt, start=before or moment(o.now), recovery_attempts=0 if fresh else None
         )
         rights = reporting_rights(o) if workers_report(o, self.settings) else []
         child = index_job(o, o.folder, attempt, self.settings)
+        # Suspended while the store was away, it is fenced now: nobody has taken its shards away yet.
+        owed: tuple[Step, ...] = (FenceShards(),) if self._recorded_as_active() else ()
         # The status first: children that it does not know would be applied again, with another fence, and refused.
         return Plan(
             status=status,
             steps_first=(
+                *owed,
                 RecordJob(Phase.INDEXING, "", "", attempt.number),
                 DeleteChildren(o.attempt.number),
             ),
@@ -153,44 +170,54 @@ class _Decision:
         verdict = Verdict(Phase.PENDING, reason, message, "", lock_message=lock_message)
         if self.o.phase is Phase.RECOVERING:
             verdict = replace(verdict, phase=Phase.RECOVERING, trouble=(reason, message))
-        return Plan(status=operator_status(self.o, verdict, self.o.attempt), requeue_after=seconds)
+        # As with batch/v1 Jobs, a deadline does not count what was before a suspension, nor the suspension.
+        started = self.o.phase is not Phase.SUSPENDED
+        return Plan(status=operator_status(self.o, verdict, self.o.attempt, started=started), requeue_after=seconds)
 
     def _suspend(self) -> Plan:
+        """Also without the store: pods are deleted, and fenced once it is back, before anything else."""
         o = self.o
-        verdict = Verdict(Phase.SUSPENDED, "Suspended", "spec.suspend is true")
-        at_work = o.phase.active
+        away = o.store.error is not None and o.attempt.number > 0
+        later = f"; its shards are taken back when the store answers: {o.store.error}" if away else ""
+        verdict = Verdict(Phase.SUSPENDED, "Suspended", f"spec.suspend is true{later}")
         steps: tuple[Step, ...] = ()
-        if at_work and o.store.error is None:
+        if o.store.error is None and (o.phase.active or self._recorded_as_active()):
             steps = (RecordJob(Phase.SUSPENDED, "Suspended", "", o.attempt.number), FenceShards())
         told = (Emit("Suspended", "work is stopped; what is done is kept"),) if o.phase is not Phase.SUSPENDED else ()
-        release: tuple[Step, ...] = (ReleaseLease(),) if o.lease.holder == o.uid else ()
+        release: tuple[Step, ...] = (ReleaseLease(),) if o.lease.holder == o.uid and o.store.error is None else ()
         return Plan(
             status=operator_status(o, verdict, o.attempt, progress=self._without_eta()),
             steps_first=steps + ((DeleteChildren(o.attempt.number),) if self._live_children() else ()),
             steps_after=release + told,
+            requeue_after=_WAIT_SECONDS if away else None,
         )
+
+    def _recorded_as_active(self) -> bool:
+        """Whether the store takes the job for active although it is not: somebody may still hold its shards."""
+        record = self.o.store.record
+        return record is not None and record.phase in _ACTIVE and self.o.phase not in _ACTIVE
 
     def _lease_lost(self) -> Plan:
         """Someone else may work on the collection: whoever of ours still does is fenced, and we queue again."""
-        o = self.o
-        message = "the collection's lease was lost"
-        noted = RecordJob(Phase.RECOVERING, "LeaseLost", message, o.attempt.number)
-        verdict = Verdict(Phase.RECOVERING, "LeaseLost", message, trouble=("LeaseLost", message))
-        return Plan(
-            status=operator_status(o, verdict, o.attempt),
-            steps_first=(noted, FenceShards(), DeleteChildren(o.attempt.number)),
-            steps_after=(Emit("LeaseLost", f"{message}; locking it again", warning=True),),
-            again=True,
-        )
+        return self._recover_or_fail("LeaseLost", "the collection's lease was lost")
 
     def _recover(self, *, attempts: int, reason: str, message: str) -> Plan:
         o = self.o
-        verdict = Verdict(Phase.RECOVERING, reason, message, locked=o.lease.held_by(o.uid, o.now))
+        held = o.lease.held_by(o.uid, o.now)
+        verdict = Verdict(
+            Phase.RECOVERING,
+            reason,
+            message,
+            locked=held,
+            trouble=("LeaseLost", message) if reason == "LeaseLost" else None,
+        )
         noted = RecordJob(Phase.RECOVERING, reason, message, o.attempt.number)
         return Plan(
             status=operator_status(o, verdict, o.attempt, recovery_attempts=attempts),
             steps_first=(noted, FenceShards(), DeleteChildren(o.attempt.number)),
-            steps_after=(Emit("Recovering", message, warning=reason == "StaleJob"),),
+            steps_after=(
+                Emit("LeaseLost" if reason == "LeaseLost" else "Recovering", message, warning=bool(attempts)),
+            ),
             again=True,
         )
 
@@ -218,27 +245,58 @@ class _Decision:
 
     # An attempt -------------------------------------------------------------------------------------------
 
-    def _bounds(self) -> Plan | None:
-        """Deadline, failed images, silence: each ends the attempt."""
+    def _attempt(self) -> Plan:
         o = self.o
-        spec = o.job.spec if o.job else None
-        if spec is None:
+        if not o.lease.held_by(o.uid, o.now):
+            return self._lease_lost()
+        if (ended := self._bounds()) is not None:
+            return ended
+        if o.rejected is not None:
+            return self._rejected(o.rejected)
+        return self._indexing() if o.phase is Phase.INDEXING else self._running()
+
+    def _deadline(self) -> Plan | None:
+        """Of the job as a whole; also while an attempt that was ended waits for the next."""
+        limit = self.o.job.spec.active_deadline_seconds if self.o.job else None
+        started = self.o.status.get("startTime")
+        if not limit or not started or self.o.now - seconds_of(started) <= limit:
             return None
-        started = seconds_of(o.status.get("startTime"))
-        if spec.active_deadline_seconds and o.now - started > spec.active_deadline_seconds:
-            return self._fail("DeadlineExceeded", f"activeDeadlineSeconds ({spec.active_deadline_seconds}) passed")
+        return self._fail("DeadlineExceeded", f"activeDeadlineSeconds ({limit}) passed")
+
+    def _never_ran(self, cause: tuple[str, str]) -> Plan | None:
+        """Of a job none of whose pods can run: counted from its attempt's start, or from the last image since."""
+        o = self.o
+        limit = resolve_pre_running_deadline(o.job.spec) if o.job else None
+        moved = o.store.record.last_progress_at if o.store.record else None
+        waited = o.now - max(o.attempt.started_at, moved or 0.0, seconds_of(o.status.get("lastProgressAt")))
+        if limit is None or waited <= limit:
+            return None
+        text = f"preRunningDeadlineSeconds ({limit}) passed, and no pod can run: {cause[0]}: {cause[1]}"
+        return self._fail("PreRunningDeadlineExceeded", text)
+
+    def _bounds(self) -> Plan | None:
+        """Deadlines, failed images, silence: each ends the attempt."""
+        return self._deadline() or self._too_many_failed() or self._silence()
+
+    def _too_many_failed(self) -> Plan | None:
+        o = self.o
         total = o.store.record.total if o.store.record else 0
         failed = self._counts().failed
-        allowed = resolve_max_failed(spec, total)
-        if o.phase is Phase.RUNNING and allowed is not None and failed > allowed:
-            text = f"{count(failed)} images failed; maxFailedImages allows {count(allowed)}"
-            return self._fail("TooManyFailedImages", text)
-        trouble, moving = self._trouble(), self._moving()
-        if (trouble and trouble[0] in WAITS_FOR_OTHERS) or moving.get("reason") in WAITS_FOR_OTHERS:
-            return None  # it may not work, or may again only as of now
+        allowed = resolve_max_failed(o.job.spec, total) if o.job else None
+        if o.phase is not Phase.RUNNING or allowed is None or failed <= allowed:
+            return None
+        text = f"{count(failed)} images failed; maxFailedImages allows {count(allowed)}"
+        return self._fail("TooManyFailedImages", text)
+
+    def _silence(self) -> Plan | None:
+        o = self.o
+        trouble = self._trouble()
+        if trouble and trouble[0] in NO_SLOT:
+            return self._never_ran(trouble)
+        if self._moving().get("reason") in NO_SLOT or o.job is None:
+            return None  # it may work again only as of now
         silent = o.now - self._last_progress()
-        recovery = resolve_recovery(spec)
-        limit = float(recovery.stale_after_seconds)
+        limit = float(resolve_recovery(o.job.spec).stale_after_seconds)
         if self.settings.stale_after_floor:
             limit = min(limit, self.settings.stale_after_floor)
         if silent <= limit:
@@ -269,6 +327,20 @@ class _Decision:
         rights = reporting_rights(o) if workers_report(o, self.settings) else []
         child = index_job(o, o.folder, o.attempt, self.settings)
         return replace(self._keep_going(verdict), steps_first=tuple(Apply(each) for each in (*rights, child)))
+
+    def _rejected(self, found: Rejected) -> Plan:
+        """The API server takes no child object: said in its words, and tried again where that can help."""
+        said = ("ChildRejected", f"{found.kind} {found.name}: {found.message}")
+        if found.final:
+            return self._fail(*said)
+        o = self.o
+        verdict = Verdict(o.phase, *said, str(o.status.get("stage", "")), locked=True, trouble=said)
+        plan = self._keep_going(verdict)
+        event = Emit(*said, warning=True, unique=f"{o.attempt.number}-rejected")
+        moving = self._moving()
+        since = seconds_of(moving.get("lastTransitionTime")) if moving.get("status") == "False" else o.now
+        pause = min(max((o.now - since) / 2, _SOONEST_TRY), _LATEST_TRY)
+        return replace(plan, steps_after=(*plan.steps_after, event), requeue_after=max(pause, found.retry_after))
 
     def _begin_running(self) -> Plan:
         o = self.o
@@ -310,12 +382,8 @@ class _Decision:
     def _keep_going(self, verdict: Verdict) -> Plan:
         o = self.o
         report = {} if o.job is None or workers_report(o, self.settings) else self._progress()
-        renew: tuple[Step, ...] = ()
-        if o.lease.expires_at - o.now < self.settings.lease_seconds * 2 / 3:
-            renew = (RenewLease(),)
         return Plan(
             status=operator_status(o, verdict, o.attempt, progress=report),
-            steps_first=renew,
             steps_after=self._alerts(),
             requeue_after=min(self.settings.check_seconds, _TROUBLE_SECONDS if verdict.trouble else math.inf),
         )
@@ -353,40 +421,71 @@ class _Decision:
         return self._end(Verdict(Phase.FAILED, reason, message, str(self.o.status.get("stage", ""))))
 
     def _end(self, verdict: Verdict) -> Plan:
+        """The status first: the end is told as soon as it is known. What is tidied up afterwards cannot delay it."""
         o = self.o
-        failed = verdict.phase is Phase.FAILED
-        known = o.store.error is None and o.store.record is not None and o.job is not None
-        first: tuple[Step, ...] = ()
-        if known:
-            record = RecordJob(verdict.phase, verdict.reason, verdict.message, o.attempt.number)
-            first = (record, *((FenceShards(),) if failed else ()))
-        if known and o.attempt.cache_folder and not failed:
-            first += (RefreshFolder(o.attempt.cache_folder),)
-        release: tuple[Step, ...] = (ReleaseLease(),) if o.lease.holder == o.uid else ()
-        gone: tuple[Step, ...] = (DeleteChildren(o.attempt.number),) if failed and self._live_children() else ()
         attempt = replace(o.attempt, resumed_by=o.resume)
         return Plan(
             status=operator_status(o, verdict, attempt, progress=self._progress(at_rest=True) or self._without_eta()),
-            steps_first=first + gone,
-            steps_after=(*release, *self._alerts(), Emit(verdict.phase.value, verdict.message, warning=failed)),
+            steps_after=(
+                *self._aftermath(verdict.phase, verdict.reason, verdict.message),
+                *self._alerts(),
+                Emit(verdict.phase.value, verdict.message, warning=verdict.phase is Phase.FAILED),
+            ),
+            requeue_after=_LINGER_SECONDS if self._live_children() else None,
             again=self._ttl() is not None,
         )
 
+    def _aftermath(self, phase: Phase, reason: str, message: str) -> tuple[Step, ...]:
+        """What is to be done after an end, in this order; `RecordEnd` says that it has been.
+
+        Of a job that failed the pods are stopped at once. Of another the last may still be saying that they are done.
+        """
+        o = self.o
+        failed = phase is Phase.FAILED
+        known = o.store.error is None and o.store.record is not None and o.job is not None
+        steps: tuple[Step, ...] = ()
+        if known:
+            steps = (RecordJob(phase, reason, message, o.attempt.number), *((FenceShards(),) if failed else ()))
+        if failed and self._live_children():
+            steps += (DeleteChildren(o.attempt.number, finished_too=False),)
+        if o.lease.holder == o.uid and o.store.error is None:  # what the store locks cannot be given back without it
+            steps += (ReleaseLease(),)
+        if known and o.attempt.cache_folder and not failed:
+            steps += (RefreshFolder(o.attempt.cache_folder),)
+        return (*steps, RecordEnd()) if known else steps
+
     def _after_the_end(self) -> Plan:
         o = self.o
-        steps: tuple[Step, ...] = (ReleaseLease(),) if o.lease.holder == o.uid else ()
-        status = None
+        status, steps = None, self._tidied_up()
         if o.status.get("observedGeneration") != o.generation and (o.job or o.phase is Phase.FAILED):
             status = seen_status(o)
             text = "the job has finished: what is changed counts when it is begun again, by the annotation"
             steps = (*steps, Emit("NotBegunAgain", f"{text} {names.RESUME_ANNOTATION}"))
-        ttl = self._ttl()
-        if ttl is None:
-            return Plan(status=status, steps_after=steps)
-        left = seconds_of(o.status.get("completionTime")) + ttl - o.now
-        if left <= 0:
+        ttl, ended = self._ttl(), seconds_of(o.status.get("completionTime"))
+        left = None if ttl is None else ended + ttl - o.now
+        if left is not None and left <= 0:
             return Plan(steps_after=(*steps, DeleteResource()))
-        return Plan(status=status, steps_after=steps, requeue_after=left)
+        soon = _LINGER_SECONDS if self._owes_more() and o.now - ended < _AFTERMATH_SECONDS else None
+        waits = [seconds for seconds in (left, soon) if seconds is not None]
+        return Plan(status=status, steps_after=steps, requeue_after=min(waits, default=None))
+
+    def _tidied_up(self) -> tuple[Step, ...]:
+        """Steps after the end that an operator did not come to, or that had to wait. None, for a job at rest."""
+        o = self.o
+        if o.store.record is not None and o.store.record.finished_at is None and o.store.error is None:
+            said = condition(o.status, "Ready")
+            steps = self._aftermath(o.phase, said.get("reason", ""), said.get("message", ""))
+        else:
+            steps = (ReleaseLease(),) if o.lease.holder == o.uid and o.store.error is None else ()
+        late = o.now - seconds_of(o.status.get("completionTime")) >= _LINGER_SECONDS
+        if late and self._live_children():
+            # Nobody needs these pods any more; with them the namespace could not be deleted, nor a node be drained.
+            steps = (DeleteChildren(o.attempt.number, finished_too=False), *steps)
+        return steps
+
+    def _owes_more(self) -> bool:
+        """Whether something is left to do that can only be done later."""
+        return self.o.store.error is not None or self._live_children()
 
     # Looking ----------------------------------------------------------------------------------------------
 
@@ -408,6 +507,9 @@ class _Decision:
         return any(not child.finished and not child.deleting for child in self.o.children)
 
     def _trouble(self) -> tuple[str, str] | None:
+        """What keeps the job from working now: a child object that is rejected, or what its pods say."""
+        if (found := self.o.rejected) is not None:
+            return "ChildRejected", f"{found.kind} {found.name}: {found.message}"
         return next((child.trouble for child in self.o.children if child.trouble and not child.deleting), None)
 
     def _at_work(self, verdict: Verdict, child: ChildJob | None) -> Verdict:
@@ -420,7 +522,7 @@ class _Decision:
 
     def _moving(self) -> Mapping[str, Any]:
         """The condition Progressing as it was last written."""
-        return next((each for each in self.o.status.get("conditions", []) if each["type"] == "Progressing"), {})
+        return condition(self.o.status, "Progressing")
 
     def _all_succeeded(self) -> bool:
         shards = self.o.store.shards

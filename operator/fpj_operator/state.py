@@ -31,6 +31,8 @@ class ChildJob:
     failed: bool = False
     active: int = 0
     deleting: bool = False
+    suspended: bool = False
+    """Its pods do not run, by its own ``spec.suspend``: until Kueue admits it, or until the job has a slot."""
     trouble: tuple[str, str] | None = None
     """(reason, message) of what keeps its pods from working, or of why it failed."""
     trouble_since: float = 0.0
@@ -92,6 +94,33 @@ class Attempt:
     fence: int = 0
 
 
+_CANNOT_PASS = frozenset({400, 405, 413, 415, 422})
+_DENIED = ("denied request", "denied the request")
+"""How policies and webhooks begin their words, whatever their HTTP status: 400, 403 or 422."""
+_BAD_MANIFEST = "failed to create typed"
+"""Server-side apply says so, as an internal error, of a list with the same key twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A child object that the API server rejected, in its own words."""
+
+    kind: str
+    name: str
+    status: int
+    """HTTP status; 0 if it did not answer."""
+    message: str
+    retry_after: float = 0.0
+    """Seconds that it asks to wait."""
+
+    @property
+    def final(self) -> bool:
+        """Whether trying again cannot help: the object itself is invalid. A quota or a policy may change."""
+        if _BAD_MANIFEST in self.message:
+            return True
+        return self.status in _CANNOT_PASS and not any(words in self.message for words in _DENIED)
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
     """Everything a decision rests on."""
@@ -119,6 +148,10 @@ class Observed:
     ahead: int
     """Jobs that run before this one when there is no slot."""
     now: float
+    version: str = ""
+    """The resourceVersion of the resource as it was read, or last written."""
+    rejected: Rejected | None = None
+    """What the API server has just rejected of what a plan wanted to apply."""
 
     @property
     def acted_on(self) -> int:
@@ -140,9 +173,21 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class DeleteChildren:
-    """Delete the child Jobs of the attempts up to ``attempt``; their pods get their grace period."""
+    """Delete the child Jobs of the attempts up to ``attempt``; their pods get their grace period.
+
+    With ``finished_too`` False, those that have ended stay for a look at their logs, until their time to live is over.
+    """
 
     attempt: int
+    finished_too: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendChild:
+    """Stop the pods of a child Job, or let them run again."""
+
+    name: str
+    suspend: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +206,15 @@ class RecordJob:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordEnd:
+    """Note in the store that nothing is left to do after the job's end. Until then, the steps after it are repeated."""
+
+
+@dataclass(frozen=True, slots=True)
 class RenewLease:
-    """Keep the collection locked."""
+    """Keep the collection locked; with ``store`` False, while the store is away, by the Kubernetes Lease alone."""
+
+    store: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +224,7 @@ class ReleaseLease:
 
 @dataclass(frozen=True, slots=True)
 class RefreshFolder:
-    """Aggregate the cache folder's statistics again."""
+    """Aggregate the cache folder's statistics again. Best effort: what goes wrong is logged, and ends nothing."""
 
     name: str
 
@@ -193,7 +245,17 @@ class DeleteResource:
 
 
 Step = (
-    Apply | DeleteChildren | FenceShards | RecordJob | RenewLease | ReleaseLease | RefreshFolder | Emit | DeleteResource
+    Apply
+    | DeleteChildren
+    | SuspendChild
+    | FenceShards
+    | RecordJob
+    | RecordEnd
+    | RenewLease
+    | ReleaseLease
+    | RefreshFolder
+    | Emit
+    | DeleteResource
 )
 
 

@@ -44,6 +44,8 @@ REASONS = frozenset(
 """All that are given here, beside those that a pod gives itself (`fpj_core.exits.Reason`)."""
 WAITS_FOR_OTHERS = frozenset({"HeldByQueue", "PodsUnschedulable", "PodsNotScheduled", "PodsForbidden"})
 """Reasons that a queue, an autoscaler, a scheduler or a quota must end: new pods would only wait again."""
+CANNOT_RUN = WAITS_FOR_OTHERS | {"PodsNotStarted", *WAITING.values(), *REPORTED.values()}
+"""Reasons under which no pod of a job runs. The job holds no slot, and ``preRunningDeadlineSeconds`` bounds it."""
 
 _SCHEDULER_SECONDS = 15.0
 """So long a scheduler may take to say anything about a pod."""

@@ -56,6 +56,7 @@ JOBS: list[tuple[str, Any, str]] = [
     ("spec.recovery", {"staleAfterSeconds": 29}, "staleAfterSeconds.*greater than or equal to 30"),
     ("spec.recovery", {"maxAttempts": 101}, "maxAttempts.*less than or equal to 100"),
     ("spec.activeDeadlineSeconds", 0, "greater than or equal to 1"),
+    ("spec.preRunningDeadlineSeconds", -1, "greater than or equal to 0"),
     ("spec.ttlSecondsAfterFinished", -1, "greater than or equal to 0"),
     ("spec.maxFailedImages", "101%", "should match"),
     ("spec.maxFailedImages", True, "maxFailedImages"),

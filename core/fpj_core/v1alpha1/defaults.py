@@ -86,6 +86,12 @@ def resolve_recovery(spec: FileProcessingJobSpec) -> Recovery:
     )
 
 
+def resolve_pre_running_deadline(spec: FileProcessingJobSpec) -> int | None:
+    """Seconds that a job may wait for pods that cannot run; None: any time."""
+    given = spec.pre_running_deadline_seconds
+    return 3_600 if given is None else given or None
+
+
 def resolve_max_failed(spec: FileProcessingJobSpec, total: int) -> int | None:
     """How many of ``total`` images may fail before the job is given up; None: any number."""
     given = spec.max_failed_images

@@ -194,6 +194,13 @@ class FileProcessingJobSpec(ApiModel):
     active_deadline_seconds: int | None = Field(
         None, description="Seconds from the start until the job fails; none by default.", ge=1, le=31_536_000
     )
+    pre_running_deadline_seconds: int | None = Field(
+        None,
+        description="Seconds that a job may wait, once it has started, for pods that cannot run (a queue, a quota, "
+        "scheduling, an image, a volume) before it fails; 3600 by default, 0 for no limit.",
+        ge=0,
+        le=31_536_000,
+    )
     ttl_seconds_after_finished: int | None = Field(
         None, description="Seconds until a finished job is deleted; never by default.", ge=0, le=31_536_000
     )

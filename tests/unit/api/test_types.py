@@ -32,6 +32,7 @@ BOUNDS = {
     "spec.recovery.staleAfterSeconds": (30, 86_400),
     "spec.recovery.maxAttempts": (0, 100),
     "spec.activeDeadlineSeconds": (1, 31_536_000),
+    "spec.preRunningDeadlineSeconds": (0, 31_536_000),
     "spec.ttlSecondsAfterFinished": (0, 31_536_000),
     "spec.priority": (-1_000_000, 1_000_000),
 }

@@ -32,6 +32,7 @@ OTHER_WORDS = frozenset(
     | {"Failed", "FailureTarget", "Complete", "True", "False", "FailedCreate", "PodScheduled", "OOMKilled"}
     | {"DisruptionTarget", "Warning", "Succeeded"}
     | {"Pod", "Event", *WAITING, *REPORTED}  # Kubernetes'
+    | {"Ready", "Progressing"}  # conditions
 )
 """Words in CamelCase of the two modules that decide, which are no reasons of ours."""
 

@@ -5,6 +5,7 @@ Only facts are modelled, none of the decisions; times are given by hand.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,10 +29,14 @@ from fpj_operator.state import (
     LeaseView,
     Observed,
     Plan,
+    RecordEnd,
     RecordJob,
+    RefreshFolder,
+    Rejected,
     ReleaseLease,
     RenewLease,
     StoreView,
+    SuspendChild,
 )
 
 SETTINGS = OperatorSettings(store_url="mongodb://store", worker_image="fpj:test", max_concurrent_jobs=2)
@@ -83,6 +88,8 @@ class Resource:
     counts: Counts = field(default_factory=Counts)
     shards: list[ShardState] = field(default_factory=list)
     fenced: int = 0
+    refreshed: int = 0
+    """Times that the statistics of its cache folder were made."""
     events: list[Emit] = field(default_factory=list)
     writes: int = 0
     gone: bool = False
@@ -99,6 +106,14 @@ class Resource:
         return next(each for each in self.status["conditions"] if each["type"] == name)
 
 
+class DisturbedError(Exception):
+    """A step could not be done; what is observed instead."""
+
+    def __init__(self, **observed: Any) -> None:
+        self.observed = observed
+        super().__init__(str(observed))
+
+
 @dataclass
 class World:
     """Several resources over one lease: all of them mean the same collection."""
@@ -109,6 +124,12 @@ class World:
     lease: LeaseView = field(default_factory=LeaseView)
     folder: CacheFolder | None = field(default_factory=folder_resource)
     store_error: str | None = None
+    refusal: Callable[[dict[str, Any]], Rejected | None] = lambda _manifest: None
+    """What the API server says to a child object that is applied."""
+    applied: int = 0
+    """Child objects that were sent to the API server, rejected ones included."""
+    store_fails_at: type | None = None
+    """Kind of step at which the store goes away."""
 
     def add(self, name: str = "photos", **spec: Any) -> Resource:
         self.resources[name] = Resource(job_resource(name, **spec), self.now)
@@ -126,10 +147,16 @@ class World:
                 self._take(resource)
             observed = replace(self.observe(name), slot_free=observed.slot_free)
             plan = reconcile(observed, self.settings)
-        todo: list[Any] = [*plan.steps_first, plan.status, *plan.steps_after]
-        for step in todo[: len(todo) if steps is None else steps]:
-            self._do(resource, step)
-        return plan
+        for _ in range(4):
+            todo: list[Any] = [*plan.steps_first, plan.status, *plan.steps_after]
+            try:
+                for step in todo[: len(todo) if steps is None else steps]:
+                    self._do(resource, step)
+            except DisturbedError as disturbed:
+                plan = reconcile(replace(self.observe(name), **disturbed.observed), self.settings)
+            else:
+                return plan
+        raise AssertionError("it is disturbed again and again")
 
     def settle(self, name: str = "photos", most: int = 20) -> Plan:
         """Look until nothing changes any more."""
@@ -192,21 +219,41 @@ class World:
         self.lease = LeaseView(resource.uid, resource.job.metadata.name, fence, expires)
 
     def _do(self, resource: Resource, step: Any) -> None:  # noqa: C901 - one case a step
+        needs_store = isinstance(step, FenceShards | RecordJob | RecordEnd | ReleaseLease | RefreshFolder)
+        if self.store_fails_at is not None and isinstance(step, self.store_fails_at):
+            self.store_error = "it went away"
+        if self.store_error and (needs_store or (isinstance(step, RenewLease) and step.store)):
+            raise DisturbedError(store=StoreView(error=self.store_error))
         match step:
-            case Apply(manifest) if manifest["kind"] == "Job":
-                self._apply_job(resource, manifest)
-            case DeleteChildren(attempt):
-                for name in [n for n, child in resource.children.items() if child.attempt <= attempt]:
-                    del resource.children[name]
+            case Apply(manifest):
+                self.applied += 1
+                if (rejected := self.refusal(dict(manifest))) is not None:
+                    raise DisturbedError(rejected=rejected)
+                if manifest["kind"] == "Job":
+                    self._apply_job(resource, dict(manifest))
+            case DeleteChildren(attempt, finished_too):
+                for name, child in list(resource.children.items()):
+                    if child.attempt <= attempt and (finished_too or not child.finished):
+                        del resource.children[name]
+            case SuspendChild(name, suspend):
+                child = resource.children[name]
+                resource.children[name] = replace(child, suspended=suspend, active=0 if suspend else 1)
             case FenceShards():
                 resource.fenced += 1
                 resource.shards = [s if s is ShardState.SUCCEEDED else ShardState.PENDING for s in resource.shards]
             case RecordJob(phase, reason, message, _):
                 made = Job(resource.uid, resource.job.metadata.name, "team.photos", {}, "")
-                resource.record = replace(resource.record or made, phase=phase, reason=reason, message=message)
+                known = resource.record or made
+                resource.record = replace(known, phase=phase, reason=reason, message=message, finished_at=None)
+            case RecordEnd():
+                assert resource.record is not None
+                resource.record = replace(resource.record, finished_at=resource.record.finished_at or self.now)
+            case RefreshFolder():
+                resource.refreshed += 1
             case RenewLease():
-                if not self.lease.held_by_another(resource.uid, self.now):
-                    self._take(resource)
+                if self.lease.held_by_another(resource.uid, self.now):
+                    raise DisturbedError(lease=self.lease)
+                self._take(resource)
             case ReleaseLease():
                 if self.lease.holder == resource.uid:
                     self.lease = LeaseView("", "", self.lease.fence, 0.0)
