@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
 from fpj_api import audit
@@ -41,7 +42,7 @@ class Actions:
         metadata = {"name": new.name, "namespace": namespace, "annotations": changed_by(user)}
         manifest = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": new.spec}
         try:
-            parse_resource(manifest)
+            await asyncio.to_thread(parse_resource, manifest)  # which takes long for what is large and wrong
             made = await self._cluster.create_once(manifest)
         except (ClusterError, FpjError) as error:
             audit.note(user, "create", namespace, new.name, str(error))

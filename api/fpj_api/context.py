@@ -11,8 +11,8 @@ from fpj_api.access import Access
 from fpj_api.actions import Actions
 from fpj_api.cursors import MOST_CHARACTERS
 from fpj_api.identities import Identities, User
-from fpj_api.limits import StreamLimits
-from fpj_api.lists import Lists
+from fpj_api.limits import CallLimits, StreamLimits
+from fpj_api.lists import FOLDER, SCHEDULE, Lists
 from fpj_api.models import Name, Namespace
 from fpj_api.reviews import Reviewer
 from fpj_api.settings import ApiSettings
@@ -35,6 +35,13 @@ class Backend:
     lists: Lists
     storage: Storage
     streams: StreamLimits
+    calls: CallLimits
+
+    async def known_namespaces(self) -> frozenset[str]:
+        """Those with jobs, folders or schedules, and those that are served by name."""
+        found = [each for kind in (FOLDER, SCHEDULE) for each in await self.lists.all(kind)]
+        named = {str(each["metadata"]["namespace"]) for each in found}
+        return self.watched.table.namespaces | named | set(self.settings.namespaces)
 
 
 def backend_of(settings: ApiSettings, cluster: Cluster, watching: Cluster, storage: Storage) -> Backend:
@@ -46,12 +53,13 @@ def backend_of(settings: ApiSettings, cluster: Cluster, watching: Cluster, stora
         cluster=cluster,
         identities=identities,
         reviewer=reviewer,
-        access=Access(reviewer, settings.namespaces),
+        access=Access(reviewer, settings.namespaces, settings.review_seconds),
         actions=Actions(cluster),
         watched=Watched(watching, settings.namespaces),
         lists=Lists(cluster, settings.namespaces),
         storage=storage,
         streams=StreamLimits(settings.most_streams),
+        calls=CallLimits(),
     )
 
 

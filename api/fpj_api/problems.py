@@ -146,7 +146,7 @@ def _from_manifest(error: ManifestError) -> ProblemError:
 
 
 def _from_validation(error: RequestValidationError) -> ProblemError:
-    errors = [(_path(each["loc"]), str(each["msg"])) for each in error.errors()]
+    errors = [(_path(each["loc"]), str(each["msg"])) for each in error.errors()[:_MOST_ERRORS]]
     return ProblemError(422, "the request is not as it must be", errors=errors)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fpj_api import metrics
@@ -30,9 +32,11 @@ class Question:
 class Reviewer:
     """Asks the cluster; raises `ClusterError` where it gives no answer."""
 
-    def __init__(self, cluster: Cluster, seconds: float) -> None:
+    def __init__(self, cluster: Cluster, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._cluster = cluster
-        self._decisions: JoinedCache[Question, bool] = JoinedCache(seconds, _MOST_DECISIONS, failures=(ClusterError,))
+        self._decisions: JoinedCache[Question, bool] = JoinedCache(
+            seconds, _MOST_DECISIONS, failures=(ClusterError,), clock=clock
+        )
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def allowed(self, question: Question) -> bool:

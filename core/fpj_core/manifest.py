@@ -24,6 +24,9 @@ _MOST_READINGS = 3
 """One finds all unknown fields; what is left out may show others where a value has several forms."""
 _MOST_EXPANDED = 4 * _MOST_BYTES
 """Characters of a document with its aliases written out. Without aliases no text of `_MOST_BYTES` comes near."""
+_MOST_PROBLEMS = 50
+_MOST_HINTED = 200
+"""Characters of a value that is compared with those that are allowed."""
 _TYPES = {str: "text", int: "a number", float: "a number", bool: "true or false", list: "a list", dict: "a mapping"}
 
 
@@ -133,11 +136,16 @@ def _as_json(document: object) -> str:
 
 
 def _problems(error: ValidationError, model: type[ApiModel], document: dict[str, Any]) -> list[tuple[str, str]]:
-    """(path, message), one per field, also where a union has several errors to report."""
+    """(path, message), one per field, also where a union has several errors to report; the first `_MOST_PROBLEMS`."""
     found: dict[str, list[ErrorDetails]] = {}
+    more = ""
     for details in error.errors(include_url=False):
-        found.setdefault(_path(details, document), []).append(details)
-    return [(path, _message(errors, model)) for path, errors in found.items()]
+        path = _path(details, document)
+        if path not in found and len(found) >= _MOST_PROBLEMS:
+            more = f"has {error.error_count()} problems, of which these are the first"
+            break
+        found.setdefault(path, []).append(details)
+    return [(path, _message(errors, model)) for path, errors in found.items()] + ([("", more)] if more else [])
 
 
 def _message(errors: list[ErrorDetails], model: type[ApiModel]) -> str:
@@ -211,6 +219,8 @@ def _fields_beside(model: type[ApiModel], location: tuple[int | str, ...]) -> li
 
 
 def _hint(given: object, allowed: Iterable[str]) -> str:
+    if len(str(given)) > _MOST_HINTED:
+        return ""
     by_lower = {name.lower(): name for name in allowed}
     close = difflib.get_close_matches(str(given).lower(), by_lower, n=1)
     return f"; did you mean {by_lower[close[0]]}?" if close else ""

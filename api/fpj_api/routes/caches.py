@@ -63,9 +63,6 @@ async def list_schedules(
 @router.get("/namespaces")
 async def list_namespaces(ask: Ask, user: Caller) -> Namespaces:
     """The namespaces with jobs, folders or schedules in which the caller may see jobs, and what they may do there."""
-    found = [each for kind in (FOLDER, SCHEDULE) for each in await ask.lists.all(kind)]
-    known = {str(each["metadata"]["namespace"]) for each in found}
-    known |= ask.watched.table.namespaces | set(ask.settings.namespaces)
-    verbs = await ask.access.verbs(user, known)
+    verbs = await ask.access.verbs(user, await ask.known_namespaces())
     items = [NamespaceRights(name=name, verbs=allowed) for name, allowed in verbs.items()]
     return Namespaces(items=items, user=user.name)

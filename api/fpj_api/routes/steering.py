@@ -12,11 +12,15 @@ from fpj_api.reviews import JOBS
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
 
+_BULK_COST, _CREATE_COST = 4.0, 0.2
+"""Of `CallLimits`."""
+
 
 @router.post("/namespaces/{namespace}/jobs", status_code=201)
 async def create_job(ask: Ask, user: Caller, namespace: InNamespace, new: NewJob) -> Job:
     """Make a job; the spec is checked as a manifest's is."""
     await ask.access.require(user, "create", JOBS, namespace)
+    ask.calls.take(user.name, _CREATE_COST)
     return await ask.actions.create(user, namespace, new)
 
 
@@ -47,6 +51,7 @@ async def recover_job(ask: Ask, user: Caller, namespace: InNamespace, name: OfJo
 @router.post("/jobs/bulk")
 async def act_on_many(ask: Ask, user: Caller, wanted: Bulk) -> BulkResult:
     """One action for up to 500 jobs. One refusal (403), and nothing is done."""
+    ask.calls.take(user.name, _BULK_COST)
     jobs = list(dict.fromkeys((job.namespace, job.name) for job in wanted.jobs))
     await bulk.authorize(ask.access, user, wanted.action, (namespace for namespace, _ in jobs))
     return BulkResult(results=await bulk.run(ask.actions, user, wanted.action, jobs))
@@ -55,6 +60,7 @@ async def act_on_many(ask: Ask, user: Caller, wanted: Bulk) -> BulkResult:
 @router.post("/jobs/recover")
 async def recover_all(ask: Ask, user: Caller, where: RecoverAll) -> RecoverResult:
     """Recover every job that failed or has failed images, 500 at a time, in one namespace or in all that one sees."""
+    ask.calls.take(user.name, _BULK_COST)
     table = ask.watched.table
     shown = await ask.access.shown(user, JOBS, where.namespace, table.namespaces)
     if where.namespace is not None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from fpj_api.access import forbidden
 from fpj_api.context import Ask, Caller, OnlyNamespace
 from fpj_api.middleware import STREAM
-from fpj_api.reviews import JOBS, Question
+from fpj_api.reviews import JOBS
 from fpj_api.streams import JobStream
 
 router = APIRouter(tags=["jobs"])
@@ -20,15 +21,17 @@ router = APIRouter(tags=["jobs"])
 )
 async def stream_jobs(ask: Ask, user: Caller, request: Request, namespace: OnlyNamespace = None) -> Response:
     """Changes of the jobs that the caller may see, as server-sent events."""
-    reviewer, token, address = ask.reviewer, request.scope["fpj.token"], request.scope["fpj.address"]
+    token, address = request.scope["fpj.token"], request.scope["fpj.address"]
     if namespace is not None:
         await ask.access.require(user, "watch", JOBS, namespace)
+    elif not await ask.access.sees_any(user, JOBS, await ask.known_namespaces(), "watch"):
+        raise forbidden(user, "watch", JOBS)
 
     async def known() -> bool:
         return await ask.identities.user(token, address) is not None
 
     async def may_see(where: str) -> bool:
-        return await reviewer.allowed(Question(user, "watch", JOBS, where))
+        return await ask.access.sees(user, JOBS, where, "watch")
 
     return JobStream(
         ask.watched.hub,

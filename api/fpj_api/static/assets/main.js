@@ -131,6 +131,7 @@ stream.addEventListener("state", () => {
   if (!frame) return;
   frame.live.dataset.state = stream.state;
   setText(frame.live, STATES[stream.state]);
+  frame.live.title = stream.reason;
 });
 stream.addEventListener("reset", () => page?.reset());
 stream.addEventListener("changes", (event) => page?.take(event.detail));

@@ -5,6 +5,7 @@ import { isAbort, Problem, send } from "./http.js";
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 30000;
 const SILENCE_MS = 45000; // three of the comments that the API sends
+const NOTHING_TO_SEE_MS = 5000; // until somebody gets a right, or creates the first job
 const STEADY_MS = 10000; // a stream that held so long was none of a series of failures
 
 /** @typedef {{kind: "job", job: object} | {kind: "gone", uid: string, namespace: string, name: string}} Change */
@@ -15,6 +16,8 @@ const STEADY_MS = 10000; // a stream that held so long was none of a series of f
  */
 export class JobStream extends EventTarget {
   state = "connecting";
+  /** Why there is no stream, where the API has said so. */
+  reason = "";
   #changes = new Map();
   #frame = 0;
   #lastId = "";
@@ -59,7 +62,8 @@ export class JobStream extends EventTarget {
         if (signal.aborted) return;
         if (error instanceof Problem) {
           if (error.status === 401) return;
-          retryAfter = error.retryAfter * 1000;
+          retryAfter = error.status === 403 ? NOTHING_TO_SEE_MS : error.retryAfter * 1000;
+          this.reason = error.status === 403 || error.status === 429 ? error.message : "";
         } else if (!isAbort(error) && !(error instanceof TypeError)) {
           console.warn("The stream of jobs was interrupted:", error.message);
         }
@@ -102,6 +106,7 @@ export class JobStream extends EventTarget {
       if (resuming) headers["Last-Event-ID"] = this.#lastId;
       const either = AbortSignal.any([signal, silence.signal]);
       const response = await send("/cache/jobs/stream", { headers, signal: either });
+      this.reason = "";
       this.#tell("live");
       // Without an id to go on from, what was missed is not known.
       if (!resuming) this.dispatchEvent(new Event("reset"));
