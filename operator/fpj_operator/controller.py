@@ -11,16 +11,17 @@ from dataclasses import replace
 from typing import Any
 
 from fpj_core import names
-from fpj_core.cluster import Cluster
+from fpj_core.cluster import CONFLICT, Cluster, ClusterError
 from fpj_core.errors import ConcurrencyError, FencedError, StoreError
 from fpj_core.jobs import change_job
 from fpj_core.leases import lease_name
 from fpj_core.logs import about
 from fpj_core.model import Phase
 from fpj_core.store.protocol import Store
-from fpj_operator import leases, metrics
+from fpj_operator import metrics
 from fpj_operator.execute import DisturbedError, Executor
 from fpj_operator.folders import Folders
+from fpj_operator.leases import Leases
 from fpj_operator.marks import CHILD_AT_WORK, ChildMarks, Marks, child_marks_of, marks_after, marks_of
 from fpj_operator.namespaces import Namespaces
 from fpj_operator.observe import observe
@@ -52,7 +53,8 @@ class Controller:
         self._cluster = cluster
         self._store = store
         self._settings = settings
-        self._executor = Executor(cluster, store, settings)
+        self._leases = Leases(cluster, store, settings.lease_seconds)
+        self._executor = Executor(cluster, store, self._leases)
         self._folders = Folders(cluster)
         self._pods = Pods(cluster)
         self._tally = Tally(traces)
@@ -152,8 +154,10 @@ class Controller:
                 raise
 
     async def _reconcile(self, key: Key) -> float | None:
-        for _ in range(_MOST_PASSES):
-            observed = await observe(self._cluster, self._store, self.jobs, self._folders, self._pods, key)
+        for left in reversed(range(_MOST_PASSES)):
+            observed = await observe(
+                self._cluster, self._store, self._leases, self.jobs, self._folders, self._pods, key
+            )
             if observed is None:  # with a namespace the watch over it can end, and never tell of the job's end
                 if uid := self.jobs.forget(key):
                     self._tally.forget(uid)
@@ -164,10 +168,15 @@ class Controller:
                 await self._cluster.delete("FileProcessingJob", key.namespace, key.name, observed.uid)
                 return None
             plan = reconcile(observed, self._settings)
-            if plan.wants_lease:
-                observed, plan = await self._start(key, observed)
-            else:
-                observed, plan = await self._act(observed, plan)
+            try:
+                if plan.wants_lease:
+                    observed, plan = await self._start(key, observed)
+                else:
+                    observed, plan = await self._act(observed, plan)
+            except ClusterError as error:
+                if error.reason != CONFLICT or not left:
+                    raise
+                continue  # it has changed since it was read: what is to be done is decided again
             self._tally.take(observed, plan)
             if not plan.again:
                 return plan.requeue_after
@@ -243,7 +252,7 @@ class Controller:
                 await asyncio.to_thread(self._cancel, metadata["uid"])
                 collection = (body["spec"]["collection"] or {}).get("id") or metadata["name"]
                 stored = names.store_collection(metadata["namespace"], collection)
-                await leases.release(self._cluster, self._store, metadata["namespace"], metadata["uid"], stored)
+                await self._leases.release(metadata["namespace"], metadata["uid"], stored)
             except Exception as error:  # noqa: BLE001 - the lease expires by itself; nothing else is lost
                 log.warning("clean-up after its deletion: %s", error)
 

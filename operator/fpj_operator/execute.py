@@ -15,10 +15,10 @@ from fpj_core.jobs import change_job
 from fpj_core.model import Folder, Job, Phase
 from fpj_core.records import folder_name
 from fpj_core.store.protocol import Store
-from fpj_operator import events, leases, metrics
+from fpj_operator import events, metrics
 from fpj_operator.children import collection_of, manifest
 from fpj_operator.conditions import attempt_from, same_status
-from fpj_operator.settings import OperatorSettings
+from fpj_operator.leases import Leases
 from fpj_operator.state import (
     Apply,
     DeleteChildren,
@@ -57,10 +57,10 @@ class DisturbedError(Exception):
 class Executor:
     """Carries plans out."""
 
-    def __init__(self, cluster: Cluster, store: Store, settings: OperatorSettings) -> None:
+    def __init__(self, cluster: Cluster, store: Store, leases: Leases) -> None:
         self._cluster = cluster
         self._store = store
-        self._settings = settings
+        self._leases = leases
         self._emitted: dict[str, str] = {}
         """By job, the latest event that is written once: asking the API server each time would cost a request."""
 
@@ -83,16 +83,18 @@ class Executor:
             await self._step(observed, step)
 
     async def _write_status(self, observed: Observed, status: Mapping[str, Any]) -> Document:
-        """Where phase or attempt change, only upon what was read: a decision that comes late is taken again."""
-        key, before = observed.key, observed.status
-        changes = any(status.get(name) != before.get(name) for name in ("phase", "attempt"))
+        """Only upon what was read: a decision that comes late is taken again.
+
+        Every status says phase and attempt, also where this decision changed neither: another one may have since.
+        """
+        key = observed.key
         return await self._cluster.apply_status(
             "FileProcessingJob",
             key.namespace,
             key.name,
             status,
             observed.uid,
-            (observed.version or None) if changes else None,
+            observed.version or None,
         )
 
     async def _step(self, observed: Observed, step: Step) -> None:
@@ -105,14 +107,7 @@ class Executor:
 
     async def acquire(self, observed: Observed) -> LeaseView:
         """Try for the collection's lease. Raises `ClusterError` and `StoreError`."""
-        return await leases.acquire(
-            self._cluster,
-            self._store,
-            observed.key,
-            observed.uid,
-            collection_of(observed),
-            seconds=self._settings.lease_seconds,
-        )
+        return await self._leases.acquire(observed.key, observed.uid, collection_of(observed))
 
     async def _do(self, observed: Observed, step: Step) -> None:
         key = observed.key
@@ -163,13 +158,7 @@ class Executor:
         if step.store:
             view = await self.acquire(observed)
         else:
-            view = await leases.renew_without_store(
-                self._cluster,
-                observed.key,
-                observed.uid,
-                collection_of(observed),
-                seconds=self._settings.lease_seconds,
-            )
+            view = await self._leases.renew_without_store(observed.key, observed.uid, collection_of(observed))
         if not view.held_by(observed.uid, time.time()):
             raise DisturbedError(replace(observed, lease=view, now=time.time()), "the collection's lease is another's")
 
@@ -197,9 +186,7 @@ class Executor:
 
     async def _release(self, observed: Observed) -> None:
         if observed.job is not None:
-            await leases.release(
-                self._cluster, self._store, observed.key.namespace, observed.uid, collection_of(observed)
-            )
+            await self._leases.release(observed.key.namespace, observed.uid, collection_of(observed))
 
     async def _refresh_folder(self, namespace: str, name: str) -> None:
         """The folder's statistics, in the store and in its resource's status. The next job's end makes them again."""

@@ -17,7 +17,7 @@ from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob, Resource
 from fpj_operator.conditions import attempt_from, seconds_of
 from fpj_operator.folders import Folders
-from fpj_operator.leases import look
+from fpj_operator.leases import Leases
 from fpj_operator.pods import Pods
 from fpj_operator.queue import JobQueue
 from fpj_operator.state import Attempt, ChildJob, Key, LeaseView, Observed, StoreView
@@ -30,7 +30,7 @@ _NEEDED_BYTES = 2**20
 
 
 async def observe(
-    cluster: Cluster, store: Store, queue: JobQueue, cache_folders: Folders, pods: Pods, key: Key
+    cluster: Cluster, store: Store, leases: Leases, queue: JobQueue, cache_folders: Folders, pods: Pods, key: Key
 ) -> Observed | None:
     """Everything about a job now; None if there is no such resource. Raises `ClusterError`."""
     document = await cluster.get("FileProcessingJob", key.namespace, key.name)
@@ -48,7 +48,7 @@ async def observe(
     began = phase is not Phase.PENDING or attempt.number > 0 or (job is not None and bool(job.spec.suspend))
     owned, (lease, _), (folder, folder_problem) = await asyncio.gather(
         cluster.list("Job", key.namespace, labels=f"{names.LABEL_UID}={uid}") if began else _no_children(),
-        look(cluster, key.namespace, collection) if job and began else _no_lease(),
+        leases.look(key.namespace, collection) if job and began else _no_lease(),
         _folder(cache_folders, key.namespace, job, attempt, phase),
     )
     current = attempt.number if phase in _ACTIVE else None
