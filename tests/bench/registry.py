@@ -9,6 +9,7 @@ from bench.suites import (
     memory,
     operator_dead,
     operator_delete,
+    operator_pods,
     operator_rate,
     operator_road,
     operator_size,
@@ -31,6 +32,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *operator_writes.BENCHMARKS,
     *operator_size.BENCHMARKS,
     *operator_delete.BENCHMARKS,
+    *operator_pods.BENCHMARKS,
     *operator_dead.BENCHMARKS,
     *operator_road.BENCHMARKS,
 )

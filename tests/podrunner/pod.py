@@ -1,4 +1,7 @@
-"""One pod's life, as a kubelet leads it; each pod has a thread."""
+"""One pod's life, as a kubelet leads it; each pod has a thread.
+
+Only the first container is a process. Others, which somebody's webhook adds, are said to run until the pod is deleted.
+"""
 
 from __future__ import annotations
 
@@ -214,10 +217,12 @@ class Pod:
         if self.process.code is None:
             self._terminate(self.process)
         self.process.end_rest()
-        self._report_end(self.process)
+        self._report_end(self.process, alone=not self._others)
         self._deleted.wait(0)
         while not (self._deleted.is_set() or self._stop.is_set()):
             self._deleted.wait(0.2)
+        if self._others:
+            self._report_end(self.process, alone=True)
         self._forget()
 
     def _terminate(self, process: ContainerProcess) -> None:
@@ -234,7 +239,13 @@ class Pod:
         given = self.document["metadata"].get("deletionGracePeriodSeconds")
         return float(self.document["spec"].get("terminationGracePeriodSeconds", 30) if given is None else given)
 
-    def _report_end(self, process: ContainerProcess) -> None:
+    @property
+    def _others(self) -> list[dict[str, Any]]:
+        """The containers beside the first."""
+        return list(self.document["spec"]["containers"][1:])
+
+    def _report_end(self, process: ContainerProcess, *, alone: bool) -> None:
+        """The first container has ended; the pod has too if it is ``alone``."""
         code = process.code
         reason = "Completed" if code == 0 else "OOMKilled" if self._oom else "Error"
         terminated = {"exitCode": code, "reason": reason, "startedAt": self._started_at, "finishedAt": _now()}
@@ -243,7 +254,8 @@ class Pod:
             message = process.tail
         if message:
             terminated["message"] = message
-        self._report("Succeeded" if code == 0 else "Failed", {"terminated": terminated})
+        phase = ("Succeeded" if code == 0 else "Failed") if alone else "Running"
+        self._report(phase, {"terminated": terminated})
 
     @property
     def _policy(self) -> str:
@@ -263,10 +275,17 @@ class Pod:
             "restartCount": 0,
             "state": state or {"waiting": {"reason": "ContainerCreating"}},
         }
+        runs = phase == "Running"
+        beside = [
+            status
+            | {"name": each["name"], "image": each["image"], "ready": runs, "started": runs}
+            | {"state": {"running": {"startedAt": self._started_at}} if runs else state}
+            for each in self._others
+        ]
         flag = "True" if ready else "False"
         conditions = [{"type": name, "status": flag} for name in ("Ready", "ContainersReady")]
         whole = {"phase": phase, "startTime": self._started_at or _now(), "conditions": conditions}
-        self._api.patch(f"{self._path}/status", {"status": whole | {"containerStatuses": [status]}})
+        self._api.patch(f"{self._path}/status", {"status": whole | {"containerStatuses": [status, *beside]}})
 
     def _forget(self) -> None:
         """A kubelet's last word on a deleted pod: now it may go."""

@@ -1,0 +1,138 @@
+"""What a job says while its pods cannot start, or are taken away, on a real node with a real kubelet."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from cluster import fresh_namespace
+from e2e.installation import Installation, Site, installed, misbehaving, process_of
+from e2e.photographs import LITTLE, RESTRICTED, TIERS, photographs, running
+from e2e.truth import sizes_in
+from fpj_cluster import Cluster
+from podrunner import Api, ApiError
+
+pytestmark = pytest.mark.timeout(900)
+
+Told = tuple[str, str, str]
+
+
+@pytest.fixture(scope="module")
+def fpj(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """fpj as its manifests install it."""
+    with installed(node_cluster, tmp_path_factory) as installation:
+        yield installation
+
+
+@pytest.fixture(scope="module")
+def site(fpj: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A namespace that the tests of this file share."""
+    with fresh_namespace(fpj.kube, RESTRICTED) as namespace:
+        yield Site(fpj, namespace, tmp_path_factory.mktemp("site"))
+
+
+def pictures(site: Site, name: str, number: int) -> Path:
+    folder = site.folder / name
+    photographs(folder, number, broken=0)
+    site.claim(name, folder)
+    return folder
+
+
+@contextmanager
+def told(site: Site, name: str) -> Iterator[list[Told]]:
+    """Every version of a job's condition Progressing (status, reason, message) from now on."""
+    found: list[Told] = []
+    api, ended = Api(site.fpj.kubeconfig), threading.Event()
+    path = f"/apis/fpj.dev/v1alpha1/namespaces/{site.namespace}/fileprocessingjobs?fieldSelector=metadata.name={name}"
+    version = api.call("GET", path)["metadata"]["resourceVersion"]
+
+    def follow(version: str) -> None:
+        while not ended.is_set():
+            try:
+                for event in api.watch(path, version, 2):
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    conditions = event["object"].get("status", {}).get("conditions", [])
+                    found.extend(
+                        (each["status"], each["reason"], each["message"])
+                        for each in conditions
+                        if each["type"] == "Progressing"
+                    )
+            except ApiError:
+                return
+
+    thread = threading.Thread(target=follow, args=(version,))
+    thread.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        thread.join(15)
+        api.close()
+
+
+def test_a_missing_config_map_is_named_within_a_minute(site: Site) -> None:
+    folder = pictures(site, "mounts", 4)
+    template = {
+        "volumes": [{"name": "settings", "configMap": {"name": "nowhere"}}],
+        "volumeMounts": [{"name": "settings", "mountPath": "/settings"}],
+    }
+    site.job("mounts", "mounts", workerTemplate=template, **TIERS)
+    site.until(lambda: site.condition("mounts", "Progressing")[1] == "MountFailed", "MountFailed", 60)
+    status, _, message = site.condition("mounts", "Progressing")
+    assert status == "False"
+    assert 'configmap "nowhere" not found' in message
+    site.kube.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "nowhere"}, "data": {"a": "b"}})
+    site.wait_end("mounts", seconds=240)  # a kubelet waits two minutes at most between its tries
+    site.check("mounts", sizes_in(folder), LITTLE)
+
+
+def test_a_missing_secret_key_is_named_within_a_minute(site: Site) -> None:
+    pictures(site, "keys", 4)
+    key = {"name": "store-options", "key": "nothing"}
+    template = {"env": [{"name": "OPTIONS", "valueFrom": {"secretKeyRef": key}}]}
+    site.job("keys", "keys", workerTemplate=template, **TIERS)
+    site.until(lambda: site.condition("keys", "Progressing")[1] == "PodConfigInvalid", "PodConfigInvalid", 60)
+    assert "store-options" in site.condition("keys", "Progressing")[2]
+    site.kube("delete", "fpj", "keys", "--timeout=60s", seconds=70)
+
+
+def test_an_evicted_pod_is_no_failure_while_another_works(site: Site) -> None:
+    folder = pictures(site, "drained", 240)
+    sharding = {"parallelism": 2, "workersPerPod": 1, "shardSize": 30, "batchSize": 5}
+    site.job("drained", "drained", sharding=sharding, workerTemplate=misbehaving(slowness=0.3), **TIERS)
+    site.until(lambda: len(running(site, "drained")) == 2, "two pods work", 120)
+    with told(site, "drained") as seen:
+        for _ in range(3):
+            pod = site.until(lambda: running(site, "drained"), "a pod works", 90)[0]
+            site.evict(pod)
+            site.until(lambda pod=pod: pod not in running(site, "drained"), "it ends")
+        site.wait_end("drained", seconds=240)
+        site.until(lambda: seen and seen[-1][1] == "AllImagesDone", "the watch sees the end")
+    site.check("drained", sizes_in(folder), LITTLE)
+    assert [each for each in seen if each[0] == "False" and each[1] != "AllImagesDone"] == []
+
+
+def test_the_namespace_of_a_completed_job_with_a_rescued_shard_goes(fpj: Installation, tmp_path: Path) -> None:
+    """The child Job's failed index, and the pod that waits to take its place, must not keep the namespace."""
+    with fresh_namespace(fpj.kube, RESTRICTED) as namespace:
+        site = Site(fpj, namespace, tmp_path)
+        folder = pictures(site, "rescued", 100)
+        sharding = {"parallelism": 2, "workersPerPod": 1, "shardSize": 50, "batchSize": 5}
+        site.job("rescued", "rescued", sharding=sharding, workerTemplate=misbehaving(slowness=0.2), **TIERS)
+        site.until(lambda: len(running(site, "rescued")) == 2, "two pods work", 120)
+        deadline = time.monotonic() + 120
+        while not site.status("rescued").get("completionTime") and time.monotonic() < deadline:
+            for pod in running(site, "rescued"):
+                if "-w0-0-" in pod:
+                    with suppress(AssertionError, psutil.NoSuchProcess):  # it may not run yet, or no more
+                        process_of(pod).kill()
+            time.sleep(0.5)
+        site.wait_end("rescued")
+        site.check("rescued", sizes_in(folder), LITTLE)
+        fpj.kube("delete", "namespace", namespace, "--timeout=60s", seconds=70)
+        assert fpj.api.get(f"/api/v1/namespaces/{namespace}") is None
