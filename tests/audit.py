@@ -50,6 +50,17 @@ class Audit:
                     found.add((*request[:2], "create"))
         return found
 
+    def addresses(self, user: str, resource: str, *verbs: str) -> list[str]:
+        """Paths and queries by which a user asked for a resource."""
+        entries = [json.loads(line) for line in self._log.read_text().splitlines()]
+        return [
+            str(entry["requestURI"])
+            for entry in entries
+            if entry["user"]["username"] == user
+            and entry.get("objectRef", {}).get("resource") == resource
+            and entry["verb"] in verbs
+        ]
+
     def refused(self, user: str) -> set[Request]:
         """What a user was not allowed."""
         return {request for request, status in self.of(user) if status == 403}

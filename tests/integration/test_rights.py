@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -80,6 +81,10 @@ def test_nothing_is_granted_that_the_life_of_jobs_does_not_use(
         live_every_kind_of_life(world)
         assert audit.refused(user) == set()
         assert audit.used(user) == granted(OPERATOR)
+        asked = audit.addresses(user, "jobs", "list", "watch")
+        assert asked and all("labelSelector=fpj.dev/job-uid" in unquote(each) for each in asked), "only ours"
+        pods = audit.addresses(user, "pods", "list")
+        assert pods and all("limit=" in each and "labelSelector=" in each for each in pods), "few of our own pods"
         assert operator.stop() == 0
 
 
