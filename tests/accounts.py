@@ -69,6 +69,11 @@ class Caller:
 
     def status(self, method: str, path: str, body: object = None, content: str = "application/json") -> int:
         """The status of the answer. What is asked for should be a dry run."""
+        return self.answer(method, path, body, content)[0]
+
+    def answer(self, method: str, path: str, body: object = None, content: str = "application/json") -> tuple[int, str]:
+        """The status and the text of the answer."""
         headers = self._headers | ({"Content-Type": content} if body is not None else {})
         text = None if body is None else json.dumps(body)
-        return int(self._pool.request(method, self._url + path, body=text, headers=headers, timeout=30).status)
+        found = self._pool.request(method, self._url + path, body=text, headers=headers, timeout=30)
+        return int(found.status), found.data.decode()

@@ -31,12 +31,14 @@ _MOST_MARK = 1_024
 """Characters of `status.attempt.resumedBy`, by its schema."""
 _MOST_NAME = 253
 _MOST_BASE = 40
+UID_LENGTH = 8
+"""Characters of a job's uid that the names of its children have."""
 _NOT_LABEL = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 def base_name(name: str, uid: str) -> str:
     """What the names of a job's children begin with; with their suffixes they stay below 63 characters."""
-    return f"{name[:_MOST_BASE].rstrip('-.').replace('.', '-')}-{uid[:8]}"
+    return f"{name[:_MOST_BASE].rstrip('-.').replace('.', '-')}-{uid[:UID_LENGTH]}"
 
 
 def index_job_name(base: str, attempt: int) -> str:

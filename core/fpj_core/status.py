@@ -12,6 +12,9 @@ from fpj_core.progress import Progress
 NO_TIME = formatting.duration(None)
 """``status.display.eta`` of a job at rest."""
 
+PROGRESS_FIELDS = ("progress", "display", "errorBreakdown", "shards", "lastProgressAt")
+"""All that `status_document` may have: what a worker may write."""
+
 
 def status_document(
     progress: Progress,

@@ -111,7 +111,7 @@ def _job(
     labels = names.labels(observed.key.name, observed.uid, role, attempt.number)
     queue = _spec(observed).queue_name
     pod = _pod(observed, folder, settings, role=role, task=_task(observed, folder, attempt, settings, shards))
-    template = _template(observed)
+    template = template_of(observed)
     pod_labels = _NO_SIDECAR_LABELS | dict(template.get("labels", {})) | labels
     return {
         "apiVersion": "batch/v1",
@@ -140,7 +140,7 @@ def _job(
 def _pod(
     observed: Observed, folder: CacheFolder, settings: OperatorSettings, *, role: str, task: Mapping[str, Any]
 ) -> dict[str, Any]:
-    template = _template(observed)
+    template = template_of(observed)
     reports = workers_report(observed, settings)
     account = template.get("serviceAccountName") or (
         names.base_name(observed.key.name, observed.uid) if reports else "default"
@@ -151,7 +151,7 @@ def _pod(
         "image": settings.worker_image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["fpj-worker", "index" if role == names.ROLE_INDEX else "shard"],
-        "env": _environment(observed, folder, settings, task) + list(template.get("env", [])),
+        "env": _environment(observed, folder, settings, task) + _own_variables(template),
         "resources": template.get("resources") or _resources(observed),
         "volumeMounts": [*mounts, *template.get("volumeMounts", [])],
         "securityContext": {
@@ -251,6 +251,11 @@ def _environment(
     ]
 
 
+def _own_variables(template: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The job's own variables. Their values are taken literally: they must not show the value of one of ours."""
+    return [each | ({"value": _literal(each["value"])} if "value" in each else {}) for each in template.get("env", ())]
+
+
 def _literal(text: str) -> str:
     """A variable's value that is to arrive as it is: kubelets replace `$(NAME)`, and `$$` by a dollar sign."""
     return text.replace("$", "$$")
@@ -333,6 +338,7 @@ def _spec(observed: Observed) -> Any:
     return observed.job.spec
 
 
-def _template(observed: Observed) -> dict[str, Any]:
+def template_of(observed: Observed) -> dict[str, Any]:
+    """The job's ``workerTemplate`` as a manifest has it; empty without one."""
     template = _spec(observed).worker_template
     return template.model_dump(mode="json", by_alias=True, exclude_none=True) if template else {}

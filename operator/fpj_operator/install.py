@@ -8,7 +8,10 @@ from typing import Any
 import fpj_core
 from fpj_core.generated import write_or_check, yaml_text
 from fpj_core.names import MANAGER
+from fpj_operator.admission import binding, lists_of, worker_reports, worker_templates
 from fpj_operator.rights import OPERATOR, PEOPLE, RBAC, Where, people_role, rules
+from fpj_operator.settings import OperatorSettings
+from fpj_operator.templatepolicy import RESERVED_VARIABLES
 
 NAMESPACE = "fpj-system"
 IMAGE = f"fpj:{fpj_core.__version__}"
@@ -20,7 +23,22 @@ def files() -> dict[str, str]:
     """File name to YAML text."""
     people = [people_role(name, _LABELS) for name in PEOPLE]
     documents = [_namespace(), _account(), _cluster_role(), _cluster_role_binding(), *people, _deployment()]
-    return {"operator.yaml": _HEADER + "---\n".join(yaml_text(each) for each in documents)}
+    return {"operator.yaml": _text(documents), "policies.yaml": _text(_policies())}
+
+
+def _text(documents: list[dict[str, Any]]) -> str:
+    return _HEADER + "---\n".join(yaml_text(each) for each in documents)
+
+
+def _policies() -> list[dict[str, Any]]:
+    """With the lists of the default settings. Who changes the settings changes them here, too."""
+    lists = lists_of(OperatorSettings(store_url="", worker_image=""), RESERVED_VARIABLES)
+    made = [
+        worker_templates("fpj-worker-templates", lists),
+        worker_reports("fpj-worker-reports", f"system:serviceaccount:{NAMESPACE}:{MANAGER}"),
+    ]
+    documents = [each for policy in made for each in (policy, binding(policy["metadata"]["name"]))]
+    return [each | {"metadata": each["metadata"] | {"labels": _LABELS}} for each in documents]
 
 
 _HEADER = "# Generated from operator/fpj_operator/install.py by `make deploy`. Do not edit.\n"

@@ -19,7 +19,7 @@ from fpj_core.formatting import count, moment
 from fpj_core.model import Counts, Phase, ShardState
 from fpj_core.status import NO_TIME, status_document
 from fpj_core.v1alpha1 import resolve_max_failed, resolve_pre_running_deadline, resolve_recovery
-from fpj_operator.children import WAVE, index_job, reporting_rights, shards_job, workers_report
+from fpj_operator.children import WAVE, index_job, reporting_rights, shards_job, template_of, workers_report
 from fpj_operator.conditions import Verdict, condition, operator_status, seconds_of, seen_status
 from fpj_operator.queue import NO_SLOT
 from fpj_operator.settings import OperatorSettings
@@ -41,6 +41,7 @@ from fpj_operator.state import (
     RenewLease,
     Step,
 )
+from fpj_operator.templatepolicy import violations
 
 _WAIT_SECONDS = 10.0
 _QUEUE_SECONDS = 60.0
@@ -83,6 +84,8 @@ class _Decision:
             return self._invalid()
         if o.job.spec.suspend:
             return self._suspend()
+        if forbidden := violations(template_of(o), self.settings):
+            return self._fail("PolicyForbidden", "; ".join(forbidden))
         if o.store.error is not None:
             return self._store_unreachable(o.store.error)
         if resumed and o.phase in _ACTIVE:

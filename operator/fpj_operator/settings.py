@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from fpj_core.settings import prefixed, read_settings, setting, split
 
+_TEMPLATE_ENV = ("TZ", "AWS_EC2_METADATA_DISABLED", "AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE")
+"""None of them names a file or a program, or leads requests elsewhere."""
+
 
 @dataclass(frozen=True, slots=True)
 class OperatorSettings:
@@ -49,6 +52,17 @@ class OperatorSettings:
     """``/healthz``; 0 switches it off."""
     metrics_port: int = setting("FPJ_METRICS_PORT", 9090)
     """``/metrics``; 0 switches it off."""
+    template_volumes: tuple[str, ...] = setting("FPJ_TEMPLATE_VOLUMES", ("emptyDir", "persistentVolumeClaim"))
+    """Types of volumes that a job's ``workerTemplate`` may have, as in a pod. For this setting and those below, a comma
+    alone stands for none."""
+    template_mount_paths: tuple[str, ...] = setting("FPJ_TEMPLATE_MOUNT_PATHS", ("/mnt", "/scratch"))
+    """Folders at or below which they may be mounted."""
+    template_env: tuple[str, ...] = setting("FPJ_TEMPLATE_ENV", _TEMPLATE_ENV)
+    """Environment variables that it may set: names, or beginnings of names that end in ``*``."""
+    template_env_sources: tuple[str, ...] = setting("FPJ_TEMPLATE_ENV_SOURCES", ())
+    """Sources (``valueFrom``, such as ``fieldRef``) that they may take their values from."""
+    template_service_accounts: tuple[str, ...] = setting("FPJ_TEMPLATE_SERVICE_ACCOUNTS", ())
+    """ServiceAccounts that it may name: names, or beginnings of names that end in ``*``."""
     worker_env: Mapping[str, str] = prefixed("FPJ_WORKER_ENV_<NAME>")
     """Extra environment of worker pods."""
 

@@ -111,6 +111,8 @@ class Installation:
         self.give_store(SYSTEM)
         started.callback(self.system, "delete", "deployment", "fpj-operator", "--wait=false")
         self.kube("apply", "--filename=-", stdin=manifests.replace(install.IMAGE, IMAGE))
+        allowed = [f"{name}={value}" for name, value in MISBEHAVING.items()]
+        self.system("set", "env", "deployment/fpj-operator", *allowed)
         self.system("rollout", "status", "deployment/fpj-operator", "--timeout=120s", seconds=130)
         wait_for(lambda: self.leader, lambda: f"an operator leads\n{self.log}", 60)
 
@@ -301,9 +303,17 @@ class Site:
         assert files == {row.path for row in rows}
 
 
+MISBEHAVING = {
+    "FPJ_TEMPLATE_VOLUMES": "configMap",
+    "FPJ_TEMPLATE_MOUNT_PATHS": "/injected",
+    "FPJ_TEMPLATE_ENV": "PYTHONPATH,TEST_*",
+}
+"""What an operator must allow for `misbehaving`."""
+
+
 def misbehaving(slowness: float = 0.0) -> Document:
     """A worker template with the decoders of tests/e2e/injected: slow, and misbehaving over certain images."""
-    environment = {"PYTHONPATH": "/injected", "FPJ_TEST_MARKS": "/tmp", "FPJ_TEST_SLOWNESS": str(slowness)}
+    environment = {"PYTHONPATH": "/injected", "TEST_MARKS": "/tmp", "TEST_SLOWNESS": str(slowness)}
     return {
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "volumes": [{"name": "injected", "configMap": {"name": "injected"}}],

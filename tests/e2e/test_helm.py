@@ -42,6 +42,12 @@ pytestmark = pytest.mark.timeout(900)  # the first test waits for the image, and
 README = ROOT / "README.md"
 GUIDE = ROOT / "docs" / "guide" / "helm.md"
 IMAGE = "localhost/fpj"
+MISBEHAVING_SETTINGS = {
+    "templateVolumes": ["configMap"],
+    "templateMountPaths": ["/injected"],
+    "templateEnv": ["PYTHONPATH", "TEST_*"],
+}
+"""What must be allowed for `misbehaving`, as values of the chart."""
 CRDS = ("crd/cachefolders.fpj.dev", "crd/fileprocessingjobs.fpj.dev", "crd/fileprocessingschedules.fpj.dev")
 
 
@@ -71,6 +77,7 @@ class HelmInstallation(Installation):
                 check=False,
             )
             assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}\n{self.shown()}"
+        self.helm("upgrade", "fpj", CHART, "--reuse-values", "--wait", values={"settings": MISBEHAVING_SETTINGS})
         wait_for(lambda: self.leader, lambda: f"an operator leads\n{self.log}", 60)
 
     @property

@@ -17,8 +17,11 @@ from fpj_cluster import Cluster, Kube, KubectlError
 from helm import CHART, MATRIX, SECOND, URI, Helm, HelmError, environment, name_of
 from kubeconform import Kubeconform
 from waiting import wait_for
+from world import job_manifest
 
+from fpj_operator import admission
 from fpj_operator.settings import settings_from
+from fpj_operator.templatepolicy import reserved_variables
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -120,8 +123,9 @@ def test_the_api_server_takes_all_of_it(offline: Helm, others: Kube, place: str,
     assert len(texts) >= 4
     dry_run(others, "\n---\n".join(texts))
     for document in filter(None, yaml.safe_load_all(rendered)):
-        # The name of a ClusterRole that each release has of its own begins with the namespace.
-        assert len(document["metadata"]["name"]) <= (253 if document["kind"].startswith("ClusterRole") else 63)
+        # The name of an object of the cluster that each release has of its own begins with the namespace.
+        of_the_cluster = document["kind"].startswith(("ClusterRole", "ValidatingAdmissionPolicy"))
+        assert len(document["metadata"]["name"]) <= (253 if of_the_cluster else 63)
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +244,59 @@ def test_the_operator_understands_its_settings(offline: Helm) -> None:
     assert settings.store_secret == "store"
     assert settings.worker_image == f"{given['image']['repository']}@{given['image']['digest']}"
     assert settings.namespaces == ()
+    assert settings.template_volumes == ("emptyDir", "configMap")
+    assert settings.template_mount_paths == ("/plugins",)
+    assert settings.template_env == ("TZ", "PLUGIN_*")
+    assert settings.template_env_sources == ("fieldRef",)
+    assert settings.template_service_accounts == ("museum-*",)
+
+
+def test_an_empty_list_is_none_and_not_the_default(offline: Helm) -> None:
+    settings = settings_from(environment(offline.render(settings={"templateVolumes": [], "templateEnv": []})))
+    assert settings.template_volumes == () and settings.template_env == ()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"settings": {"templateVolumes": [], "templateEnv": ["A", "B_*"], "templateServiceAccounts": ["museum-<>&"]}},
+        {"workers": {"env": {"B": "1", "A": "2"}}, "metrics": {"workers": {"enabled": True}}},
+        {"watchNamespaces": ["a", "b"], "serviceAccount": {"name": "other"}},
+    ],
+)
+def test_the_policies_have_the_operators_own_rules(offline: Helm, values: dict[str, Any]) -> None:
+    """Whatever the values: operator and API server never differ about a template, or about who the operator is."""
+    rendered = offline.render(**values)
+    settings = settings_from(environment(rendered))
+    lists = admission.lists_of(settings, reserved_variables(settings))
+    account = values.get("serviceAccount", {}).get("name", "fpj-operator")
+    wanted = [
+        admission.worker_templates("default-fpj-operator-worker-templates", lists),
+        admission.worker_reports("default-fpj-operator-worker-reports", f"system:serviceaccount:default:{account}"),
+    ]
+    for policy in wanted:
+        name = policy["metadata"]["name"]
+        found = {each["kind"]: each for each in rendered if each["metadata"]["name"] == name}
+        assert normal(found["ValidatingAdmissionPolicy"]["spec"]) == normal(policy["spec"])
+        bound = admission.binding(name, values.get("watchNamespaces", ()))
+        assert found["ValidatingAdmissionPolicyBinding"]["spec"] == bound["spec"]
+
+
+def normal(spec: dict[str, Any]) -> dict[str, Any]:
+    """Lists among the expressions are compared by what they hold."""
+    variables = {
+        each["name"]: json.loads(each["expression"]) if each["expression"].startswith('["') else each["expression"]
+        for each in spec["variables"]
+    }
+    return spec | {"variables": variables}
+
+
+def test_policies_can_be_left_out(offline: Helm) -> None:
+    for value, left in (("workerTemplates", "worker-reports"), ("workerReports", "worker-templates")):
+        rendered = offline.render(admissionPolicies={value: False})
+        names = [each["metadata"]["name"] for each in rendered if each["kind"] == "ValidatingAdmissionPolicy"]
+        assert names == [f"default-fpj-operator-{left}"]
 
 
 def test_the_defaults_are_the_operators_own(offline: Helm) -> None:
@@ -455,6 +512,33 @@ def test_two_releases_for_one_cluster(helm: Helm, bare: Kube, place: str) -> Non
             helm.within(third), "yet", watchNamespaces=["nowhere"], **SECOND
         )
         there("uninstall", "more")
+
+
+def test_the_policies_hold_where_the_release_works(helm: Helm, bare: Kube, place: str) -> None:
+    """With its own settings: there, and nowhere else."""
+    hostile = job_manifest(
+        "hostile", "photos", workerTemplate={"volumes": [{"name": "host", "hostPath": {"path": "/"}}]}
+    )
+    plugin = job_manifest(
+        "plugin", "photos", workerTemplate={"volumes": [{"name": "plugin", "image": {"reference": "a"}}]}
+    )
+    with fresh_namespace(bare) as elsewhere:
+        helm.install("fpj", watchNamespaces=[place], settings={"templateVolumes": ["image"]})
+        bare.wait("condition=Established", *RESOURCES)
+        wait_for(lambda: denied(bare.within(place), hostile), "the policy holds", 60)
+        told = denied(bare.within(place), hostile)
+        assert "workerTemplate.volumes: host (hostPath) is of a type that is not allowed" in told
+        assert "FPJ_TEMPLATE_VOLUMES allows image" in told
+        assert denied(bare.within(place), plugin) == ""
+        assert denied(bare.within(elsewhere), hostile) == ""
+
+
+def denied(kube: Kube, manifest: dict[str, Any]) -> str:
+    try:
+        kube.apply(manifest, dry_run=True)
+    except KubectlError as error:
+        return str(error)
+    return ""
 
 
 def test_two_releases_with_the_api(helm: Helm, bare: Kube, place: str) -> None:

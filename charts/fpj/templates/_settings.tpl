@@ -27,4 +27,24 @@
 - name: FPJ_LEADER_SECONDS
   value: {{ .leaderSeconds | toString | quote }}
 {{- end }}
+{{- if hasKey . "templateVolumes" }}
+- name: FPJ_TEMPLATE_VOLUMES
+  value: {{ .templateVolumes | join "," | default "," | toString | quote }}
+{{- end }}
+{{- if hasKey . "templateMountPaths" }}
+- name: FPJ_TEMPLATE_MOUNT_PATHS
+  value: {{ .templateMountPaths | join "," | default "," | toString | quote }}
+{{- end }}
+{{- if hasKey . "templateEnv" }}
+- name: FPJ_TEMPLATE_ENV
+  value: {{ .templateEnv | join "," | default "," | toString | quote }}
+{{- end }}
+{{- if hasKey . "templateEnvSources" }}
+- name: FPJ_TEMPLATE_ENV_SOURCES
+  value: {{ .templateEnvSources | join "," | default "," | toString | quote }}
+{{- end }}
+{{- if hasKey . "templateServiceAccounts" }}
+- name: FPJ_TEMPLATE_SERVICE_ACCOUNTS
+  value: {{ .templateServiceAccounts | join "," | default "," | toString | quote }}
+{{- end }}
 {{- end }}

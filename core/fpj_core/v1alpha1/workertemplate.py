@@ -37,7 +37,9 @@ class EnvVar(ApiModel):
         description="Name of the variable.", min_length=1, max_length=256, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
     )
     value: str | None = Field(None, description="Its value.", max_length=4096)
-    value_from: dict[str, Any] | None = _freeform("Where its value comes from, as in a container.")
+    value_from: dict[str, Any] | None = _freeform(
+        "Where its value comes from, as in a container, if the operator's settings allow that source."
+    )
 
 
 class ImagePullSecret(ApiModel):
@@ -71,25 +73,25 @@ class WorkerTemplate(ApiModel):
     )
     service_account_name: str | None = Field(
         None,
-        description="ServiceAccount of the pods; by default one made for the job.",
+        description="ServiceAccount of the pods, if the operator's settings allow it; by default one made for the job.",
         max_length=253,
         pattern=NAME_PATTERN,
     )
     env: list[EnvVar] | None = Field(
         None,
-        description="Extra environment variables.",
+        description="Extra environment variables that the operator's settings allow. Values are literal.",
         max_length=64,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     volumes: list[dict[str, Any]] | None = Field(
         None,
-        description="Extra volumes, as in a pod.",
+        description="Extra volumes, as in a pod, of types that the operator's settings allow.",
         max_length=16,
         json_schema_extra={"x-freeform-items": True, "x-kubernetes-list-type": "atomic"},
     )
     volume_mounts: list[dict[str, Any]] | None = Field(
         None,
-        description="Where the extra volumes are mounted, as in a container.",
+        description="Where they are mounted, as in a container, where the operator's settings allow it.",
         max_length=16,
         json_schema_extra={"x-freeform-items": True, "x-kubernetes-list-type": "atomic"},
     )

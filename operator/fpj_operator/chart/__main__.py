@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from fpj_core.generated import write_or_check, yaml_text
-from fpj_operator.chart import schema, settings, templates, texts
+from fpj_operator.chart import policies, schema, settings, templates, texts
 from fpj_operator.chart.values import VERSION
 
 _CHART = {
@@ -30,6 +30,7 @@ def files() -> dict[str, str]:
         "values.schema.json": schema.text(),
         "templates/_settings.tpl": settings.template(),
         "templates/_rights.tpl": templates.rights(),
+        "templates/admissionpolicies.yaml": policies.policies(),
         "templates/people.yaml": templates.people(),
         **{f"templates/{name}": text for name, text in templates.crds().items()},
     }

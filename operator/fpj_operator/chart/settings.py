@@ -7,14 +7,17 @@ import inspect
 import textwrap
 from dataclasses import Field, fields
 from itertools import pairwise
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from pydantic import Field as PydanticField
-from pydantic import create_model
+from pydantic import StringConstraints, create_model
 from pydantic.alias_generators import to_camel
 
 from fpj_operator.chart.base import Part
 from fpj_operator.settings import OperatorSettings
+
+Item = Annotated[str, StringConstraints(pattern=r"^[^,\s]+$")]
+"""Of a list: it becomes a variable's value, separated by commas."""
 
 _ELSEWHERE = frozenset(
     {
@@ -30,6 +33,10 @@ _ELSEWHERE = frozenset(
         "metrics_port",  # the same, and metrics.enabled
     }
 )
+_CONVERSIONS: dict[Any, str] = {
+    int: " | int64",
+    tuple[str, ...]: ' | join "," | default ","',  # an empty variable would mean the default
+}
 _TESTS_ONLY = frozenset({"worker_store_url", "stale_after_floor"})
 
 
@@ -43,9 +50,12 @@ def settings_model() -> type[Part]:
     types, words = get_type_hints(OperatorSettings), _docstrings()
     made: dict[str, Any] = {}
     for each in chart_settings():
-        kind = types[each.name]
-        bounds = {} if kind is bool else {"ge": kind(each.metadata["least"])}
-        made[each.name] = (kind, PydanticField(default=each.default, description=words[each.name], **bounds))
+        kind: Any = types[each.name]
+        default: Any = each.default
+        if kind == tuple[str, ...]:
+            kind, default = list[Item], list(default)
+        bounds = {"ge": kind(each.metadata["least"])} if kind in (int, float) else {}
+        made[each.name] = (kind, PydanticField(default=default, description=words[each.name], **bounds))
     return create_model("Settings", __base__=Part, __doc__="What the operator goes by. Durations are seconds.", **made)
 
 
@@ -54,7 +64,7 @@ def template() -> str:
     types = get_type_hints(OperatorSettings)
     lines = ['{{- define "fpj.settings" -}}']
     for each in chart_settings():
-        value = f".{to_camel(each.name)}" + (" | int64" if types[each.name] is int else "")
+        value = f".{to_camel(each.name)}" + _CONVERSIONS.get(types[each.name], "")
         lines += [
             f'{{{{- if hasKey . "{to_camel(each.name)}" }}}}',
             f"- name: {each.metadata['variable']}",

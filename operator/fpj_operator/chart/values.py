@@ -73,6 +73,16 @@ class Rbac(Part):
     to `view`, `edit` and `admin`."""
 
 
+class AdmissionPolicies(Part):
+    """Rules that the API server itself enforces, by ValidatingAdmissionPolicies. Cluster-wide objects."""
+
+    worker_templates: bool = True
+    """Whether jobs and schedules are refused whose `workerTemplate` has what `settings.template…` do not allow. Without
+    the policy the operator refuses such jobs itself (`PolicyForbidden`)."""
+    worker_reports: bool = True
+    """Whether the tokens of workers are limited to reporting the progress of their own, unfinished job."""
+
+
 class Workers(Part):
     """Pods of jobs, as the operator makes them. A job's `workerTemplate` says more."""
 
@@ -225,6 +235,9 @@ class Installation(Part):
     Secret. Needs the right to read these."""
     rbac: Rbac = Rbac()
     """Rights."""
+    admission_policies: AdmissionPolicies = AdmissionPolicies()
+    """Rules that the API server itself enforces, by ValidatingAdmissionPolicies. These are objects of the cluster, in
+    force in `watchNamespaces`, or in all namespaces."""
     service_account: ServiceAccount = ServiceAccount()
     """The operator's account."""
     common_labels: Strings = {}

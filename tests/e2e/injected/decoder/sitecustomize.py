@@ -17,6 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+for setting in ("MARKS", "SLOWNESS"):  # a job's own variables cannot begin as fpj's do
+    if f"TEST_{setting}" in os.environ:
+        os.environ[f"FPJ_TEST_{setting}"] = os.environ[f"TEST_{setting}"]
+
 
 def hang(path: Path) -> None:
     started(path)
