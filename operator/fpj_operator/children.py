@@ -59,6 +59,10 @@ def shards_job(
     return job
 
 
+RIGHTS = ("ServiceAccount", "Role", "RoleBinding")
+"""Kinds of `reporting_rights`, in the order in which they are applied."""
+
+
 def reporting_rights(observed: Observed) -> list[dict[str, Any]]:
     """ServiceAccount, Role and RoleBinding: a worker may patch the status of its own resource, and nothing else."""
     name = names.base_name(observed.key.name, observed.uid)

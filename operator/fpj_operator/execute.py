@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from fpj_core import names
 from fpj_core.cluster import Cluster, ClusterError, Document
 from fpj_core.errors import ConcurrencyError, FencedError, StoreError
 from fpj_core.jobs import change_job
@@ -16,13 +17,14 @@ from fpj_core.model import Folder, Job, Phase
 from fpj_core.records import folder_name
 from fpj_core.store.protocol import Store
 from fpj_operator import events, metrics
-from fpj_operator.children import collection_of, manifest
+from fpj_operator.children import RIGHTS, collection_of, manifest
 from fpj_operator.conditions import attempt_from, same_status
 from fpj_operator.leases import Leases
 from fpj_operator.state import (
     Apply,
     DeleteChildren,
     DeleteResource,
+    DeleteRights,
     Emit,
     FenceShards,
     LeaseView,
@@ -114,8 +116,8 @@ class Executor:
         match step:
             case Apply(document):
                 await self._apply(observed, document)
-            case DeleteChildren():
-                await self._delete_children(observed, step)
+            case DeleteChildren() | DeleteRights() | DeleteResource():
+                await self._delete(observed, step)
             case SuspendChild(name, suspend):
                 await self._cluster.merge("Job", key.namespace, name, {"spec": {"suspend": suspend}})
             case RenewLease():
@@ -126,10 +128,18 @@ class Executor:
                 await self._refresh_folder(key.namespace, name)
             case Emit():
                 await self._emit(observed, step)
-            case DeleteResource():
-                await self._cluster.delete("FileProcessingJob", key.namespace, key.name, observed.uid)
             case FenceShards() | RecordJob() | RecordEnd():
                 await asyncio.to_thread(self._write_store, observed, step)
+
+    async def _delete(self, observed: Observed, step: DeleteChildren | DeleteRights | DeleteResource) -> None:
+        match step:
+            case DeleteChildren():
+                await self._delete_children(observed, step)
+            case DeleteRights():
+                await self._delete_rights(observed)
+            case DeleteResource():
+                key = observed.key
+                await self._cluster.delete("FileProcessingJob", key.namespace, key.name, observed.uid)
 
     def _write_store(self, observed: Observed, step: FenceShards | RecordJob | RecordEnd) -> None:
         match step:
@@ -167,6 +177,12 @@ class Executor:
             wanted = child.attempt <= step.attempt and (step.finished_too or not child.finished)
             if wanted and not child.deleting:
                 await self._cluster.delete("Job", observed.key.namespace, child.name)
+
+    async def _delete_rights(self, observed: Observed) -> None:
+        """The account last: while it is there, something of the three may be left."""
+        name = names.base_name(observed.key.name, observed.uid)
+        for kind in reversed(RIGHTS):
+            await self._cluster.delete(kind, observed.key.namespace, name)
 
     def _record(self, observed: Observed, step: RecordJob) -> None:
         fresh = Job(

@@ -32,6 +32,7 @@ from fpj_operator.controller import Controller
 from fpj_operator.election import REQUEST, Election
 from fpj_operator.handlers import register
 from fpj_operator.health import Health
+from fpj_operator.leftovers import look_for_rights
 from fpj_operator.schedules import ScheduleController
 from fpj_operator.settings import OperatorSettings, settings_from
 from fpj_operator.traces import traces_from
@@ -132,6 +133,7 @@ async def _lead(
         asyncio.create_task(controller.work.run(), name="work"),
         asyncio.create_task(schedules.work.run(), name="schedules"),
         asyncio.create_task(election.hold(), name="leadership"),
+        asyncio.create_task(look_for_rights(cluster, namespaces, controller.tick), name="leftovers"),
         asyncio.create_task(_show_jobs(controller), name="gauge"),
         asyncio.create_task(_measure_lag(), name="lag"),
         asyncio.create_task(_give_memory_back(), name="memory"),

@@ -51,6 +51,7 @@ async def observe(
         leases.look(key.namespace, collection) if job and began else _no_lease(),
         _folder(cache_folders, key.namespace, job, attempt, phase),
     )
+    rights = phase.at_rest and attempt.number > 0 and await _has_account(cluster, key.namespace, uid)
     current = attempt.number if phase in _ACTIVE else None
     children = tuple([await _child(pods, each, current) for each in owned])
     # After the children: pods record before they end, so what a finished Job did is in the store by now. Asked before,
@@ -77,6 +78,7 @@ async def observe(
         slot_free=slot_free,
         ahead=ahead,
         now=time.time(),
+        rights=rights,
         version=str(document["metadata"].get("resourceVersion") or ""),
     )
 
@@ -122,6 +124,10 @@ async def _no_children() -> list[Document]:
 
 async def _no_lease() -> tuple[LeaseView, None]:
     return LeaseView(), None
+
+
+async def _has_account(cluster: Cluster, namespace: str, uid: str) -> bool:
+    return bool(await cluster.list("ServiceAccount", namespace, labels=f"{names.LABEL_UID}={uid}"))
 
 
 def _ask_store(store: Store, uid: str, attempt: int) -> StoreView:

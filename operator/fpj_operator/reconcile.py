@@ -29,6 +29,7 @@ from fpj_operator.state import (
     ChildJob,
     DeleteChildren,
     DeleteResource,
+    DeleteRights,
     Emit,
     FenceShards,
     Observed,
@@ -191,7 +192,7 @@ class _Decision:
         return Plan(
             status=operator_status(o, verdict, o.attempt, progress=self._without_eta()),
             steps_first=steps + ((DeleteChildren(o.attempt.number),) if self._live_children() else ()),
-            steps_after=release + told,
+            steps_after=release + self._rights_over() + told,
             requeue_after=_WAIT_SECONDS if away else None,
         )
 
@@ -455,7 +456,14 @@ class _Decision:
             steps += (ReleaseLease(),)
         if known and o.attempt.cache_folder and not failed:
             steps += (RefreshFolder(o.attempt.cache_folder),)
+        steps += self._rights_over()
         return (*steps, RecordEnd()) if known else steps
+
+    def _rights_over(self) -> tuple[Step, ...]:
+        """The rights of workers end with their work; a job that is resumed gets them again."""
+        o = self.o
+        began = not o.phase.at_rest and o.attempt.number > 0
+        return (DeleteRights(),) if began or o.rights else ()
 
     def _after_the_end(self) -> Plan:
         o = self.o
@@ -480,6 +488,7 @@ class _Decision:
             steps = self._aftermath(o.phase, said.get("reason", ""), said.get("message", ""))
         else:
             steps = (ReleaseLease(),) if o.lease.holder == o.uid and o.store.error is None else ()
+            steps += self._rights_over()
         late = o.now - seconds_of(o.status.get("completionTime")) >= _LINGER_SECONDS
         if late and self._live_children():
             # Nobody needs these pods any more; with them the namespace could not be deleted, nor a node be drained.

@@ -47,8 +47,9 @@ OPERATOR: tuple[Right, ...] = (
     Right("batch", "jobs", "list watch create patch delete", Where.JOBS),  # the index Job and the Indexed Jobs
     Right("", "pods", "list", Where.JOBS),  # why a child Job's pods do not start
     Right("", "events", "list create", Where.JOBS),  # list: why a Job may make no pods
-    Right("", "serviceaccounts", "create patch", Where.JOBS),  # one per job, for reporting
-    Right(RBAC, "roles rolebindings", "create patch", Where.JOBS),  # one per job: its status, ours too
+    # one per job, for reporting, until it ends; list: what ended jobs have left
+    Right("", "serviceaccounts", "list create patch delete", Where.JOBS),
+    Right(RBAC, "roles rolebindings", "create patch delete", Where.JOBS),  # one per job: its status, ours too
     Right("coordination.k8s.io", "leases", "get create update", Where.JOBS),  # one per collection
     Right("", "namespaces", "get", Where.JOBS),  # whether it is being deleted
     Right("coordination.k8s.io", "leases", "get create update", Where.OWN),  # the leader's

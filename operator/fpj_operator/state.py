@@ -152,6 +152,8 @@ class Observed:
     """The resourceVersion of the resource as it was read, or last written."""
     rejected: Rejected | None = None
     """What the API server has just rejected of what a plan wanted to apply."""
+    rights: bool = False
+    """Whether there is an account of the workers still, of a job at rest; of others it is not asked."""
 
     @property
     def acted_on(self) -> int:
@@ -188,6 +190,11 @@ class SuspendChild:
 
     name: str
     suspend: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRights:
+    """Delete account, role and binding of the job's workers: no pod of it is to report any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +255,7 @@ Step = (
     Apply
     | DeleteChildren
     | SuspendChild
+    | DeleteRights
     | FenceShards
     | RecordJob
     | RecordEnd

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fpj_cluster import Cluster
 from podrunner.api import MERGE
-from world import World, job_manifest, world_in
+from unit.operator.world import World as UnitWorld
+from world import World, job_manifest, slowly, world_in
+
+from fpj_core import names
+from fpj_operator.children import reporting_rights
+from fpj_operator.state import Key
 
 pytestmark = pytest.mark.timeout(300)
 MANY = 1_000
@@ -25,6 +31,41 @@ def world(cluster: Cluster, mongodb_server: str, tmp_path: Path) -> Iterator[Wor
 def versions(world: World) -> dict[str, str]:
     found = world.items("fileprocessingjobs", "apis/fpj.dev/v1alpha1")
     return {each["metadata"]["name"]: each["metadata"]["resourceVersion"] for each in found}
+
+
+def rights(world: World) -> set[str]:
+    """What lets workers report."""
+    rbac = "apis/rbac.authorization.k8s.io/v1"
+    found = [(kind, group) for kind, group in (("serviceaccounts", "api/v1"), ("roles", rbac), ("rolebindings", rbac))]
+    return {
+        f"{kind}/{each['metadata']['name']}"
+        for kind, group in found
+        for each in world.items(kind, group)
+        if names.LABEL_UID in each["metadata"].get("labels", {})
+    }
+
+
+def test_rights_of_workers_end_with_the_job_also_if_the_operator_does_not_come_to_it(world: World) -> None:
+    operator = world.operator()
+    world.photos("photos", 40)
+    with slowly(world, 0.3):
+        world.job("whole", "photos")
+        world.wait_pod("whole")
+        there = rights(world)
+    assert len(there) == 3
+    world.wait_end("whole")
+    world.until(lambda: not rights(world), "they go with the end")
+    assert operator.stop() == 0
+
+    unit = UnitWorld()
+    unit.add("whole")
+    seen = replace(unit.observe("whole"), key=Key(world.namespace, "whole"), uid=world.uid("whole"))
+    world.kube.apply(*reporting_rights(seen))
+    before = versions(world)
+    assert rights(world) == there
+    operator.start()
+    world.until(lambda: not rights(world), "the next operator deletes them")
+    assert versions(world) == before, "and leaves the job as it is"
 
 
 def test_no_finished_job_is_written_to(world: World) -> None:

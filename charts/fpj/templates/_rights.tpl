@@ -62,8 +62,10 @@
   resources:
   - serviceaccounts
   verbs:
+  - list
   - create
   - patch
+  - delete
 - apiGroups:
   - rbac.authorization.k8s.io
   resources:
@@ -72,6 +74,7 @@
   verbs:
   - create
   - patch
+  - delete
 - apiGroups:
   - coordination.k8s.io
   resources:
@@ -157,8 +160,10 @@
   resources:
   - serviceaccounts
   verbs:
+  - list
   - create
   - patch
+  - delete
 - apiGroups:
   - rbac.authorization.k8s.io
   resources:
@@ -167,6 +172,7 @@
   verbs:
   - create
   - patch
+  - delete
 - apiGroups:
   - coordination.k8s.io
   resources:

@@ -124,6 +124,7 @@ class History:
         for each in NAMES:
             resource = self.world.resources[each]
             assert resource.phase.finished, f"{each} is stuck in {resource.phase}"
+            assert not resource.rights, "its workers could still report"
             if resource.phase is Phase.COMPLETED:
                 assert resource.status["progress"]["completed"] == IMAGES
         assert self.world.lease.holder == "", "the lock is left behind"

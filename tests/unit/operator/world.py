@@ -23,6 +23,7 @@ from fpj_operator.state import (
     ChildJob,
     DeleteChildren,
     DeleteResource,
+    DeleteRights,
     Emit,
     FenceShards,
     Key,
@@ -93,6 +94,8 @@ class Resource:
     events: list[Emit] = field(default_factory=list)
     writes: int = 0
     gone: bool = False
+    rights: set[str] = field(default_factory=set)
+    """Kinds of what lets its workers report."""
 
     @property
     def uid(self) -> str:
@@ -196,6 +199,7 @@ class World:
             slot_free=slot_free,
             ahead=ahead,
             now=self.now,
+            rights=resource.phase.at_rest and "ServiceAccount" in resource.rights,
         )
 
     def _store_view(self, resource: Resource) -> StoreView:
@@ -231,6 +235,10 @@ class World:
                     raise DisturbedError(rejected=rejected)
                 if manifest["kind"] == "Job":
                     self._apply_job(resource, dict(manifest))
+                else:
+                    resource.rights.add(manifest["kind"])
+            case DeleteRights():
+                resource.rights.clear()
             case DeleteChildren(attempt, finished_too):
                 for name, child in list(resource.children.items()):
                     if child.attempt <= attempt and (finished_too or not child.finished):
