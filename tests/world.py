@@ -286,8 +286,9 @@ class World:
         files = sum(1 for path in self._sources[source].rglob("*") if path.is_file())
         assert (progress["completed"], progress["skipped"], progress["failed"]) == (completed, skipped, failed), status
         assert progress["total"] == files == completed + skipped + failed
-        counts, _ = self.store.job_counts(uid)
-        whole = self.record(uid).base + counts
+        record = self.record(uid)
+        counts, _ = self.store.job_counts(uid, record.planned_attempt)
+        whole = record.base + counts
         assert (whole.completed, whole.skipped, whole.failed) == (completed, skipped, failed)
         assert len(self.store.failures(uid, limit=1_000)) == failed
         collection = f"{self.namespace}.{found['spec']['collection'].get('id', name)}"

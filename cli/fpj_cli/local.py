@@ -64,7 +64,7 @@ class StoreJobs:
             raise UsageProblemError(f"process {pid}, which works on {job.name}, belongs to another user") from None
 
     def _resource(self, job: Job) -> JobResource:
-        counts, states = self._store.job_counts(job.id)
+        counts, states = self._store.job_counts(job.id, job.planned_attempt)
         phase = shown_phase(self._store, job)
         whole, moved = job.base + counts, job.last_progress_at
         status = status_document(measure(job, counts), whole, states, moved, at_rest=job.phase.at_rest)

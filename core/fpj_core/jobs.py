@@ -72,7 +72,7 @@ def observe(store: Store, job_id: str, attempt: int, now: float) -> JobView | No
     """
     if not _is_planned(recorded_job(store, job_id), attempt):  # else its shards may be written after they were summed
         return None
-    shard_counts, states = store.job_counts(job_id)
+    shard_counts, states = store.job_counts(job_id, attempt)
     job = recorded_job(store, job_id)
     if not _is_planned(job, attempt):
         return None

@@ -34,10 +34,28 @@ _SECOND = (ConcurrencyError, FencedError, LeaseHeldError)
 """How a store says no to one of two."""
 
 _TIMED = frozenset(
-    ("acquire_lease", "renew_lease", "images_by_key", "upsert_images", "mark_deleted", "images", "count_images")
-    + ("derivatives", "delete_derivatives", "create_job", "get_job", "update_job", "jobs", "replace_shards", "shards")
+    (
+        "identity",
+        "acquire_lease",
+        "renew_lease",
+        "images_by_key",
+        "upsert_images",
+        "mark_deleted",
+        "images",
+        "count_images",
+    )
+    + ("derivatives", "delete_derivatives", "create_job", "get_job", "update_job", "jobs", "put_shards", "shards")
     + ("shard", "silent_shards", "claim_shard", "release_shards", "heartbeat", "flush", "finish_shard", "job_counts")
-    + ("claim_reporter", "failures", "delete_failures", "upsert_folder", "folders", "refresh_folder", "statistics")
+    + (
+        "claim_reporter",
+        "failures",
+        "delete_failures",
+        "delete_attempts",
+        "upsert_folder",
+        "folders",
+        "refresh_folder",
+        "statistics",
+    )
 )
 """Operations that are over when they return. Those that stream take as long as whoever reads them."""
 

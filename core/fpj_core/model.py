@@ -196,11 +196,12 @@ class ShardState(StrEnum):
 class Shard:
     """A range ``[start, stop)`` of image ordinals. ``cursor`` is the first ordinal not yet accounted for.
 
-    ``epoch`` rises with every claim and fences earlier holders out: each of their writes names an epoch that no
-    longer matches.
+    A shard belongs to the plan of one attempt: (job, attempt, index) says which it is. ``epoch`` rises with every claim
+    and fences earlier holders out: each of their writes names an epoch that no longer matches.
     """
 
     job: str
+    attempt: int
     index: int
     collection: str
     start: int
@@ -221,6 +222,7 @@ class ShardBatch:
     """
 
     job: str
+    attempt: int
     index: int
     collection: str
     epoch: int
@@ -299,10 +301,14 @@ class Job:
     """Since when pods work on the attempt; None for `fpj run`."""
     planning_attempt: int = 0
     """The latest attempt whose planning has begun: from then on, earlier attempts are fenced."""
+    planner: str = ""
+    """Which of the processes that plan the attempt did so last: the others are fenced."""
     stages: Mapping[str, float] = field(default_factory=dict)
     """When each stage of the present attempt's planning began, by name."""
     planned_attempt: int = 0
     """The latest attempt whose shards and ``base`` are recorded; 0 until the first is."""
+    planned_shards: int = 0
+    """Shards of the plan of ``planned_attempt``: so many must succeed. 0 also where an earlier version planned."""
     version: int = 0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from fpj_core.model import Shard
 
 
-def cut_shards(job: str, collection: str, pending: Iterable[int], shard_size: int) -> Iterator[Shard]:
+def cut_shards(job: str, attempt: int, collection: str, pending: Iterable[int], shard_size: int) -> Iterator[Shard]:
     """Cut ascending ordinals into ranges that hold ``shard_size`` pending images each (the last may hold fewer).
 
     A range may also span images that need nothing: the worker's skip check passes over them.
@@ -16,7 +16,7 @@ def cut_shards(job: str, collection: str, pending: Iterable[int], shard_size: in
     count = index = 0
     for ordinal in pending:
         if count == shard_size:
-            yield _shard(job, collection, index, start, last)
+            yield _shard(job, attempt, collection, index, start, last)
             index += 1
             count = 0
         if count == 0:
@@ -24,8 +24,8 @@ def cut_shards(job: str, collection: str, pending: Iterable[int], shard_size: in
         last = ordinal
         count += 1
     if count:
-        yield _shard(job, collection, index, start, last)
+        yield _shard(job, attempt, collection, index, start, last)
 
 
-def _shard(job: str, collection: str, index: int, first: int, last: int) -> Shard:
-    return Shard(job=job, index=index, collection=collection, start=first, stop=last + 1, cursor=first)
+def _shard(job: str, attempt: int, collection: str, index: int, first: int, last: int) -> Shard:
+    return Shard(job, attempt, index, collection, start=first, stop=last + 1, cursor=first)

@@ -266,7 +266,7 @@ class Controller:
             uid,
             lambda found: replace(found, phase=Phase.CANCELLED, reason="Deleted", message="", finished_at=now),
         )
-        self._store.release_shards(uid)
+        self._store.release_shards(uid, max(record.planning_attempt, record.planned_attempt))
         self._store.break_lease(lease_name(record.collection), uid)
 
 

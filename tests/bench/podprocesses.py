@@ -73,11 +73,11 @@ class PodJob:
     @property
     def at_work(self) -> bool:
         """Whether each shard has a holder."""
-        return all(shard.state is ShardState.RUNNING for shard in self.store.shards(self.uid))
+        return all(shard.state is ShardState.RUNNING for shard in self.store.shards(self.uid, 1))
 
     def epoch(self, index: int) -> int:
         """Rises each time the shard is taken."""
-        found = self.store.shard(self.uid, index)
+        found = self.store.shard(self.uid, 1, index)
         assert found
         return found.epoch
 

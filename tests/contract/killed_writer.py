@@ -12,7 +12,7 @@ from fpj_core.store import open_store
 
 def main(url: str, suspect_after: float) -> None:
     store = open_store(url)
-    claimed = store.claim_shard(JOB, "victim", time.time(), suspect_after=suspect_after)
+    claimed = store.claim_shard(JOB, 1, "victim", time.time(), suspect_after=suspect_after)
     if claimed is None:
         raise SystemExit("nothing to claim")
     for cursor in range(claimed.cursor, claimed.stop):

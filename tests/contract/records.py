@@ -33,7 +33,7 @@ def job(job_id: str = JOB, *, created_at: float = 1.0, collection: str = COLLECT
 
 
 def shard(index: int, start: int, stop: int) -> Shard:
-    return Shard(JOB, index, COLLECTION, start, stop, start)
+    return Shard(JOB, 1, index, COLLECTION, start, stop, start)
 
 
 def batch(
@@ -42,6 +42,7 @@ def batch(
     """Every image of ``[start, stop)`` completed."""
     return ShardBatch(
         job=JOB,
+        attempt=1,
         index=claimed.index,
         collection=COLLECTION,
         epoch=claimed.epoch,

@@ -46,7 +46,7 @@ def write_until(url: str, acknowledged: int, then_kill: list[int]) -> int:
 
 
 def check_consistent(store: Store, acknowledged: int) -> None:
-    (only,) = store.shards(JOB)
+    (only,) = store.shards(JOB, 1)
     assert only.cursor >= acknowledged, "an acknowledged flush was lost"
     assert only.counts.completed == only.cursor
     recorded = [
@@ -61,7 +61,7 @@ def check_consistent(store: Store, acknowledged: int) -> None:
 def test_sqlite_survives_killed_writers(tmp_path: Path) -> None:
     url = str(tmp_path / "store.db")
     store = open_store(url)
-    store.replace_shards(JOB, [shard(0, 0, IMAGES)])
+    store.put_shards(JOB, 1, [shard(0, 0, IMAGES)])
     last = 0
     for acknowledged in (1, 20, 50, 7):
         reached = write_until(url, acknowledged, [])
@@ -79,7 +79,7 @@ def test_mongodb_survives_a_killed_server(tmp_path: Path) -> None:
     server = start_server(tmp_path, port, "--sync-on-commit")
     try:
         store = open_store(url)
-        store.replace_shards(JOB, [shard(0, 0, IMAGES)])
+        store.put_shards(JOB, 1, [shard(0, 0, IMAGES)])
         store.close()
         for acknowledged in (5, 30):
             last = write_until(url, acknowledged, [server.pid])
@@ -156,7 +156,7 @@ def test_writers_of_several_processes_wait_for_each_other(tmp_path: Path) -> Non
     """Four processes flush to one SQLite file at once; nobody is told that it is locked."""
     url = str(tmp_path / "store.db")
     store = open_store(url)
-    store.replace_shards(JOB, [shard(n, n * 1_000, n * 1_000 + 60) for n in range(4)])
+    store.put_shards(JOB, 1, [shard(n, n * 1_000, n * 1_000 + 60) for n in range(4)])
     command = [sys.executable, "-m", "contract.killed_writer", url, "once"]
     writers = [
         subprocess.Popen(command, cwd=TESTS, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(4)
@@ -164,5 +164,5 @@ def test_writers_of_several_processes_wait_for_each_other(tmp_path: Path) -> Non
     for writer in writers:
         _, errors = writer.communicate(timeout=60)
         assert writer.returncode == 0, errors.decode()
-    assert store.job_counts(JOB)[0].completed == 240
+    assert store.job_counts(JOB, 1)[0].completed == 240
     store.close()

@@ -24,8 +24,8 @@ KEYS = [
 
 def record(store: Store, *derivatives, facts=None) -> None:  # type: ignore[no-untyped-def]
     """Write derivatives through the only road there is: a shard's flush."""
-    store.replace_shards(JOB, [shard(0, 0, 1_000_000)])
-    claimed = store.claim_shard(JOB, "w", 1.0)
+    store.put_shards(JOB, 1, [shard(0, 0, 1_000_000)])
+    claimed = store.claim_shard(JOB, 1, "w", 1.0)
     assert claimed
     empty = batch(claimed, 0, 0, counts=Counts())
     store.flush(replace(empty, derivatives=derivatives, facts=facts or {}), 1.0)
@@ -33,7 +33,7 @@ def record(store: Store, *derivatives, facts=None) -> None:  # type: ignore[no-u
 
 def test_images_come_back_as_they_were_written(store: Store) -> None:
     images = [image(n, key=key) for n, key in enumerate(KEYS)]
-    store.upsert_images(images)
+    store.upsert_images(images, 0)
     assert store.images_by_key(COLLECTION, [*KEYS, "unknown"]) == {i.key: i for i in images}
     assert store.images(COLLECTION, 0, 100) == images
     assert store.next_ordinal(COLLECTION) == len(KEYS)
@@ -46,21 +46,21 @@ def test_an_empty_collection(store: Store) -> None:
     assert list(store.derivative_files("none", ["full"])) == []
     assert store.count_images("none") == 0
     assert store.images_by_key("none", []) == {}
-    store.upsert_images([])
-    store.mark_deleted("none", [])
+    store.upsert_images([], 0)
+    store.mark_deleted("none", [], 0)
     store.delete_derivatives("none", [])
 
 
 def test_upserting_replaces_and_collections_are_apart(store: Store) -> None:
-    store.upsert_images([image(0), image(0, collection="other")])
-    store.upsert_images([image(0, version="v2")])
+    store.upsert_images([image(0), image(0, collection="other")], 0)
+    store.upsert_images([image(0, version="v2")], 0)
     assert store.images(COLLECTION, 0, 1) == [image(0, version="v2")]
     assert store.images("other", 0, 1) == [image(0, collection="other")]
 
 
 def test_deleted_images_are_known_but_not_live(store: Store) -> None:
-    store.upsert_images([image(n) for n in range(10)])
-    store.mark_deleted(COLLECTION, [2, 9])
+    store.upsert_images([image(n) for n in range(10)], 0)
+    store.mark_deleted(COLLECTION, [2, 9], 0)
     assert store.count_images(COLLECTION) == 8
     assert store.count_images(COLLECTION, 2, 5) == 2
     assert store.count_images(COLLECTION, 5) == 4
@@ -73,7 +73,7 @@ def test_deleted_images_are_known_but_not_live(store: Store) -> None:
 def test_streams_cross_their_windows(store: Store) -> None:
     count = 5_003
     for start in range(0, count, 1_000):
-        store.upsert_images([image(n) for n in range(start, min(start + 1_000, count))])
+        store.upsert_images([image(n) for n in range(start, min(start + 1_000, count))], 0)
     assert list(store.live_ordinals(COLLECTION)) == list(range(count))
     assert list(store.pending_ordinals(COLLECTION, {"full": "d1"})) == list(range(count))
     record(store, *(derivative(n) for n in range(0, count, 7)))
@@ -82,8 +82,8 @@ def test_streams_cross_their_windows(store: Store) -> None:
 
 
 def test_pending_means_any_tier_is_not_up_to_date(store: Store) -> None:
-    store.upsert_images([image(n) for n in range(6)])
-    store.mark_deleted(COLLECTION, [5])
+    store.upsert_images([image(n) for n in range(6)], 0)
+    store.mark_deleted(COLLECTION, [5], 0)
     both = [derivative(0), derivative(0, "thumbnail", digest="d2")]
     old_settings = [derivative(1, digest="old"), derivative(1, "thumbnail", digest="d2")]
     old_source = [derivative(2, version="v0"), derivative(2, "thumbnail", digest="d2")]
@@ -109,7 +109,7 @@ def test_forgetting_derivatives(store: Store) -> None:
 
 
 def test_facts_are_kept_with_the_image(store: Store) -> None:
-    store.upsert_images([image(0), image(1)])
+    store.upsert_images([image(0), image(1)], 0)
     facts = ImageFacts(4000, 3000, "jpeg", b"\x00\xff", "#102030", "12 bytes \udcff extraneous")
     record(store, derivative(0), facts={0: facts})
     stored, untouched = store.images(COLLECTION, 0, 2)
@@ -120,10 +120,10 @@ def test_facts_are_kept_with_the_image(store: Store) -> None:
 
 
 def test_what_a_job_made(store: Store) -> None:
-    store.upsert_images([image(n) for n in range(4)])
+    store.upsert_images([image(n) for n in range(4)], 0)
     record(store, derivative(0), derivative(0, "thumbnail", size=5), derivative(2), derivative(3, job="another"))
     assert list(store.made_by(job())) == [(0, 15), (2, 10)]
-    store.mark_deleted(COLLECTION, [2])
+    store.mark_deleted(COLLECTION, [2], 0)
     assert list(store.made_by(job())) == [(0, 15)]
     assert list(store.made_by(job("unknown"))) == []
 
@@ -134,7 +134,7 @@ def test_what_a_job_made_is_streamed_window_by_window(
 ) -> None:
     for module in ("sqlite", "mongodb"):
         monkeypatch.setattr(f"fpj_core.store.{module}._WINDOW", window)
-    store.upsert_images([image(n) for n in range(7)])
+    store.upsert_images([image(n) for n in range(7)], 0)
     made = [derivative(n, tier, size=n) for n in (0, 1, 2, 4, 6) for tier in ("full", "thumbnail")]
     record(store, *made, derivative(3, job="another"))
     streamed = store.made_by(job())
@@ -145,8 +145,8 @@ def test_what_a_job_made_is_streamed_window_by_window(
 
 
 def test_statistics_equal_a_count_by_hand(store: Store) -> None:
-    store.upsert_images([image(n) for n in range(5)] + [image(0, collection="other")])
-    store.mark_deleted(COLLECTION, [4])
+    store.upsert_images([image(n) for n in range(5)] + [image(0, collection="other")], 0)
+    store.mark_deleted(COLLECTION, [4], 0)
     store.upsert_folder(Folder("cache", "/cache", 3, 1000))
     record(store, derivative(0), derivative(1), derivative(0, "thumbnail", size=3))
     mine, other = store.statistics()
@@ -168,6 +168,6 @@ def test_folders_keep_their_statistics_when_described_again(store: Store) -> Non
 
 @pytest.mark.parametrize("ordinal", [2**31, 10_000_000])
 def test_large_ordinals(store: Store, ordinal: int) -> None:
-    store.upsert_images([image(ordinal)])
+    store.upsert_images([image(ordinal)], 0)
     assert store.next_ordinal(COLLECTION) == ordinal + 1
     assert list(store.pending_ordinals(COLLECTION, {"full": "d1"})) == [ordinal]

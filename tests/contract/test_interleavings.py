@@ -44,8 +44,8 @@ class World:
         self.store = store
         self.now = 1_000.0
         self.workers = [Worker(), Worker(), Worker()]
-        store.upsert_images([image(n) for n in range(IMAGES)])
-        store.replace_shards(JOB, [shard(n, *bounds) for n, bounds in enumerate(SHARDS)])
+        store.upsert_images([image(n) for n in range(IMAGES)], 0)
+        store.put_shards(JOB, 1, [shard(n, *bounds) for n, bounds in enumerate(SHARDS)])
 
     def step(self, action: str, number: int, count: int) -> None:
         worker = self.workers[number]
@@ -55,7 +55,7 @@ class World:
             worker.shard = None
 
     def claim(self, worker: Worker, _count: int) -> None:
-        if worker.shard is None and (claimed := self.store.claim_shard(JOB, "w", self.now)):
+        if worker.shard is None and (claimed := self.store.claim_shard(JOB, 1, "w", self.now)):
             worker.shard, worker.cursor, worker.last = claimed, claimed.cursor, None
 
     def flush(self, worker: Worker, count: int) -> None:
@@ -90,16 +90,16 @@ class World:
         """What a resumed job does: what is done stays done, the rest gets new shards."""
         pending = list(self.store.pending_ordinals(COLLECTION, {"full": "d1"}))
         shards = [shard(n, first, first + 1) for n, first in enumerate(pending)]
-        self.store.replace_shards(JOB, shards)
+        self.store.put_shards(JOB, 1, shards)
 
     def release(self, _worker: Worker, _count: int) -> None:
         """What a suspended or recovered job does: whoever is at work is fenced."""
-        self.store.release_shards(JOB)
+        self.store.release_shards(JOB, 1)
 
     def run_to_the_end(self) -> None:
         for _ in range(500):
             self.now += 20
-            claimed = self.store.claim_shard(JOB, "last", self.now)
+            claimed = self.store.claim_shard(JOB, 1, "last", self.now)
             if claimed is None:
                 return
             if claimed.cursor < claimed.stop:
@@ -112,14 +112,14 @@ def check(store: Store, actions: list[tuple[str, int, int]]) -> None:
     world = World(store)
     for action in actions:
         world.step(*action)
-        shards = store.shards(JOB)
+        shards = store.shards(JOB, 1)
         assert all(s.start <= s.cursor <= s.stop for s in shards)
         assert all(s.counts.completed == s.cursor - s.start for s in shards), "each image counted once"
         recorded = {d.ordinal for d in store.derivatives(COLLECTION, 0, IMAGES, ["full"])}
         assert all(n in recorded for s in shards for n in range(s.start, s.cursor)), "none counted but not recorded"
     world.run_to_the_end()
-    counts, states = store.job_counts(JOB)
-    in_shards = sum(s.stop - s.start for s in store.shards(JOB))
+    counts, states = store.job_counts(JOB, 1)
+    in_shards = sum(s.stop - s.start for s in store.shards(JOB, 1))
     assert counts.completed == in_shards
     assert set(states) <= {ShardState.SUCCEEDED}
     assert list(store.pending_ordinals(COLLECTION, {"full": "d1"})) == []
@@ -150,8 +150,8 @@ def test_mongodb(mongodb_server: str, actions) -> None:  # type: ignore[no-untyp
 @pytest.mark.parametrize("zombies", [200])
 def test_zombies_write_nothing(store: Store, zombies: int) -> None:
     """Every holder but the last is fenced: of all their writes none is accepted."""
-    store.replace_shards(JOB, [shard(0, 0, 10)])
-    claims = [store.claim_shard(JOB, f"h{n}", 1_000.0 + 20 * n) for n in range(zombies)]
+    store.put_shards(JOB, 1, [shard(0, 0, 10)])
+    claims = [store.claim_shard(JOB, 1, f"h{n}", 1_000.0 + 20 * n) for n in range(zombies)]
     accepted = 0
     for zombie in claims[:-1]:
         assert zombie
@@ -161,5 +161,5 @@ def test_zombies_write_nothing(store: Store, zombies: int) -> None:
         except FencedError:
             pass
     assert accepted == 0
-    assert store.job_counts(JOB)[0] == Counts()
+    assert store.job_counts(JOB, 1)[0] == Counts()
     assert store.derivatives(COLLECTION, 0, 10, ["full"]) == []

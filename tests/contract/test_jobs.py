@@ -164,81 +164,81 @@ def test_records_with_fields_of_later_versions_can_be_read(store: Store) -> None
 
 
 def test_shards_are_claimed_in_order_and_once(store: Store) -> None:
-    store.replace_shards(JOB, [shard(0, 0, 10), shard(1, 10, 20)])
-    first, second = (store.claim_shard(JOB, holder, 100.0) for holder in "ab")
+    store.put_shards(JOB, 1, [shard(0, 0, 10), shard(1, 10, 20)])
+    first, second = (store.claim_shard(JOB, 1, holder, 100.0) for holder in "ab")
     assert first and second
     assert [(s.index, s.holder, s.state) for s in (first, second)] == [
         (0, "a", ShardState.RUNNING),
         (1, "b", ShardState.RUNNING),
     ]
-    assert store.claim_shard(JOB, "c", 101.0) is None
-    assert store.claim_shard("other job", "c", 101.0) is None
+    assert store.claim_shard(JOB, 1, "c", 101.0) is None
+    assert store.claim_shard("other job", 1, "c", 101.0) is None
 
 
 def test_one_shard_is_looked_at_without_the_others(store: Store) -> None:
-    store.replace_shards(JOB, [shard(0, 0, 10), shard(1, 10, 20)])
-    claimed = store.claim_shard(JOB, "a", 100.0, index=1)
-    assert store.shard(JOB, 1) == claimed
-    assert store.shard(JOB, 0) == store.shards(JOB)[0]
-    assert store.shard(JOB, 2) is None
-    assert store.shard("other job", 0) is None
+    store.put_shards(JOB, 1, [shard(0, 0, 10), shard(1, 10, 20)])
+    claimed = store.claim_shard(JOB, 1, "a", 100.0, index=1)
+    assert store.shard(JOB, 1, 1) == claimed
+    assert store.shard(JOB, 1, 0) == store.shards(JOB, 1)[0]
+    assert store.shard(JOB, 1, 2) is None
+    assert store.shard("other job", 1, 0) is None
 
 
 def test_a_given_shard_is_claimed_or_none(store: Store) -> None:
-    store.replace_shards(JOB, [shard(n, n * 10, n * 10 + 10) for n in range(3)])
-    claimed = store.claim_shard(JOB, "a", 100.0, index=1)
+    store.put_shards(JOB, 1, [shard(n, n * 10, n * 10 + 10) for n in range(3)])
+    claimed = store.claim_shard(JOB, 1, "a", 100.0, index=1)
     assert claimed
     assert (claimed.index, claimed.holder, claimed.state) == (1, "a", ShardState.RUNNING)
-    assert store.claim_shard(JOB, "b", 101.0, index=1) is None, "its holder lives"
-    assert store.claim_shard(JOB, "b", 101.0, index=3) is None, "there is no such shard"
-    assert [s.state for s in store.shards(JOB)] == [ShardState.PENDING, ShardState.RUNNING, ShardState.PENDING]
-    assert store.claim_shard(JOB, "b", 114.9, index=1) is None
-    taken = store.claim_shard(JOB, "b", 115.0, index=1)
+    assert store.claim_shard(JOB, 1, "b", 101.0, index=1) is None, "its holder lives"
+    assert store.claim_shard(JOB, 1, "b", 101.0, index=3) is None, "there is no such shard"
+    assert [s.state for s in store.shards(JOB, 1)] == [ShardState.PENDING, ShardState.RUNNING, ShardState.PENDING]
+    assert store.claim_shard(JOB, 1, "b", 114.9, index=1) is None
+    taken = store.claim_shard(JOB, 1, "b", 115.0, index=1)
     assert taken
     assert taken.epoch > claimed.epoch
     store.finish_shard(taken, ShardState.SUCCEEDED, 116.0)
-    assert store.claim_shard(JOB, "c", 900.0, index=1) is None, "it is done"
-    assert store.claim_shard(JOB, "c", 120.0, suspect_after=3.0, index=0)
-    assert store.claim_shard(JOB, "d", 122.9, suspect_after=3.0, index=0) is None
-    assert store.claim_shard(JOB, "d", 123.0, suspect_after=3.0, index=0)
+    assert store.claim_shard(JOB, 1, "c", 900.0, index=1) is None, "it is done"
+    assert store.claim_shard(JOB, 1, "c", 120.0, suspect_after=3.0, index=0)
+    assert store.claim_shard(JOB, 1, "d", 122.9, suspect_after=3.0, index=0) is None
+    assert store.claim_shard(JOB, 1, "d", 123.0, suspect_after=3.0, index=0)
 
 
 def test_of_fifty_that_want_the_same_shard_one_gets_it(open_another: Callable[[], Store]) -> None:
     stores = [open_another() for _ in range(5)]
-    stores[0].replace_shards(JOB, [shard(n, n, n + 1) for n in range(5)])
-    claims = all_at_once(50, lambda n: stores[n % 5].claim_shard(JOB, f"h{n}", 100.0, index=3))
+    stores[0].put_shards(JOB, 1, [shard(n, n, n + 1) for n in range(5)])
+    claims = all_at_once(50, lambda n: stores[n % 5].claim_shard(JOB, 1, f"h{n}", 100.0, index=3))
     assert [claimed.index for claimed in claims if claimed] == [3]
 
 
 def test_silent_shards_are_running_ones_without_a_sign_of_life(store: Store) -> None:
-    store.replace_shards(JOB, [shard(n, n * 10, n * 10 + 10) for n in range(5)])
-    claims = [store.claim_shard(JOB, "a", 100.0 + n, index=n) for n in range(4)]
+    store.put_shards(JOB, 1, [shard(n, n * 10, n * 10 + 10) for n in range(5)])
+    claims = [store.claim_shard(JOB, 1, "a", 100.0 + n, index=n) for n in range(4)]
     assert all(claims)
     store.finish_shard(claims[0], ShardState.SUCCEEDED, 100.0)  # type: ignore[arg-type]
     store.heartbeat(claims[1], 110.0)  # type: ignore[arg-type]
-    assert store.silent_shards(JOB, 101.9) == []
-    assert store.silent_shards(JOB, 102.0) == [2]
-    assert store.silent_shards(JOB, 109.9) == [2, 3]
-    assert store.silent_shards(JOB, 110.0) == [1, 2, 3]
-    assert store.silent_shards("other job", 999.0) == []
+    assert store.silent_shards(JOB, 1, 101.9) == []
+    assert store.silent_shards(JOB, 1, 102.0) == [2]
+    assert store.silent_shards(JOB, 1, 109.9) == [2, 3]
+    assert store.silent_shards(JOB, 1, 110.0) == [1, 2, 3]
+    assert store.silent_shards("other job", 1, 999.0) == []
 
 
 def test_silent_shards_are_told_a_hundred_at_a_time(store: Store) -> None:
     running = replace(shard(0, 0, 1), state=ShardState.RUNNING, heartbeat_at=1.0)
-    store.replace_shards(JOB, [replace(running, index=n) for n in range(120)])
-    assert store.silent_shards(JOB, 1.0) == list(range(100))
+    store.put_shards(JOB, 1, [replace(running, index=n) for n in range(120)])
+    assert store.silent_shards(JOB, 1, 1.0) == list(range(100))
 
 
 def test_released_shards_are_pending_and_their_holders_fenced(store: Store) -> None:
-    store.replace_shards(JOB, [shard(n, n * 10, n * 10 + 10) for n in range(4)])
-    done, at_work, given_up = (store.claim_shard(JOB, "a", 100.0, index=n) for n in range(3))
+    store.put_shards(JOB, 1, [shard(n, n * 10, n * 10 + 10) for n in range(4)])
+    done, at_work, given_up = (store.claim_shard(JOB, 1, "a", 100.0, index=n) for n in range(3))
     assert done and at_work and given_up
     store.flush(batch(done, 0, 10), 100.0)
     store.finish_shard(done, ShardState.SUCCEEDED, 100.0)
     store.flush(batch(at_work, 10, 14), 100.0)
     store.finish_shard(given_up, ShardState.FAILED, 100.0)
-    store.release_shards(JOB)
-    store.release_shards("other job")
+    store.release_shards(JOB, 1)
+    store.release_shards("other job", 1)
     for write in (
         lambda: store.flush(batch(at_work, 14, 20), 101.0),
         lambda: store.heartbeat(at_work, 101.0),
@@ -247,25 +247,25 @@ def test_released_shards_are_pending_and_their_holders_fenced(store: Store) -> N
     ):
         with pytest.raises(FencedError):
             write()
-    shards = store.shards(JOB)
+    shards = store.shards(JOB, 1)
     assert [s.state for s in shards] == [ShardState.SUCCEEDED, *[ShardState.PENDING] * 3]
     assert (shards[1].cursor, shards[1].counts.completed, shards[1].holder) == (14, 4, None)
-    assert store.job_counts(JOB)[0].completed == 14
-    again = store.claim_shard(JOB, "b", 101.0)
+    assert store.job_counts(JOB, 1)[0].completed == 14
+    again = store.claim_shard(JOB, 1, "b", 101.0)
     assert again
     assert (again.index, again.cursor) == (1, 14)
     assert again.epoch > at_work.epoch + 1
-    store.replace_shards(JOB, [shard(0, 0, 10)])
-    assert store.shards(JOB)[0].epoch > again.epoch, "new shards begin above what was given out"
+    store.put_shards(JOB, 1, [shard(0, 0, 10)])
+    assert store.shards(JOB, 1)[0].epoch > again.epoch, "new shards begin above what was given out"
 
 
 def test_a_silent_shard_is_claimed_again_and_its_former_holder_fenced(store: Store) -> None:
-    store.replace_shards(JOB, [shard(0, 0, 10)])
-    zombie = store.claim_shard(JOB, "a", 100.0)
+    store.put_shards(JOB, 1, [shard(0, 0, 10)])
+    zombie = store.claim_shard(JOB, 1, "a", 100.0)
     assert zombie
     store.flush(batch(zombie, 0, 4), 101.0)
-    assert store.claim_shard(JOB, "b", 115.9) is None, "the flush was a sign of life"
-    taken = store.claim_shard(JOB, "b", 116.0)
+    assert store.claim_shard(JOB, 1, "b", 115.9) is None, "the flush was a sign of life"
+    taken = store.claim_shard(JOB, 1, "b", 116.0)
     assert taken
     assert (taken.cursor, taken.counts.completed) == (4, 4)
     assert taken.epoch > zombie.epoch
@@ -276,48 +276,48 @@ def test_a_silent_shard_is_claimed_again_and_its_former_holder_fenced(store: Sto
     ):
         with pytest.raises(FencedError):
             write()
-    assert store.shards(JOB) == [taken]
+    assert store.shards(JOB, 1) == [taken]
     assert [d.ordinal for d in store.derivatives(COLLECTION, 0, 10, ["full"])] == [0, 1, 2, 3]
 
 
 def test_heartbeats_keep_a_shard(store: Store) -> None:
-    store.replace_shards(JOB, [shard(0, 0, 10)])
-    claimed = store.claim_shard(JOB, "a", 100.0)
+    store.put_shards(JOB, 1, [shard(0, 0, 10)])
+    claimed = store.claim_shard(JOB, 1, "a", 100.0)
     assert claimed
     store.heartbeat(claimed, 110.0)
-    assert store.claim_shard(JOB, "b", 120.0) is None
+    assert store.claim_shard(JOB, 1, "b", 120.0) is None
 
 
 def test_a_batch_counts_once_however_often_it_is_sent(store: Store) -> None:
-    store.replace_shards(JOB, [shard(0, 0, 10)])
-    claimed = store.claim_shard(JOB, "a", 100.0)
+    store.put_shards(JOB, 1, [shard(0, 0, 10)])
+    claimed = store.claim_shard(JOB, 1, "a", 100.0)
     assert claimed
     for _ in range(3):
         store.flush(batch(claimed, 0, 5), 101.0)
-    assert store.job_counts(JOB)[0].completed == 5
+    assert store.job_counts(JOB, 1)[0].completed == 5
     store.flush(batch(claimed, 5, 10), 102.0)
     with pytest.raises(FencedError):
         store.flush(batch(claimed, 3, 8), 103.0)
-    counts, states = store.job_counts(JOB)
+    counts, states = store.job_counts(JOB, 1)
     assert (counts.completed, counts.bytes_written) == (10, 100)
     assert states == {ShardState.RUNNING: 1}
 
 
 def test_records_beyond_the_cursor_do_not_count(store: Store) -> None:
-    store.replace_shards(JOB, [shard(0, 0, 10)])
-    claimed = store.claim_shard(JOB, "a", 100.0)
+    store.put_shards(JOB, 1, [shard(0, 0, 10)])
+    claimed = store.claim_shard(JOB, 1, "a", 100.0)
     assert claimed
     early = replace(batch(claimed, 5, 8), expected_cursor=0, cursor=0, counts=Counts())
     store.flush(early, 101.0)
-    assert store.job_counts(JOB)[0] == Counts()
+    assert store.job_counts(JOB, 1)[0] == Counts()
     assert len(store.derivatives(COLLECTION, 0, 10, ["full"])) == 3
     store.flush(batch(claimed, 0, 8), 102.0)
-    assert store.job_counts(JOB)[0].completed == 8
+    assert store.job_counts(JOB, 1)[0].completed == 8
 
 
 def test_an_older_fence_never_overwrites_a_newer_one(store: Store) -> None:
-    store.replace_shards(JOB, [shard(0, 0, 5), shard(1, 0, 5)])
-    older, newer = store.claim_shard(JOB, "a", 1.0), store.claim_shard(JOB, "b", 1.0)
+    store.put_shards(JOB, 1, [shard(0, 0, 5), shard(1, 0, 5)])
+    older, newer = store.claim_shard(JOB, 1, "a", 1.0), store.claim_shard(JOB, 1, "b", 1.0)
     assert older and newer
     store.flush(batch(newer, 0, 3, fence=7), 2.0)
     stale = replace(batch(older, 0, 3, fence=6), derivatives=(derivative(0, digest="stale"), derivative(4, digest="x")))
@@ -327,45 +327,45 @@ def test_an_older_fence_never_overwrites_a_newer_one(store: Store) -> None:
 
 
 def test_replacing_shards_fences_all_their_holders(store: Store) -> None:
-    store.replace_shards(JOB, [shard(0, 0, 5)])
-    former = store.claim_shard(JOB, "a", 1.0)
+    store.put_shards(JOB, 1, [shard(0, 0, 5)])
+    former = store.claim_shard(JOB, 1, "a", 1.0)
     assert former
-    store.replace_shards(JOB, [])
-    store.replace_shards(JOB, [shard(0, 0, 5), shard(1, 5, 9)])
+    store.put_shards(JOB, 1, [])
+    store.put_shards(JOB, 1, [shard(0, 0, 5), shard(1, 5, 9)])
     with pytest.raises(FencedError):
         store.flush(batch(former, 0, 5), 2.0)
-    claimed = store.claim_shard(JOB, "b", 2.0)
+    claimed = store.claim_shard(JOB, 1, "b", 2.0)
     assert claimed
     assert claimed.epoch > former.epoch
-    assert store.job_counts(JOB) == (Counts(), {ShardState.RUNNING: 1, ShardState.PENDING: 1})
+    assert store.job_counts(JOB, 1) == (Counts(), {ShardState.RUNNING: 1, ShardState.PENDING: 1})
 
 
 def test_a_shard_handed_back_can_be_claimed_at_once(store: Store) -> None:
-    store.replace_shards(JOB, [shard(0, 0, 5)])
-    claimed = store.claim_shard(JOB, "a", 1.0)
+    store.put_shards(JOB, 1, [shard(0, 0, 5)])
+    claimed = store.claim_shard(JOB, 1, "a", 1.0)
     assert claimed
     store.flush(batch(claimed, 0, 2), 1.0)
     store.finish_shard(claimed, ShardState.PENDING, 1.0)
-    again = store.claim_shard(JOB, "b", 1.0)
+    again = store.claim_shard(JOB, 1, "b", 1.0)
     assert again
     assert again.cursor == 2
 
 
 def test_a_hundred_claimers_never_share_an_epoch(open_another: Callable[[], Store]) -> None:
     stores = [open_another() for _ in range(5)]
-    stores[0].replace_shards(JOB, [shard(n, n, n + 1) for n in range(40)])
-    claims = all_at_once(100, lambda n: stores[n % 5].claim_shard(JOB, f"h{n}", 100.0))
+    stores[0].put_shards(JOB, 1, [shard(n, n, n + 1) for n in range(40)])
+    claims = all_at_once(100, lambda n: stores[n % 5].claim_shard(JOB, 1, f"h{n}", 100.0))
     won = Counter(claimed.index for claimed in claims if claimed)
     assert won == Counter(range(40))
 
 
 def test_concurrent_flushes_of_many_shards_add_up(open_another: Callable[[], Store]) -> None:
     stores = [open_another() for _ in range(4)]
-    stores[0].replace_shards(JOB, [shard(n, n * 20, n * 20 + 20) for n in range(16)])
+    stores[0].put_shards(JOB, 1, [shard(n, n * 20, n * 20 + 20) for n in range(16)])
 
     def work(number: int) -> None:
         store = stores[number % 4]
-        claimed = store.claim_shard(JOB, f"h{number}", 100.0)
+        claimed = store.claim_shard(JOB, 1, f"h{number}", 100.0)
         assert claimed
         for start in range(claimed.start, claimed.stop, 4):
             counts = Counts(completed=3, failed=1, bytes_written=30, processing_ms=0.5, errors={"TooLarge": 1})
@@ -373,7 +373,7 @@ def test_concurrent_flushes_of_many_shards_add_up(open_another: Callable[[], Sto
         store.finish_shard(claimed, ShardState.SUCCEEDED, 102.0)
 
     all_at_once(16, work)
-    counts, states = stores[0].job_counts(JOB)
+    counts, states = stores[0].job_counts(JOB, 1)
     assert (counts.completed, counts.failed, counts.errors) == (240, 80, {"TooLarge": 80})
     assert counts.processing_ms == pytest.approx(40.0)
     assert states == {ShardState.SUCCEEDED: 16}
@@ -392,8 +392,8 @@ def test_one_reporter_per_interval(open_another: Callable[[], Store]) -> None:
 
 
 def test_failures_are_listed_by_type_and_page(store: Store) -> None:
-    store.replace_shards(JOB, [shard(0, 0, 10)])
-    claimed = store.claim_shard(JOB, "a", 1.0)
+    store.put_shards(JOB, 1, [shard(0, 0, 10)])
+    claimed = store.claim_shard(JOB, 1, "a", 1.0)
     assert claimed
     failures = (failure(1), failure(4, error_type=ErrorType.TOO_LARGE), failure(7))
     counts = Counts(completed=7, failed=3, errors={"CorruptImage": 2, "TooLarge": 1})
@@ -401,14 +401,14 @@ def test_failures_are_listed_by_type_and_page(store: Store) -> None:
     assert store.failures(JOB) == list(failures)
     assert store.failures(JOB, error_type="CorruptImage") == [failures[0], failures[2]]
     assert store.failures(JOB, after=1, limit=1) == [failures[1]]
-    assert store.job_counts(JOB)[0].errors == {"CorruptImage": 2, "TooLarge": 1}
+    assert store.job_counts(JOB, 1)[0].errors == {"CorruptImage": 2, "TooLarge": 1}
     store.delete_failures(JOB)
     assert store.failures(JOB) == []
 
 
 def test_messages_need_not_be_clean(store: Store) -> None:
-    store.replace_shards(JOB, [shard(0, 0, 1)])
-    claimed = store.claim_shard(JOB, "a", 1.0)
+    store.put_shards(JOB, 1, [shard(0, 0, 1)])
+    claimed = store.claim_shard(JOB, 1, "a", 1.0)
     assert claimed
     bad = failure(0, message="not \udcff text")
     store.flush(replace(batch(claimed, 0, 1), failures=(bad,)), 2.0)
@@ -417,4 +417,4 @@ def test_messages_need_not_be_clean(store: Store) -> None:
 
 def test_the_store_tells_where_it_is(store: Store) -> None:
     assert store.location
-    store.upsert_images([image(0)])
+    store.upsert_images([image(0)], 0)

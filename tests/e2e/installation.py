@@ -275,7 +275,7 @@ class Site:
         assert tuple(progress[each] for each in ("total", "completed", "skipped", "failed")) == wanted, status
         assert sum(status["errorBreakdown"].values()) == len(left_out)
         assert len(str(status)) <= MOST_STATUS_BYTES
-        shards, _ = self.fpj.store.job_counts(uid)
+        shards, _ = self.fpj.store.job_counts(uid, 1)
         record = self.fpj.store.get_job(uid)
         assert record
         whole = record.base + shards

@@ -135,13 +135,13 @@ def test_no_image_is_lost_whatever_befalls_pods_and_store(site: Site) -> None:
     site.job("thousand", "photographs", sharding=sharding, workerTemplate=misbehaving(slowness=0.1), **TIERS)
     site.until(lambda: len(running(site, "thousand")) == 4, "four pods work", 120)
     uid = site.uid("thousand")
-    site.until(lambda: site.fpj.store.job_counts(uid)[0].done >= 60, "work is recorded")
+    site.until(lambda: site.fpj.store.job_counts(uid, 1)[0].done >= 60, "work is recorded")
     killed, evicted, witness = running(site, "thousand")[:3]
     check_confined(process_of(witness))
     process_of(killed).kill()
     site.evict(evicted)
     site.until(lambda: not {killed, evicted} & set(running(site, "thousand")), "both are gone")
-    assert site.fpj.store.job_counts(uid)[0].done < 900, "there is work left"
+    assert site.fpj.store.job_counts(uid, 1)[0].done < 900, "there is work left"
     site.fpj.database.kill()
     site.fpj.database.start()
 

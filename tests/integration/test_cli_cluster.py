@@ -520,15 +520,15 @@ def record(url: str, uid: str) -> None:
     store = open_store(url)
     try:
         store.create_job(Job(uid, "photos", "c", {}, "digest", phase=Phase.RUNNING, created_at=1.0))
-        store.replace_shards(uid, [Shard(uid, 0, "c", 0, 2, 0)])
-        shard = store.claim_shard(uid, "me", time.time())
+        store.put_shards(uid, 1, [Shard(uid, 1, 0, "c", 0, 2, 0)])
+        shard = store.claim_shard(uid, 1, "me", time.time())
         assert shard
         failures = tuple(
             Failure(uid, "c", number, f"id{number}", key, kind, "broken", 1, 1.0)
             for number, (key, kind) in enumerate([("a.jpg", ErrorType.CORRUPT_IMAGE), ("b.jpg", ErrorType.TOO_LARGE)])
         )
         counts = Counts(failed=2, errors={"CorruptImage": 1, "TooLarge": 1})
-        batch = ShardBatch(uid, 0, "c", shard.epoch, 0, 0, 2, counts, failures=failures)
+        batch = ShardBatch(uid, 1, 0, "c", shard.epoch, 0, 0, 2, counts, failures=failures)
         store.flush(batch, time.time())
     finally:
         store.close()

@@ -147,7 +147,7 @@ def test_what_kueue_takes_back_goes_on_later_and_nothing_is_lost(world: World) -
         world.job("drained", "drained", queueName=QUEUE, sharding={"shardSize": 15, "batchSize": 3})
         world.wait_pod("drained")
         uid = world.uid("drained")
-        world.until(lambda: world.store.job_counts(uid)[0].done >= 3, "work is recorded")
+        world.until(lambda: world.store.job_counts(uid, 1)[0].done >= 3, "work is recorded")
         quota(world, 2, stop="HoldAndDrain")
         world.wait_reason("drained", "HeldByQueue", "Progressing")
         world.until(lambda: not world.pods_left(uid), "its pods end")

@@ -46,7 +46,7 @@ def at_work(world: World, *names: str) -> dict[str, str]:
         world.job(name, name, sharding={"batchSize": 2})
     uids = {name: world.uid(name) for name in names}
     for uid in uids.values():
-        world.until(lambda uid=uid: world.store.job_counts(uid)[0].done >= 2, "work is recorded", 90)
+        world.until(lambda uid=uid: world.store.job_counts(uid, 1)[0].done >= 2, "work is recorded", 90)
     return uids
 
 

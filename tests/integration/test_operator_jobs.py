@@ -120,7 +120,7 @@ def test_worker_pods_that_die_cost_no_image(world: World) -> None:
         world.until(lambda: len(world.pods_of("deaths", "w", running=True)) == 3, "three pods run", 90)
         pods = world.pods_of("deaths", "w", running=True)
         uid = world.uid("deaths")
-        world.until(lambda: world.store.job_counts(uid)[0].done >= 4, "work is recorded")
+        world.until(lambda: world.store.job_counts(uid, 1)[0].done >= 4, "work is recorded")
         pods[0].kill()
         pods[1].run_out_of_memory()
         pods[2].evict()

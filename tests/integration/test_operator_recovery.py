@@ -112,7 +112,7 @@ def test_suspending_in_each_phase(world: World) -> None:
         world.job("running", "running", sharding={"batchSize": 2})
         world.wait_phase("indexing", "Indexing")
         uid = world.uid("running")
-        world.until(lambda: world.store.job_counts(uid)[0].done >= 2, "work is recorded", 90)
+        world.until(lambda: world.store.job_counts(uid, 1)[0].done >= 2, "work is recorded", 90)
         world.patch("indexing", suspend=True)
         world.patch("running", suspend=True)
         for name in ("pending", "indexing", "running"):
@@ -121,13 +121,13 @@ def test_suspending_in_each_phase(world: World) -> None:
             assert world.status(name).get("display", {}).get("eta", "-") == "-"
             world.until(lambda name=name: not world.pods_left(world.uid(name)), f"the pods of {name} end")
             world.until(lambda name=name: world.holder(name) == "", f"the lease of {name} is released")
-        done = world.store.job_counts(uid)[0].done
+        done = world.store.job_counts(uid, 1)[0].done
         assert 2 <= done < 20
     assert not world.jobs_of(world.uid("pending"))
     world.runner.accept()
     time.sleep(2)
     assert {world.phase(name) for name in ("pending", "indexing", "running")} == {"Suspended"}
-    assert world.store.job_counts(uid)[0].done == done, "nothing moves"
+    assert world.store.job_counts(uid, 1)[0].done == done, "nothing moves"
     for name in ("pending", "indexing", "running"):
         world.patch(name, suspend=False)
     for name in ("pending", "indexing", "running"):
@@ -144,13 +144,13 @@ def test_a_pod_that_nobody_hears_of_is_replaced_by_the_others(world: World) -> N
         uid = world.uid("stranded")
         world.until(lambda: len(world.pods_of("stranded", "w", running=True)) == 2, "two pods run", 90)
         lost = world.pods_of("stranded", "w", running=True)[0]
-        world.until(lambda: world.store.shards(uid)[lost.index].counts.done >= 2, "it has recorded some")
+        world.until(lambda: world.store.shards(uid, 1)[lost.index].counts.done >= 2, "it has recorded some")
         lost.cut_off()
         lost.hang()
-        epoch = world.store.shards(uid)[lost.index].epoch
+        epoch = world.store.shards(uid, 1)[lost.index].epoch
     status = world.wait_end("stranded", seconds=120)
     assert status["attempt"]["number"] == 1 and status["recoveryAttempts"] == 0
-    assert world.store.shards(uid)[lost.index].epoch > epoch
+    assert world.store.shards(uid, 1)[lost.index].epoch > epoch
     lost.go_on()
     world.until(lambda: not lost.running, "the stranded one ends by itself")
     assert lost.process and lost.process.code == 41

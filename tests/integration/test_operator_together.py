@@ -105,7 +105,7 @@ def test_a_stolen_lease_fences_the_workers(world: World) -> None:
     with slowly(world, 0.3):
         world.job("robbed", "photos", collection="album", sharding={"shardSize": 20, "batchSize": 2})
         uid = world.uid("robbed")
-        world.until(lambda: world.store.job_counts(uid)[0].done >= 4, "work is recorded", 90)
+        world.until(lambda: world.store.job_counts(uid, 1)[0].done >= 4, "work is recorded", 90)
         pods = world.pods_of("robbed", "w", running=True)
         for pod in pods:
             pod.cut_off()  # so that only the fence can stop them
@@ -117,8 +117,8 @@ def test_a_stolen_lease_fences_the_workers(world: World) -> None:
         assert world.holder("album") == "thief"
         world.until(lambda: not any(pod.running for pod in pods), "the fenced workers end by themselves")
         assert {pod.process.code for pod in pods if pod.process} == {41}
-        done = world.store.job_counts(uid)[0].done
-        assert world.phase("robbed") == "Recovering" and world.store.job_counts(uid)[0].done == done < 40
+        done = world.store.job_counts(uid, 1)[0].done
+        assert world.phase("robbed") == "Recovering" and world.store.job_counts(uid, 1)[0].done == done < 40
     world.wait_end("robbed", seconds=120)
     world.check_exact("robbed", "photos", completed=40)
     assert world.events("robbed", "LeaseLost")

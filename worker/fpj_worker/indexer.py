@@ -7,21 +7,18 @@ per image beside one batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import islice
-from typing import TypeVar
 
 from fpj_core.errors import ErrorType
 from fpj_core.ids import image_id
 from fpj_core.model import ImageRecord, SourceEntry
 from fpj_core.sources.base import ListingProblem, Source
+from fpj_core.store.codec import batched
 from fpj_core.store.protocol import Store
 
 _BATCH = 1_000
 _PROBLEM = "problem:"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +33,20 @@ class IndexResult:
 
 
 def index_collection(
-    store: Store, source: Source, collection: str, on_progress: Callable[[int], None] = lambda _listed: None
+    store: Store,
+    source: Source,
+    collection: str,
+    on_progress: Callable[[int], None] = lambda _listed: None,
+    *,
+    fence: int,
 ) -> IndexResult:
     """List ``source`` and record its images under ``collection``.
 
     ``on_progress`` is called with the number listed so far after each batch; what it raises ends the indexing, and
-    the next one goes on from what is recorded. Raises `fpj_core.errors.SourceError` and `StoreError`.
+    the next one goes on from what is recorded. ``fence`` is that of the collection's lease. Raises `FencedError`
+    once it was taken over, `fpj_core.errors.SourceError` and `StoreError`.
     """
-    index = _Index(store, collection)
+    index = _Index(store, collection, fence)
     for batch in batched(source.list(), _BATCH):
         index.add(batch)
         on_progress(index.result.listed)
@@ -70,10 +73,11 @@ def _entry_of(problem: ListingProblem) -> SourceEntry:
 class _Index:
     """One pass over a source."""
 
-    def __init__(self, store: Store, collection: str) -> None:
+    def __init__(self, store: Store, collection: str, fence: int) -> None:
         self.result = IndexResult()
         self._store = store
         self._collection = collection
+        self._fence = fence
         self._next = store.next_ordinal(collection)
         self._seen = bytearray(self._next // 8 + 1)
 
@@ -92,7 +96,7 @@ class _Index:
                 changes.append(_fresh(image, entry))
                 changed += 1
         if changes:
-            self._store.upsert_images(changes)
+            self._store.upsert_images(changes, self._fence)
         self.result = replace(
             self.result,
             listed=self.result.listed + len(entries),
@@ -110,7 +114,7 @@ class _Index:
         for ordinals in batched(unseen, _BATCH):
             if hidden:
                 ordinals = [o for o in ordinals if not self._key_of(o).startswith(hidden)]  # noqa: PLW2901
-            self._store.mark_deleted(self._collection, ordinals)
+            self._store.mark_deleted(self._collection, ordinals, self._fence)
             deleted += len(ordinals)
         self.result = replace(self.result, deleted=deleted)
 
@@ -155,10 +159,3 @@ def _fresh(image: ImageRecord, entry: SourceEntry) -> ImageRecord:
 def _below(key: str) -> tuple[str, str]:
     """What the keys behind a folder or an archive begin with."""
     return f"{key.rstrip('/')}/", f"{key}!/"
-
-
-def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of up to ``size`` items (itertools.batched needs Python 3.12)."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

@@ -16,7 +16,7 @@ from typing import Protocol
 from fpj_core.errors import FencedError, FpjError, LeaseHeldError
 from fpj_core.folders import CacheFolder, FolderConfig
 from fpj_core.leases import is_dead, lease_name, local_holder
-from fpj_core.model import Counts, Folder, ImageLimits, Job, Lease, Phase, TierSpec
+from fpj_core.model import Counts, Folder, ImageLimits, Job, Lease, Phase, Shard, TierSpec
 from fpj_core.progress import Progress, measure
 from fpj_core.sources.base import SourceConfig
 from fpj_core.store.protocol import Store
@@ -105,6 +105,10 @@ class LocalRun:
         self._resumed = False
 
     @property
+    def _fence(self) -> int:
+        return self._lease.fence if self._lease else 0
+
+    @property
     def job(self) -> Job:
         """The job as last recorded."""
         return self._job
@@ -133,7 +137,7 @@ class LocalRun:
 
     def progress(self) -> tuple[Progress, Counts]:
         """Where the job stands, from the store."""
-        counts, _ = self._store.job_counts(self._job.id)
+        counts, _ = self._store.job_counts(self._job.id, self._job.planned_attempt)
         return measure(self._job, counts), self._job.base + counts
 
     # Steps ------------------------------------------------------------------------------------------------
@@ -164,13 +168,23 @@ class LocalRun:
             self._observer.listed(listed)
             self._tick()
 
-        return index_collection(self._store, self._request.source.build(), collection, on_progress)
+        return index_collection(self._store, self._request.source.build(), collection, on_progress, fence=self._fence)
 
     def _plan(self) -> None:
-        planned = self._planner().plan(self._job, resumed=self._resumed)
+        attempt = self._job.planned_attempt + 1
+        planned = self._planner().plan(self._job, attempt, resumed=self._resumed)
         self._job = self._store.update_job(
-            replace(self._job, phase=Phase.RUNNING, total=planned.total, base=planned.base, active_seconds=0.0)
+            replace(
+                self._job,
+                phase=Phase.RUNNING,
+                total=planned.total,
+                base=planned.base,
+                planned_attempt=attempt,
+                planned_shards=planned.shards,
+                active_seconds=0.0,
+            )
         )
+        self._store.delete_attempts(self._job.id, attempt, self._tick)
 
     def _planner(self) -> Planner:
         request = self._request
@@ -187,14 +201,17 @@ class LocalRun:
         self._enter("Process")
         self._processing_since = time.monotonic()
         holder = local_holder(self._job.id)
-        shard = self._store.claim_shard(self._job.id, holder, time.time())
+        shard = self._claim(holder)
         if shard is None:
             return
         with self._pool() as pool:
             processor = ShardProcessor(self._store, pool, self._folder, self._context(), self._tick)
             while shard is not None:
                 processor.complete(shard, lambda: _STOP_GRACE_SECONDS)
-                shard = self._store.claim_shard(self._job.id, holder, time.time())
+                shard = self._claim(holder)
+
+    def _claim(self, holder: str) -> Shard | None:
+        return self._store.claim_shard(self._job.id, self._job.planned_attempt, holder, time.time())
 
     def _finish(self) -> Job:
         self._enter("Finish")
@@ -304,7 +321,7 @@ class LocalRun:
             tiers=request.tiers,
             limits=request.limits,
             folder_name=request.folder_record.name,
-            fence=self._lease.fence if self._lease else 0,
+            fence=self._fence,
             batch_size=request.batch_size,
             check_files=request.check_files,
         )

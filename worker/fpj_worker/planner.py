@@ -77,8 +77,8 @@ class Planner:
         self._on_stage("Plan")
         return sum(1 for _ in self._pending())
 
-    def plan(self, job: Job, *, resumed: bool) -> Planned:
-        """Put the job's shards in place of those it had, and fence their holders.
+    def plan(self, job: Job, attempt: int, *, resumed: bool) -> Planned:
+        """Put the shards of ``attempt``; those of earlier ones stay, for whoever records the plan to delete.
 
         ``resumed`` says that an earlier attempt may have made something: that counts as completed, and with
         ``force`` it is what need not be made again.
@@ -89,8 +89,8 @@ class Planner:
         pending = self.count_pending()
         total = store.count_images(self._collection)
         ordinals = self._pending() if pending else ()
-        shards = list(cut_shards(job.id, self._collection, ordinals, self._settings.shard_size(pending)))
-        store.replace_shards(job.id, shards)
+        shards = list(cut_shards(job.id, attempt, self._collection, ordinals, self._settings.shard_size(pending)))
+        store.put_shards(job.id, attempt, shards)
         store.delete_failures(job.id)
         in_shards = sum(store.count_images(self._collection, s.start, s.stop) for s in self._ticking(shards))
         made = self._made_outside(job, shards) if resumed else Counts()

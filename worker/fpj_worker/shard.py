@@ -348,6 +348,7 @@ class ShardProcessor:
     def _batch(self, prefix: list[_Slot], fresh: list[_Slot], cursor: int) -> ShardBatch:
         return ShardBatch(
             job=self._shard.job,
+            attempt=self._shard.attempt,
             index=self._shard.index,
             collection=self._context.collection,
             epoch=self._shard.epoch,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fpj_core.folders import CacheFolder
+from fpj_core.store.codec import batched
 from fpj_core.store.protocol import Store
-from fpj_worker.indexer import batched
 
 _BATCH = 1_000
 

@@ -1,12 +1,15 @@
-"""Jobs and counts as plain documents, the same in both stores."""
+"""What both stores share: jobs and counts as plain documents, clean text, batches."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from fpj_core.model import Counts, Job, Phase
+
+T = TypeVar("T")
 
 _JOB_FIELDS = frozenset(field.name for field in fields(Job))
 
@@ -25,3 +28,10 @@ def job_from_document(document: Mapping[str, Any]) -> Job:
 def clean(text: str) -> str:
     """Text without lone surrogates, which neither store can hold."""
     return text.encode("utf-8", "replace").decode()
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of up to ``size`` items (itertools.batched needs Python 3.12)."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 
 from pymongo import ReplaceOne
 
+from fpj_core.errors import FencedError
+from fpj_core.leases import lease_name
 from fpj_core.model import Derivative, Folder, ImageRecord, Job
-from fpj_core.store.mongodb_connection import Document, connect, translated
-from fpj_core.store.mongodb_jobs import MongoJobs
+from fpj_core.store.mongodb_connection import Document, connect, identity_of, translated
+from fpj_core.store.mongodb_jobs import MongoJobs, newer_kept
 from fpj_core.store.protocol import CollectionStatistics
 
 _WINDOW = 5_000
@@ -36,6 +38,11 @@ class MongoStore(MongoJobs):
         parts = urlsplit(self._url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{self._db.name}"
 
+    def identity(self) -> str:
+        """See `fpj_core.store.protocol.Store.identity`."""
+        with translated():
+            return identity_of(self._db)
+
     def close(self) -> None:
         """See `fpj_core.store.protocol.Store.close`."""
         self._client.close()
@@ -54,21 +61,31 @@ class MongoStore(MongoJobs):
             found = self._db.images.find({"collection": collection, "key": {"$in": list(keys)}})
             return {document["key"]: _image(document) for document in found}
 
-    def upsert_images(self, images: Sequence[ImageRecord]) -> None:
-        """See `fpj_core.store.protocol.Store.upsert_images`."""
-        if images:
-            with translated():
-                self._db.images.bulk_write(
-                    [ReplaceOne({"_id": image.id}, _image_document(image), upsert=True) for image in images],
-                    ordered=False,
-                )
+    def upsert_images(self, images: Sequence[ImageRecord], fence: int) -> None:
+        """See `fpj_core.store.protocol.Store.upsert_images`.
 
-    def mark_deleted(self, collection: str, ordinals: Sequence[int]) -> None:
+        Each image carries the fence it was written under, for the case that the lock is lost after it was checked.
+        """
+        if not images:
+            return
+        older = {"fence": {"$not": {"$gt": fence}}}
+        replacements = [
+            ReplaceOne({"_id": image.id} | older, _image_document(image) | {"fence": fence}, upsert=True)
+            for image in images
+        ]
+        with translated():
+            self._check_fence(images[0].collection, fence)
+            if newer_kept(self._db.images, replacements):
+                raise _lock_lost(images[0].collection)
+
+    def mark_deleted(self, collection: str, ordinals: Sequence[int], fence: int) -> None:
         """See `fpj_core.store.protocol.Store.mark_deleted`."""
-        if ordinals:
-            with translated():
-                query = {"collection": collection, "ordinal": {"$in": list(ordinals)}}
-                self._db.images.update_many(query, {"$set": {"deleted": True}})
+        if not ordinals:
+            return
+        query = {"collection": collection, "ordinal": {"$in": list(ordinals)}, "fence": {"$not": {"$gt": fence}}}
+        with translated():
+            self._check_fence(collection, fence)
+            self._db.images.update_many(query, {"$set": {"deleted": True, "fence": fence}})
 
     def live_ordinals(self, collection: str) -> Iterator[int]:
         """See `fpj_core.store.protocol.Store.live_ordinals`."""
@@ -198,6 +215,11 @@ class MongoStore(MongoJobs):
 
     # Helpers ----------------------------------------------------------------------------------------------
 
+    def _check_fence(self, collection: str, fence: int) -> None:
+        lease = self._db.leases.find_one({"_id": lease_name(collection)}, {"fence": 1})
+        if fence != (lease["fence"] if lease else 0):
+            raise _lock_lost(collection)
+
     def _live_windows(self, collection: str) -> Iterator[list[tuple[int, str]]]:
         """(ordinal, version) of live images, a window at a time."""
         last = -1
@@ -217,6 +239,10 @@ class MongoStore(MongoJobs):
         wanted = {"_id": 0, "ordinal": 1, "tier": 1} | dict.fromkeys(names, 1)
         with translated():
             return list(self._db.derivatives.find(query, wanted).sort([("ordinal", 1), ("tier", 1)]))
+
+
+def _lock_lost(collection: str) -> FencedError:
+    return FencedError(f"the lock of {collection} was taken over")
 
 
 def _image_document(image: ImageRecord) -> Document:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from pymongo import ASCENDING, DESCENDING, IndexModel, MongoClient
+from pymongo import ASCENDING, DESCENDING, IndexModel, MongoClient, ReturnDocument
 from pymongo.database import Database
-from pymongo.errors import AutoReconnect, ConfigurationError, ConnectionFailure, InvalidURI, PyMongoError
+from pymongo.errors import (
+    AutoReconnect,
+    ConfigurationError,
+    ConnectionFailure,
+    DuplicateKeyError,
+    InvalidURI,
+    PyMongoError,
+)
 
 from fpj_core.errors import StoreError, StoreUnavailableError
 
@@ -17,6 +25,7 @@ Document = dict[str, Any]
 _DATABASE = "fpj"
 _SELECT_MS = 10_000
 _ANSWER_MS = 60_000
+_TRIES = 5
 
 INDEXES: dict[str, list[IndexModel]] = {
     "images": [
@@ -31,13 +40,16 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("created_at", DESCENDING)]),
         IndexModel([("collection", ASCENDING), ("created_at", DESCENDING)]),
     ],
-    "shards": [IndexModel([("job", ASCENDING), ("index", ASCENDING)], unique=True)],
+    "job_shards": [IndexModel([("job", ASCENDING), ("attempt", ASCENDING), ("index", ASCENDING)], unique=True)],
     "failures": [
         IndexModel([("job", ASCENDING), ("ordinal", ASCENDING)], unique=True),
         IndexModel([("job", ASCENDING), ("error_type", ASCENDING), ("ordinal", ASCENDING)]),
     ],
 }
-"""Per collection. Leases, folders and job states are found by ``_id`` alone."""
+"""Per collection. Leases, folders, job states and what the store says of itself are found by ``_id`` alone.
+
+Before schema 2 shards were in ``shards``: under another name, pods of earlier versions can change nothing of these.
+"""
 
 
 def connect(url: str, *, max_pool_size: int) -> tuple[MongoClient[Document], Database[Document]]:
@@ -84,3 +96,15 @@ def _cause(error: Exception) -> str:
     for besides in (" (configured timeouts", ", Timeout: ", ", full error: "):
         said = said.partition(besides)[0]
     return said[:300]
+
+
+def identity_of(database: Database[Document]) -> str:
+    """What tells this store from others, made when it is first asked for: a store that was emptied gets another."""
+    made = {"$setOnInsert": {"identity": uuid.uuid4().hex}}
+    for _ in range(_TRIES):
+        with suppress(DuplicateKeyError):  # another process was first
+            found = database.meta.find_one_and_update(
+                {"_id": "store"}, made, upsert=True, return_document=ReturnDocument.AFTER
+            )
+            return str((found or {})["identity"])
+    raise StoreError("MongoDB refused: the store's identity cannot be recorded")

@@ -8,20 +8,24 @@ overwrites a newer one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from pymongo import ReplaceOne, ReturnDocument, UpdateOne
+from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from fpj_core.errors import ConcurrencyError, ErrorType, FencedError, LeaseHeldError
 from fpj_core.model import Counts, Failure, Job, Lease, Shard, ShardBatch, ShardState
-from fpj_core.store.codec import clean, job_from_document, job_to_document
+from fpj_core.store.codec import batched, clean, job_from_document, job_to_document
 from fpj_core.store.mongodb_connection import Document, translated
+from fpj_core.store.protocol import nothing
 
 _DUPLICATE_KEY = 11000
+_STEP = 1_000
+_SHARD_FIELDS = frozenset(field.name for field in fields(Shard)) - {"counts", "state"}
 _COUNTED = ("completed", "skipped", "failed", "bytes_written", "processing_ms")
 
 
@@ -116,46 +120,62 @@ class MongoJobs:
 
     # Shards -----------------------------------------------------------------------------------------------
 
-    def replace_shards(self, job: str, shards: Sequence[Shard]) -> None:
-        """See `fpj_core.store.protocol.Store.replace_shards`."""
-        with translated():
-            used = self._db.shards.find_one({"job": job}, {"epoch": 1}, sort=[("epoch", -1)])
-            floor = {"$max": {"epoch": used["epoch"] if used else 0}}
-            self._db.job_states.update_one({"_id": job}, floor, upsert=True)
-            state = self._db.job_states.find_one_and_update(
-                {"_id": job}, {"$inc": {"epoch": 1}}, return_document=ReturnDocument.AFTER
-            )
-            epoch = state["epoch"] if state else 1
-            self._db.shards.delete_many({"job": job})
-            if shards:
-                self._db.shards.insert_many([_shard_document(replace(shard, epoch=epoch)) for shard in shards])
+    def put_shards(self, job: str, attempt: int, shards: Iterable[Shard]) -> int:
+        """See `fpj_core.store.protocol.Store.put_shards`.
 
-    def shards(self, job: str) -> list[Shard]:
+        Each shard carries the epoch of its plan, so a plan that was written late replaces none of a later one's.
+        """
+        number = 0
+        with translated():
+            epoch = self._next_epoch(job, attempt)
+        for batch in batched(shards, _STEP):
+            with translated():
+                self._check_plan(job, attempt, epoch)
+                older = {"epoch": {"$lte": epoch}}
+                documents = [_shard_document(replace(each, attempt=attempt, epoch=epoch)) for each in batch]
+                puts = [ReplaceOne({"_id": each["_id"]} | older, each, upsert=True) for each in documents]
+                if newer_kept(self._db.job_shards, puts):
+                    raise _planned_since(job, attempt)
+            number += len(batch)
+        with translated():
+            self._check_plan(job, attempt, epoch)
+            rest = {"job": job, "attempt": attempt, "index": {"$gte": number}, "epoch": {"$lt": epoch}}
+            self._db.job_shards.delete_many(rest)
+        return number
+
+    def delete_attempts(self, job: str, before: int, on_step: Callable[[], None] = nothing) -> None:
+        """See `fpj_core.store.protocol.Store.delete_attempts`."""
+        self._delete_in_steps(self._db.job_shards, {"job": job, "attempt": {"$lt": before}}, on_step)
+
+    def shards(self, job: str, attempt: int) -> list[Shard]:
         """See `fpj_core.store.protocol.Store.shards`."""
         with translated():
-            return [_shard(document) for document in self._db.shards.find({"job": job}).sort("index", 1)]
+            found = self._db.job_shards.find({"job": job, "attempt": attempt})
+            return [_shard(document) for document in found.sort("index", 1)]
 
-    def shard(self, job: str, index: int) -> Shard | None:
+    def shard(self, job: str, attempt: int, index: int) -> Shard | None:
         """See `fpj_core.store.protocol.Store.shard`."""
         with translated():
-            document = self._db.shards.find_one({"_id": _shard_id(job, index)})
+            document = self._db.job_shards.find_one({"_id": _shard_id(job, attempt, index)})
         return _shard(document) if document else None
 
-    def silent_shards(self, job: str, since: float) -> list[int]:
+    def silent_shards(self, job: str, attempt: int, since: float) -> list[int]:
         """See `fpj_core.store.protocol.Store.silent_shards`."""
-        query = {"job": job, "state": ShardState.RUNNING.value, "heartbeat_at": {"$lte": since}}
+        silent = {"state": ShardState.RUNNING.value, "heartbeat_at": {"$lte": since}}
+        handed_back = {"state": ShardState.PENDING.value, "heartbeat_at": {"$gt": 0}}
+        query = {"job": job, "attempt": attempt, "$or": [silent, handed_back]}
         with translated():
-            return [d["index"] for d in self._db.shards.find(query, {"index": 1}).sort("index", 1).limit(100)]
+            return [d["index"] for d in self._db.job_shards.find(query, {"index": 1}).sort("index", 1).limit(100)]
 
     def claim_shard(
-        self, job: str, holder: str, now: float, *, suspect_after: float = 15.0, index: int | None = None
+        self, job: str, attempt: int, holder: str, now: float, *, suspect_after: float = 15.0, index: int | None = None
     ) -> Shard | None:
         """See `fpj_core.store.protocol.Store.claim_shard`."""
-        wanted: Document = {"job": job} if index is None else {"job": job, "index": index}
+        wanted: Document = {"job": job, "attempt": attempt} | ({} if index is None else {"index": index})
         silent = {"state": ShardState.RUNNING.value, "heartbeat_at": {"$lte": now - suspect_after}}
         taken = {"state": ShardState.RUNNING.value, "holder": holder, "heartbeat_at": now}
         with translated():
-            document = self._db.shards.find_one_and_update(
+            document = self._db.job_shards.find_one_and_update(
                 wanted | {"$or": [{"state": ShardState.PENDING.value}, silent]},
                 {"$set": taken, "$inc": {"epoch": 1}},
                 sort=[("index", 1)],
@@ -163,49 +183,63 @@ class MongoJobs:
             )
         return _shard(document) if document else None
 
-    def release_shards(self, job: str) -> None:
+    def release_shards(self, job: str, attempt: int, on_step: Callable[[], None] = nothing) -> None:
         """See `fpj_core.store.protocol.Store.release_shards`: each shard's update is atomic, which is all it needs."""
-        freed = {"state": ShardState.PENDING.value, "holder": None}
-        with translated():
-            query = {"job": job, "state": {"$ne": ShardState.SUCCEEDED.value}}
-            self._db.shards.update_many(query, {"$set": freed, "$inc": {"epoch": 1}})
+        change = {
+            "$set": {"state": ShardState.PENDING.value, "holder": None, "heartbeat_at": 0.0},
+            "$inc": {"epoch": 1},
+        }
+        mine = {"job": job, "attempt": {"$lte": attempt}, "state": {"$ne": ShardState.SUCCEEDED.value}}
+        last: Document = {}
+        while True:
+            with translated():
+                found = self._db.job_shards.find(mine | last, {"attempt": 1, "index": 1})
+                window = list(found.sort([("attempt", 1), ("index", 1)]).limit(_STEP))
+                if not window:
+                    return
+                self._db.job_shards.update_many(mine | {"_id": {"$in": [each["_id"] for each in window]}}, change)
+            at, index = window[-1]["attempt"], window[-1]["index"]
+            last = {"$or": [{"attempt": {"$gt": at}}, {"attempt": at, "index": {"$gt": index}}]}
+            on_step()
 
     def heartbeat(self, shard: Shard, now: float) -> None:
         """See `fpj_core.store.protocol.Store.heartbeat`."""
-        self._change_held(shard.job, shard.index, shard.epoch, {"heartbeat_at": now})
+        self._change_held(shard, {"heartbeat_at": now})
 
     def finish_shard(self, shard: Shard, state: ShardState, now: float) -> None:
         """See `fpj_core.store.protocol.Store.finish_shard`."""
-        self._change_held(shard.job, shard.index, shard.epoch, {"state": state.value, "heartbeat_at": now})
+        self._change_held(shard, {"state": state.value, "heartbeat_at": now})
 
     def flush(self, batch: ShardBatch, now: float) -> None:
         """See `fpj_core.store.protocol.Store.flush`: records first, then the cursor and the counts in one update."""
-        self._change_held(batch.job, batch.index, batch.epoch, {"heartbeat_at": now})
+        shard_id = _shard_id(batch.job, batch.attempt, batch.index)
+        self._change_held(batch, {"heartbeat_at": now})
         with translated():
             self._record(batch)
-            moved = self._db.shards.update_one(
-                {"_id": _shard_id(batch.job, batch.index), "epoch": batch.epoch, "cursor": batch.expected_cursor},
+            moved = self._db.job_shards.update_one(
+                {"_id": shard_id, "epoch": batch.epoch, "cursor": batch.expected_cursor},
                 {"$set": {"cursor": batch.cursor, "heartbeat_at": now}, "$inc": _increments(batch.counts)},
             )
             if moved.matched_count:
                 return
-            shard = self._db.shards.find_one({"_id": _shard_id(batch.job, batch.index)})
+            shard = self._db.job_shards.find_one({"_id": shard_id})
         if shard is None or shard["epoch"] != batch.epoch or shard["cursor"] != batch.cursor:
             raise FencedError(f"shard {batch.index} of job {batch.job} was taken over")
 
-    def job_counts(self, job: str) -> tuple[Counts, Mapping[ShardState, int]]:
+    def job_counts(self, job: str, attempt: int) -> tuple[Counts, Mapping[ShardState, int]]:
         """See `fpj_core.store.protocol.Store.job_counts`."""
         sums = {name: {"$sum": f"$counts.{name}"} for name in _COUNTED}
-        totals: list[Any] = [{"$match": {"job": job}}, {"$group": {"_id": "$state", "shards": {"$sum": 1}} | sums}]
+        mine = {"$match": {"job": job, "attempt": attempt}}
+        totals: list[Any] = [mine, {"$group": {"_id": "$state", "shards": {"$sum": 1}} | sums}]
         errors: list[Any] = [
-            {"$match": {"job": job}},
+            mine,
             {"$project": {"errors": {"$objectToArray": "$errors"}}},
             {"$unwind": "$errors"},
             {"$group": {"_id": "$errors.k", "count": {"$sum": "$errors.v"}}},
         ]
         with translated():
-            groups = list(self._db.shards.aggregate(totals))
-            by_type = {group["_id"]: group["count"] for group in self._db.shards.aggregate(errors)}
+            groups = list(self._db.job_shards.aggregate(totals))
+            by_type = {group["_id"]: group["count"] for group in self._db.job_shards.aggregate(errors)}
         counts = Counts(**{name: sum(group[name] for group in groups) for name in _COUNTED}, errors=by_type)
         return counts, {ShardState(group["_id"]): group["shards"] for group in groups}
 
@@ -237,11 +271,41 @@ class MongoJobs:
 
     # Helpers ----------------------------------------------------------------------------------------------
 
-    def _change_held(self, job: str, index: int, epoch: int, change: Document) -> None:
+    def _next_epoch(self, job: str, attempt: int) -> int:
+        """An epoch above all that the job used, for a plan of ``attempt``."""
+        states = self._db.job_states
+        used = self._db.job_shards.find_one({"job": job}, {"epoch": 1}, sort=[("epoch", -1)])
+        floor = {"$max": {"epoch": used["epoch"] if used else 0}}
+        states.update_one({"_id": job}, floor, upsert=True)
+        query = {"_id": job, "attempt": {"$not": {"$gt": attempt}}}
+        change = {"$inc": {"epoch": 1}, "$set": {"attempt": attempt}}
+        state = states.find_one_and_update(query, change, return_document=ReturnDocument.AFTER)
+        if state is None:
+            raise _planned_since(job, attempt)
+        return int(state["epoch"])
+
+    def _check_plan(self, job: str, attempt: int, epoch: int) -> None:
+        state = self._db.job_states.find_one({"_id": job})
+        record = self._db.jobs.find_one({"_id": job}, {"planned_attempt": 1})
+        planned = record is not None and record.get("planned_attempt", 0) >= attempt
+        if planned or state is None or (state["epoch"], state["attempt"]) != (epoch, attempt):
+            raise _planned_since(job, attempt)
+
+    def _delete_in_steps(self, collection: Collection[Document], query: Document, on_step: Callable[[], None]) -> None:
+        while True:
+            with translated():
+                found = [each["_id"] for each in collection.find(query, {"_id": 1}).limit(_STEP)]
+                if not found:
+                    return
+                collection.delete_many({"_id": {"$in": found}})
+            on_step()
+
+    def _change_held(self, held: Shard | ShardBatch, change: Document) -> None:
+        query = {"_id": _shard_id(held.job, held.attempt, held.index), "epoch": held.epoch}
         with translated():
-            result = self._db.shards.update_one({"_id": _shard_id(job, index), "epoch": epoch}, {"$set": change})
+            result = self._db.job_shards.update_one(query, {"$set": change})
         if not result.matched_count:
-            raise FencedError(f"shard {index} of job {job} was taken over")
+            raise FencedError(f"shard {held.index} of job {held.job} was taken over")
 
     def _record(self, batch: ShardBatch) -> None:
         """Derivatives, failures and facts of a batch; writing them again changes nothing."""
@@ -254,12 +318,7 @@ class MongoJobs:
                 )
                 for d in batch.derivatives
             ]
-            try:
-                self._db.derivatives.bulk_write(upserts, ordered=False)
-            except BulkWriteError as error:
-                # An upsert that finds only a newer fence tries to insert and collides: the newer record stays.
-                if any(failed["code"] != _DUPLICATE_KEY for failed in error.details["writeErrors"]):
-                    raise
+            newer_kept(self._db.derivatives, upserts)
         if batch.failures:
             self._db.failures.bulk_write(
                 [
@@ -281,6 +340,24 @@ class MongoJobs:
             )
 
 
+def newer_kept(collection: Collection[Document], upserts: Sequence[UpdateOne | ReplaceOne[Document]]) -> bool:
+    """Write upserts whose filters want an older fence or epoch; whether a newer record was found, which stays.
+
+    An upsert that finds only a newer record tries to insert and collides.
+    """
+    try:
+        collection.bulk_write(upserts, ordered=False)
+    except BulkWriteError as error:
+        if any(failed["code"] != _DUPLICATE_KEY for failed in error.details["writeErrors"]):
+            raise
+        return True
+    return False
+
+
+def _planned_since(job: str, attempt: int) -> FencedError:
+    return FencedError(f"attempt {attempt} of job {job} has been planned since")
+
+
 def _held(lease: Lease) -> Document:
     return {"_id": lease.name, "holder": lease.holder, "fence": lease.fence}
 
@@ -298,18 +375,18 @@ def _job(document: Mapping[str, Any]) -> Job:
     return job_from_document(dict(document) | {"id": document["_id"]})
 
 
-def _shard_id(job: str, index: int) -> str:
-    return f"{job}:{index}"
+def _shard_id(job: str, attempt: int, index: int) -> str:
+    return f"{job}:{attempt}:{index}"
 
 
 def _shard_document(shard: Shard) -> Document:
-    document = asdict(shard) | {"_id": _shard_id(shard.job, shard.index), "state": shard.state.value}
+    document = asdict(shard) | {"_id": _shard_id(shard.job, shard.attempt, shard.index), "state": shard.state.value}
     document["errors"] = document["counts"].pop("errors")
     return document
 
 
 def _shard(document: Mapping[str, Any]) -> Shard:
-    known = {name: value for name, value in document.items() if name not in ("_id", "errors", "counts", "state")}
+    known = {name: value for name, value in document.items() if name in _SHARD_FIELDS}
     counts = Counts(**document["counts"], errors=document["errors"])
     return Shard(**known, state=ShardState(document["state"]), counts=counts)
 

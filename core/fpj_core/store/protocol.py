@@ -11,7 +11,7 @@ Rules that every implementation keeps:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,6 +27,10 @@ from fpj_core.model import (
     ShardBatch,
     ShardState,
 )
+
+
+def nothing() -> None:
+    """Do nothing: for callers who need not know how far an operation is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,12 @@ class Store(Protocol):
     @property
     def location(self) -> str:
         """Where the store lives, fit for showing (no password)."""
+
+    def identity(self) -> str:
+        """32 hex digits, made at random with the store and kept in it.
+
+        Another store has another one, and so has one that was emptied: what was recorded elsewhere is not there.
+        """
 
     def close(self) -> None:
         """Release every connection. The store is unusable afterwards."""
@@ -78,11 +88,15 @@ class Store(Protocol):
     def images_by_key(self, collection: str, keys: Sequence[str]) -> dict[str, ImageRecord]:
         """Known images among ``keys`` (up to 1,000), deleted ones included."""
 
-    def upsert_images(self, images: Sequence[ImageRecord]) -> None:
-        """Insert or replace whole records (up to 1,000), atomically per record."""
+    def upsert_images(self, images: Sequence[ImageRecord], fence: int) -> None:
+        """Insert or replace whole records of one collection (up to 1,000), atomically per record.
 
-    def mark_deleted(self, collection: str, ordinals: Sequence[int]) -> None:
-        """Mark images as vanished from the source (up to 1,000 ordinals)."""
+        ``fence`` is that of the collection's lease (`fpj_core.leases.lease_name`), 0 where none was ever given. Raises
+        `FencedError` if it is not the lease's any more. What a later fence wrote is never replaced.
+        """
+
+    def mark_deleted(self, collection: str, ordinals: Sequence[int], fence: int) -> None:
+        """Mark images as vanished from the source (up to 1,000 ordinals). ``fence`` as for `upsert_images`."""
 
     def live_ordinals(self, collection: str) -> Iterator[int]:
         """Ordinals of images not deleted, ascending."""
@@ -133,23 +147,32 @@ class Store(Protocol):
 
     # Shards -----------------------------------------------------------------------------------------------
 
-    def replace_shards(self, job: str, shards: Sequence[Shard]) -> None:
-        """Put ``shards`` in place of all shards of the job. Holders of the old ones are fenced out.
+    def put_shards(self, job: str, attempt: int, shards: Iterable[Shard]) -> int:
+        """Record ``shards`` as the plan of ``attempt``, in place of what it had; how many there are.
 
-        New shards start at an epoch above every epoch used by the job before. Safe to repeat.
+        Shards of other attempts stay as they are. Each shard starts at an epoch above every epoch that the job used
+        before, so whoever held it is fenced out. ``shards`` come by ascending index and are written a thousand at a
+        time. Safe to repeat. Raises `FencedError` if the job's record says that the attempt is planned, and once
+        shards of a later attempt, or the same attempt's by a later caller, have been put.
         """
 
-    def shards(self, job: str) -> list[Shard]:
-        """All shards by index."""
+    def delete_attempts(self, job: str, before: int, on_step: Callable[[], None] = nothing) -> None:
+        """Forget the shards of the attempts below ``before``, some at a time; ``on_step`` is called in between."""
 
-    def shard(self, job: str, index: int) -> Shard | None:
+    def shards(self, job: str, attempt: int) -> list[Shard]:
+        """All shards of the attempt, by index."""
+
+    def shard(self, job: str, attempt: int, index: int) -> Shard | None:
         """One shard, or None."""
 
-    def silent_shards(self, job: str, since: float) -> list[int]:
-        """Indexes of running shards without a sign of life after ``since``, ascending, 100 at most."""
+    def silent_shards(self, job: str, attempt: int, since: float) -> list[int]:
+        """Indexes of shards that nobody works on any more, ascending, 100 at most.
+
+        Those are running ones without a sign of life after ``since``, and those that were handed back.
+        """
 
     def claim_shard(
-        self, job: str, holder: str, now: float, *, suspect_after: float = 15.0, index: int | None = None
+        self, job: str, attempt: int, holder: str, now: float, *, suspect_after: float = 15.0, index: int | None = None
     ) -> Shard | None:
         """Claim the lowest pending shard, or one whose holder has been silent for ``suspect_after`` seconds.
 
@@ -157,8 +180,12 @@ class Store(Protocol):
         never get the same epoch.
         """
 
-    def release_shards(self, job: str) -> None:
-        """Make every shard that has not succeeded pending, and fence its holder out. Counts and cursors stay."""
+    def release_shards(self, job: str, attempt: int, on_step: Callable[[], None] = nothing) -> None:
+        """Make every shard of the attempts up to ``attempt`` that has not succeeded pending, and fence its holder out.
+
+        Counts and cursors stay. A thousand at a time; ``on_step`` is called in between, and what it raises leaves the
+        rest as it was.
+        """
 
     def heartbeat(self, shard: Shard, now: float) -> None:
         """Say that the holder lives. Raises `FencedError`."""
@@ -172,8 +199,8 @@ class Store(Protocol):
     def finish_shard(self, shard: Shard, state: ShardState, now: float) -> None:
         """Set the final state of a held shard, or PENDING to hand it back. Raises `FencedError`."""
 
-    def job_counts(self, job: str) -> tuple[Counts, Mapping[ShardState, int]]:
-        """The sum of the shards' counts, and how many shards stand in each state."""
+    def job_counts(self, job: str, attempt: int) -> tuple[Counts, Mapping[ShardState, int]]:
+        """The sum of the counts of the attempt's shards, and how many of them stand in each state."""
 
     def claim_reporter(self, job: str, holder: str, interval: float, now: float) -> bool:
         """Whether ``holder`` may report the job's status now: true once per ``interval`` seconds per job."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fpj_core.errors import FencedError
+from fpj_core.leases import lease_name
 from fpj_core.model import Derivative, Folder, ImageRecord, Job
 from fpj_core.store.protocol import CollectionStatistics
 from fpj_core.store.sqlite_connection import Connection
@@ -29,6 +32,12 @@ class SQLiteStore(SQLiteJobs):
         """The file."""
         return str(self._connection.path)
 
+    def identity(self) -> str:
+        """See `fpj_core.store.protocol.Store.identity`."""
+        with self._connection.read() as db:
+            (identity,) = db.execute("SELECT value FROM meta WHERE name = 'identity'").fetchone()
+        return str(identity)
+
     def close(self) -> None:
         """See `fpj_core.store.protocol.Store.close`."""
         self._connection.close()
@@ -51,7 +60,7 @@ class SQLiteStore(SQLiteJobs):
             rows = db.execute(query, (self._number(collection), *keys)).fetchall()
         return {row[2]: _image(collection, row) for row in rows}
 
-    def upsert_images(self, images: Sequence[ImageRecord]) -> None:
+    def upsert_images(self, images: Sequence[ImageRecord], fence: int) -> None:
         """See `fpj_core.store.protocol.Store.upsert_images`."""
         query = f"INSERT OR REPLACE INTO images (collection, {_IMAGE}) VALUES (?{', ?' * 12})"
         rows = [
@@ -60,12 +69,15 @@ class SQLiteStore(SQLiteJobs):
             for i in images
         ]
         with self._connection.write() as db:
+            for collection in {image.collection for image in images}:
+                _check_fence(db, collection, fence)
             db.executemany(query, rows)
 
-    def mark_deleted(self, collection: str, ordinals: Sequence[int]) -> None:
+    def mark_deleted(self, collection: str, ordinals: Sequence[int], fence: int) -> None:
         """See `fpj_core.store.protocol.Store.mark_deleted`."""
         number = self._number(collection)
         with self._connection.write() as db:
+            _check_fence(db, collection, fence)
             db.executemany(
                 "UPDATE images SET deleted = 1 WHERE collection = ? AND ordinal = ?", [(number, o) for o in ordinals]
             )
@@ -223,6 +235,12 @@ class SQLiteStore(SQLiteJobs):
                 (number,) = db.execute("SELECT number FROM collections WHERE id = ?", (collection,)).fetchone()
             self._numbers[collection] = number
         return self._numbers[collection]
+
+
+def _check_fence(db: sqlite3.Connection, collection: str, fence: int) -> None:
+    row = db.execute("SELECT fence FROM leases WHERE name = ?", (lease_name(collection),)).fetchone()
+    if fence != (row[0] if row else 0):
+        raise FencedError(f"the lock of {collection} was taken over")
 
 
 def _image(collection: str, row: tuple[object, ...]) -> ImageRecord:

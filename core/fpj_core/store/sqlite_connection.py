@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from fpj_core.errors import StoreError, StoreUnavailableError
-from fpj_core.store.sqlite_schema import SCHEMA, SCHEMA_VERSION
+from fpj_core.store.sqlite_schema import MIGRATIONS, SCHEMA, SCHEMA_VERSION
 
 _BUSY_SECONDS = 30.0
 _PASSING = ("locked", "busy", "disk i/o", "full")
@@ -75,9 +76,12 @@ class Connection:
             if version == 0:
                 if db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
                     raise StoreError(f"{self.path} is a database, but not one of fpj's")
-                for statement in SCHEMA.split(";"):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                _run(db, SCHEMA)
+            for step in range(max(version, 1), SCHEMA_VERSION):
+                if version:
+                    _run(db, MIGRATIONS[step])
+            db.execute("INSERT OR IGNORE INTO meta VALUES ('identity', ?)", (uuid.uuid4().hex,))
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -89,3 +93,9 @@ class Connection:
             raise kind(f"{self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self.path}: {error}") from error
+
+
+def _run(db: sqlite3.Connection, script: str) -> None:
+    """Statements within the transaction; executescript would commit it."""
+    for statement in script.split(";"):
+        db.execute(statement)

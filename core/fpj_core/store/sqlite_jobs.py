@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from fpj_core.errors import ConcurrencyError, ErrorType, FencedError, LeaseHeldError
 from fpj_core.model import Counts, Failure, Job, Lease, Shard, ShardBatch, ShardState
-from fpj_core.store.codec import clean, job_from_document, job_to_document
+from fpj_core.store.codec import batched, clean, job_from_document, job_to_document
+from fpj_core.store.protocol import nothing
 from fpj_core.store.sqlite_connection import Connection
 
 _SHARD = (
-    "job, idx, collection, start, stop, cursor, state, epoch, holder, heartbeat_at,"
+    "job, attempt, idx, collection, start, stop, cursor, state, epoch, holder, heartbeat_at,"
     " completed, skipped, failed, bytes_written, processing_ms, errors"
 )
+_STEP = 1_000
 _FAILURE = "job, collection, ordinal, image, key, error_type, message, attempts, at"
 
 
@@ -102,63 +104,92 @@ class SQLiteJobs:
 
     # Shards -----------------------------------------------------------------------------------------------
 
-    def replace_shards(self, job: str, shards: Sequence[Shard]) -> None:
-        """See `fpj_core.store.protocol.Store.replace_shards`."""
-        marks = ", ".join("?" * 16)
+    def put_shards(self, job: str, attempt: int, shards: Iterable[Shard]) -> int:
+        """See `fpj_core.store.protocol.Store.put_shards`."""
+        epoch = self._next_epoch(job, attempt)
+        query = f"INSERT OR REPLACE INTO shards ({_SHARD}) VALUES ({', '.join('?' * 17)})"
+        number = 0
+        for batch in batched(shards, _STEP):
+            with self._connection.write() as db:
+                _check_plan(db, job, attempt, epoch)
+                db.executemany(query, [_shard_row(replace(each, attempt=attempt, epoch=epoch)) for each in batch])
+            number += len(batch)
         with self._connection.write() as db:
-            (used,) = db.execute("SELECT coalesce(max(epoch), 0) FROM shards WHERE job = ?", (job,)).fetchone()
-            db.execute("INSERT OR IGNORE INTO job_state (job) VALUES (?)", (job,))
-            (kept,) = db.execute("SELECT epoch FROM job_state WHERE job = ?", (job,)).fetchone()
-            epoch = max(used, kept) + 1
-            db.execute("UPDATE job_state SET epoch = ? WHERE job = ?", (epoch, job))
-            db.execute("DELETE FROM shards WHERE job = ?", (job,))
-            rows = [_shard_row(replace(shard, epoch=epoch)) for shard in shards]
-            db.executemany(f"INSERT INTO shards ({_SHARD}) VALUES ({marks})", rows)
+            _check_plan(db, job, attempt, epoch)
+            db.execute("DELETE FROM shards WHERE job = ? AND attempt = ? AND idx >= ?", (job, attempt, number))
+        return number
 
-    def shards(self, job: str) -> list[Shard]:
+    def delete_attempts(self, job: str, before: int, on_step: Callable[[], None] = nothing) -> None:
+        """See `fpj_core.store.protocol.Store.delete_attempts`."""
+        query = (
+            "DELETE FROM shards WHERE (job, attempt, idx) IN"
+            " (SELECT job, attempt, idx FROM shards WHERE job = ? AND attempt < ? LIMIT ?)"
+        )
+        self._in_steps(query, (job, before), on_step)
+
+    def shards(self, job: str, attempt: int) -> list[Shard]:
         """See `fpj_core.store.protocol.Store.shards`."""
+        query = f"SELECT {_SHARD} FROM shards WHERE job = ? AND attempt = ? ORDER BY idx"
         with self._connection.read() as db:
-            rows = db.execute(f"SELECT {_SHARD} FROM shards WHERE job = ? ORDER BY idx", (job,)).fetchall()
-        return [_shard(row) for row in rows]
+            return [_shard(row) for row in db.execute(query, (job, attempt)).fetchall()]
 
-    def shard(self, job: str, index: int) -> Shard | None:
+    def shard(self, job: str, attempt: int, index: int) -> Shard | None:
         """See `fpj_core.store.protocol.Store.shard`."""
+        query = f"SELECT {_SHARD} FROM shards WHERE job = ? AND attempt = ? AND idx = ?"
         with self._connection.read() as db:
-            row = db.execute(f"SELECT {_SHARD} FROM shards WHERE job = ? AND idx = ?", (job, index)).fetchone()
+            row = db.execute(query, (job, attempt, index)).fetchone()
         return _shard(row) if row else None
 
-    def silent_shards(self, job: str, since: float) -> list[int]:
+    def silent_shards(self, job: str, attempt: int, since: float) -> list[int]:
         """See `fpj_core.store.protocol.Store.silent_shards`."""
-        query = "SELECT idx FROM shards WHERE job = ? AND state = ? AND heartbeat_at <= ? ORDER BY idx LIMIT 100"
+        query = (
+            "SELECT idx FROM shards WHERE job = ? AND attempt = ? AND (state = ? AND heartbeat_at <= ?"
+            " OR state = ? AND heartbeat_at > 0) ORDER BY idx LIMIT 100"
+        )
         with self._connection.read() as db:
-            return [index for (index,) in db.execute(query, (job, ShardState.RUNNING, since))]
+            given = (job, attempt, ShardState.RUNNING, since, ShardState.PENDING)
+            return [index for (index,) in db.execute(query, given)]
 
     def claim_shard(
-        self, job: str, holder: str, now: float, *, suspect_after: float = 15.0, index: int | None = None
+        self, job: str, attempt: int, holder: str, now: float, *, suspect_after: float = 15.0, index: int | None = None
     ) -> Shard | None:
         """See `fpj_core.store.protocol.Store.claim_shard`."""
         one = "" if index is None else " AND idx = ?"
         free = (
-            f"SELECT idx FROM shards WHERE job = ?{one} AND (state = ? OR (state = ? AND heartbeat_at <= ?))"
-            " ORDER BY idx LIMIT 1"
+            f"SELECT idx FROM shards WHERE job = ? AND attempt = ?{one}"
+            " AND (state = ? OR (state = ? AND heartbeat_at <= ?)) ORDER BY idx LIMIT 1"
         )
-        given = (job,) if index is None else (job, index)
+        given = (job, attempt) if index is None else (job, attempt, index)
         take = (
             "UPDATE shards SET state = ?, holder = ?, heartbeat_at = ?, epoch = epoch + 1"
-            f" WHERE job = ? AND idx = ? RETURNING {_SHARD}"
+            f" WHERE job = ? AND attempt = ? AND idx = ? RETURNING {_SHARD}"
         )
         with self._connection.write() as db:
             states = (ShardState.PENDING, ShardState.RUNNING, now - suspect_after)
             row = db.execute(free, (*given, *states)).fetchone()
             if row is None:
                 return None
-            return _shard(db.execute(take, (ShardState.RUNNING, holder, now, job, row[0])).fetchall()[0])
+            return _shard(db.execute(take, (ShardState.RUNNING, holder, now, job, attempt, row[0])).fetchall()[0])
 
-    def release_shards(self, job: str) -> None:
+    def release_shards(self, job: str, attempt: int, on_step: Callable[[], None] = nothing) -> None:
         """See `fpj_core.store.protocol.Store.release_shards`."""
-        query = "UPDATE shards SET state = ?, holder = NULL, epoch = epoch + 1 WHERE job = ? AND state <> ?"
-        with self._connection.write() as db:
-            db.execute(query, (ShardState.PENDING, job, ShardState.SUCCEEDED))
+        window = (
+            "SELECT attempt, idx FROM shards WHERE job = ? AND attempt <= ? AND (attempt, idx) > (?, ?)"
+            " ORDER BY attempt, idx LIMIT ?"
+        )
+        free = (
+            "UPDATE shards SET state = ?, holder = NULL, heartbeat_at = 0, epoch = epoch + 1"
+            " WHERE job = ? AND (attempt, idx) > (?, ?) AND (attempt, idx) <= (?, ?) AND state <> ?"
+        )
+        last = (-1, -1)
+        while True:
+            with self._connection.write() as db:
+                rows = db.execute(window, (job, attempt, *last, _STEP)).fetchall()
+                if not rows:
+                    return
+                db.execute(free, (ShardState.PENDING, job, *last, *rows[-1], ShardState.SUCCEEDED))
+            last = rows[-1]
+            on_step()
 
     def heartbeat(self, shard: Shard, now: float) -> None:
         """See `fpj_core.store.protocol.Store.heartbeat`."""
@@ -173,7 +204,8 @@ class SQLiteJobs:
         number = self._number(batch.collection)
         with self._connection.write() as db:
             row = db.execute(
-                "SELECT epoch, cursor, errors FROM shards WHERE job = ? AND idx = ?", (batch.job, batch.index)
+                "SELECT epoch, cursor, errors FROM shards WHERE job = ? AND attempt = ? AND idx = ?",
+                (batch.job, batch.attempt, batch.index),
             ).fetchone()
             if row is None or row[0] != batch.epoch or row[1] not in (batch.expected_cursor, batch.cursor):
                 raise FencedError(f"shard {batch.index} of job {batch.job} was taken over")
@@ -182,17 +214,22 @@ class SQLiteJobs:
             _record(db, number, batch)
             _count(db, batch, json.loads(row[2]), now)
 
-    def job_counts(self, job: str) -> tuple[Counts, Mapping[ShardState, int]]:
+    def job_counts(self, job: str, attempt: int) -> tuple[Counts, Mapping[ShardState, int]]:
         """See `fpj_core.store.protocol.Store.job_counts`."""
+        mine = "FROM shards WHERE job = ? AND attempt = ?"
         sums = (
             "SELECT coalesce(sum(completed), 0), coalesce(sum(skipped), 0), coalesce(sum(failed), 0),"
-            " coalesce(sum(bytes_written), 0), coalesce(sum(processing_ms), 0) FROM shards WHERE job = ?"
+            f" coalesce(sum(bytes_written), 0), coalesce(sum(processing_ms), 0) {mine}"
         )
-        errors = "SELECT e.key, sum(e.value) FROM shards, json_each(shards.errors) e WHERE job = ? GROUP BY e.key"
-        states = "SELECT state, count(*) FROM shards WHERE job = ? GROUP BY state"
+        errors = (
+            "SELECT e.key, sum(e.value) FROM shards, json_each(shards.errors) e"
+            " WHERE job = ? AND attempt = ? GROUP BY e.key"
+        )
+        states = f"SELECT state, count(*) {mine} GROUP BY state"
+        which = (job, attempt)
         with self._connection.read() as db:
-            counts = _counts(db.execute(sums, (job,)).fetchone(), dict(db.execute(errors, (job,)).fetchall()))
-            return counts, {ShardState(state): count for state, count in db.execute(states, (job,))}
+            counts = _counts(db.execute(sums, which).fetchone(), dict(db.execute(errors, which).fetchall()))
+            return counts, {ShardState(state): count for state, count in db.execute(states, which)}
 
     def claim_reporter(self, job: str, holder: str, interval: float, now: float) -> bool:  # noqa: ARG002
         """See `fpj_core.store.protocol.Store.claim_reporter`."""
@@ -217,11 +254,47 @@ class SQLiteJobs:
         with self._connection.write() as db:
             db.execute("DELETE FROM failures WHERE job = ?", (job,))
 
-    def _change_held(self, shard: Shard, assignments: str, values: tuple[object, ...]) -> None:
-        query = f"UPDATE shards SET {assignments} WHERE job = ? AND idx = ? AND epoch = ?"
+    def _next_epoch(self, job: str, attempt: int) -> int:
+        """An epoch above all that the job used, for a plan of ``attempt``."""
         with self._connection.write() as db:
-            if not db.execute(query, (*values, shard.job, shard.index, shard.epoch)).rowcount:
+            db.execute("INSERT OR IGNORE INTO job_state (job) VALUES (?)", (job,))
+            (kept, latest) = db.execute("SELECT epoch, attempt FROM job_state WHERE job = ?", (job,)).fetchone()
+            if latest > attempt or _planned_attempt(db, job) >= attempt:
+                raise _planned_since(job, max(latest, attempt))
+            (used,) = db.execute("SELECT coalesce(max(epoch), 0) FROM shards WHERE job = ?", (job,)).fetchone()
+            epoch: int = max(used, kept) + 1
+            db.execute("UPDATE job_state SET epoch = ?, attempt = ? WHERE job = ?", (epoch, attempt, job))
+        return epoch
+
+    def _in_steps(self, query: str, arguments: tuple[object, ...], on_step: Callable[[], None]) -> None:
+        """Run a statement that changes as many rows as its last parameter says, until it finds none."""
+        while True:
+            with self._connection.write() as db:
+                if not db.execute(query, (*arguments, _STEP)).rowcount:
+                    return
+            on_step()
+
+    def _change_held(self, shard: Shard, assignments: str, values: tuple[object, ...]) -> None:
+        query = f"UPDATE shards SET {assignments} WHERE job = ? AND attempt = ? AND idx = ? AND epoch = ?"
+        with self._connection.write() as db:
+            if not db.execute(query, (*values, shard.job, shard.attempt, shard.index, shard.epoch)).rowcount:
                 raise FencedError(f"shard {shard.index} of job {shard.job} was taken over")
+
+
+def _check_plan(db: sqlite3.Connection, job: str, attempt: int, epoch: int) -> None:
+    found = db.execute("SELECT epoch, attempt FROM job_state WHERE job = ?", (job,)).fetchone()
+    if found != (epoch, attempt) or _planned_attempt(db, job) >= attempt:
+        raise _planned_since(job, found[1] if found else attempt)
+
+
+def _planned_attempt(db: sqlite3.Connection, job: str) -> int:
+    query = "SELECT coalesce(json_extract(document, '$.planned_attempt'), 0) FROM jobs WHERE id = ?"
+    row = db.execute(query, (job,)).fetchone()
+    return int(row[0]) if row else -1
+
+
+def _planned_since(job: str, attempt: int) -> FencedError:
+    return FencedError(f"attempt {attempt} of job {job} has been planned since")
 
 
 def _record(db: sqlite3.Connection, collection: int, batch: ShardBatch) -> None:
@@ -263,9 +336,9 @@ def _count(db: sqlite3.Connection, batch: ShardBatch, errors: dict[str, int], no
     db.execute(
         "UPDATE shards SET cursor = ?, heartbeat_at = ?, completed = completed + ?, skipped = skipped + ?,"
         " failed = failed + ?, bytes_written = bytes_written + ?, processing_ms = processing_ms + ?, errors = ?"
-        " WHERE job = ? AND idx = ?",
+        " WHERE job = ? AND attempt = ? AND idx = ?",
         (batch.cursor, now, counts.completed, counts.skipped, counts.failed, counts.bytes_written)
-        + (counts.processing_ms, json.dumps(errors), batch.job, batch.index),
+        + (counts.processing_ms, json.dumps(errors), batch.job, batch.attempt, batch.index),
     )
 
 
@@ -276,16 +349,29 @@ def _dump(job: Job) -> str:
 def _shard_row(shard: Shard) -> tuple[object, ...]:
     c = shard.counts
     return (
-        (shard.job, shard.index, shard.collection, shard.start, shard.stop, shard.cursor, shard.state, shard.epoch)
-        + (shard.holder, shard.heartbeat_at, c.completed, c.skipped, c.failed, c.bytes_written, c.processing_ms)
-        + (json.dumps(dict(c.errors)),)
+        (shard.job, shard.attempt, shard.index, shard.collection, shard.start, shard.stop, shard.cursor)
+        + (
+            shard.state,
+            shard.epoch,
+            shard.holder,
+            shard.heartbeat_at,
+            c.completed,
+            c.skipped,
+            c.failed,
+            c.bytes_written,
+        )
+        + (
+            c.processing_ms,
+            json.dumps(dict(c.errors)),
+        )
     )
 
 
 def _shard(row: Sequence[Any]) -> Shard:
-    job, index, collection, start, stop, cursor, state, epoch, holder, heartbeat_at, *numbers, errors = row
+    job, attempt, index, collection, start, stop, cursor, state, epoch, holder, heartbeat_at, *numbers, errors = row
     return Shard(
         job=job,
+        attempt=attempt,
         index=index,
         collection=collection,
         start=start,

@@ -1,8 +1,10 @@
 """The SQLite schema. Collections are numbered, so that a million rows do not repeat a name."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
 CREATE TABLE collections (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
 
 CREATE TABLE images (
@@ -29,16 +31,17 @@ CREATE INDEX jobs_by_age ON jobs (created_at);
 CREATE INDEX jobs_by_collection ON jobs (collection, created_at);
 
 CREATE TABLE shards (
-    job TEXT NOT NULL, idx INTEGER NOT NULL, collection TEXT NOT NULL,
+    job TEXT NOT NULL, attempt INTEGER NOT NULL, idx INTEGER NOT NULL, collection TEXT NOT NULL,
     start INTEGER NOT NULL, stop INTEGER NOT NULL, cursor INTEGER NOT NULL,
     state TEXT NOT NULL, epoch INTEGER NOT NULL, holder TEXT, heartbeat_at REAL NOT NULL,
     completed INTEGER NOT NULL, skipped INTEGER NOT NULL, failed INTEGER NOT NULL,
     bytes_written INTEGER NOT NULL, processing_ms REAL NOT NULL, errors TEXT NOT NULL,
-    PRIMARY KEY (job, idx)
+    PRIMARY KEY (job, attempt, idx)
 ) WITHOUT ROWID;
 
 CREATE TABLE job_state (
-    job TEXT PRIMARY KEY, epoch INTEGER NOT NULL DEFAULT 0, reported_at REAL NOT NULL DEFAULT 0
+    job TEXT PRIMARY KEY, epoch INTEGER NOT NULL DEFAULT 0, attempt INTEGER NOT NULL DEFAULT 0,
+    reported_at REAL NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
 CREATE TABLE failures (
@@ -56,3 +59,33 @@ CREATE TABLE folders (
     files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, collections INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 """
+
+MIGRATIONS = {
+    1: """
+ALTER TABLE shards RENAME TO shards_of_before;
+
+CREATE TABLE shards (
+    job TEXT NOT NULL, attempt INTEGER NOT NULL, idx INTEGER NOT NULL, collection TEXT NOT NULL,
+    start INTEGER NOT NULL, stop INTEGER NOT NULL, cursor INTEGER NOT NULL,
+    state TEXT NOT NULL, epoch INTEGER NOT NULL, holder TEXT, heartbeat_at REAL NOT NULL,
+    completed INTEGER NOT NULL, skipped INTEGER NOT NULL, failed INTEGER NOT NULL,
+    bytes_written INTEGER NOT NULL, processing_ms REAL NOT NULL, errors TEXT NOT NULL,
+    PRIMARY KEY (job, attempt, idx)
+) WITHOUT ROWID;
+
+INSERT INTO shards
+    SELECT s.job, coalesce(json_extract(j.document, '$.planned_attempt'), 0), s.idx, s.collection,
+        s.start, s.stop, s.cursor, s.state, s.epoch + 1, s.holder, s.heartbeat_at,
+        s.completed, s.skipped, s.failed, s.bytes_written, s.processing_ms, s.errors
+    FROM shards_of_before s LEFT JOIN jobs j ON j.id = s.job;
+
+DROP TABLE shards_of_before;
+
+UPDATE jobs SET document = json_set(document, '$.planned_shards', (SELECT count(*) FROM shards WHERE job = jobs.id));
+
+ALTER TABLE job_state ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID
+""",
+}
+"""By version, what leads to the next. Shards of version 1 are those of the job's planned attempt."""

@@ -51,7 +51,7 @@ def dead(scale: Scale) -> Iterator[Row]:
                 time.sleep(1 + number % 3)  # somewhere between two heartbeats
                 kill(pods[index])
                 killed = time.time()
-                silent = job.store.shard(job.uid, index)
+                silent = job.store.shard(job.uid, 1, index)
                 assert silent
                 noticed.append(silent.heartbeat_at + _SUSPECT_SECONDS - killed)
                 time.sleep(_RESTART_SECONDS)
@@ -126,8 +126,8 @@ _COLLECTION = "fenced"
 def _fenced(store: Store, name: str, zombies: int) -> Iterator[Row]:
     now = time.time()
     job = store.create_job(Job("fenced", "fenced", _COLLECTION, {}, "", created_at=now))
-    cut = [Shard(job.id, n, _COLLECTION, n * _STEPS, (n + 1) * _STEPS, n * _STEPS) for n in range(_SHARDS)]
-    store.replace_shards(job.id, cut)
+    cut = [Shard(job.id, 1, n, _COLLECTION, n * _STEPS, (n + 1) * _STEPS, n * _STEPS) for n in range(_SHARDS)]
+    store.put_shards(job.id, 1, cut)
     dead = [_claim(store, job.id, n, "zombie", now) for n in range(_SHARDS)]
     alive = [_claim(store, job.id, n, "holder", now + 60) for n in range(_SHARDS)]
     accepted: list[int] = []
@@ -151,7 +151,7 @@ def _fenced(store: Store, name: str, zombies: int) -> Iterator[Row]:
     seconds = time.monotonic() - began
     for shard in alive:
         store.finish_shard(shard, ShardState.SUCCEEDED, now)
-    counts, states = store.job_counts(job.id)
+    counts, states = store.job_counts(job.id, 1)
     exact = counts.completed == _SHARDS * _STEPS and states == {ShardState.SUCCEEDED: _SHARDS}
     theirs = sum(each.folder != "holder" for each in store.derivatives(_COLLECTION, 0, _SHARDS * _STEPS, ["full"]))
     note = f"{zombies:,} attempts in {seconds:.1f} s: results, heartbeats, ends; counts {'exact' if exact else 'WRONG'}"
@@ -159,7 +159,7 @@ def _fenced(store: Store, name: str, zombies: int) -> Iterator[Row]:
 
 
 def _claim(store: Store, job: str, index: int, holder: str, now: float) -> Shard:
-    claimed = store.claim_shard(job, holder, now, index=index)
+    claimed = store.claim_shard(job, 1, holder, now, index=index)
     assert claimed
     return claimed
 

@@ -76,19 +76,19 @@ def million(scale: Scale) -> Iterator[Row]:
 def _counted(store: Store, name: str, each: int) -> Iterator[Row]:
     """Every thread holds a shard of one job and records ``each`` batches of one image."""
     job = _new_job(store, f"counted-{name}")
-    shards = [Shard(job.id, n, _COLLECTION, n * each, (n + 1) * each, n * each) for n in range(_THREADS)]
-    store.replace_shards(job.id, shards)
-    claimed = [store.claim_shard(job.id, f"holder-{n}", time.time()) for n in range(_THREADS)]
+    shards = [Shard(job.id, 1, n, _COLLECTION, n * each, (n + 1) * each, n * each) for n in range(_THREADS)]
+    store.put_shards(job.id, 1, shards)
+    claimed = [store.claim_shard(job.id, 1, f"holder-{n}", time.time()) for n in range(_THREADS)]
     one = Counts(completed=1, bytes_written=1)
 
     def work(shard: Shard) -> None:
         for cursor in range(shard.start, shard.stop):
             store.flush(
-                ShardBatch(job.id, shard.index, _COLLECTION, shard.epoch, 0, cursor, cursor + 1, one), time.time()
+                ShardBatch(job.id, 1, shard.index, _COLLECTION, shard.epoch, 0, cursor, cursor + 1, one), time.time()
             )
 
     seconds = _in_threads(work, [shard for shard in claimed if shard])
-    counts, _ = store.job_counts(job.id)
+    counts, _ = store.job_counts(job.id, 1)
     if counts.completed != _THREADS * each:
         raise RuntimeError(f"{name} counted {counts.completed} of {_THREADS * each}")
     updates = _THREADS * each / seconds
@@ -154,19 +154,19 @@ def _life_of_a_job(store: Store, images: int) -> dict[str, float]:
     folder = Folder("cache", "/cache")
     store.upsert_folder(folder)
     with step("index"):
-        index_collection(store, SyntheticSource(images), _COLLECTION)
+        index_collection(store, SyntheticSource(images), _COLLECTION, fence=0)
     with step("plan"):
         ordinals = store.pending_ordinals(_COLLECTION, _DIGESTS)
-        store.replace_shards(job.id, list(cut_shards(job.id, _COLLECTION, ordinals, 10_000)))
+        store.put_shards(job.id, 1, list(cut_shards(job.id, 1, _COLLECTION, ordinals, 10_000)))
     with step("process: read, claim, record"):
-        while shard := store.claim_shard(job.id, "holder", time.time()):
+        while shard := store.claim_shard(job.id, 1, "holder", time.time()):
             _record(store, shard)
-    assert store.job_counts(job.id)[0].completed == images
+    assert store.job_counts(job.id, 1)[0].completed == images
     with step("statistics"):
         store.refresh_folder(folder.name)
         store.statistics(_COLLECTION)
     with step("second run: index again"):
-        index_collection(store, SyntheticSource(images), _COLLECTION)
+        index_collection(store, SyntheticSource(images), _COLLECTION, fence=0)
     with step("second run: every file's record"):
         assert sum(1 for _ in store.derivative_files(_COLLECTION, list(_DIGESTS))) == 2 * images
     with step("second run: plan"):
@@ -212,6 +212,7 @@ def _batch(shard: Shard, images: list[ImageRecord], cursor: int) -> ShardBatch:
     facts = ImageFacts(4_000, 3_000, "jpeg", bytes(25), "#807060")
     return ShardBatch(
         job=shard.job,
+        attempt=1,
         index=shard.index,
         collection=_COLLECTION,
         epoch=shard.epoch,

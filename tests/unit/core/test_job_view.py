@@ -32,14 +32,14 @@ class _PlannedMeanwhile:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def job_counts(self, job: str) -> Any:
-        found = self._store.job_counts(job)
+    def job_counts(self, job: str, attempt: int) -> Any:
+        found = self._store.job_counts(job, attempt)
         plan(self._store)
         return found
 
 
 def plan(store: Store) -> None:
-    store.replace_shards("job", [Shard("job", 0, "photos", 0, 12, 0)])
+    store.put_shards("job", 1, [Shard("job", 1, 0, "photos", 0, 12, 0)])
     jobs.change_job(store, "job", lambda job: replace(job, total=12, planned_attempt=1))
 
 

@@ -17,7 +17,7 @@ PENDING = st.lists(st.integers(0, 3_000), unique=True, max_size=200).map(sorted)
 @settings(deadline=None)
 @given(PENDING, st.integers(1, 250))
 def test_every_pending_image_is_in_one_shard(pending: list[int], size: int) -> None:
-    shards = list(cut_shards("job", "c", pending, size))
+    shards = list(cut_shards("job", 1, "c", pending, size))
     within = [[ordinal for ordinal in pending if shard.start <= ordinal < shard.stop] for shard in shards]
     assert [ordinal for ordinals in within for ordinal in ordinals] == pending
     assert all(len(ordinals) == size for ordinals in within[:-1])
@@ -28,22 +28,22 @@ def test_every_pending_image_is_in_one_shard(pending: list[int], size: int) -> N
 
 
 def test_a_shard_begins_untouched() -> None:
-    assert list(cut_shards("job", "c", [3, 5, 9], 2)) == [
-        Shard("job", 0, "c", 3, 6, 3, ShardState.PENDING, 0, None, 0.0, Counts()),
-        Shard("job", 1, "c", 9, 10, 9, ShardState.PENDING, 0, None, 0.0, Counts()),
+    assert list(cut_shards("job", 1, "c", [3, 5, 9], 2)) == [
+        Shard("job", 1, 0, "c", 3, 6, 3, ShardState.PENDING, 0, None, 0.0, Counts()),
+        Shard("job", 1, 1, "c", 9, 10, 9, ShardState.PENDING, 0, None, 0.0, Counts()),
     ]
 
 
 def test_nothing_pending_makes_no_shard() -> None:
-    assert list(cut_shards("job", "c", [], 100)) == []
+    assert list(cut_shards("job", 1, "c", [], 100)) == []
 
 
 def test_memory_does_not_grow_with_the_collection() -> None:
-    shards = cut_shards("job", "c", iter(range(200_000)), 10_000)
+    shards = cut_shards("job", 1, "c", iter(range(200_000)), 10_000)
     tracemalloc.start()
     count = sum(1 for _ in shards)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert count == 20
     assert peak < 100_000
-    assert [s.start for s in islice(cut_shards("job", "c", iter(range(10**9)), 5), 3)] == [0, 5, 10], "it streams"
+    assert [s.start for s in islice(cut_shards("job", 1, "c", iter(range(10**9)), 5), 3)] == [0, 5, 10], "it streams"

@@ -14,15 +14,16 @@ from unit.worker.fakes import COLLECTION, ListSource, entries
 from fpj_core.errors import ErrorType, SourceError
 from fpj_core.ids import image_id
 from fpj_core.model import ImageRecord, SourceEntry
+from fpj_core.store.codec import batched
 from fpj_core.store.protocol import Store
 from fpj_worker import indexer
-from fpj_worker.indexer import IndexResult, batched, index_collection, listing_problem
+from fpj_worker.indexer import IndexResult, index_collection, listing_problem
 
 DENIED = ErrorType.ACCESS_DENIED
 
 
 def index(store: Store, *listed: SourceEntry, troubles: Sequence[tuple[str, ErrorType, str]] = ()) -> IndexResult:
-    return index_collection(store, ListSource(listed, *troubles), COLLECTION)
+    return index_collection(store, ListSource(listed, *troubles), COLLECTION, fence=0)
 
 
 def live(store: Store) -> dict[str, int]:
@@ -53,7 +54,7 @@ def test_what_is_unchanged_is_not_written(store: Store, monkeypatch: pytest.Monk
 def test_a_changed_image_keeps_its_number_and_forgets_its_facts(store: Store) -> None:
     index(store, *entries(3))
     (old,) = store.images(COLLECTION, 1, 2)
-    store.upsert_images([replace(old, width=4, height=3, format="jpeg", thumbhash=b"\1", warning="cut off")])
+    store.upsert_images([replace(old, width=4, height=3, format="jpeg", thumbhash=b"\1", warning="cut off")], 0)
     changed = SourceEntry(old.key, 9_999, "v2")
     assert index(store, entries(1)[0], changed, entries(1, 2)[0]) == IndexResult(listed=3, changed=1)
     assert store.images(COLLECTION, 1, 2) == [replace(old, size=9_999, version="v2")]
@@ -69,7 +70,7 @@ def test_what_vanished_is_marked_and_comes_back_under_its_number(store: Store) -
 
 
 def test_collections_are_apart(store: Store) -> None:
-    index_collection(store, ListSource(entries(3)), "other")
+    index_collection(store, ListSource(entries(3)), "other", fence=0)
     assert index(store, *entries(1)) == IndexResult(listed=1, added=1)
     assert store.count_images("other") == 3
 
@@ -90,7 +91,7 @@ def test_any_history_ends_with_what_the_source_holds(store: Store, listings: lis
         patch.setattr(indexer, "_BATCH", batch)
         for listing in listings:
             listed = [SourceEntry(f"p{number}.jpg", number, version) for number, version in listing.items()]
-            result = index_collection(store, ListSource(listed), collection)
+            result = index_collection(store, ListSource(listed), collection, fence=0)
             images = store.images(collection, 0, 10_000)
             assert {(i.key, i.size, i.version) for i in images} == {(e.key, e.size, e.version) for e in listed}
             assert all(numbers.setdefault(image.ordinal, image.key) == image.key for image in images)
@@ -151,7 +152,7 @@ def test_too_many_problems_to_remember_delete_nothing(store: Store) -> None:
 def test_progress_is_told_after_each_batch(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexer, "_BATCH", 10)
     told: list[int] = []
-    index_collection(store, ListSource(entries(25)), COLLECTION, told.append)
+    index_collection(store, ListSource(entries(25)), COLLECTION, told.append, fence=0)
     assert told == [10, 20, 25]
 
 
@@ -166,7 +167,7 @@ def test_what_progress_raises_ends_the_index_and_the_next_one_goes_on(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        index_collection(store, ListSource(entries(25)), COLLECTION, interrupt)
+        index_collection(store, ListSource(entries(25)), COLLECTION, interrupt, fence=0)
     assert store.count_images(COLLECTION) == 21, "what is listed is recorded, and nothing taken for gone"
     assert index(store, *entries(25)) == IndexResult(listed=25, added=5, deleted=1)
     assert sorted(live(store).values()) == list(range(1, 26))
@@ -180,7 +181,7 @@ def test_a_source_that_fails_deletes_nothing(store: Store) -> None:
 
     index(store, *entries(5))
     with pytest.raises(SourceError):
-        index_collection(store, Broken(), COLLECTION)
+        index_collection(store, Broken(), COLLECTION, fence=0)
     assert store.count_images(COLLECTION) == 5
 
 
@@ -188,9 +189,9 @@ def test_only_one_batch_is_held(store: Store, monkeypatch: pytest.MonkeyPatch) -
     sizes: list[int] = []
     upsert = store.upsert_images
 
-    def note(images: Sequence[ImageRecord]) -> None:
+    def note(images: Sequence[ImageRecord], fence: int) -> None:
         sizes.append(len(images))
-        upsert(images)
+        upsert(images, fence)
 
     monkeypatch.setattr(store, "upsert_images", note)
     index(store, *entries(2_500))

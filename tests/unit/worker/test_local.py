@@ -112,7 +112,7 @@ def test_a_run_from_nothing_to_its_end(bench: Bench) -> None:
     assert bench.watcher.stages == ["Index", "Check", "Plan", "Process", "Finish"]
     assert bench.store.get_job(done.id) == done
     assert done.finished_at and done.started_at and done.started_at <= done.finished_at
-    assert bench.store.job_counts(done.id)[1] == {ShardState.SUCCEEDED: 4}
+    assert bench.store.job_counts(done.id, 1)[1] == {ShardState.SUCCEEDED: 4}
     (folder,) = bench.store.folders()
     assert (folder.files, folder.bytes, folder.collections) == (80, sum(bench.folder.files.values()), 1)
     last, _ = bench.watcher.shown[-1]
@@ -124,7 +124,7 @@ def test_a_second_run_makes_nothing(bench: Bench) -> None:
     done, counts = bench.run(job("job-2"))
     assert (done.phase, numbers(counts)) == (Phase.COMPLETED, (0, 40, 0))
     assert len(bench.pools) == 1, "no pool is started for nothing"
-    assert bench.store.shards("job-2") == []
+    assert bench.store.shards("job-2", 1) == []
 
 
 def test_an_empty_source(bench: Bench) -> None:

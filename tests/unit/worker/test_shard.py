@@ -58,18 +58,19 @@ def fill(store: Store, count: int, *, collection: str = COLLECTION) -> None:
         [
             ImageRecord(collection, n, image_id(collection, e.key), e.key, e.size, e.version)
             for n, e in enumerate(entries(count))
-        ]
+        ],
+        0,
     )
 
 
 def claim(store: Store, now: float = 0.0) -> Shard:
-    claimed = store.claim_shard(JOB, "me", now)
+    claimed = store.claim_shard(JOB, 1, "me", now)
     assert claimed
     return claimed
 
 
 def one_shard(store: Store, count: int, start: int = 0) -> Shard:
-    store.replace_shards(JOB, [Shard(JOB, 0, COLLECTION, start, count, start)])
+    store.put_shards(JOB, 1, [Shard(JOB, 1, 0, COLLECTION, start, count, start)])
     return claim(store)
 
 
@@ -90,11 +91,11 @@ def processor(store: Store, pool: ScriptedPool, **changes: Any) -> ShardProcesso
 
 
 def counts(store: Store) -> Counts:
-    return store.job_counts(JOB)[0]
+    return store.job_counts(JOB, 1)[0]
 
 
 def cursor(store: Store) -> int:
-    (only,) = store.shards(JOB)
+    (only,) = store.shards(JOB, 1)
     return only.cursor
 
 
@@ -115,10 +116,10 @@ def derivative(ordinal: int, tier: TierSpec, **changes: Any) -> Derivative:
 
 def have(store: Store, folder: MemoryFolder, *derivatives: Derivative) -> None:
     """Record derivatives of an earlier job, with their files."""
-    store.replace_shards("before", [Shard("before", 0, COLLECTION, 0, 10_000, 0)])
-    claimed = store.claim_shard("before", "me", 0.0)
+    store.put_shards("before", 1, [Shard("before", 1, 0, COLLECTION, 0, 10_000, 0)])
+    claimed = store.claim_shard("before", 1, "me", 0.0)
     assert claimed
-    batch = ShardBatch("before", 0, COLLECTION, claimed.epoch, 1, 0, 0, Counts(), derivatives)
+    batch = ShardBatch("before", 1, 0, COLLECTION, claimed.epoch, 1, 0, 0, Counts(), derivatives)
     store.flush(batch, 0.0)
     folder.files |= {each.path: each.bytes for each in derivatives}
 
@@ -227,7 +228,7 @@ def test_backoff_doubles_up_to_a_bound_with_jitter() -> None:
 def test_listing_problems_fail_without_being_tried(store: Store, clock: Clock) -> None:
     fill(store, 2)
     (image,) = store.images(COLLECTION, 1, 2)
-    store.upsert_images([replace(image, version="problem:AccessDenied:no\x1b[31m")])
+    store.upsert_images([replace(image, version="problem:AccessDenied:no\x1b[31m")], 0)
     pool = ScriptedPool(MemoryFolder(), clock=clock)
     processor(store, pool).run(one_shard(store, 2))
     assert set(pool.attempts) == {0}
@@ -238,7 +239,7 @@ def test_listing_problems_fail_without_being_tried(store: Store, clock: Clock) -
 
 def test_deleted_images_are_passed_over(store: Store, clock: Clock) -> None:
     fill(store, 9)
-    store.mark_deleted(COLLECTION, [0, 4, 8])
+    store.mark_deleted(COLLECTION, [0, 4, 8], 0)
     pool = ScriptedPool(MemoryFolder(), clock=clock)
     processor(store, pool).run(one_shard(store, 9))
     assert set(pool.attempts) == {1, 2, 3, 5, 6, 7}
@@ -248,7 +249,7 @@ def test_deleted_images_are_passed_over(store: Store, clock: Clock) -> None:
 def test_a_shard_goes_on_from_its_cursor(store: Store, clock: Clock) -> None:
     fill(store, 9)
     claimed = one_shard(store, 9)
-    store.flush(ShardBatch(JOB, 0, COLLECTION, claimed.epoch, 1, 0, 4, Counts(completed=4)), 0.0)
+    store.flush(ShardBatch(JOB, 1, 0, COLLECTION, claimed.epoch, 1, 0, 4, Counts(completed=4)), 0.0)
     pool = ScriptedPool(MemoryFolder(), clock=clock)
     processor(store, pool).run(claim(store, now=100.0))
     assert set(pool.attempts) == {4, 5, 6, 7, 8}
@@ -257,13 +258,13 @@ def test_a_shard_goes_on_from_its_cursor(store: Store, clock: Clock) -> None:
 
 def test_one_pool_serves_several_shards(store: Store, clock: Clock) -> None:
     fill(store, 9)
-    store.replace_shards(JOB, [Shard(JOB, 0, COLLECTION, 0, 4, 0), Shard(JOB, 1, COLLECTION, 4, 9, 4)])
+    store.put_shards(JOB, 1, [Shard(JOB, 1, 0, COLLECTION, 0, 4, 0), Shard(JOB, 1, 1, COLLECTION, 4, 9, 4)])
     runner = processor(store, ScriptedPool(MemoryFolder(), clock=clock))
     for _ in range(2):
         claimed = claim(store)
         runner.run(claimed)
         store.finish_shard(claimed, ShardState.SUCCEEDED, 0.0)
-    assert store.job_counts(JOB)[1] == {ShardState.SUCCEEDED: 2}
+    assert store.job_counts(JOB, 1)[1] == {ShardState.SUCCEEDED: 2}
     assert counts(store).completed == 9
 
 
@@ -331,7 +332,7 @@ def watched(store: Store) -> Iterator[list[ShardBatch]]:
     def check(batch: ShardBatch, now: float) -> None:
         flush(batch, now)
         batches.append(batch)
-        (only,) = store.shards(JOB)
+        (only,) = store.shards(JOB, 1)
         accounted = store.count_images(COLLECTION, only.start, only.cursor)
         assert only.counts.done == accounted, "the cursor moves only over what is counted"
         settled = {each.ordinal for each in store.derivatives(COLLECTION, 0, 10_000, ["thumbnail"])}
@@ -427,7 +428,7 @@ def test_the_heart_beats_while_only_failures_gather_behind_a_slow_image(store: S
 
     def look() -> None:
         nonlocal longest, beaten
-        (only,) = store.shards(JOB)
+        (only,) = store.shards(JOB, 1)
         beaten = max(beaten, only.heartbeat_at)
         longest = max(longest, clock.now - beaten)
 
@@ -525,17 +526,17 @@ def test_counts_are_the_truth_whatever_the_order_and_the_kills(
 ) -> None:
     store.delete_failures(JOB)
     store.delete_derivatives(COLLECTION, [(n, tier.name) for n in range(30) for tier in TIERS])
-    store.mark_deleted(COLLECTION, range(30))
+    store.mark_deleted(COLLECTION, range(30), 0)
     fill(store, count)
     folder = MemoryFolder()
     chance = random.Random(seed)
     have(store, folder, *(derivative(n, tier) for n in sorted(done_before) for tier in TIERS))
-    store.replace_shards(JOB, [Shard(JOB, 0, COLLECTION, 0, count, 0)])
+    store.put_shards(JOB, 1, [Shard(JOB, 1, 0, COLLECTION, 0, count, 0)])
     fate = fates(corrupt, hopeless, flaky)
     for calls, kind in [*kills, (10**9, "never")]:
         pool = ScriptedPool(folder, fate, chance, room=chance.randint(1, 8), clock=clock)
         clock.now += 60
-        claimed = store.claim_shard(JOB, "me", clock.now)
+        claimed = store.claim_shard(JOB, 1, "me", clock.now)
         assert claimed
         if run_until_killed(store, pool, claimed, batch_size, calls, kind):
             continue

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fpj_core.leases import lease_name
 from fpj_core.model import Counts, Job, Shard, ShardState
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
@@ -132,7 +133,7 @@ class Cluster:
             "folder": folder_manifest(),
             "collection": COLLECTION,
             "attempt": self.attempt,
-            "fence": self.attempt,
+            "fence": 1,
             "shards": "0-999",
             "report": False,
         }
@@ -175,6 +176,7 @@ class Cluster:
         """What the operator records before it starts the index pod."""
         job = Job(UID, "job", COLLECTION, job_manifest(**self.spec), "digest", created_at=time.time())
         with self.opened() as store:
+            store.acquire_lease(lease_name(COLLECTION), UID, 3_600, time.time())
             return store.create_job(job)
 
     def prepare(self, photos: int = 0, **spec: Any) -> None:
@@ -199,7 +201,7 @@ class Cluster:
     @property
     def shards(self) -> list[Shard]:
         with self.opened() as store:
-            return store.shards(UID)
+            return store.shards(UID, self.job.planned_attempt)
 
     @property
     def states(self) -> list[ShardState]:
@@ -209,7 +211,7 @@ class Cluster:
     def counts(self) -> Counts:
         """Of the whole job."""
         with self.opened() as store:
-            return self.job.base + store.job_counts(UID)[0]
+            return self.job.base + store.job_counts(UID, self.job.planned_attempt)[0]
 
     def files(self) -> dict[str, bytes]:
         """Every derivative by its path."""

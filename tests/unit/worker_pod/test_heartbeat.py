@@ -27,14 +27,14 @@ JOB = "job-1"
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     opened = open_store(str(tmp_path / "store.db"))
-    opened.replace_shards(JOB, [Shard(JOB, 0, "c", 0, 10, 0)])
+    opened.put_shards(JOB, 1, [Shard(JOB, 1, 0, "c", 0, 10, 0)])
     yield opened
     opened.close()
 
 
 @pytest.fixture
 def shard(store: Store) -> Shard:
-    claimed = store.claim_shard(JOB, "w", time.time())
+    claimed = store.claim_shard(JOB, 1, "w", time.time())
     assert claimed
     return claimed
 
@@ -47,7 +47,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 
 def beats(store: Store) -> float:
-    found = store.shard(JOB, 0)
+    found = store.shard(JOB, 1, 0)
     assert found
     return found.heartbeat_at
 
@@ -65,11 +65,11 @@ def test_it_beats_while_the_supervisor_is_busy_with_something_else(store: Store,
 def test_a_lost_shard_is_told_when_it_is_asked_for(store: Store, shard: Shard) -> None:
     with Heartbeat(store, shard, 0.02) as heartbeat:
         heartbeat.check()
-        store.release_shards(JOB)
+        store.release_shards(JOB, 1)
         wait_for(lambda: not heartbeat._thread.is_alive())
         with pytest.raises(FencedError):
             heartbeat.check()
-    assert store.shards(JOB)[0].state is ShardState.PENDING
+    assert store.shards(JOB, 1)[0].state is ShardState.PENDING
 
 
 def test_a_store_that_is_away_for_a_moment_ends_no_heartbeat(
@@ -128,7 +128,7 @@ def value(name: str, **labels: str) -> float:
 def test_operations_of_the_store_are_measured_by_name(store: Store) -> None:
     before = value("fpj_store_seconds_count", operation="shard")
     measured = timed(store)
-    assert measured.shard(JOB, 0) == store.shard(JOB, 0)
+    assert measured.shard(JOB, 1, 0) == store.shard(JOB, 1, 0)
     assert measured.location == store.location
     assert list(measured.live_ordinals("c")) == []
     with pytest.raises(TypeError):
@@ -146,7 +146,7 @@ def test_failures_of_the_store_are_counted_and_lost_races_are_not(store: Store) 
     refused, fenced = errors("update_job"), errors("heartbeat")
     with pytest.raises(ConcurrencyError):
         measured.update_job(Job(JOB, "it", "c", {}, "d", version=99))
-    shard = store.claim_shard(JOB, "w", time.time())
+    shard = store.claim_shard(JOB, 1, "w", time.time())
     assert shard
     with pytest.raises(FencedError):
         measured.heartbeat(replace(shard, epoch=99), time.time())

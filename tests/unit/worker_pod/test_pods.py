@@ -132,10 +132,10 @@ def test_force_makes_all_again_but_once(cluster: Cluster) -> None:
     with cluster.opened() as store:
         store.create_job(replace(cluster.job, id="another", version=0, planned_attempt=0, planning_attempt=0))
         run_index(read_task(first), store, Stop())
-        assert [(s.start, s.stop) for s in store.shards("another")] == [(0, 10), (10, 12)], "all of it again"
+        assert [(s.start, s.stop) for s in store.shards("another", 1)] == [(0, 10), (10, 12)], "all of it again"
         assert cluster.start("shard", 0, FPJ_TASK=first["FPJ_TASK"]).wait() == 0
         run_index(read_task(second), store, Stop())
-        assert [(s.start, s.stop) for s in store.shards("another")] == [(10, 12)], "but what it made itself stays"
+        assert [(s.start, s.stop) for s in store.shards("another", 2)] == [(10, 12)], "but what it made itself stays"
         job = store.get_job("another")
     assert job
     assert job.base.completed == 10
@@ -266,7 +266,7 @@ def test_workers_that_cannot_start(cluster: Cluster, tmp_path: Path) -> None:
 def test_what_nobody_foresaw(cluster: Cluster, tmp_path: Path) -> None:
     cluster.prepare(1)
     (tmp_path / "sitecustomize.py").write_text(
-        "import fpj_core.store.sqlite as s\ndef fail(self, job, index):\n    raise KeyError('a bug')\n"
+        "import fpj_core.store.sqlite as s\ndef fail(self, job, attempt, index):\n    raise KeyError('a bug')\n"
         "s.SQLiteStore.shard = fail\ndef none(*a, **k):\n    return None\ns.SQLiteStore.claim_shard = none\n"
     )
     pod = cluster.start("shard", PYTHONPATH=str(tmp_path))
@@ -320,11 +320,11 @@ def test_a_worker_at_work_stops_when_the_attempt_ends(cluster: Cluster, phase: P
     cluster.wait_until(lambda c: c.shards[0].cursor >= 3, "the first results")
     with cluster.opened() as store:
         change_job(store, UID, lambda job: replace(job, phase=phase))
-        store.release_shards(UID)
-        stopped = store.shards(UID)[0]
+        store.release_shards(UID, 1)
+        stopped = store.shards(UID, 1)
     assert reason_of(pod, 41) == "Fenced"
-    after = cluster.shards[0]
-    assert (after.cursor, after.counts, after.state) == (stopped.cursor, stopped.counts, stopped.state)
+    known = [(each.cursor, each.counts, each.state) for each in cluster.shards]
+    assert known == [(each.cursor, each.counts, each.state) for each in stopped]
 
 
 def test_a_worker_at_work_stops_when_the_next_attempt_is_planned(cluster: Cluster) -> None:
@@ -378,7 +378,7 @@ def test_sigterm_waits_for_no_image_longer_than_the_grace_period(cluster: Cluste
 def test_sigterm_ends_the_wait_for_a_holder(cluster: Cluster) -> None:
     cluster.prepare(3)
     with cluster.opened() as store:
-        assert store.claim_shard(UID, "someone", time.time() + 600, index=0)
+        assert store.claim_shard(UID, 1, "someone", time.time() + 600, index=0)
     pod = cluster.start("shard")
     time.sleep(2)
     pod.signal(signal.SIGTERM)
@@ -494,7 +494,7 @@ def test_trouble_in_a_rescue_fails_no_one_elses_index(cluster: Cluster) -> None:
     """The rescuing pod's own shard is done: it ends well, whatever happens after that."""
     cluster.prepare(20)
     with cluster.opened() as store:
-        assert store.claim_shard(UID, "dead", time.time() - 60, index=0)
+        assert store.claim_shard(UID, 1, "dead", time.time() - 60, index=0)
     pod = cluster.start("shard", 1, **slow(0.3), **SUSPECT)
     cluster.wait_until(lambda c: c.shards[0].holder == pod.name, "the rescue")
     pod.signal(signal.SIGTERM)

@@ -83,7 +83,7 @@ def test_a_job_that_is_not_recorded(store: Store) -> None:
 
 
 def planned(store: Store, attempt: int = 1) -> Shard:
-    store.replace_shards(JOB, [Shard(JOB, 0, "c", 0, 100, 0), Shard(JOB, 1, "c", 100, 110, 100)])
+    store.put_shards(JOB, 1, [Shard(JOB, 1, 0, "c", 0, 100, 0), Shard(JOB, 1, 1, "c", 100, 110, 100)])
     change_job(
         store,
         JOB,
@@ -98,14 +98,14 @@ def planned(store: Store, attempt: int = 1) -> Shard:
             last_progress_done=10,
         ),
     )
-    claimed = store.claim_shard(JOB, "w", 1_000.0)
+    claimed = store.claim_shard(JOB, 1, "w", 1_000.0)
     assert claimed
     return claimed
 
 
 def flush(store: Store, shard: Shard, start: int, stop: int) -> None:
     counts = Counts(completed=stop - start - 1, failed=1, errors={"TooLarge": 1}, processing_ms=500.0)
-    store.flush(ShardBatch(JOB, 0, "c", shard.epoch, 1, start, stop, counts), 1_001.0)
+    store.flush(ShardBatch(JOB, 1, 0, "c", shard.epoch, 1, start, stop, counts), 1_001.0)
 
 
 def test_progress_is_noted_when_images_were_done(store: Store) -> None:

@@ -164,13 +164,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.create_job(
         Job(JOB, "it", "c", {}, "d", total=100, planning_attempt=1, planned_attempt=1, running_since=time.time())
     )
-    opened.replace_shards(JOB, [Shard(JOB, 0, "c", 0, 100, 0)])
+    opened.put_shards(JOB, 1, [Shard(JOB, 1, 0, "c", 0, 100, 0)])
     yield opened
     opened.close()
 
 
 def flush(store: Store, shard: Shard, start: int, stop: int) -> None:
-    store.flush(ShardBatch(JOB, 0, "c", shard.epoch, 1, start, stop, Counts(completed=stop - start)), time.time())
+    store.flush(ShardBatch(JOB, 1, 0, "c", shard.epoch, 1, start, stop, Counts(completed=stop - start)), time.time())
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -197,7 +197,7 @@ class Written:
 
 def test_what_has_changed_is_reported_and_nothing_else(store: Store) -> None:
     written = Written()
-    shard = store.claim_shard(JOB, "w", time.time())
+    shard = store.claim_shard(JOB, 1, "w", time.time())
     assert shard
     with Reporter(store, JOB, 1, "w", written, interval=0.05):
         wait_for(lambda: len(written.documents) == 1)
@@ -220,7 +220,7 @@ def test_what_has_changed_is_reported_and_nothing_else(store: Store) -> None:
 def test_the_last_report_on_a_suspended_job_tells_no_time_left(store: Store) -> None:
     """It may come after the operator has written what becomes of the job."""
     written = Written()
-    shard = store.claim_shard(JOB, "w", time.time())
+    shard = store.claim_shard(JOB, 1, "w", time.time())
     assert shard
     with Reporter(store, JOB, 1, "w", written, interval=0.05):
         time.sleep(1.1)  # a rate, and so a time left, is known once a second has passed
@@ -235,7 +235,7 @@ def test_the_last_report_on_a_suspended_job_tells_no_time_left(store: Store) -> 
 def test_of_many_pods_one_reports_at_a_time(store: Store) -> None:
     """However many there are, there is at most one report per interval."""
     written = Written()
-    shard = store.claim_shard(JOB, "w", time.time())
+    shard = store.claim_shard(JOB, 1, "w", time.time())
     assert shard
     reporters = [Reporter(store, JOB, 1, f"pod-{n}", written, interval=0.5) for n in range(6)]
     began = time.monotonic()

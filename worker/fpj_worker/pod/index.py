@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
@@ -37,11 +38,13 @@ def run_index(task: Task, store: Store, stop: Stop) -> None:
     folder.check_writable()
     store.upsert_folder(task.folder_record)
     folder.sweep(task.collection)
-    found = index_collection(store, task.source.build(), task.collection, lambda _listed: record.tick())
+    source = task.source.build()
+    found = index_collection(store, source, task.collection, lambda _listed: record.tick(), fence=task.fence)
     log.info("indexed", extra=asdict(found))
     planner = Planner(store, folder, task.collection, _plan_settings(task), record.enter, record.tick)
-    planned = planner.plan(job, resumed=job.planned_attempt > 0)
+    planned = planner.plan(job, task.attempt, resumed=job.planned_attempt > 0)
     record.finish(planned)
+    store.delete_attempts(task.job_id, task.attempt, stop.check)
     log.info("planned", extra=asdict(planned))
 
 
@@ -63,11 +66,15 @@ class _Record:
         self._task = task
         self._store = store
         self._stop = stop
+        self._planner = uuid.uuid4().hex
         self._noted_at = self._stage_since = time.monotonic()
         self._stage = "Index"
 
     def begin(self) -> Job:
-        """Fence earlier attempts; the record as it then stands. Raises `FencedError` if a later one has begun."""
+        """Fence earlier attempts, and whoever plans this one; the record as it then stands.
+
+        Raises `FencedError` if a later attempt has begun.
+        """
 
         def begun(job: Job) -> Job:
             if job.planned_attempt == self._task.attempt:
@@ -75,10 +82,15 @@ class _Record:
             now = time.time()
             stages = {self._stage: now}
             return replace(
-                job, planning_attempt=self._task.attempt, stage=self._stage, stages=stages, last_progress_at=now
+                job,
+                planning_attempt=self._task.attempt,
+                planner=self._planner,
+                stage=self._stage,
+                stages=stages,
+                last_progress_at=now,
             )
 
-        return self._change(begun)
+        return self._change_unfenced(begun)
 
     def enter(self, stage: str) -> None:
         """Another stage begins."""
@@ -104,6 +116,7 @@ class _Record:
                 total=planned.total,
                 base=planned.base,
                 planned_attempt=self._task.attempt,
+                planned_shards=planned.shards,
                 active_seconds=0.0,
                 running_since=now,
                 last_progress_at=now,
@@ -116,6 +129,14 @@ class _Record:
         self._change(lambda job: replace(also(job), stage=self._stage, last_progress_at=time.time()))
 
     def _change(self, change: Callable[[Job], Job]) -> Job:
+        def ours(job: Job) -> Job:
+            if job.planner != self._planner:
+                raise FencedError(f"another pod plans attempt {self._task.attempt} of job {job.id}")
+            return change(job)
+
+        return self._change_unfenced(ours)
+
+    def _change_unfenced(self, change: Callable[[Job], Job]) -> Job:
         def checked(job: Job) -> Job:
             refuse_stopped(job)
             if job.planning_attempt > self._task.attempt:

@@ -92,7 +92,7 @@ class _Claims:
             self._check_attempt()
             if claimed := self._claim(index):
                 return self._still_ours(claimed)
-            shard = self._store.shard(self._task.job_id, index)
+            shard = self._store.shard(self._task.job_id, self._task.attempt, index)
             if shard is None or shard.state is ShardState.FAILED:
                 raise FencedError(f"shard {index} of job {self._task.job_id} is not to be worked on any more")
             if shard.state is ShardState.SUCCEEDED:
@@ -112,7 +112,8 @@ class _Claims:
         task = self._task
         until = time.monotonic() + task.suspect_after
         while True:
-            silent = self._store.silent_shards(task.job_id, time.time() - 2 * task.heartbeat_interval)
+            since = time.time() - 2 * task.heartbeat_interval
+            silent = self._store.silent_shards(task.job_id, task.attempt, since)
             for index in silent:
                 if claimed := self._claim(index):
                     return self._still_ours(claimed)
@@ -123,7 +124,7 @@ class _Claims:
     def _claim(self, index: int) -> Shard | None:
         task = self._task
         return self._store.claim_shard(
-            task.job_id, task.pod, time.time(), suspect_after=task.suspect_after, index=index
+            task.job_id, task.attempt, task.pod, time.time(), suspect_after=task.suspect_after, index=index
         )
 
     def _pause(self) -> None:
