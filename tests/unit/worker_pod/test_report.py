@@ -161,10 +161,10 @@ JOB = "job-1"
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     opened = open_store(str(tmp_path / "store.db"))
+    opened.put_shards(JOB, 1, [Shard(JOB, 1, 0, "c", 0, 100, 0)])
     opened.create_job(
         Job(JOB, "it", "c", {}, "d", total=100, planning_attempt=1, planned_attempt=1, running_since=time.time())
     )
-    opened.put_shards(JOB, 1, [Shard(JOB, 1, 0, "c", 0, 100, 0)])
     yield opened
     opened.close()
 
