@@ -116,7 +116,7 @@ def run(world: World) -> None:
         world.wait_phase("second", "Running")
         world.job("third", "photos", priority=-1)
         world.wait_reason("third", "Queued")
-        world.until(lambda: world.store.job_counts(world.uid("second"))[0].done >= 10, "images are made")
+        world.until(lambda: world.store.job_counts(world.uid("second"), 1)[0].done >= 10, "images are made")
 
 
 PANELS = [panel for panels in generator.ROWS.values() for panel in panels]

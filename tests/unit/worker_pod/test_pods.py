@@ -524,7 +524,7 @@ def test_a_pod_whose_shard_was_taken_ends_well_when_its_rescuer_has_finished_it(
     pod = cluster.start("shard", **slow(0.3), **SUSPECT)
     cluster.wait_until(lambda c: c.shards[0].cursor >= 3, "the first results")
     with cluster.opened() as store:
-        taken = store.claim_shard(UID, "rescuer", time.time() + 60, index=0)
+        taken = store.claim_shard(UID, 1, "rescuer", time.time() + 60, index=0)
         assert taken
         store.heartbeat(taken, time.time() + 600)
         time.sleep(4)
