@@ -230,7 +230,7 @@ def test_a_sidecar_that_never_ends_is_named_and_what_was_done_counts(world: Worl
     world.job("meshed", "photos", sharding={"shardSize": 2, "parallelism": 1}, workerTemplate=wanted)
     message = world.wait_reason("meshed", "SidecarPreventsCompletion", "Progressing", seconds=90)
     assert "istio-proxy" in message
-    counts, _ = world.store.job_counts(world.uid("meshed"))
+    counts, _ = world.store.job_counts(world.uid("meshed"), 1)
     assert counts.completed == 2, "the shard that was done counts"
     world.job("small", "photos", collection="small", sharding={"parallelism": 1}, workerTemplate=wanted)
     world.wait_end("small")
