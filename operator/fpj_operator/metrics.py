@@ -56,7 +56,11 @@ FOLDER_MAX_BYTES = Gauge(
 RECOVERIES = ("StaleJob", "LeaseLost", "Resumed", Reason.STORE_UNAVAILABLE.value, Reason.SHARD_HELD.value)
 """Why an attempt is followed by another."""
 TROUBLES = tuple(
-    sorted({"LeaseLost", "NoCacheFolder", "CollectionLocked"} | trouble.REASONS | {reason.value for reason in Reason})
+    sorted(
+        {"LeaseLost", "NoCacheFolder", "CollectionLocked", "ChildRejected"}
+        | trouble.REASONS
+        | {reason.value for reason in Reason}
+    )
 )
 """Why a job that is at work may not move."""
 OTHER_TROUBLE = "Other"

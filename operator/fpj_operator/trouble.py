@@ -38,7 +38,7 @@ REPORTED = {
 """Reasons of events about a pod that does not start, to ours."""
 REASONS = frozenset(
     {"HeldByQueue", "PodsUnschedulable", "PodsNotScheduled", "PodsForbidden", "PodsNotStarted", "JobFailed"}
-    | {"SidecarPreventsCompletion", "OutOfMemory", "WorkerFailed"}
+    | {"SidecarPreventsCompletion", "NodeUnreachable", "OutOfMemory", "WorkerFailed"}
     | {*WAITING.values(), *REPORTED.values()}
 )
 """All that are given here, beside those that a pod gives itself (`fpj_core.exits.Reason`)."""
@@ -90,15 +90,18 @@ class Findings:
 def works(pod: Document) -> bool:
     """Whether its worker runs, and is to go on."""
     worker = _worker(pod)
-    return worker is not None and "running" in worker.get("state", {}) and not _is_deleted(pod)
+    return worker is not None and "running" in worker.get("state", {}) and not _is_deleted(pod) and not _is_lost(pod)
 
 
-def of_waiting(pods: Iterable[Document], now: float) -> Trouble | None:
+def of_waiting(pods: Sequence[Document], now: float) -> Trouble | None:
     """What pods that have not ended wait for, as far as they say so themselves. The newest pod first."""
     for pod in _newest_first(pods):
         if not _is_deleted(pod) and (found := _of_waiting(pod, now)):
             return found
-    return None
+    lost = [pod["spec"].get("nodeName", "") for pod in pods if _is_lost(pod)]
+    if not lost:
+        return None
+    return Trouble("NodeUnreachable", f"nothing is heard from {min(lost)}, where pods of the job ran")
 
 
 def slow_start(pods: Iterable[Document], now: float) -> Document | None:
@@ -251,6 +254,13 @@ def _condition(pod: Document, kind: str) -> dict[str, Any]:
 
 def _is_deleted(pod: Document) -> bool:
     return "deletionTimestamp" in pod["metadata"]
+
+
+def _is_lost(pod: Document) -> bool:
+    """Whether its node was given up: the pod is marked as not ready, though the kubelet last said that it was."""
+    found = pod.get("status", {}).get("containerStatuses") or ()
+    ready = bool(found) and all(each.get("ready") for each in found) and not pod["spec"].get("readinessGates")
+    return ready and _condition(pod, "Ready").get("status") == "False"
 
 
 def _is_scheduled(pod: Document) -> bool:

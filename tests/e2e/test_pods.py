@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 from cluster import fresh_namespace
 from e2e.installation import Installation, Site, installed, misbehaving, process_of
@@ -118,21 +116,27 @@ def test_an_evicted_pod_is_no_failure_while_another_works(site: Site) -> None:
 
 
 def test_the_namespace_of_a_completed_job_with_a_rescued_shard_goes(fpj: Installation, tmp_path: Path) -> None:
-    """The child Job's failed index, and the pod that waits to take its place, must not keep the namespace."""
+    """The child Job has a failed pod, and one that waits for a node in its place: they must not keep the namespace."""
     with fresh_namespace(fpj.kube, RESTRICTED) as namespace:
         site = Site(fpj, namespace, tmp_path)
-        folder = pictures(site, "rescued", 100)
-        sharding = {"parallelism": 2, "workersPerPod": 1, "shardSize": 50, "batchSize": 5}
-        site.job("rescued", "rescued", sharding=sharding, workerTemplate=misbehaving(slowness=0.2), **TIERS)
+        folder = pictures(site, "rescued", 120)
+        sharding = {"parallelism": 2, "workersPerPod": 1, "shardSize": 60, "batchSize": 5}
+        site.job("rescued", "rescued", sharding=sharding, workerTemplate=misbehaving(slowness=0.5), **TIERS)
         site.until(lambda: len(running(site, "rescued")) == 2, "two pods work", 120)
-        deadline = time.monotonic() + 120
-        while not site.status("rescued").get("completionTime") and time.monotonic() < deadline:
-            for pod in running(site, "rescued"):
-                if "-w0-0-" in pod:
-                    with suppress(AssertionError, psutil.NoSuchProcess):  # it may not run yet, or no more
-                        process_of(pod).kill()
-            time.sleep(0.5)
-        site.wait_end("rescued")
-        site.check("rescued", sizes_in(folder), LITTLE)
-        fpj.kube("delete", "namespace", namespace, "--timeout=60s", seconds=70)
+        with cordoned(fpj):
+            process_of(next(pod for pod in running(site, "rescued") if "-w0-0-" in pod)).kill()
+            site.wait_end("rescued", seconds=240)
+            site.check("rescued", sizes_in(folder), LITTLE)
+            fpj.kube("delete", "namespace", namespace, "--timeout=60s", seconds=70)
         assert fpj.api.get(f"/api/v1/namespaces/{namespace}") is None
+
+
+@contextmanager
+def cordoned(fpj: Installation) -> Iterator[None]:
+    """No node takes new pods meanwhile."""
+    nodes = [node["metadata"]["name"] for node in fpj.api.items("/api/v1/nodes")]
+    fpj.kube("cordon", *nodes)
+    try:
+        yield
+    finally:
+        fpj.kube("uncordon", *nodes)

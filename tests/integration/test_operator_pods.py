@@ -181,6 +181,17 @@ def test_a_scheduler_that_is_away_is_told_of(world: World, plane: Cluster) -> No
     assert operator.running
 
 
+def test_a_node_that_is_lost_is_told_of(world: World) -> None:
+    """Nothing says so for the pods but a mark of the node controller; to the kubelet's last word they still run."""
+    world.operator(worker_reports="false")
+    world.photos("photos", 60)
+    with slowly(world, 2):
+        world.job("lost", "photos", sharding={"parallelism": 1})
+        world.wait_pod("lost")
+        world.runner.lose()
+        assert world.runner.name in world.wait_reason("lost", "NodeUnreachable", "Progressing", seconds=120)
+
+
 # Sidecars -------------------------------------------------------------------------------------------------
 
 

@@ -49,7 +49,9 @@ def pod(
     metadata = {"name": name, "namespace": "team", "uid": f"uid-of-{name}", "creationTimestamp": moment(NOW - age)}
     if more.pop("deleted", False):
         metadata["deletionTimestamp"] = moment(NOW)
-    statuses = [{"name": "worker", "state": state}] if state is not None else []
+    statuses: list[dict[str, Any]] = []
+    if state is not None:
+        statuses.append({"name": "worker", "state": state, "ready": "running" in state})
     statuses += [{"name": other, "state": each} for other, each in more.pop("others", {}).items()]
     status: dict[str, Any] = {"containerStatuses": statuses}
     if reason := more.pop("reason", ""):
@@ -102,6 +104,10 @@ def words(found: Trouble | None) -> str:
         (pod(state=ended(0, ago=5), others={"istio-proxy": RUNS}), ""),
         (pod(state=ended(0, ago=60), others={"log-shipper": ended(0, ago=1)}), ""),
         (pod(state={"waiting": {"reason": "ImagePullBackOff"}}, deleted=True), ""),
+        (pod(state=RUNS, Ready="True"), ""),
+        (pod(state=RUNS, Ready="False"), "NodeUnreachable"),
+        (pod(state=RUNS, Ready="False", deleted=True), "NodeUnreachable"),
+        (pod(state=RUNS, Ready="False", others={"istio-proxy": RUNS}), ""),
     ],
 )
 def test_what_a_pod_waits_for(shown: Document, reason: str) -> None:
@@ -128,6 +134,8 @@ def test_a_sidecar_is_named() -> None:
     [
         (pod(state=RUNS), True),
         (pod(state=RUNS, deleted=True), False),
+        (pod(state=RUNS, Ready="False"), False),
+        (pod(state=RUNS, Ready="False", others={"istio-proxy": RUNS}), True),
         (pod(state=STARTING), False),
         (pod(state=ended(0), others={"istio-proxy": RUNS}), False),
         (pod(others={"istio-proxy": RUNS}), False),
