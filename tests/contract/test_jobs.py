@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
@@ -14,7 +14,8 @@ import pytest
 from contract.records import COLLECTION, JOB, batch, derivative, failure, image, job, shard
 
 from fpj_core.errors import ConcurrencyError, ErrorType, FencedError, LeaseHeldError
-from fpj_core.model import Counts, Phase, ShardState
+from fpj_core.leases import lease_name
+from fpj_core.model import Counts, Phase, Shard, ShardState
 from fpj_core.store.mongodb import MongoStore
 from fpj_core.store.protocol import Store
 
@@ -418,3 +419,162 @@ def test_messages_need_not_be_clean(store: Store) -> None:
 def test_the_store_tells_where_it_is(store: Store) -> None:
     assert store.location
     store.upsert_images([image(0)], 0)
+
+
+# Attempts -------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_of_an_earlier_attempt_that_comes_late_changes_nothing(store: Store) -> None:
+    store.upsert_images([image(n) for n in range(10)], 0)
+    store.put_shards(JOB, 1, [shard(0, 0, 10)])
+    first = store.claim_shard(JOB, 1, "a", 1.0)
+    assert first
+    store.put_shards(JOB, 2, [shard(0, 0, 5), shard(1, 5, 10)])
+    second = store.claim_shard(JOB, 2, "b", 1.0)
+    assert second and second.epoch > first.epoch
+    store.flush(replace(batch(second, 0, 3), attempt=2), 2.0)
+    before = store.shards(JOB, 2)
+    with pytest.raises(FencedError):
+        store.put_shards(JOB, 1, [shard(n, n, n + 1) for n in range(10)])
+    assert store.shards(JOB, 2) == before
+    assert store.job_counts(JOB, 2)[0].completed == 3
+    assert store.job_counts(JOB, 1)[0] == Counts(), "its own counts are its own"
+
+
+def test_a_plan_that_stalls_while_the_next_is_made_changes_nothing(store: Store) -> None:
+    """Of the same attempt too: a pod on a node that was cut off, and the pod in its place."""
+
+    def stalling(attempt: int) -> Iterator[Shard]:
+        yield from (shard(n, n, n + 1) for n in range(1_000))
+        store.put_shards(JOB, attempt, [shard(0, 0, 600), shard(1, 600, 1_200)])
+        yield from (shard(n, n, n + 1) for n in range(1_000, 1_200))
+
+    for attempt in (1, 2):
+        with pytest.raises(FencedError):
+            store.put_shards(JOB, 1, stalling(attempt))
+        assert [(s.start, s.stop) for s in store.shards(JOB, attempt)] == [(0, 600), (600, 1_200)]
+
+
+def test_a_recorded_plan_is_never_replaced(store: Store) -> None:
+    store.create_job(job())
+    store.put_shards(JOB, 1, [shard(0, 0, 10)])
+    store.update_job(replace(job(), planned_attempt=1, planned_shards=1))
+    before = store.shards(JOB, 1)
+    with pytest.raises(FencedError):
+        store.put_shards(JOB, 1, [])
+    assert store.shards(JOB, 1) == before
+    assert store.put_shards(JOB, 2, []) == 0
+
+
+def test_a_shorter_plan_leaves_nothing_of_a_longer_one(store: Store) -> None:
+    assert store.put_shards(JOB, 1, [shard(n, n, n + 1) for n in range(2_500)]) == 2_500
+    assert store.put_shards(JOB, 1, [shard(n, n, n + 1) for n in range(7)]) == 7
+    assert len(store.shards(JOB, 1)) == 7
+
+
+def test_shards_of_earlier_attempts_are_deleted_in_steps(store: Store) -> None:
+    for attempt, count in ((1, 2_100), (2, 3), (3, 4)):
+        store.put_shards(JOB, attempt, [shard(n, n, n + 1) for n in range(count)])
+    store.put_shards("other job", 1, [replace(shard(0, 0, 1), job="other job")])
+    steps: list[None] = []
+    store.delete_attempts(JOB, 3, lambda: steps.append(None))
+    assert len(steps) == 3
+    assert [len(store.shards(JOB, attempt)) for attempt in (1, 2, 3)] == [0, 0, 4]
+    assert len(store.shards("other job", 1)) == 1
+
+
+def test_releasing_fences_earlier_attempts_too_and_can_be_stopped(store: Store) -> None:
+    claims = []
+    for attempt in (1, 2, 3):
+        store.put_shards(JOB, attempt, [shard(n, n, n + 1) for n in range(1_200 if attempt == 2 else 2)])
+        claims.append(store.claim_shard(JOB, attempt, "a", 1.0))
+    steps: list[None] = []
+    store.release_shards(JOB, 2, lambda: steps.append(None))
+    assert len(steps) == 2
+    for claimed, fenced in zip(claims, (True, True, False), strict=True):
+        assert claimed
+        if fenced:
+            with pytest.raises(FencedError):
+                store.heartbeat(claimed, 2.0)
+        else:
+            store.heartbeat(claimed, 2.0)
+
+
+def test_shards_handed_back_are_offered_and_those_never_held_are_not(store: Store) -> None:
+    store.put_shards(JOB, 1, [shard(n, n, n + 1) for n in range(3)])
+    claimed = store.claim_shard(JOB, 1, "a", 100.0, index=1)
+    assert claimed
+    store.finish_shard(claimed, ShardState.PENDING, 101.0)
+    assert store.silent_shards(JOB, 1, 50.0) == [1]
+    assert store.claim_shard(JOB, 1, "b", 101.5, index=1), "at once"
+    assert store.silent_shards(JOB, 1, 50.0) == []
+    store.release_shards(JOB, 1)
+    assert store.silent_shards(JOB, 1, 900.0) == [], "whoever resumes starts a pod for each"
+
+
+def test_an_image_is_written_under_the_locks_fence_only(store: Store) -> None:
+    name = lease_name(COLLECTION)
+    late = store.acquire_lease(name, "a", 10, now=100)
+    store.upsert_images([image(n) for n in range(3)], late.fence)
+    now = store.acquire_lease(name, "b", 10, now=111)
+    store.upsert_images([image(3), image(1, version="v2")], now.fence)
+    for write in (
+        lambda: store.upsert_images([image(1), image(4)], late.fence),
+        lambda: store.mark_deleted(COLLECTION, [0, 3], late.fence),
+        lambda: store.upsert_images([image(5)], 0),
+        lambda: store.upsert_images([image(5)], now.fence + 1),
+    ):
+        with pytest.raises(FencedError, match="taken over"):
+            write()
+    assert [(i.ordinal, i.version) for i in store.images(COLLECTION, 0, 9)] == [
+        (0, "v1"),
+        (1, "v2"),
+        (2, "v1"),
+        (3, "v1"),
+    ]
+    with pytest.raises(FencedError):
+        store.upsert_images([image(0, collection="never locked")], 5)
+
+
+def test_each_store_has_an_identity_of_its_own(store: Store, open_another: Callable[[], Store]) -> None:
+    identity = store.identity()
+    assert len(identity) == 32
+    assert store.identity() == open_another().identity() == identity
+    if isinstance(store, MongoStore):
+        store._client.drop_database(store._db.name)
+        emptied = store.identity()
+        assert emptied != identity
+        assert open_another().identity() == emptied
+
+
+# Deletion -------------------------------------------------------------------------------------------------
+
+
+def test_a_deleted_job_leaves_what_it_made(store: Store) -> None:
+    for name in (JOB, "other"):
+        store.create_job(job(name))
+        store.put_shards(name, 1, [replace(shard(n, n, n + 1), job=name) for n in range(1_001)])
+    claimed = store.claim_shard(JOB, 1, "a", 1.0)
+    assert claimed
+    store.flush(replace(batch(claimed, 0, 1), failures=(failure(0),)), 1.0)
+    steps: list[None] = []
+    store.delete_job(JOB, lambda: steps.append(None))
+    assert len(steps) >= 3
+    store.delete_job(JOB)
+    assert store.get_job(JOB) is None
+    assert (store.shards(JOB, 1), store.failures(JOB)) == ([], [])
+    with pytest.raises(FencedError):
+        store.heartbeat(claimed, 2.0)
+    assert store.get_job("other") and len(store.shards("other", 1)) == 1_001
+    assert len(store.derivatives(COLLECTION, 0, 9, ["full"])) == 1
+
+
+def test_finished_jobs_beyond_those_to_keep(store: Store) -> None:
+    for n in range(6):
+        made = store.create_job(job(f"j{n}", created_at=float(n)))
+        if n != 3:
+            store.update_job(replace(made, finished_at=100.0 - n))
+    store.update_job(replace(store.create_job(job("elsewhere", collection="other")), finished_at=1.0))
+    assert [each.id for each in store.finished_jobs(COLLECTION, 2)] == ["j5", "j4", "j2"]
+    assert [each.id for each in store.finished_jobs(COLLECTION, 2, limit=1)] == ["j5"]
+    assert store.finished_jobs(COLLECTION, 5) == []

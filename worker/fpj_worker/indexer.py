@@ -7,7 +7,7 @@ per image beside one batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from fpj_core.errors import ErrorType
@@ -18,6 +18,7 @@ from fpj_core.store.codec import batched
 from fpj_core.store.protocol import Store
 
 _BATCH = 1_000
+_TICK_IMAGES = 5_000
 _PROBLEM = "problem:"
 
 
@@ -53,7 +54,7 @@ def index_collection(
     problems = list(source.problems.first)
     index.add([_entry_of(problem) for problem in problems])
     if source.problems.count == len(problems):
-        index.mark_vanished(problems)
+        index.mark_vanished(problems, lambda: on_progress(index.result.listed))
     return replace(index.result, problems=source.problems.count, listed=index.result.listed - len(problems))
 
 
@@ -104,19 +105,26 @@ class _Index:
             changed=self.result.changed + changed,
         )
 
-    def mark_vanished(self, problems: list[ListingProblem]) -> None:
+    def mark_vanished(self, problems: list[ListingProblem], on_step: Callable[[], None]) -> None:
         """Mark what this pass did not see, but for what lies behind a folder or archive that could not be read."""
         if any(not problem.key for problem in problems):  # the source itself: everything lies behind it
             return
         hidden = tuple(prefix for problem in problems for prefix in _below(problem.key))
         deleted = 0
-        unseen = (ordinal for ordinal in self._store.live_ordinals(self._collection) if not self._was_seen(ordinal))
+        unseen = (ordinal for ordinal in self._live(on_step) if not self._was_seen(ordinal))
         for ordinals in batched(unseen, _BATCH):
             if hidden:
                 ordinals = [o for o in ordinals if not self._key_of(o).startswith(hidden)]  # noqa: PLW2901
             self._store.mark_deleted(self._collection, ordinals, self._fence)
+            on_step()
             deleted += len(ordinals)
         self.result = replace(self.result, deleted=deleted)
+
+    def _live(self, on_step: Callable[[], None]) -> Iterator[int]:
+        for number, ordinal in enumerate(self._store.live_ordinals(self._collection), 1):
+            yield ordinal
+            if number % _TICK_IMAGES == 0:
+                on_step()
 
     def _new_image(self, entry: SourceEntry) -> ImageRecord:
         ordinal = self._next

@@ -68,7 +68,7 @@ class Planner:
         """Images to process, after the recorded files were checked."""
         settings = self._settings
         if settings.force:
-            return self._store.count_images(self._collection)
+            return self._store.count_images(self._collection, on_step=self._on_tick)
         if settings.check_files:
             self._on_stage("Check")
             forget_missing_files(
@@ -85,13 +85,13 @@ class Planner:
         """
         store = self._store
         if self._settings.force and not (resumed and any(True for _ in store.made_by(job))):
-            forget_all(store, self._collection, self._tier_names)
+            forget_all(store, self._collection, self._tier_names, self._on_tick)
         pending = self.count_pending()
-        total = store.count_images(self._collection)
+        total = store.count_images(self._collection, on_step=self._on_tick)
         ordinals = self._pending() if pending else ()
         shards = list(cut_shards(job.id, attempt, self._collection, ordinals, self._settings.shard_size(pending)))
         store.put_shards(job.id, attempt, shards)
-        store.delete_failures(job.id)
+        store.delete_failures(job.id, self._on_tick)
         in_shards = sum(store.count_images(self._collection, s.start, s.stop) for s in self._ticking(shards))
         made = self._made_outside(job, shards) if resumed else Counts()
         return Planned(total, len(shards), replace(made, skipped=total - in_shards - made.completed))

@@ -37,7 +37,10 @@ def forget_missing_files(
     return forgotten
 
 
-def forget_all(store: Store, collection: str, tiers: Sequence[str]) -> None:
+def forget_all(
+    store: Store, collection: str, tiers: Sequence[str], on_progress: Callable[[], None] = lambda: None
+) -> None:
     """Forget every derivative of the tiers, for a job that must make all of them again."""
     for batch in batched(store.derivative_files(collection, tiers), _BATCH):
         store.delete_derivatives(collection, [(ordinal, tier) for ordinal, tier, *_ in batch])
+        on_progress()

@@ -11,6 +11,7 @@ from fpj_core.model import Counts, Job, Phase
 
 T = TypeVar("T")
 
+_WINDOW = 20_000
 _JOB_FIELDS = frozenset(field.name for field in fields(Job))
 
 
@@ -35,3 +36,9 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def windows(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Ranges of ordinals that cover ``[start, stop)``, each small enough for one query."""
+    for first in range(start, stop, _WINDOW):
+        yield first, min(first + _WINDOW, stop)

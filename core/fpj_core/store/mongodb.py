@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
 from urllib.parse import urlsplit
 
 from pymongo import ReplaceOne
@@ -12,9 +11,13 @@ from pymongo import ReplaceOne
 from fpj_core.errors import FencedError
 from fpj_core.leases import lease_name
 from fpj_core.model import Derivative, Folder, ImageRecord, Job
-from fpj_core.store.mongodb_connection import Document, connect, identity_of, translated
-from fpj_core.store.mongodb_jobs import MongoJobs, newer_kept
-from fpj_core.store.protocol import CollectionStatistics
+from fpj_core.store.codec import windows
+from fpj_core.store.counters import IMAGES, Amount, Place, add
+from fpj_core.store.mongodb_connection import Document, connect, translated
+from fpj_core.store.mongodb_counters import folder_of, upserted
+from fpj_core.store.mongodb_jobs import MongoJobs
+from fpj_core.store.mongodb_schema import identity_of, prepare
+from fpj_core.store.protocol import nothing
 
 _WINDOW = 5_000
 _IMAGE_FIELDS = frozenset(field.name for field in fields(ImageRecord)) - {"id"}
@@ -28,7 +31,7 @@ class MongoStore(MongoJobs):
     """
 
     def __init__(self, url: str, *, max_pool_size: int = 10) -> None:
-        self._client, database = connect(url, max_pool_size=max_pool_size)
+        self._client, database = connect(url, max_pool_size=max_pool_size, prepare=prepare)
         super().__init__(database)
         self._url = url
 
@@ -66,17 +69,9 @@ class MongoStore(MongoJobs):
 
         Each image carries the fence it was written under, for the case that the lock is lost after it was checked.
         """
-        if not images:
-            return
-        older = {"fence": {"$not": {"$gt": fence}}}
-        replacements = [
-            ReplaceOne({"_id": image.id} | older, _image_document(image) | {"fence": fence}, upsert=True)
-            for image in images
-        ]
-        with translated():
-            self._check_fence(images[0].collection, fence)
-            if newer_kept(self._db.images, replacements):
-                raise _lock_lost(images[0].collection)
+        for collection in sorted({image.collection for image in images}):
+            with translated():
+                self._put_images(collection, [image for image in images if image.collection == collection], fence)
 
     def mark_deleted(self, collection: str, ordinals: Sequence[int], fence: int) -> None:
         """See `fpj_core.store.protocol.Store.mark_deleted`."""
@@ -85,7 +80,9 @@ class MongoStore(MongoJobs):
         query = {"collection": collection, "ordinal": {"$in": list(ordinals)}, "fence": {"$not": {"$gt": fence}}}
         with translated():
             self._check_fence(collection, fence)
+            live = list(self._db.images.find(query | {"deleted": False}, {"size": 1}))
             self._db.images.update_many(query, {"$set": {"deleted": True, "fence": fence}})
+            self._count(collection, {IMAGES: (-len(live), -sum(each["size"] for each in live))})
 
     def live_ordinals(self, collection: str) -> Iterator[int]:
         """See `fpj_core.store.protocol.Store.live_ordinals`."""
@@ -97,11 +94,17 @@ class MongoStore(MongoJobs):
         with translated():
             return [_image(document) for document in self._db.images.find(query).sort("ordinal", 1)]
 
-    def count_images(self, collection: str, start: int = 0, stop: int | None = None) -> int:
+    def count_images(
+        self, collection: str, start: int = 0, stop: int | None = None, on_step: Callable[[], None] = nothing
+    ) -> int:
         """See `fpj_core.store.protocol.Store.count_images`."""
-        bounds = {"$gte": start} if stop is None else {"$gte": start, "$lt": stop}
-        with translated():
-            return self._db.images.count_documents({"collection": collection, "ordinal": bounds, "deleted": False})
+        images = 0
+        for first, end in windows(start, self.next_ordinal(collection) if stop is None else stop):
+            within = {"collection": collection, "ordinal": {"$gte": first, "$lt": end}, "deleted": False}
+            with translated():
+                images += self._db.images.count_documents(within)
+            on_step()
+        return images
 
     # Derivatives ------------------------------------------------------------------------------------------
 
@@ -129,7 +132,12 @@ class MongoStore(MongoJobs):
         with translated():
             for tier, ordinals in by_tier.items():
                 query = {"collection": collection, "ordinal": {"$in": ordinals}, "tier": tier}
-                self._db.derivatives.delete_many(query)
+                found = list(self._db.derivatives.find(query, {"folder": 1, "bytes": 1}))
+                self._db.derivatives.delete_many({"collection": collection, "_id": {"$in": [d["_id"] for d in found]}})
+                gone: dict[Place, Amount] = {}
+                for each in found:
+                    add(gone, {(each["folder"], tier): (-1, -each["bytes"])})
+                self._count(collection, gone)
 
     def pending_ordinals(self, collection: str, digests: Mapping[str, str]) -> Iterator[int]:
         """See `fpj_core.store.protocol.Store.pending_ordinals`: two ordered streams are merged, window by window."""
@@ -166,54 +174,24 @@ class MongoStore(MongoJobs):
     def folders(self) -> list[Folder]:
         """See `fpj_core.store.protocol.Store.folders`."""
         with translated():
-            return [_folder(document) for document in self._db.folders.find().sort("_id", 1)]
-
-    def refresh_folder(self, name: str) -> Folder:
-        """See `fpj_core.store.protocol.Store.refresh_folder`."""
-        per_collection: list[Any] = [
-            {"$match": {"folder": name}},
-            {"$group": {"_id": "$collection", "files": {"$sum": 1}, "bytes": {"$sum": "$bytes"}}},
-        ]
-        with translated():
-            groups = list(self._db.derivatives.aggregate(per_collection))
-            totals = {
-                "files": sum(group["files"] for group in groups),
-                "bytes": sum(group["bytes"] for group in groups),
-                "collections": len(groups),
-            }
-            self._db.folders.update_one({"_id": name}, {"$set": totals})
-        return next(folder for folder in self.folders() if folder.name == name)
-
-    def statistics(self, collection: str | None = None) -> list[CollectionStatistics]:
-        """See `fpj_core.store.protocol.Store.statistics`."""
-        chosen = [{"$match": {"collection": collection}}] if collection is not None else []
-        images: list[Any] = [
-            *chosen,
-            {"$match": {"deleted": False}},
-            {"$group": {"_id": "$collection", "count": {"$sum": 1}, "bytes": {"$sum": "$size"}}},
-            {"$sort": {"_id": 1}},
-        ]
-        derivatives: list[Any] = [
-            *chosen,
-            {
-                "$group": {
-                    "_id": {"collection": "$collection", "tier": "$tier"},
-                    "files": {"$sum": 1},
-                    "bytes": {"$sum": "$bytes"},
-                }
-            },
-        ]
-        with translated():
-            by_tier: dict[str, dict[str, tuple[int, int]]] = {}
-            for group in self._db.derivatives.aggregate(derivatives):
-                tiers = by_tier.setdefault(group["_id"]["collection"], {})
-                tiers[group["_id"]["tier"]] = (group["files"], group["bytes"])
-            return [
-                CollectionStatistics(group["_id"], group["count"], group["bytes"], by_tier.get(group["_id"], {}))
-                for group in self._db.images.aggregate(images)
-            ]
+            return [folder_of(document) for document in self._db.folders.find().sort("_id", 1)]
 
     # Helpers ----------------------------------------------------------------------------------------------
+
+    def _put_images(self, collection: str, images: Sequence[ImageRecord], fence: int) -> None:
+        self._check_fence(collection, fence)
+        ids = [image.id for image in images]
+        found = self._db.images.find({"_id": {"$in": ids}}, {"size": 1, "deleted": 1})
+        before = {each["_id"]: each for each in found}
+        older = {"fence": {"$not": {"$gt": fence}}}
+        replacements = [
+            ReplaceOne({"_id": image.id} | older, _image_document(image) | {"fence": fence}, upsert=True)
+            for image in images
+        ]
+        inserted, kept = upserted(self._db.images, replacements)
+        self._count(collection, {IMAGES: _change(images, before, inserted, kept)})
+        if kept:
+            raise _lock_lost(collection)
 
     def _check_fence(self, collection: str, fence: int) -> None:
         lease = self._db.leases.find_one({"_id": lease_name(collection)}, {"fence": 1})
@@ -241,6 +219,20 @@ class MongoStore(MongoJobs):
             return list(self._db.derivatives.find(query, wanted).sort([("ordinal", 1), ("tier", 1)]))
 
 
+def _change(
+    images: Sequence[ImageRecord], before: Mapping[str, Document], inserted: set[int], kept: set[int]
+) -> Amount:
+    """By how much a batch of images changed the collection's counter."""
+    files = size = 0
+    for number, new in enumerate(images):
+        old = before.get(new.id)
+        if number in kept or (number not in inserted and old is None):
+            continue
+        files += (not new.deleted) - (old is not None and not old["deleted"])
+        size += (0 if new.deleted else new.size) - (old["size"] if old is not None and not old["deleted"] else 0)
+    return files, size
+
+
 def _lock_lost(collection: str) -> FencedError:
     return FencedError(f"the lock of {collection} was taken over")
 
@@ -255,7 +247,3 @@ def _image(document: Document) -> ImageRecord:
 
 def _derivative(document: Document) -> Derivative:
     return Derivative(**{name: document[name] for name in _DERIVATIVE_FIELDS})
-
-
-def _folder(document: Document) -> Folder:
-    return Folder(name=document.pop("_id"), **document)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from pymongo import ASCENDING, DESCENDING, IndexModel, MongoClient, ReturnDocument
+from pymongo import ASCENDING, DESCENDING, IndexModel, MongoClient, ReadPreference
 from pymongo.database import Database
 from pymongo.errors import (
     AutoReconnect,
+    BulkWriteError,
     ConfigurationError,
     ConnectionFailure,
-    DuplicateKeyError,
+    ExecutionTimeout,
     InvalidURI,
     PyMongoError,
+    WriteConcernError,
 )
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
 
 from fpj_core.errors import StoreError, StoreUnavailableError
 
@@ -25,7 +28,6 @@ Document = dict[str, Any]
 _DATABASE = "fpj"
 _SELECT_MS = 10_000
 _ANSWER_MS = 60_000
-_TRIES = 5
 
 INDEXES: dict[str, list[IndexModel]] = {
     "images": [
@@ -36,6 +38,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("collection", ASCENDING), ("ordinal", ASCENDING), ("tier", ASCENDING)]),
         IndexModel([("folder", ASCENDING), ("collection", ASCENDING)]),
     ],
+    "counters": [IndexModel([("folder", ASCENDING)]), IndexModel([("collection", ASCENDING)])],
     "jobs": [
         IndexModel([("created_at", DESCENDING)]),
         IndexModel([("collection", ASCENDING), ("created_at", DESCENDING)]),
@@ -46,14 +49,20 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("job", ASCENDING), ("error_type", ASCENDING), ("ordinal", ASCENDING)]),
     ],
 }
-"""Per collection. Leases, folders, job states and what the store says of itself are found by ``_id`` alone.
+"""Per collection. Leases, folders, job states, counters of images and ``meta`` are found by ``_id`` alone.
 
 Before schema 2 shards were in ``shards``: under another name, pods of earlier versions can change nothing of these.
 """
 
 
-def connect(url: str, *, max_pool_size: int) -> tuple[MongoClient[Document], Database[Document]]:
-    """The client and the database (the URL's, else ``fpj``), with every index there. Raises `StoreError`."""
+def connect(
+    url: str, *, max_pool_size: int, prepare: Callable[[Database[Document]], None]
+) -> tuple[MongoClient[Document], Database[Document]]:
+    """The client and the database (the URL's, else ``fpj``), made ready by ``prepare``. Raises `StoreError`.
+
+    Whatever the URL says of reading and writing: what decides is read from the primary, and is what a majority has
+    written to disk. A secondary that lags would show a plan that is no more.
+    """
     with translated():
         client: MongoClient[Document] = MongoClient(
             url,
@@ -61,13 +70,15 @@ def connect(url: str, *, max_pool_size: int) -> tuple[MongoClient[Document], Dat
             maxPoolSize=max_pool_size,
             serverSelectionTimeoutMS=_SELECT_MS,
             socketTimeoutMS=_ANSWER_MS,
-            w="majority",
-            journal=True,
         )
         try:
-            database = client.get_default_database(_DATABASE)
-            for name, indexes in INDEXES.items():
-                database[name].create_indexes(indexes)
+            database = client.get_default_database(
+                _DATABASE,
+                read_preference=ReadPreference.PRIMARY,
+                read_concern=ReadConcern("majority"),
+                write_concern=WriteConcern("majority", j=True),
+            )
+            prepare(database)
         except BaseException:
             client.close()
             raise
@@ -83,8 +94,19 @@ def translated() -> Iterator[None]:
         raise StoreError(f"the store's URL cannot be used: {error}") from error
     except (AutoReconnect, ConnectionFailure) as error:
         raise StoreUnavailableError(f"MongoDB cannot be reached: {_cause(error)}") from error
+    except (WriteConcernError, BulkWriteError) as error:
+        if isinstance(error, WriteConcernError) or unacknowledged(error):
+            raise StoreUnavailableError(f"MongoDB has not confirmed a write: {_cause(error)}") from error
+        raise StoreError(f"MongoDB refused: {_cause(error)}") from error
+    except ExecutionTimeout as error:
+        raise StoreUnavailableError(f"MongoDB took too long: {_cause(error)}") from error
     except PyMongoError as error:
         raise StoreError(f"MongoDB refused: {_cause(error)}") from error
+
+
+def unacknowledged(error: BulkWriteError) -> bool:
+    """Whether some of the writes were done, but not by a majority: a change of the primary may undo them."""
+    return bool(error.details.get("writeConcernErrors"))
 
 
 def _cause(error: Exception) -> str:
@@ -96,15 +118,3 @@ def _cause(error: Exception) -> str:
     for besides in (" (configured timeouts", ", Timeout: ", ", full error: "):
         said = said.partition(besides)[0]
     return said[:300]
-
-
-def identity_of(database: Database[Document]) -> str:
-    """What tells this store from others, made when it is first asked for: a store that was emptied gets another."""
-    made = {"$setOnInsert": {"identity": uuid.uuid4().hex}}
-    for _ in range(_TRIES):
-        with suppress(DuplicateKeyError):  # another process was first
-            found = database.meta.find_one_and_update(
-                {"_id": "store"}, made, upsert=True, return_document=ReturnDocument.AFTER
-            )
-            return str((found or {})["identity"])
-    raise StoreError("MongoDB refused: the store's identity cannot be recorded")

@@ -14,26 +14,23 @@ from typing import Any
 
 from pymongo import ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.collection import Collection
-from pymongo.database import Database
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import DuplicateKeyError
 
 from fpj_core.errors import ConcurrencyError, ErrorType, FencedError, LeaseHeldError
-from fpj_core.model import Counts, Failure, Job, Lease, Shard, ShardBatch, ShardState
+from fpj_core.model import Counts, Derivative, Failure, Job, Lease, Shard, ShardBatch, ShardState
 from fpj_core.store.codec import batched, clean, job_from_document, job_to_document
+from fpj_core.store.counters import Amount, Place, add
 from fpj_core.store.mongodb_connection import Document, translated
+from fpj_core.store.mongodb_counters import MongoCounters, upserted
 from fpj_core.store.protocol import nothing
 
-_DUPLICATE_KEY = 11000
 _STEP = 1_000
 _SHARD_FIELDS = frozenset(field.name for field in fields(Shard)) - {"counts", "state"}
 _COUNTED = ("completed", "skipped", "failed", "bytes_written", "processing_ms")
 
 
-class MongoJobs:
+class MongoJobs(MongoCounters):
     """See `fpj_core.store.protocol.Store`."""
-
-    def __init__(self, database: Database[Document]) -> None:
-        self._db = database
 
     # Leases -----------------------------------------------------------------------------------------------
 
@@ -118,6 +115,22 @@ class MongoJobs:
         with translated():
             return [_job(document) for document in self._db.jobs.find(query).sort("created_at", -1).limit(limit)]
 
+    def finished_jobs(self, collection: str, keep: int, limit: int = 100) -> list[Job]:
+        """See `fpj_core.store.protocol.Store.finished_jobs`."""
+        query = {"collection": collection, "finished_at": {"$gt": 0}}
+        with translated():
+            ended = self._db.jobs.find(query, {"_id": 1}).sort([("finished_at", -1), ("_id", -1)]).skip(keep)
+            ids = [each["_id"] for each in ended]
+        return [job for each in ids[::-1][:limit] if (job := self.get_job(each))]
+
+    def delete_job(self, job_id: str, on_step: Callable[[], None] = nothing) -> None:
+        """See `fpj_core.store.protocol.Store.delete_job`."""
+        self._delete_in_steps(self._db.job_shards, {"job": job_id}, on_step)
+        self.delete_failures(job_id, on_step)
+        with translated():
+            self._db.job_states.delete_one({"_id": job_id})
+            self._db.jobs.delete_one({"_id": job_id})
+
     # Shards -----------------------------------------------------------------------------------------------
 
     def put_shards(self, job: str, attempt: int, shards: Iterable[Shard]) -> int:
@@ -134,7 +147,8 @@ class MongoJobs:
                 older = {"epoch": {"$lte": epoch}}
                 documents = [_shard_document(replace(each, attempt=attempt, epoch=epoch)) for each in batch]
                 puts = [ReplaceOne({"_id": each["_id"]} | older, each, upsert=True) for each in documents]
-                if newer_kept(self._db.job_shards, puts):
+                _, kept = upserted(self._db.job_shards, puts)
+                if kept:
                     raise _planned_since(job, attempt)
             number += len(batch)
         with translated():
@@ -264,10 +278,9 @@ class MongoJobs:
             found = self._db.failures.find(query, {"_id": 0}).sort("ordinal", 1).limit(limit)
             return [Failure(**document | {"error_type": ErrorType(document["error_type"])}) for document in found]
 
-    def delete_failures(self, job: str) -> None:
+    def delete_failures(self, job: str, on_step: Callable[[], None] = nothing) -> None:
         """See `fpj_core.store.protocol.Store.delete_failures`."""
-        with translated():
-            self._db.failures.delete_many({"job": job})
+        self._delete_in_steps(self._db.failures, {"job": job}, on_step)
 
     # Helpers ----------------------------------------------------------------------------------------------
 
@@ -307,18 +320,25 @@ class MongoJobs:
         if not result.matched_count:
             raise FencedError(f"shard {held.index} of job {held.job} was taken over")
 
+    def _derivatives_by_id(self, derivatives: Sequence[Derivative]) -> dict[str, Document]:
+        ids = [_derivative_id(each) for each in derivatives]
+        found = self._db.derivatives.find({"_id": {"$in": ids}}, {"folder": 1, "tier": 1, "bytes": 1})
+        return {each["_id"]: each for each in found}
+
     def _record(self, batch: ShardBatch) -> None:
         """Derivatives, failures and facts of a batch; writing them again changes nothing."""
         if batch.derivatives:
             upserts = [
                 UpdateOne(
-                    {"_id": f"{d.image}:{d.tier}", "fence": {"$lte": batch.fence}},
+                    {"_id": _derivative_id(d), "fence": {"$lte": batch.fence}},
                     {"$set": asdict(d) | {"fence": batch.fence}},
                     upsert=True,
                 )
                 for d in batch.derivatives
             ]
-            newer_kept(self._db.derivatives, upserts)
+            before = self._derivatives_by_id(batch.derivatives)
+            inserted, kept = upserted(self._db.derivatives, upserts)
+            self._count(batch.collection, _changes(batch.derivatives, before, inserted, kept))
         if batch.failures:
             self._db.failures.bulk_write(
                 [
@@ -340,18 +360,25 @@ class MongoJobs:
             )
 
 
-def newer_kept(collection: Collection[Document], upserts: Sequence[UpdateOne | ReplaceOne[Document]]) -> bool:
-    """Write upserts whose filters want an older fence or epoch; whether a newer record was found, which stays.
+def _derivative_id(derivative: Derivative) -> str:
+    return f"{derivative.image}:{derivative.tier}"
 
-    An upsert that finds only a newer record tries to insert and collides.
-    """
-    try:
-        collection.bulk_write(upserts, ordered=False)
-    except BulkWriteError as error:
-        if any(failed["code"] != _DUPLICATE_KEY for failed in error.details["writeErrors"]):
-            raise
-        return True
-    return False
+
+def _changes(
+    derivatives: Sequence[Derivative], before: Mapping[str, Document], inserted: set[int], kept: set[int]
+) -> dict[Place, Amount]:
+    """By how much a batch of derivatives changed the counters."""
+    change: dict[Place, Amount] = {}
+    for number, new in enumerate(derivatives):
+        if number in kept:
+            continue
+        old = before.get(_derivative_id(new))
+        if number in inserted:
+            add(change, {(new.folder, new.tier): (1, new.bytes)})
+        elif old is not None:
+            add(change, {(old["folder"], old["tier"]): (-1, -old["bytes"])})
+            add(change, {(new.folder, new.tier): (1, new.bytes)})
+    return change
 
 
 def _planned_since(job: str, attempt: int) -> FencedError:

@@ -27,6 +27,7 @@ from fpj_core.model import (
     ShardBatch,
     ShardState,
 )
+from fpj_core.store.counters import CounterCheck
 
 
 def nothing() -> None:
@@ -89,10 +90,10 @@ class Store(Protocol):
         """Known images among ``keys`` (up to 1,000), deleted ones included."""
 
     def upsert_images(self, images: Sequence[ImageRecord], fence: int) -> None:
-        """Insert or replace whole records of one collection (up to 1,000), atomically per record.
+        """Insert or replace whole records (up to 1,000), atomically per record.
 
-        ``fence`` is that of the collection's lease (`fpj_core.leases.lease_name`), 0 where none was ever given. Raises
-        `FencedError` if it is not the lease's any more. What a later fence wrote is never replaced.
+        ``fence`` is that of their collection's lease (`fpj_core.leases.lease_name`), 0 where none was ever given.
+        Raises `FencedError` if it is not the lease's any more. What a later fence wrote is never replaced.
         """
 
     def mark_deleted(self, collection: str, ordinals: Sequence[int], fence: int) -> None:
@@ -104,8 +105,13 @@ class Store(Protocol):
     def images(self, collection: str, start: int, stop: int) -> list[ImageRecord]:
         """Images not deleted with ``start <= ordinal < stop``, ascending (ranges up to 10,000)."""
 
-    def count_images(self, collection: str, start: int = 0, stop: int | None = None) -> int:
-        """Images not deleted with ``start <= ordinal < stop`` (all from ``start`` on when ``stop`` is None)."""
+    def count_images(
+        self, collection: str, start: int = 0, stop: int | None = None, on_step: Callable[[], None] = nothing
+    ) -> int:
+        """Images not deleted with ``start <= ordinal < stop`` (all from ``start`` on when ``stop`` is None).
+
+        They are counted some ten thousand at a time; ``on_step`` is called in between.
+        """
 
     # Derivatives ------------------------------------------------------------------------------------------
 
@@ -144,6 +150,15 @@ class Store(Protocol):
 
     def jobs(self, *, collection: str | None = None, limit: int = 100, before: float | None = None) -> list[Job]:
         """Newest first; ``before`` (a ``created_at``) pages on."""
+
+    def finished_jobs(self, collection: str, keep: int, limit: int = 100) -> list[Job]:
+        """Jobs of the collection that have ended, oldest first, but for the ``keep`` that ended last."""
+
+    def delete_job(self, job_id: str, on_step: Callable[[], None] = nothing) -> None:
+        """Forget a job with its shards and failures, a thousand at a time; its record goes last.
+
+        What it made, and the records of that, stay. Safe to repeat; ``on_step`` is called in between.
+        """
 
     # Shards -----------------------------------------------------------------------------------------------
 
@@ -210,8 +225,8 @@ class Store(Protocol):
     def failures(self, job: str, *, error_type: str | None = None, after: int = -1, limit: int = 100) -> list[Failure]:
         """Failures of a job by ordinal, those above ``after``."""
 
-    def delete_failures(self, job: str) -> None:
-        """Forget a job's failures: its failed images are about to be tried again."""
+    def delete_failures(self, job: str, on_step: Callable[[], None] = nothing) -> None:
+        """Forget a job's failures, a thousand at a time: its failed images are about to be tried again."""
 
     # Folders and statistics -------------------------------------------------------------------------------
 
@@ -221,8 +236,21 @@ class Store(Protocol):
     def folders(self) -> list[Folder]:
         """All folders with their statistics as last refreshed, by name."""
 
-    def refresh_folder(self, name: str) -> Folder:
-        """Aggregate the folder's statistics over its derivatives and record them."""
+    def folder_totals(self, name: str) -> tuple[int, int, int]:
+        """(files, bytes, collections) of a folder, from counters: what it costs does not grow with the derivatives."""
 
-    def statistics(self, collection: str | None = None) -> list[CollectionStatistics]:
-        """Totals per collection, by id."""
+    def refresh_folder(self, name: str) -> Folder:
+        """Record the folder's totals as its statistics. Raises `StoreError` if there is no such folder."""
+
+    def statistics(self, collection: str | None = None, namespace: str | None = None) -> list[CollectionStatistics]:
+        """Totals per collection that has images, by id, from counters: of one, of a namespace's, or of all."""
+
+    def verify_counters(
+        self, collection: str | None = None, on_step: Callable[[], None] = nothing
+    ) -> Iterator[CounterCheck]:
+        """Count one collection, or all, and compare. Reads every record; ``on_step`` is called every few thousand."""
+
+    def repair_counters(
+        self, collection: str | None = None, on_step: Callable[[], None] = nothing
+    ) -> Iterator[CounterCheck]:
+        """As `verify_counters`, and set the counters that are wrong."""

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fpj_core.errors import FencedError
 from fpj_core.leases import lease_name
 from fpj_core.model import Derivative, Folder, ImageRecord, Job
-from fpj_core.store.protocol import CollectionStatistics
+from fpj_core.store.codec import windows
+from fpj_core.store.counters import IMAGES, Amount, Place, add
+from fpj_core.store.protocol import nothing
 from fpj_core.store.sqlite_connection import Connection
+from fpj_core.store.sqlite_counters import count, images_among
 from fpj_core.store.sqlite_jobs import SQLiteJobs
 
 _WINDOW = 5_000
 _IMAGE = "ordinal, id, key, size, version, deleted, width, height, format, thumbhash, dominant_color, warning"
 _DERIVATIVE = "image, tier, ordinal, digest, source_version, folder, path, width, height, bytes, job, created_at"
-_END = 2**62
 
 
 class SQLiteStore(SQLiteJobs):
@@ -71,6 +73,11 @@ class SQLiteStore(SQLiteJobs):
         with self._connection.write() as db:
             for collection in {image.collection for image in images}:
                 _check_fence(db, collection, fence)
+            for number, those in _by_collection(rows).items():
+                before = images_among(db, number, [row[1] for row in those])
+                live = [row for row in those if not row[6]]
+                now = (len(live), sum(row[4] for row in live))
+                count(db, number, {IMAGES: (now[0] - before[0], now[1] - before[1])})
             db.executemany(query, rows)
 
     def mark_deleted(self, collection: str, ordinals: Sequence[int], fence: int) -> None:
@@ -78,6 +85,9 @@ class SQLiteStore(SQLiteJobs):
         number = self._number(collection)
         with self._connection.write() as db:
             _check_fence(db, collection, fence)
+            if ordinals:
+                files, size = images_among(db, number, ordinals)
+                count(db, number, {IMAGES: (-files, -size)})
             db.executemany(
                 "UPDATE images SET deleted = 1 WHERE collection = ? AND ordinal = ?", [(number, o) for o in ordinals]
             )
@@ -99,12 +109,18 @@ class SQLiteStore(SQLiteJobs):
             rows = db.execute(query, (self._number(collection), start, stop)).fetchall()
         return [_image(collection, row) for row in rows]
 
-    def count_images(self, collection: str, start: int = 0, stop: int | None = None) -> int:
+    def count_images(
+        self, collection: str, start: int = 0, stop: int | None = None, on_step: Callable[[], None] = nothing
+    ) -> int:
         """See `fpj_core.store.protocol.Store.count_images`."""
         query = "SELECT count(*) FROM images WHERE collection = ? AND ordinal >= ? AND ordinal < ? AND NOT deleted"
-        with self._connection.read() as db:
-            (count,) = db.execute(query, (self._number(collection), start, _END if stop is None else stop)).fetchone()
-        return int(count)
+        number = self._number(collection)
+        images = 0
+        for first, end in windows(start, self.next_ordinal(collection) if stop is None else stop):
+            with self._connection.read() as db:
+                images += int(db.execute(query, (number, first, end)).fetchone()[0])
+            on_step()
+        return images
 
     # Derivatives ------------------------------------------------------------------------------------------
 
@@ -137,9 +153,15 @@ class SQLiteStore(SQLiteJobs):
     def delete_derivatives(self, collection: str, refs: Sequence[tuple[int, str]]) -> None:
         """See `fpj_core.store.protocol.Store.delete_derivatives`."""
         number = self._number(collection)
-        query = "DELETE FROM derivatives WHERE collection = ? AND ordinal = ? AND tier = ?"
+        query = (
+            "DELETE FROM derivatives WHERE collection = ? AND ordinal = ? AND tier = ? RETURNING folder, tier, bytes"
+        )
+        gone: dict[Place, Amount] = {}
         with self._connection.write() as db:
-            db.executemany(query, [(number, *ref) for ref in refs])
+            for ref in refs:
+                for folder, tier, size in db.execute(query, (number, *ref)).fetchall():
+                    add(gone, {(folder, tier): (-1, -size)})
+            count(db, number, gone)
 
     def pending_ordinals(self, collection: str, digests: Mapping[str, str]) -> Iterator[int]:
         """See `fpj_core.store.protocol.Store.pending_ordinals`."""
@@ -179,38 +201,6 @@ class SQLiteStore(SQLiteJobs):
         with self._connection.read() as db:
             return [Folder(*row) for row in db.execute(query)]
 
-    def refresh_folder(self, name: str) -> Folder:
-        """See `fpj_core.store.protocol.Store.refresh_folder`."""
-        query = (
-            "UPDATE folders SET (files, bytes, collections) = (SELECT count(*), coalesce(sum(bytes), 0),"
-            " count(DISTINCT collection) FROM derivatives WHERE folder = folders.name) WHERE name = ?"
-        )
-        with self._connection.write() as db:
-            db.execute(query, (name,))
-        return next(folder for folder in self.folders() if folder.name == name)
-
-    def statistics(self, collection: str | None = None) -> list[CollectionStatistics]:
-        """See `fpj_core.store.protocol.Store.statistics`."""
-        one = " WHERE id = ?" if collection is not None else ""
-        chosen = f"(SELECT number, id FROM collections{one})"
-        given = () if collection is None else (collection,)
-        images = (
-            "SELECT c.id, count(*), sum(i.size) FROM images i"
-            f" JOIN {chosen} c ON c.number = i.collection WHERE NOT i.deleted GROUP BY c.id ORDER BY c.id"
-        )
-        derivatives = (
-            "SELECT c.id, d.tier, count(*), sum(d.bytes) FROM derivatives d"
-            f" JOIN {chosen} c ON c.number = d.collection GROUP BY c.id, d.tier"
-        )
-        with self._connection.read() as db:
-            by_tier: dict[str, dict[str, tuple[int, int]]] = {}
-            for name, tier, files, size in db.execute(derivatives, given):
-                by_tier.setdefault(name, {})[tier] = (files, size)
-            return [
-                CollectionStatistics(name, count, size, by_tier.get(name, {}))
-                for name, count, size in db.execute(images, given)
-            ]
-
     # Helpers ----------------------------------------------------------------------------------------------
 
     def _windows(self, query: str, collection: str, arguments: Sequence[str]) -> Iterator[Any]:
@@ -235,6 +225,13 @@ class SQLiteStore(SQLiteJobs):
                 (number,) = db.execute("SELECT number FROM collections WHERE id = ?", (collection,)).fetchone()
             self._numbers[collection] = number
         return self._numbers[collection]
+
+
+def _by_collection(rows: Sequence[tuple[Any, ...]]) -> dict[int, list[tuple[Any, ...]]]:
+    found: dict[int, list[tuple[Any, ...]]] = {}
+    for row in rows:
+        found.setdefault(row[0], []).append(row)
+    return found
 
 
 def _check_fence(db: sqlite3.Connection, collection: str, fence: int) -> None:

@@ -11,25 +11,21 @@ from typing import Any
 from fpj_core.errors import ConcurrencyError, ErrorType, FencedError, LeaseHeldError
 from fpj_core.model import Counts, Failure, Job, Lease, Shard, ShardBatch, ShardState
 from fpj_core.store.codec import batched, clean, job_from_document, job_to_document
+from fpj_core.store.counters import Amount, Place, add
 from fpj_core.store.protocol import nothing
-from fpj_core.store.sqlite_connection import Connection
+from fpj_core.store.sqlite_counters import SQLiteCounters, count, derivatives_between
 
 _SHARD = (
     "job, attempt, idx, collection, start, stop, cursor, state, epoch, holder, heartbeat_at,"
     " completed, skipped, failed, bytes_written, processing_ms, errors"
 )
 _STEP = 1_000
+_ALL = 2**62
 _FAILURE = "job, collection, ordinal, image, key, error_type, message, attempts, at"
 
 
-class SQLiteJobs:
+class SQLiteJobs(SQLiteCounters):
     """See `fpj_core.store.protocol.Store`."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def _number(self, collection: str) -> int:
-        raise NotImplementedError
 
     # Leases -----------------------------------------------------------------------------------------------
 
@@ -101,6 +97,25 @@ class SQLiteJobs:
         with self._connection.read() as db:
             rows = db.execute(query, (*given, before if before is not None else 1e18, limit)).fetchall()
         return [job_from_document(json.loads(document)) for (document,) in rows]
+
+    def finished_jobs(self, collection: str, keep: int, limit: int = 100) -> list[Job]:
+        """See `fpj_core.store.protocol.Store.finished_jobs`."""
+        ended = "json_extract(document, '$.finished_at')"
+        query = (
+            f"SELECT id FROM jobs WHERE collection = ? AND {ended} IS NOT NULL"
+            f" ORDER BY {ended} DESC, id DESC LIMIT -1 OFFSET ?"
+        )
+        with self._connection.read() as db:
+            ids = [each for (each,) in db.execute(query, (collection, keep)).fetchall()]
+        return [job for each in ids[::-1][:limit] if (job := self.get_job(each))]
+
+    def delete_job(self, job_id: str, on_step: Callable[[], None] = nothing) -> None:
+        """See `fpj_core.store.protocol.Store.delete_job`."""
+        self.delete_attempts(job_id, _ALL, on_step)
+        self.delete_failures(job_id, on_step)
+        with self._connection.write() as db:
+            db.execute("DELETE FROM job_state WHERE job = ?", (job_id,))
+            db.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
 
     # Shards -----------------------------------------------------------------------------------------------
 
@@ -249,10 +264,10 @@ class SQLiteJobs:
             rows = db.execute(query, (job, after, *given, limit)).fetchall()
         return [_failure(row) for row in rows]
 
-    def delete_failures(self, job: str) -> None:
+    def delete_failures(self, job: str, on_step: Callable[[], None] = nothing) -> None:
         """See `fpj_core.store.protocol.Store.delete_failures`."""
-        with self._connection.write() as db:
-            db.execute("DELETE FROM failures WHERE job = ?", (job,))
+        query = "DELETE FROM failures WHERE (job, ordinal) IN (SELECT job, ordinal FROM failures WHERE job = ? LIMIT ?)"
+        self._in_steps(query, (job,), on_step)
 
     def _next_epoch(self, job: str, attempt: int) -> int:
         """An epoch above all that the job used, for a plan of ``attempt``."""
@@ -299,6 +314,10 @@ def _planned_since(job: str, attempt: int) -> FencedError:
 
 def _record(db: sqlite3.Connection, collection: int, batch: ShardBatch) -> None:
     """Derivatives, failures and facts of a batch."""
+    change: dict[Place, Amount] = {}
+    ordinals = [derivative.ordinal for derivative in batch.derivatives]
+    first, stop = (min(ordinals), max(ordinals) + 1) if ordinals else (0, 0)
+    add(change, derivatives_between(db, collection, first, stop), -1)
     db.executemany(
         "INSERT INTO derivatives VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (collection, ordinal, tier) DO UPDATE SET digest = excluded.digest,"
@@ -311,6 +330,8 @@ def _record(db: sqlite3.Connection, collection: int, batch: ShardBatch) -> None:
             for d in batch.derivatives
         ],
     )
+    add(change, derivatives_between(db, collection, first, stop))
+    count(db, collection, change)
     db.executemany(
         f"INSERT OR REPLACE INTO failures ({_FAILURE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
@@ -331,8 +352,8 @@ def _record(db: sqlite3.Connection, collection: int, batch: ShardBatch) -> None:
 
 def _count(db: sqlite3.Connection, batch: ShardBatch, errors: dict[str, int], now: float) -> None:
     counts = batch.counts
-    for name, count in counts.errors.items():
-        errors[name] = errors.get(name, 0) + count
+    for name, number in counts.errors.items():
+        errors[name] = errors.get(name, 0) + number
     db.execute(
         "UPDATE shards SET cursor = ?, heartbeat_at = ?, completed = completed + ?, skipped = skipped + ?,"
         " failed = failed + ?, bytes_written = bytes_written + ?, processing_ms = processing_ms + ?, errors = ?"

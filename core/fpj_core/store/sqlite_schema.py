@@ -23,6 +23,16 @@ CREATE TABLE derivatives (
     PRIMARY KEY (collection, ordinal, tier)
 ) WITHOUT ROWID;
 
+CREATE TABLE counters (
+    folder TEXT NOT NULL, collection INTEGER NOT NULL, tier TEXT NOT NULL,
+    files INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    PRIMARY KEY (folder, collection, tier)
+) WITHOUT ROWID;
+CREATE INDEX counters_by_collection ON counters (collection);
+CREATE TABLE image_counters (
+    collection INTEGER PRIMARY KEY, files INTEGER NOT NULL, bytes INTEGER NOT NULL
+);
+
 CREATE TABLE jobs (
     id TEXT PRIMARY KEY, collection TEXT NOT NULL, created_at REAL NOT NULL, version INTEGER NOT NULL,
     document TEXT NOT NULL
@@ -85,7 +95,23 @@ UPDATE jobs SET document = json_set(document, '$.planned_shards', (SELECT count(
 
 ALTER TABLE job_state ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0;
 
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE counters (
+    folder TEXT NOT NULL, collection INTEGER NOT NULL, tier TEXT NOT NULL,
+    files INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    PRIMARY KEY (folder, collection, tier)
+) WITHOUT ROWID;
+
+CREATE INDEX counters_by_collection ON counters (collection);
+
+CREATE TABLE image_counters (
+    collection INTEGER PRIMARY KEY, files INTEGER NOT NULL, bytes INTEGER NOT NULL
+);
+
+INSERT INTO counters SELECT folder, collection, tier, count(*), sum(bytes) FROM derivatives GROUP BY 1, 2, 3;
+
+INSERT INTO image_counters SELECT collection, count(*), sum(size) FROM images WHERE NOT deleted GROUP BY 1
 """,
 }
 """By version, what leads to the next. Shards of version 1 are those of the job's planned attempt."""
