@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
-from fastapi import FastAPI, Security
+from fastapi import Depends, FastAPI, Request, Security
 from fastapi.security import HTTPBearer
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp
 
 from fpj_api import middleware
@@ -13,19 +17,30 @@ from fpj_api.addresses import networks
 from fpj_api.context import Backend
 from fpj_api.origins import OwnPages
 from fpj_api.pages import page_routes, pages
-from fpj_api.problems import MEDIA_TYPE, Problem, register
+from fpj_api.problems import MEDIA_TYPE, Problem, ProblemError, answer, register
 from fpj_api.routes import caches, health, jobs, steering, stream
 from fpj_core import __version__
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": text, "content": {MEDIA_TYPE: {}}}
+    status: {"model": Problem, "description": text}
     for status, text in (
-        (401, "Nobody knows who asks."),
-        (403, "It is not allowed."),
-        (422, "The request is not as it must be."),
-        (503, "The cluster or the store does not answer."),
+        (400, "The cursor is not one of this list, or the request ended early."),
+        (401, "Not authenticated."),
+        (403, "Forbidden."),
+        (404, "There is no such job, or the namespace is not served."),
+        (408, "The body did not arrive in time."),
+        (409, "There is one already, or the job's state does not allow it."),
+        (413, "The body is too large."),
+        (415, "The body is not JSON."),
+        (422, "Invalid request."),
+        (429, "Too many requests, streams or invalid tokens; Retry-After says when to try again."),
+        (500, "Something went wrong here; the log says what, by the X-Request-Id of the answer."),
+        (503, "The cluster or the store does not answer; try again."),
+        (504, "The cluster or the store does not answer in time; try again."),
     )
 }
+_MODULES = (jobs, steering, caches, stream)
+_OF_CHANGES = ("408", "409", "413", "415")
 
 
 def application(backend: Backend) -> ASGIApp:
@@ -41,10 +56,52 @@ def application(backend: Backend) -> ASGIApp:
     )
     app.state.backend = backend
     register(app)
-    for module in (jobs, steering, caches, stream):
+    for module in _MODULES:
         # The middleware checks the token; this says so in the description.
-        app.include_router(module.router, responses=_ERRORS, dependencies=[Security(HTTPBearer(auto_error=False))])
-    app.include_router(health.router)
-    app.include_router(page_routes(pages()))
+        needed = [Security(HTTPBearer(auto_error=False)), Depends(_refuse_unknown_parameters)]
+        app.include_router(module.router, responses=_ERRORS, dependencies=needed)
+    others = (health.router, page_routes(pages()))
+    for router in others:
+        app.include_router(router)
+    routers = (*(module.router for module in _MODULES), *others)
+    app.add_exception_handler(405, _not_allowed([route for router in routers for route in router.routes]))
+    app.openapi = partial(_description, app.openapi)  # type: ignore[method-assign]
     inner = middleware.Authenticated(OwnPages(middleware.Bounded(app)), backend.identities)
     return middleware.Observed(inner, networks(backend.settings.trusted_proxies))
+
+
+def _description(made: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The OpenAPI document, with errors as they are sent: as problem documents, and only those that a method has."""
+    described = made()
+    for path in described["paths"].values():
+        for method, operation in path.items():
+            responses = operation["responses"]
+            if method == "get":
+                for status in _OF_CHANGES:
+                    responses.pop(status, None)
+            for status, response in responses.items():
+                if status >= "4" and "application/json" in response["content"]:
+                    response["content"] = {MEDIA_TYPE: response["content"]["application/json"]}
+    return described
+
+
+def _refuse_unknown_parameters(request: Request) -> None:
+    """A filter with a typing error in its name would show everything."""
+    known = sorted(each.alias for each in request.scope["route"].dependant.query_params)
+    if odd := sorted(set(request.query_params) - set(known)):
+        hint = f"is unknown; there {'are ' + ', '.join(known) if known else 'is none'}"
+        raise ProblemError(422, "unknown query parameters", errors=[(name[:100], hint) for name in odd])
+
+
+def _not_allowed(routes: Sequence[BaseRoute]) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """405, with the methods of all routes that have the path."""
+
+    async def handle(request: Request, _error: Exception) -> Response:
+        matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+        methods = {method for route in matching for method in getattr(route, "methods", None) or ()}
+        if "GET" in methods and request.url.path != middleware.STREAM:
+            methods.add("HEAD")
+        allowed = ", ".join(sorted(methods))
+        return answer(ProblemError(405, f"the methods here are {allowed}", headers={"Allow": allowed}))
+
+    return handle

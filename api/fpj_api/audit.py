@@ -9,14 +9,15 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from fpj_api.buckets import Bucket
+from fpj_api.buckets import Buckets
 from fpj_api.identities import User
 
 REFUSALS = frozenset({401, 403, 429})
 _MOST_GROUPS = 50
 _MOST_PATH = 500
 _LINES, _LINES_A_SECOND = 100, 5.0
-"""Of refusals of callers whom nobody knows: they cost nothing to cause."""
+"""Of refusals of one user, or of all callers whom nobody knows: they cost nothing to cause."""
+_MOST_USERS = 2_000
 
 log = logging.getLogger("fpj.api.audit")
 
@@ -28,16 +29,16 @@ def note(user: User, action: str, namespace: str, job: str, outcome: str) -> Non
 
 
 class Refusals:
-    """Notes refused requests; of unknown callers only so many a second, and how many were left out."""
+    """Notes refused requests; of each user only so many a second, and how many were left out in all."""
 
     def __init__(self) -> None:
-        self._room = Bucket(_LINES, _LINES_A_SECOND)
+        self._room = Buckets(_LINES, _LINES_A_SECOND, _MOST_USERS)
         self._left_out = 0
 
     def note(self, scope: Mapping[str, Any], status: int) -> None:
         """A request that was answered with a status of `REFUSALS`."""
         user: User | None = scope.get("fpj.user")
-        if user is None and not self._room.take():
+        if not self._room.of(user and user.name).take():
             self._left_out += 1
             return
         problem = scope.get("fpj.problem")

@@ -81,5 +81,10 @@ OnlyNamespace = Annotated[
 ]
 Limit = Annotated[int, Query(ge=1, le=500, description="Items of a page.")]
 Cursor = Annotated[
-    str | None, Query(max_length=MOST_CHARACTERS, description="`next` of the page before; the first page if left out.")
+    str | None,
+    Query(
+        min_length=1,
+        max_length=MOST_CHARACTERS,
+        description="`next` of the page before; the first page if left out.",
+    ),
 ]

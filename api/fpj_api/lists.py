@@ -8,9 +8,13 @@ from collections.abc import Sequence
 
 from fpj_api.caches import JoinedCache
 from fpj_core.cluster import Cluster, ClusterError, Document
+from fpj_core.jobevents import Event, event_of
 
 FOLDER, SCHEDULE = "CacheFolder", "FileProcessingSchedule"
 _SECONDS = 5.0
+_EVENT_SECONDS = 10.0
+"""A page reads a running job every few seconds; its events are no more urgent than that."""
+_MOST_JOBS, _SHOWN_EVENTS = 100, 100
 _PAGE = 500
 _MOST_PAGES = 20
 
@@ -23,10 +27,19 @@ class Lists:
     def __init__(self, cluster: Cluster, served: Sequence[str]) -> None:
         self._cluster, self._served = cluster, served
         self._kept: JoinedCache[str, list[Document]] = JoinedCache(_SECONDS, 2, failures=(ClusterError,))
+        self._events: JoinedCache[str, list[Event]] = JoinedCache(_EVENT_SECONDS, _MOST_JOBS, failures=(ClusterError,))
 
     async def all(self, kind: str) -> list[Document]:
         """Every object of a kind, 10,000 of a namespace at most. Raises `ClusterError`."""
         return await self._kept.get(kind, lambda: self._list(kind))
+
+    async def events(self, namespace: str, uid: str) -> list[Event]:
+        """The newest events about an object, in order of time. Raises `ClusterError`."""
+        return await self._events.get(uid, lambda: self._list_events(namespace, uid))
+
+    async def _list_events(self, namespace: str, uid: str) -> list[Event]:
+        page = await self._cluster.page("Event", namespace, limit=_PAGE, fields=f"involvedObject.uid={uid}")
+        return sorted(map(event_of, page.get("items") or ()), key=lambda event: event.at)[-_SHOWN_EVENTS:]
 
     async def _list(self, kind: str) -> list[Document]:
         if not self._served:

@@ -62,6 +62,10 @@ class Observed:
         return client_address(peer, Headers(scope=scope).getlist("x-forwarded-for"), self._proxies)
 
     async def _observe(self, request: str, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
+        bodiless = method == "HEAD" and scope["path"] != STREAM
+        if bodiless:
+            scope = {**scope, "method": "GET"}
         begun, status = time.monotonic(), 0
 
         async def told(message: Message) -> None:
@@ -70,6 +74,8 @@ class Observed:
                 status = message["status"]
                 _secure(message, scope["path"])
                 MutableHeaders(raw=message["headers"])["X-Request-Id"] = request
+            elif bodiless:
+                message = {**message, "body": b""}
             await send(message)
 
         try:
@@ -81,7 +87,7 @@ class Observed:
         finally:
             if status in REFUSALS:
                 self._refusals.note(scope, status)
-            _measure(scope, status, time.monotonic() - begun)
+            _measure(scope, method, status, time.monotonic() - begun)
 
 
 class Authenticated:
@@ -110,7 +116,7 @@ class Authenticated:
             raise unauthorized("the Authorization header must be: Bearer TOKEN")
         user = await self._identities.user(token, scope["fpj.address"])
         if user is None:
-            raise unauthorized("the token is not valid, or not any more")
+            raise unauthorized("the token is invalid or has expired", invalid=True)
         scope["fpj.user"], scope["fpj.token"] = user, token
 
 
@@ -186,9 +192,9 @@ def _secure(message: MutableMapping[str, Any], path: str) -> None:
         headers["Cache-Control"] = "no-store"
 
 
-def _measure(scope: Scope, status: int, seconds: float) -> None:
+def _measure(scope: Scope, method: str, status: int, seconds: float) -> None:
     route = getattr(scope.get("route"), "path", None) or metrics.OTHER
-    method = scope["method"] if scope["method"] in _METHODS else metrics.OTHER
+    method = method if method in _METHODS else metrics.OTHER
     metrics.REQUESTS.labels(route, method, str(status or 499)).inc()
     if route != STREAM:
         metrics.REQUEST_SECONDS.labels(route).observe(seconds)

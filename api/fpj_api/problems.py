@@ -20,7 +20,6 @@ from fpj_core.steering import RefusedActionError
 
 MEDIA_TYPE = "application/problem+json"
 _AGAIN = {"Retry-After": "2"}
-_CHALLENGE = {"WWW-Authenticate": "Bearer"}
 _MOST_ERRORS = 50
 _LACKS = '" cannot '
 """In what the API server says to whoever lacks a right: ``User "x" cannot list resource …``."""
@@ -61,9 +60,10 @@ class ProblemError(Exception):
         super().__init__(detail)
 
 
-def unauthorized(detail: str) -> ProblemError:
-    """401: nobody knows who asks."""
-    return ProblemError(401, detail, headers=_CHALLENGE)
+def unauthorized(detail: str, *, invalid: bool = False) -> ProblemError:
+    """401: not authenticated; ``invalid`` says that there was a token."""
+    challenge = 'Bearer error="invalid_token"' if invalid else "Bearer"
+    return ProblemError(401, detail, headers={"WWW-Authenticate": challenge})
 
 
 def not_found(kind: str, namespace: str, name: str) -> ProblemError:
@@ -146,7 +146,8 @@ def _from_manifest(error: ManifestError) -> ProblemError:
 
 
 def _from_validation(error: RequestValidationError) -> ProblemError:
-    errors = [(_path(each["loc"]), str(each["msg"])) for each in error.errors()[:_MOST_ERRORS]]
+    first = error.errors()[:_MOST_ERRORS]
+    errors = [("" if each["type"] == "json_invalid" else _path(each["loc"]), str(each["msg"])) for each in first]
     return ProblemError(422, "the request is not as it must be", errors=errors)
 
 

@@ -41,6 +41,8 @@ async def list_statistics(
     """What there is of each collection: images, source bytes, files and bytes by tier. Some seconds old at most."""
     if namespace is not None:
         await ask.access.require(user, "list", FOLDERS, namespace)
+    elif not await ask.access.sees_any(user, FOLDERS, await ask.known_namespaces()):
+        return StatisticsPage(items=[], next=None)  # the store is not asked for somebody who may see nothing of it
     found = [statistics_of(each) for each in await ask.storage.statistics()]
     shown = await ask.access.shown(user, FOLDERS, namespace, (each.namespace for each in found))
     chosen = [each for each in found if each.namespace in shown]

@@ -14,14 +14,10 @@ from fpj_api.cursors import decode, encode
 from fpj_api.models import FailurePage, JobDetail, JobPage, detail_of, failure_of
 from fpj_api.reviews import JOBS
 from fpj_core.errors import ErrorType
-from fpj_core.jobevents import event_of
 from fpj_core.model import Phase
 from fpj_core.v1alpha1.job import JobType
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
-
-_MOST_EVENTS = 500
-_SHOWN_EVENTS = 100
 
 Text = Annotated[str | None, Query(max_length=253)]
 
@@ -68,10 +64,7 @@ async def read_job(ask: Ask, user: Caller, namespace: InNamespace, name: OfJob) 
     """One job with its spec, conditions and events."""
     await ask.access.require(user, "get", JOBS, namespace, name)
     job = await ask.actions.read(namespace, name)
-    about = f"involvedObject.uid={job.uid}"
-    events = (await ask.cluster.page("Event", namespace, limit=_MOST_EVENTS, fields=about)).get("items") or ()
-    told = sorted(map(event_of, events), key=lambda event: event.at)
-    return detail_of(job, told[-_SHOWN_EVENTS:])
+    return detail_of(job, await ask.lists.events(namespace, job.uid))
 
 
 @router.get("/namespaces/{namespace}/jobs/{name}/failures")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from fpj_api import bulk
 from fpj_api.context import Ask, Caller, InNamespace, OfJob
@@ -17,11 +17,13 @@ _BULK_COST, _CREATE_COST = 4.0, 0.2
 
 
 @router.post("/namespaces/{namespace}/jobs", status_code=201)
-async def create_job(ask: Ask, user: Caller, namespace: InNamespace, new: NewJob) -> Job:
-    """Make a job; the spec is checked as a manifest's is."""
+async def create_job(ask: Ask, user: Caller, namespace: InNamespace, new: NewJob, response: Response) -> Job:
+    """Create a job; the spec is checked as a manifest's is."""
     await ask.access.require(user, "create", JOBS, namespace)
     ask.calls.take(user.name, _CREATE_COST)
-    return await ask.actions.create(user, namespace, new)
+    made = await ask.actions.create(user, namespace, new)
+    response.headers["Location"] = f"{router.prefix}/namespaces/{namespace}/jobs/{new.name}"
+    return made
 
 
 @router.delete("/namespaces/{namespace}/jobs/{name}", status_code=202)

@@ -84,11 +84,16 @@ def test_refusals_are_written_down(site: Site, lines: Any) -> None:
     assert found[3]["address"] == "10.9.9.9" and all(line["request"] for line in found)
 
 
-def test_refusals_of_nobody_do_not_fill_the_log(site: Site, lines: Any) -> None:
+@pytest.mark.parametrize("token", [None, "t"])
+def test_refusals_do_not_fill_the_log(site: Site, lines: Any, token: str | None) -> None:
+    site.cluster.rule = lambda spec: False
     for _ in range(300):
-        site.ask("GET", JOB, token=None)
-    found = lines()
-    assert 0 < len(found) < 150
+        site.ask("GET", JOB, token=token)
+    before = len(lines())
+    assert 0 < before < 200
+    site.cluster.users["other"] = {"authenticated": True, "user": {"username": "ben"}}
+    site.ask("GET", JOB, token="other")
+    assert len(lines()) == before + 1, "others' are written all the same"
 
 
 def test_a_change_that_fails_is_written_down_with_its_cause(site: Site, lines: Any) -> None:
