@@ -43,6 +43,12 @@ class User:
     groups: tuple[str, ...] = ()
     extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
+    @property
+    def home(self) -> frozenset[str]:
+        """The namespace of a service account; none of anybody else."""
+        kind, _, rest = self.name.partition("serviceaccount:")
+        return frozenset({rest.partition(":")[0]}) if kind == "system:" else frozenset()
+
 
 @dataclass(frozen=True, slots=True)
 class _Nobody:

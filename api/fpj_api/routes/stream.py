@@ -24,7 +24,7 @@ async def stream_jobs(ask: Ask, user: Caller, request: Request, namespace: OnlyN
     token, address = request.scope["fpj.token"], request.scope["fpj.address"]
     if namespace is not None:
         await ask.access.require(user, "watch", JOBS, namespace)
-    elif not await ask.access.sees_any(user, JOBS, await ask.known_namespaces(), "watch"):
+    elif not await ask.access.sees_any(user, JOBS, await ask.known_namespaces() | user.home, "watch"):
         raise forbidden(user, "watch", JOBS)
 
     async def known() -> bool:

@@ -138,6 +138,15 @@ def test_whoever_sees_nothing_gets_no_stream() -> None:
     assert site.backend.streams.open == 0
 
 
+def test_an_account_of_a_namespace_without_jobs_gets_its_stream() -> None:
+    site = Site()
+    site.fill("a")
+    site.cluster.users["t"]["user"]["username"] = "system:serviceaccount:empty:viewer"
+    site.cluster.rule = lambda spec: spec["resourceAttributes"].get("namespace") == "empty"
+    site.backend.watched.hub.close()  # so that it ends at once
+    assert site.ask("GET", STREAM).status == 200
+
+
 def refused(streams: StreamLimits, user: str) -> str:
     with pytest.raises(ProblemError) as raised, streams.one(user):
         pass
