@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +31,8 @@ class RefusingProxy(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Passing)
         self.api = Api(kubeconfig)
         self.refused: Counter[int] = Counter()
+        self.written: list[tuple[float, str, str, int]] = []
+        """(time, method, path, the server's status) of each write that was passed on."""
         self._refusal = refusal
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
@@ -92,6 +95,8 @@ class _Passing(BaseHTTPRequestHandler):
         """Whatever comes of it, piece by piece as it comes: it may be a watch."""
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
         response = self.server.api.stream(self.command, self.path, body, headers)
+        if self.command != "GET":
+            self.server.written.append((time.time(), self.command, self.path, response.status))
         try:
             self.send_response_only(response.status)
             for name, value in response.headers.items():
