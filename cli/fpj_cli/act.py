@@ -94,10 +94,10 @@ def recover(job: str | None, every: bool, yes: bool, workers: int | None, store_
 @all_namespaces_option
 @cluster_options
 def release(job: str | None, every: bool, yes: bool) -> None:
-    """Let a deleted JOB go whose operator is gone: its finalizer would hold it, and its namespace, for ever.
+    """Let a deleted JOB go that an operator of an earlier version gave a finalizer, and whose operator is gone.
 
-    An operator that runs does this itself within seconds. Child Jobs are garbage-collected either way, and what was
-    made stays.
+    An operator that runs does this itself within seconds. Others' finalizers stay. Child Jobs are garbage-collected
+    either way, and what was made stays.
     """
     _one_or_all(job, every=every)
     with opened_cluster() as jobs:

@@ -1,7 +1,7 @@
 """``python -m fpj_operator.cleanup``: delete schedules and jobs, before the resources and the operator are removed.
 
-A job at work has a finalizer that only an operator takes off. Were the operator removed first, the deletion of its
-jobs, of their namespaces and of the CustomResourceDefinition would never end.
+An operator of an earlier version gave jobs at work a finalizer that only an operator takes off. Were the operator
+removed first, the deletion of such jobs, of their namespaces and of the CustomResourceDefinition would never end.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from fpj_core import names
 from fpj_core.cluster import Cluster, ClusterError, Document
 from fpj_core.logs import log_as_json
 from fpj_operator.settings import namespaces_from
+from fpj_operator.vanished import without_finalizer
 
 _PATIENCE_SECONDS = 60.0
 """For the operator to end the work; after that nobody is waited for."""
@@ -37,8 +38,10 @@ async def clean_up(cluster: Cluster, namespaces: tuple[str, ...], patience: floa
         await cluster.delete(_JOB, job["metadata"]["namespace"], job["metadata"]["name"], job["metadata"]["uid"])
     if not await _gone(cluster, places, patience):
         for job in await _list(cluster, _JOB, places):
-            job["metadata"]["finalizers"] = []
-            await cluster.replace(job)
+            left = without_finalizer(job)["metadata"]["finalizers"]
+            if left != job["metadata"].get("finalizers", []):
+                job["metadata"]["finalizers"] = left
+                await cluster.replace(job)
         if not await _gone(cluster, places, patience):
             raise ClusterError(0, "some jobs are still there: others' finalizers hold them")
     for lease in await _list(cluster, "Lease", places, labels="app.kubernetes.io/managed-by=" + names.MANAGER):

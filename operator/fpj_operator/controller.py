@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -13,8 +14,6 @@ from typing import Any
 from fpj_core import names
 from fpj_core.cluster import CONFLICT, Cluster, ClusterError
 from fpj_core.errors import ConcurrencyError, FencedError, StoreError
-from fpj_core.jobs import change_job
-from fpj_core.leases import lease_name
 from fpj_core.logs import about
 from fpj_core.model import Phase
 from fpj_core.store.protocol import Store
@@ -32,6 +31,7 @@ from fpj_operator.settings import OperatorSettings
 from fpj_operator.state import Key, Observed, Plan, StoreView
 from fpj_operator.tally import Tally
 from fpj_operator.traces import Traces
+from fpj_operator.vanished import Vanished
 from fpj_operator.workqueue import Workqueue
 
 _MOST_PASSES = 5
@@ -55,6 +55,7 @@ class Controller:
         self._settings = settings
         self._leases = Leases(cluster, store, settings.lease_seconds)
         self._executor = Executor(cluster, store, self._leases)
+        self.vanished = Vanished(cluster, store, self._leases, lambda key, uid: self.jobs.uid_of(key) == uid)
         self._folders = Folders(cluster)
         self._pods = Pods(cluster)
         self._tally = Tally(traces)
@@ -69,6 +70,8 @@ class Controller:
     def changed(self, body: Mapping[str, Any]) -> None:
         """A FileProcessingJob appeared or changed."""
         key = self._note(body)
+        if names.FINALIZER in (body["metadata"].get("finalizers") or ()):
+            self.vanished.held(key)
         phase = Phase((body.get("status") or {}).get("phase") or Phase.PENDING)
         if not (phase.finished and self._is_settled(body)) and self._looked_at.get(key) != marks_of(body):
             self.work.add(key)
@@ -84,7 +87,7 @@ class Controller:
         self._executor.forget(body["metadata"]["uid"])
         self._tally.forget(body["metadata"]["uid"])
         self._looked_at.pop(key, None)
-        asyncio.get_running_loop().create_task(self._clean_up(body))
+        self.vanished.gone(body)
         self._wake(key.namespace)
 
     def child_changed(self, body: Mapping[str, Any], *, gone: bool) -> None:
@@ -107,8 +110,16 @@ class Controller:
         self._wake(body["metadata"]["namespace"])
 
     def tick(self, namespace: str, name: str) -> None:
-        """Time to look at an active job again."""
+        """Time to look at a job again, though nothing happened to it."""
         self.work.add(Key(namespace, name))
+
+    async def watch_active(self) -> None:
+        """Look at every active job now and then, not all at once, so that silence is noticed though nothing happens."""
+        every = self._settings.check_seconds
+        while True:
+            await asyncio.sleep(every)
+            for key in self.jobs.at_work():
+                self.work.add_after(key, random.uniform(0, every))  # noqa: S311 - jitter, not a secret
 
     def _note(self, body: Mapping[str, Any]) -> Key:
         """Tell the queue; a slot that is free now goes to the next."""
@@ -161,7 +172,7 @@ class Controller:
             if observed is None:  # with a namespace the watch over it can end, and never tell of the job's end
                 if uid := self.jobs.forget(key):
                     self._tally.forget(uid)
-                    await asyncio.to_thread(self._cancel, uid)
+                    self.vanished.missed(key, uid)
                 self._looked_at.pop(key, None)
                 return None
             if _may_hold_up(observed) and await self._namespaces.is_ending(key.namespace):
@@ -243,31 +254,6 @@ class Controller:
         except BaseException:
             self._looked_at.pop(observed.key, None)
             raise
-
-    async def _clean_up(self, body: Mapping[str, Any]) -> None:
-        """After a deletion: fence whoever still works, unlock, and say so in the store."""
-        metadata = body["metadata"]
-        with about(namespace=metadata["namespace"], job=metadata["name"], uid=metadata["uid"]):
-            try:
-                await asyncio.to_thread(self._cancel, metadata["uid"])
-                collection = (body["spec"]["collection"] or {}).get("id") or metadata["name"]
-                stored = names.store_collection(metadata["namespace"], collection)
-                await self._leases.release(metadata["namespace"], metadata["uid"], stored)
-            except Exception as error:  # noqa: BLE001 - the lease expires by itself; nothing else is lost
-                log.warning("clean-up after its deletion: %s", error)
-
-    def _cancel(self, uid: str) -> None:
-        record = self._store.get_job(uid)
-        if record is None or record.phase.finished:
-            return
-        now = time.time()
-        change_job(
-            self._store,
-            uid,
-            lambda found: replace(found, phase=Phase.CANCELLED, reason="Deleted", message="", finished_at=now),
-        )
-        self._store.release_shards(uid, max(record.planning_attempt, record.planned_attempt))
-        self._store.break_lease(lease_name(record.collection), uid)
 
 
 def _may_hold_up(observed: Observed) -> bool:

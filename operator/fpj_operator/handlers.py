@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 import kopf
 
 from fpj_core import names
 from fpj_core.cluster import configuration
-from fpj_core.model import Phase
 from fpj_operator.controller import Controller
 from fpj_operator.schedules import ScheduleController
 from fpj_operator.settings import OperatorSettings
@@ -23,16 +21,15 @@ def register(
     schedules: ScheduleController,
     settings: OperatorSettings,
 ) -> None:
-    """Low-level event handlers, which leave no annotation on anything, and the reaper's timer on active jobs."""
+    """Low-level event handlers: kopf leaves no annotation and no finalizer on anything, and keeps no object."""
 
     @kopf.on.event(_GROUP, _VERSION, "fileprocessingjobs", registry=registry)
-    async def job_event(type: str | None, body: kopf.Body, event: kopf.RawEvent, **_: Any) -> None:  # noqa: A002 - kopf's name
+    async def job_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
         schedules.job_changed(body, gone=type == "DELETED")
         if type == "DELETED":
             controller.gone(body)
         else:
             controller.changed(body)
-            _forget_details(dict[str, Any](event)["object"])
 
     @kopf.on.event("batch", "v1", "jobs", labels={names.LABEL_UID: kopf.PRESENT}, registry=registry)
     async def child_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
@@ -48,20 +45,6 @@ def register(
             schedules.gone(body)
         else:
             schedules.changed(body)
-
-    @kopf.timer(
-        _GROUP,
-        _VERSION,
-        "fileprocessingjobs",
-        interval=settings.check_seconds,
-        initial_delay=lambda **_: random.uniform(0, settings.check_seconds),  # noqa: S311 - jitter
-        when=lambda status, **_: Phase(status.get("phase") or Phase.PENDING).active,
-        registry=registry,
-    )
-    async def reaper(namespace: str | None, name: str | None, **_: Any) -> None:
-        """Look at every active job, so that silence is noticed although nothing happens."""
-        if namespace and name:
-            controller.tick(namespace, name)
 
     _register_settings(registry, scan=not settings.namespaces)
 
@@ -86,17 +69,6 @@ def _register_settings(registry: kopf.OperatorRegistry, *, scan: bool) -> None:
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         _configure(settings)
         settings.scanning.disabled = not scan  # to notice resources and namespaces takes rights to the whole cluster
-
-
-def _forget_details(resource: dict[str, Any]) -> None:
-    """Leave of a resource what kopf and the timer go by.
-
-    For a timer's sake kopf keeps every resource in memory for as long as it exists, also those whose timer does not
-    run: some 25 KB each. Every event brings a new one, with all its details.
-    """
-    resource["metadata"].pop("managedFields", None)
-    resource["spec"] = {}
-    resource["status"] = {"phase": (resource.get("status") or {}).get("phase")}
 
 
 class _NoDiffs(kopf.DiffBaseStorage):
@@ -125,6 +97,5 @@ def _configure(settings: kopf.OperatorSettings) -> None:
     # Other people's Jobs may be tens of thousands: a handler's own filter takes each, and then drops it.
     settings.watching.label_selectors["batch", "v1", "jobs"] = names.LABEL_UID
     settings.queueing.idle_timeout = 1.0  # an object's task, with the last body, waits so long for another event
-    settings.persistence.finalizer = names.FINALIZER
     settings.persistence.diffbase_storage = _NoDiffs()
     settings.peering.standalone = True

@@ -43,6 +43,8 @@ _LAG_SECONDS = 0.5
 _SETTLED_SECONDS = 2.0
 _GIVE_BACK_SECONDS = 60.0
 _VOTING_CONNECTIONS = 4
+_SWEEPS = 4
+"""So many times ``check_seconds`` lie between two looks for what deleted jobs left behind."""
 
 log = logging.getLogger("fpj.operator")
 
@@ -89,7 +91,7 @@ async def _run(settings: OperatorSettings) -> int:
         store = timed(cast("Store", LateStore(settings.store_url)))
         controller, schedules = Controller(cluster, store, settings, traces), ScheduleController(cluster)
         metrics.QUEUE_DEPTH.set_function(lambda: controller.work.depth)
-        health.queues = (controller.work, schedules.work)
+        health.queues = (controller.work, controller.vanished.work, schedules.work)
         return await _lead(cluster, controller, schedules, election, settings, stop)
     finally:
         with contextlib.suppress(Exception):
@@ -131,6 +133,11 @@ async def _lead(
     tasks = [
         asyncio.create_task(watch(), name="watch"),
         asyncio.create_task(controller.work.run(), name="work"),
+        asyncio.create_task(controller.watch_active(), name="active jobs"),
+        asyncio.create_task(controller.vanished.work.run(), name="deleted jobs"),
+        asyncio.create_task(
+            controller.vanished.sweep(namespaces, _SWEEPS * settings.check_seconds), name="leases of deleted jobs"
+        ),
         asyncio.create_task(schedules.work.run(), name="schedules"),
         asyncio.create_task(election.hold(), name="leadership"),
         asyncio.create_task(look_for_rights(cluster, namespaces, controller.tick), name="leftovers"),

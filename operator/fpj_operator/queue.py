@@ -103,6 +103,15 @@ class JobQueue:
         entry = self._entries[key.namespace].get(key.name)
         return entry is not None and entry.active
 
+    def at_work(self) -> list[Key]:
+        """All jobs that take a slot, over all namespaces."""
+        return [
+            Key(namespace, name)
+            for namespace, entries in self._entries.items()
+            for name, each in entries.items()
+            if each.active
+        ]
+
     def place(self, key: Key) -> tuple[bool, int]:
         """(whether the job may start, jobs that go before it)."""
         entries = self._entries[key.namespace]

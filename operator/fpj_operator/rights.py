@@ -39,7 +39,8 @@ class Right:
 
 
 OPERATOR: tuple[Right, ...] = (
-    # create: a schedule's runs; patch: the finalizer; delete: time to live, and a schedule's history
+    # create: a schedule's runs; patch: to take off an earlier version's finalizer;
+    # delete: time to live, and a schedule's history
     Right(_GROUP, "fileprocessingjobs", "get list watch create patch delete", Where.JOBS),
     Right(_GROUP, "fileprocessingjobs/status cachefolders/status fileprocessingschedules/status", "patch", Where.JOBS),
     Right(_GROUP, "cachefolders", "list watch", Where.JOBS),
@@ -50,7 +51,7 @@ OPERATOR: tuple[Right, ...] = (
     # one per job, for reporting, until it ends; list: what ended jobs have left
     Right("", "serviceaccounts", "list create patch delete", Where.JOBS),
     Right(RBAC, "roles rolebindings", "create patch delete", Where.JOBS),  # one per job: its status, ours too
-    Right("coordination.k8s.io", "leases", "get create update", Where.JOBS),  # one per collection
+    Right("coordination.k8s.io", "leases", "get list create update", Where.JOBS),  # one per collection
     Right("", "namespaces", "get", Where.JOBS),  # whether it is being deleted
     Right("coordination.k8s.io", "leases", "get create update", Where.OWN),  # the leader's
     Right("apiextensions.k8s.io", "customresourcedefinitions", "list watch", Where.CLUSTER),  # for later ones

@@ -1,8 +1,7 @@
 """Deleting a job, or its whole namespace, at any time: the work stops, the collection is free, the outputs stay.
 
-kopf sets the finalizer `fpj.dev/stop-work` on jobs that are at work, and takes it away when they are not. With the
-operator gone, such a job cannot go, nor can its namespace, until somebody deletes the job and takes the finalizer away;
-the child Jobs then go with it, and the lease expires by itself.
+No finalizer holds a job: it goes at once, operator or not, and so does its namespace. What it leaves behind is tidied
+up by the operator that sees it go, or by the next one. The finalizer of an earlier version is taken off.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from fpj_cluster import Cluster
+from podrunner.api import MERGE
 from world import World, slowly, world_in
 
 pytestmark = pytest.mark.timeout(300)
 FINALIZER = "fpj.dev/stop-work"
-UNFINALIZE = ("--type=merge", '--patch={"metadata":{"finalizers":null}}')
 
 
 @pytest.fixture
@@ -67,8 +66,7 @@ def test_deleting_in_each_phase(world: World) -> None:
         names = ("running", "indexing", "pending", "suspended", "completed")
         uids |= {name: world.uid(name) for name in names}
         outputs = sorted(world.out.rglob("*.jpg"))
-        world.until(lambda: FINALIZER in finalizers(world, "running"), "a job at work has the finalizer")
-        assert not any(FINALIZER in finalizers(world, name) for name in ("pending", "suspended"))
+        assert not any(finalizers(world, name) for name in names)
         for name in names:
             world.kube("delete", "fpj", name, "--wait=false")
         for name in names:
@@ -100,26 +98,47 @@ def test_deleting_the_namespace_with_the_operator_at_work(world: World) -> None:
 
 def test_deleting_with_the_operator_gone(world: World) -> None:
     operator = world.operator()
-    world.photos("photos", 2)
-    world.job("finished", "photos")
-    world.wait_end("finished")
     with slowly(world, 2.0):
         uids = at_work(world, "active", "left")
-        world.until(lambda: FINALIZER in finalizers(world, "active"), "a job at work has the finalizer")
-        world.until(lambda: FINALIZER in finalizers(world, "left"), "a job at work has the finalizer")
-        world.until(lambda: not finalizers(world, "finished"), "a finished job has none")
         operator.kill()
-        world.kube("delete", "fpj", "finished", "--wait=true", seconds=30)
-        world.kube("delete", "fpj", "active", "--wait=false")
-        assert not is_gone(world, "active") and finalizers(world, "active") == [FINALIZER], "it waits for the operator"
-
-        world.kube("patch", "fpj", "active", *UNFINALIZE)
-        world.until(lambda: is_gone(world, "active"), "without the finalizer it goes", 30)
-        world.until(lambda: not world.pods_left(uids["active"]), "and its pods with it")
+        world.kube("delete", "fpj", "active", "--wait=true", seconds=30)
+        world.until(lambda: not world.pods_left(uids["active"]), "its pods go with it")
         assert not world.jobs_of(uids["active"])
+        assert world.holder("active") == uids["active"], "nobody has given its lock back"
+        assert world.record(uids["active"]).phase != "Cancelled"
+
+        operator.start()
+        world.until(lambda: world.holder("active") == "", "the next operator does")
+        assert world.record(uids["active"]).phase == "Cancelled", "the lock goes last"
+        assert world.holder("left") == uids["left"], "a job that is there keeps its own"
+        operator.kill()
 
         world.kube("delete", "namespace", world.namespace, "--wait=false")
         world.kube("delete", "fpj", "left", "--wait=false")  # the namespace itself comes to that after all pods only
-        world.kube("patch", "fpj", "left", *UNFINALIZE)
         world.until(lambda: is_emptied(world), "the namespace goes", 120)
     world.until(lambda: not world.runner.pods(running=True), "all processes end")
+
+
+def test_deleting_with_the_store_away(world: World) -> None:
+    world.operator()
+    with slowly(world, 2.0):
+        uids = at_work(world, "active")
+        world.switch.off()
+        world.kube("delete", "fpj", "active", "--wait=true", seconds=30)
+        world.until(lambda: not world.pods_left(uids["active"]), "its pods go with it")
+        world.switch.on()
+        world.until(lambda: world.holder("active") == "", "the lock is given back once the store is there", 120)
+    assert world.record(uids["active"]).phase == "Cancelled"
+
+
+def test_the_finalizer_of_an_earlier_version_is_taken_off_and_no_other(world: World) -> None:
+    for name in ("old", "going"):
+        world.job(name, "photos", suspend=True)
+        found = {"metadata": {"finalizers": [FINALIZER, "example.org/theirs"]}}
+        world.runner.api.patch(world.path(name), found, MERGE)
+    world.kube("delete", "fpj", "going", "--wait=false")
+    world.operator()
+    for name in ("old", "going"):
+        world.until(lambda name=name: finalizers(world, name) == ["example.org/theirs"], "ours is taken off")
+    world.runner.api.patch(world.path("going"), {"metadata": {"finalizers": None}}, MERGE)
+    world.until(lambda: is_gone(world, "going"), "it goes")

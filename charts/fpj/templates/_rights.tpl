@@ -81,6 +81,7 @@
   - leases
   verbs:
   - get
+  - list
   - create
   - update
 - apiGroups:
@@ -89,6 +90,14 @@
   - namespaces
   verbs:
   - get
+- apiGroups:
+  - coordination.k8s.io
+  resources:
+  - leases
+  verbs:
+  - get
+  - create
+  - update
 - apiGroups:
   - apiextensions.k8s.io
   resources:
@@ -179,6 +188,7 @@
   - leases
   verbs:
   - get
+  - list
   - create
   - update
 - apiGroups:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import selectors
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
 from fpj_core.cluster import ClusterError, NoAnswerError
@@ -27,7 +27,7 @@ class _Hurried(selectors.DefaultSelector):
 
 
 class HurriedLoop(asyncio.SelectorEventLoop):
-    """Hours take no time. Nothing outside of the loop may be waited for."""
+    """Hours take no time, and nothing outside of the loop is waited for."""
 
     def __init__(self) -> None:
         self.selector = _Hurried()
@@ -35,6 +35,15 @@ class HurriedLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self.selector.now
+
+    def run_in_executor(self, _executor: Any, work: Callable[..., Any], *given: Any) -> asyncio.Future[Any]:
+        """At once: a thread's time would not be the loop's."""
+        done = self.create_future()
+        try:
+            done.set_result(work(*given))
+        except Exception as error:  # noqa: BLE001 - it is raised where the thread is waited for
+            done.set_exception(error)
+        return done
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -87,6 +96,22 @@ class Line:
         if found is None or found["metadata"]["resourceVersion"] != document["metadata"]["resourceVersion"]:
             return None
         return self.server.put(self.who, document)
+
+    async def pages(self, kind: str, namespace: str | None, **_: Any) -> AsyncIterator[list[Document]]:
+        await self._pass()
+        yield [
+            copy.deepcopy(each)
+            for (its, place, _), each in self.server.held.items()
+            if its == kind and namespace in (None, place)
+        ]
+
+    async def merge(self, kind: str, namespace: str, name: str, change: Document) -> Document:
+        await self._pass()
+        found = copy.deepcopy(self.server.held[kind, namespace, name])
+        if change["metadata"].pop("resourceVersion") != found["metadata"]["resourceVersion"]:
+            raise ClusterError(409, "the object has been modified", reason="Conflict")
+        found["metadata"] |= change["metadata"]
+        return self.server.put(self.who, found)
 
     async def _pass(self) -> None:
         self.asked += 1

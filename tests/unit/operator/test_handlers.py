@@ -7,7 +7,7 @@ import pytest
 from kopf._cogs.structs.references import Resource
 
 from fpj_core import names
-from fpj_operator.handlers import _configure, _forget_details
+from fpj_operator.handlers import _configure
 
 
 @pytest.fixture
@@ -30,14 +30,3 @@ def test_only_our_child_jobs_are_asked_for(
     settings: kopf.OperatorSettings, resource: Resource, selectors: list[str]
 ) -> None:
     assert settings.watching.label_selectors.collect(resource) == selectors
-
-
-def test_of_a_job_is_kept_what_the_timer_goes_by() -> None:
-    job = {
-        "metadata": {"name": "photos", "uid": "1", "labels": {"a": "b"}, "managedFields": [{"manager": "kubectl"}]},
-        "spec": {"jobType": "Both"},
-        "status": {"phase": "Running", "conditions": [{"type": "Ready"}], "progress": {"total": 5}},
-    }
-    _forget_details(job)
-    metadata = {"name": "photos", "uid": "1", "labels": {"a": "b"}}
-    assert job == {"metadata": metadata, "spec": {}, "status": {"phase": "Running"}}

@@ -1,0 +1,230 @@
+"""What a deleted job leaves behind is tidied up, whenever an operator comes to it and whatever fails meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from unit.operator.leases_world import Document, Line, Server, run
+
+from fpj_core import names
+from fpj_core.cluster import ClusterError
+from fpj_core.errors import StoreUnavailableError
+from fpj_core.leases import lease_name
+from fpj_core.model import Job, Phase
+from fpj_core.store import Store, open_store
+from fpj_operator.leases import Leases
+from fpj_operator.state import Key
+from fpj_operator.vanished import Vanished
+
+KEY = Key("team", "photos")
+ALBUM = "team.album"
+LEASE = ("Lease", "team", lease_name(ALBUM))
+
+
+class Away:
+    """A store that can go away."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.away = store, False
+
+    def __getattr__(self, name: str) -> Any:
+        if self.away:
+            raise StoreUnavailableError("no primary")
+        return getattr(self.store, name)
+
+
+class Place:
+    """A job at work, with its lease and its record."""
+
+    def __init__(self, store: Store) -> None:
+        self.server, self.store = Server(), Away(store)
+        self.known: set[str] = set()
+
+    async def begin(self) -> None:
+        self.server.put("user", job())
+        any_store: Any = self.store
+        line: Any = Line(self.server, "before")
+        await Leases(line, any_store, 300.0).acquire(KEY, "uid-1", ALBUM)
+        self.store.create_job(Job("uid-1", "photos", ALBUM, {}, "", phase=Phase.RUNNING, created_at=1.0))
+        self.server.put("operator", {"kind": "Lease", "metadata": {"name": "fpj-operator", "namespace": "team"}})
+
+    def operator(self) -> tuple[Vanished, Line]:
+        line: Any = Line(self.server, "operator")
+        store: Any = self.store
+        return Vanished(line, store, Leases(line, store, 300.0), lambda _, uid: uid in self.known), line
+
+    def delete(self) -> Document:
+        return self.server.held.pop(("FileProcessingJob", "team", "photos"))
+
+    @property
+    def tidy(self) -> bool:
+        record = self.store.store.get_job("uid-1")
+        lease = self.store.store.lease(lease_name(ALBUM))
+        stored = lease is not None and lease.holder == "uid-1" and lease.expires_at > 0
+        holder = self.server.held[LEASE]["spec"]["holderIdentity"]
+        assert record
+        return record.phase is Phase.CANCELLED and not stored and holder == ""
+
+    @property
+    def untouched(self) -> bool:
+        record = self.store.store.get_job("uid-1")
+        return (
+            record is not None and record.phase is Phase.RUNNING and bool(self.server.held[LEASE]["spec"]["renewTime"])
+        )
+
+
+def job(uid: str = "uid-1", *finalizers: str) -> Document:
+    metadata = {"name": "photos", "namespace": "team", "uid": uid, "finalizers": list(finalizers)}
+    return {"kind": "FileProcessingJob", "metadata": metadata, "spec": {"collection": {"id": "album"}}}
+
+
+def play(folder: Path, scene: Callable[[Place], Awaitable[None]]) -> None:
+    store = open_store(f"sqlite:///{folder}/store.db")
+
+    async def within() -> None:
+        place = Place(store)
+        await place.begin()
+        await scene(place)
+
+    try:
+        run(within())
+    finally:
+        store.close()
+
+
+async def working(vanished: Vanished, seconds: float) -> None:
+    """Let it work for so long."""
+    task = asyncio.create_task(vanished.work.run())
+    await asyncio.sleep(seconds)
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def test_a_deletion_that_is_seen_is_tidied_up_at_once(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        vanished, _ = place.operator()
+        vanished.gone(place.delete())
+        await working(vanished, 5)
+        assert place.tidy
+
+    play(tmp_path, scene)
+
+
+def test_a_deletion_that_nobody_saw_is_found_by_its_lease(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        place.delete()
+        vanished, _ = place.operator()
+        await vanished.sweep_once(None)
+        await working(vanished, 5)
+        assert place.tidy
+        await vanished.sweep_once("team")
+        assert vanished.work.depth == 0, "and then nothing is left to do"
+
+    play(tmp_path, scene)
+
+
+def test_a_namesake_that_came_since_is_another_job(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        place.delete()
+        place.server.put("user", job("uid-2"))
+        place.known.add("uid-2")
+        vanished, _ = place.operator()
+        await vanished.sweep_once(None)
+        await working(vanished, 5)
+        assert place.tidy
+
+    play(tmp_path, scene)
+
+
+def test_a_job_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        vanished, line = place.operator()
+        await vanished.sweep_once(None)
+        assert vanished.work.depth == 0 and place.untouched and line.asked == 2
+        place.known.add("uid-1")
+        await vanished.sweep_once(None)
+        assert vanished.work.depth == 0 and line.asked == 3, "one that the watch shows is not asked for"
+
+    play(tmp_path, scene)
+
+
+def test_an_api_server_that_does_not_answer_is_no_deletion(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        vanished, line = place.operator()
+        line.refused = ClusterError(403, "may not get fileprocessingjobs")
+        sweeping = asyncio.create_task(vanished.sweep((), 60))
+        await asyncio.sleep(601)
+        assert vanished.work.depth == 0 and place.untouched and line.asked == 11
+        line.refused = None
+        place.delete()
+        await asyncio.sleep(61)
+        await working(vanished, 5)
+        assert place.tidy, "it goes on looking"
+        sweeping.cancel()
+
+    play(tmp_path, scene)
+
+
+def test_with_the_store_away_it_is_tidied_up_when_it_is_back(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        vanished, _ = place.operator()
+        vanished.gone(place.delete())
+        place.store.away = True
+        await working(vanished, 300)
+        assert place.untouched
+        place.store.away = False
+        again, _ = place.operator()
+        await again.sweep_once(None)  # another operator; the first would come to it within a minute
+        await working(again, 5)
+        assert place.tidy
+
+    play(tmp_path, scene)
+
+
+def test_the_same_operator_tries_again_when_the_store_is_back(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        vanished, _ = place.operator()
+        place.store.away = True
+        vanished.gone(place.delete())
+        trying = asyncio.create_task(working(vanished, 400))
+        await asyncio.sleep(200)
+        place.store.away = False
+        await trying
+        assert place.tidy
+
+    play(tmp_path, scene)
+
+
+def test_an_operator_that_dies_over_it_leaves_the_lease_as_its_mark(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        vanished, line = place.operator()
+        line.silent = True  # the store hears it, the API server does not
+        vanished.gone(place.delete())
+        await working(vanished, 2)
+        assert place.store.store.get_job("uid-1").phase is Phase.CANCELLED  # type: ignore[union-attr]
+        assert not place.tidy
+        again, _ = place.operator()
+        await again.sweep_once(None)
+        await working(again, 5)
+        assert place.tidy
+
+    play(tmp_path, scene)
+
+
+def test_an_earlier_versions_finalizer_is_taken_off_and_no_other(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        place.server.put("user", job("uid-1", "theirs", names.FINALIZER, "others"))
+        vanished, line = place.operator()
+        vanished.held(KEY)
+        await working(vanished, 5)
+        found = place.server.held["FileProcessingJob", "team", "photos"]
+        assert found["metadata"]["finalizers"] == ["theirs", "others"]
+        asked = line.asked
+        vanished.held(KEY)
+        await working(vanished, 5)
+        assert line.asked == asked + 1, "nothing is written where nothing is to be done"
+
+    play(tmp_path, scene)
