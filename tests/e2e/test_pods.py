@@ -15,6 +15,8 @@ from e2e.truth import sizes_in
 from fpj_cluster import Cluster
 from podrunner import Api, ApiError
 
+from fpj_core.model import ShardState
+
 pytestmark = pytest.mark.timeout(900)
 
 Told = tuple[str, str, str]
@@ -122,7 +124,12 @@ def test_the_namespace_of_a_completed_job_with_a_rescued_shard_goes(fpj: Install
         folder = pictures(site, "rescued", 120)
         sharding = {"parallelism": 2, "workersPerPod": 1, "shardSize": 60, "batchSize": 5}
         site.job("rescued", "rescued", sharding=sharding, workerTemplate=misbehaving(slowness=0.5), **TIERS)
-        site.until(lambda: len(running(site, "rescued")) == 2, "two pods work", 120)
+        uid = site.uid("rescued")
+
+        def both_work() -> bool:
+            return [each.state for each in fpj.store.shards(uid, 1)] == [ShardState.RUNNING] * 2
+
+        site.until(both_work, "two pods work", 120)
         with cordoned(fpj):
             process_of(next(pod for pod in running(site, "rescued") if "-w0-0-" in pod)).kill()
             site.wait_end("rescued", seconds=240)
