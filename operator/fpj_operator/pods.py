@@ -29,6 +29,10 @@ from fpj_operator.trouble import (
 _PATIENCE_SECONDS = 5.0
 """So long a new Job may have no pod."""
 _MOST_PODS = 20
+_MOST_FAILED = 200
+"""Of a Job that goes on: asked again and again."""
+_MOST_OF_INDEX = 2_000
+"""Failed pods of a failed Job's index, asked once: evictions may be many, and do not count."""
 _MOST_EVENTS = 50
 _MOST_KNOWN = 1_000
 _UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
@@ -70,7 +74,7 @@ class Pods:
         if waits or pods:
             return Findings(stops=waits)
         # Nothing is there that will run: the Job controller waits before it tries again, or may not.
-        failed = of_ended(await self._page(job, "status.phase=Failed"), job_failed=False)
+        failed = await self._last_failure(job, _MOST_FAILED, job_failed=False)
         found = [each for each in (failed, await self._refusal(job, now)) if each]
         return Findings(stops=max(found, key=lambda each: each.since, default=None))
 
@@ -79,8 +83,9 @@ class Pods:
         known = self._failed.get(uid)
         if known is None:
             index = last_failed_index(job)
-            pods = await self._page(job, "status.phase=Failed", "" if index is None else f",{_INDEX}={index}")
-            known = self._failed[uid] = of_ended(pods, job_failed=True) or of_job(job)
+            of_index = "" if index is None else f",{_INDEX}={index}"
+            found = await self._last_failure(job, _MOST_OF_INDEX, of_index, job_failed=True)
+            known = self._failed[uid] = found or of_job(job)
             if len(self._failed) > _MOST_KNOWN:
                 self._failed.popitem(last=False)
         return known
@@ -98,9 +103,22 @@ class Pods:
         """Whether one of very many works, beyond those of the first page."""
         return any(works(pod) for pod in await self._page(job, "status.phase=Running"))
 
-    async def _page(self, job: Document, fields: str, labels: str = "") -> list[Document]:
-        metadata = job["metadata"]
+    async def _last_failure(self, job: Document, most: int, labels: str = "", *, job_failed: bool) -> Trouble | None:
+        """Why the pod that failed last did, page by page: none is kept longer than that takes."""
+        metadata, last = job["metadata"], None
         labels = f"{_JOB_NAME}={metadata['name']}{labels}"
+        pages = self._cluster.pages(
+            "Pod", metadata["namespace"], size=_MOST_PODS, most=most, labels=labels, fields="status.phase=Failed"
+        )
+        async for page in pages:
+            found = of_ended(page, job_failed=job_failed)
+            if found and (last is None or found.since >= last.since):
+                last = found
+        return last
+
+    async def _page(self, job: Document, fields: str) -> list[Document]:
+        metadata = job["metadata"]
+        labels = f"{_JOB_NAME}={metadata['name']}"
         found = await self._cluster.page("Pod", metadata["namespace"], limit=_MOST_PODS, labels=labels, fields=fields)
         return list(found.get("items", []))
 

@@ -256,12 +256,16 @@ class Answers:
         self, kind: str, _namespace: str | None, *, limit: int, after: str = "", labels: str = "", fields: str = ""
     ) -> Document:
         assert 0 < limit <= 50
-        assert not after
         self.asked.append(f"{kind} {labels} {fields}".strip())
         if kind == "Event":
             return {"items": self.events[:limit]}
         assert "batch.kubernetes.io/job-name=photos-a1-w0" in labels
-        return {"items": [each for each in self.pods if _fits(each["status"]["phase"], fields)][:limit]}
+        start = int(after or 0)
+        found = [each for each in self.pods if _fits(each["status"]["phase"], fields)]
+        more = str(start + limit) if len(found) > start + limit else ""
+        return {"items": found[start : start + limit], "metadata": {"continue": more}}
+
+    pages = Cluster.pages
 
 
 def _fits(phase: str, fields: str) -> bool:
@@ -319,7 +323,7 @@ def test_of_very_many_pods_one_that_works_is_found() -> None:
 
 
 def test_why_a_job_failed_is_asked_once_and_of_one_index() -> None:
-    answers = Answers([pod(f"failed-{number}", ended(40, said=Reason.SOURCE_NOT_FOUND)) for number in range(1_000)])
+    answers = Answers([pod(f"failed-{number}", ended(40, said=Reason.SOURCE_NOT_FOUND)) for number in range(4)])
     pods = Pods(cast("Cluster", answers), lambda: NOW)
     child = job(failedIndexes="0-999")
     for _ in range(3):
@@ -329,6 +333,19 @@ def test_why_a_job_failed_is_asked_once_and_of_one_index() -> None:
         "Pod batch.kubernetes.io/job-name=photos-a1-w0,batch.kubernetes.io/job-completion-index=999 status.phase=Failed"
     ]
     assert words(found(Answers(), job(), failed=True).stops) == "JobFailed"
+
+
+def test_the_last_of_many_failures_is_found_wherever_it_stands() -> None:
+    """The API server lists by name, so the one that counts may come last; how many are asked for is bounded."""
+    evicted = [pod(f"evicted-{number}", ended(143), DisruptionTarget="True") for number in range(300)]
+    early = [pod(f"failed-{number}", ended(1, ago=500)) for number in range(300)]
+    last = pod("last", ended(137, ago=5, reason="OOMKilled"))
+    answers = Answers([*evicted, *early, last])
+    assert words(found(answers, job(failedIndexes="7"), failed=True).stops) == "OutOfMemory"
+    assert len(answers.asked) == 31
+    going_on = Answers([*evicted, *early, last])
+    found(going_on, job())
+    assert len([each for each in going_on.asked if "phase=Failed" in each]) == 10
 
 
 def test_a_new_or_suspended_job_is_not_asked_about() -> None:
