@@ -79,6 +79,10 @@ class World:
             self.runner.api.delete(self.path(job["metadata"]["name"]))
             self.runner.api.patch(self.path(job["metadata"]["name"]), {"metadata": {"finalizers": None}}, MERGE)
 
+    def empty_store(self) -> None:
+        """As whoever deletes the database does: nothing is left, its identity neither."""
+        self._drop(self.namespace.replace("-", "_"))
+
     def _drop(self, database: str) -> None:
         client: MongoClient[Document] = MongoClient(self._mongodb)
         client.drop_database(database)

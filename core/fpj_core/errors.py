@@ -8,6 +8,7 @@
     ├── ImageError             one image failed; carries an ErrorType
     └── StoreError             the store refused or lost an operation
         ├── StoreUnavailableError   it cannot be reached
+        ├── UnrecordedJobError      it has no record of the job
         ├── ConcurrencyError        a ``_version`` check failed: read again and decide again
         ├── LeaseHeldError          another holder has the lease
         └── FencedError             this holder lost its lease or shard: stop, write nothing
@@ -112,6 +113,10 @@ class StoreError(FpjError):
 
 class StoreUnavailableError(StoreError):
     """The store cannot be reached."""
+
+
+class UnrecordedJobError(StoreError):
+    """The store has no record of the job."""
 
 
 class ConcurrencyError(StoreError):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from fpj_core.errors import ConcurrencyError, FencedError, StoreError
+from fpj_core.errors import ConcurrencyError, FencedError, UnrecordedJobError
 from fpj_core.model import Counts, Job, Phase, ShardState
 from fpj_core.progress import Progress, measure
 from fpj_core.store.protocol import Store
@@ -28,10 +28,10 @@ class JobView:
 
 
 def recorded_job(store: Store, job_id: str) -> Job:
-    """The job's record. Raises `StoreError` if there is none."""
+    """The job's record. Raises `UnrecordedJobError` if there is none."""
     job = store.get_job(job_id)
     if job is None:
-        raise StoreError(f"job {job_id} is not recorded")
+        raise UnrecordedJobError(f"job {job_id} is not recorded")
     return job
 
 

@@ -38,9 +38,16 @@ def index_job(observed: Observed, folder: CacheFolder, attempt: Attempt, setting
 
 
 def shards_job(
-    observed: Observed, folder: CacheFolder, attempt: Attempt, settings: OperatorSettings, wave: int, total: int
+    observed: Observed,
+    folder: CacheFolder,
+    attempt: Attempt,
+    settings: OperatorSettings,
+    wave: int,
+    total: int,
+    *,
+    failed: int = 0,
 ) -> dict[str, Any]:
-    """The Indexed Job of wave ``wave`` (from 0) of ``total`` shards."""
+    """The Indexed Job of wave ``wave`` (from 0) of ``total`` shards; ``failed`` shards of earlier waves failed."""
     first, last = wave * WAVE, min((wave + 1) * WAVE, total) - 1
     sharding = resolve_sharding(_spec(observed), 0)
     spec: dict[str, Any] = {
@@ -51,7 +58,7 @@ def shards_job(
         "podFailurePolicy": _failure_policy("FailIndex"),
     }
     if sharding.max_failed_shards is not None:
-        spec["maxFailedIndexes"] = min(sharding.max_failed_shards, last - first + 1)
+        spec["maxFailedIndexes"] = min(max(sharding.max_failed_shards - failed, 0), last - first + 1)
     base = names.base_name(observed.key.name, observed.uid)
     name = names.shards_job_name(base, attempt.number, wave)
     job = _job(observed, folder, attempt, settings, name=name, role=names.ROLE_SHARDS, spec=spec, shards=(first, last))
@@ -307,21 +314,20 @@ def _resources(observed: Observed) -> dict[str, Any]:
     }
 
 
-def _failure_policy(action: str) -> dict[str, Any]:
-    """Evictions cost no attempt; what cannot heal is not tried again."""
+def _failure_policy(fenced: str) -> dict[str, Any]:
+    """Evictions cost no try. What no pod can do ends the Job; ``fenced`` is what a fenced pod ends."""
     return {
         "rules": [
             {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-            {
-                "action": action,
-                "onExitCodes": {
-                    "containerName": "worker",
-                    "operator": "In",
-                    "values": [ExitCode.PERMANENT.value, ExitCode.FENCED.value],
-                },
-            },
+            _on_exit("FailJob", ExitCode.PERMANENT),
+            _on_exit(fenced, ExitCode.FENCED),
         ]
     }
+
+
+def _on_exit(action: str, code: ExitCode) -> dict[str, Any]:
+    codes = {"containerName": "worker", "operator": "In", "values": [code.value]}
+    return {"action": action, "onExitCodes": codes}
 
 
 def _owner(observed: Observed) -> dict[str, Any]:

@@ -15,9 +15,11 @@ from typing import Any
 
 from fpj_core.formatting import moment
 from fpj_core.model import Phase
+from fpj_core.names import RESUME_ANNOTATION
 from fpj_operator.state import Attempt, Observed
 
 _MOST_MESSAGE = 512
+_NOT_MADE = f"the spec was changed after the job had finished; set the annotation {RESUME_ANNOTATION} to make it"
 _COMPLETE = frozenset({Phase.COMPLETED, Phase.COMPLETED_WITH_ERRORS})
 
 
@@ -71,10 +73,27 @@ def operator_status(
     return {name: value for name, value in (status | dict(progress or {})).items() if value is not None}
 
 
-def seen_status(observed: Observed) -> dict[str, Any]:
-    """The status of a finished job as it is, for a spec that changed since: who waits for an answer has it."""
-    conditions = [each | {"observedGeneration": observed.generation} for each in observed.status.get("conditions", [])]
-    return dict(observed.status) | {"observedGeneration": observed.generation, "conditions": conditions}
+def seen_status(observed: Observed, *, changed: bool) -> dict[str, Any]:
+    """The status of a finished job for a spec that was edited since: who waits for an answer has it.
+
+    ``changed`` says that its outputs are not made by that spec. Then it is not Ready, and Stalled until somebody
+    resumes it; Complete goes on to speak of the generation that was made.
+    """
+    before, generation = observed.status, observed.generation
+    done = condition(before, "Complete")
+    stalled = changed and done.get("status") == "True"
+    said = ("SpecChanged", _NOT_MADE) if stalled else (done.get("reason", ""), done.get("message", ""))
+    judged = {"Ready": done.get("status") == "True" and not stalled, "Stalled": stalled}
+    conditions = []
+    for each in before.get("conditions", []):
+        if each["type"] in judged and before.get("phase") != Phase.FAILED.value:
+            conditions.append(
+                _condition(each, each["type"], judged[each["type"]], said, generation, moment(observed.now))
+            )
+        else:
+            kept = stalled and each["type"] == "Complete"
+            conditions.append(dict(each) if kept else each | {"observedGeneration": generation})
+    return dict(before) | {"observedGeneration": generation, "conditions": conditions}
 
 
 def same_status(wanted: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
@@ -100,6 +119,14 @@ def attempt_document(attempt: Attempt) -> dict[str, Any]:
         document["cacheFolder"] = attempt.cache_folder
     if attempt.fence:
         document["fence"] = attempt.fence
+    if attempt.spec_digest:
+        document["specDigest"] = attempt.spec_digest
+    if attempt.store_id:
+        document["storeId"] = attempt.store_id
+    if attempt.planned_shards is not None:
+        document["plannedShards"] = attempt.planned_shards
+    if attempt.planned_images is not None:
+        document["plannedImages"] = attempt.planned_images
     return document
 
 
@@ -112,6 +139,10 @@ def attempt_from(status: Mapping[str, Any]) -> Attempt:
         resumed_by=found.get("resumedBy", ""),
         cache_folder=found.get("cacheFolder", ""),
         fence=found.get("fence", 0),
+        spec_digest=found.get("specDigest", ""),
+        store_id=found.get("storeId", ""),
+        planned_shards=found.get("plannedShards"),
+        planned_images=found.get("plannedImages"),
     )
 
 

@@ -144,7 +144,7 @@ class Executor:
     def _write_store(self, observed: Observed, step: FenceShards | RecordJob | RecordEnd) -> None:
         match step:
             case FenceShards():
-                self._store.release_shards(observed.uid, observed.attempt.number)
+                self._store.release_shards(observed.uid, observed.latest_attempt)
             case RecordJob():
                 self._record(observed, step)
             case RecordEnd():

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from fpj_core import jobs, names
 from fpj_core.cluster import Cluster, Document
-from fpj_core.errors import CacheFolderError, ManifestError, StoreError
+from fpj_core.errors import CacheFolderError, ManifestError, StoreError, UnrecordedJobError
 from fpj_core.folders import Candidate, select_folder
 from fpj_core.manifest import read_resource
 from fpj_core.model import Folder, Phase
@@ -20,11 +20,17 @@ from fpj_operator.folders import Folders
 from fpj_operator.leases import Leases
 from fpj_operator.pods import Pods
 from fpj_operator.queue import JobQueue
+from fpj_operator.shape import fits
 from fpj_operator.state import Attempt, ChildJob, Key, LeaseView, Observed, StoreView
 from fpj_operator.trouble import Findings
 
 _LOCAL = "spec.collection.source.local: works only with `fpj run`; use persistentVolumeClaim or s3 in a cluster"
 _ACTIVE = frozenset({Phase.INDEXING, Phase.RUNNING})
+_GAVE_UP = frozenset({"PodFailurePolicy", "MaxFailedIndexesExceeded"})
+"""The Job controller's reasons for ending a Job whose other indexes might go on."""
+_MOST_PODS = 100
+_LOST_SECONDS = 15.0
+"""After the end of its grace period a pod that is still there is on a node that does not answer."""
 _NEEDED_BYTES = 2**20
 """A folder must at least have room for so much to be chosen."""
 
@@ -58,6 +64,7 @@ async def observe(
     # the store could be older than the Job's end, and the Job would look as if it had ended without its work.
     seen = await asyncio.to_thread(_ask_store, store, uid, attempt.number)
     slot_free, ahead = queue.place(key)
+    begins = job is not None and phase not in (Phase.INDEXING, Phase.RUNNING) and not fits(attempt, job.spec)
     return Observed(
         key=key,
         uid=uid,
@@ -80,6 +87,7 @@ async def observe(
         now=time.time(),
         rights=rights,
         version=str(document["metadata"].get("resourceVersion") or ""),
+        pods_left=begins and await _pods_left(cluster, key.namespace, uid),
     )
 
 
@@ -131,14 +139,30 @@ async def _has_account(cluster: Cluster, namespace: str, uid: str) -> bool:
 
 
 def _ask_store(store: Store, uid: str, attempt: int) -> StoreView:
+    """What the store shows of the job, and last of all which store it is.
+
+    Records that vanish while they are read are missing records, not an error.
+    """
     try:
         if (record := store.get_job(uid)) is None:
-            return StoreView()
-        if (view := jobs.observe(store, uid, attempt, time.time())) is not None:
-            return StoreView(view.job, view.counts, view.states, view.progress)
+            return StoreView(store.identity())
+        try:
+            view = jobs.observe(store, uid, attempt, time.time())
+        except UnrecordedJobError:
+            return StoreView(store.identity())
+        if view is None:
+            return StoreView(store.identity(), record)
+        return StoreView(store.identity(), view.job, view.counts, view.states, view.progress)
     except StoreError as error:
         return StoreView(error=str(error)[:500])
-    return StoreView(record)
+
+
+async def _pods_left(cluster: Cluster, namespace: str, uid: str) -> bool:
+    """Whether pods of the job run. One that outlives its grace period is on a lost node, and not waited for."""
+    fields = "status.phase!=Succeeded,status.phase!=Failed"
+    page = await cluster.page("Pod", namespace, limit=_MOST_PODS, labels=f"{names.LABEL_UID}={uid}", fields=fields)
+    ends = [seconds_of(pod["metadata"].get("deletionTimestamp")) for pod in page["items"]]
+    return any(end == 0 or time.time() < end + _LOST_SECONDS for end in ends)
 
 
 # Children -------------------------------------------------------------------------------------------------
@@ -163,6 +187,7 @@ async def _child(pods: Pods, document: Document, current: int | None) -> ChildJo
         wave=_number(labels.get(names.LABEL_WAVE)),
         complete=complete,
         failed=failed,
+        gave_up=failed and any(each.get("reason") in _GAVE_UP for each in status.get("conditions", [])),
         active=status.get("active", 0),
         deleting=deleting,
         suspended=bool(document["spec"].get("suspend")),

@@ -18,11 +18,19 @@ from fpj_core.exits import Reason
 from fpj_core.formatting import count, moment
 from fpj_core.model import Counts, Phase, ShardState
 from fpj_core.status import NO_TIME, status_document
-from fpj_core.v1alpha1 import resolve_max_failed, resolve_pre_running_deadline, resolve_recovery
+from fpj_core.v1alpha1 import (
+    CacheFolder,
+    resolve_max_failed,
+    resolve_pre_running_deadline,
+    resolve_recovery,
+    resolve_sharding,
+)
 from fpj_operator.children import WAVE, index_job, reporting_rights, shards_job, template_of, workers_report
 from fpj_operator.conditions import Verdict, condition, operator_status, seconds_of, seen_status
+from fpj_operator.evidence import Finding, evidence
 from fpj_operator.queue import NO_SLOT
 from fpj_operator.settings import OperatorSettings
+from fpj_operator.shape import begun_by, fits, spec_digest
 from fpj_operator.state import (
     Apply,
     Attempt,
@@ -45,6 +53,7 @@ from fpj_operator.state import (
 from fpj_operator.templatepolicy import violations
 
 _WAIT_SECONDS = 10.0
+_PODS_SECONDS = 1.0
 _QUEUE_SECONDS = 60.0
 """A queued job is woken when its turn comes; this only brings its place in the queue up to date."""
 _TROUBLE_SECONDS = 5.0
@@ -58,7 +67,7 @@ _AFTERMATH_SECONDS = 3_600.0
 _ROUND_PLACES = (10_000, 5_000, 2_000, 1_000, 500, 200, 100, 50, 20, 10)
 _ALERT_EVERY = 10
 _ACTIVE = frozenset({Phase.INDEXING, Phase.RUNNING})
-_MAY_HEAL = frozenset({Reason.STORE_UNAVAILABLE.value, Reason.SHARD_HELD.value})
+_MAY_HEAL = frozenset({Reason.STORE_UNAVAILABLE.value, Reason.SHARD_HELD.value, Reason.FENCED.value})
 """Why pods may have used up their retries although the next attempt can succeed."""
 
 
@@ -73,6 +82,7 @@ def reconcile(observed: Observed, settings: OperatorSettings) -> Plan:
 class _Decision:
     o: Observed
     settings: OperatorSettings
+    finding: Finding = Finding.UNPLANNED
 
     def plan(self) -> Plan:  # noqa: PLR0911 - a table of cases, the first that holds decides
         o = self.o
@@ -136,15 +146,23 @@ class _Decision:
             holder = o.lease.holder_name or o.lease.holder
             text = f"{holder} is at work on the collection"
             return self._wait("CollectionLocked", text, _WAIT_SECONDS, lock_message=text)
-        if not o.lease.held_by(o.uid, o.now):
-            return Plan(wants_lease=True)
+        if o.pods_left:  # what they have in hand is not made by the spec of now, and would lie where its outputs go
+            waiting = self._wait("SpecChanged", "waiting for the pods of the earlier spec to end", _PODS_SECONDS)
+            return replace(waiting, steps_first=(DeleteChildren(o.latest_attempt),))
+        return self._begin(o.folder) if o.lease.held_by(o.uid, o.now) else Plan(wants_lease=True)
+
+    def _begin(self, folder: CacheFolder) -> Plan:
+        """The next attempt, now that it has a folder, a slot and the lock."""
+        o = self.o
         fresh = o.phase is not Phase.RECOVERING and bool(o.resume) and o.resume != o.attempt.resumed_by
         attempt = Attempt(
-            number=o.attempt.number + 1,
+            number=o.latest_attempt + 1,
             started_at=o.now,
             resumed_by=o.resume,
-            cache_folder=o.folder.metadata.name,
+            cache_folder=folder.metadata.name,
             fence=o.lease.fence,
+            spec_digest=spec_digest(o.job.spec, folder.metadata.name) if o.job else "",
+            store_id=o.store.identity,
         )
         verdict = Verdict(Phase.INDEXING, "Indexing", "listing the source", "Index", locked=True)
         before = None if fresh or o.phase is Phase.SUSPENDED else o.status.get("startTime")
@@ -152,7 +170,7 @@ class _Decision:
             o, verdict, attempt, start=before or moment(o.now), recovery_attempts=0 if fresh else None
         )
         rights = reporting_rights(o) if workers_report(o, self.settings) else []
-        child = index_job(o, o.folder, attempt, self.settings)
+        child = index_job(o, folder, attempt, self.settings)
         # Suspended while the store was away, it is fenced now: nobody has taken its shards away yet.
         owed: tuple[Step, ...] = (FenceShards(),) if self._recorded_as_active() else ()
         # The status first: children that it does not know would be applied again, with another fence, and refused.
@@ -161,7 +179,7 @@ class _Decision:
             steps_first=(
                 *owed,
                 RecordJob(Phase.INDEXING, "", "", attempt.number),
-                DeleteChildren(o.attempt.number),
+                DeleteChildren(o.latest_attempt),
             ),
             steps_after=(
                 *[Apply(manifest) for manifest in (*rights, child)],
@@ -233,6 +251,11 @@ class _Decision:
             return self._fail(reason, f"{message} after {before} recoveries{': ' if why else ''}{why}")
         return self._recover(attempts=before + 1, reason=reason, message=f"{message}; recovery {before + 1} of {most}")
 
+    def _spec_changed(self) -> Plan:
+        """As many of these as there are edits: no recovery of the job is spent on one."""
+        text = "the spec was changed: another attempt makes what does not fit it, and keeps what does"
+        return self._recover(attempts=int(self.o.status.get("recoveryAttempts", 0)), reason="SpecChanged", message=text)
+
     def _store_unreachable(self, error: str) -> Plan:
         o = self.o
         if o.phase.active:
@@ -253,6 +276,19 @@ class _Decision:
         o = self.o
         if not o.lease.held_by(o.uid, o.now):
             return self._lease_lost()
+        if o.job is None:
+            return self._invalid()
+        found = evidence(o.attempt, o.store, planned=o.phase is Phase.RUNNING)
+        if found.finding is Finding.LOST:
+            return self._recover_or_fail("RecordsLost", found.lost)
+        if not fits(found.attempt, o.job.spec):
+            return self._spec_changed()
+        attempt = begun_by(found.attempt, o.job.spec)
+        return _Decision(replace(o, attempt=attempt), self.settings, found.finding)._active()
+
+    def _active(self) -> Plan:
+        """What comes next in an attempt whose records and spec are right so far."""
+        o = self.o
         if (ended := self._bounds()) is not None:
             return ended
         if o.rejected is not None:
@@ -308,10 +344,8 @@ class _Decision:
         return self._recover_or_fail("StaleJob", f"no progress for {silent:.0f} s", trouble[1] if trouble else "")
 
     def _indexing(self) -> Plan:
-        o = self.o
-        planned = o.store.record is not None and o.store.record.planned_attempt == o.attempt.number
         child = self._child(names.ROLE_INDEX, 0)
-        if planned:
+        if self.finding is not Finding.UNPLANNED:
             return self._begin_running()
         if child is None:
             return self._apply_index()
@@ -319,7 +353,7 @@ class _Decision:
             reason, message = child.trouble or ("IndexFailed", "the index Job failed")
             return (self._recover_or_fail if reason in _MAY_HEAL else self._fail)(reason, message)
         if child.complete:
-            return self._fail("IndexFailed", "the index Job ended without a plan")
+            return self._recover_or_fail("RecordsLost", "the index Job ended, and the store has no plan of its attempt")
         verdict = self._at_work(Verdict(Phase.INDEXING, "Indexing", "listing the source", "Index", locked=True), child)
         return self._keep_going(verdict)
 
@@ -348,7 +382,7 @@ class _Decision:
 
     def _begin_running(self) -> Plan:
         o = self.o
-        if o.store.total_shards == 0 or self._all_succeeded():
+        if self.finding is Finding.DONE:
             return self._finish()
         plan = self._running(Phase.RUNNING)
         images = count(o.store.record.total if o.store.record else 0)
@@ -357,7 +391,7 @@ class _Decision:
 
     def _running(self, phase: Phase = Phase.RUNNING) -> Plan:
         o = self.o
-        if self._all_succeeded():
+        if self.finding is Finding.DONE:
             return self._finish()
         waves = max(1, math.ceil(o.store.total_shards / WAVE))
         jobs = [self._child(names.ROLE_SHARDS, wave) for wave in range(waves)]
@@ -365,7 +399,7 @@ class _Decision:
         latest = max((wave for wave, child in enumerate(jobs) if child is not None), default=-1)
         done = latest >= 0 and (last := jobs[latest]) is not None and last.finished
         current = latest + 1 if done or latest < 0 else latest
-        if current == waves:
+        if current == waves or (done and self._gave_up(jobs[latest], latest + 1)):
             return self._shards_failed(jobs)
         child = jobs[current]
         verdict = Verdict(
@@ -379,9 +413,21 @@ class _Decision:
         if child is None:
             if o.folder is None:
                 return self._fail("NoCacheFolder", o.folder_problem or "the cache folder is gone")
-            wanted = shards_job(o, o.folder, o.attempt, self.settings, current, o.store.total_shards)
+            failed = self._failed_before(current)
+            wanted = shards_job(o, o.folder, o.attempt, self.settings, current, o.store.total_shards, failed=failed)
             plan = replace(plan, steps_first=(Apply(wanted), *plan.steps_first))
         return plan
+
+    def _failed_before(self, wave: int) -> int:
+        """Shards that the waves before it, which have ended, have left undone."""
+        store = self.o.store
+        return max(min(wave * WAVE, store.total_shards) - store.shards.get(ShardState.SUCCEEDED, 0), 0)
+
+    def _gave_up(self, last: ChildJob | None, wave: int) -> bool:
+        """Whether ``wave``, after ``last``, is not to begin: it would fail as well, or no more shards may fail."""
+        limit = resolve_sharding(self.o.job.spec, 0).max_failed_shards if self.o.job else None
+        too_many = limit is not None and self._failed_before(wave) > limit
+        return too_many or (last is not None and last.gave_up)
 
     def _keep_going(self, verdict: Verdict) -> Plan:
         o = self.o
@@ -418,7 +464,8 @@ class _Decision:
         o = self.o
         left = o.store.total_shards - o.store.shards.get(ShardState.SUCCEEDED, 0)
         reason, message = next((job.trouble for job in jobs if job and job.trouble), ("ShardsFailed", ""))
-        text = f"{count(left)} of {count(o.store.total_shards)} shards failed{': ' if message else ''}{message}"
+        what = "are not done" if any(job.gave_up for job in jobs if job) else "failed"
+        text = f"{count(left)} of {count(o.store.total_shards)} shards {what}{': ' if message else ''}{message}"
         return (self._recover_or_fail if reason in _MAY_HEAL else self._fail)(reason, text)
 
     def _fail(self, reason: str, message: str) -> Plan:
@@ -469,7 +516,7 @@ class _Decision:
         o = self.o
         status, steps = None, self._tidied_up()
         if o.status.get("observedGeneration") != o.generation and (o.job or o.phase is Phase.FAILED):
-            status = seen_status(o)
+            status = seen_status(o, changed=o.job is not None and not fits(o.attempt, o.job.spec))
             text = "the job has finished: what is changed counts when it is begun again, by the annotation"
             steps = (*steps, Emit("NotBegunAgain", f"{text} {names.RESUME_ANNOTATION}"))
         ttl, ended = self._ttl(), seconds_of(o.status.get("completionTime"))
@@ -535,10 +582,6 @@ class _Decision:
     def _moving(self) -> Mapping[str, Any]:
         """The condition Progressing as it was last written."""
         return condition(self.o.status, "Progressing")
-
-    def _all_succeeded(self) -> bool:
-        shards = self.o.store.shards
-        return self.o.store.total_shards == shards.get(ShardState.SUCCEEDED, 0)
 
     def _counts(self) -> Counts:
         return self.o.store.counts

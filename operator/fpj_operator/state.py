@@ -29,6 +29,8 @@ class ChildJob:
     wave: int
     complete: bool = False
     failed: bool = False
+    gave_up: bool = False
+    """It failed before all of its shards had their tries: one cannot be done by any pod, or too many failed."""
     active: int = 0
     deleting: bool = False
     suspended: bool = False
@@ -66,8 +68,10 @@ class LeaseView:
 
 @dataclass(frozen=True, slots=True)
 class StoreView:
-    """What the store knows of the job. ``error`` is why it could not be asked."""
+    """What the store knows of the job, all of it from one look. ``error`` is why it could not be asked."""
 
+    identity: str = ""
+    """Which store this is: read last, so that the rest is of this one or does not count."""
     record: Job | None = None
     counts: Counts = field(default_factory=Counts)
     """Of the whole job: what its plan found done, and the sum over its shards."""
@@ -81,10 +85,15 @@ class StoreView:
         """Shards of the current plan."""
         return sum(self.shards.values())
 
+    @property
+    def latest_attempt(self) -> int:
+        """The latest attempt that the store knows of; 0 for none."""
+        return max(self.record.planning_attempt, self.record.planned_attempt) if self.record else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One go at a job: lock, index, plan, run. Resuming and recovering begin another."""
+    """One go at a job: lock, index, plan, run. Resuming, recovering and another spec begin another."""
 
     number: int = 0
     started_at: float = 0.0
@@ -92,6 +101,13 @@ class Attempt:
     """The value of the resume annotation that it answers."""
     cache_folder: str = ""
     fence: int = 0
+    spec_digest: str = ""
+    """Of the spec that it was begun with; see `fpj_operator.shape`."""
+    store_id: str = ""
+    """Identity of the store that it is recorded in."""
+    planned_shards: int | None = None
+    planned_images: int | None = None
+    """What its plan came to; None before there is one. See `fpj_operator.evidence`."""
 
 
 _CANNOT_PASS = frozenset({400, 405, 413, 415, 422})
@@ -154,6 +170,13 @@ class Observed:
     """What the API server has just rejected of what a plan wanted to apply."""
     rights: bool = False
     """Whether there is an account of the workers still, of a job at rest; of others it is not asked."""
+    pods_left: bool = False
+    """Whether pods of an earlier attempt, by another spec, still run."""
+
+    @property
+    def latest_attempt(self) -> int:
+        """The latest attempt that anybody knows of: a status from a backup is older than store and children."""
+        return max(self.attempt.number, self.store.latest_attempt, *(child.attempt for child in self.children))
 
     @property
     def acted_on(self) -> int:

@@ -284,7 +284,7 @@ class Display(ApiModel):
 
 
 class Attempt(ApiModel):
-    """One go at the job: lock, index, plan, run. Resuming and recovering begin another."""
+    """One go at the job: lock, index, plan, run. Resuming, recovering and another spec begin another."""
 
     number: int | None = Field(None, description="Counts from 1.", ge=0)
     started_at: str | None = Field(
@@ -297,6 +297,18 @@ class Attempt(ApiModel):
     )
     cache_folder: str | None = Field(None, description="CacheFolder that it writes to.", max_length=253)
     fence: int | None = Field(None, description="The lease's leaseTransitions that its writes name.", ge=0)
+    spec_digest: str | None = Field(
+        None, description="Digest of the spec that it is made by; another one begins another attempt.", max_length=64
+    )
+    store_id: str | None = Field(
+        None, description="Identity of the store that it is recorded in; only that one can complete it.", max_length=64
+    )
+    planned_shards: int | None = Field(
+        None, description="Shards that were planned; all of them must succeed.", ge=0, le=1_000_000_000
+    )
+    planned_images: int | None = Field(
+        None, description="Images that were planned; all of them must be accounted for.", ge=0, le=1_000_000_000_000
+    )
 
 
 class FileProcessingJobStatus(ApiModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,8 @@ from unit.operator.world import World
 
 from fpj_core import names
 from fpj_core.formatting import moment
-from fpj_core.model import Phase, ShardState
+from fpj_core.model import Counts, Phase, ShardState
+from fpj_core.v1alpha1.job import Cache, Sharding, Tier
 from fpj_operator.children import WAVE
 from fpj_operator.reconcile import reconcile
 from fpj_operator.state import Apply, LeaseView
@@ -227,12 +229,8 @@ def test_the_lease_is_renewed_in_time_and_a_lost_one_fences() -> None:
     world.now += 101
     world.settle()
     assert job.phase is Phase.INDEXING
-    assert job.status["attempt"] | {"startedAt": ""} == {
-        "number": 2,
-        "fence": 8,
-        "cacheFolder": "cache",
-        "startedAt": "",
-    }
+    attempt = job.status["attempt"]
+    assert (attempt["number"], attempt["fence"], attempt["cacheFolder"]) == (2, 8, "cache")
 
 
 def test_resume_works_only_once_per_value() -> None:
@@ -399,6 +397,7 @@ def test_shards_come_in_waves() -> None:
         world.ended(wave=wave)
         if wave == 2:
             job.shards = [ShardState.SUCCEEDED] * len(job.shards)
+            job.counts = Counts(completed=10**6)
         world.settle()
     assert job.phase is Phase.COMPLETED
 
@@ -412,6 +411,67 @@ def test_a_wave_has_at_most_a_thousand_completions_and_names_its_shards() -> Non
     (job,) = [step.manifest for step in plan.steps_first if isinstance(step, Apply)]
     assert job["spec"]["completions"] == WAVE
     assert job["spec"]["parallelism"] == 4
+
+
+def test_failed_shards_are_counted_over_all_waves() -> None:
+    """And a wave that has more of them than are allowed is the last."""
+    world = World()
+    job = world.add(sharding={"maxFailedShards": 5})
+    running(world, shards=3 * WAVE, total=10**6)
+    job.shards[3:WAVE] = [ShardState.SUCCEEDED] * (WAVE - 3)
+    world.ended(failed=True)
+    (second,) = [step.manifest for step in world.look().steps_first if isinstance(step, Apply)]
+    assert second["spec"]["maxFailedIndexes"] == 2, "three of five have failed"
+    job.shards[WAVE + 3 : 2 * WAVE] = [ShardState.SUCCEEDED] * (WAVE - 3)
+    world.ended(wave=1, failed=True, trouble=("OutOfMemory", "it needs more"))
+    world.settle()
+    assert world.child(names.ROLE_SHARDS, wave=2) is None
+    assert (job.phase, job.condition("Failed")["reason"]) == (Phase.FAILED, "OutOfMemory")
+
+
+def test_a_wave_that_gave_up_is_the_last() -> None:
+    """What no pod can do (exit code 40), or too many failures, would end the next wave, too."""
+    world = World()
+    job = world.add()
+    running(world, shards=2 * WAVE, total=10**6)
+    world.ended(failed=True, trouble=("SourceUnreadable", "/source: Permission denied"))
+    child = world.child(names.ROLE_SHARDS)
+    assert child
+    job.children[child.name] = replace(child, gave_up=True)
+    world.settle()
+    assert world.child(names.ROLE_SHARDS, wave=1) is None
+    failed = job.condition("Failed")
+    assert (failed["reason"], failed["message"]) == (
+        "SourceUnreadable", "2,000 of 2,000 shards are not done: /source: Permission denied",
+    )  # fmt: skip
+
+
+def test_what_cannot_heal_stops_a_whole_child_job_and_a_fenced_pod_its_index_alone() -> None:
+    world = World()
+    world.add()
+    world.settle()
+    world.indexed(shards=2)
+    plan = reconcile(world.observe("photos"), world.settings)
+    (job,) = [step.manifest for step in plan.steps_first if isinstance(step, Apply) and step.manifest["kind"] == "Job"]
+    rules = job["spec"]["podFailurePolicy"]["rules"]
+    assert [(rule["action"], rule.get("onExitCodes", {}).get("values")) for rule in rules] == [
+        ("Ignore", None), ("FailJob", [40]), ("FailIndex", [41]),
+    ]  # fmt: skip
+
+
+def test_fenced_pods_cost_an_attempt_not_the_job() -> None:
+    world = World()
+    job = world.add(recovery={"maxAttempts": 2})
+    fenced = ("Fenced", "shard 0 was taken over")
+    for recovery in (1, 2):
+        running(world)
+        world.ended(failed=True, trouble=fenced)
+        world.settle()
+        assert (job.phase, job.status["recoveryAttempts"]) == (Phase.INDEXING, recovery)
+    running(world)
+    world.ended(failed=True, trouble=fenced)
+    world.settle()
+    assert (job.phase, job.condition("Failed")["reason"]) == (Phase.FAILED, "Fenced")
 
 
 def test_failed_shards_fail_the_job_and_say_why() -> None:
@@ -479,6 +539,154 @@ def test_a_running_job_of_which_nothing_is_understood_goes_on() -> None:
     assert plan.status is None
     assert not plan.steps_first
     assert plan.requeue_after
+
+
+def smaller() -> Cache:
+    return Cache(tiers=[Tier(name="full", max_width=1280)])
+
+
+@pytest.mark.parametrize("at", ["indexing", "running", "recovering"])
+def test_an_edit_of_what_is_made_begins_another_attempt(at: str) -> None:
+    world = World()
+    job = world.add()
+    world.settle()
+    if at != "indexing":
+        running(world, shards=2, total=20)
+        world.worked(shard=0, completed=10)
+    if at == "recovering":
+        folder, world.folder = world.folder, None
+        job.resume = "now"
+        world.settle()
+        assert job.phase is Phase.RECOVERING
+    job.edit(cache=smaller())
+    if at == "recovering":
+        world.folder = folder
+    world.settle()
+    assert (job.phase, job.status["attempt"]["number"], job.status["recoveryAttempts"]) == (Phase.INDEXING, 2, 0)
+    assert job.fenced
+    (index,) = job.children
+    assert job.tasks[index]["job"]["spec"]["cache"]["tiers"] == [{"name": "full", "maxWidth": 1280}]
+    assert job.condition("Ready") | {"lastTransitionTime": ""} == {
+        "type": "Ready", "status": "False", "reason": "Indexing", "message": "listing the source",
+        "observedGeneration": 2, "lastTransitionTime": "",
+    }  # fmt: skip
+    running(world, shards=1, total=20, skipped=10)
+    world.worked(shard=0, completed=10)
+    world.settle()
+    assert (job.phase, job.status["observedGeneration"]) == (Phase.COMPLETED, 2)
+
+
+def test_an_edit_of_what_acts_at_once_begins_no_attempt() -> None:
+    world = World()
+    job = world.add()
+    running(world)
+    job.edit(priority=7, max_failed_images=3, ttl_seconds_after_finished=9, active_deadline_seconds=999)
+    job.edit(sharding=Sharding(parallelism=9, max_failed_shards=2))
+    job.edit(cache=Cache(tiers=[Tier(name="full", max_width=1920, quality=85)]), cache_folder="cache", force=False)
+    world.settle()
+    assert (job.phase, job.status["attempt"]["number"]) == (Phase.RUNNING, 1), "defaults that are written down, too"
+
+
+def test_the_next_attempt_waits_for_pods_of_the_earlier_spec() -> None:
+    """They may have images in hand whose files would lie where those of the new spec go."""
+    world = World()
+    job = world.add()
+    running(world)
+    job.edit(cache=smaller())
+    world.pods_left = True
+    assert world.settle().requeue_after
+    assert (job.phase, job.condition("Progressing")["reason"]) == (Phase.RECOVERING, "SpecChanged")
+    world.pods_left = False
+    world.settle()
+    assert (job.phase, job.status["attempt"]["number"]) == (Phase.INDEXING, 2)
+
+
+def test_a_finished_job_that_was_edited_is_not_ready_until_it_is_resumed() -> None:
+    world = World()
+    job = world.add()
+    running(world, shards=0)
+    assert job.phase is Phase.COMPLETED
+    was = {name: job.condition(name) for name in ("Ready", "Complete", "Stalled")}
+    job.edit(cache=smaller())
+    world.settle()
+    assert (job.phase, job.status["observedGeneration"]) == (Phase.COMPLETED, 2)
+    assert (job.condition("Ready")["status"], job.condition("Stalled")["status"]) == ("False", "True")
+    assert job.condition("Stalled")["reason"] == "SpecChanged" and "fpj.dev/resume" in job.condition("Ready")["message"]
+    assert job.condition("Complete") == was["Complete"], "it speaks of the generation that was made"
+    job.edit(cache=None)
+    world.settle()
+    assert job.condition("Ready") == was["Ready"] | {"observedGeneration": 3}
+    assert job.condition("Stalled") == was["Stalled"] | {"observedGeneration": 3}
+    job.edit(cache=smaller())
+    world.settle()
+    job.resume = "now"
+    running(world, shards=0)
+    assert (job.phase, job.condition("Ready")["status"], job.condition("Stalled")["status"]) == (
+        Phase.COMPLETED, "True", "False",
+    )  # fmt: skip
+
+
+def test_an_attempt_of_an_earlier_operator_is_taken_as_it_is() -> None:
+    """Its status says nothing of store, plan and spec."""
+    world = World()
+    job = world.add()
+    running(world, shards=2, total=20)
+    assert job.record
+    job.record = replace(job.record, planned_shards=0)
+    for name in ("specDigest", "storeId", "plannedShards", "plannedImages"):
+        del job.status["attempt"][name]
+    world.settle()
+    attempt = job.status["attempt"]
+    assert (job.phase, attempt["number"], attempt["plannedShards"], attempt["storeId"]) == (
+        Phase.RUNNING, 1, 2, "store-0",
+    )  # fmt: skip
+    for shard in range(2):
+        world.worked(shard=shard, completed=10)
+    world.settle()
+    assert job.phase is Phase.COMPLETED
+
+
+def test_lost_records_are_recovered_and_in_the_end_given_up() -> None:
+    world = World()
+    job = world.add(recovery={"maxAttempts": 2})
+    for recovery in (1, 2):
+        running(world)
+        world.another_store()
+        world.settle()
+        assert (job.phase, job.status["recoveryAttempts"]) == (Phase.INDEXING, recovery)
+        assert job.status["attempt"]["storeId"] == f"store-{recovery}"
+    running(world)
+    world.another_store()
+    world.settle()
+    assert (job.phase, job.condition("Failed")["reason"]) == (Phase.FAILED, "RecordsLost")
+    assert "another one" in job.condition("Failed")["message"]
+
+
+def test_a_plan_that_went_elsewhere_is_lost() -> None:
+    """The index pod has recorded it in another database than the operator's."""
+    world = World()
+    job = world.add()
+    world.settle()
+    child = world.child(names.ROLE_INDEX)
+    assert child
+    job.children[child.name] = replace(child, complete=True)
+    world.settle()
+    assert (job.phase, job.status["recoveryAttempts"]) == (Phase.INDEXING, 1)
+
+
+def test_a_status_from_a_backup_does_not_use_an_attempts_number_again() -> None:
+    world = World()
+    job = world.add()
+    running(world)
+    old = copy.deepcopy(job.status)
+    for resume in ("1", "2"):
+        job.resume = resume
+        running(world)
+    assert job.status["attempt"]["number"] == 3
+    job.status = old
+    world.settle()
+    assert (job.phase, job.status["attempt"]["number"]) == (Phase.INDEXING, 4)
+    assert list(job.children) == ["photos-uid-of-p-a4-index"], "what ran before is deleted"
 
 
 def test_the_time_to_live_is_counted_from_the_end() -> None:

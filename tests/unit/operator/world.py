@@ -5,6 +5,8 @@ Only facts are modelled, none of the decisions; times are given by hand.
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -74,9 +76,30 @@ def folder_resource() -> CacheFolder:
 
 
 @dataclass
+class Records:
+    """What a store has of one job."""
+
+    job: Job | None = None
+    counts: Counts = field(default_factory=Counts)
+    shards: list[ShardState] = field(default_factory=list)
+
+
+@dataclass
+class Database:
+    """A store: another one, and one that was emptied, has another identity; one from a backup has its own."""
+
+    identity: str
+    jobs: dict[str, Records] = field(default_factory=dict)
+
+    def of(self, uid: str) -> Records:
+        return self.jobs.setdefault(uid, Records())
+
+
+@dataclass
 class Resource:
     """One FileProcessingJob and all that belongs to it."""
 
+    world: World
     job: FileProcessingJob
     created_at: float
     status: dict[str, Any] = field(default_factory=dict)
@@ -85,9 +108,8 @@ class Resource:
     problem: str | None = None
     """Why the operator does not understand the spec of now."""
     children: dict[str, ChildJob] = field(default_factory=dict)
-    record: Job | None = None
-    counts: Counts = field(default_factory=Counts)
-    shards: list[ShardState] = field(default_factory=list)
+    tasks: dict[str, Any] = field(default_factory=dict)
+    """By child Job, what its pods are told."""
     fenced: int = 0
     refreshed: int = 0
     """Times that the statistics of its cache folder were made."""
@@ -100,6 +122,35 @@ class Resource:
     @property
     def uid(self) -> str:
         return str(self.job.metadata.uid)
+
+    @property
+    def record(self) -> Job | None:
+        return self.world.database.of(self.uid).job
+
+    @record.setter
+    def record(self, job: Job | None) -> None:
+        self.world.database.of(self.uid).job = job
+
+    @property
+    def counts(self) -> Counts:
+        return self.world.database.of(self.uid).counts
+
+    @counts.setter
+    def counts(self, counts: Counts) -> None:
+        self.world.database.of(self.uid).counts = counts
+
+    @property
+    def shards(self) -> list[ShardState]:
+        return self.world.database.of(self.uid).shards
+
+    @shards.setter
+    def shards(self, shards: list[ShardState]) -> None:
+        self.world.database.of(self.uid).shards = shards
+
+    def edit(self, **spec: Any) -> None:
+        """Somebody changes the spec."""
+        self.job = self.job.model_copy(update={"spec": self.job.spec.model_copy(update=spec)})
+        self.generation += 1
 
     @property
     def phase(self) -> Phase:
@@ -126,6 +177,9 @@ class World:
     resources: dict[str, Resource] = field(default_factory=dict)
     lease: LeaseView = field(default_factory=LeaseView)
     folder: CacheFolder | None = field(default_factory=folder_resource)
+    database: Database = field(default_factory=lambda: Database("store-0"))
+    databases: int = 1
+    pods_left: bool = False
     store_error: str | None = None
     refusal: Callable[[dict[str, Any]], Rejected | None] = lambda _manifest: None
     """What the API server says to a child object that is applied."""
@@ -135,8 +189,21 @@ class World:
     """Kind of step at which the store goes away."""
 
     def add(self, name: str = "photos", **spec: Any) -> Resource:
-        self.resources[name] = Resource(job_resource(name, **spec), self.now)
+        self.resources[name] = Resource(self, job_resource(name, **spec), self.now)
         return self.resources[name]
+
+    # The store --------------------------------------------------------------------------------------------
+
+    def another_store(self) -> Database:
+        """The store is emptied, or another one takes its place; the one before, for whoever brings it back."""
+        before = self.database
+        self.database = Database(f"store-{self.databases}")
+        self.databases += 1
+        return before
+
+    def backup(self) -> Database:
+        """The store as it is now."""
+        return copy.deepcopy(self.database)
 
     # The operator -----------------------------------------------------------------------------------------
 
@@ -200,6 +267,7 @@ class World:
             ahead=ahead,
             now=self.now,
             rights=resource.phase.at_rest and "ServiceAccount" in resource.rights,
+            pods_left=self.pods_left,
         )
 
     def _store_view(self, resource: Resource) -> StoreView:
@@ -207,10 +275,12 @@ class World:
             return StoreView(error=self.store_error)
         record = resource.record
         attempt = attempt_from(resource.status).number
-        if record is None or record.planned_attempt != attempt:
-            return StoreView(record)
+        identity = self.database.identity
+        if record is None or (record.planning_attempt, record.planned_attempt) != (attempt, attempt):
+            return StoreView(identity, record)
         states = {state: resource.shards.count(state) for state in set(resource.shards)}
-        return StoreView(record, record.base + resource.counts, states, measure(record, resource.counts))
+        counts = record.base + resource.counts
+        return StoreView(identity, record, counts, states, measure(record, resource.counts))
 
     def _body(self, resource: Resource) -> dict[str, Any]:
         metadata = {"name": resource.job.metadata.name, "namespace": NAMESPACE, "uid": resource.uid}
@@ -280,6 +350,12 @@ class World:
         labels = manifest["metadata"]["labels"]
         name = manifest["metadata"]["name"]
         attempt, wave = int(labels[names.LABEL_ATTEMPT]), int(labels.get(names.LABEL_WAVE, 0))
+        (task,) = [
+            each["value"]
+            for each in manifest["spec"]["template"]["spec"]["containers"][0]["env"]
+            if each["name"] == "FPJ_TASK"
+        ]
+        resource.tasks.setdefault(name, json.loads(task.replace("$$", "$")))
         if name not in resource.children:
             resource.children[name] = ChildJob(name, labels[names.LABEL_ROLE], attempt, wave, active=1)
 
@@ -293,12 +369,12 @@ class World:
         )
 
     def indexed(self, name: str = "photos", *, shards: int = 3, total: int = 300, skipped: int = 0) -> None:
-        """The index pod does its work and ends."""
+        """The index pod does its work and ends. Without shards all images are up to date."""
         resource, child = self.resources[name], self.child(names.ROLE_INDEX, name)
         assert child is not None
         assert resource.record is not None
         resource.shards = [ShardState.PENDING] * shards
-        base = Counts(skipped=skipped)
+        base = Counts(skipped=skipped if shards else total)
         resource.counts = Counts()
         resource.record = replace(
             resource.record,
@@ -306,6 +382,7 @@ class World:
             base=base,
             planning_attempt=child.attempt,
             planned_attempt=child.attempt,
+            planned_shards=shards,
             last_progress_at=self.now,
         )
         resource.children[child.name] = replace(child, complete=True, active=0)

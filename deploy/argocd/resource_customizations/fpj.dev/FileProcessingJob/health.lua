@@ -20,7 +20,10 @@ if status.phase == nil or (status.observedGeneration or 0) < (obj.metadata.gener
   return {status = "Progressing", message = "the operator has not looked at it yet"}
 end
 
-local ready, progressing = condition("Ready"), condition("Progressing")
+local ready, progressing, stalled = condition("Ready"), condition("Progressing"), condition("Stalled")
+if stalled.status == "True" then
+  return {status = "Degraded", message = said(stalled)}
+end
 if status.phase == "Completed" or status.phase == "CompletedWithErrors" then
   return {status = "Healthy", message = said(ready)}
 end
