@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from urllib.parse import urlsplit
 
-from pymongo import ReplaceOne
+from pymongo import InsertOne, ReplaceOne
 
 from fpj_core.errors import FencedError
 from fpj_core.leases import lease_name
@@ -180,18 +180,28 @@ class MongoStore(MongoJobs):
 
     def _put_images(self, collection: str, images: Sequence[ImageRecord], fence: int) -> None:
         self._check_fence(collection, fence)
+        images = list({image.id: image for image in images}.values())
         ids = [image.id for image in images]
         found = self._db.images.find({"_id": {"$in": ids}}, {"size": 1, "deleted": 1})
         before = {each["_id"]: each for each in found}
-        older = {"fence": {"$not": {"$gt": fence}}}
-        replacements = [
-            ReplaceOne({"_id": image.id} | older, _image_document(image) | {"fence": fence}, upsert=True)
-            for image in images
-        ]
-        inserted, kept = upserted(self._db.images, replacements)
-        self._count(collection, {IMAGES: _change(images, before, inserted, kept)})
-        if kept:
-            raise _lock_lost(collection)
+        new = [image for image in images if image.id not in before]
+        old = [image for image in images if image.id in before]
+        if new:  # inserting costs half of what an upsert does
+            inserts = [InsertOne(_image_document(each) | {"fence": fence}) for each in new]
+            _, there = upserted(self._db.images, inserts)
+            self._count(collection, {IMAGES: _live([each for number, each in enumerate(new) if number not in there])})
+            if there:
+                raise _lock_lost(collection)
+        if old:
+            older = {"fence": {"$not": {"$gt": fence}}}
+            replacements = [
+                ReplaceOne({"_id": each.id} | older, _image_document(each) | {"fence": fence}) for each in old
+            ]
+            if self._db.images.bulk_write(replacements, ordered=False).matched_count < len(old):
+                raise _lock_lost(collection)
+            was = [each for each in before.values() if not each["deleted"]]
+            files, size = _live(old)
+            self._count(collection, {IMAGES: (files - len(was), size - sum(each["size"] for each in was))})
 
     def _check_fence(self, collection: str, fence: int) -> None:
         lease = self._db.leases.find_one({"_id": lease_name(collection)}, {"fence": 1})
@@ -219,18 +229,10 @@ class MongoStore(MongoJobs):
             return list(self._db.derivatives.find(query, wanted).sort([("ordinal", 1), ("tier", 1)]))
 
 
-def _change(
-    images: Sequence[ImageRecord], before: Mapping[str, Document], inserted: set[int], kept: set[int]
-) -> Amount:
-    """By how much a batch of images changed the collection's counter."""
-    files = size = 0
-    for number, new in enumerate(images):
-        old = before.get(new.id)
-        if number in kept or (number not in inserted and old is None):
-            continue
-        files += (not new.deleted) - (old is not None and not old["deleted"])
-        size += (0 if new.deleted else new.size) - (old["size"] if old is not None and not old["deleted"] else 0)
-    return files, size
+def _live(images: Sequence[ImageRecord]) -> Amount:
+    """How many are not deleted, and their bytes."""
+    sizes = [image.size for image in images if not image.deleted]
+    return len(sizes), sum(sizes)
 
 
 def _lock_lost(collection: str) -> FencedError:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pymongo import ReplaceOne, UpdateOne
+from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, DuplicateKeyError
@@ -201,7 +201,7 @@ class MongoCounters:
 
 
 def upserted(
-    collection: Collection[Document], upserts: Sequence[UpdateOne | ReplaceOne[Document]]
+    collection: Collection[Document], upserts: Sequence[UpdateOne | ReplaceOne[Document] | InsertOne[Document]]
 ) -> tuple[set[int], set[int]]:
     """Write upserts whose filters want an older fence or epoch.
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from fpj_core.errors import ConcurrencyError, ErrorType, FencedError, LeaseHeldError
-from fpj_core.model import Counts, Failure, Job, Lease, Shard, ShardBatch, ShardState
+from fpj_core.model import Counts, Derivative, Failure, Job, Lease, Shard, ShardBatch, ShardState
 from fpj_core.store.codec import batched, clean, job_from_document, job_to_document
 from fpj_core.store.counters import Amount, Place, add
 from fpj_core.store.protocol import nothing
@@ -314,10 +314,9 @@ def _planned_since(job: str, attempt: int) -> FencedError:
 
 def _record(db: sqlite3.Connection, collection: int, batch: ShardBatch) -> None:
     """Derivatives, failures and facts of a batch."""
-    change: dict[Place, Amount] = {}
     ordinals = [derivative.ordinal for derivative in batch.derivatives]
-    first, stop = (min(ordinals), max(ordinals) + 1) if ordinals else (0, 0)
-    add(change, derivatives_between(db, collection, first, stop), -1)
+    within = (min(ordinals), max(ordinals) + 1) if ordinals else (0, 0)
+    before = derivatives_between(db, collection, *within)
     db.executemany(
         "INSERT INTO derivatives VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (collection, ordinal, tier) DO UPDATE SET digest = excluded.digest,"
@@ -330,8 +329,9 @@ def _record(db: sqlite3.Connection, collection: int, batch: ShardBatch) -> None:
             for d in batch.derivatives
         ],
     )
-    add(change, derivatives_between(db, collection, first, stop))
-    count(db, collection, change)
+    after = derivatives_between(db, collection, *within) if before else _amounts(batch.derivatives)
+    add(after, before, -1)
+    count(db, collection, after)
     db.executemany(
         f"INSERT OR REPLACE INTO failures ({_FAILURE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
@@ -348,6 +348,15 @@ def _record(db: sqlite3.Connection, collection: int, batch: ShardBatch) -> None:
             for ordinal, f in batch.facts.items()
         ],
     )
+
+
+def _amounts(derivatives: Sequence[Derivative]) -> dict[Place, Amount]:
+    """All of them, where none was there before."""
+    amounts: dict[Place, Amount] = {}
+    for place in {(each.folder, each.tier) for each in derivatives}:
+        sizes = [each.bytes for each in derivatives if (each.folder, each.tier) == place]
+        amounts[place] = (len(sizes), sum(sizes))
+    return amounts
 
 
 def _count(db: sqlite3.Connection, batch: ShardBatch, errors: dict[str, int], now: float) -> None:

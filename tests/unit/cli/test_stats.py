@@ -1,0 +1,43 @@
+"""`fpj stats --verify` and `--repair`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from fpj_cli.recorded import stats
+from fpj_core.model import Folder, ImageRecord
+from fpj_core.store import open_store
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A store of three images that says five."""
+    path = str(tmp_path / "store.db")
+    store = open_store(path)
+    store.upsert_folder(Folder("cache", "/cache"))
+    store.upsert_images([ImageRecord("album", n, f"id{n}", f"{n}.jpg", 10, "v1") for n in range(3)], 0)
+    with store._connection.write() as db:  # type: ignore[attr-defined]
+        db.execute("UPDATE image_counters SET files = 5")
+    store.close()
+    return path
+
+
+def run(url: str, *arguments: str) -> Result:
+    return CliRunner().invoke(stats, [*arguments, "--store", url])
+
+
+def test_what_is_wrong_is_shown_repaired_and_then_right(url: str) -> None:
+    found = run(url, "--verify")
+    assert found.exit_code == 1
+    assert "album" in found.output and "(images)" in found.output
+    assert json.loads(run(url, "-o", "json").output)["collections"][0]["images"] == 5
+    repaired = run(url, "--repair", "-o", "json")
+    assert repaired.exit_code == 0
+    drift = {"collection": "album", "folder": "", "tier": "", "recorded": [5, 30], "counted": [3, 30]}
+    assert json.loads(repaired.stdout) == {"drifts": [drift], "busy": [], "repaired": True}
+    assert run(url, "--verify").exit_code == 0
+    assert json.loads(run(url, "-o", "json").output)["collections"][0]["images"] == 3
