@@ -16,7 +16,6 @@ from fpj_operator.state import Attempt, Observed
 WAVE = 1_000
 """Completions of one Indexed Job: thousands of finished pods of one Job burden a kubelet. More shards go in waves."""
 
-_USER = 65_532
 _GRACE_SECONDS = 30
 _NO_SIDECAR_LABELS = {"sidecar.istio.io/inject": "false"}
 _NO_SIDECAR_ANNOTATIONS = {"linkerd.io/inject": "disabled"}
@@ -178,23 +177,26 @@ def _pod(
         "automountServiceAccountToken": reports,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": _GRACE_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": _security(settings),
         "containers": [container],
         "volumes": [*volumes, *template.get("volumes", [])],
     }
+    if not settings.worker_host_users:
+        pod["hostUsers"] = False
     if settings.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
     for name in ("nodeSelector", "tolerations", "affinity", "imagePullSecrets", "priorityClassName"):
         if name in template:
             pod[name] = template[name]
     return pod
+
+
+def _security(settings: OperatorSettings) -> dict[str, Any]:
+    """Of a pod: as the `restricted` level wants it. Without a user, the cluster or the image gives one."""
+    user = settings.worker_user
+    ids = {"runAsUser": user, "runAsGroup": user, "fsGroup": user} if user else {}
+    kept = {"fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"}}
+    return {"runAsNonRoot": True} | ids | kept
 
 
 def _task(

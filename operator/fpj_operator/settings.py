@@ -52,6 +52,11 @@ class OperatorSettings:
     """``/healthz``; 0 switches it off."""
     metrics_port: int = setting("FPJ_METRICS_PORT", 9090)
     """``/metrics``; 0 switches it off."""
+    worker_user: int = setting("FPJ_WORKER_USER", 65_532)
+    """User, group and ``fsGroup`` of worker pods; 0 sets none, for clusters that assign them, as OpenShift does."""
+    worker_host_users: bool = setting("FPJ_WORKER_HOST_USERS", default=True)
+    """Whether worker pods share the node's user ids. If not (``hostUsers: false``), the nodes, and the file systems of
+    all volumes, must be able to map ids; NFS is not."""
     template_volumes: tuple[str, ...] = setting("FPJ_TEMPLATE_VOLUMES", ("emptyDir", "persistentVolumeClaim"))
     """Types of volumes that a job's ``workerTemplate`` may have, as in a pod. For this setting and those below, a comma
     alone stands for none."""

@@ -239,6 +239,7 @@ def test_the_operator_understands_its_settings(offline: Helm) -> None:
     assert settings.check_seconds == given["settings"]["checkSeconds"]
     assert settings.child_ttl_seconds == given["settings"]["childTtlSeconds"]
     assert settings.worker_reports is False
+    assert settings.worker_user == 0 and settings.worker_host_users is False
     assert settings.image_pull_secrets == ("registry", "mirror")
     assert settings.worker_env == {"FPJ_METRICS_PORT": "9100", "FPJ_TEST": "yes"}
     assert settings.store_secret == "store"
@@ -297,6 +298,35 @@ def test_policies_can_be_left_out(offline: Helm) -> None:
         rendered = offline.render(admissionPolicies={value: False})
         names = [each["metadata"]["name"] for each in rendered if each["kind"] == "ValidatingAdmissionPolicy"]
         assert names == [f"default-fpj-operator-{left}"]
+
+
+@pytest.mark.parametrize("user", [65_532, 1_000_690_000, 0])
+def test_one_value_has_the_user_of_all_pods(offline: Helm, user: int) -> None:
+    """Also of pods that Helm's hooks, the test and the sample make; with 0 the cluster assigns it."""
+    rendered = offline.render(
+        user=user, api={"enabled": True}, sample={"enabled": True}, crds={"keep": False}, watchNamespaces=["default"]
+    )
+    pods = [pod["spec"] for each in rendered for pod in pods_of(each)]
+    assert len(pods) >= 5
+    for pod in pods:
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        for name in ("runAsUser", "runAsGroup"):
+            assert pod["securityContext"].get(name, 0) == user
+        assert pod["securityContext"].get("fsGroup", user) == user
+        assert (name in pod["securityContext"]) is bool(user)
+    assert settings_from(environment(rendered)).worker_user == user
+
+
+def test_what_is_said_of_one_component_comes_first(offline: Helm) -> None:
+    rendered = offline.render(
+        api={"enabled": True, "podSecurityContext": {"runAsUser": 7}, "hostUsers": False},
+        podSecurityContext={"runAsUser": 5},
+    )
+    pods = {each["metadata"]["name"]: pod["spec"] for each in rendered for pod in pods_of(each)}
+    assert pods["fpj-operator"]["securityContext"]["runAsUser"] == 5
+    assert pods["fpj-api"]["securityContext"]["runAsUser"] == 7
+    assert pods["fpj-operator"]["securityContext"]["runAsGroup"] == 65_532
+    assert "hostUsers" not in pods["fpj-operator"] and pods["fpj-api"]["hostUsers"] is False
 
 
 def test_the_defaults_are_the_operators_own(offline: Helm) -> None:

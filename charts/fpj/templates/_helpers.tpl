@@ -123,8 +123,7 @@ securityContext:
 
 {{- define "fpj.toolPod" -}}
 restartPolicy: Never
-securityContext:
-  {{- toYaml .Values.podSecurityContext | nindent 2 }}
+{{ include "fpj.podSecurity" (dict "root" . "values" .Values) }}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}

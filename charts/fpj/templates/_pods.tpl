@@ -27,8 +27,7 @@ spec:
       automountServiceAccountToken: true
       enableServiceLinks: false
       terminationGracePeriodSeconds: {{ .values.terminationGracePeriodSeconds }}
-      securityContext:
-        {{- toYaml .values.podSecurityContext | nindent 8 }}
+      {{- include "fpj.podSecurity" . | nindent 6 }}
       {{- include "fpj.placement" . | nindent 6 }}
       volumes:
         - name: tmp
@@ -36,6 +35,17 @@ spec:
         {{- with .values.volumes }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
+{{- end }}
+
+{{- /* Of pods with their `values`: what these say of user and group comes first. */}}
+{{- define "fpj.podSecurity" -}}
+{{- $user := int64 .root.Values.user }}
+{{- $ids := ternary (dict "runAsUser" $user "runAsGroup" $user) (dict) (ne $user 0) -}}
+securityContext:
+  {{- toYaml (merge (dict) (.values.podSecurityContext | default dict) $ids) | nindent 2 }}
+{{- if not .values.hostUsers }}
+hostUsers: false
+{{- end }}
 {{- end }}
 
 {{- define "fpj.placement" -}}

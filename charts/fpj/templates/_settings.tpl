@@ -27,6 +27,10 @@
 - name: FPJ_LEADER_SECONDS
   value: {{ .leaderSeconds | toString | quote }}
 {{- end }}
+{{- if hasKey . "workerHostUsers" }}
+- name: FPJ_WORKER_HOST_USERS
+  value: {{ .workerHostUsers | toString | quote }}
+{{- end }}
 {{- if hasKey . "templateVolumes" }}
 - name: FPJ_TEMPLATE_VOLUMES
   value: {{ .templateVolumes | join "," | default "," | toString | quote }}

@@ -77,13 +77,10 @@ class Pods(Part):
     """When WHOSE counts as ready."""
     termination_grace_period_seconds: Annotated[int, Field(ge=0)] = 20
     """What WHOSE has to end its work in order."""
-    pod_security_context: Free = {
-        "runAsNonRoot": True,
-        "runAsUser": 65532,
-        "runAsGroup": 65532,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-    """Of WHOSE's pods."""
+    pod_security_context: Free = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    """Of WHOSE's pods. User and group are those of `user`, unless they are set here."""
+    host_users: bool = True
+    """Whether WHOSE's pods share the node's user ids. If not, the nodes must be able to map ids."""
     security_context: Free = {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,

@@ -27,6 +27,7 @@ _ELSEWHERE = frozenset(
         "image_pull_policy",  # image.pullPolicy
         "image_pull_secrets",  # workers.imagePullSecrets
         "worker_env",  # workers.env
+        "worker_user",  # user
         "namespaces",  # watchNamespaces
         "own_namespace",  # where the release is
         "liveness_port",  # fixed in a pod of its own

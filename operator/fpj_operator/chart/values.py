@@ -235,6 +235,9 @@ class Installation(Part):
     Secret. Needs the right to read these."""
     rbac: Rbac = Rbac()
     """Rights."""
+    user: Annotated[int, Field(ge=0)] = 65532
+    """User and group of all pods, and `fsGroup` of workers; 0 sets none, for clusters that assign them, as OpenShift
+    does."""
     admission_policies: AdmissionPolicies = AdmissionPolicies()
     """Rules that the API server itself enforces, by ValidatingAdmissionPolicies. These are objects of the cluster, in
     force in `watchNamespaces`, or in all namespaces."""
