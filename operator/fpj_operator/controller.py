@@ -20,6 +20,7 @@ from fpj_core.store.protocol import Store
 from fpj_operator import metrics
 from fpj_operator.execute import DisturbedError, Executor
 from fpj_operator.folders import Folders
+from fpj_operator.history import keep_history
 from fpj_operator.leases import Leases
 from fpj_operator.marks import CHILD_AT_WORK, ChildMarks, Marks, child_marks_of, marks_after, marks_of
 from fpj_operator.namespaces import Namespaces
@@ -108,6 +109,10 @@ class Controller:
         metrics.show_folder(body, gone=gone)
         self._folders.changed(body["metadata"]["namespace"])
         self._wake(body["metadata"]["namespace"])
+
+    async def keep_history(self) -> None:
+        """Forever: have the store forget old jobs whose resource is gone."""
+        await keep_history(self._cluster, self._store, self._settings)
 
     def tick(self, namespace: str, name: str) -> None:
         """Time to look at a job again, though nothing happened to it."""

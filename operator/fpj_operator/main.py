@@ -140,6 +140,7 @@ async def _lead(
         ),
         asyncio.create_task(schedules.work.run(), name="schedules"),
         asyncio.create_task(election.hold(), name="leadership"),
+        asyncio.create_task(controller.keep_history(), name="history"),
         asyncio.create_task(look_for_rights(cluster, namespaces, controller.tick), name="leftovers"),
         asyncio.create_task(_show_jobs(controller), name="gauge"),
         asyncio.create_task(_measure_lag(), name="lag"),

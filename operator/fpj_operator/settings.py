@@ -52,6 +52,10 @@ class OperatorSettings:
     """``/healthz``; 0 switches it off."""
     metrics_port: int = setting("FPJ_METRICS_PORT", 9090)
     """``/metrics``; 0 switches it off."""
+    history_limit: int = setting("FPJ_HISTORY_LIMIT", 100)
+    """Jobs of a collection whose records the store keeps after their resource was deleted; 0 for no limit."""
+    history_seconds: float = setting("FPJ_HISTORY_SECONDS", 2_592_000.0)
+    """How long after a job's end it keeps them, with the list of failures; 0 for ever."""
     worker_user: int = setting("FPJ_WORKER_USER", 65_532)
     """User, group and ``fsGroup`` of worker pods; 0 sets none, for clusters that assign them, as OpenShift does."""
     worker_host_users: bool = setting("FPJ_WORKER_HOST_USERS", default=True)

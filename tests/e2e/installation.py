@@ -309,6 +309,12 @@ MISBEHAVING = {
     "FPJ_TEMPLATE_ENV": "PYTHONPATH,TEST_*",
 }
 """What an operator must allow for `misbehaving`."""
+MISBEHAVING_SETTINGS = {
+    "templateVolumes": ["configMap"],
+    "templateMountPaths": ["/injected"],
+    "templateEnv": ["PYTHONPATH", "TEST_*"],
+}
+"""The same as values of the chart."""
 
 
 def misbehaving(slowness: float = 0.0) -> Document:

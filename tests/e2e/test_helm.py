@@ -17,6 +17,7 @@ import pytest
 from accounts import account, grant, token
 from cluster import ROOT, fresh_namespace
 from e2e.installation import (
+    MISBEHAVING_SETTINGS,
     SYSTEM,
     USER,
     Installation,
@@ -42,12 +43,6 @@ pytestmark = pytest.mark.timeout(900)  # the first test waits for the image, and
 README = ROOT / "README.md"
 GUIDE = ROOT / "docs" / "guide" / "helm.md"
 IMAGE = "localhost/fpj"
-MISBEHAVING_SETTINGS = {
-    "templateVolumes": ["configMap"],
-    "templateMountPaths": ["/injected"],
-    "templateEnv": ["PYTHONPATH", "TEST_*"],
-}
-"""What must be allowed for `misbehaving`, as values of the chart."""
 CRDS = ("crd/cachefolders.fpj.dev", "crd/fileprocessingjobs.fpj.dev", "crd/fileprocessingschedules.fpj.dev")
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from cluster import fresh_namespace, with_crds
 from e2e.connections import listener, reached
-from e2e.installation import SYSTEM, Site, build_image, misbehaving, only_installation
+from e2e.installation import MISBEHAVING_SETTINGS, SYSTEM, Site, build_image, misbehaving, only_installation
 from e2e.test_cluster_jobs import LITTLE, RESTRICTED, TIERS, photographs
 from e2e.test_helm import IMAGE, HelmInstallation
 from e2e.truth import sizes_in
@@ -74,6 +74,7 @@ class Installed(HelmInstallation):
             "mongodb": {"uri": self.database.url},
             "crds": {"enabled": False},  # they stay for the next installation
             "watchNamespaces": [self.jobs],
+            "settings": MISBEHAVING_SETTINGS,
             "podAnnotations": {"policies": str(policy["enabled"])},  # so that an upgrade makes new pods
             "networkPolicy": policy,
             "api": {

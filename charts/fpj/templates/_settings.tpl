@@ -27,6 +27,14 @@
 - name: FPJ_LEADER_SECONDS
   value: {{ .leaderSeconds | toString | quote }}
 {{- end }}
+{{- if hasKey . "historyLimit" }}
+- name: FPJ_HISTORY_LIMIT
+  value: {{ .historyLimit | int64 | toString | quote }}
+{{- end }}
+{{- if hasKey . "historySeconds" }}
+- name: FPJ_HISTORY_SECONDS
+  value: {{ .historySeconds | toString | quote }}
+{{- end }}
 {{- if hasKey . "workerHostUsers" }}
 - name: FPJ_WORKER_HOST_USERS
   value: {{ .workerHostUsers | toString | quote }}
