@@ -27,7 +27,7 @@ def status_document(
     """The fields that tell of progress; ``counts`` are those of the whole job, its base included.
 
     What is unknown is left out: the resource's schema has no nulls. Its size does not depend on the job's. A job
-    ``at_rest`` has no time at which it will be done.
+    ``at_rest`` has no time at which it will be done, and no pod that works on a shard.
     """
     document: dict[str, Any] = {
         "progress": {name: value for name, value in progress.as_status().items() if value is not None},
@@ -35,7 +35,7 @@ def status_document(
         "errorBreakdown": dict(sorted(counts.errors.items())),
         "shards": {
             "total": sum(states.values()),
-            "active": states.get(ShardState.RUNNING, 0),
+            "active": 0 if at_rest else states.get(ShardState.RUNNING, 0),
             "succeeded": states.get(ShardState.SUCCEEDED, 0),
             "failed": states.get(ShardState.FAILED, 0),
         },

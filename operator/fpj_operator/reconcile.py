@@ -66,6 +66,11 @@ _AFTERMATH_SECONDS = 3_600.0
 """For so long after its end, a job whose store is away waits to be tidied up."""
 _ROUND_PLACES = (10_000, 5_000, 2_000, 1_000, 500, 200, 100, 50, 20, 10)
 _ALERT_EVERY = 10
+_STOPPED: Mapping[str, Mapping[str, Any]] = {
+    "progress": {"imagesPerSecond": 0.0},
+    "display": {"rate": NO_TIME, "eta": NO_TIME},
+    "shards": {"active": 0},
+}
 _ACTIVE = frozenset({Phase.INDEXING, Phase.RUNNING})
 _MAY_HEAL = frozenset({Reason.STORE_UNAVAILABLE.value, Reason.SHARD_HELD.value, Reason.FENCED.value})
 """Why pods may have used up their retries although the next attempt can succeed."""
@@ -208,7 +213,7 @@ class _Decision:
         told = (Emit("Suspended", "work is stopped; what is done is kept"),) if o.phase is not Phase.SUSPENDED else ()
         release: tuple[Step, ...] = (ReleaseLease(),) if o.lease.holder == o.uid and o.store.error is None else ()
         return Plan(
-            status=operator_status(o, verdict, o.attempt, progress=self._without_eta()),
+            status=operator_status(o, verdict, o.attempt, progress=self._stopped()),
             steps_first=steps + ((DeleteChildren(o.attempt.number),) if self._live_children() else ()),
             steps_after=release + self._rights_over() + told,
             requeue_after=_WAIT_SECONDS if away else None,
@@ -235,7 +240,7 @@ class _Decision:
         )
         noted = RecordJob(Phase.RECOVERING, reason, message, o.attempt.number)
         return Plan(
-            status=operator_status(o, verdict, o.attempt, recovery_attempts=attempts),
+            status=operator_status(o, verdict, o.attempt, recovery_attempts=attempts, progress=self._stopped()),
             steps_first=(noted, FenceShards(), DeleteChildren(o.attempt.number)),
             steps_after=(
                 Emit("LeaseLost" if reason == "LeaseLost" else "Recovering", message, warning=bool(attempts)),
@@ -599,6 +604,15 @@ class _Decision:
             return {}
         moved = store.record.last_progress_at
         return status_document(store.progress, store.counts, store.shards, moved, at_rest=at_rest)
+
+    def _stopped(self) -> dict[str, Any]:
+        """What was last reported of progress, of an attempt that nobody works on any more: no rate, no active shard."""
+        status = self.o.status
+        shown = {name: dict(status[name]) for name in ("progress", "display", "shards") if status.get(name)}
+        for name, changes in _STOPPED.items():
+            if name in shown:
+                shown[name] |= changes
+        return shown
 
     def _without_eta(self) -> dict[str, Any]:
         """What was last printed of progress, for a job that is not getting on with it."""

@@ -59,3 +59,14 @@ def test_the_patch_of_argo_cds_configuration_has_the_scripts() -> None:
         ).read_text("utf-8")
         for resource in RESOURCES
     }
+
+
+def test_a_finished_job_whose_outputs_are_not_those_of_its_spec_is_not_healthy() -> None:
+    """As the operator says of an edit after the end: only resuming the job, or undoing the edit, makes it healthy."""
+    found = copy.deepcopy(FOUND["job-edited-seen"])
+    conditions = {each["type"]: each for each in found["status"]["conditions"]}
+    for kind, status in (("Ready", "False"), ("Stalled", "True")):
+        conditions[kind] |= {"status": status, "reason": "SpecChanged", "message": "the spec was changed"}
+    judged = judge(found)
+    assert (judged.kstatus, judged.argocd) == ("Failed", "Degraded")
+    assert judged.message == "SpecChanged: the spec was changed"

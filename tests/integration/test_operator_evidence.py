@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from e2e.conftest import size_of
 from fpj_cluster import Cluster
+from podrunner.api import ApiError
 from world import World, slowly, world_in
+
+from fpj_worker.report import StatusWriter
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -72,3 +75,26 @@ def test_a_setting_that_is_edited_meanwhile_counts_for_every_file(world: World) 
     assert {max(size_of(path)) for path in files} == {80}, "not one is left of the earlier size"
     world.until(lambda: not world.pods_left(world.uid("edited")), "the last pods end")
     assert {max(size_of(path)) for path in files} == {80}, "nor is one written by a pod of the earlier spec"
+
+
+def test_a_report_that_comes_late_replaces_nothing(world: World) -> None:
+    """Sent while the attempt ran, it arrives after the end; by an administrator, so that no right is in the way."""
+    world.operator()
+    uid = half_done(world, "late")
+    path = f"{world.path('late')}/status?fieldManager=fpj-worker"
+    report = {"progress": {"total": 40, "completed": 1}, "shards": {"active": 2}}
+
+    def send(attempt: int) -> None:
+        patch = StatusWriter(world.namespace, "late", uid, attempt).patch(report)
+        world.runner.api.call("PATCH", path, patch, content="application/json-patch+json")
+
+    send(1)
+    with pytest.raises(ApiError) as refused:
+        send(2)
+    assert refused.value.status == 422, "of another attempt"
+    final = world.wait_end("late")
+    with pytest.raises(ApiError) as refused:
+        send(1)
+    assert refused.value.status == 422
+    assert world.status("late")["progress"] == final["progress"]
+    world.check_exact("late", "late", completed=40)

@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 from fpj_core.errors import FpjError
 from fpj_core.jobs import JobView, observe
+from fpj_core.model import Phase
 from fpj_core.status import status_document
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import API_VERSION, FileProcessingJob
@@ -34,6 +35,7 @@ _REQUEST_SECONDS = 5.0
 _INTERVAL = 5.0
 _JOIN_SECONDS = 1.0
 _MOST_ANSWER = 65_536
+_UNPROCESSABLE = 422
 
 log = logging.getLogger("fpj.worker")
 
@@ -42,26 +44,37 @@ class ReportError(FpjError):
     """The API server refused a report."""
 
 
-class StatusWriter:
-    """Server-side-applies the status of one FileProcessingJob, as the pod's service account.
+class LateReportError(ReportError):
+    """The job is not running the attempt that the report is about, or not yet."""
 
-    ``environment`` says where the API server and the account's files are, as in every pod.
+
+class StatusWriter:
+    """Patches the status of one FileProcessingJob while an attempt of it runs, as the pod's service account.
+
+    A report may be late: the attempt has ended meanwhile, or the job is finished or suspended, and what the operator
+    wrote then is not to be replaced. So the patch names uid, phase and attempt, which the API server compares in the
+    same step in which it writes. ``environment`` says where it and the account's files are, as in every pod.
     """
 
-    def __init__(self, namespace: str, name: str, uid: str, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, namespace: str, name: str, uid: str, attempt: int, environment: Mapping[str, str] = os.environ
+    ) -> None:
         path = f"/apis/{API_VERSION}/namespaces/{quote(namespace)}/{FileProcessingJob.plural}/{quote(name)}/status"
-        self._path = f"{path}?fieldManager={_MANAGER}&force=true"
-        self._document = {
-            "apiVersion": API_VERSION,
-            "kind": "FileProcessingJob",
-            "metadata": {"name": name, "namespace": namespace, "uid": uid},
-        }
+        self._path = f"{path}?fieldManager={_MANAGER}"
+        expected = {"/metadata/uid": uid, "/status/phase": Phase.RUNNING.value, "/status/attempt/number": attempt}
+        self._tests: list[dict[str, Any]] = [
+            {"op": "test", "path": path, "value": value} for path, value in expected.items()
+        ]
         self._account = Path(environment.get("FPJ_SERVICEACCOUNT_DIR", _ACCOUNT))
         self._host = environment.get("KUBERNETES_SERVICE_HOST", "kubernetes.default.svc")
         self._port = int(environment.get("KUBERNETES_SERVICE_PORT", "443"))
 
+    def patch(self, status: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The JSON patch (RFC 6902) of a report."""
+        return self._tests + [{"op": "add", "path": f"/status/{name}", "value": each} for name, each in status.items()]
+
     def write(self, status: Mapping[str, Any]) -> None:
-        """Raises `ReportError`, OSError, HTTPException. The uid keeps it off a later resource of the same name."""
+        """Raises `LateReportError` if the attempt does not run, `ReportError`, OSError, HTTPException."""
         token = (self._account / "token").read_text(encoding="ascii").strip()  # read each time: it rotates
         trust = ssl.create_default_context(cafile=str(self._account / "ca.crt"))
         connection = HTTPSConnection(self._host, self._port, timeout=_REQUEST_SECONDS, context=trust)
@@ -69,13 +82,15 @@ class StatusWriter:
             connection.request(
                 "PATCH",
                 self._path,
-                body=json.dumps(self._document | {"status": status}),
-                headers={"Authorization": f"Bearer {token}", "Content-Type": "application/apply-patch+yaml"},
+                body=json.dumps(self.patch(status)),
+                headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json-patch+json"},
             )
             answer = connection.getresponse()
             text = answer.read(_MOST_ANSWER)
         finally:
             connection.close()
+        if answer.status == _UNPROCESSABLE:
+            raise LateReportError(f"the attempt does not run: {text[:300].decode('utf-8', 'replace')}")
         if answer.status >= 400:
             raise ReportError(f"{answer.status} {answer.reason}: {text[:300].decode('utf-8', 'replace')}")
 
@@ -129,6 +144,8 @@ class Reporter:
                     wait *= random.uniform(0.2, 0.6)  # noqa: S311 - pods that miss a slot come back at different times
                     continue
                 self._report(now)
+            except LateReportError as error:  # the next one may come in time
+                log.debug("%s", error)
             except (FpjError, OSError, HTTPException, ValueError) as error:
                 self._note(error)
 

@@ -689,6 +689,32 @@ def test_a_status_from_a_backup_does_not_use_an_attempts_number_again() -> None:
     assert list(job.children) == ["photos-uid-of-p-a4-index"], "what ran before is deleted"
 
 
+@pytest.mark.parametrize("by", ["suspension", "recovery", "failure"])
+def test_what_nobody_works_on_shows_no_active_shard_and_no_rate(by: str) -> None:
+    world = World()
+    job = world.add(maxFailedImages=1)
+    running(world, shards=2, total=20)
+    job.status |= {
+        "progress": {"total": 20, "completed": 7, "imagesPerSecond": 33.8},
+        "display": {"done": "7/20", "rate": "33.8/s", "eta": "2s"},
+        "shards": {"total": 2, "active": 2, "succeeded": 0, "failed": 0},
+    }
+    if by == "suspension":
+        change(world, suspend=True)
+    elif by == "recovery":
+        job.resume = "now"
+    else:
+        job.shards = [ShardState.RUNNING, ShardState.RUNNING]
+        job.counts = Counts(completed=5, failed=2)
+    status = world.look().status
+    assert status is not None
+    assert status["shards"]["active"] == 0
+    assert status["display"]["eta"] == "-"
+    if by != "failure":
+        assert status["progress"] == {"total": 20, "completed": 7, "imagesPerSecond": 0.0}, "what is done stays"
+        assert status["display"] == {"done": "7/20", "rate": "-", "eta": "-"}
+
+
 def test_the_time_to_live_is_counted_from_the_end() -> None:
     world = World()
     job = world.add(ttlSecondsAfterFinished=60)

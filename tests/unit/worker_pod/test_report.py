@@ -26,7 +26,7 @@ from fpj_core.jobs import change_job
 from fpj_core.model import Counts, Job, Phase, Shard, ShardBatch, ShardState
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
-from fpj_worker.report import Reporter, ReportError, StatusWriter
+from fpj_worker.report import LateReportError, Reporter, ReportError, StatusWriter
 
 
 @dataclass
@@ -107,26 +107,30 @@ def api(tmp_path: Path) -> Iterator[ApiServer]:
 # Writing --------------------------------------------------------------------------------------------------
 
 
-def test_a_status_is_applied_to_the_jobs_own_resource(api: ApiServer) -> None:
-    writer = StatusWriter("team", "job", UID, api.environment)
+def test_progress_is_written_to_the_jobs_own_resource_while_its_attempt_runs(api: ApiServer) -> None:
+    writer = StatusWriter("team", "job", UID, 2, api.environment)
     writer.write({"progress": {"total": 3}})
     ((method, path, headers, body),) = api.requests
     assert method == "PATCH"
-    assert path == (
-        "/apis/fpj.dev/v1alpha1/namespaces/team/fileprocessingjobs/job/status?fieldManager=fpj-worker&force=true"
-    )
-    assert headers["Content-Type"] == "application/apply-patch+yaml"
+    assert path == ("/apis/fpj.dev/v1alpha1/namespaces/team/fileprocessingjobs/job/status?fieldManager=fpj-worker")
+    assert headers["Content-Type"] == "application/json-patch+json"
     assert headers["Authorization"] == "Bearer first-token"
-    assert body == {
-        "apiVersion": "fpj.dev/v1alpha1",
-        "kind": "FileProcessingJob",
-        "metadata": {"name": "job", "namespace": "team", "uid": UID},
-        "status": {"progress": {"total": 3}},
-    }
+    assert body == [
+        {"op": "test", "path": "/metadata/uid", "value": UID},
+        {"op": "test", "path": "/status/phase", "value": "Running"},
+        {"op": "test", "path": "/status/attempt/number", "value": 2},
+        {"op": "add", "path": "/status/progress", "value": {"total": 3}},
+    ]
+
+
+def test_a_report_that_comes_too_late_is_told_apart(api: ApiServer) -> None:
+    api.status = 422
+    with pytest.raises(LateReportError, match=r"the attempt does not run: .*because"):
+        StatusWriter("team", "job", UID, 2, api.environment).write({})
 
 
 def test_the_token_may_rotate(api: ApiServer) -> None:
-    writer = StatusWriter("team", "job", UID, api.environment)
+    writer = StatusWriter("team", "job", UID, 2, api.environment)
     writer.write({})
     (api.account / "token").write_text("second-token")
     writer.write({})
@@ -140,7 +144,7 @@ def test_the_token_may_rotate(api: ApiServer) -> None:
 def test_refusals_are_told(api: ApiServer, status: int) -> None:
     api.status = status
     with pytest.raises(ReportError, match=f"{status}.*because"):
-        StatusWriter("team", "job", UID, api.environment).write({})
+        StatusWriter("team", "job", UID, 2, api.environment).write({})
 
 
 def test_a_server_that_the_cluster_does_not_vouch_for_gets_no_token(api: ApiServer, tmp_path: Path) -> None:
@@ -149,7 +153,7 @@ def test_a_server_that_the_cluster_does_not_vouch_for_gets_no_token(api: ApiServ
     self_signed(other)
     (api.account / "ca.crt").write_bytes((other / "ca.crt").read_bytes())
     with pytest.raises(ssl.SSLCertVerificationError):
-        StatusWriter("team", "job", UID, api.environment).write({})
+        StatusWriter("team", "job", UID, 2, api.environment).write({})
     assert api.requests == []
 
 

@@ -196,7 +196,7 @@ class _Worker:
         )
         PROCESSES.set(_workers(task))
         if task.report and self._reporter is None:
-            writer = StatusWriter(task.namespace, task.job.metadata.name, task.job_id)
+            writer = StatusWriter(task.namespace, task.job.metadata.name, task.job_id, task.attempt)
             self._reporter = Reporter(self._store, task.job_id, task.attempt, task.pod, writer.write)
             self._reporter.start()
 
