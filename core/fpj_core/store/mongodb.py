@@ -244,7 +244,7 @@ def _image_document(image: ImageRecord) -> Document:
 
 
 def _image(document: Document) -> ImageRecord:
-    return ImageRecord(id=document["_id"], **{name: document[name] for name in _IMAGE_FIELDS})
+    return ImageRecord(id=document["_id"], **{name: document[name] for name in _IMAGE_FIELDS if name in document})
 
 
 def _derivative(document: Document) -> Derivative:

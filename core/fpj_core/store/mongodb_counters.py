@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from pymongo import InsertOne, ReplaceOne, UpdateOne
@@ -25,6 +26,7 @@ from fpj_core.store.protocol import CollectionStatistics, nothing
 
 _DUPLICATE_KEY = 11000
 _ANSWER_MS = 10_000
+_FOLDER_FIELDS = frozenset(field.name for field in fields(Folder)) - {"name"}
 _TRIES = 5
 
 
@@ -220,7 +222,7 @@ def upserted(
 
 def folder_of(document: Document) -> Folder:
     """A folder's record."""
-    return Folder(name=document.pop("_id"), **document)
+    return Folder(name=document["_id"], **{name: document[name] for name in _FOLDER_FIELDS if name in document})
 
 
 def _sum(images: Iterator[Mapping[str, Any]] | Any) -> Amount:

@@ -26,6 +26,7 @@ from fpj_core.store.protocol import nothing
 
 _STEP = 1_000
 _SHARD_FIELDS = frozenset(field.name for field in fields(Shard)) - {"counts", "state"}
+_FAILURE_FIELDS = frozenset(field.name for field in fields(Failure))
 _COUNTED = ("completed", "skipped", "failed", "bytes_written", "processing_ms")
 
 
@@ -276,7 +277,7 @@ class MongoJobs(MongoCounters):
             query["error_type"] = error_type
         with translated():
             found = self._db.failures.find(query, {"_id": 0}).sort("ordinal", 1).limit(limit)
-            return [Failure(**document | {"error_type": ErrorType(document["error_type"])}) for document in found]
+            return [_failure(document) for document in found]
 
     def delete_failures(self, job: str, on_step: Callable[[], None] = nothing) -> None:
         """See `fpj_core.store.protocol.Store.delete_failures`."""
@@ -421,6 +422,11 @@ def _shard(document: Mapping[str, Any]) -> Shard:
 def _increments(counts: Counts) -> Document:
     increments: Document = {f"counts.{name}": getattr(counts, name) for name in _COUNTED}
     return increments | {f"errors.{name}": count for name, count in counts.errors.items()}
+
+
+def _failure(document: Document) -> Failure:
+    known = {name: value for name, value in document.items() if name in _FAILURE_FIELDS}
+    return Failure(**known | {"error_type": ErrorType(known["error_type"])})
 
 
 def _failure_document(failure: Failure) -> Document:
