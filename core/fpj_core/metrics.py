@@ -55,6 +55,9 @@ _TIMED = frozenset(
         "folders",
         "refresh_folder",
         "statistics",
+        "folder_totals",
+        "finished_jobs",
+        "delete_job",
     )
 )
 """Operations that are over when they return. Those that stream take as long as whoever reads them."""
