@@ -27,6 +27,7 @@ from waiting import wait_for
 from world import World, job_manifest, resource, schedule_manifest, slowly
 
 from fpj_core.cluster import Cluster as OperatorCluster
+from fpj_core.names import FINALIZER
 from fpj_operator.rights import OPERATOR, PEOPLE, Right, Where, rules
 from fpj_operator.selftest import check
 
@@ -107,6 +108,11 @@ def live_every_kind_of_life(world: World) -> None:
     world.wait_reason("forbidden", "PodsForbidden", "Progressing")
     world.kube("delete", "resourcequota", "none")
     world.kube("delete", "fpj", "forbidden", "--wait=false")
+
+    world.job("old", "photos", collection="old", suspend=True)
+    held = {"metadata": {"finalizers": [FINALIZER]}}  # by an operator of an earlier version
+    world.runner.api.patch(world.path("old"), held, MERGE)
+    world.until(lambda: not world.get("old")["metadata"].get("finalizers"), "the finalizer is taken off")
 
     with slowly(world, 0.5):
         world.job("again", "photos", collection="again")

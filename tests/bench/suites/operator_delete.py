@@ -16,7 +16,7 @@ _LEASES = "apis/coordination.k8s.io/v1"
 
 
 def delete(scale: Scale) -> Iterator[Row]:
-    """Jobs are deleted while they are at work: with a finalizer, child objects and a locked collection."""
+    """Jobs are deleted while they are at work: with child objects and a locked collection."""
     cycles = scale.pick(40, 1_000)
     gone: dict[str, float] = {}
     asked: dict[str, float] = {}

@@ -50,7 +50,7 @@ def _creation(scale: Scale) -> Iterator[Row]:
         at_most(3),
         f"{jobs} jobs; the last says that no pod can start",
     )
-    yield Row("  all writes to its resource", all_writes / jobs, "", note="kopf's finalizer among them")
+    yield Row("  all writes to its resource", all_writes / jobs, "")
     yield Row(
         f"writes to {jobs} jobs while nothing changes", after.writes() - settled.writes(), f"in {quiet} s", at_most(0)
     )

@@ -1,0 +1,57 @@
+"""What the chart's clean-up does with jobs that do not go: it takes our own finalizer off, and no other."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from fpj_core import names
+from fpj_core.cluster import ClusterError
+from fpj_operator.cleanup import clean_up
+
+Document = dict[str, Any]
+
+
+class Jobs:
+    """An API server with jobs, each with finalizers; a deleted one goes with its last."""
+
+    def __init__(self, **finalizers: list[str]) -> None:
+        self.held = {
+            name: {
+                "metadata": {"name": name, "namespace": "team", "uid": name, "resourceVersion": "1", "finalizers": f}
+            }
+            for name, f in finalizers.items()
+        }
+        self.written: list[str] = []
+
+    async def list(self, kind: str, _namespace: str | None, *, labels: str = "") -> list[Document]:
+        return [dict(each) for each in self.held.values()] if kind == "FileProcessingJob" else []
+
+    async def delete(self, _kind: str, _namespace: str, name: str, _uid: str = "") -> None:
+        if not self.held[name]["metadata"]["finalizers"]:
+            del self.held[name]
+
+    async def replace(self, job: Document) -> Document:
+        name = job["metadata"]["name"]
+        self.written.append(name)
+        self.held[name]["metadata"]["finalizers"] = job["metadata"]["finalizers"]
+        await self.delete("", "", name)
+        return job
+
+
+def test_our_own_finalizer_is_taken_off() -> None:
+    jobs = Jobs(free=[], ours=[names.FINALIZER])
+    cluster: Any = jobs
+    assert asyncio.run(clean_up(cluster, ("team",), patience=0.1)) == 2
+    assert jobs.held == {} and jobs.written == ["ours"]
+
+
+def test_others_finalizers_stay_and_are_told() -> None:
+    jobs = Jobs(theirs=["example.org/theirs"], both=["example.org/theirs", names.FINALIZER])
+    cluster: Any = jobs
+    with pytest.raises(ClusterError, match="others' finalizers"):
+        asyncio.run(clean_up(cluster, (), patience=0.1))
+    assert [each["metadata"]["finalizers"] for each in jobs.held.values()] == [["example.org/theirs"]] * 2
+    assert jobs.written == ["both"]
