@@ -79,6 +79,8 @@ class ScheduleView:
     deleting: bool
     runs: tuple[Run, ...]
     now: float
+    version: str = ""
+    """The resourceVersion that shows it so."""
     refused: Refusal | None = None
     """Nothing is begun then."""
 

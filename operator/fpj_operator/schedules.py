@@ -27,7 +27,7 @@ _JOB = "FileProcessingJob"
 _WORKERS = 4
 _REFUSALS = range(400, 500)
 _TRIES, _PAUSE_SECONDS = 3, 0.3
-"""To create a job against those who change the same quota; after that it waits for the next look."""
+"""Against those who change the same quota or the same status; after that it waits for the next look."""
 _COUNTED = "counted"
 
 log = logging.getLogger("fpj.schedules")
@@ -80,6 +80,15 @@ class ScheduleController:
 
     async def look(self, key: Key) -> float | None:
         """Do what is due; the seconds until the next look. Raises `ClusterError`."""
+        for left in reversed(range(_TRIES)):
+            try:
+                return await self._look(key)
+            except ClusterError as error:
+                if error.reason != CONFLICT or not left:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _look(self, key: Key) -> float | None:
         view = await self._observe(key)
         if view is None:
             return None
@@ -90,7 +99,9 @@ class ScheduleController:
             view = replace(view, refused=refusal)
             plan = decide(view)
         if plan.status is not None and plan.status != view.status:
-            await self._cluster.apply_status(_KIND, key.namespace, key.name, plan.status, view.uid)
+            await self._cluster.apply_status(
+                _KIND, key.namespace, key.name, plan.status, view.uid, view.version or None
+            )
         for run in plan.trimmed:
             await self._cluster.delete(_JOB, key.namespace, run.name, run.uid)
         for said in plan.events:
@@ -116,6 +127,7 @@ class ScheduleController:
             deleting="deletionTimestamp" in metadata,
             runs=tuple(_run(each) for each in jobs if uid in _owners(each)),
             now=self._now(),
+            version=str(metadata.get("resourceVersion") or ""),
         )
 
     async def _start(self, view: ScheduleView, plan: SchedulePlan) -> Refusal | None:

@@ -41,7 +41,7 @@ class Objects:
     def add(self, document: Document) -> Document:
         self._uids += 1
         made = copy.deepcopy(document)
-        made["metadata"] |= {"uid": f"uid-{self._uids}", "generation": 1}
+        made["metadata"] |= {"uid": f"uid-{self._uids}", "generation": 1, "resourceVersion": "1"}
         self.held[made["kind"], made["metadata"]["name"]] = made
         return made
 
@@ -70,10 +70,16 @@ class Objects:
         self.created.append(document["metadata"]["name"])
         return self.add(document)
 
-    async def apply_status(self, kind: str, _namespace: str, name: str, status: Document, uid: str) -> Document:
+    async def apply_status(
+        self, kind: str, _namespace: str, name: str, status: Document, uid: str, version: str | None
+    ) -> Document:
         self._write()
-        assert self.held[kind, name]["metadata"]["uid"] == uid
+        metadata = self.held[kind, name]["metadata"]
+        assert metadata["uid"] == uid
+        if version != metadata["resourceVersion"]:
+            raise ClusterError(409, "the object has been modified", reason="Conflict")
         self.held[kind, name]["status"] = copy.deepcopy(status)
+        metadata["resourceVersion"] = str(int(version) + 1)
         return self.held[kind, name]
 
     async def delete(self, kind: str, _namespace: str, name: str, uid: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -361,6 +362,27 @@ def test_a_run_whose_name_was_taken_begins_once_it_is_free() -> None:
     del world.objects.held["FileProcessingJob", TEN_PAST]
     at(world, 10.5)
     assert world.objects.created == [TEN_PAST] and world.status["lastScheduleTime"] == "2026-05-01T00:10:00Z"
+
+
+def test_a_status_is_written_only_upon_the_version_that_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a former leader decided comes too late, and says nothing of runs begun since."""
+    world = ScheduleWorld()
+    at(world, 10)
+    late: list[tuple[Any, ...]] = []
+    write = world.objects.apply_status
+
+    async def held_back(*what: Any) -> dict[str, Any]:
+        late.append(what)
+        return {}
+
+    monkeypatch.setattr(world.objects, "apply_status", held_back)
+    at(world, 20)
+    monkeypatch.setattr(world.objects, "apply_status", write)
+    world.look(1)
+    at(world, 30)
+    with pytest.raises(ClusterError, match="modified"):
+        asyncio.run(write(*late[0]))
+    assert world.status["lastScheduleTime"] == "2026-05-01T00:30:00Z"
 
 
 def test_one_that_is_being_deleted_is_left_alone() -> None:
