@@ -20,6 +20,7 @@ _MOST_WAITING = 32
 _SECONDS = 15.0
 _AWAY_SECONDS = 2.0
 _STATISTICS_SECONDS = 5.0
+_MOST_NAMESPACES = 100
 
 
 class Storage:
@@ -30,8 +31,8 @@ class Storage:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
         self._at_work = 0
         self._away_until, self._why = 0.0, ""
-        self._kept: JoinedCache[None, list[CollectionStatistics]] = JoinedCache(
-            _STATISTICS_SECONDS, 1, failures=(StoreError, ProblemError)
+        self._kept: JoinedCache[str | None, list[CollectionStatistics]] = JoinedCache(
+            _STATISTICS_SECONDS, _MOST_NAMESPACES, failures=(StoreError, ProblemError)
         )
 
     @property
@@ -53,9 +54,9 @@ class Storage:
             raise ProblemError(504, "the store does not answer in time")
         return asked.result()
 
-    async def statistics(self) -> list[CollectionStatistics]:
-        """Of all collections; some seconds old at most. They are aggregated over every image."""
-        return await self._kept.get(None, lambda: self.ask(lambda store: store.statistics()))
+    async def statistics(self, namespace: str | None = None) -> list[CollectionStatistics]:
+        """Of the collections of a namespace, or of all; some seconds old at most."""
+        return await self._kept.get(namespace, lambda: self.ask(lambda store: store.statistics(namespace=namespace)))
 
     def close(self) -> None:
         """Begin nothing more."""

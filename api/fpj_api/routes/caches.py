@@ -43,7 +43,7 @@ async def list_statistics(
         await ask.access.require(user, "list", FOLDERS, namespace)
     elif not await ask.access.sees_any(user, FOLDERS, await ask.known_namespaces()):
         return StatisticsPage(items=[], next=None)  # the store is not asked for somebody who may see nothing of it
-    found = [statistics_of(each) for each in await ask.storage.statistics()]
+    found = [statistics_of(each) for each in await ask.storage.statistics(namespace)]
     shown = await ask.access.shown(user, FOLDERS, namespace, (each.namespace for each in found))
     chosen = [each for each in found if each.namespace in shown]
     items, following = page(chosen, "statistics", lambda each: (each.namespace, each.collection), limit, cursor, 2)

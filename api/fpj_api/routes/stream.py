@@ -24,7 +24,7 @@ async def stream_jobs(ask: Ask, user: Caller, request: Request, namespace: OnlyN
     token, address = request.scope["fpj.token"], request.scope["fpj.address"]
     if namespace is not None:
         await ask.access.require(user, "watch", JOBS, namespace)
-    elif not await ask.access.sees_any(user, JOBS, await ask.known_namespaces() | user.home, "watch"):
+    elif not await _sees_any(ask, user):
         raise forbidden(user, "watch", JOBS)
 
     async def known() -> bool:
@@ -42,3 +42,11 @@ async def stream_jobs(ask: Ask, user: Caller, request: Request, namespace: OnlyN
         known=known,
         may_see=may_see,
     )
+
+
+async def _sees_any(ask: Ask, user: Caller) -> bool:
+    """Whether there is anything to stream to them: first by what is known without asking for lists."""
+    near = ask.watched.table.namespaces | user.home
+    if await ask.access.sees_any(user, JOBS, near, "watch"):
+        return True
+    return await ask.access.sees_any(user, JOBS, await ask.known_namespaces() - near, "watch")

@@ -34,9 +34,11 @@ class Answer:
 class BrokenStore:
     def __init__(self) -> None:
         self.asked = 0
+        self.namespaces: list[str | None] = []
 
-    def statistics(self) -> list[Any]:
+    def statistics(self, *, namespace: str | None = None) -> list[Any]:
         self.asked += 1
+        self.namespaces.append(namespace)
         raise StoreUnavailableError("MongoDB cannot be reached")
 
 

@@ -313,3 +313,15 @@ def test_the_store_is_not_asked_for_who_may_see_nothing(site: Site) -> None:
     assert site.ask("GET", f"{V1}/cache/statistics").json == {"items": [], "next": None}
     assert site.ask("GET", f"{V1}/cache/statistics?namespace=team").status == 403
     assert site.store.asked == 0
+
+
+def test_statistics_of_one_namespace_are_asked_for_as_such(site: Site) -> None:
+    site.ask("GET", f"{V1}/cache/statistics?namespace=team")
+    assert site.store.namespaces == ["team"]
+
+
+def test_a_stream_costs_no_list(site: Site) -> None:
+    site.fill("a")
+    site.backend.watched.hub.close()
+    assert site.ask("GET", f"{V1}/cache/jobs/stream").status == 200
+    assert site.cluster.calls == []
