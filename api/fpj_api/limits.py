@@ -12,7 +12,7 @@ from fpj_api.buckets import Buckets
 from fpj_api.problems import ProblemError
 
 MOST_PER_USER = 10
-BURST, PER_SECOND = 20, 2.0
+BURST, PER_SECOND = 60, 2.0
 """Requests that cost much, of one user."""
 _SHARE = 4
 """No namespace's service accounts have more than one part of so many of the streams; as much is kept for newcomers."""

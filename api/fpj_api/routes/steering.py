@@ -53,22 +53,22 @@ async def recover_job(ask: Ask, user: Caller, namespace: InNamespace, name: OfJo
 @router.post("/jobs/bulk")
 async def act_on_many(ask: Ask, user: Caller, wanted: Bulk) -> BulkResult:
     """One action for up to 500 jobs. One refusal (403), and nothing is done."""
-    ask.calls.take(user.name, _BULK_COST)
     jobs = list(dict.fromkeys((job.namespace, job.name) for job in wanted.jobs))
     await bulk.authorize(ask.access, user, wanted.action, (namespace for namespace, _ in jobs))
+    ask.calls.take(user.name, _BULK_COST)
     return BulkResult(results=await bulk.run(ask.actions, user, wanted.action, jobs))
 
 
 @router.post("/jobs/recover")
 async def recover_all(ask: Ask, user: Caller, where: RecoverAll) -> RecoverResult:
     """Recover every job that failed or has failed images, 500 at a time, in one namespace or in all that one sees."""
-    ask.calls.take(user.name, _BULK_COST)
     table = ask.watched.table
     shown = await ask.access.shown(user, JOBS, where.namespace, table.namespaces)
     if where.namespace is not None:
         await bulk.authorize(ask.access, user, Action.RECOVER, shown)
     found = [job for job in table.newest_first() if job.worth_recovering and job.namespace in shown]
     await bulk.authorize(ask.access, user, Action.RECOVER, (job.namespace for job in found))
+    ask.calls.take(user.name, _BULK_COST)
     jobs = [(job.namespace, job.name) for job in found[:MOST_AT_ONCE]]
     results = await bulk.run(ask.actions, user, Action.RECOVER, jobs)
     return RecoverResult(results=results, remaining=len(found) - len(jobs))

@@ -189,6 +189,11 @@ def test_requests_that_cost_much_are_limited_for_each_caller() -> None:
     assert statuses[:5] == [200] * 5 and statuses.count(200) <= limits.BURST
     assert statuses[-1] == 429 and found[-1].headers["retry-after"]
     assert site.ask("POST", f"{V1}/jobs/bulk", body, headers=JSON, token="other").status == 200
+    site.cluster.rule = lambda spec: False
+    site.cluster.users["third"] = {"authenticated": True, "user": {"username": "cara"}}
+    refused = [site.ask("POST", f"{V1}/jobs/bulk", body, headers=JSON, token="third").status for _ in range(30)]
+    assert refused == [403] * 30, "what is not allowed is not counted"
+    site.cluster.rule = lambda spec: True
     assert site.ask("POST", f"{V1}/namespaces/team/jobs/a/suspend").status == 202, "one job at a time costs little"
 
 
