@@ -171,3 +171,17 @@ def test_large_ordinals(store: Store, ordinal: int) -> None:
     store.upsert_images([image(ordinal)], 0)
     assert store.next_ordinal(COLLECTION) == ordinal + 1
     assert list(store.pending_ordinals(COLLECTION, {"full": "d1"})) == [ordinal]
+
+
+def test_counting_many_images_can_be_stopped_on_the_way(store: Store) -> None:
+    for start in (0, 25_000, 61_000):
+        store.upsert_images([image(n) for n in range(start, start + 10)], 0)
+    steps: list[None] = []
+    assert store.count_images(COLLECTION, on_step=lambda: steps.append(None)) == 30
+    assert len(steps) == 4
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.count_images(COLLECTION, on_step=stop)
