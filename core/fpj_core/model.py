@@ -182,6 +182,17 @@ class Counts:
             errors,
         )
 
+    def __sub__(self, other: Counts) -> Counts:
+        """What came on top of ``other``, which has no errors; a single image may change from skipped to completed."""
+        return Counts(
+            self.completed - other.completed,
+            self.skipped - other.skipped,
+            self.failed - other.failed,
+            self.bytes_written - other.bytes_written,
+            self.processing_ms - other.processing_ms,
+            self.errors,
+        )
+
 
 class ShardState(StrEnum):
     """Where a shard stands."""
@@ -273,8 +284,8 @@ _FINISHED = frozenset({Phase.COMPLETED, Phase.COMPLETED_WITH_ERRORS, Phase.FAILE
 class Job:
     """One FileProcessingJob as the store keeps it. ``version`` guards every change (optimistic concurrency).
 
-    ``base`` counts the images that no shard of the current attempt covers, found up to date by the plan;
-    totals are ``base`` plus the sum over the shards.
+    ``base`` counts the images that no shard of the current attempt covers, found up to date by the plan; totals are
+    ``base`` plus the sum over the shards, whose counts begin with what the plan found up to date within their ranges.
     """
 
     id: str
@@ -307,6 +318,8 @@ class Job:
     """When each stage of the present attempt's planning began, by name."""
     planned_attempt: int = 0
     """The latest attempt whose shards and ``base`` are recorded; 0 until the first is."""
+    made_before: int = 0
+    """Of the completed images, those that earlier attempts made: they are not the work of this one."""
     planned_shards: int = 0
     """Shards of the plan of ``planned_attempt``: so many must succeed. 0 also where an earlier version planned."""
     version: int = 0

@@ -39,11 +39,11 @@ class Progress:
 def measure(job: Job, shard_counts: Counts) -> Progress:
     """Progress of ``job`` from the sum of its shards' counts.
 
-    The rate is images worked on per second of active time (not of waiting or suspension), since skipped images
-    cost next to nothing and would flatter it. 100 % is shown only when nothing is left.
+    The rate is images worked on in this attempt per second of active time (not of waiting or suspension), since images
+    that were found done cost next to nothing and would flatter it. 100 % is shown only when nothing is left.
     """
     counts = job.base + shard_counts
-    worked = shard_counts.completed + shard_counts.failed
+    worked = max(counts.completed + counts.failed - max(job.made_before, job.base.completed), 0)
     active = _active_seconds(job)
     rate = worked / active if active > 0 else 0.0
     left = max(job.total - counts.done, 0)

@@ -153,7 +153,8 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = BOUND)
 def injecting(name: str) -> dict[str, str]:
     """The environment in which `injected/<name>/sitecustomize.py` is loaded by each Python that starts."""
     paths = [str(INJECTED / name), os.environ.get("PYTHONPATH")]
-    return {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    # What is injected leaves marks and harms files that the sandbox would keep it from.
+    return {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "FPJ_SANDBOX": "off"}
 
 
 def without_privileges() -> tuple[str, ...]:

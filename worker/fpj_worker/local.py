@@ -181,6 +181,7 @@ class LocalRun:
                 base=planned.base,
                 planned_attempt=attempt,
                 planned_shards=planned.shards,
+                made_before=planned.made_before,
                 active_seconds=0.0,
             )
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from fpj_core.model import Counts, Failure
@@ -25,6 +27,11 @@ SKIP_CHECKS = Counter("fpj_worker_skip_checks", "Images found up to date (hit) o
 PENDING = Gauge("fpj_worker_pending_images", "Images of the current shard that are not accounted for.")
 PROCESSES = Gauge("fpj_worker_processes", "Processes that images are made in.")
 BUSY = Gauge("fpj_worker_busy_processes", "Processes that have an image in hand; all of them is full utilization.")
+CONFINED = Gauge(
+    "fpj_worker_confined",
+    "1 if the kernel confines child processes: files, network, signals, syscalls.",
+    ["part"],
+)
 REPORTS = Counter("fpj_worker_status_reports", "Writes of the job's status: written or failed.", ["result"])
 
 
@@ -50,10 +57,11 @@ class PrometheusMeter:
     def counted(self, counts: Counts) -> None:
         """See `fpj_worker.shard.Meter.counted`."""
         self._counts += counts
+        counts = replace(counts, completed=max(counts.completed, 0), skipped=max(counts.skipped, 0))
         IMAGES.labels("completed", "").inc(counts.completed)
         IMAGES.labels("skipped", "").inc(counts.skipped)
         for error_type, count in counts.errors.items():
             IMAGES.labels("failed", error_type).inc(count)
         SKIP_CHECKS.labels("hit").inc(counts.skipped)
         SKIP_CHECKS.labels("miss").inc(counts.completed + counts.failed)
-        BYTES.labels("out").inc(counts.bytes_written)
+        BYTES.labels("out").inc(max(counts.bytes_written, 0))

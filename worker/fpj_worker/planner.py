@@ -32,11 +32,17 @@ class PlanSettings:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What was planned. ``base`` counts the images that no shard covers."""
+    """What was planned. ``base`` counts the images that no shard covers.
+
+    ``done`` are all images that need nothing, within shards' ranges too; ``made_before`` of them are completed, not
+    skipped, because earlier attempts made them.
+    """
 
     total: int
     shards: int
     base: Counts
+    done: int
+    made_before: int
 
 
 class Planner:
@@ -88,30 +94,65 @@ class Planner:
             forget_all(store, self._collection, self._tier_names, self._on_tick)
         pending = self.count_pending()
         total = store.count_images(self._collection, on_step=self._on_tick)
-        ordinals = self._pending() if pending else ()
-        shards = list(cut_shards(job.id, attempt, self._collection, ordinals, self._settings.shard_size(pending)))
+        size = self._settings.shard_size(pending)
+        lacking = _Counted(self._pending() if pending else ())
+        shards = list(cut_shards(job.id, attempt, self._collection, lacking, size))
+        made, outside = self._made_before(job, shards) if resumed else ({}, Counts())
+        covered = 0
+        for place, shard in enumerate(self._ticking(shards)):
+            images = store.count_images(self._collection, shard.start, shard.stop)
+            covered += images
+            to_do = size if place < len(shards) - 1 else lacking.count - size * place
+            counts = made.get(place, Counts())
+            shards[place] = replace(shard, counts=replace(counts, skipped=max(images - to_do - counts.completed, 0)))
         store.put_shards(job.id, attempt, shards)
         store.delete_failures(job.id, self._on_tick)
-        in_shards = sum(store.count_images(self._collection, s.start, s.stop) for s in self._ticking(shards))
-        made = self._made_outside(job, shards) if resumed else Counts()
-        return Planned(total, len(shards), replace(made, skipped=total - in_shards - made.completed))
+        completed = outside.completed + sum(counts.completed for counts in made.values())
+        base = replace(outside, skipped=total - covered - outside.completed)
+        return Planned(total, len(shards), base, done=total - lacking.count, made_before=completed)
 
     def _pending(self) -> Iterator[int]:
         return self._ticking(self._store.pending_ordinals(self._collection, self._digests))
 
-    def _made_outside(self, job: Job, shards: list[Shard]) -> Counts:
-        """What earlier attempts of this job finished and no shard covers again."""
+    def _made_before(self, job: Job, shards: list[Shard]) -> tuple[dict[int, Counts], Counts]:
+        """What earlier attempts of this job finished, by a shard's place and outside all of them."""
         starts = [shard.start for shard in shards]
-        completed = bytes_written = 0
-        for ordinal, size in self._ticking(self._store.made_by(job)):
-            place = bisect_right(starts, ordinal)
-            if not place or ordinal >= shards[place - 1].stop:
-                completed += 1
-                bytes_written += size
-        return Counts(completed=completed, bytes_written=bytes_written)
+        within: dict[int, Counts] = {}
+        outside = Counts()
+        for ordinal, size in self._ticking(_without(self._store.made_by(job), self._pending())):
+            place = bisect_right(starts, ordinal) - 1
+            one = Counts(completed=1, bytes_written=size)
+            if place >= 0 and ordinal < shards[place].stop:
+                within[place] = within.get(place, Counts()) + one
+            else:
+                outside += one
+        return within, outside
 
     def _ticking(self, items: Iterable[T]) -> Iterator[T]:
         for number, item in enumerate(items, 1):
             yield item
             if number % _TICK_ITEMS == 0:
                 self._on_tick()
+
+
+class _Counted:
+    """Ordinals as they come; ``count`` of them have come so far."""
+
+    def __init__(self, ordinals: Iterable[int]) -> None:
+        self._ordinals = ordinals
+        self.count = 0
+
+    def __iter__(self) -> Iterator[int]:
+        for ordinal in self._ordinals:
+            self.count += 1
+            yield ordinal
+
+
+def _without(made: Iterable[tuple[int, int]], pending: Iterator[int]) -> Iterator[tuple[int, int]]:
+    """Of (ordinal, bytes), those that are not pending. Both are ascending."""
+    ahead = next(pending, None)
+    for ordinal, size in made:
+        while ahead is not None and ahead < ordinal:
+            ahead = next(pending, None)
+        if ahead != ordinal:
+            yield ordinal, size

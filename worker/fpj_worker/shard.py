@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice, takewhile
 from typing import Protocol
 
@@ -35,7 +35,7 @@ from fpj_core.sources.keys import display_key
 from fpj_core.store.protocol import Store
 from fpj_worker.indexer import listing_problem
 from fpj_worker.pool import Outcome, ProcessPool
-from fpj_worker.tasks import ImageDone, ImageTask
+from fpj_worker.tasks import ImageDone, ImageTask, is_answer
 
 _READ = 1_000
 _WINDOW_BATCHES = 10
@@ -74,6 +74,8 @@ class _Slot:
     facts: ImageFacts | None = None
     failure: Failure | None = None
     recorded: bool = False
+    planned: Counts = field(default_factory=Counts)
+    """How the plan has counted it, if it took it for up to date; of its bytes, those that are made again."""
     attempts: int = 0
     stale_paths: tuple[str, ...] = field(default=())
     """Files of earlier settings that the new ones replace under another name."""
@@ -180,7 +182,18 @@ class ShardProcessor:
         self._ready: deque[ImageTask] = deque()
         self._waiting: list[tuple[float, int, ImageTask]] = []
         self._gathered = 0
+        self._counted_ahead = self._count_ahead(shard)
         self._flushed_at = self._heartbeat_at = time.monotonic()
+
+    def _count_ahead(self, shard: Shard) -> int:
+        """How many images after the cursor the plan found up to date, and has counted.
+
+        Exactly those are not counted again: what is left to count is what the shard's counts lack of its images. Images
+        that a killed holder recorded beyond its cursor look the same and count once the number is used up.
+        """
+        images = self._store.count_images(shard.collection, shard.start, shard.stop)
+        ahead = self._store.count_images(shard.collection, shard.cursor, shard.stop)
+        return ahead - (images - shard.counts.done)
 
     @property
     def _finished(self) -> bool:
@@ -209,24 +222,37 @@ class ShardProcessor:
         slot = _Slot(image)
         self._slots.append(slot)
         lacking = tuple(tier.name for tier in self._context.tiers if not self._up_to_date(image, tier, recorded))
+        if self._is_counted(image, recorded):
+            self._counted_ahead -= 1
+            again = sum(recorded[tier].bytes for tier in lacking if recorded[tier].job == self._context.job)
+            slot.planned = replace(self._counts_of_made(recorded.values()), bytes_written=again)
         if problem := listing_problem(image):
             slot.attempts = 1
             self._fail(slot, ImageError(*problem), 0.0)
         elif not lacking:
-            slot.counts = self._counts_of_made(recorded.values())
+            slot.counts = Counts() if slot.planned.done else self._counts_of_made(recorded.values())
             slot.recorded = True
         else:
             slot.stale_paths = tuple(d.path for d in recorded.values() if d.folder == self._context.folder_name)
             self._by_ordinal[image.ordinal] = slot
             self._ready.append(ImageTask(image.ordinal, image.id, image.key, image.size, lacking))
 
-    def _up_to_date(self, image: ImageRecord, tier: TierSpec, recorded: dict[str, Derivative]) -> bool:
+    def _is_counted(self, image: ImageRecord, recorded: dict[str, Derivative]) -> bool:
+        """Whether the plan counted it: by its records alone, for a file may have gone since."""
+        return self._counted_ahead > 0 and all(self._is_recorded(image, tier, recorded) for tier in self._context.tiers)
+
+    def _is_recorded(self, image: ImageRecord, tier: TierSpec, recorded: dict[str, Derivative]) -> bool:
         derivative = recorded.get(tier.name)
         return (
             derivative is not None
             and derivative.digest == self._digests[tier.name]
             and derivative.source_version == image.version
-            and derivative.folder == self._context.folder_name
+        )
+
+    def _up_to_date(self, image: ImageRecord, tier: TierSpec, recorded: dict[str, Derivative]) -> bool:
+        return (
+            self._is_recorded(image, tier, recorded)
+            and (derivative := recorded[tier.name]).folder == self._context.folder_name
             and (not self._context.check_files or self._folder.size(derivative.path) == derivative.bytes)
         )
 
@@ -256,6 +282,8 @@ class ShardProcessor:
         task = outcome.task
         slot = self._by_ordinal[task.ordinal]
         error = outcome.error
+        if error is None and not is_answer(outcome.result, task, self._context.collection):
+            error = ImageError(ErrorType.WORKER_CRASHED, "the decoder's answer is not about this image")
         self._meter.settled(task.size, outcome.elapsed)
         if error is None and outcome.result is not None:
             self._complete(slot, outcome.result, outcome.elapsed)
@@ -289,9 +317,8 @@ class ShardProcessor:
             )
             for file in done.files
         )
-        slot.counts = Counts(
-            completed=1, bytes_written=sum(file.bytes for file in done.files), processing_ms=elapsed * 1000
-        )
+        made = Counts(completed=1, bytes_written=sum(file.bytes for file in done.files), processing_ms=elapsed * 1000)
+        slot.counts = made - slot.planned
         self._gathered += 1
 
     def _fail(self, slot: _Slot, error: ImageError, elapsed: float) -> None:
@@ -307,7 +334,7 @@ class ShardProcessor:
             at=time.time(),
         )
         self._meter.failed(slot.failure)
-        slot.counts = Counts(failed=1, processing_ms=elapsed * 1000, errors={error.error_type.value: 1})
+        slot.counts = Counts(failed=1, processing_ms=elapsed * 1000, errors={error.error_type.value: 1}) - slot.planned
         self._gathered += 1
 
     # Recording --------------------------------------------------------------------------------------------

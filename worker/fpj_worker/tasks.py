@@ -5,15 +5,41 @@ The supervisor sends an `ImageTask` and gets an `ImageDone` back; pixels never c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
+from fpj_core.errors import ImageError
 from fpj_core.folders import FolderConfig
+from fpj_core.folders.local import LocalFolderConfig
+from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.model import ImageFacts, ImageLimits, TierSpec
+from fpj_core.objects import Bucket
 from fpj_core.paths import derivative_path
 from fpj_core.sources.base import SourceConfig
+from fpj_core.sources.local import LocalSourceConfig
+from fpj_core.sources.s3 import S3SourceConfig
+from fpj_worker.metrics import CONFINED
 from fpj_worker.pool import Admit, ProcessPool
+from fpj_worker.pool.sandbox import Mode, Part, Reach
 from fpj_worker.resources import child_memory_limit, heavy_budget
+
+_BUCKET_VARIABLES = (
+    "AWS_",
+    "SSL_CERT_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+)
+_MOST_TEXT = 2_000
+
+log = logging.getLogger("fpj.worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +107,50 @@ class ImageHandler:
         return handle
 
 
+def is_answer(done: object, task: ImageTask, collection: str) -> bool:
+    """Whether this can be what became of the task: it comes from a process that strangers' data may have taken over.
+
+    Its paths are later removed and served, so they must be those that follow from image and tier.
+    """
+    return (
+        isinstance(done, ImageDone)
+        and _are_facts(done.facts)
+        and isinstance(done.files, tuple)
+        and all(isinstance(file, WrittenFile) and _is_file_of(file, task, collection) for file in done.files)
+        and sorted(file.tier for file in done.files) == sorted(task.lacking)
+    )
+
+
+def _are_facts(facts: object) -> bool:
+    return (
+        isinstance(facts, ImageFacts)
+        and _are_numbers(facts.width, facts.height)
+        and _is_text(facts.format)
+        and (facts.thumbhash is None or (type(facts.thumbhash) is bytes and len(facts.thumbhash) <= _MOST_TEXT))
+        and (facts.dominant_color is None or _is_text(facts.dominant_color))
+        and (facts.warning is None or _is_text(facts.warning))
+    )
+
+
+def _is_file_of(file: WrittenFile, task: ImageTask, collection: str) -> bool:
+    if not (_is_text(file.tier) and file.tier in task.lacking and _is_text(file.path)):
+        return False
+    with suppress(ImageError):
+        expected = derivative_path(collection, file.tier, task.image, file.path.rpartition(".")[2])
+        return file.path == expected and _are_numbers(file.width, file.height, file.bytes)
+    return False
+
+
+def _are_numbers(*values: object) -> bool:
+    return all(type(value) is int and 0 <= value < 2**63 for value in values)
+
+
+def _is_text(value: object) -> bool:
+    return type(value) is str and len(value) <= _MOST_TEXT
+
+
 def start_image_pool(handler: ImageHandler, workers: int) -> ProcessPool[ImageTask, ImageDone]:
-    """Child processes that make images, within what memory this process may use."""
+    """Child processes that make images, within what memory this process may use, confined to what they need."""
     return ProcessPool[ImageTask, ImageDone](
         handler,
         workers=workers,
@@ -90,4 +158,50 @@ def start_image_pool(handler: ImageHandler, workers: int) -> ProcessPool[ImageTa
         memory_limit=child_memory_limit(),
         heavy_budget=heavy_budget(),
         preload=("fpj_worker.engine", "fpj_worker.tasks"),
+        results=(ImageDone, ImageFacts, WrittenFile),
+        reach=reach_of(handler, os.environ),
+        on_confined=_tell,
     )
+
+
+def reach_of(handler: ImageHandler, environment: Mapping[str, str]) -> Reach | None:
+    """What a child needs for these places: the source to read, and its collection's part of the cache folder.
+
+    For buckets it needs the network and the bucket's keys; see SECURITY.md. Raises `ValueError` for a ``FPJ_SANDBOX``
+    that does not exist.
+    """
+    mode = Mode(environment.get("FPJ_SANDBOX") or Mode.AUTO)
+    if mode is Mode.OFF:
+        return None
+    source, folder = handler.source, handler.folder
+    buckets = [each.bucket for each in (source, folder) if isinstance(each, S3SourceConfig | S3FolderConfig)]
+    own = os.path.join(folder.location, handler.collection)
+    if isinstance(folder, LocalFolderConfig):
+        with suppress(OSError):  # each image will say what is wrong
+            os.makedirs(own, exist_ok=True)
+    named = {name: value for name, value in environment.items() if name.startswith(_BUCKET_VARIABLES)}
+    files = [value for name, value in named.items() if name.endswith(("_FILE", "_DIR", "_BUNDLE"))]
+    return Reach(
+        read=(*([source.root] if isinstance(source, LocalSourceConfig) else []), *(files if buckets else [])),
+        write=(own,) if isinstance(folder, LocalFolderConfig) else (),
+        ports=tuple(sorted({port for bucket in buckets for port in _ports(bucket, named)})),
+        environment=named if buckets else {},
+        mode=mode,
+    )
+
+
+def _ports(bucket: Bucket, environment: Mapping[str, str]) -> set[int]:
+    """Of the endpoint, of what gives out credentials where none are given, of proxies, and of name servers."""
+    urls = [bucket.endpoint or environment.get("AWS_ENDPOINT_URL") or "https://"]
+    urls += [value for name, value in environment.items() if name.upper().endswith("_PROXY")]
+    urls += [] if bucket.access_key_id else ["https://", "http://"]
+    parsed = [urlsplit(url if "://" in url else f"http://{url}") for url in urls]
+    return {53} | {each.port or (443 if each.scheme == "https" else 80) for each in parsed}
+
+
+def _tell(lacking: Mapping[str, str]) -> None:
+    """Once, of what confines the children."""
+    for part in Part:
+        CONFINED.labels(part.value).set(part.value not in lacking)
+    if lacking:
+        log.warning("children are not confined in everything", extra={"lacking": dict(lacking)})

@@ -147,7 +147,8 @@ class LocalFolder:
         if relative in self._folders:
             self._folders.move_to_end(relative)
             return self._folders[relative]
-        current = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # O_PATH: a confined process may write below the collection's own folder, and not even list this one.
+        current = os.open(self._root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         for component in relative.split("/"):
             parent = current
             try:

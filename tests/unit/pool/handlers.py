@@ -119,3 +119,12 @@ def do_heavy(argument: tuple[int, str], admit: Callable[[int], None]) -> None:
 def do_heavy_crash(weight: int, admit: Callable[[int], None]) -> None:
     admit(weight)
     os._exit(1)
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
+        return os.putenv, ("FPJ_TEST_PWNED", "1")
+
+
+def do_evil(_value: Any, _admit: Any) -> Any:
+    return _Evil()

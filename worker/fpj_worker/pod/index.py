@@ -120,7 +120,8 @@ class _Record:
                 active_seconds=0.0,
                 running_since=now,
                 last_progress_at=now,
-                last_progress_done=planned.base.done,
+                last_progress_done=planned.done,
+                made_before=planned.made_before,
             )
         )
 

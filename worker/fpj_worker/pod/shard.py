@@ -172,13 +172,13 @@ class _Worker:
     def process(self, shard: Shard) -> None:
         """From the shard's cursor to its end. Raises as `ShardProcessor.complete` does."""
         task = self._task
-        if self._pool is None:
-            self._start()
         with (
             about(shard=shard.index),
             STAGE_SECONDS.labels("Process").time(),
             Heartbeat(self._store, shard, task.heartbeat_interval) as self._heartbeat,
         ):
+            if self._pool is None:
+                self._start()  # takes seconds on a busy machine, in which the pod must not be taken for dead
             log.info("shard begun", extra={"cursor": shard.cursor, "stop": shard.stop, "epoch": shard.epoch})
             try:
                 self._processor.complete(shard, lambda: self._stop.left_of(task.grace))

@@ -11,15 +11,17 @@ import pickle
 import resource
 import select
 import signal
+import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, TextIO
 
 from fpj_core.errors import ErrorType, ImageError
+from fpj_worker.pool.sandbox import Part, Reach, confine
 
 Admit = Callable[[int], None]
 """Asks leave for a decode that needs so many bytes; returns when it is given."""
@@ -46,6 +48,8 @@ class ChildSettings:
     heavy_budget: int | None
     stderr_path: str
     stop: Connection
+    reach: Reach | None
+    """None: not confined."""
 
 
 def child_main(pipe: Connection, settings: ChildSettings) -> None:
@@ -55,15 +59,17 @@ def child_main(pipe: Connection, settings: ChildSettings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the supervisor decides when a child ends
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # The fork server has imported it, this module before it: a child only finds it.
-    from fpj_worker.pool import preload  # noqa: PLC0415
+    with open("/proc/self/statm", encoding="ascii") as statm:  # not to be opened any more, once confined
+        lacking = _confine(settings.reach)
+        # The fork server has imported it, this module before it: a child only finds it.
+        from fpj_worker.pool import preload  # noqa: PLC0415
 
-    preload.raise_failure()
-    handle = pickle.loads(settings.factory)()  # noqa: S301 - the supervisor's own
-    if settings.memory_limit is not None:
-        limit = _address_space() + settings.memory_limit
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    _Child(pipe, handle, settings).serve()
+        preload.raise_failure()
+        handle = pickle.loads(settings.factory)()  # noqa: S301 - the supervisor's own
+        if settings.memory_limit is not None:
+            limit = _address_space(statm) + settings.memory_limit
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    _Child(pipe, handle, settings).serve(lacking)
 
 
 class _Child:
@@ -75,8 +81,8 @@ class _Child:
         self._early: deque[Any] = deque()
         """Tasks that arrived while the child waited for a grant."""
 
-    def serve(self) -> None:
-        self._pipe.send((READY, None, 0.0))
+    def serve(self, lacking: Mapping[Part, str]) -> None:
+        self._pipe.send((READY, {part.value: reason for part, reason in lacking.items()}, 0.0))
         while True:
             try:
                 task = self._early.popleft() if self._early else self._pipe.recv()[1]
@@ -147,6 +153,16 @@ def _capture_stderr(path: str) -> None:
     os.close(descriptor)
 
 
-def _address_space() -> int:
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[0]) * resource.getpagesize()
+def _address_space(statm: TextIO) -> int:
+    statm.seek(0)
+    return int(statm.read().split()[0]) * resource.getpagesize()
+
+
+def _confine(reach: Reach | None) -> Mapping[Part, str]:
+    """What the kernel does not hold, and why."""
+    if reach is None:
+        return {}
+    os.environ.update(reach.environment)
+    if reach.scratch:
+        os.environ["TMPDIR"] = tempfile.tempdir = reach.scratch
+    return confine(reach)

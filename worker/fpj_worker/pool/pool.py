@@ -17,8 +17,9 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -39,6 +40,8 @@ from fpj_worker.pool.child import (
     child_main,
 )
 from fpj_worker.pool.classify import classify_death
+from fpj_worker.pool.replies import GarbledError, Replies
+from fpj_worker.pool.sandbox import Reach, clean_environment, hide
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -101,6 +104,9 @@ class ProcessPool(Generic[T, R]):
     ``factory`` is pickled, and called once in each child for the function that handles tasks. ``timeout`` is in
     seconds per task, ``memory_limit`` in bytes of address space a child may add, ``heavy_budget`` in bytes that the
     tasks which ask for admission may hold together. ``preload`` names modules that children share from the start.
+    ``results`` are the types that results are made of, beside Python's own: no others are accepted from a child.
+    ``reach`` confines children to what it names; None leaves them what this process may do. ``on_confined`` is told
+    once what of it the kernel does not hold, and why.
 
     Not for use from several threads.
     """
@@ -114,6 +120,9 @@ class ProcessPool(Generic[T, R]):
         memory_limit: int | None = None,
         heavy_budget: int | None = None,
         preload: Sequence[str] = (),
+        results: Sequence[type] = (),
+        reach: Reach | None = None,
+        on_confined: Callable[[Mapping[str, str]], None] = lambda _lacking: None,
     ) -> None:
         self._factory = pickle.dumps(factory)
         self._workers = workers
@@ -122,9 +131,12 @@ class ProcessPool(Generic[T, R]):
         self._heavy_budget = heavy_budget
         self._context = multiprocessing.get_context("forkserver")
         self._preload = " ".join(preload)
+        self._replies = Replies(results)
         self._context.set_forkserver_preload([_PRELOADER])
         self._selector = selectors.DefaultSelector()
         self._scratch = tempfile.TemporaryDirectory(prefix="fpj-pool-")
+        self._reach = reach and replace(reach, scratch=self._made_folder("tmp"))
+        self._on_confined: Callable[[Mapping[str, str]], None] | None = on_confined if reach else None
         self._children: list[_Child[T]] = []
         self._pending: deque[T] = deque()
         self._outcomes: list[Outcome[T, R]] = []
@@ -135,6 +147,8 @@ class ProcessPool(Generic[T, R]):
         self._born = 0
         self._start_failures = 0
         self._stopped = False
+        if reach is not None:
+            hide()
         for _ in range(workers):
             self._start_child()
 
@@ -227,12 +241,20 @@ class ProcessPool(Generic[T, R]):
 
     def _receive(self, child: _Child[T]) -> None:
         try:
-            kind, content, elapsed = child.pipe.recv()
+            kind, content, elapsed = self._replies.read(child.pipe)
+            if child.ready is (kind == READY) or (child.ready and not child.tasks):
+                raise GarbledError("not asked for")
+        except GarbledError as error:
+            self._bury(child, ImageError(ErrorType.WORKER_CRASHED, f"the decoder answered nonsense ({error})"))
+            return
         except (EOFError, OSError):
             self._bury(child)
             return
         if kind == READY:
             child.ready = True
+            if self._on_confined is not None:
+                self._on_confined(content)
+                self._on_confined = None
             self._start_failures = 0
             self._start_clock(child)
         elif kind == ADMIT:
@@ -287,11 +309,16 @@ class ProcessPool(Generic[T, R]):
 
     # Children ---------------------------------------------------------------------------------------------
 
+    def _made_folder(self, name: str) -> str:
+        path = Path(self._scratch.name, name)
+        path.mkdir()
+        return str(path)
+
     def _start_child(self) -> None:
         self._born += 1
         stderr_path = Path(self._scratch.name, f"stderr-{self._born}")
         settings = ChildSettings(
-            self._factory, self._memory_limit, self._heavy_budget, str(stderr_path), self._told_to_stop
+            self._factory, self._memory_limit, self._heavy_budget, str(stderr_path), self._told_to_stop, self._reach
         )
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=child_main, args=(theirs, settings), daemon=True)
@@ -368,6 +395,9 @@ def _tail(path: Path) -> str:
 class _environment:  # noqa: N801 - used like a function
     """What the fork server, and so every child, starts with.
 
+    That is a clean environment, because what a process started with can be read. Only a start of the fork server
+    changes this process's own for a moment; its threads may be reading it.
+
     Ctrl-C reaches the fork server too, and so does a SIGTERM to the process group: it inherits the mask set here, and
     so lives on until the pool is done. The resource tracker is started first, because starting it unblocks them. The
     program's main module is hidden, because children would import it again, for a second each and for nothing.
@@ -375,10 +405,12 @@ class _environment:  # noqa: N801 - used like a function
 
     def __init__(self, added: Mapping[str, str]) -> None:
         self._settings = {**_CHILD_ENVIRONMENT, **added}
+        self._before: dict[str, str] | None = None
 
     def __enter__(self) -> None:
-        self._before = {name: os.environ.get(name) for name in self._settings}
-        os.environ.update(self._settings)
+        if not _fork_server_runs():
+            self._before = dict(os.environ)
+            _change_environment(clean_environment(self._before) | self._settings)
         resource_tracker.ensure_running()
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         main = sys.modules["__main__"]
@@ -391,8 +423,18 @@ class _environment:  # noqa: N801 - used like a function
         file, main.__spec__ = self._main
         if file is not None:
             main.__file__ = file
-        for name, value in self._before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        if self._before is not None:
+            _change_environment(self._before)
+
+
+def _fork_server_runs() -> bool:
+    process = getattr(forkserver, "_forkserver")._forkserver_pid  # noqa: B009 - not in the type stubs
+    with suppress(ChildProcessError):
+        return process is not None and os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    return False
+
+
+def _change_environment(wanted: Mapping[str, str]) -> None:
+    for name in [name for name in os.environ if name not in wanted]:
+        del os.environ[name]
+    os.environ.update(wanted)

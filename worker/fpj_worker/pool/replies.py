@@ -1,0 +1,64 @@
+"""What a child says, read as a stranger's words: a decoder that was taken over may say anything.
+
+Pickle can call any function by its name. Only the types that answers are made of are let in here, so the worst that an
+answer can do is to be wrong.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterable
+from multiprocessing.connection import Connection
+from typing import Any
+
+from fpj_core.errors import ErrorType, FpjError
+from fpj_worker.pool.child import ADMIT, DONE, ERROR, READY, UNBEGUN
+
+_MOST_BYTES = 16 * 2**20
+_KINDS = frozenset({READY, DONE, ERROR, ADMIT, UNBEGUN})
+
+
+class GarbledError(FpjError):
+    """A child said what no child of ours says."""
+
+
+class Replies:
+    """Reads answers that hold values of ``types`` beside numbers, texts, tuples, lists and dictionaries."""
+
+    def __init__(self, types: Iterable[type]) -> None:
+        self._types = {(each.__module__, each.__qualname__): each for each in (*types, ErrorType)}
+
+    def read(self, pipe: Connection) -> tuple[str, Any, float]:
+        """(kind, content, seconds). Raises `GarbledError`; EOFError and OSError as the pipe does."""
+        data = pipe.recv_bytes(_MOST_BYTES)
+        try:
+            kind, content, elapsed = _Unpickler(data, self._types).load()
+        except Exception as error:
+            raise GarbledError(f"not an answer: {error}") from error
+        if kind not in _KINDS or type(elapsed) is not float or not _fits(kind, content):
+            raise GarbledError("not an answer")
+        return kind, content, elapsed
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, data: bytes, types: dict[tuple[str, str], type]) -> None:
+        super().__init__(io.BytesIO(data))
+        self._types = types
+
+    def find_class(self, module: str, name: str) -> type:
+        try:
+            return self._types[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"{module}.{name} is no part of an answer") from None
+
+
+def _fits(kind: str, content: Any) -> bool:
+    if kind == ADMIT:
+        return type(content) is int and content >= 0
+    if kind == READY:
+        return isinstance(content, dict)
+    if kind == ERROR:
+        error_type, message = content if isinstance(content, tuple) and len(content) == 2 else (None, None)
+        return isinstance(error_type, ErrorType) and isinstance(message, str)
+    return True
