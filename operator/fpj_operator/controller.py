@@ -26,10 +26,10 @@ from fpj_operator.marks import CHILD_AT_WORK, ChildMarks, Marks, child_marks_of,
 from fpj_operator.namespaces import Namespaces
 from fpj_operator.observe import observe
 from fpj_operator.pods import Pods
-from fpj_operator.queue import JobQueue
+from fpj_operator.queue import JobQueue, takes_slot
 from fpj_operator.reconcile import reconcile
 from fpj_operator.settings import OperatorSettings
-from fpj_operator.state import Key, Observed, Plan, StoreView
+from fpj_operator.state import Key, Observed, Plan, ReleaseLease, StoreView
 from fpj_operator.tally import Tally
 from fpj_operator.traces import Traces
 from fpj_operator.vanished import Vanished
@@ -132,9 +132,12 @@ class Controller:
         worked = self.jobs.is_at_work(Key(metadata["namespace"], metadata["name"]))
         key = self.jobs.note(body)
         if worked and not self.jobs.is_at_work(key):
-            for other in self.jobs.next_in(key.namespace):
-                self.work.add(other)
+            self._wake_next(key.namespace)
         return key
+
+    def _wake_next(self, namespace: str) -> None:
+        for key in self.jobs.next_in(namespace):
+            self.work.add(key)
 
     def _wake(self, namespace: str) -> None:
         for key in (*self.jobs.next_in(namespace), *self.jobs.others_pending(namespace)):
@@ -183,20 +186,37 @@ class Controller:
             if _may_hold_up(observed) and await self._namespaces.is_ending(key.namespace):
                 await self._cluster.delete("FileProcessingJob", key.namespace, key.name, observed.uid)
                 return None
-            plan = reconcile(observed, self._settings)
+            version = self.jobs.version_of(key)
             try:
-                if plan.wants_lease:
-                    observed, plan = await self._start(key, observed)
-                else:
-                    observed, plan = await self._act(observed, plan)
-            except ClusterError as error:
-                if error.reason != CONFLICT or not left:
-                    raise
-                continue  # it has changed since it was read: what is to be done is decided again
+                observed, plan = await self._decide_and_act(key, observed)
+            except BaseException as error:
+                if self.jobs.version_of(key) == version:  # no status was written that says what became of it
+                    self._give_back(key, observed)
+                if isinstance(error, ClusterError) and error.reason == CONFLICT and left:
+                    continue  # it has changed since it was read: what is to be done is decided again
+                raise
+            self._settle(key, observed, plan)
             self._tally.take(observed, plan)
             if not plan.again:
                 return plan.requeue_after
         return 0.1
+
+    async def _decide_and_act(self, key: Key, observed: Observed) -> tuple[Observed, Plan]:
+        plan = reconcile(observed, self._settings)
+        if plan.wants_lease:
+            return await self._start(key, observed)
+        if plan.status is not None and takes_slot(plan.status) and not self.jobs.is_at_work(key):
+            self.jobs.started(key)  # at once, and nothing was waited for since the slot was seen free
+        return await self._act(observed, plan)
+
+    def _settle(self, key: Key, observed: Observed, plan: Plan) -> None:
+        """Give back a slot that the job does not need after all, and let those have a look whom it may concern."""
+        status = observed.status if plan.status is None else plan.status
+        if self.jobs.is_at_work(key) and not takes_slot(status):
+            self.jobs.settled(key, status, suspended=bool(observed.job and observed.job.spec.suspend))
+            self._wake_next(key.namespace)
+        if any(isinstance(step, ReleaseLease) for step in plan.steps_after):
+            self._wake(key.namespace)
 
     async def _act(self, observed: Observed, plan: Plan) -> tuple[Observed, Plan]:
         """Carry a plan out. Where something stands in its way, that is decided upon, too: the status says what it is.
@@ -240,13 +260,21 @@ class Controller:
             self._give_back(key, observed)
             raise
         if not observed.lease.held_by(observed.uid, observed.now):
-            self._give_back(key, observed)
+            self._give_back(key, observed, foreign=True)
         return observed
 
-    def _give_back(self, key: Key, observed: Observed) -> None:
-        self.jobs.gave_back(key, observed.phase)
-        for other in self.jobs.next_in(key.namespace):
-            self.work.add(other)
+    def _give_back(self, key: Key, observed: Observed, *, foreign: bool = False) -> None:
+        if self.jobs.is_at_work(key) and not takes_slot(observed.status):
+            self.jobs.gave_back(key, observed.phase, foreign=foreign)
+            self._wake_next(key.namespace)
+
+    def sweep(self, *, places: bool = False) -> None:
+        """Level-based, in case an event was lost: wake who may start, and with ``places`` who shows an old place."""
+        for namespace in self.jobs.namespaces():
+            self._wake_next(namespace)
+        if places:
+            for key in self.jobs.outdated():
+                self.work.add(key)
 
     async def _carry_out(self, observed: Observed, plan: Plan) -> None:
         """Do it; the events that it causes itself, and those of progress alone, are then known already."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -39,6 +40,7 @@ from fpj_operator.traces import traces_from
 from fpj_operator.watched import readable, until_more
 
 _JOBS_GAUGE_SECONDS = 5.0
+_SWEEP_SECONDS, _SWEEPS_PER_PLACES = 10.0, 6
 _LAG_SECONDS = 0.5
 _SETTLED_SECONDS = 2.0
 _GIVE_BACK_SECONDS = 60.0
@@ -143,6 +145,7 @@ async def _lead(
         asyncio.create_task(controller.keep_history(), name="history"),
         asyncio.create_task(look_for_rights(cluster, namespaces, controller.tick), name="leftovers"),
         asyncio.create_task(_show_jobs(controller), name="gauge"),
+        asyncio.create_task(_sweep(controller), name="sweep"),
         asyncio.create_task(_measure_lag(), name="lag"),
         asyncio.create_task(_give_memory_back(), name="memory"),
         asyncio.create_task(
@@ -186,6 +189,13 @@ async def _show_jobs(controller: Controller) -> None:
     while True:
         metrics.show_jobs(controller.jobs)
         await asyncio.sleep(_JOBS_GAUGE_SECONDS)
+
+
+async def _sweep(controller: Controller) -> None:
+    """Queued jobs do not ask for their turn. This wakes them, and once a minute those that show an old place."""
+    for turn in itertools.count(1):
+        await asyncio.sleep(_SWEEP_SECONDS)
+        controller.sweep(places=turn % _SWEEPS_PER_PLACES == 0)
 
 
 async def _measure_lag() -> None:

@@ -42,6 +42,7 @@ async def observe(
     document = await cluster.get("FileProcessingJob", key.namespace, key.name)
     if document is None:
         return None
+    queue.note(document)
     uid = document["metadata"]["uid"]
     status = document.get("status") or {}
     phase = Phase(status.get("phase") or Phase.PENDING)
@@ -86,6 +87,7 @@ async def observe(
         ahead=ahead,
         now=time.time(),
         rights=rights,
+        lock=queue.lock(key),
         version=str(document["metadata"].get("resourceVersion") or ""),
         pods_left=begins and await _pods_left(cluster, key.namespace, uid),
     )

@@ -28,7 +28,7 @@ from fpj_core.v1alpha1 import (
 from fpj_operator.children import WAVE, index_job, reporting_rights, shards_job, template_of, workers_report
 from fpj_operator.conditions import Verdict, condition, operator_status, seconds_of, seen_status
 from fpj_operator.evidence import Finding, evidence
-from fpj_operator.queue import NO_SLOT
+from fpj_operator.queue import NO_SLOT, queue_words, takes_slot
 from fpj_operator.settings import OperatorSettings
 from fpj_operator.shape import begun_by, fits, spec_digest
 from fpj_operator.state import (
@@ -49,13 +49,14 @@ from fpj_operator.state import (
     ReleaseLease,
     RenewLease,
     Step,
+    SuspendChild,
 )
 from fpj_operator.templatepolicy import violations
 
 _WAIT_SECONDS = 10.0
 _PODS_SECONDS = 1.0
 _QUEUE_SECONDS = 60.0
-"""A queued job is woken when its turn comes; this only brings its place in the queue up to date."""
+"""A job is woken when the cache folders of its namespace change; and jobs in line are by the queue, when it is time."""
 _TROUBLE_SECONDS = 5.0
 """What keeps a job from moving may end at any time, and no event tells of it."""
 _SOONEST_TRY, _LATEST_TRY = 2.0, 12.0
@@ -64,7 +65,6 @@ _LINGER_SECONDS = 10.0
 """That the last pods of a completed job have to end by themselves."""
 _AFTERMATH_SECONDS = 3_600.0
 """For so long after its end, a job whose store is away waits to be tidied up."""
-_ROUND_PLACES = (10_000, 5_000, 2_000, 1_000, 500, 200, 100, 50, 20, 10)
 _ALERT_EVERY = 10
 _STOPPED: Mapping[str, Mapping[str, Any]] = {
     "progress": {"imagesPerSecond": 0.0},
@@ -78,7 +78,7 @@ _MAY_HEAL = frozenset({Reason.STORE_UNAVAILABLE.value, Reason.SHARD_HELD.value, 
 
 def reconcile(observed: Observed, settings: OperatorSettings) -> Plan:
     """Decide. Raises nothing: what is wrong with a job becomes part of its status."""
-    decision = _Decision(observed, settings)
+    decision = _Decision(_without_own_holds(observed), settings)
     plan = decision.renewed_first(decision.plan())
     return replace(plan, steps_after=(*plan.steps_after, *decision.not_understood()))
 
@@ -102,7 +102,7 @@ class _Decision:
             return self._suspend()
         if forbidden := violations(template_of(o), self.settings):
             return self._fail("PolicyForbidden", "; ".join(forbidden))
-        if o.store.error is not None:
+        if o.store.error is not None and o.phase.active:
             return self._store_unreachable(o.store.error)
         if resumed and o.phase in _ACTIVE:
             return self._recover(attempts=0, reason="Resumed", message="recovered on request")
@@ -134,19 +134,18 @@ class _Decision:
 
     # Before and between attempts --------------------------------------------------------------------------
 
-    def _start(self) -> Plan:
+    def _start(self) -> Plan:  # noqa: PLR0911 - what is waited for, in the order in which it is needed
         o = self.o
         if o.phase is Phase.RECOVERING and (ended := self._deadline()) is not None:
             return ended
         if o.folder is None:
-            return self._wait("NoCacheFolder", o.folder_problem or "there is no cache folder", _WAIT_SECONDS)
-        if not o.slot_free and o.phase is not Phase.RECOVERING:
-            limit = self.settings.max_concurrent_jobs
-            return self._wait(
-                "Queued",
-                f"waits for one of {limit} slots of the namespace; {_place(o.ahead)} wait before it",
-                _QUEUE_SECONDS,
-            )
+            return self._wait("NoCacheFolder", o.folder_problem or "there is no cache folder", _QUEUE_SECONDS)
+        if o.lock:
+            return self._wait("CollectionLocked", o.lock, None, lock_message=o.lock)
+        if not o.slot_free:
+            return self._wait("Queued", queue_words(self.settings.max_concurrent_jobs, o.ahead), None)
+        if o.store.error is not None:
+            return self._wait("StoreUnavailable", o.store.error, _WAIT_SECONDS)
         if o.lease.held_by_another(o.uid, o.now):
             holder = o.lease.holder_name or o.lease.holder
             text = f"{holder} is at work on the collection"
@@ -193,7 +192,7 @@ class _Decision:
             requeue_after=self.settings.check_seconds,
         )
 
-    def _wait(self, reason: str, message: str, seconds: float, lock_message: str = "") -> Plan:
+    def _wait(self, reason: str, message: str, seconds: float | None, lock_message: str = "") -> Plan:
         verdict = Verdict(Phase.PENDING, reason, message, "", lock_message=lock_message)
         if self.o.phase is Phase.RECOVERING:
             verdict = replace(verdict, phase=Phase.RECOVERING, trouble=(reason, message))
@@ -262,18 +261,12 @@ class _Decision:
         return self._recover(attempts=int(self.o.status.get("recoveryAttempts", 0)), reason="SpecChanged", message=text)
 
     def _store_unreachable(self, error: str) -> Plan:
+        """Said while it lasts; pods go on for as long as they can, and nothing else is decided."""
         o = self.o
-        if o.phase.active:
-            verdict = Verdict(
-                o.phase,
-                "StoreUnavailable",
-                error,
-                str(o.status.get("stage", "")),
-                locked=True,
-                trouble=("StoreUnavailable", error),
-            )
-            return Plan(status=operator_status(o, verdict, o.attempt), requeue_after=_WAIT_SECONDS)
-        return self._wait("StoreUnavailable", error, _WAIT_SECONDS)
+        said = ("StoreUnavailable", error)
+        stage, locked = str(o.status.get("stage", "")), o.lease.held_by(o.uid, o.now)
+        verdict = Verdict(o.phase, *said, stage, locked=locked, trouble=said)
+        return Plan(status=operator_status(o, verdict, o.attempt), requeue_after=_WAIT_SECONDS)
 
     # An attempt -------------------------------------------------------------------------------------------
 
@@ -298,7 +291,29 @@ class _Decision:
             return ended
         if o.rejected is not None:
             return self._rejected(o.rejected)
-        return self._indexing() if o.phase is Phase.INDEXING else self._running()
+        return self._within_slot(self._indexing() if o.phase is Phase.INDEXING else self._running())
+
+    def _within_slot(self, plan: Plan) -> Plan:
+        """Pods run only while the job has a slot. One that could not run gave it up, and may have to wait for another.
+
+        Where Kueue decides, pods that it has admitted run, and take a slot even if there is none.
+        """
+        o = self.o
+        phase = Phase(plan.status["phase"]) if plan.status is not None else None
+        if plan.status is None or phase not in _ACTIVE or not takes_slot(plan.status) or o.job is None:
+            return plan
+        live = [child for child in o.children if not child.finished and not child.deleting]
+        ours = not o.job.spec.queue_name
+        if o.slot_free:
+            run = tuple(SuspendChild(child.name, suspend=False) for child in live if child.suspended and ours)
+            return replace(plan, steps_first=(*plan.steps_first, *run))
+        if live and not ours:
+            return plan
+        said = ("Queued", queue_words(self.settings.max_concurrent_jobs, o.ahead))
+        held = self._keep_going(Verdict(o.phase, *said, str(o.status.get("stage", "")), locked=True, trouble=said))
+        return replace(
+            held, steps_first=tuple(SuspendChild(child.name, suspend=True) for child in live if not child.suspended)
+        )
 
     def _deadline(self) -> Plan | None:
         """Of the job as a whole; also while an attempt that was ended waits for the next."""
@@ -338,7 +353,7 @@ class _Decision:
         trouble = self._trouble()
         if trouble and trouble[0] in NO_SLOT:
             return self._never_ran(trouble)
-        if self._moving().get("reason") in NO_SLOT or o.job is None:
+        if self._moving().get("reason") in {*NO_SLOT, "Queued"} or o.job is None:
             return None  # it may work again only as of now
         silent = o.now - self._last_progress()
         limit = float(resolve_recovery(o.job.spec).stale_after_seconds)
@@ -620,7 +635,8 @@ class _Decision:
         return {"display": {**shown, "eta": NO_TIME}} if shown else {}
 
 
-def _place(ahead: int) -> str:
-    """Jobs that go first: in round numbers where there are many, or every job that ends would change all statuses."""
-    above = next((places for places in _ROUND_PLACES if ahead > places), None)
-    return str(ahead) if above is None else f"more than {count(above)}"
+def _without_own_holds(o: Observed) -> Observed:
+    """A child Job that is suspended for want of a slot is in no trouble: only Kueue's holds are others' to end."""
+    if o.job is None or o.job.spec.queue_name or not any(child.suspended for child in o.children):
+        return o
+    return replace(o, children=tuple(replace(c, trouble=None) if c.suspended else c for c in o.children))

@@ -166,6 +166,8 @@ class Observed:
     now: float
     version: str = ""
     """The resourceVersion of the resource as it was read, or last written."""
+    lock: str = ""
+    """Why the collection's lock cannot be had, as far as this operator's other jobs tell; empty if it may be tried."""
     rejected: Rejected | None = None
     """What the API server has just rejected of what a plan wanted to apply."""
     rights: bool = False

@@ -14,14 +14,14 @@ from fpj_core import names
 from fpj_core.model import Format, Phase, ShardState
 from fpj_core.v1alpha1.job import Thumbnail
 from fpj_operator.conditions import attempt_from
-from fpj_operator.state import LeaseView
+from fpj_operator.queue import takes_slot
+from fpj_operator.state import LeaseView, Rejected
 
 NAMES = ("first", "second", "third")
 MOST_RECOVERIES = 2
 SHARDS, IMAGES = 3, 30
 PENDING = ShardState.PENDING
 DONE = (Phase.COMPLETED, Phase.COMPLETED_WITH_ERRORS)
-ACTIVE = (Phase.INDEXING, Phase.RUNNING, Phase.RECOVERING)
 
 
 def _losses(name: st.SearchStrategy[str]) -> list[st.SearchStrategy[tuple[object, ...]]]:
@@ -50,6 +50,8 @@ ACTIONS = st.one_of(
     st.tuples(st.just("steal")),
     st.tuples(st.just("give back")),
     st.tuples(st.just("store"), st.booleans()),
+    st.tuples(st.just("trouble"), name, st.sampled_from(["", "PodsUnschedulable", "HeldByQueue", "WorkerFailed"])),
+    st.tuples(st.just("reject"), st.sampled_from([0, 403, 500])),
     st.tuples(st.just("folder"), st.booleans()),
     *_losses(name),
 )
@@ -114,6 +116,16 @@ class History:
             case ("give back",):
                 if world.lease.holder == "thief":
                     world.lease = LeaseView("", "", world.lease.fence, 0.0)
+            case "trouble", str(each), str(reason):
+                children = world.resources[each].children
+                for child in [c for c in children.values() if not c.finished and not c.suspended]:
+                    children[child.name] = replace(child, trouble=(reason, "not yet") if reason else None)
+            case "reject", int(status):
+                world.refusal = lambda manifest: (
+                    Rejected(manifest["kind"], manifest["metadata"]["name"], status, "exceeded quota")
+                    if status
+                    else None
+                )
             case "store", bool(broken):
                 world.store_error = "no server answers" if broken else None
             case "folder", bool(there):
@@ -156,7 +168,7 @@ class History:
         if resource.phase in DONE and not before.finished:
             self.check_done(resource)
         assert resource.status.get("recoveryAttempts", 0) <= MOST_RECOVERIES
-        active = [r for r in self.world.resources.values() if r.phase in ACTIVE]
+        active = [r for r in self.world.resources.values() if takes_slot(r.status)]
         assert len(active) <= self.world.settings.max_concurrent_jobs
         if resource.phase is Phase.FAILED and steps is None:  # of a job that is done, the last pods end by themselves
             assert all(child.finished for child in resource.children.values()), "its pods would work on"
@@ -195,6 +207,9 @@ class History:
         self.apply(("store", False))
         self.apply(("folder", True))
         self.apply(("give back",))
+        self.apply(("reject", 0))
+        for each in self.names:
+            self.apply(("trouble", each, ""))
         for each in self.names:
             self.apply(("suspend", each, False))
         for _ in range(40):
@@ -216,7 +231,7 @@ class History:
 
 
 @given(st.lists(ACTIONS, max_size=60))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_every_history_ends_well(actions: list[tuple[object, ...]]) -> None:
     history = History()
     for action in actions:

@@ -108,9 +108,10 @@ def test_slots_go_by_priority_then_age(priority: int, starts: str) -> None:
     world = World(settings=replace(World().settings, max_concurrent_jobs=1))
     world.add("busy")
     world.settle("busy")
-    world.add("old")
+    source = {"persistentVolumeClaim": {"claimName": "photos"}}
+    world.add("old", collection={"id": "old", "source": source})
     world.now += 5
-    world.add("urgent", priority=priority)
+    world.add("urgent", priority=priority, collection={"id": "urgent", "source": source})
     for name in ("urgent", "old"):
         world.settle(name)
         assert world.resources[name].condition("Ready")["reason"] == "Queued"

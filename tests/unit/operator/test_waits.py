@@ -348,6 +348,75 @@ def test_a_suspension_is_not_counted_though_the_job_then_waits_for_its_lock() ->
     assert job.phase is Phase.INDEXING
 
 
+# Slots ----------------------------------------------------------------------------------------------------
+
+
+def elsewhere(name: str) -> dict[str, Any]:
+    """Another collection."""
+    return {"id": name, "source": {"persistentVolumeClaim": {"claimName": "photos"}}}
+
+
+def troubled(world: World, name: str, reason: str) -> None:
+    resource = world.resources[name]
+    for child in [each for each in resource.children.values() if not each.finished]:
+        resource.children[child.name] = replace(child, trouble=(reason, "not yet") if reason else None)
+
+
+def test_a_job_that_cannot_run_gives_its_slot_up_and_waits_for_one_when_it_can() -> None:
+    world = World(settings=replace(World().settings, max_concurrent_jobs=1))
+    mistyped, good = world.add("mistyped"), world.add("okay", collection=elsewhere("okay"))
+    world.settle("mistyped")
+    world.settle("okay")
+    assert good.condition("Ready")["reason"] == "Queued"
+    troubled(world, "mistyped", "PodsUnschedulable")
+    world.settle("mistyped")
+    lock, world.lease = world.lease, LeaseView()  # of the other collection
+    world.settle("okay")
+    assert good.phase is Phase.INDEXING
+    world.lease = lock
+    troubled(world, "mistyped", "")
+    world.settle("mistyped")
+    assert mistyped.condition("Progressing")["reason"] == "Queued"
+    child = world.child(names.ROLE_INDEX, "mistyped")
+    assert child and child.suspended and not child.active, "no more than one job's pods run"
+    good.status["phase"] = "Completed"
+    world.settle("mistyped")
+    child = world.child(names.ROLE_INDEX, "mistyped")
+    assert child and not child.suspended
+    assert mistyped.condition("Progressing")["status"] == "True"
+    assert mistyped.status["attempt"]["number"] == 1
+
+
+def test_pods_that_kueue_admits_run() -> None:
+    world = World(settings=replace(World().settings, max_concurrent_jobs=1))
+    held = world.add("held", queueName="team")
+    world.settle("held")
+    troubled(world, "held", "HeldByQueue")
+    world.settle("held")
+    world.add("other", collection=elsewhere("other"))
+    world.lease = LeaseView()
+    world.settle("other")
+    world.lease = LeaseView(held.uid, "held", 1, world.now + 300)
+    troubled(world, "held", "")
+    world.settle("held")
+    assert held.condition("Progressing")["status"] == "True"
+    child = world.child(names.ROLE_INDEX, "held")
+    assert child and not child.suspended
+
+
+def test_who_waits_for_the_lock_says_so_and_nothing_else() -> None:
+    world = World(settings=replace(World().settings, max_concurrent_jobs=2))
+    world.add("holder")
+    running(world, "holder")
+    waiters = [world.add(f"waiter-{number}") for number in range(5)]
+    for _ in range(20):
+        for waiter in waiters:
+            world.look(str(waiter.job.metadata.name))
+        world.now += 5
+    assert {waiter.condition("Ready")["reason"] for waiter in waiters} == {"CollectionLocked"}
+    assert {waiter.writes for waiter in waiters} == {1}
+
+
 # Without the store ----------------------------------------------------------------------------------------
 
 

@@ -268,6 +268,7 @@ class World:
             now=self.now,
             rights=resource.phase.at_rest and "ServiceAccount" in resource.rights,
             pods_left=self.pods_left,
+            lock=queue.lock(Key(NAMESPACE, name)),
         )
 
     def _store_view(self, resource: Resource) -> StoreView:
@@ -284,7 +285,12 @@ class World:
 
     def _body(self, resource: Resource) -> dict[str, Any]:
         metadata = {"name": resource.job.metadata.name, "namespace": NAMESPACE, "uid": resource.uid}
-        spec = {"priority": resource.job.spec.priority, "suspend": resource.job.spec.suspend}
+        collection = {"id": resource.job.collection_id}
+        spec = {
+            "priority": resource.job.spec.priority,
+            "suspend": resource.job.spec.suspend,
+            "collection": collection,
+        }
         return {"metadata": metadata, "spec": spec, "status": resource.status}
 
     def _take(self, resource: Resource) -> None:
