@@ -30,6 +30,7 @@ from fpj_operator.queue import JobQueue, takes_slot
 from fpj_operator.reconcile import reconcile
 from fpj_operator.settings import OperatorSettings
 from fpj_operator.state import Key, Observed, Plan, ReleaseLease, StoreView
+from fpj_operator.storehealth import StoreHealth
 from fpj_operator.tally import Tally
 from fpj_operator.traces import Traces
 from fpj_operator.vanished import Vanished
@@ -50,11 +51,14 @@ class Controller:
         self, cluster: Cluster, store: Store, settings: OperatorSettings, traces: Traces | None = None
     ) -> None:
         self.jobs = JobQueue(settings.max_concurrent_jobs)
-        self.work: Workqueue[Key] = Workqueue(self._handle, settings.reconcilers, self._about)
+        self.work: Workqueue[Key] = Workqueue(
+            self._handle, settings.reconcilers, self._about, urgent=self.jobs.is_active
+        )
         self._cluster = cluster
         self._store = store
         self._settings = settings
         self._leases = Leases(cluster, store, settings.lease_seconds)
+        self.health = StoreHealth(store, self._store_changed)
         self._executor = Executor(cluster, store, self._leases)
         self.vanished = Vanished(cluster, store, self._leases, lambda key, uid: self.jobs.uid_of(key) == uid)
         self._folders = Folders(cluster)
@@ -113,6 +117,11 @@ class Controller:
     async def keep_history(self) -> None:
         """Forever: have the store forget old jobs whose resource is gone."""
         await keep_history(self._cluster, self._store, self._settings)
+
+    def _store_changed(self) -> None:
+        """The store went away, or answers again: every job that has to do with it says so."""
+        for key in self.jobs.store_users():
+            self.work.add(key)
 
     def tick(self, namespace: str, name: str) -> None:
         """Time to look at a job again, though nothing happened to it."""
@@ -175,7 +184,7 @@ class Controller:
     async def _reconcile(self, key: Key) -> float | None:
         for left in reversed(range(_MOST_PASSES)):
             observed = await observe(
-                self._cluster, self._store, self._leases, self.jobs, self._folders, self._pods, key
+                self._cluster, self._store, self.health, self._leases, self.jobs, self._folders, self._pods, key
             )
             if observed is None:  # with a namespace the watch over it can end, and never tell of the job's end
                 if uid := self.jobs.forget(key):
@@ -241,7 +250,9 @@ class Controller:
         """Take a slot, then the lock. The slot is taken in one step, so nobody else sees it free meanwhile."""
         slot_free, ahead = self.jobs.place(key)
         observed = replace(observed, slot_free=slot_free, ahead=ahead)
-        if slot_free:
+        if slot_free and self.health.error is not None:
+            observed = replace(observed, store=StoreView(error=self.health.error))
+        elif slot_free:
             try:
                 observed = await self._locked(key, observed)
             except StoreError as error:

@@ -146,6 +146,7 @@ async def _lead(
         asyncio.create_task(look_for_rights(cluster, namespaces, controller.tick), name="leftovers"),
         asyncio.create_task(_show_jobs(controller), name="gauge"),
         asyncio.create_task(_sweep(controller), name="sweep"),
+        asyncio.create_task(controller.health.watch(), name="store"),
         asyncio.create_task(_measure_lag(), name="lag"),
         asyncio.create_task(_give_memory_back(), name="memory"),
         asyncio.create_task(

@@ -22,6 +22,7 @@ from fpj_operator.pods import Pods
 from fpj_operator.queue import JobQueue
 from fpj_operator.shape import fits
 from fpj_operator.state import Attempt, ChildJob, Key, LeaseView, Observed, StoreView
+from fpj_operator.storehealth import StoreHealth
 from fpj_operator.trouble import Findings
 
 _LOCAL = "spec.collection.source.local: works only with `fpj run`; use persistentVolumeClaim or s3 in a cluster"
@@ -36,7 +37,14 @@ _NEEDED_BYTES = 2**20
 
 
 async def observe(
-    cluster: Cluster, store: Store, leases: Leases, queue: JobQueue, cache_folders: Folders, pods: Pods, key: Key
+    cluster: Cluster,
+    store: Store,
+    health: StoreHealth,
+    leases: Leases,
+    queue: JobQueue,
+    cache_folders: Folders,
+    pods: Pods,
+    key: Key,
 ) -> Observed | None:
     """Everything about a job now; None if there is no such resource. Raises `ClusterError`."""
     document = await cluster.get("FileProcessingJob", key.namespace, key.name)
@@ -63,7 +71,9 @@ async def observe(
     children = tuple([await _child(pods, each, current) for each in owned])
     # After the children: pods record before they end, so what a finished Job did is in the store by now. Asked before,
     # the store could be older than the Job's end, and the Job would look as if it had ended without its work.
-    seen = await asyncio.to_thread(_ask_store, store, uid, attempt.number)
+    # One that only waits in line needs nothing from the store; thousands may.
+    asks = began or (queue.place(key)[0] and not queue.lock(key))
+    seen = await _store_view(health, store, uid, attempt.number) if asks else StoreView()
     slot_free, ahead = queue.place(key)
     begins = job is not None and phase not in (Phase.INDEXING, Phase.RUNNING) and not fits(attempt, job.spec)
     return Observed(
@@ -83,7 +93,7 @@ async def observe(
         store=seen,
         folder=folder,
         folder_problem=folder_problem,
-        slot_free=slot_free,
+        slot_free=slot_free and asks,
         ahead=ahead,
         now=time.time(),
         rights=rights,
@@ -140,23 +150,27 @@ async def _has_account(cluster: Cluster, namespace: str, uid: str) -> bool:
     return bool(await cluster.list("ServiceAccount", namespace, labels=f"{names.LABEL_UID}={uid}"))
 
 
+async def _store_view(health: StoreHealth, store: Store, uid: str, attempt: int) -> StoreView:
+    try:
+        return await health.ask(_ask_store, store, uid, attempt)
+    except StoreError as error:
+        return StoreView(error=str(error)[:500])
+
+
 def _ask_store(store: Store, uid: str, attempt: int) -> StoreView:
-    """What the store shows of the job, and last of all which store it is.
+    """What the store shows of the job, and last of all which store it is. Raises `StoreError`.
 
     Records that vanish while they are read are missing records, not an error.
     """
+    if (record := store.get_job(uid)) is None:
+        return StoreView(store.identity())
     try:
-        if (record := store.get_job(uid)) is None:
-            return StoreView(store.identity())
-        try:
-            view = jobs.observe(store, uid, attempt, time.time())
-        except UnrecordedJobError:
-            return StoreView(store.identity())
-        if view is None:
-            return StoreView(store.identity(), record)
-        return StoreView(store.identity(), view.job, view.counts, view.states, view.progress)
-    except StoreError as error:
-        return StoreView(error=str(error)[:500])
+        view = jobs.observe(store, uid, attempt, time.time())
+    except UnrecordedJobError:
+        return StoreView(store.identity())
+    if view is None:
+        return StoreView(store.identity(), record)
+    return StoreView(store.identity(), view.job, view.counts, view.states, view.progress)
 
 
 async def _pods_left(cluster: Cluster, namespace: str, uid: str) -> bool:

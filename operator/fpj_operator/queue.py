@@ -207,6 +207,11 @@ class JobQueue:
         self._put(key, None)
         return entry.uid if entry else None
 
+    def is_active(self, key: Key) -> bool:
+        """Whether the job has started, with a slot or without: it has a lease to keep."""
+        entry = self._entry(key)
+        return entry is not None and entry.phase.active
+
     def is_at_work(self, key: Key) -> bool:
         """Whether the job takes a slot."""
         entry = self._entry(key)
@@ -272,6 +277,15 @@ class JobQueue:
     def namespaces(self) -> list[str]:
         """Those with jobs."""
         return [name for name, space in self._namespaces.items() if space.entries]
+
+    def store_users(self) -> list[Key]:
+        """Jobs that should say whether the store answers: those that have started, and whoever it keeps from it."""
+        return [
+            Key(namespace, name)
+            for namespace, space in self._namespaces.items()
+            for name, entry in space.entries.items()
+            if entry.phase.active or entry.reason == "StoreUnavailable"
+        ]
 
     def counts(self) -> dict[Phase, int]:
         """Jobs by phase, over all namespaces."""

@@ -1,0 +1,95 @@
+"""One question that is not answered informs everybody; few threads wait, and nobody else does."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any, cast
+
+import pytest
+
+from fpj_core.errors import StoreUnavailableError
+from fpj_core.store.protocol import Store
+from fpj_operator import storehealth
+from fpj_operator.storehealth import StoreHealth
+
+
+class Store60:
+    """A store that takes connections and does not answer, until it is let."""
+
+    def __init__(self) -> None:
+        self.answers = threading.Event()
+        self.answers.set()
+        self.error: Exception | None = None
+        self.asked = 0
+
+    def get_job(self, _uid: str) -> None:
+        self.asked += 1
+        assert self.answers.wait(30)
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_EVERY_SECONDS", "_AWAY_SECONDS", "_PATIENCE_SECONDS"):
+        monkeypatch.setattr(storehealth, name, 0.05)
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def test_everybody_hears_of_an_outage_by_one_question_and_of_its_end() -> None:
+    async def outage() -> None:
+        store, told = Store60(), []
+        health = StoreHealth(cast("Store", store), lambda: told.append(health.error))
+        watching = asyncio.create_task(health.watch())
+        try:
+            await health.ask(store.get_job, "a")
+            store.answers.clear()
+            waiting = [asyncio.create_task(health.ask(store.get_job, str(number))) for number in range(100)]
+            for each in waiting:
+                with pytest.raises(StoreUnavailableError):
+                    async with asyncio.timeout(20):
+                        await each
+            assert len(told) == 1 and told[0]
+            threads = [each for each in threading.enumerate() if each.name.startswith("store")]
+            assert len(threads) <= 17
+            asked = store.asked
+            with pytest.raises(StoreUnavailableError):
+                await health.ask(store.get_job, "late")
+            assert store.asked == asked, "nobody asks a store that is known not to answer"
+            store.answers.set()
+            await until(lambda: len(told) == 2)
+            assert told[1] is None and health.error is None
+            await health.ask(store.get_job, "b")
+        finally:
+            store.answers.set()
+            watching.cancel()
+            health.close()
+
+    asyncio.run(outage())
+
+
+def test_one_failure_of_anybody_informs_all_and_words_are_kept() -> None:
+    async def outage() -> None:
+        store, told = Store60(), []
+        health = StoreHealth(cast("Store", store), lambda: told.append(health.error))
+        store.error = StoreUnavailableError("connection refused")
+        with pytest.raises(StoreUnavailableError):
+            await health.ask(store.get_job, "a")
+        assert told == ["connection refused"]
+        store.error = StoreUnavailableError("connection refused by another port")
+        watching = asyncio.create_task(health.watch())
+        asked = store.asked
+        await until(lambda: store.asked > asked + 3)
+        assert told == ["connection refused"], "each other word would be a write of every status"
+        store.error = None
+        await until(lambda: len(told) == 2)
+        watching.cancel()
+        health.close()
+
+    asyncio.run(outage())
