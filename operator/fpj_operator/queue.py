@@ -191,6 +191,11 @@ class JobQueue:
         if (entry := self._entry(key)) is not None:
             self._put(key, replace(entry, active=takes_slot(status), **_standing(status, suspended=suspended)))
 
+    def collection_of(self, key: Key) -> str:
+        """The id of the job's collection; empty for a job that is not known."""
+        entry = self._entry(key)
+        return entry.collection if entry else ""
+
     def version_of(self, key: Key) -> int:
         """The resourceVersion of what is known of the job."""
         entry = self._entry(key)

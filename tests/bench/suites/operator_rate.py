@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from bench.plane import Document, at_once, control_plane, cpu_seconds, load, quantile, until
 from bench.result import Benchmark, Row, Scale, at_least, at_most
+from fpj_operator.queue import JobQueue, queue_words
+from fpj_operator.state import Key
 
 _OWNER = "FileProcessingJob"
+_SPACE = "team"
 
 
 def rate(scale: Scale) -> Iterator[Row]:
@@ -89,6 +93,65 @@ def queued(scale: Scale) -> Iterator[Row]:
     yield Row("  median", quantile(waits, 0.5), "s")
     yield Row(f"operator, CPU while {queue + fresh} wait", busy / seconds * 100, "% of a core")
     yield Row(f"writes while {queue + fresh} wait and nothing changes", writes, f"in {seconds} s", at_most(0))
+
+    yield from _turns(20_000, 1)
+    yield from _turns(20_000, 20_000)
+
+
+def _turns(queue: int, collections: int) -> Iterator[Row]:
+    """A minute of the queue's own work, without an API server: sweeps, places, a job that ends every six seconds."""
+    jobs = JobQueue(10)
+    controller = _Woken(jobs)
+    for number in range(10):
+        jobs.note(_noted(f"active-{number}", number + 1, "Running", f"other-{number}"))
+    for number in range(queue):
+        jobs.note(_noted(f"job-{number}", 100 + number, "Pending", f"c-{number % collections}", number))
+    version = 100 + queue
+    for key in jobs.outdated():
+        version += 1
+        controller.tell(key, version)
+    before = time.process_time()
+    for second in range(60):
+        if second % 6 == 0:
+            jobs.note(_noted(f"active-{second // 6}", version + second + 1, "Completed", f"other-{second // 6}"))
+            for key in jobs.next_in(_SPACE):
+                jobs.started(key)
+        if second % 10 == 0:
+            jobs.next_in(_SPACE)
+    outdated = len(list(jobs.outdated()))
+    share = (time.process_time() - before) / 60 * 100
+    what = "one collection" if collections == 1 else f"{collections:,} collections"
+    note = f"{outdated} of them then say another place"
+    yield Row(f"{queue:,} queued jobs on {what}, CPU of the queue", share, "% of a core", at_most(5), note)
+
+
+class _Woken:
+    """Writes what the queue says of a job's place, as the operator would."""
+
+    def __init__(self, jobs: JobQueue) -> None:
+        self._jobs = jobs
+
+    def tell(self, key: Key, version: int) -> None:
+        number = int(key.name.partition("-")[2])
+        lock = self._jobs.lock(key)
+        words = lock or queue_words(10, self._jobs.place(key)[1])
+        reason = "CollectionLocked" if lock else "Queued"
+        uid_of_collection = self._jobs.collection_of(key)
+        self._jobs.note(_noted(key.name, version, "Pending", uid_of_collection, number, reason, words))
+
+
+def _noted(
+    name: str, version: int, phase: str, collection: str, age: int = 0, reason: str = "", message: str = ""
+) -> Document:
+    """A FileProcessingJob as an event shows it."""
+    made = datetime.fromtimestamp(1_700_000_000 + age, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    metadata = {"namespace": _SPACE, "name": name, "uid": name, "resourceVersion": str(version)}
+    ready = {"type": "Ready", "status": "False", "reason": reason, "message": message}
+    return {
+        "metadata": metadata | {"creationTimestamp": made},
+        "spec": {"collection": {"id": collection}},
+        "status": {"phase": phase, "conditions": [ready]},
+    }
 
 
 BENCHMARKS = (
