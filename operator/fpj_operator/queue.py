@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_left, insort
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,6 +28,7 @@ _IN_LINE = frozenset({"", "Queued", "CollectionLocked", "StoreUnavailable"})
 _IDLE = NO_SLOT | {"Queued"}
 """Why an attempt does nothing; and, of a job that is recovering, these too:"""
 _IDLE_BETWEEN = frozenset({"Queued", "CollectionLocked", "StoreUnavailable", "NoCacheFolder"})
+_GONE = 100
 _ROUND_PLACES = (10_000, 5_000, 2_000, 1_000, 500, 200, 100, 50, 20, 10)
 _UNDER_WAY = frozenset({Phase.INDEXING, Phase.RUNNING})
 
@@ -157,6 +158,8 @@ class JobQueue:
         self._phases: Counter[Phase] = Counter()
         self._troubles: Counter[str] = Counter()
         self._queued = 0
+        self._gone: deque[str] = deque(maxlen=_GONE)
+        """Latest uids of jobs that are no more: an answer about one may still be under way."""
 
     def note(self, body: Mapping[str, Any]) -> Key:
         """Take in a FileProcessingJob as an event shows it, or an answer of the API server; what is older is ignored.
@@ -166,6 +169,8 @@ class JobQueue:
         metadata = body["metadata"]
         key, version = Key(metadata["namespace"], metadata["name"]), int(metadata.get("resourceVersion") or 0)
         known = self._entry(key)
+        if metadata["uid"] in self._gone:
+            return key
         same = known is not None and known.uid == metadata["uid"]
         if known is not None and same and 0 < version <= known.version:
             return key
@@ -209,6 +214,8 @@ class JobQueue:
     def forget(self, key: Key) -> str | None:
         """The job is gone; its uid, if it was known."""
         entry = self._entry(key)
+        if entry is not None:
+            self._gone.append(entry.uid)
         self._put(key, None)
         return entry.uid if entry else None
 
@@ -223,12 +230,12 @@ class JobQueue:
         return entry is not None and entry.active
 
     def at_work(self) -> list[Key]:
-        """All jobs that take a slot, over all namespaces."""
+        """All jobs that have started, with a slot or without, over all namespaces: their leases must be kept."""
         return [
             Key(namespace, name)
-            for namespace, entries in self._entries.items()
-            for name, each in entries.items()
-            if each.active
+            for namespace, space in self._namespaces.items()
+            for name, entry in space.entries.items()
+            if entry.phase.active or entry.active
         ]
 
     def place(self, key: Key) -> tuple[bool, int]:

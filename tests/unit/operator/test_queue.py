@@ -32,7 +32,12 @@ def body(name: str, version: int, **said: Any) -> dict[str, Any]:
         {"type": "CollectionLocked", "status": "True" if said.get("locked") else "False"},
     ]
     return {
-        "metadata": {"namespace": SPACE, "name": name, "uid": f"uid-{name}", "resourceVersion": str(version)},
+        "metadata": {
+            "namespace": SPACE,
+            "name": name,
+            "uid": f"uid-{name}-{said.get('uid', 0)}",
+            "resourceVersion": str(version),
+        },
         "spec": {
             "priority": said.get("priority", 0),
             "collection": {"id": said.get("collection", name)},
@@ -127,17 +132,20 @@ ACTIONS = st.one_of(
 @given(st.lists(ACTIONS, max_size=40))
 @settings(max_examples=300, deadline=None)
 def test_the_queue_is_as_the_simple_one(actions: list[tuple[Any, ...]]) -> None:
-    queue, simple = JobQueue(LIMIT), Simple()
+    queue, simple, lives = JobQueue(LIMIT), Simple(), dict.fromkeys(NAMES, 0)
     for version, (action, name, *state) in enumerate(actions, 1):
         if action == "note":
             simple.jobs[name] = state[0] if state[0]["phase"] else state[0] | {"reason": "", "locked": False}
-            queue.note(body(name, version, **state[0]))
+            queue.note(body(name, version, **state[0], uid=lives[name]))
         elif action == "start" and name in simple.jobs:
             simple.jobs[name] = simple.jobs[name] | {"claimed": True}
             queue.started(Key(SPACE, name))
         elif action == "forget":
-            simple.jobs.pop(name, None)
+            existed = simple.jobs.pop(name, None) is not None
             queue.forget(Key(SPACE, name))
+            if existed:
+                queue.note(body(name, version, phase="Running", uid=lives[name]))  # an answer that was under way
+            lives[name] += 1
         line, free = simple.line(), simple.free()
         assert [key.name for key in queue.next_in(SPACE)] == line[: max(free, 0)]
         for each in simple.jobs:
