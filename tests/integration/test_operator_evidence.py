@@ -35,7 +35,7 @@ def half_done(world: World, name: str) -> str:
 
 
 def test_a_store_that_is_emptied_is_no_success(world: World) -> None:
-    world.operator()
+    world.operator(leader_seconds=45)
     half_done(world, "emptied")
     before = world.status("emptied")["attempt"]
     assert (before["plannedShards"], before["plannedImages"]) == (4, 40)
@@ -49,7 +49,7 @@ def test_a_store_that_is_emptied_is_no_success(world: World) -> None:
 
 
 def test_a_store_that_is_emptied_whenever_it_has_a_plan_ends_the_job(world: World) -> None:
-    world.operator()
+    world.operator(leader_seconds=45)
     world.photos("photos", 10)
     with slowly(world, 1):
         world.job("hopeless", "photos", recovery={"maxAttempts": 1})
@@ -63,7 +63,7 @@ def test_a_store_that_is_emptied_whenever_it_has_a_plan_ends_the_job(world: Worl
 
 
 def test_a_setting_that_is_edited_meanwhile_counts_for_every_file(world: World) -> None:
-    world.operator()
+    world.operator(leader_seconds=45)
     half_done(world, "edited")
     world.patch("edited", thumbnail={"width": 80, "height": 80})
     world.until(lambda: world.status("edited")["attempt"]["number"] == 2, "another attempt begins")
@@ -79,7 +79,7 @@ def test_a_setting_that_is_edited_meanwhile_counts_for_every_file(world: World) 
 
 def test_a_report_that_comes_late_replaces_nothing(world: World) -> None:
     """Sent while the attempt ran, it arrives after the end; by an administrator, so that no right is in the way."""
-    world.operator()
+    world.operator(leader_seconds=45)
     uid = half_done(world, "late")
     path = f"{world.path('late')}/status?fieldManager=fpj-worker"
     report = {"progress": {"total": 40, "completed": 1}, "shards": {"active": 2}}
