@@ -276,6 +276,8 @@ class _Decision:
             return self._lease_lost()
         if o.job is None:
             return self._invalid()
+        if o.rejected is not None:  # what the store showed is from before this plan, which may have begun the attempt
+            return self._bounds() or self._rejected(o.rejected)
         found = evidence(o.attempt, o.store, planned=o.phase is Phase.RUNNING)
         if found.finding is Finding.LOST:
             return self._recover_or_fail("RecordsLost", found.lost)
@@ -289,8 +291,6 @@ class _Decision:
         o = self.o
         if (ended := self._bounds()) is not None:
             return ended
-        if o.rejected is not None:
-            return self._rejected(o.rejected)
         return self._within_slot(self._indexing() if o.phase is Phase.INDEXING else self._running())
 
     def _within_slot(self, plan: Plan) -> Plan:

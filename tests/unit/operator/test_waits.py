@@ -22,6 +22,7 @@ from fpj_operator.state import (
     Rejected,
     ReleaseLease,
     RenewLease,
+    StoreView,
 )
 
 QUOTA = "exceeded quota: jobs, requested: count/jobs.batch=1, used: count/jobs.batch=5, limited: count/jobs.batch=5"
@@ -94,6 +95,17 @@ def test_a_child_that_can_never_be_taken_fails_the_job(status: int, message: str
     assert message in job.condition("Failed")["message"]
     assert world.lease.holder == ""
     assert world.applied <= 4, "its rights and the Job itself, once"
+
+
+def test_a_rejection_in_the_plan_that_begins_an_attempt_is_no_loss_of_records() -> None:
+    world = World()
+    world.add()
+    world.settle()
+    rejected = Rejected("Job", "x", 403, QUOTA)
+    observed = replace(world.observe("photos"), rejected=rejected, store=StoreView())  # read before it was recorded
+    plan = reconcile(observed, world.settings)
+    assert plan.status and plan.status["phase"] == "Indexing"
+    assert not plan.again
 
 
 def test_a_rejected_wave_is_told_too() -> None:
