@@ -44,6 +44,8 @@ EXPECTED = {
     "job-failed": Health("Failed", "Degraded", "TooManyFailedImages: "),
     "job-edited": Health("InProgress", "Progressing", _UNSEEN),
     "job-edited-seen": Health("Current", "Healthy", "AllImagesDone: "),
+    "job-edited-not-made": Health("Failed", "Degraded", "SpecChanged: the spec was changed after the job had finished"),
+    "job-edited-active": Health("InProgress", "Progressing", ": "),  # the end of an attempt, or any stage of the next
     "folder-new": Health("Current", "Healthy"),
     "folder-used": Health("Current", "Healthy"),
     "schedule-new": Health("InProgress", "Progressing", _UNSEEN),

@@ -48,6 +48,12 @@ def check(world: World, name: str, at: str, plural: str = "fileprocessingjobs") 
     return found
 
 
+def healthy(world: World, at: str) -> bool:
+    """Whether both tools say that it is what it should be, as it is now."""
+    judged = judge(world.get(at))
+    return (judged.kstatus, judged.argocd) == ("Current", "Healthy")
+
+
 def schedule(name: str, world: World, **spec: object) -> None:
     template = {"spec": job_manifest("unused", "photos", collection="scheduled")["spec"]}
     world.apply(resource("FileProcessingSchedule", name, {"schedule": "@yearly", "jobTemplate": template} | spec))
@@ -125,6 +131,30 @@ def test_a_finished_job_that_is_edited(world: World, operator: OperatorProcess) 
     world.patch("new", priority=4)
     world.until(lambda: world.status("new")["observedGeneration"] == 3, "also while it runs")
     assert world.status("new")["phase"] == "Completed" and world.status("new")["attempt"]["number"] == 1
+
+
+def test_an_edit_of_what_is_made(world: World, operator: OperatorProcess) -> None:
+    """It is healthy again only once the outputs are those of the spec."""
+    world.photos("edited", 20)
+    with slowly(world, 1):
+        world.job("edited", "edited", sharding={"shardSize": 10, "batchSize": 2})
+        world.wait_phase("edited", "Running")
+        world.patch("edited", thumbnail={"width": 64, "height": 64})
+        world.until(lambda: world.status("edited")["observedGeneration"] == 2, "the operator has seen it")
+        check(world, "job-edited-active", "edited")
+    world.until(lambda: world.status("edited")["attempt"]["number"] == 2, "another attempt starts")
+    world.wait_end("edited")
+    assert healthy(world, "edited")
+    made = world.store.derivatives(f"{world.namespace}.edited", 0, 20, ["thumbnail"])
+    assert [max(each.width, each.height) for each in made] == [64] * 20
+    world.patch("edited", thumbnail={"width": 32, "height": 32})
+    world.wait_reason("edited", "SpecChanged")
+    seen = check(world, "job-edited-not-made", "edited")
+    assert seen["status"]["phase"] == "Completed"
+    world.patch("edited", thumbnail={"width": 64, "height": 64})
+    world.wait_reason("edited", "AllImagesDone")
+    assert healthy(world, "edited"), "the edit is undone"
+    world.kube("delete", "fpj", "edited")
 
 
 def test_the_states_of_schedules(world: World, operator: OperatorProcess) -> None:
