@@ -11,7 +11,7 @@ from fpj_core.folders import CacheFolder
 from fpj_core.model import Counts, Job, Shard, TierSpec
 from fpj_core.planning import cut_shards
 from fpj_core.store.protocol import Store
-from fpj_worker.verify import forget_all, forget_missing_files
+from fpj_worker.verify import forget_made_by_others, forget_missing_files
 
 _TICK_ITEMS = 5_000
 
@@ -71,28 +71,21 @@ class Planner:
         self._digests = {tier.name: tier.digest() for tier in settings.tiers}
 
     def count_pending(self) -> int:
-        """Images to process, after the recorded files were checked."""
-        settings = self._settings
-        if settings.force:
+        """Images that a new job would process, after the recorded files were checked."""
+        if self._settings.force:
             return self._store.count_images(self._collection, on_step=self._on_tick)
-        if settings.check_files:
-            self._on_stage("Check")
-            forget_missing_files(
-                self._store, self._collection, self._tier_names, settings.folder_name, self._folder, self._on_tick
-            )
-        self._on_stage("Plan")
-        return sum(1 for _ in self._pending())
+        return self._checked()
 
     def plan(self, job: Job, attempt: int, *, resumed: bool) -> Planned:
         """Put the shards of ``attempt``; those of earlier ones stay, for whoever records the plan to delete.
 
-        ``resumed`` says that an earlier attempt may have made something: that counts as completed, and with
-        ``force`` it is what need not be made again.
+        ``resumed`` says that an earlier attempt may have made something: that counts as completed. With ``force``,
+        only what this job made by these settings need not be made again, whoever made the rest.
         """
         store = self._store
-        if self._settings.force and not (resumed and any(True for _ in store.made_by(job))):
-            forget_all(store, self._collection, self._tier_names, self._on_tick)
-        pending = self.count_pending()
+        if self._settings.force:
+            forget_made_by_others(store, self._collection, self._tier_names, job.id, self._on_tick)
+        pending = self._checked()
         total = store.count_images(self._collection, on_step=self._on_tick)
         size = self._settings.shard_size(pending)
         lacking = _Counted(self._pending() if pending else ())
@@ -110,6 +103,17 @@ class Planner:
         completed = outside.completed + sum(counts.completed for counts in made.values())
         base = replace(outside, skipped=total - covered - outside.completed)
         return Planned(total, len(shards), base, done=total - lacking.count, made_before=completed)
+
+    def _checked(self) -> int:
+        """Images to process by the records, of which those without their files are forgotten first."""
+        settings = self._settings
+        if settings.check_files:
+            self._on_stage("Check")
+            forget_missing_files(
+                self._store, self._collection, self._tier_names, settings.folder_name, self._folder, self._on_tick
+            )
+        self._on_stage("Plan")
+        return sum(1 for _ in self._pending())
 
     def _pending(self) -> Iterator[int]:
         return self._ticking(self._store.pending_ordinals(self._collection, self._digests))

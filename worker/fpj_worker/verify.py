@@ -37,10 +37,17 @@ def forget_missing_files(
     return forgotten
 
 
-def forget_all(
-    store: Store, collection: str, tiers: Sequence[str], on_progress: Callable[[], None] = lambda: None
+def forget_made_by_others(
+    store: Store, collection: str, tiers: Sequence[str], job: str, on_progress: Callable[[], None] = lambda: None
 ) -> None:
-    """Forget every derivative of the tiers, for a job that must make all of them again."""
-    for batch in batched(store.derivative_files(collection, tiers), _BATCH):
-        store.delete_derivatives(collection, [(ordinal, tier) for ordinal, tier, *_ in batch])
+    """Forget every derivative of the tiers that ``job`` (an id) has not made, for a job that must make all itself.
+
+    Those that it made by earlier settings stay: their digests make them pending.
+    """
+    for start in range(0, store.next_ordinal(collection), _BATCH):
+        made = store.derivatives(collection, start, start + _BATCH, tiers)
+        others = [(each.ordinal, each.tier) for each in made if each.job != job]
+        for refs in batched(others, _BATCH):
+            store.delete_derivatives(collection, refs)
+            on_progress()
         on_progress()

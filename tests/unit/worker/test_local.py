@@ -22,7 +22,7 @@ from unit.worker.fakes import (
 
 from fpj_core.errors import ErrorType, FencedError, ImageError, LeaseHeldError, SourceError, StoreUnavailableError
 from fpj_core.leases import lease_name, local_holder
-from fpj_core.model import Counts, Folder, ImageLimits, Job, Phase, ShardState
+from fpj_core.model import Counts, Derivative, Folder, ImageLimits, Job, Phase, ShardState
 from fpj_core.progress import Progress
 from fpj_core.sources.base import Source
 from fpj_core.store.protocol import Store
@@ -103,6 +103,10 @@ def bench(store: Store, clock: Clock) -> Iterator[Bench]:
 
 def numbers(counts: Counts) -> tuple[int, int, int]:
     return counts.completed, counts.skipped, counts.failed
+
+
+def recorded(bench: Bench) -> list[Derivative]:
+    return bench.store.derivatives(COLLECTION, 0, 10_000, ["full", "thumbnail"])
 
 
 def test_a_run_from_nothing_to_its_end(bench: Bench) -> None:
@@ -225,6 +229,37 @@ def test_an_interrupted_forced_run_starts_over_nothing(bench: Bench) -> None:
     done, counts = bench.run(stopped, force=True)
     assert (done.phase, numbers(counts)) == (Phase.COMPLETED, (40, 0, 0))
     assert bench.pools[-1].attempts.total() == 40 - made
+
+
+def test_force_switched_on_in_the_middle_of_a_job_makes_again_what_others_made(bench: Bench) -> None:
+    """What this job has made stays: of every other image, also of one that was up to date, all tiers are made."""
+    bench.run()
+    for ordinal in range(1, 24):
+        for made in bench.store.derivatives(COLLECTION, ordinal, ordinal + 1, ["full", "thumbnail"]):
+            del bench.folder.files[made.path]
+    (half,) = bench.store.derivatives(COLLECTION, 0, 1, ["full"])
+    del bench.folder.files[half.path]
+    with pytest.raises(InterruptedRunError):
+        bench.run(job("job-2"), should_stop=lambda: len(bench.pools) > 1 and bench.pools[1].attempts.total() > 15)
+    stopped = bench.store.get_job("job-2")
+    assert stopped
+    before = {(each.ordinal, each.tier) for each in recorded(bench) if each.job == "job-2"}
+    whole = {ordinal for ordinal, _ in before if {(ordinal, "full"), (ordinal, "thumbnail")} <= before}
+    assert (0, "full") in before and whole and whole < set(range(1, 24))
+    done, counts = bench.run(stopped, force=True)
+    assert (done.phase, numbers(counts)) == (Phase.COMPLETED, (40, 0, 0))
+    assert {each.job for each in recorded(bench)} == {"job-2"}
+    assert bench.pools[-1].attempts.total() == 40 - len(whole), "nothing of this job's is made twice"
+
+
+def test_a_forced_job_that_is_gone_on_with_finds_its_files_gone(bench: Bench) -> None:
+    done, _ = bench.run(job("job-1"), force=True)
+    path = recorded(bench)[7].path
+    del bench.folder.files[path]
+    done, counts = bench.run(done, force=True)
+    assert (done.phase, numbers(counts)) == (Phase.COMPLETED, (40, 0, 0))
+    assert path in bench.folder.files
+    assert bench.pools[-1].attempts.total() == 1
 
 
 @pytest.mark.parametrize(("bound", "phase"), [(1, Phase.FAILED), (2, Phase.COMPLETED_WITH_ERRORS)])

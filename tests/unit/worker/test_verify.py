@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 from unit.worker.fakes import COLLECTION, FULL, THUMBNAIL, MemoryFolder
-from unit.worker.test_shard import derivative, have
+from unit.worker.test_shard import derivative, fill, have
 
 from fpj_core.store.protocol import Store
 from fpj_worker import verify
-from fpj_worker.verify import forget_all, forget_missing_files
+from fpj_worker.verify import forget_made_by_others, forget_missing_files
 
 TIERS = ("full", "thumbnail")
 
@@ -49,7 +49,7 @@ def test_other_tiers_and_collections_are_not_its_business(store: Store) -> None:
     folder.files.clear()
     assert check(store, folder, ["thumbnail"]) == 1
     assert recorded(store) == [(0, "full")]
-    forget_all(store, COLLECTION, ["thumbnail"])
+    forget_made_by_others(store, COLLECTION, ["thumbnail"], "after")
     assert recorded(store) == [(0, "full")]
 
 
@@ -65,5 +65,15 @@ def test_it_goes_in_batches_while_it_deletes(store: Store, monkeypatch: pytest.M
     assert forgotten == len(range(0, count, 2))
     assert [ordinal for ordinal, _ in recorded(store)] == list(range(1, count, 2))
     assert len(told) == -(-count // 10)
-    forget_all(store, COLLECTION, TIERS)
-    assert recorded(store) == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 10, 11, 35])
+def test_what_others_made_is_forgotten_in_batches(store: Store, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(verify, "_BATCH", 10)
+    fill(store, count)
+    ours = [derivative(n, FULL, job="ours") for n in range(0, count, 2)]
+    have(store, MemoryFolder(), *ours, *(derivative(n, THUMBNAIL) for n in range(count)))
+    told: list[None] = []
+    forget_made_by_others(store, COLLECTION, TIERS, "ours", lambda: told.append(None))
+    assert recorded(store) == [(n, "full") for n in range(0, count, 2)]
+    assert len(told) >= -(-count // 10)
