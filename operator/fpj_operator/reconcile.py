@@ -151,7 +151,8 @@ class _Decision:
             text = f"{holder} is at work on the collection"
             return self._wait("CollectionLocked", text, _WAIT_SECONDS, lock_message=text)
         if o.pods_left:  # what they have in hand is not made by the spec of now, and would lie where its outputs go
-            waiting = self._wait("SpecChanged", "waiting for the pods of the earlier spec to end", _PODS_SECONDS)
+            text = "waiting for the pods of the earlier spec to end"
+            waiting = self._wait("SpecChanged", text, _PODS_SECONDS, keeps_lock=True)
             return replace(waiting, steps_first=(DeleteChildren(o.latest_attempt),))
         return self._begin(o.folder) if o.lease.held_by(o.uid, o.now) else Plan(wants_lease=True)
 
@@ -192,13 +193,23 @@ class _Decision:
             requeue_after=self.settings.check_seconds,
         )
 
-    def _wait(self, reason: str, message: str, seconds: float | None, lock_message: str = "") -> Plan:
-        verdict = Verdict(Phase.PENDING, reason, message, "", lock_message=lock_message)
-        if self.o.phase is Phase.RECOVERING:
+    def _wait(
+        self, reason: str, message: str, seconds: float | None, lock_message: str = "", *, keeps_lock: bool = False
+    ) -> Plan:
+        """For what another has to end first. A job between attempts gives its lock back, unless it is soon over."""
+        o = self.o
+        release = not keeps_lock and o.store.error is None and o.lease.holder == o.uid
+        locked = not release and o.lease.held_by(o.uid, o.now)
+        verdict = Verdict(Phase.PENDING, reason, message, "", locked=locked, lock_message=lock_message)
+        if o.phase is Phase.RECOVERING:
             verdict = replace(verdict, phase=Phase.RECOVERING, trouble=(reason, message))
         # As with batch/v1 Jobs, a deadline does not count what was before a suspension, nor the suspension.
-        started = self.o.phase is not Phase.SUSPENDED
-        return Plan(status=operator_status(self.o, verdict, self.o.attempt, started=started), requeue_after=seconds)
+        started = o.phase is not Phase.SUSPENDED
+        return Plan(
+            status=operator_status(o, verdict, o.attempt, started=started),
+            steps_after=(ReleaseLease(),) if release else (),
+            requeue_after=seconds,
+        )
 
     def _suspend(self) -> Plan:
         """Also without the store: pods are deleted, and fenced once it is back, before anything else."""

@@ -212,6 +212,19 @@ def test_progress_keeps_a_job_from_being_stale() -> None:
     assert job.status["recoveryAttempts"] == 0
 
 
+def test_between_attempts_a_job_that_has_to_wait_gives_the_lock_back() -> None:
+    """What its status says of the lock is so: whoever else wants the collection need not wait for it."""
+    world = World()
+    job = world.add()
+    running(world)
+    world.folder = None
+    job.resume = "now"
+    world.settle()
+    assert (job.phase, job.condition("Progressing")["reason"]) == (Phase.RECOVERING, "NoCacheFolder")
+    assert job.condition("CollectionLocked")["status"] == "False"
+    assert not world.lease.held_by(job.uid, world.now)
+
+
 def test_the_lease_is_renewed_in_time_and_a_lost_one_fences() -> None:
     world = World()
     job = world.add()
@@ -597,6 +610,8 @@ def test_the_next_attempt_waits_for_pods_of_the_earlier_spec() -> None:
     world.pods_left = True
     assert world.settle().requeue_after
     assert (job.phase, job.condition("Progressing")["reason"]) == (Phase.RECOVERING, "SpecChanged")
+    assert world.lease.held_by(job.uid, world.now)
+    assert job.condition("CollectionLocked")["status"] == "True"
     world.pods_left = False
     world.settle()
     assert (job.phase, job.status["attempt"]["number"]) == (Phase.INDEXING, 2)
