@@ -275,9 +275,9 @@ class Site:
         assert tuple(progress[each] for each in ("total", "completed", "skipped", "failed")) == wanted, status
         assert sum(status["errorBreakdown"].values()) == len(left_out)
         assert len(str(status)) <= MOST_STATUS_BYTES
-        shards, _ = self.fpj.store.job_counts(uid, 1)
         record = self.fpj.store.get_job(uid)
         assert record
+        shards, _ = self.fpj.store.job_counts(uid, record.planned_attempt)
         whole = record.base + shards
         assert (whole.completed, whole.skipped, whole.failed) == wanted[1:]
         failures = [failure.key for failure in self.fpj.store.failures(uid, limit=1_000)]

@@ -1,0 +1,196 @@
+"""Faults on a real cluster, of the store, the spec, quotas and the leader: no status says what is not so."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from cluster import fresh_namespace
+from e2e.installation import Installation, Site, installed, misbehaving, process_of
+from e2e.photographs import LITTLE, RESTRICTED, TIERS, photographs, running
+from e2e.truth import sizes_in
+from fpj_cluster import Cluster
+from pymongo import MongoClient
+
+pytestmark = pytest.mark.timeout(900)  # the first test waits for the image, and for the other installations
+
+SMALLER = {"full": (100, 75), "thumbnail": (64, 64)}
+
+
+@pytest.fixture(scope="module")
+def fpj(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """fpj as its manifests install it."""
+    with installed(node_cluster, tmp_path_factory) as installation:
+        yield installation
+
+
+@pytest.fixture
+def site(fpj: Installation, tmp_path: Path) -> Iterator[Site]:
+    """A namespace for one test."""
+    with fresh_namespace(fpj.kube, RESTRICTED) as namespace:
+        yield Site(fpj, namespace, tmp_path)
+
+
+def slow_job(site: Site, name: str, number: int = 96, **spec: Any) -> dict[str, Any]:
+    """A job of small pictures, made so slowly that something can befall it; sizes of its images."""
+    photographs(site.folder / name, number, broken=0)
+    site.claim(name, site.folder / name)
+    sharding = {"parallelism": 2, "workersPerPod": 1, "shardSize": 12, "batchSize": 4} | spec.pop("sharding", {})
+    site.job(name, name, sharding=sharding, workerTemplate=misbehaving(slowness=0.25), **TIERS, **spec)
+    return dict(sizes_in(site.folder / name))
+
+
+def wait_done(site: Site, name: str, number: int) -> None:
+    """Until so many images are recorded."""
+
+    def done() -> bool:
+        record = site.fpj.store.get_job(site.uid(name))
+        if record is None or record.planned_attempt == 0:
+            return False
+        counts, _ = site.fpj.store.job_counts(record.id, record.planned_attempt)
+        return (record.base + counts).done >= number
+
+    site.until(done, f"{number} images are recorded", 120)
+
+
+def test_an_emptied_store_is_never_success(site: Site) -> None:
+    sizes = slow_job(site, "emptied")
+    wait_done(site, "emptied", 40)
+    with MongoClient[dict[str, Any]](site.fpj.database.url) as client:
+        client.drop_database("fpj")
+    recovered = site.until(
+        lambda: (site.condition("emptied", "Progressing")[1] == "RecordsLost") or _attempt(site, "emptied") > 1,
+        "the loss is noticed",
+    )
+    assert recovered
+    site.wait_end("emptied", seconds=240)
+    status = site.check("emptied", sizes, LITTLE)
+    assert status["recoveryAttempts"] >= 1
+    assert status["attempt"]["number"] >= 2
+
+
+def _attempt(site: Site, name: str) -> int:
+    return int(site.status(name).get("attempt", {}).get("number", 0))
+
+
+def test_a_tier_that_is_edited_during_a_run_is_the_one_that_is_made(site: Site) -> None:
+    sizes = slow_job(site, "edited")
+    wait_done(site, "edited", 24)
+    tier = {"name": "full", "maxWidth": 100, "maxHeight": 75}
+    site.kube("patch", "fpj", "edited", "--type=merge", "--patch", json.dumps({"spec": {"cache": {"tiers": [tier]}}}))
+    site.until(lambda: _attempt(site, "edited") == 2, "another attempt begins")
+    site.wait_end("edited", seconds=240)
+    status = site.check("edited", sizes, SMALLER)
+    found = site.get("edited") or {}
+    assert status["observedGeneration"] == found["metadata"]["generation"] == 2
+    assert status.get("recoveryAttempts", 0) == 0, "nothing went wrong"
+
+
+def test_a_rejected_child_is_reported_and_started_once_it_is_allowed(site: Site) -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
+    site.kube.apply(quota | {"spec": {"hard": {"count/jobs.batch": "0"}}})
+    site.until(lambda: "hard" in site.kube("get", "quota", "none", "-o", "jsonpath={.status}"), "the quota holds")
+    sizes = slow_job(site, "rejected", 12)
+    site.until(lambda: site.condition("rejected", "Progressing")[1] == "ChildRejected", "the rejection is reported")
+    held, _, message = site.condition("rejected", "Progressing")
+    assert held == "False"
+    assert "exceeded quota: none" in message
+    site.kube("delete", "quota", "none")
+    site.wait_end("rejected")
+    status = site.check("rejected", sizes, LITTLE)
+    assert (status["attempt"]["number"], status.get("recoveryAttempts", 0)) == (1, 0)
+
+
+def test_a_fenced_worker_waits_for_its_rescuer_and_takes_over_when_that_one_dies(site: Site) -> None:
+    sizes = slow_job(site, "fenced", 48, sharding={"shardSize": 24, "backoffLimitPerShard": 0})
+    wait_done(site, "fenced", 8)
+    first, second = running(site, "fenced")[:2]
+    with stopped(first):
+        uid = site.uid("fenced")
+        store = site.fpj.store
+        site.until(
+            lambda: {shard.holder for shard in store.shards(uid, 1)} == {second},
+            "the other worker has rescued the shard",
+            120,
+        )
+    process_of(second).kill()
+    site.wait_end("fenced", seconds=240)
+    site.check("fenced", sizes, LITTLE)
+
+
+@contextmanager
+def stopped(pod: str) -> Iterator[None]:
+    """All processes of a pod stand still meanwhile."""
+    first = process_of(pod)
+    processes = [first, *first.children(recursive=True)]
+    for process in processes:
+        process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            try:
+                process.send_signal(signal.SIGCONT)
+            except psutil.NoSuchProcess:
+                continue
+
+
+def test_an_index_pod_that_wakes_up_late_changes_nothing(site: Site) -> None:
+    photographs(site.folder / "late", 60, broken=0)
+    site.claim("late", site.folder / "late")
+    slow = misbehaving(slowness=0.05)
+    slow["env"].append({"name": "FPJ_TEST_LISTING_SECONDS", "value": "20"})
+    site.job("late", "late", sharding={"parallelism": 2, "workersPerPod": 1}, workerTemplate=slow, **TIERS)
+    (pod,) = site.until(lambda: site.pods("late", "index"), "the index pod runs")
+    name = pod["metadata"]["name"]
+    site.until(lambda: _started(name), "its process runs")
+    with stopped(name):
+        site.kube("annotate", "fpj", "late", "fpj.dev/resume=once")
+        site.wait_end("late", seconds=240)
+    site.check("late", sizes_in(site.folder / "late"), LITTLE)
+
+
+def _started(pod: str) -> bool:
+    try:
+        return bool(process_of(pod))
+    except AssertionError:
+        return False
+
+
+def test_a_leader_that_is_cut_off_stops_leading(fpj: Installation, site: Site) -> None:
+    """The API server gets nothing from it any more; whoever leads next goes on with the job."""
+    sizes = slow_job(site, "led", 60)
+    wait_done(site, "led", 8)
+    leader = fpj.leader
+    with cut_off(leader):
+        site.until(lambda: fpj.leader not in ("", leader), "the other one leads", 60)
+        # Its process ended: nobody at its address says that it leads.
+        site.until(lambda: not _leads(fpj, leader), "the one that was cut off stops", 60)
+    site.wait_end("led", seconds=240)
+    status = site.check("led", sizes, LITTLE)
+    assert status["attempt"]["number"] == 1
+
+
+def _leads(fpj: Installation, address: str) -> bool:
+    try:
+        return fpj.metric("fpj_operator_leader", address) == 1
+    except OSError:
+        return False
+
+
+@contextmanager
+def cut_off(address: str) -> Iterator[None]:
+    """Packets from a pod to the API server are lost meanwhile."""
+    rule = ["-s", address, "-p", "tcp", "--dport", "443", "-j", "DROP"]  # before the Service's address is replaced
+    subprocess.run(["iptables", "-t", "raw", "-I", "PREROUTING", *rule], check=True, timeout=20)
+    try:
+        yield
+    finally:
+        subprocess.run(["iptables", "-t", "raw", "-D", "PREROUTING", *rule], check=True, timeout=20)
