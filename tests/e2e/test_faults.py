@@ -146,7 +146,6 @@ def test_an_index_pod_that_wakes_up_late_changes_nothing(site: Site) -> None:
     photographs(site.folder / "late", 60, broken=0)
     site.claim("late", site.folder / "late")
     slow = misbehaving(slowness=0.05)
-    slow["env"].append({"name": "FPJ_TEST_LISTING_SECONDS", "value": "20"})
     site.job("late", "late", sharding={"parallelism": 2, "workersPerPod": 1}, workerTemplate=slow, **TIERS)
     (pod,) = site.until(lambda: site.pods("late", "index"), "the index pod runs")
     name = pod["metadata"]["name"]

@@ -314,11 +314,11 @@ def test_a_pod_reports_its_job(cluster: Cluster, api: ApiServer) -> None:
     pod = cluster.start("shard", **slow(1.2), **api.environment, FPJ_TASK=task)
     assert pod.wait() == 0, pod.stderr
     assert len(api.requests) >= 2
-    last = api.requests[-1][3]
-    assert last["metadata"]["uid"] == UID
-    assert last["status"]["shards"] == {"total": 1, "active": 1, "succeeded": 0, "failed": 0}
-    assert 0 < last["status"]["progress"]["completed"] <= 14
-    assert cluster.job.last_progress_done == last["status"]["progress"]["completed"]
+    last = {each["path"]: each["value"] for each in api.requests[-1][3]}
+    assert last["/metadata/uid"] == UID
+    assert last["/status/shards"] == {"total": 1, "active": 1, "succeeded": 0, "failed": 0}
+    assert 0 < last["/status/progress"]["completed"] <= 14
+    assert cluster.job.last_progress_done == last["/status/progress"]["completed"]
 
 
 @pytest.mark.parametrize("trouble", ["silent", "refused", "no account"])
