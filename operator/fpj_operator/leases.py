@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,7 +67,7 @@ class Leases:
         for _ in range(_TRIES):
             written = await self._write(key, uid, collection, found, stored)
             if written is not None:
-                return self._view(key.namespace, collection, written)
+                return replace(self._view(key.namespace, collection, written), renewed=True)
             view, found = await self.look(key.namespace, collection)
             if view.held_by_another(uid, time.time()):  # its own attempt at the store's lease fails against ours
                 await asyncio.to_thread(self._store.release_lease, stored)

@@ -154,7 +154,8 @@ class _Decision:
             text = "waiting for the pods of the earlier spec to end"
             waiting = self._wait("SpecChanged", text, _PODS_SECONDS, keeps_lock=True)
             return replace(waiting, steps_first=(DeleteChildren(o.latest_attempt),))
-        return self._begin(o.folder) if o.lease.held_by(o.uid, o.now) else Plan(wants_lease=True)
+        # A lease that is still held is taken again: the store may have been emptied or restored, and its fence with it.
+        return self._begin(o.folder) if o.lease.renewed and o.lease.held_by(o.uid, o.now) else Plan(wants_lease=True)
 
     def _begin(self, folder: CacheFolder) -> Plan:
         """The next attempt, now that it has a folder, a slot and the lock."""

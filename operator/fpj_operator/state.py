@@ -56,6 +56,8 @@ class LeaseView:
     holder_name: str = ""
     fence: int = 0
     expires_at: float = 0.0
+    renewed: bool = False
+    """Whether this job has just taken or renewed it, in the store too: only then is ``fence`` surely the store's."""
 
     def held_by(self, uid: str, now: float) -> bool:
         """Whether this job holds it."""

@@ -135,7 +135,14 @@ class Installation:
     def leader(self) -> str:
         """The address of the operator that leads; empty for none."""
         addresses = [pod["status"]["podIP"] for pod in self.operators if "deletionTimestamp" not in pod["metadata"]]
-        return next((each for each in addresses if self.metric("fpj_operator_leader", each) == 1), "")
+        return next((each for each in addresses if self.leads(each)), "")
+
+    def leads(self, address: str) -> bool:
+        """Whether the operator there says that it leads; one that has ended says nothing."""
+        try:
+            return self.metric("fpj_operator_leader", address) == 1
+        except OSError:
+            return False
 
     def metric(self, name: str, address: str = "") -> float:
         """A metric with its labels, as Prometheus gets it: the leader's, or that of a given operator."""

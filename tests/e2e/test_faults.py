@@ -40,10 +40,11 @@ def site(fpj: Installation, tmp_path: Path) -> Iterator[Site]:
 
 def slow_job(site: Site, name: str, number: int = 96, **spec: Any) -> dict[str, Any]:
     """A job of small pictures, made so slowly that something can befall it; sizes of its images."""
+    slowness = spec.pop("slowness", 0.25)
     photographs(site.folder / name, number, broken=0)
     site.claim(name, site.folder / name)
     sharding = {"parallelism": 2, "workersPerPod": 1, "shardSize": 12, "batchSize": 4} | spec.pop("sharding", {})
-    site.job(name, name, sharding=sharding, workerTemplate=misbehaving(slowness=0.25), **TIERS, **spec)
+    site.job(name, name, sharding=sharding, workerTemplate=misbehaving(slowness), **TIERS, **spec)
     return dict(sizes_in(site.folder / name))
 
 
@@ -109,7 +110,8 @@ def test_a_rejected_child_is_reported_and_started_once_it_is_allowed(site: Site)
 
 
 def test_a_fenced_worker_waits_for_its_rescuer_and_takes_over_when_that_one_dies(site: Site) -> None:
-    sizes = slow_job(site, "fenced", 48, sharding={"shardSize": 24, "backoffLimitPerShard": 0})
+    # Slow enough for the other one to be still there when the one that stands still is taken for dead.
+    sizes = slow_job(site, "fenced", 48, slowness=0.8, sharding={"shardSize": 24, "backoffLimitPerShard": 0})
     wait_done(site, "fenced", 8)
     first, second = running(site, "fenced")[:2]
     with stopped(first):
@@ -171,17 +173,10 @@ def test_a_leader_that_is_cut_off_stops_leading(fpj: Installation, site: Site) -
     with cut_off(leader):
         site.until(lambda: fpj.leader not in ("", leader), "the other one leads", 60)
         # Its process ended: nobody at its address says that it leads.
-        site.until(lambda: not _leads(fpj, leader), "the one that was cut off stops", 60)
+        site.until(lambda: not fpj.leads(leader), "the one that was cut off stops", 60)
     site.wait_end("led", seconds=240)
     status = site.check("led", sizes, LITTLE)
     assert status["attempt"]["number"] == 1
-
-
-def _leads(fpj: Installation, address: str) -> bool:
-    try:
-        return fpj.metric("fpj_operator_leader", address) == 1
-    except OSError:
-        return False
 
 
 @contextmanager

@@ -234,6 +234,7 @@ def test_the_lease_is_renewed_in_time_and_a_lost_one_fences() -> None:
     world.settle()
     assert world.lease.expires_at == world.now + world.settings.lease_seconds
     world.lease = LeaseView("thief", "thief", 7, world.now + 100)
+    world.database.holder, world.database.fence = "thief", 7
     world.settle()
     assert job.fenced == 1
     assert not job.children

@@ -90,6 +90,9 @@ class Database:
 
     identity: str
     jobs: dict[str, Records] = field(default_factory=dict)
+    holder: str = ""
+    """Of its own lease on the collection."""
+    fence: int = 0
 
     def of(self, uid: str) -> Records:
         return self.jobs.setdefault(uid, Records())
@@ -215,7 +218,8 @@ class World:
         if plan.wants_lease:
             if self.lease.expires_at <= self.now or self.lease.holder in ("", resource.uid):
                 self._take(resource)
-            observed = replace(self.observe(name), slot_free=observed.slot_free)
+            lease = replace(self.lease, renewed=self.lease.holder == resource.uid)
+            observed = replace(self.observe(name), slot_free=observed.slot_free, lease=lease)
             plan = reconcile(observed, self.settings)
         for _ in range(4):
             todo: list[Any] = [*plan.steps_first, plan.status, *plan.steps_after]
@@ -294,9 +298,11 @@ class World:
         return {"metadata": metadata, "spec": spec, "status": resource.status}
 
     def _take(self, resource: Resource) -> None:
-        fence = self.lease.fence + (self.lease.holder != resource.uid)
+        if resource.uid not in (self.lease.holder, self.database.holder) or self.lease.holder != self.database.holder:
+            self.database.fence += 1
+        self.database.holder = resource.uid
         expires = self.now + self.settings.lease_seconds
-        self.lease = LeaseView(resource.uid, resource.job.metadata.name, fence, expires)
+        self.lease = LeaseView(resource.uid, resource.job.metadata.name, self.database.fence, expires)
 
     def _do(self, resource: Resource, step: Any) -> None:  # noqa: C901 - one case a step
         needs_store = isinstance(step, FenceShards | RecordJob | RecordEnd | ReleaseLease | RefreshFolder)
@@ -378,6 +384,7 @@ class World:
         """The index pod does its work and ends. Without shards all images are up to date."""
         resource, child = self.resources[name], self.child(names.ROLE_INDEX, name)
         assert child is not None
+        assert resource.status["attempt"]["fence"] == self.database.fence, "else the store refuses what the pod writes"
         assert resource.record is not None
         resource.shards = [ShardState.PENDING] * shards
         base = Counts(skipped=skipped if shards else total)
