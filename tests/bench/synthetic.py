@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 from fpj_core.model import SourceEntry
-from fpj_core.sources.base import OpenedImage, Problems
+from fpj_core.sources.base import OpenedImage, Problems, nothing
 
 _IN_FOLDER = 1_000
 _BYTES = 2_900_000
@@ -19,7 +19,7 @@ class SyntheticSource:
         self._count = count
         self.problems = Problems()
 
-    def list(self) -> Iterator[SourceEntry]:
+    def list(self, on_step: Callable[[], None] = nothing) -> Iterator[SourceEntry]:
         """Every entry in natural order."""
         for number in range(self._count):
             key = f"{2000 + number // _IN_FOLDER}/IMG_{number:08}.jpg"

@@ -108,6 +108,15 @@ def test_names_that_cannot_be_asked_for_are_named(objects: Objects, name: str) -
     assert name in str(error.value)
 
 
+def test_a_listing_says_that_it_goes_on_before_it_finds_anything(objects: Objects) -> None:
+    for number in range(1_001):
+        objects.put(f"{number}.txt", b"")
+    objects.put("book.zip", packed({"1.txt": b"no image"}))
+    steps: list[None] = []
+    assert list(S3Source(objects.bucket()).list(lambda: steps.append(None))) == []
+    assert len(steps) >= 1_001 + 1 + 2 + 1, "per object, per page, and while an archive is fetched"
+
+
 # Reading --------------------------------------------------------------------------------------------------
 
 

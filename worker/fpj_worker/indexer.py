@@ -43,12 +43,12 @@ def index_collection(
 ) -> IndexResult:
     """List ``source`` and record its images under ``collection``.
 
-    ``on_progress`` is called with the number listed so far after each batch; what it raises ends the indexing, and
-    the next one goes on from what is recorded. ``fence`` is that of the collection's lease. Raises `FencedError`
-    once it was taken over, `fpj_core.errors.SourceError` and `StoreError`.
+    ``on_progress`` is called with the number listed so far after each batch, and often while the source lists; what
+    it raises ends the indexing, and the next one goes on from what is recorded. ``fence`` is that of the collection's
+    lease. Raises `FencedError` once it was taken over, `fpj_core.errors.SourceError` and `StoreError`.
     """
     index = _Index(store, collection, fence)
-    for batch in batched(source.list(), _BATCH):
+    for batch in batched(source.list(lambda: on_progress(index.result.listed)), _BATCH):
         index.add(batch)
         on_progress(index.result.listed)
     problems = list(source.problems.first)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import IO, Protocol
+from typing import IO, Protocol, TypeVar
 
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import SourceEntry
+
+T = TypeVar("T")
 
 IN_MEMORY = 8 * 2**20
 """Members and objects up to this many bytes are handed over in memory, larger ones as a temporary file."""
@@ -25,6 +27,14 @@ ARCHIVE_EXTENSIONS = frozenset({"zip", "cbz"})
 
 _LEFT_OUT = frozenset({"@eadir", "__macosx", "thumbs.db", "desktop.ini", "lost+found", "#recycle"})
 _KEPT_PROBLEMS = 100
+
+
+STEP = 1_000
+"""Names listed or sorted between two calls of ``on_step``."""
+
+
+def nothing() -> None:
+    """Do nothing: for callers who need not know how far a listing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +76,12 @@ class Source(Protocol):
     def problems(self) -> Problems:
         """What went wrong in the latest listing; complete once that is exhausted."""
 
-    def list(self) -> Iterator[SourceEntry]:
-        """Every image in natural order, streamed in bounded memory. Raises `SourceError` if there is no source."""
+    def list(self, on_step: Callable[[], None] = nothing) -> Iterator[SourceEntry]:
+        """Every image in natural order, streamed in bounded memory. Raises `SourceError` if there is no source.
+
+        ``on_step`` is called often, also before the first image is found: at least per page of names and per file
+        that is opened. What it raises ends the listing.
+        """
 
     def open(self, key: str, size: int, *, max_file_size: int) -> AbstractContextManager[OpenedImage]:
         """Open one image. Raises `ImageError`: NotFound, AccessDenied, PathViolation, TooLarge."""
@@ -78,6 +92,14 @@ class SourceConfig(Protocol):
 
     def build(self) -> Source:
         """A source, not yet touched."""
+
+
+def stepping(items: Iterable[T], on_step: Callable[[], None], every: int = STEP) -> Iterator[T]:
+    """The items, with a call of ``on_step`` before each of them whose turn it is, the first included."""
+    for number, item in enumerate(items):
+        if number % every == 0:
+            on_step()
+        yield item
 
 
 def left_out(name: str) -> bool:

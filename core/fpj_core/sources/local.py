@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -24,8 +24,10 @@ from fpj_core.sources.base import (
     extension,
     image_error_from_os,
     left_out,
+    nothing,
     open_regular,
     refuse_too_large,
+    stepping,
 )
 from fpj_core.sources.keys import key_from_path, path_from_key, split_key
 from fpj_core.sources.natural import natural_key, sorted_externally
@@ -70,7 +72,7 @@ class LocalSource:
         self._archives = Archives()
         self.problems = Problems()
 
-    def list(self) -> Iterator[SourceEntry]:
+    def list(self, on_step: Callable[[], None] = nothing) -> Iterator[SourceEntry]:
         """See `fpj_core.sources.base.Source.list`."""
         self.problems = Problems()
         self._archives.close()  # they may have been replaced since
@@ -83,7 +85,7 @@ class LocalSource:
             raise SourceError(f"{self._given}: {error.strerror}") from error
         if _is_cache(self._root):
             raise SourceError(f"{self._given} is a cache folder ({CACHE_TAG} says so), not a source of images")
-        yield from self._list_folder(self._root, "", 0)
+        yield from self._list_folder(self._root, "", 0, on_step)
 
     @contextmanager
     def open(self, key: str, size: int, *, max_file_size: int) -> Iterator[OpenedImage]:  # noqa: ARG002
@@ -106,9 +108,13 @@ class LocalSource:
             raise SourceError(f"{self._given}: {error.strerror}") from error
         yield from self._entries(self._root, "", _Found(name, info.st_size, info.st_mtime_ns))
 
-    def _list_folder(self, folder: bytes, prefix: str, depth: int) -> Iterator[SourceEntry]:
+    def _list_folder(
+        self, folder: bytes, prefix: str, depth: int, on_step: Callable[[], None]
+    ) -> Iterator[SourceEntry]:
         """Entries below ``folder``; keys begin with ``prefix`` (empty or ending in a slash)."""
-        for found in sorted_externally(self._scan(folder, prefix), key=lambda found: natural_key(found.name)):
+        scanned = stepping(self._scan(folder, prefix), on_step)
+        for found in sorted_externally(scanned, key=lambda found: natural_key(found.name), on_step=on_step):
+            on_step()
             if found.size >= 0:
                 yield from self._entries(folder, prefix, found)
             elif depth == _MOST_DEPTH:
@@ -117,7 +123,7 @@ class LocalSource:
             else:
                 below = os.path.join(folder, os.fsencode(found.name))
                 if not _is_cache(below):
-                    yield from self._list_folder(below, f"{prefix}{key_from_path(found.name)}/", depth + 1)
+                    yield from self._list_folder(below, f"{prefix}{key_from_path(found.name)}/", depth + 1, on_step)
 
     def _scan(self, folder: bytes, prefix: str) -> Iterator[_Found]:
         try:

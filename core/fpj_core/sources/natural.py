@@ -35,10 +35,15 @@ def natural_key(name: str) -> tuple[Any, ...]:
     return (parts, name)
 
 
-def sorted_externally(items: Iterable[T], key: Callable[[T], Any], chunk: int = _CHUNK) -> Iterator[T]:
+def sorted_externally(
+    items: Iterable[T],
+    key: Callable[[T], Any],
+    chunk: int = _CHUNK,
+    on_step: Callable[[], None] = lambda: None,
+) -> Iterator[T]:
     """Sort any number of picklable items in memory for ``chunk`` of them; more go through temporary files.
 
-    Raises `SourceError` when there is no room for those.
+    ``on_step`` is called while those are written. Raises `SourceError` when there is no room for them.
     """
     iterator = iter(items)
     run = sorted(islice(iterator, chunk), key=key)
@@ -48,9 +53,9 @@ def sorted_externally(items: Iterable[T], key: Callable[[T], Any], chunk: int = 
     spills: list[IO[bytes]] = []
     try:
         while run:
-            spills.append(_spill(run))
+            spills.append(_spill(run, on_step))
             if len(spills) == _MOST_SPILLS:
-                merged = _spill(_merged(spills, key))
+                merged = _spill(_merged(spills, key), on_step)
                 _close(spills)
                 spills.append(merged)
             run = sorted(islice(iterator, chunk), key=key)
@@ -63,13 +68,14 @@ def _merged(spills: list[IO[bytes]], key: Callable[[Any], Any]) -> Iterator[Any]
     return heapq.merge(*(_read_back(spill) for spill in spills), key=key)
 
 
-def _spill(run: Iterable[Any]) -> IO[bytes]:
+def _spill(run: Iterable[Any], on_step: Callable[[], None]) -> IO[bytes]:
     iterator = iter(run)
     try:
         spill = tempfile.TemporaryFile(prefix="fpj-sort-")  # noqa: SIM115 - the caller closes it
         try:
             while part := list(islice(iterator, 500)):
                 pickle.dump(part, spill, pickle.HIGHEST_PROTOCOL)
+                on_step()
             spill.seek(0)
         except BaseException:
             _close([spill])

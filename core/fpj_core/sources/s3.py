@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
@@ -30,7 +30,9 @@ from fpj_core.sources.base import (
     copy_bounded,
     extension,
     left_out,
+    nothing,
     refuse_too_large,
+    stepping,
 )
 from fpj_core.sources.keys import key_from_path, path_from_key, split_key
 from fpj_core.sources.natural import natural_key, sorted_externally
@@ -64,12 +66,15 @@ class S3Source:
         self._fetched: OrderedDict[str, IO[bytes]] = OrderedDict()
         self.problems = Problems()
 
-    def list(self) -> Iterator[SourceEntry]:
+    def list(self, on_step: Callable[[], None] = nothing) -> Iterator[SourceEntry]:
         """See `fpj_core.sources.base.Source.list`."""
         self.problems = Problems()
         self._forget_archives()  # they may have been replaced since
-        for name, size, etag in sorted_externally(self._objects(), key=lambda found: natural_key(found[0])):
-            yield from self._entries(name, size, etag)
+        for name, size, etag in sorted_externally(
+            self._objects(on_step), key=lambda each: natural_key(each[0]), on_step=on_step
+        ):
+            on_step()
+            yield from self._entries(name, size, etag, on_step)
 
     @contextmanager
     def open(self, key: str, size: int, *, max_file_size: int) -> Iterator[OpenedImage]:
@@ -93,10 +98,10 @@ class S3Source:
 
     # Listing ----------------------------------------------------------------------------------------------
 
-    def _objects(self) -> Iterator[tuple[str, int, str]]:
+    def _objects(self, on_step: Callable[[], None]) -> Iterator[tuple[str, int, str]]:
         """(name below the prefix, size, ETag) of what may be an image or an archive."""
         try:
-            for page in obstore.list(self._connected(), chunk_size=_PAGE):
+            for page in stepping(obstore.list(self._connected(), chunk_size=_PAGE), on_step, every=1):
                 for found in page:
                     name = found["path"]
                     if not any(left_out(part) for part in name.split("/")):
@@ -104,12 +109,12 @@ class S3Source:
         except OBJECT_ERRORS as error:
             raise SourceError(f"cannot list {self._bucket.url}: {object_error(error, 'the bucket').message}") from error
 
-    def _entries(self, name: str, size: int, etag: str) -> Iterator[SourceEntry]:
+    def _entries(self, name: str, size: int, etag: str, on_step: Callable[[], None]) -> Iterator[SourceEntry]:
         kind = extension(name)
         key = key_from_path(name)
         if kind in ARCHIVE_EXTENSIONS:
             try:
-                path = self._fetch(name)
+                path = self._fetch(name, on_step)
             except ImageError as error:
                 self.problems.add(key, error.error_type, error.message)
                 return
@@ -148,12 +153,12 @@ class S3Source:
         except OBJECT_ERRORS as error:
             raise object_error(error, "the object") from error
 
-    def _fetch(self, name: str) -> bytes:
+    def _fetch(self, name: str, on_step: Callable[[], None] = nothing) -> bytes:
         """The path of an archive's temporary copy."""
         if name not in self._fetched:
             copy = tempfile.TemporaryFile(prefix="fpj-archive-")  # noqa: SIM115 - kept until it is evicted
             try:
-                copy_bounded(self._chunks(name), copy, _MOST_ARCHIVE)
+                copy_bounded(stepping(self._chunks(name), on_step, every=1), copy, _MOST_ARCHIVE)
             except BaseException:
                 with suppress(OSError):  # closing writes what is left, which a full disk refuses once more
                     copy.close()

@@ -379,3 +379,27 @@ def test_an_archive_that_was_replaced_is_listed_anew(photos: Path) -> None:
             archive.writestr(name, JPEG)
         (photos / "new.tmp").rename(photos / "book.zip")
         assert entry_of(source).key == f"book.zip!/{name}"
+
+
+def test_a_listing_is_stopped_wherever_it_is(tmp_path: Path) -> None:
+    """Also while it only sorts, or finds nothing: whoever lists may have to end within seconds."""
+
+    class StopError(Exception):
+        pass
+
+    for number in range(3_000):
+        (tmp_path / f"{number}.txt").touch()
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+
+    assert list(LocalSource(str(tmp_path)).list(step)) == []
+    assert steps >= 3_000 + 3, "per file that is opened, and per thousand names"
+
+    def stop() -> None:
+        raise StopError
+
+    with pytest.raises(StopError):
+        next(LocalSource(str(tmp_path)).list(stop))

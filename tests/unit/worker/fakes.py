@@ -12,7 +12,7 @@ from typing import Any
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import Fit, Format, ImageFacts, Job, SourceEntry, TierSpec
 from fpj_core.paths import derivative_path
-from fpj_core.sources.base import Problems
+from fpj_core.sources.base import Problems, nothing
 from fpj_worker.pool import Outcome
 from fpj_worker.tasks import ImageDone, ImageTask, WrittenFile
 
@@ -41,7 +41,7 @@ class ListSource:
     def build(self) -> ListSource:
         return self
 
-    def list(self) -> Iterator[SourceEntry]:
+    def list(self, on_step: Callable[[], None] = nothing) -> Iterator[SourceEntry]:
         self.problems = Problems()
         yield from self.listed
         for trouble in self.troubles:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -14,6 +14,7 @@ from unit.worker.fakes import COLLECTION, ListSource, entries
 from fpj_core.errors import ErrorType, SourceError
 from fpj_core.ids import image_id
 from fpj_core.model import ImageRecord, SourceEntry
+from fpj_core.sources.base import nothing
 from fpj_core.store.codec import batched
 from fpj_core.store.protocol import Store
 from fpj_worker import indexer
@@ -175,7 +176,7 @@ def test_what_progress_raises_ends_the_index_and_the_next_one_goes_on(
 
 def test_a_source_that_fails_deletes_nothing(store: Store) -> None:
     class Broken(ListSource):
-        def list(self):  # type: ignore[no-untyped-def]
+        def list(self, on_step=nothing):  # type: ignore[no-untyped-def]
             yield from entries(2)
             raise SourceError("unplugged")
 
@@ -183,6 +184,18 @@ def test_a_source_that_fails_deletes_nothing(store: Store) -> None:
     with pytest.raises(SourceError):
         index_collection(store, Broken(), COLLECTION, fence=0)
     assert store.count_images(COLLECTION) == 5
+
+
+def test_progress_is_told_while_a_source_lists_and_has_found_nothing_yet(store: Store) -> None:
+    class Slow(ListSource):
+        def list(self, on_step: Callable[[], None] = nothing) -> Iterator[SourceEntry]:
+            for _page in range(3):
+                on_step()
+            yield from super().list(on_step)
+
+    told: list[int] = []
+    index_collection(store, Slow(entries(2)), COLLECTION, told.append, fence=0)
+    assert told[:3] == [0, 0, 0]
 
 
 def test_only_one_batch_is_held(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
