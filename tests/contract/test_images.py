@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -142,6 +143,27 @@ def test_what_a_job_made_is_streamed_window_by_window(
     store.delete_derivatives(COLLECTION, [(6, "full")])
     assert list(streamed)[-1] in ((6, 6), (6, 12)), "nothing is locked while it is read"
     assert [ordinal for ordinal, _ in store.made_by(job())] == [0, 1, 2, 4, 6]
+
+
+@pytest.mark.parametrize("window", [3, 5])
+def test_streams_say_that_they_go_on_though_nothing_comes(
+    store: Store, window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("sqlite", "mongodb"):
+        monkeypatch.setattr(f"fpj_core.store.{module}._WINDOW", window)
+    store.upsert_images([image(n) for n in range(14)], 0)
+    record(store, *(derivative(n) for n in range(14)))
+    steps: list[None] = []
+
+    def steps_of(found: Iterator[object]) -> int:
+        steps.clear()
+        assert list(found) == []
+        return len(steps)
+
+    step = lambda: steps.append(None)  # noqa: E731 - one for all
+    assert steps_of(store.pending_ordinals(COLLECTION, {"full": "d1"}, step)) >= 14 // window
+    assert steps_of(store.made_by(job("another"), step)) >= 14 // window
+    assert steps_of(store.derivative_files(COLLECTION, ["thumbnail"], step)) >= 14 // window
 
 
 def test_statistics_equal_a_count_by_hand(store: Store) -> None:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from fpj_core.folders import CacheFolder
 from fpj_core.model import Counts, Job, Shard, TierSpec
 from fpj_core.planning import cut_shards
 from fpj_core.store.protocol import Store
 from fpj_worker.verify import forget_made_by_others, forget_missing_files
-
-_TICK_ITEMS = 5_000
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +43,9 @@ class Planned:
 class Planner:
     """Plans jobs over one collection, which must have been indexed and be locked.
 
-    ``on_stage`` is told when a stage begins, Check or Plan; ``on_tick`` is called at least every few thousand images,
-    and what it raises ends the planning. Whoever plans again starts over and comes to the same.
+    ``on_stage`` is told when a stage begins, Check or Plan; ``on_tick`` is called for each file that is checked, every
+    few thousand images and for each shard, and what it raises ends the planning. Whoever plans again starts over and
+    comes to the same.
     """
 
     def __init__(
@@ -89,20 +85,13 @@ class Planner:
         total = store.count_images(self._collection, on_step=self._on_tick)
         size = self._settings.shard_size(pending)
         lacking = _Counted(self._pending() if pending else ())
-        shards = list(cut_shards(job.id, attempt, self._collection, lacking, size))
-        made, outside = self._made_before(job, shards) if resumed else ({}, Counts())
-        covered = 0
-        for place, shard in enumerate(self._ticking(shards)):
-            images = store.count_images(self._collection, shard.start, shard.stop)
-            covered += images
-            to_do = size if place < len(shards) - 1 else lacking.count - size * place
-            counts = made.get(place, Counts())
-            shards[place] = replace(shard, counts=replace(counts, skipped=max(images - to_do - counts.completed, 0)))
-        store.put_shards(job.id, attempt, shards)
+        shards = cut_shards(job.id, attempt, self._collection, lacking, size)
+        cut = _Cut(shards, lacking, size, self._made_before(job) if resumed else iter(()), self._images_in)
+        number = store.put_shards(job.id, attempt, cut)
         store.delete_failures(job.id, self._on_tick)
-        completed = outside.completed + sum(counts.completed for counts in made.values())
-        base = replace(outside, skipped=total - covered - outside.completed)
-        return Planned(total, len(shards), base, done=total - lacking.count, made_before=completed)
+        base = replace(cut.outside, skipped=total - cut.covered - cut.outside.completed)
+        made_before = cut.outside.completed + cut.within
+        return Planned(total, number, base, done=total - lacking.count, made_before=made_before)
 
     def _checked(self) -> int:
         """Images to process by the records, of which those without their files are forgotten first."""
@@ -116,27 +105,60 @@ class Planner:
         return sum(1 for _ in self._pending())
 
     def _pending(self) -> Iterator[int]:
-        return self._ticking(self._store.pending_ordinals(self._collection, self._digests))
+        return self._store.pending_ordinals(self._collection, self._digests, self._on_tick)
 
-    def _made_before(self, job: Job, shards: list[Shard]) -> tuple[dict[int, Counts], Counts]:
-        """What earlier attempts of this job finished, by a shard's place and outside all of them."""
-        starts = [shard.start for shard in shards]
-        within: dict[int, Counts] = {}
-        outside = Counts()
-        for ordinal, size in self._ticking(_without(self._store.made_by(job), self._pending())):
-            place = bisect_right(starts, ordinal) - 1
-            one = Counts(completed=1, bytes_written=size)
-            if place >= 0 and ordinal < shards[place].stop:
-                within[place] = within.get(place, Counts()) + one
-            else:
-                outside += one
-        return within, outside
+    def _made_before(self, job: Job) -> Iterator[tuple[int, int]]:
+        """(ordinal, bytes) of what earlier attempts of this job finished."""
+        return _without(self._store.made_by(job, self._on_tick), self._pending())
 
-    def _ticking(self, items: Iterable[T]) -> Iterator[T]:
-        for number, item in enumerate(items, 1):
-            yield item
-            if number % _TICK_ITEMS == 0:
-                self._on_tick()
+    def _images_in(self, start: int, stop: int) -> int:
+        return self._store.count_images(self._collection, start, stop, self._on_tick)
+
+
+class _Cut:
+    """Shards as they are cut, one at a time, each with the counts of what is done within its range.
+
+    Once all have been taken: ``covered`` images lie within their ranges, of which earlier attempts made ``within``;
+    ``outside`` counts what those made elsewhere.
+    """
+
+    def __init__(
+        self,
+        shards: Iterator[Shard],
+        lacking: _Counted,
+        size: int,
+        made: Iterator[tuple[int, int]],
+        images_in: Callable[[int, int], int],
+    ) -> None:
+        self._shards = shards
+        self._lacking = lacking
+        self._size = size
+        self._made = made
+        self._ahead = next(made, None)
+        self._images_in = images_in
+        self.covered = self.within = 0
+        self.outside = Counts()
+
+    def __iter__(self) -> Iterator[Shard]:
+        for place, shard in enumerate(self._shards):
+            self.outside += self._made_below(shard.start)
+            counts = self._made_below(shard.stop)
+            images = self._images_in(shard.start, shard.stop)
+            # A shard that is full was cut when the next one's first image came.
+            to_do = min(self._lacking.count - self._size * place, self._size)
+            self.covered += images
+            self.within += counts.completed
+            yield replace(shard, counts=replace(counts, skipped=max(images - to_do - counts.completed, 0)))
+        self.outside += self._made_below(math.inf)
+
+    def _made_below(self, stop: float) -> Counts:
+        """What is not taken yet of what was made, up to an ordinal."""
+        completed = size = 0
+        while self._ahead is not None and self._ahead[0] < stop:
+            completed += 1
+            size += self._ahead[1]
+            self._ahead = next(self._made, None)
+        return Counts(completed=completed, bytes_written=size)
 
 
 class _Counted:

@@ -22,18 +22,18 @@ def forget_missing_files(
     """Forget derivatives that are not in the folder with their recorded size; returns how many.
 
     One that lies in another cache folder counts as missing: the job's own folder is where it is wanted.
+    ``on_progress`` is called for each; what it raises ends the check.
     """
     forgotten = 0
-    for batch in batched(store.derivative_files(collection, tiers), _BATCH):
-        missing = [
-            (ordinal, tier)
-            for ordinal, tier, recorded_folder, path, size in batch
-            if recorded_folder != folder_name or folder.size(path) != size
-        ]
+    for batch in batched(store.derivative_files(collection, tiers, on_progress), _BATCH):
+        missing = []
+        for ordinal, tier, recorded_folder, path, size in batch:
+            on_progress()  # an object storage may need its time for each
+            if recorded_folder != folder_name or folder.size(path) != size:
+                missing.append((ordinal, tier))
         if missing:
             store.delete_derivatives(collection, missing)
             forgotten += len(missing)
-        on_progress()
     return forgotten
 
 

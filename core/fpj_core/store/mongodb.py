@@ -115,7 +115,9 @@ class MongoStore(MongoJobs):
             found = self._db.derivatives.find(query).sort([("ordinal", 1), ("tier", 1)])
             return [_derivative(document) for document in found if document["tier"] in tiers]
 
-    def derivative_files(self, collection: str, tiers: Sequence[str]) -> Iterator[tuple[int, str, str, str, int]]:
+    def derivative_files(
+        self, collection: str, tiers: Sequence[str], on_step: Callable[[], None] = nothing
+    ) -> Iterator[tuple[int, str, str, str, int]]:
         """See `fpj_core.store.protocol.Store.derivative_files`."""
         with translated():
             last = self._db.derivatives.find_one({"collection": collection}, {"ordinal": 1}, sort=[("ordinal", -1)])
@@ -123,6 +125,7 @@ class MongoStore(MongoJobs):
             for d in self._raw_derivatives(collection, start, start + _WINDOW, ("folder", "path", "bytes")):
                 if d["tier"] in tiers:
                     yield d["ordinal"], d["tier"], d["folder"], d["path"], d["bytes"]
+            on_step()
 
     def delete_derivatives(self, collection: str, refs: Sequence[tuple[int, str]]) -> None:
         """See `fpj_core.store.protocol.Store.delete_derivatives`."""
@@ -139,7 +142,9 @@ class MongoStore(MongoJobs):
                     add(gone, {(each["folder"], tier): (-1, -each["bytes"])})
                 self._count(collection, gone)
 
-    def pending_ordinals(self, collection: str, digests: Mapping[str, str]) -> Iterator[int]:
+    def pending_ordinals(
+        self, collection: str, digests: Mapping[str, str], on_step: Callable[[], None] = nothing
+    ) -> Iterator[int]:
         """See `fpj_core.store.protocol.Store.pending_ordinals`: two ordered streams are merged, window by window."""
         for window in self._live_windows(collection):
             done: dict[tuple[int, str], int] = {}
@@ -149,8 +154,9 @@ class MongoStore(MongoJobs):
                     at = (d["ordinal"], d["source_version"])
                     done[at] = done.get(at, 0) + 1
             yield from (ordinal for ordinal, version in window if done.get((ordinal, version), 0) < len(digests))
+            on_step()
 
-    def made_by(self, job: Job) -> Iterator[tuple[int, int]]:
+    def made_by(self, job: Job, on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, int]]:
         """See `fpj_core.store.protocol.Store.made_by`."""
         for window in self._live_windows(job.collection):
             sizes: dict[int, int] = {}
@@ -159,6 +165,7 @@ class MongoStore(MongoJobs):
                 if d["job"] == job.id:
                     sizes[d["ordinal"]] = sizes.get(d["ordinal"], 0) + d["bytes"]
             yield from ((ordinal, sizes[ordinal]) for ordinal, _ in window if ordinal in sizes)
+            on_step()
 
     # Folders and statistics -------------------------------------------------------------------------------
 

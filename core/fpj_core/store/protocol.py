@@ -118,21 +118,31 @@ class Store(Protocol):
     def derivatives(self, collection: str, start: int, stop: int, tiers: Sequence[str]) -> list[Derivative]:
         """Recorded derivatives of images with ``start <= ordinal < stop`` (ranges up to 10,000), by ordinal."""
 
-    def derivative_files(self, collection: str, tiers: Sequence[str]) -> Iterator[tuple[int, str, str, str, int]]:
-        """(ordinal, tier, folder, path, bytes) of every derivative in the collection, streamed for the file check."""
+    def derivative_files(
+        self, collection: str, tiers: Sequence[str], on_step: Callable[[], None] = nothing
+    ) -> Iterator[tuple[int, str, str, str, int]]:
+        """(ordinal, tier, folder, path, bytes) of every derivative in the collection, streamed for the file check.
+
+        ``on_step`` is called every few thousand derivatives, also while none is of the tiers.
+        """
 
     def delete_derivatives(self, collection: str, refs: Sequence[tuple[int, str]]) -> None:
         """Forget derivatives by (ordinal, tier), up to 5,000: their files are gone."""
 
-    def pending_ordinals(self, collection: str, digests: Mapping[str, str]) -> Iterator[int]:
+    def pending_ordinals(
+        self, collection: str, digests: Mapping[str, str], on_step: Callable[[], None] = nothing
+    ) -> Iterator[int]:
         """Ordinals of live images that lack an up-to-date derivative in some tier, ascending.
 
         ``digests`` maps each tier of the job to its settings digest. Up to date means: digest and source
-        version both match.
+        version both match. ``on_step`` is called every few thousand images, also while none is pending.
         """
 
-    def made_by(self, job: Job) -> Iterator[tuple[int, int]]:
-        """(ordinal, bytes of derivatives) of each live image for which the job has made anything, by ordinal."""
+    def made_by(self, job: Job, on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, int]]:
+        """(ordinal, bytes of derivatives) of each live image for which the job has made anything, by ordinal.
+
+        ``on_step`` is called every few thousand images, also while none is the job's.
+        """
 
     # Jobs -------------------------------------------------------------------------------------------------
 

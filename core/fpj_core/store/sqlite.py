@@ -97,7 +97,15 @@ class SQLiteStore(SQLiteJobs):
         query = (
             "SELECT ordinal FROM images WHERE collection = ? AND ordinal > ? AND NOT deleted ORDER BY ordinal LIMIT ?"
         )
-        yield from (ordinal for (ordinal,) in self._windows(query, collection, ()))
+        number = self._number(collection)
+        last = -1
+        while True:
+            with self._connection.read() as db:
+                rows = db.execute(query, (number, last, _WINDOW)).fetchall()
+            yield from (ordinal for (ordinal,) in rows)
+            if len(rows) < _WINDOW:
+                return
+            last = rows[-1][0]
 
     def images(self, collection: str, start: int, stop: int) -> list[ImageRecord]:
         """See `fpj_core.store.protocol.Store.images`."""
@@ -134,7 +142,9 @@ class SQLiteStore(SQLiteJobs):
             rows = db.execute(query, (self._number(collection), start, stop)).fetchall()
         return [_derivative(collection, row) for row in rows if row[1] in tiers]
 
-    def derivative_files(self, collection: str, tiers: Sequence[str]) -> Iterator[tuple[int, str, str, str, int]]:
+    def derivative_files(
+        self, collection: str, tiers: Sequence[str], on_step: Callable[[], None] = nothing
+    ) -> Iterator[tuple[int, str, str, str, int]]:
         """See `fpj_core.store.protocol.Store.derivative_files`."""
         query = (
             "SELECT ordinal, tier, folder, path, bytes FROM derivatives"
@@ -148,6 +158,7 @@ class SQLiteStore(SQLiteJobs):
             if not rows:
                 return
             yield from (row for row in rows if row[1] in tiers)
+            on_step()
             last = rows[-1][:2]
 
     def delete_derivatives(self, collection: str, refs: Sequence[tuple[int, str]]) -> None:
@@ -163,26 +174,29 @@ class SQLiteStore(SQLiteJobs):
                     add(gone, {(folder, tier): (-1, -size)})
             count(db, number, gone)
 
-    def pending_ordinals(self, collection: str, digests: Mapping[str, str]) -> Iterator[int]:
+    def pending_ordinals(
+        self, collection: str, digests: Mapping[str, str], on_step: Callable[[], None] = nothing
+    ) -> Iterator[int]:
         """See `fpj_core.store.protocol.Store.pending_ordinals`."""
         wanted = " OR ".join(["(d.tier = ? AND d.digest = ?)"] * len(digests))
         query = (
-            "SELECT i.ordinal FROM images i WHERE i.collection = ? AND i.ordinal > ? AND NOT i.deleted AND"
+            "SELECT i.ordinal FROM images i"
+            " WHERE i.collection = ? AND i.ordinal >= ? AND i.ordinal < ? AND NOT i.deleted AND"
             " (SELECT count(*) FROM derivatives d WHERE d.collection = i.collection AND d.ordinal = i.ordinal"
-            f" AND d.source_version = i.version AND ({wanted})) < {len(digests)} ORDER BY i.ordinal LIMIT ?"
+            f" AND d.source_version = i.version AND ({wanted})) < {len(digests)} ORDER BY i.ordinal"
         )
         pairs = [text for pair in digests.items() for text in pair]
-        yield from (ordinal for (ordinal,) in self._windows(query, collection, pairs))
+        yield from (ordinal for (ordinal,) in self._in_ranges(query, collection, pairs, on_step))
 
-    def made_by(self, job: Job) -> Iterator[tuple[int, int]]:
+    def made_by(self, job: Job, on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, int]]:
         """See `fpj_core.store.protocol.Store.made_by`."""
         query = (
             "SELECT d.ordinal, sum(d.bytes) FROM derivatives d"
             " JOIN images i ON i.collection = d.collection AND i.ordinal = d.ordinal"
-            " WHERE d.collection = ? AND d.ordinal > ? AND d.job = ? AND NOT i.deleted"
-            " GROUP BY d.ordinal ORDER BY d.ordinal LIMIT ?"
+            " WHERE d.collection = ? AND d.ordinal >= ? AND d.ordinal < ? AND d.job = ? AND NOT i.deleted"
+            " GROUP BY d.ordinal ORDER BY d.ordinal"
         )
-        yield from self._windows(query, job.collection, (job.id,))
+        yield from self._in_ranges(query, job.collection, (job.id,), on_step)
 
     # Folders and statistics -------------------------------------------------------------------------------
 
@@ -203,20 +217,19 @@ class SQLiteStore(SQLiteJobs):
 
     # Helpers ----------------------------------------------------------------------------------------------
 
-    def _windows(self, query: str, collection: str, arguments: Sequence[str]) -> Iterator[Any]:
-        """Rows that ``query`` selects above a given ordinal, their first column, window by window.
+    def _in_ranges(
+        self, query: str, collection: str, arguments: Sequence[str], on_step: Callable[[], None]
+    ) -> Iterator[Any]:
+        """Rows that ``query`` selects in a range of ordinals, range by range.
 
-        No long read transaction is held.
+        No long read transaction is held, and however few rows there are, none takes long.
         """
         number = self._number(collection)
-        last = -1
-        while True:
+        for start in range(0, self.next_ordinal(collection), _WINDOW):
             with self._connection.read() as db:
-                rows = db.execute(query, (number, last, *arguments, _WINDOW)).fetchall()
+                rows = db.execute(query, (number, start, start + _WINDOW, *arguments)).fetchall()
             yield from rows
-            if len(rows) < _WINDOW:
-                return
-            last = rows[-1][0]
+            on_step()
 
     def _number(self, collection: str) -> int:
         if collection not in self._numbers:
