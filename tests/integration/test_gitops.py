@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -63,6 +64,21 @@ def state(world: World, name: str) -> str:
     found = world.runner.api.get(world.path(name, SCHEDULES)) or {}
     conditions = found.get("status", {}).get("conditions", [])
     return str(next((each["reason"] for each in conditions if each["type"] == "Ready"), ""))
+
+
+def limit_jobs(world: World) -> None:
+    """A quota that is full. Of one that Kubernetes met before the CRD it counts nothing until it is changed."""
+    jobs, polls = "count/fileprocessingjobs.fpj.dev", itertools.count()
+    path = f"/api/v1/namespaces/{world.namespace}/resourcequotas/few"
+
+    def counted() -> bool:
+        poll = next(polls)
+        if poll % 20 == 0:
+            spec = {"hard": {jobs: "1", "configmaps": str(1_000 + poll)}}
+            world.kube.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": spec})
+        return jobs in ((world.runner.api.get(path) or {}).get("status", {}).get("used") or {})
+
+    world.until(counted, "the quota is counted")
 
 
 def test_before_the_operator_looks(world: World, operator: OperatorProcess) -> None:
@@ -175,10 +191,7 @@ def test_the_states_of_schedules(world: World, operator: OperatorProcess) -> Non
     check(world, "schedule-active", "waiting", SCHEDULES)
     world.runner.accept()
 
-    hard = {"count/fileprocessingjobs.fpj.dev": "1"}
-    world.kube.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": hard}})
-    quota = f"/api/v1/namespaces/{world.namespace}/resourcequotas/few"
-    world.until(lambda: (world.runner.api.get(quota) or {}).get("status", {}).get("used"), "the quota is counted")
+    limit_jobs(world)
     schedule("refused", world)
     world.until(lambda: state(world, "refused") == "Scheduled", "it is seen")
     world.kube("patch", "fpjs", "refused", "--subresource=status", "--type=merge", "--patch", missed)
