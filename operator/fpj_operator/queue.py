@@ -256,10 +256,11 @@ class JobQueue:
             return ""
         space = self._namespaces[key.namespace]
         blocker, before = space.blocker(key.name, entry)
+        if blocker and space.is_held(entry.collection):
+            more = f"; {_place(before)} wait for it before this job" if before else ""
+            return f"{blocker} is at work on the collection{more}"
         if before:
-            return f"the collection is locked, and {_place(before)} wait for it before this job"
-        if blocker:
-            return f"{blocker} is at work on the collection"
+            return f"the collection goes to {blocker} first; {_place(before)} wait for it before this job"
         return entry.said if entry.foreign and not self.place(key)[0] else ""
 
     def next_in(self, namespace: str) -> list[Key]:

@@ -71,7 +71,7 @@ class StoreHealth:
             asked = loop.run_in_executor(self._probe, self._store.get_job, _NOBODY)
             done, _ = await asyncio.wait({asked}, timeout=_PATIENCE_SECONDS)
             if not done:
-                self._set(f"no answer within {_PATIENCE_SECONDS:.0f} s")
+                self._set(f"the store does not answer within {_PATIENCE_SECONDS:.0f} s")
             try:
                 await asked
             except StoreError as error:

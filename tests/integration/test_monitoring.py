@@ -60,7 +60,8 @@ def watched(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.Temp
     port = free_port()
     with OtlpReceiver() as receiver, world_in(cluster, mongodb_server, folder / "world") as world:
         # Pods are processes of one machine here, so one at a time has the port; the others only miss their metrics.
-        settings = {"worker_env_fpj_metrics_port": port, "max_concurrent_jobs": 2}
+        # One slot for the two that can run: the job whose pods cannot start takes none.
+        settings = {"worker_env_fpj_metrics_port": port, "max_concurrent_jobs": 1}
         leader = world.operator(start=False, **settings)
         leader.add({"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url})
         leader.start()

@@ -34,8 +34,7 @@ def test_a_job_runs_and_a_second_one_skips_everything(world: World) -> None:
     conditions = {each["type"]: each["status"] for each in status["conditions"]}
     assert {name for name, held in conditions.items() if held == "True"} == {"Ready", "Complete"}
     world.until(lambda: world.holder("album") == "", "the lease is released")
-    said = {event["reason"] for event in world.items("events") if event["involvedObject"]["name"] == "first"}
-    assert {"Indexing", "Running", "Completed"} <= said
+    world.until(lambda: {"Indexing", "Running", "Completed"} <= said_of(world, "first"), "its events are written")
     fields = world.get("first")["metadata"]["managedFields"]
     managers = {entry["manager"] for entry in fields if entry.get("subresource")}
     assert "fpj-operator" in managers and managers <= {"fpj-operator", "fpj-worker"}
@@ -53,6 +52,11 @@ def test_a_job_runs_and_a_second_one_skips_everything(world: World) -> None:
     wide = world.kube("get", "fpj", "-o", "wide").splitlines()
     assert wide[0].split()[8:11] == ["SKIPPED", "SHARDS", "LAST-PROGRESS"]
     assert "immutable" in world.kube("explain", "fpj.spec.jobType").lower()
+
+
+def said_of(world: World, name: str) -> set[str]:
+    """Reasons of the events about a job."""
+    return {event["reason"] for event in world.items("events") if event["involvedObject"]["name"] == name}
 
 
 def test_resuming_tries_only_what_failed(world: World) -> None:

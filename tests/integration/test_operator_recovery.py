@@ -153,7 +153,7 @@ def test_a_pod_that_nobody_hears_of_is_replaced_by_the_others(world: World) -> N
     assert world.store.shards(uid, 1)[lost.index].epoch > epoch
     lost.go_on()
     world.until(lambda: not lost.running, "the stranded one ends by itself")
-    assert lost.process and lost.process.code == 41
+    assert lost.process and lost.process.code == 0, "it finds its shard finished, and the attempt goes on without it"
     world.check_exact("stranded", "photos", completed=40)
 
 

@@ -99,18 +99,20 @@ def denied(world: World, job: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("template", "words"),
+    ("template", "because", "words"),
     [
-        ({"tolerations": [{"key": "a", "operator": "Exists", "effect": "Sometimes"}]}, "effect"),
-        ({"volumes": [{"name": "tmp", "emptyDir": {}}]}, "tmp"),
+        ({"tolerations": [{"key": "a", "operator": "Exists", "effect": "Sometimes"}]}, "ChildRejected", "effect"),
+        ({"volumes": [{"name": "tmp", "emptyDir": {}}]}, "PolicyForbidden", "tmp"),
     ],
 )
-def test_an_object_that_is_invalid_in_itself_fails_the_job(world: World, template: dict[str, Any], words: str) -> None:
+def test_an_object_that_is_invalid_in_itself_fails_the_job(
+    world: World, template: dict[str, Any], because: str, words: str
+) -> None:
     world.operator()
     world.photos("photos", 3)
     world.job("hopeless", "photos", workerTemplate=template)
     world.wait_end("hopeless", "Failed", seconds=60)
     status, reason, message = world.condition("hopeless", "Failed")
-    assert (status, reason) == ("True", "ChildRejected")
+    assert (status, reason) == ("True", because)
     assert words in message
     world.until(lambda: world.holder("hopeless") == "", "the collection is free")
