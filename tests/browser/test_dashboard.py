@@ -27,7 +27,7 @@ def test_a_token_that_nobody_knows(visit: Visit, tokens: dict[str, str]) -> None
     page = visit.open("/jobs")
     page.get_by_label("Bearer token").fill("no-such-token")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("alert")).to_contain_text("token is not valid")
+    expect(page.get_by_role("alert")).to_contain_text("token is invalid")
     visit.sign_in(tokens["fpj-view"], "/jobs")
     assert page.evaluate("Object.keys(localStorage).length") == 0
     assert page.evaluate("document.cookie") == ""

@@ -197,24 +197,32 @@ def test_pods_without_enough_memory_end_the_job(site: Site, starved: str) -> Non
 
 
 def test_workers_may_patch_their_own_status_alone(site: Site, samples: Path) -> None:
-    first, second = (f"{name}-{site.uid(name)[:8]}" for name in ("first", "second"))
+    """And that only while their job is active."""
+    sharding = {"parallelism": 1, "workersPerPod": 1}
+    site.job("first-of-two", "samples", sharding=sharding, workerTemplate=misbehaving(slowness=1), **TIERS)
+    site.until(lambda: running(site, "first-of-two"), "it runs")
+    first = f"first-of-two-{site.uid('first-of-two')[:8]}"
     account = f"system:serviceaccount:{site.namespace}:{first}"
     plain = f"system:serviceaccount:{site.namespace}:default"
-    more = [rule for rule in rights(site.kube, account) if rule not in rights(site.kube, plain)]
-    assert more == [
+
+    def more() -> list[Document]:
+        return [rule for rule in rights(site.kube, account) if rule not in rights(site.kube, plain)]
+
+    assert more() == [
         {
             "apiGroups": ["fpj.dev"],
             "resources": ["fileprocessingjobs/status"],
-            "resourceNames": ["first"],
+            "resourceNames": ["first-of-two"],
             "verbs": ["patch"],
         }
     ]
     patch = ("patch", "fileprocessingjobs.fpj.dev/{}", "--subresource=status")
-    assert may(site.kube, account, *patch, name="first")
+    assert may(site.kube, account, *patch, name="first-of-two")
     assert not may(site.kube, account, *patch, name="second")
-    assert not may(site.kube, account, "patch", "fileprocessingjobs.fpj.dev/first")
+    assert not may(site.kube, account, "patch", "fileprocessingjobs.fpj.dev/first-of-two")
     assert not may(site.kube, account, "get", "secrets")
-    assert first != second
+    site.wait_end("first-of-two")
+    site.until(lambda: not more(), "its rights are gone")
 
 
 def rights(kube: Kube, account: str) -> list[Document]:

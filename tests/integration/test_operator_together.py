@@ -110,7 +110,7 @@ def test_a_stolen_lease_fences_the_workers(world: World) -> None:
         for pod in pods:
             pod.cut_off()  # so that only the fence can stop them
         now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
-        stolen = {"spec": {"holderIdentity": "thief", "renewTime": now, "leaseDurationSeconds": 8}}
+        stolen = {"spec": {"holderIdentity": "thief", "renewTime": now, "leaseDurationSeconds": 25}}
         name = world.lease("album")["metadata"]["name"]
         world.runner.api.patch(world.lease_path(name), stolen, MERGE)
         world.wait_phase("robbed", "Recovering")

@@ -391,7 +391,7 @@ def test_sigterm_while_listing(cluster: Cluster, tmp_path: Path) -> None:
     cluster.record()
     (tmp_path / "sitecustomize.py").write_text(
         "import time\nimport fpj_core.sources.local as l\nlist_all = l.LocalSource.list\n"
-        "def slowly(self):\n    time.sleep(2)\n    yield from list_all(self)\nl.LocalSource.list = slowly\n"
+        "def slowly(self, *a):\n    time.sleep(2)\n    yield from list_all(self, *a)\nl.LocalSource.list = slowly\n"
     )
     pod = cluster.start("index", PYTHONPATH=str(tmp_path))
     cluster.wait_until(lambda c: c.job.planning_attempt == 1, "the index pod")
@@ -562,7 +562,7 @@ def test_listing_moves_the_record(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import time\nimport fpj_worker.indexer as i\nimport fpj_worker.pod.index as p\ni._BATCH = 1\n"
         "p._NOTE_SECONDS = 0.2\nimport fpj_core.sources.local as l\nlist_all = l.LocalSource.list\n"
-        "def slowly(self):\n    for e in list_all(self):\n        time.sleep(0.05)\n        yield e\n"
+        "def slowly(self, *a):\n    for e in list_all(self, *a):\n        time.sleep(0.05)\n        yield e\n"
         "l.LocalSource.list = slowly\n"
     )
     pod = cluster.start("index", PYTHONPATH=str(tmp_path))

@@ -105,11 +105,11 @@ class _Child:
         try:
             return DONE, self._handle(task, self._admit)
         except ImageError as error:
-            return ERROR, (error.error_type, error.message)
+            return ERROR, (error.error_type.value, error.message)
         except MemoryError:
-            return ERROR, (ErrorType.OUT_OF_MEMORY, "the memory limit of one image was reached")
+            return ERROR, (ErrorType.OUT_OF_MEMORY.value, "the memory limit of one image was reached")
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs one image
-            return ERROR, (ErrorType.INTERNAL, f"{type(error).__name__}: {error}")
+            return ERROR, (ErrorType.INTERNAL.value, f"{type(error).__name__}: {error}")
 
     def _admit(self, weight: int) -> None:
         if self._heavy_budget is None:
@@ -129,7 +129,7 @@ def _pickled(kind: str, content: Any, elapsed: float) -> bytes:
     try:
         return pickle.dumps((kind, content, elapsed), pickle.HIGHEST_PROTOCOL)
     except Exception as error:  # noqa: BLE001 - pickling runs arbitrary code
-        failure = (ErrorType.INTERNAL, f"the result cannot be sent: {error}")
+        failure = (ErrorType.INTERNAL.value, f"the result cannot be sent: {error}")
         return pickle.dumps((ERROR, failure, elapsed))
 
 

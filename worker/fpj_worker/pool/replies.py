@@ -1,7 +1,8 @@
 """What a child says, read as a stranger's words: a decoder that was taken over may say anything.
 
 Pickle can call any function by its name. Only the types that answers are made of are let in here, so the worst that an
-answer can do is to be wrong.
+answer can do is to be wrong. An error's type is sent by its value: some versions of Python pickle a member of an
+enumeration as a call of ``getattr``, which must not be let in.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fpj_core.errors import ErrorType, FpjError
 from fpj_worker.pool.child import ADMIT, DONE, ERROR, READY, UNBEGUN
 
 _MOST_BYTES = 16 * 2**20
+_ERROR_TYPES = frozenset(each.value for each in ErrorType)
 _KINDS = frozenset({READY, DONE, ERROR, ADMIT, UNBEGUN})
 
 
@@ -27,7 +29,7 @@ class Replies:
     """Reads answers that hold values of ``types`` beside numbers, texts, tuples, lists and dictionaries."""
 
     def __init__(self, types: Iterable[type]) -> None:
-        self._types = {(each.__module__, each.__qualname__): each for each in (*types, ErrorType)}
+        self._types = {(each.__module__, each.__qualname__): each for each in types}
 
     def read(self, pipe: Connection) -> tuple[str, Any, float]:
         """(kind, content, seconds). Raises `GarbledError`; EOFError and OSError as the pipe does."""
@@ -38,7 +40,7 @@ class Replies:
             raise GarbledError(f"not an answer: {error}") from error
         if kind not in _KINDS or type(elapsed) is not float or not _fits(kind, content):
             raise GarbledError("not an answer")
-        return kind, content, elapsed
+        return kind, (ErrorType(content[0]), content[1]) if kind == ERROR else content, elapsed
 
 
 class _Unpickler(pickle.Unpickler):
@@ -60,5 +62,5 @@ def _fits(kind: str, content: Any) -> bool:
         return isinstance(content, dict)
     if kind == ERROR:
         error_type, message = content if isinstance(content, tuple) and len(content) == 2 else (None, None)
-        return isinstance(error_type, ErrorType) and isinstance(message, str)
+        return type(error_type) is str and error_type in _ERROR_TYPES and type(message) is str
     return True

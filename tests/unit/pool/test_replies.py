@@ -1,0 +1,45 @@
+"""What a child sends when an image fails, and what the supervisor reads of it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import pickletools
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import pytest
+
+from fpj_core.errors import ErrorType, ImageError
+from fpj_worker.pool.child import ERROR, _Child, _pickled
+from fpj_worker.pool.replies import GarbledError, Replies
+
+
+def sent(error_type: ErrorType) -> bytes:
+    def fail(_task: object, _admit: object) -> NoReturn:
+        raise ImageError(error_type, "because")
+
+    settings: Any = SimpleNamespace(heavy_budget=None, stop=None)
+    unused: Any = None
+    return _pickled(*_Child(unused, fail, settings)._run(None), 0.1)
+
+
+def read(data: bytes) -> tuple[str, Any, float]:
+    ours, theirs = multiprocessing.Pipe()
+    with ours, theirs:
+        theirs.send_bytes(data)
+        return Replies(()).read(ours)
+
+
+@pytest.mark.parametrize("error_type", ErrorType)
+def test_an_error_arrives_and_names_nothing_to_be_called(error_type: ErrorType) -> None:
+    """Some versions of Python pickle a member of an enumeration as a call of getattr, which no answer may name."""
+    data = sent(error_type)
+    assert not {opcode.name for opcode, _, _ in pickletools.genops(data)} & {"GLOBAL", "STACK_GLOBAL", "REDUCE"}
+    assert read(data) == (ERROR, (error_type, "because"), 0.1)
+
+
+@pytest.mark.parametrize("content", [("Corupt", "a"), ("CorruptImage", 1), "CorruptImage", (ErrorType.INTERNAL, "a")])
+def test_no_error_of_ours(content: object) -> None:
+    with pytest.raises(GarbledError):
+        read(pickle.dumps((ERROR, content, 0.1)))
