@@ -29,10 +29,10 @@ KILLS = (
     ("Process", 1, 20),
     ("Process", 1, 20),
     ("Finish", 1, 5),
-    ("Finish", 6, 10),
+    ("Finish", 6, 11),
 )
 """Stages, and between which of their SQL statements the run is killed, one run after another."""
-AFTER_THE_END = 11
+AFTER_THE_END = 12
 """The first statement of Finish after the one that commits the job's end."""
 
 SLOW = injecting("decoder") | {"FPJ_TEST_SLOWNESS": "0.03"}
