@@ -314,8 +314,9 @@ MISBEHAVING = {
     "FPJ_TEMPLATE_VOLUMES": "configMap",
     "FPJ_TEMPLATE_MOUNT_PATHS": "/injected",
     "FPJ_TEMPLATE_ENV": "PYTHONPATH,TEST_*",
+    "FPJ_TEMPLATE_ENV_SOURCES": "secretKeyRef",
 }
-"""What an operator must allow for `misbehaving`."""
+"""What an operator must allow for `misbehaving`, and for variables that come from a Secret."""
 MISBEHAVING_SETTINGS = {
     "templateVolumes": ["configMap"],
     "templateMountPaths": ["/injected"],
@@ -326,7 +327,7 @@ MISBEHAVING_SETTINGS = {
 
 def misbehaving(slowness: float = 0.0) -> Document:
     """A worker template with the decoders of tests/e2e/injected: slow, and misbehaving over certain images."""
-    environment = {"PYTHONPATH": "/injected", "TEST_MARKS": "/tmp", "TEST_SLOWNESS": str(slowness)}
+    environment = {"PYTHONPATH": "/injected", "TEST_SLOWNESS": str(slowness)}
     return {
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "volumes": [{"name": "injected", "configMap": {"name": "injected"}}],

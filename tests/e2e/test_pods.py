@@ -79,7 +79,7 @@ def test_a_missing_config_map_is_named_within_a_minute(site: Site) -> None:
     folder = pictures(site, "mounts", 4)
     template = {
         "volumes": [{"name": "settings", "configMap": {"name": "nowhere"}}],
-        "volumeMounts": [{"name": "settings", "mountPath": "/settings"}],
+        "volumeMounts": [{"name": "settings", "mountPath": "/injected"}],
     }
     site.job("mounts", "mounts", workerTemplate=template, **TIERS)
     site.until(lambda: site.condition("mounts", "Progressing")[1] == "MountFailed", "MountFailed", 60)
@@ -94,7 +94,7 @@ def test_a_missing_config_map_is_named_within_a_minute(site: Site) -> None:
 def test_a_missing_secret_key_is_named_within_a_minute(site: Site) -> None:
     pictures(site, "keys", 4)
     key = {"name": "store-options", "key": "nothing"}
-    template = {"env": [{"name": "OPTIONS", "valueFrom": {"secretKeyRef": key}}]}
+    template = {"env": [{"name": "TEST_OPTIONS", "valueFrom": {"secretKeyRef": key}}]}
     site.job("keys", "keys", workerTemplate=template, **TIERS)
     site.until(lambda: site.condition("keys", "Progressing")[1] == "PodConfigInvalid", "PodConfigInvalid", 60)
     assert "store-options" in site.condition("keys", "Progressing")[2]

@@ -17,9 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-for setting in ("MARKS", "SLOWNESS"):  # a job's own variables cannot begin as fpj's do
-    if f"TEST_{setting}" in os.environ:
-        os.environ[f"FPJ_TEST_{setting}"] = os.environ[f"TEST_{setting}"]
+if "TEST_SLOWNESS" in os.environ:  # a job's own variables cannot begin as fpj's do
+    os.environ["FPJ_TEST_SLOWNESS"] = os.environ["TEST_SLOWNESS"]
 
 
 def hang(path: Path) -> None:
@@ -33,7 +32,9 @@ def hang_at_first(path: Path) -> None:
 
 
 def started(path: Path) -> bool:
-    """Leave this process's id where the test looks for it; whether it is the first to do so."""
+    """Leave this process's id where the test looks for it, if it does; whether it is the first to do so."""
+    if "FPJ_TEST_MARKS" not in os.environ:
+        return True
     mark = Path(os.environ["FPJ_TEST_MARKS"], path.stem)
     first = not mark.exists()
     unfinished = mark.with_suffix(".unfinished")
