@@ -13,9 +13,10 @@ from rich.markup import escape
 import fpj_core
 from fpj_cli.act import recover, release, resume, suspend
 from fpj_cli.context import UsageProblemError, err
+from fpj_cli.export import export, find, outputs
 from fpj_cli.follow import wait, watch
 from fpj_cli.logs import logs
-from fpj_cli.recorded import outputs, stats
+from fpj_cli.recorded import stats
 from fpj_cli.run import run
 from fpj_cli.show import describe, failures, get
 from fpj_cli.target import cluster_options, is_plugin
@@ -56,7 +57,7 @@ def plugin() -> None:
 
 
 _ANYWHERE = (get, describe, failures, watch, wait, suspend, resume, recover, logs, release)
-for command in (run, *_ANYWHERE, stats, outputs):
+for command in (run, *_ANYWHERE, stats, outputs, find, export):
     cli.add_command(command)
 for command in _ANYWHERE:
     plugin.add_command(command)

@@ -1,19 +1,15 @@
-"""What a store has recorded over all jobs: stats, outputs."""
+"""What a store has recorded over all jobs: stats."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
 import click
 
-from fpj_cli.context import err, find_job, opened_store, out, output_option, print_json, print_text, store_option
+from fpj_cli.context import err, opened_store, out, output_option, print_json, print_text, store_option
 from fpj_cli.tables import Rows
 from fpj_core import formatting
 from fpj_core.sources.keys import display_key
-from fpj_core.store.protocol import Store
-
-_PAGE = 1_000
 
 
 @click.command()
@@ -75,50 +71,3 @@ def _check_totals(collection: str | None, store_url: str, output: str, *, repair
         if not wrong and not busy:
             err.print("All totals are right.")
     return 1 if busy or (wrong and not repair) else 0
-
-
-@click.command(short_help="List which file was made of which image.")
-@click.argument("job", required=False)
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="How many images to show.")
-@output_option
-@store_option
-def outputs(job: str | None, limit: int, output: str, store_url: str) -> None:
-    """List which file was made of which image of JOB's collection (the newest job by default)."""
-    with opened_store(store_url) as store:
-        found = find_job(store, job)
-        rows = _outputs(store, found.collection, limit)
-    if output == "json":
-        print_json(rows)
-        return
-    shown = Rows("IMAGE", "TIER", "SIZE", "BYTES", "FILE")
-    for row in rows:
-        pixels, held = f"{row['width']}x{row['height']}", formatting.size(row["bytes"])
-        shown.add(display_key(row["key"]), row["tier"], pixels, held, display_key(row["path"]))
-    print_text(shown)
-
-
-def _outputs(store: Store, collection: str, limit: int) -> list[dict[str, Any]]:
-    tiers = [tier for each in store.statistics(collection) for tier in each.by_tier]
-    locations = {folder.name: folder.location for folder in store.folders()}
-    rows: list[dict[str, Any]] = []
-    images = 0
-    stop = store.next_ordinal(collection)
-    for start in range(0, stop, _PAGE):
-        derivatives = store.derivatives(collection, start, min(start + _PAGE, stop), tiers)
-        for image in store.images(collection, start, min(start + _PAGE, stop)):
-            if images == limit:
-                return rows
-            images += 1
-            rows += [
-                {
-                    "key": image.key,
-                    "tier": derivative.tier,
-                    "width": derivative.width,
-                    "height": derivative.height,
-                    "bytes": derivative.bytes,
-                    "path": f"{locations.get(derivative.folder, derivative.folder)}/{derivative.path}",
-                }
-                for derivative in derivatives
-                if derivative.image == image.id
-            ]
-    return rows

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
@@ -18,6 +20,7 @@ COLOURS = {
     Phase.FAILED.value: "red",
 }
 _GAP = 3
+_MEASURED = 1_000
 
 
 class Rows:
@@ -35,10 +38,28 @@ class Rows:
 
     def __str__(self) -> str:
         widths = [max(map(cell_len, column)) for column in zip(*self._rows, strict=True)]
-        return "\n".join(
-            "".join(set_cell_size(cell, width + _GAP) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in self._rows
-        )
+        return "\n".join(_line(row, widths) for row in self._rows)
+
+
+def stream(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
+    """Print a table of any length while its rows come; how many there were. Nothing is printed where there is none.
+
+    The first thousand rows say how wide the columns are; later ones may stand out.
+    """
+    source = iter(rows)
+    first = list(islice(source, _MEASURED))
+    if not first:
+        return 0
+    widths = [max(map(cell_len, column)) for column in zip(heads, *first, strict=True)]
+    number = 0
+    for number, row in enumerate(chain([heads], first, source)):  # noqa: B007 - the last one is what is returned
+        sys.stdout.write(_line(row, widths) + "\n")
+    return number
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = [set_cell_size(cell, max(width, cell_len(cell)) + _GAP) for cell, width in zip(row, widths, strict=True)]
+    return "".join(cells).rstrip()
 
 
 def fields(values: Mapping[str, str]) -> Text:
