@@ -47,8 +47,8 @@ class Jobs(Protocol):
     def events(self, job: JobResource) -> list[Event]:
         """Newest last."""
 
-    def failures(self, job: JobResource, error_type: str | None, limit: int) -> list[Document]:
-        """Its failed images, in the order of the images, as `fpj_core.model.Failure` has them."""
+    def failures(self, job: JobResource, error_type: str | None, limit: int | None) -> list[Document]:
+        """Its failed images, in the order of the images, as `fpj_cli.local.failure_document` makes them."""
 
     def suspend(self, job: JobResource) -> None:
         """Ask it to stop. What is done is kept."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from fpj_cli.backend import ClusterError, Document, match
 from fpj_cli.context import UsageProblemError
 from fpj_cli.kube import Api
+from fpj_cli.local import failure_document
 from fpj_cli.podexec import run_in_pod
 from fpj_core.jobevents import Event, event_of
 from fpj_core.names import FINALIZER, LABEL_UID, MANAGER
@@ -15,6 +16,8 @@ from fpj_core.resource import JobResource
 from fpj_core.steering import resumption, suspension
 
 _GROUP = "/apis/fpj.dev/v1alpha1"
+_ALL = 2**31
+"""A limit for an operator of an earlier version, which does not know how to leave it out."""
 
 
 class ClusterJobs:
@@ -61,11 +64,11 @@ class ClusterJobs:
         found = [event_of(each) for each in self.api.pages(path, fieldSelector=f"involvedObject.uid={job.uid}")]
         return sorted(found, key=lambda event: event.at)
 
-    def failures(self, job: JobResource, error_type: str | None, limit: int) -> list[Document]:
+    def failures(self, job: JobResource, error_type: str | None, limit: int | None) -> list[Document]:
         """They are in the store, which as a rule only the cluster reaches: the operator's pod reads them for us."""
         if not job.status.get("attempt"):
             return []
-        command = ["fpj", "failures", "--limit", str(limit), "-o", "json"]
+        command = ["fpj", "failures", "--limit", str(limit or _ALL), "-o", "json"]
         command += ["--type", error_type, job.uid] if error_type else [job.uid]
         hint = "or name the store with --store mongodb://…"
         pod = self._operator_pod(hint)
@@ -81,8 +84,8 @@ class ClusterJobs:
             said = errors.strip().splitlines() or ["no word why"]
             raise ClusterError(f"the operator's pod cannot read failures: {said[-1].removeprefix('Error: ')}")
         try:
-            return [dict(each) for each in json.loads(output)]
-        except ValueError as error:
+            return [failure_document(each) for each in json.loads(output)]
+        except (ValueError, KeyError, TypeError) as error:
             raise ClusterError("the operator's pod sent no failures; is it of another version?") from error
 
     def suspend(self, job: JobResource) -> None:

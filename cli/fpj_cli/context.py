@@ -7,9 +7,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 
 import click
 from rich.console import Console
@@ -20,9 +20,36 @@ from fpj_core.model import Job, Phase
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
 
+
+class Forgiving:
+    """Standard error as it is now. That it cannot be written (a closed terminal, a full disk) never ends a run."""
+
+    def write(self, text: str) -> int:
+        """See `io.TextIOBase.write`."""
+        with suppress(OSError):
+            return self._stream().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """See `io.TextIOBase.flush`."""
+        with suppress(OSError):
+            self._stream().flush()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "rich_proxied_file":  # rich would write past this object
+            raise AttributeError(name)
+        return getattr(self._stream(), name)
+
+    @staticmethod
+    def _stream() -> IO[str]:
+        """Past what a live display puts in the place of standard error while it shows: that writes here."""
+        stream: IO[str] = sys.stderr
+        return getattr(stream, "rich_proxied_file", stream)
+
+
 # Wide enough for any table: a terminal wraps long lines itself, and a pipe gets them whole, as with kubectl.
 out = Console(highlight=False, emoji=False, width=1_000)
-err = Console(stderr=True, highlight=False, emoji=False)
+err = Console(file=cast("IO[str]", Forgiving()), highlight=False, emoji=False)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -71,7 +98,10 @@ def opened_store(url: str) -> Iterator[Store]:
 
 
 def find_job(store: Store, name: str | None) -> Job:
-    """The newest job whose name is ``name`` or whose id begins so; the newest of all without one."""
+    """The job that ``name`` means: its name, its id or the start of that, or its folder. Without one, the newest.
+
+    Raises `UsageProblemError` if there is none, and if the jobs of several collections could be meant.
+    """
     if name and (exact := store.get_job(name)):
         return exact
     jobs = store.jobs(limit=_MOST_JOBS)
@@ -79,11 +109,35 @@ def find_job(store: Store, name: str | None) -> Job:
         if not jobs:
             raise UsageProblemError(f"no jobs in {store.location} yet; make one with: fpj run FOLDER")
         return jobs[0]
-    for job in jobs:
-        if job.name == name or (len(name) >= 4 and job.id.startswith(name)):
-            return job
+    for means in (_is_name, _begins_id, _is_folder):
+        found = [job for job in jobs if means(job, name)]
+        if len({job.collection for job in found}) > 1 and means is not _is_name:
+            meant = ", ".join(dict.fromkeys(f"{job.name} ({job.id[:8]})" for job in found[:5]))
+            raise UsageProblemError(f"{name!r} may be any of: {meant}; say which")
+        if found:
+            return found[0]
     known = ", ".join(dict.fromkeys(job.name for job in jobs[:5])) or "none"
     raise UsageProblemError(f"no job named {name!r} in {store.location} (newest: {known})")
+
+
+def _is_name(job: Job, name: str) -> bool:
+    return job.name == name
+
+
+def _begins_id(job: Job, name: str) -> bool:
+    return len(name) >= 4 and job.id.startswith(name)
+
+
+def _is_folder(job: Job, name: str) -> bool:
+    """Whether the job's source is that folder, by its path or by its own name."""
+    spec = job.manifest.get("spec")
+    place = spec.get("collection", {}).get("source", {}).get("local") if isinstance(spec, dict) else None
+    path = str(place["path"]).rstrip("/") if place else ""
+    if not path or not name:
+        return False
+    return path == os.path.realpath(name) or (
+        "/" not in name.rstrip("/") and os.path.basename(path) == name.rstrip("/")
+    )
 
 
 def shown_phase(store: Store, job: Job) -> str:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks the run to stop, the second ends it at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first asks the run to stop, the second ends it at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequest:
@@ -23,7 +23,10 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Collect SIGINT and SIGTERM into a `StopRequest`; a second one raises KeyboardInterrupt."""
+    """Collect them into a `StopRequest`; a second one raises KeyboardInterrupt.
+
+    A signal that is ignored stays so: that is what `nohup` is for.
+    """
     request = StopRequest()
 
     def handle(_number: int, _frame: FrameType | None) -> None:
@@ -31,7 +34,8 @@ def stop_on_signals() -> Iterator[StopRequest]:
             raise KeyboardInterrupt
         request.requested = True
 
-    before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in heard}
     try:
         yield request
     finally:

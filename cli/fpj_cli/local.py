@@ -45,7 +45,7 @@ class StoreJobs:
         """None."""
         return []
 
-    def failures(self, job: JobResource, error_type: str | None, limit: int) -> list[Document]:
+    def failures(self, job: JobResource, error_type: str | None, limit: int | None) -> list[Document]:
         """In the order of the images."""
         return failures_in(self._store, job.uid, error_type, limit)
 
@@ -80,16 +80,25 @@ class StoreJobs:
         return JobResource({**head, "metadata": metadata, "spec": spec, "status": status})
 
 
-def failures_in(store: Store, job_id: str, error_type: str | None, limit: int) -> list[Document]:
-    """Failed images of a job, in the order of the images."""
+def failures_in(store: Store, job_id: str, error_type: str | None, limit: int | None) -> list[Document]:
+    """Failed images of a job, in the order of the images; all of them without a limit."""
     listed: list[Failure] = []
-    while len(listed) < limit:
+    while limit is None or len(listed) < limit:
         after = listed[-1].ordinal if listed else -1
-        page = store.failures(job_id, error_type=error_type, after=after, limit=min(limit - len(listed), _PAGE))
+        most = _PAGE if limit is None else min(limit - len(listed), _PAGE)
+        page = store.failures(job_id, error_type=error_type, after=after, limit=most)
         if not page:
             break
         listed.extend(page)
-    return [asdict(failure) | {"error_type": failure.error_type.value} for failure in listed]
+    return [failure_document(asdict(failure)) for failure in listed]
+
+
+def failure_document(failure: Document) -> Document:
+    """A failure as programs get it, from its fields; a document of an earlier version becomes one of this."""
+    at = failure["at"]
+    named = {name: failure[name] for name in ("job", "collection", "ordinal", "image", "key", "message", "attempts")}
+    error_type = str(failure.get("errorType") or failure["error_type"])
+    return named | {"errorType": error_type, "at": at if isinstance(at, str) else formatting.moment(at)}
 
 
 def _conditions(job: Job) -> list[Document]:

@@ -1,18 +1,14 @@
-"""The `fpj` command: every subcommand, and how errors become exit codes.
-
-Exit codes: 0 done, 1 finished with failed images or given up, 2 bad input, 124 not within the timeout, 130 interrupted.
-"""
+"""The `fpj` command: every subcommand. `fpj_core.exits.CommandExit` has its exit codes."""
 
 from __future__ import annotations
 
 import sys
 
 import click
-from rich.markup import escape
 
 import fpj_core
 from fpj_cli.act import recover, release, resume, suspend
-from fpj_cli.context import UsageProblemError, err
+from fpj_cli.endings import guarded
 from fpj_cli.export import export, find, outputs
 from fpj_cli.follow import wait, watch
 from fpj_cli.logs import logs
@@ -20,10 +16,6 @@ from fpj_cli.recorded import stats
 from fpj_cli.run import run
 from fpj_cli.show import describe, failures, get
 from fpj_cli.target import cluster_options, is_plugin
-from fpj_core.errors import CacheFolderError, FpjError, LeaseHeldError, ManifestError, SourceError
-from fpj_core.leases import local_holder_pid
-
-_BAD_INPUT = (ManifestError, SourceError, CacheFolderError, UsageProblemError)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -64,32 +56,13 @@ for command in _ANYWHERE:
 
 
 def main() -> None:
-    """Entry point. Errors that are the user's to mend are shown without a traceback."""
-    try:
-        if is_plugin():
-            plugin(prog_name="kubectl fpj", standalone_mode=False)
-        else:
-            cli(prog_name="fpj", standalone_mode=False)
-    except click.exceptions.Exit as exit_:
-        sys.exit(exit_.exit_code)
-    except click.ClickException as problem:
-        problem.show()
-        sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        err.print("Interrupted.")
-        sys.exit(130)
-    except FpjError as error:
-        err.print(f"[bold red]Error:[/] {_words(error)}", markup=True, soft_wrap=True)
-        sys.exit(2 if isinstance(error, _BAD_INPUT) else 1)
+    """Entry point. Errors that are the user's to fix are shown without a traceback."""
+    sys.exit(guarded(_command, sys.argv[1:]))
 
 
-def _words(error: FpjError) -> str:
-    text = str(error)
-    if isinstance(error, LeaseHeldError):
-        pid = local_holder_pid(error.holder)
-        who = f"process {pid} on this machine" if pid else error.holder
-        text = f"another run is working on this collection ({who}); wait for it or stop it"
-    return escape(text)
+def _command() -> None:
+    group, name = (plugin, "kubectl fpj") if is_plugin() else (cli, "fpj")
+    group(prog_name=name, standalone_mode=False)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from typing import Any
 
 import click
 
-from fpj_cli.context import err, opened_store, out, output_option, print_json, print_text, store_option
+from fpj_cli.context import (
+    UsageProblemError,
+    err,
+    find_job,
+    opened_store,
+    out,
+    output_option,
+    print_json,
+    print_text,
+    store_option,
+)
 from fpj_cli.tables import Rows
 from fpj_core import formatting
+from fpj_core.model import Folder
 from fpj_core.sources.keys import display_key
+from fpj_core.store.counters import Drift
+from fpj_core.store.protocol import CollectionStatistics, Store
 
 
 @click.command()
@@ -23,11 +36,13 @@ def stats(collection: str | None, verify: bool, repair: bool, output: str, store
     if verify or repair:
         raise SystemExit(_check_totals(collection, store_url, output, repair=repair))
     with opened_store(store_url) as store:
-        collections = store.statistics(collection)
+        collections = _known(store, collection)
         folders = store.folders()
         location = store.location
     if output == "json":
-        print_json({"collections": [asdict(each) for each in collections], "folders": [asdict(f) for f in folders]})
+        print_json(
+            {"collections": [_of_collection(c) for c in collections], "folders": [_of_folder(f) for f in folders]}
+        )
         return
     if not collections:
         err.print(f"Nothing recorded in {location} yet.")
@@ -47,6 +62,54 @@ def stats(collection: str | None, verify: bool, repair: bool, output: str, store
     print_text(shown)
 
 
+def _known(store: Store, collection: str | None) -> list[CollectionStatistics]:
+    """Of all, or of one, which may be named as a job is. Raises `UsageProblemError` for one that is not there."""
+    found = store.statistics(collection)
+    if collection is None or found:
+        return found
+    found = [each for each in store.statistics() if each.collection == _collection_of(store, collection)]
+    if not found:
+        known = ", ".join(each.collection for each in store.statistics()[:5]) or "none"
+        raise UsageProblemError(f"no collection named {collection!r} in {store.location} (known: {known})")
+    return found
+
+
+def _collection_of(store: Store, name: str) -> str | None:
+    """The collection of the job that ``name`` means; None if it means none."""
+    try:
+        return find_job(store, name).collection
+    except UsageProblemError:
+        return None
+
+
+def _of_collection(found: CollectionStatistics) -> dict[str, Any]:
+    tiers = {tier: {"files": files, "bytes": size} for tier, (files, size) in sorted(found.by_tier.items())}
+    return {
+        "collection": found.collection,
+        "images": found.images,
+        "sourceBytes": found.source_bytes,
+        "tiers": tiers,
+    }
+
+
+def _of_folder(folder: Folder) -> dict[str, Any]:
+    return {
+        "name": folder.name,
+        "location": folder.location,
+        "priority": folder.priority,
+        "maxBytes": folder.max_bytes,
+        "files": folder.files,
+        "bytes": folder.bytes,
+        "collections": folder.collections,
+    }
+
+
+def _of_drift(drift: Drift) -> dict[str, Any]:
+    sides = (("recorded", drift.recorded), ("counted", drift.counted))
+    numbers = {name: {"files": files, "bytes": size} for name, (files, size) in sides}
+    return {"collection": drift.collection, "folder": drift.folder, "tier": drift.tier} | numbers
+
+
 def _check_totals(collection: str | None, store_url: str, output: str, *, repair: bool) -> int:
     """Count again, say what is wrong; the exit code."""
     with opened_store(store_url) as store:
@@ -56,7 +119,7 @@ def _check_totals(collection: str | None, store_url: str, output: str, *, repair
     wrong = [drift for each in checks for drift in each.drifts]
     busy = [each.collection for each in checks if each.busy]
     if output == "json":
-        print_json({"drifts": [asdict(each) for each in wrong], "busy": busy, "repaired": repair})
+        print_json({"drifts": [_of_drift(each) for each in wrong], "busy": busy, "repaired": repair})
     else:
         shown = Rows("COLLECTION", "CACHE FOLDER", "TIER", "RECORDED", "COUNTED")
         for each in wrong:

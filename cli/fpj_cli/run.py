@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from dataclasses import replace
@@ -16,11 +17,13 @@ from fpj_cli.display import choose_display
 from fpj_cli.interrupts import stop_on_signals
 from fpj_core import formatting
 from fpj_core.errors import ManifestError
+from fpj_core.exits import CommandExit
 from fpj_core.ids import collection_id_for
 from fpj_core.manifest import load_manifest_file, parse_resource
 from fpj_core.model import Counts, Fit, Format, Job, Phase
 from fpj_core.progress import Progress
 from fpj_core.sources.keys import display_key
+from fpj_core.sources.local import may_hold_images
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import API_VERSION, CacheFolder, FileProcessingJob, JobType
 from fpj_worker.local import JobFailedError, LocalJob, LocalRun
@@ -29,6 +32,8 @@ from fpj_worker.stopping import InterruptedRunError
 
 _MANIFESTS = {".yaml", ".yml"}
 _DEFAULT_OUT = "fpj-out"
+_EARLIER_JOBS = 5
+"""Of a collection, those that are asked where it was written."""
 _SAID_BY_MANIFEST = {
     "job_type": "--type",
     "tiers": "--tier",
@@ -45,7 +50,7 @@ _SAID_BY_MANIFEST = {
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help=f"Cache folder to write to.  [default: ./{_DEFAULT_OUT}, or what the manifest says]",
+    help=f"Cache folder to write to.  [default: what the manifest says, where it was before, or ./{_DEFAULT_OUT}]",
 )
 @click.option(
     "--type", "job_type", type=click.Choice(list(JobType), case_sensitive=False), help="What to make.  [default: Both]"
@@ -72,6 +77,11 @@ _SAID_BY_MANIFEST = {
 )
 @click.option("--collection", metavar="ID", help="Name the collection.  [default: made from the folder's path]")
 @click.option("--workers", type=click.IntRange(1, 256), help="Worker processes.  [default: one per core]")
+@click.option(
+    "--max-failed",
+    metavar="N|P%",
+    help="How many images may fail: so many still are exit code 0, more end the run.  [default: none, and no end]",
+)
 @click.option("--force", is_flag=True, help="Make everything again.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option(
@@ -94,7 +104,8 @@ def run(
     fpj run photos --tier full=2560x1440 --tier medium=1280x960 --format webp
     fpj run job.yaml --workers 8
 
-    Exit codes: 0 done, 1 finished with failed images, 2 bad input, 130 interrupted.
+    Exit codes: 0 done, 1 images failed or the run was given up, 2 bad input, 3 another run holds the collection,
+    4 the store or the network failed, 5 this machine failed (a full disk, say), 130 interrupted.
     """  # noqa: D301 - click keeps the lines after a real backspace as they are
     with opened_store(store_url) as store:
         if target.suffix.lower() in _MANIFESTS and target.is_file():
@@ -102,10 +113,13 @@ def run(
         else:
             resource, folders = _from_folder(target, options), []
         place = _place(resource, folders, store, options)
+        if not (options["out"] or quiet):
+            err.print(f"Writing to {display_key(place.record.location)} (--out DIR for elsewhere)", markup=False)
         request = local_job(resource, place, workers=workers, claim_root=options["claim_root"])
         if earlier := unfinished_job(store, request.job):
             request = replace(request, job=earlier)
-        code = _execute(store, request, dry_run=dry_run, as_json=as_json, quiet=quiet)
+        tolerated = options["max_failed"] is not None
+        code = _execute(store, request, dry_run=dry_run, as_json=as_json, quiet=quiet, tolerated=tolerated)
     sys.exit(code)
 
 
@@ -133,8 +147,10 @@ def _from_manifest(path: Path, options: dict[str, Any]) -> tuple[FileProcessingJ
     job = jobs[0]
     if job.spec.suspend:
         raise ManifestError(["spec.suspend: the job is suspended; set it to false to run it"], origin=str(path))
-    if options["force"]:
-        job = job.model_copy(update={"spec": job.spec.model_copy(update={"force": True})})
+    changes: dict[str, Any] = {"force": True} if options["force"] else {}
+    if options["max_failed"]:
+        changes["max_failed_images"] = _max_failed(options["max_failed"])
+    job = job.model_copy(update={"spec": job.spec.model_copy(update=changes)})
     return job, [resource for resource in resources if isinstance(resource, CacheFolder)]
 
 
@@ -142,8 +158,11 @@ def _from_folder(folder: Path, options: dict[str, Any]) -> FileProcessingJob:
     """The manifest that says the same as the options."""
     if not folder.exists():
         raise UsageProblemError(f"{folder} does not exist")
+    if folder.is_file() and not may_hold_images(folder):
+        raise UsageProblemError(f"{folder} is neither a folder, an image, an archive (zip, cbz) nor a manifest (.yaml)")
     real = _storable(folder.resolve())
     job_type = JobType(options["job_type"] or JobType.BOTH)
+    _refuse_without_effect(job_type, options)
     output = {
         name: options[option]
         for name, option in (("format", "image_format"), ("quality", "quality"))
@@ -159,13 +178,68 @@ def _from_folder(folder: Path, options: dict[str, Any]) -> FileProcessingJob:
         )
     if options["force"]:
         spec["force"] = True
+    if options["max_failed"]:
+        spec["maxFailedImages"] = _max_failed(options["max_failed"])
     name = options["collection"] or collection_id_for(real)
-    resource = parse_resource(
-        {"apiVersion": API_VERSION, "kind": "FileProcessingJob", "metadata": {"name": name}, "spec": spec}
-    )
+    document = {"apiVersion": API_VERSION, "kind": "FileProcessingJob", "metadata": {"name": name}, "spec": spec}
+    try:
+        resource = parse_resource(document)
+    except ManifestError as error:
+        raise UsageProblemError("\n".join(_in_words_of_options(error, options))) from error
     if not isinstance(resource, FileProcessingJob):
         raise AssertionError("unreachable")
     return resource
+
+
+def _refuse_without_effect(job_type: JobType, options: dict[str, Any]) -> None:
+    """Raise `UsageProblemError` for an option that says something of what is not made."""
+    of = {
+        JobType.THUMBNAIL: (("tiers", "--tier"),),
+        JobType.CACHE: (("thumbnail", "--thumbnail"), ("fit", "--fit")),
+    }
+    for name, option in of.get(job_type, ()):
+        if options[name]:
+            raise UsageProblemError(f"{option} has no effect with --type {job_type.value.lower()}: leave one out")
+
+
+_OPTION_OF = {
+    "spec.thumbnail.format": "--format",
+    "spec.thumbnail.quality": "--quality",
+    "spec.thumbnail.fit": "--fit",
+    "spec.thumbnail": "--thumbnail",
+    "spec.cache.tiers": "--tier",
+    "spec.maxFailedImages": "--max-failed",
+    "metadata.name": "--collection",
+}
+"""What of the manifest that stands for the options comes from which; the longest first."""
+
+
+def _in_words_of_options(error: ManifestError, options: dict[str, Any]) -> list[str]:
+    """The problems of a manifest that nobody wrote, told of the options that it was made of."""
+    tiers = options["tiers"] or ()
+    said = []
+    for path, message in error.fields:
+        option = next((option for field, option in _OPTION_OF.items() if path.startswith(field)), path)
+        number = _INDEX.search(path)
+        if option == "--tier" and number and int(number[1]) < len(tiers):
+            option = f"--tier {tiers[int(number[1])]}"
+        elif option == "--collection":
+            option = f"--collection {options['collection']}"
+        said.append(f"{option}: {message}")
+    return list(dict.fromkeys(said)) or error.problems
+
+
+_INDEX = re.compile(r"\[(\d+)\]")
+
+
+def _max_failed(text: str) -> int | str:
+    """Raises `UsageProblemError` for what is neither a number nor a share."""
+    if not _MAX_FAILED.fullmatch(text):
+        raise UsageProblemError(f"--max-failed {text}: write a number of images, or a share such as 5%")
+    return text if text.endswith("%") else int(text)
+
+
+_MAX_FAILED = re.compile(r"\d{1,9}|100%|\d{1,2}%", re.ASCII)
 
 
 def _tier(text: str) -> dict[str, Any]:
@@ -188,16 +262,31 @@ def _place(resource: FileProcessingJob, folders: list[CacheFolder], store: Store
         _storable(options["out"].resolve())
         return place_for_path(options["out"])
     place = place_by_rules(resource, folders, store.folders(), options["claim_root"])
-    return place or place_for_path(Path(_DEFAULT_OUT))
+    return place or _place_by_habit(resource, store)
+
+
+def _place_by_habit(resource: FileProcessingJob, store: Store) -> Place:
+    """Where this collection was written before, wherever one is now; else a folder in the current one. It is said."""
+    for job in store.jobs(collection=resource.collection_id, limit=_EARLIER_JOBS):
+        before = parse_resource(dict(job.manifest))
+        if isinstance(before, FileProcessingJob) and (place := _place_of_job(store, job, before)):
+            return place
+    return place_for_path(Path(_DEFAULT_OUT))
 
 
 def _recorded_place(store: Store, job: Job, resource: FileProcessingJob) -> Place:
     """Where the job wrote before: of the cache folders that the store knows, the one its digest was made with."""
+    if place := _place_of_job(store, job, resource):
+        return place
+    raise UsageProblemError("the job's cache folder is not known any more; run it with: fpj run … --out DIR")
+
+
+def _place_of_job(store: Store, job: Job, resource: FileProcessingJob) -> Place | None:
     for folder in store.folders():
         place = place_of_record(folder)
         if local_job(resource, place, workers=None).job.digest == job.digest:
             return place
-    raise UsageProblemError("the job's cache folder is not known any more; run it with: fpj run … --out DIR")
+    return None
 
 
 def _storable(path: Path) -> Path:
@@ -212,14 +301,16 @@ def _storable(path: Path) -> Path:
 # Running --------------------------------------------------------------------------------------------------
 
 
-def _execute(store: Store, request: LocalJob, *, dry_run: bool, as_json: bool, quiet: bool) -> int:
+def _execute(
+    store: Store, request: LocalJob, *, dry_run: bool, as_json: bool, quiet: bool, tolerated: bool = False
+) -> int:
     started = time.monotonic()
     with stop_on_signals() as stop, choose_display(err, quiet=quiet) as display:
         runner = LocalRun(store, request, display, stop)
         if dry_run:
             plan = runner.plan_only()
         else:
-            code, job, progress, counts = _run(runner)
+            code, job, progress, counts = _run(runner, tolerated=tolerated)
     if dry_run:
         document = {"collection": request.job.collection, "total": plan.total, "pending": plan.pending}
         if as_json:
@@ -229,27 +320,28 @@ def _execute(store: Store, request: LocalJob, *, dry_run: bool, as_json: bool, q
         return 0
     seconds = time.monotonic() - started
     if as_json:
-        print_json(_result(job, progress, counts, seconds))
+        print_json(_result(code, job, progress, counts, seconds))
     if not quiet:
         _summary(request, job, progress, counts, seconds)
     return code
 
 
-def _run(runner: LocalRun) -> tuple[int, Job, Progress, Counts]:
-    code = 0
+def _run(runner: LocalRun, *, tolerated: bool) -> tuple[int, Job, Progress, Counts]:
+    """``tolerated`` says that somebody has said how many images may fail: no more than that did, if it ends well."""
+    code = CommandExit.DONE
     try:
         runner.run()
     except InterruptedRunError:
-        code = 130
+        code = CommandExit.INTERRUPTED
     except JobFailedError:
-        code = 1
+        code = CommandExit.INCOMPLETE
     progress, counts = runner.progress()
-    if code == 0 and counts.failed:
-        code = 1
+    if code == CommandExit.DONE and counts.failed and not tolerated:
+        code = CommandExit.INCOMPLETE
     return code, runner.job, progress, counts
 
 
-def _result(job: Job, progress: Progress, counts: Counts, seconds: float) -> dict[str, Any]:
+def _result(code: int, job: Job, progress: Progress, counts: Counts, seconds: float) -> dict[str, Any]:
     return {
         "jobId": job.id,
         "name": job.name,
@@ -260,6 +352,7 @@ def _result(job: Job, progress: Progress, counts: Counts, seconds: float) -> dic
         "progress": progress.as_status(),
         "errorBreakdown": dict(counts.errors),
         "durationSeconds": round(seconds, 3),
+        "exitCode": int(code),
     }
 
 

@@ -20,11 +20,14 @@ from fpj_cli.target import (
     target_options,
 )
 from fpj_core import formatting
+from fpj_core.errors import ErrorType
 from fpj_core.jobevents import Event
 from fpj_core.resource import JobResource, seconds_of
 from fpj_core.sources.keys import display_key
 
 _HEADS = ("NAME", "TYPE", "PHASE", "PROGRESS", "DONE", "FAILED", "RATE", "ETA", "AGE")
+_SHOWN = 100
+"""Failures that a table has where nobody says how many."""
 _WIDE_HEADS = ("SKIPPED", "SHARDS", "LAST-PROGRESS")
 
 
@@ -244,16 +247,24 @@ def _moment(seconds: float | None) -> str:
 
 @click.command(short_help="List the images that failed, and why.")
 @click.argument("job", required=False)
-@click.option("--type", "error_type", help="Only failures of this type, e.g. CorruptImage.")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="How many to show.")
+@click.option(
+    "--type",
+    "error_type",
+    type=click.Choice([each.value for each in ErrorType], case_sensitive=False),
+    metavar="TYPE",
+    help="Only failures of this type, e.g. CorruptImage.",
+)
+@click.option("--limit", type=click.IntRange(1), help="How many to show.  [default: 100; as JSON all]")
 @output_option
 @operator_namespace_option
 @target_options
-def failures(job: str | None, error_type: str | None, limit: int, output: str, store_url: str) -> None:
+def failures(job: str | None, error_type: str | None, limit: int | None, output: str, store_url: str) -> None:
     """List the images that failed in JOB (the newest by default), each with its path and the reason.
 
     In a cluster they are read from the store that --store names, or else in the operator's pod.
     """
+    if limit is None and output != "json":
+        limit = _SHOWN
     if in_cluster():
         found, listed = _cluster_failures(job, error_type, limit, store_url)
     else:
@@ -268,14 +279,15 @@ def failures(job: str | None, error_type: str | None, limit: int, output: str, s
         return
     shown = Rows("IMAGE", "ERROR", "ATTEMPTS", "REASON")
     for failure in listed:
-        shown.add(display_key(failure["key"]), failure["error_type"], str(failure["attempts"]), failure["message"])
+        shown.add(display_key(failure["key"]), failure["errorType"], str(failure["attempts"]), failure["message"])
     print_text(shown)
-    if (more := found.progress["failed"] - len(listed)) > 0 and not error_type:
-        err.print(f"{formatting.count(more)} more; see them with --limit {limit * 10}.")
+    failed = found.errors.get(error_type, 0) if error_type else found.progress["failed"]
+    if failed > len(listed):
+        err.print(f"{formatting.count(failed - len(listed))} more; see them with --limit {failed}.")
 
 
 def _cluster_failures(
-    job: str | None, error_type: str | None, limit: int, store_url: str
+    job: str | None, error_type: str | None, limit: int | None, store_url: str
 ) -> tuple[JobResource, list[Document]]:
     with opened_cluster(may_have_store=True) as jobs:
         found = jobs.get(job)

@@ -1,6 +1,6 @@
-"""How a worker pod ends: the exit codes that ``podFailurePolicy`` acts on, and the termination message.
+"""How processes end: worker pods, for ``podFailurePolicy`` and the operator; and the `fpj` command, for scripts.
 
-The worker writes them, the operator reads them; here is what both agree on.
+The worker writes its codes and termination message, the operator reads them; here is what both agree on.
 """
 
 from __future__ import annotations
@@ -21,6 +21,24 @@ class ExitCode(IntEnum):
     FENCED = 41
     TERMINATED = 143
     """After SIGTERM: what was finished is recorded, and the shard handed back."""
+
+
+class CommandExit(IntEnum):
+    """How the `fpj` command ends. Scripts rely on these: add, never change."""
+
+    DONE = 0
+    INCOMPLETE = 1
+    """Images failed, the job was given up, or the answer is no."""
+    BAD_INPUT = 2
+    HELD = 3
+    """Another run holds the collection."""
+    STORE = 4
+    """The store, the network or the cluster failed or refused."""
+    ENVIRONMENT = 5
+    """A fault of this machine: a disk that is full, unreadable, read-only or not mounted."""
+    TIMED_OUT = 124
+    """As of timeout(1)."""
+    INTERRUPTED = 130
 
 
 class Reason(StrEnum):

@@ -97,7 +97,7 @@ class Fpj:
 
     def failures(self) -> dict[str, tuple[str, str]]:
         """Image to (error type, reason) of the newest job."""
-        return {failure["key"]: (failure["error_type"], failure["message"]) for failure in self.listed("failures")}
+        return {failure["key"]: (failure["errorType"], failure["message"]) for failure in self.listed("failures")}
 
 
 @pytest.fixture

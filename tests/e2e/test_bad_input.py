@@ -334,7 +334,7 @@ def watch_memory(fpj: Fpj, process: subprocess.Popen[str]) -> Callable[[], int]:
 
 
 def test_each_bad_file_fails_for_its_own_reason(bad_run: BadRun) -> None:
-    assert {each["key"]: each["error_type"] for each in bad_run.failures} == bad_run.case.bad
+    assert {each["key"]: each["errorType"] for each in bad_run.failures} == bad_run.case.bad
     assert all(each["message"] for each in bad_run.failures)
 
 
@@ -388,7 +388,7 @@ def test_failures_are_listed_for_people(bad_run: BadRun) -> None:
     for line, failure in zip(lines, bad_run.failures, strict=True):
         assert line.isprintable()
         assert line.startswith(display_key(failure["key"]))
-        assert failure["error_type"] in line
+        assert failure["errorType"] in line
         assert line.rstrip().endswith(failure["message"].rstrip())
     crashed = bad_run.fpj("failures", "--type", "WorkerCrashed").stdout.splitlines()[1:]
     assert len(crashed) == list(MISBEHAVING.values()).count(CRASHED)
@@ -468,8 +468,9 @@ def test_a_folder_that_may_not_be_written_is_refused_at_once(fpj: Fpj, few: Path
     fpj.out.mkdir(mode=0o555)
     fpj.prefix = without_privileges()
     finished = fpj.run(few)
-    assert finished.code == 2
-    assert one_line(finished) == f"Error: cache folder {fpj.out} cannot be written: Permission denied"
+    assert finished.code == 5
+    assert finished.json["error"]["type"] == "CacheFolder"
+    assert finished.stderr == f"Error: cache folder {fpj.out} cannot be written: Permission denied\n"
     assert os.listdir(fpj.out) == []
 
 
@@ -503,7 +504,7 @@ def test_a_folder_that_becomes_read_only_midway(fpj: Fpj, few: Path, mounted: Ca
         "the cache folder cannot be written: Read-only file system"
     }
     refused = fpj("run", job, "--out", fpj.out)
-    assert refused.code == 2
+    assert refused.code == 5
     assert one_line(refused) == f"Error: cache folder {fpj.out} cannot be written: Read-only file system"
 
 
@@ -550,13 +551,18 @@ def one_line(finished: Finished) -> str:
 
 
 USAGE: dict[str, tuple[tuple[str | bytes, ...], int, str]] = {
-    "MongoDB that nobody answers for": (("photos", "--store", "mongodb://127.0.0.1:1/x"), 1, "MongoDB cannot be reach"),
+    "MongoDB that nobody answers for": (("photos", "--store", "mongodb://127.0.0.1:1/x"), 4, "MongoDB cannot be reach"),
     "an unknown folder": (("nowhere",), 2, "nowhere does not exist"),
     "a tier without a size": (("photos", "--tier", "full"), 2, "--tier full: write NAME=WIDTHxHEIGHT"),
     "a tier's size": (("photos", "--tier", "full=10xten"), 2, "--tier: '10xten' is no size"),
-    "a tier's name": (("photos", "--tier", "../up=64x64"), 2, "spec.cache.tiers[0].name: ../up does not match"),
+    "a tier's name": (("photos", "--tier", "../up=64x64"), 2, "--tier ../up=64x64: ../up does not match"),
+    "a file that is no image": (("file.txt",), 2, "file.txt is neither a folder, an image, an archive"),
+    "tiers where none are made": (("photos", "--type", "thumbnail", "--tier", "a=8x8"), 2, "--tier has no effect with"),
+    "a thumbnail where none is made": (("photos", "--type", "cache", "--fit", "cover"), 2, "--fit has no effect with"),
+    "how many may fail": (("photos", "--max-failed", "some"), 2, "--max-failed some: write a number"),
+    "a tier's bounds": (("photos", "--tier", "a=64x64", "--tier", "b=64x99999"), 2, "--tier b=64x99999: "),
     "a thumbnail's size": (("photos", "--thumbnail", "300"), 2, "--thumbnail: '300' is no size"),
-    "a collection's name": (("photos", "--collection", "../up"), 2, "metadata.name: ../up does not match"),
+    "a collection's name": (("photos", "--collection", "../up"), 2, "--collection ../up: ../up does not match"),
     "a file as the cache folder": (("photos", "--out", "file.txt"), 2, "'file.txt' is a file"),
     "a cache folder below a file": (("photos", "--out", "file.txt/x"), 2, "file.txt/x cannot be written: Not a dir"),
     "a source path that is not UTF-8": ((b"caf\xe9",), 2, "the path is not UTF-8"),
@@ -565,9 +571,9 @@ USAGE: dict[str, tuple[tuple[str | bytes, ...], int, str]] = {
     "no YAML": (("broken.yaml",), 2, "broken.yaml"),
     "an unknown cache folder": (("folder.yaml",), 2, "unknown cache folder 'fast' (known: none)"),
     "an unknown job": (("nightly",), 2, "no job named 'nightly'"),
-    "a store that is no store": (("photos", "--store", "file.txt"), 1, "file is not a database"),
-    "a store that cannot be made": (("photos", "--store", "file.txt/fpj.db"), 1, "cannot make the store's folder"),
-    "a store that may not be written": (("photos", "--store", "locked/fpj.db"), 1, "unable to open database file"),
+    "a store that is no store": (("photos", "--store", "file.txt"), 4, "file is not a database"),
+    "a store that cannot be made": (("photos", "--store", "file.txt/fpj.db"), 4, "cannot make the store's folder"),
+    "a store that may not be written": (("photos", "--store", "locked/fpj.db"), 4, "unable to open database file"),
 }
 """Arguments, exit code, and what the one line says. The first one waits, while the others are at work."""
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from e2e.conftest import Fpj, files_in, manifest, photo, size_of, wait_for
 
+from fpj_core.exits import CommandExit
 from fpj_core.ids import collection_id_for
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -207,7 +208,7 @@ def test_a_second_run_on_the_collection_waits_for_none(fpj: Fpj, photos: Path, t
         stdout, _ = first.communicate(timeout=60)
     finally:
         first.kill()
-    assert second.code == 1
+    assert second.code == CommandExit.HELD
     assert f"process {first.pid}" in second.stderr
     assert json.loads(stdout)["progress"]["completed"] == 60
 
@@ -241,3 +242,18 @@ def test_the_live_display(fpj: Fpj, photos: Path) -> None:
 def test_collections_are_named_after_their_folder(fpj: Fpj, photos: Path) -> None:
     fpj.run(photos)
     assert {path.split("/")[0] for path in files_in(fpj.out)} == {collection_id_for(photos)}
+
+
+def test_without_out_a_collection_stays_where_it_is_and_it_is_said(fpj: Fpj, tmp_path: Path) -> None:
+    source = tmp_path / "two"
+    for folder in ("two", "here", "there"):
+        (tmp_path / folder).mkdir()
+    (source / "a.jpg").write_bytes(photo(1, 80, 60))
+    (source / "b.jpg").write_bytes(b"no image")
+    first = fpj("run", source, "--max-failed", "1", "--json", cwd=tmp_path / "here")
+    assert (first.code, first.counts) == (0, (1, 0, 1)), "so many may fail"
+    assert f"Writing to {tmp_path}/here/fpj-out" in first.stderr
+    second = fpj("run", source, "--max-failed", "0", "--json", cwd=tmp_path / "there")
+    assert f"Writing to {tmp_path}/here/fpj-out" in second.stderr
+    assert (second.code, second.json["reason"], second.json["exitCode"]) == (1, "TooManyFailedImages", 1)
+    assert os.listdir(tmp_path / "there") == []

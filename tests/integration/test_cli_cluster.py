@@ -507,7 +507,7 @@ def test_failures_from_the_store(place: Place, tmp_path: Path) -> None:
     ]
     place.monkeypatch.setenv("FPJ_STORE", url)
     listed = json.loads(place("failures", "photos", "--type", "TooLarge", "-o", "json").stdout)
-    assert [(each["key"], each["error_type"], each["job"]) for each in listed] == [("b.jpg", "TooLarge", uid)]
+    assert [(each["key"], each["errorType"], each["job"]) for each in listed] == [("b.jpg", "TooLarge", uid)]
     refused = place("get", "--store", url)
     assert (refused.code, refused.stderr) == (
         2,
@@ -569,7 +569,7 @@ def test_who_may_not_is_told_so_in_one_line(place: Place, tmp_path: Path) -> Non
     look = {"apiGroups": ["fpj.dev"], "resources": ["fileprocessingjobs"], "verbs": ["get"]}
     someone = as_account(place, tmp_path, look)
     listed = place("get", kubeconfig=someone)
-    assert listed.code == 1
+    assert listed.code == 4
     assert "cannot list resource" in listed.stderr
     assert listed.stderr.count("\n") == 1
     shown = place("describe", "photos", kubeconfig=someone)
@@ -590,11 +590,11 @@ def test_who_may_not_exec_is_told_what_for(place: Place, tmp_path: Path) -> None
     ]
     someone = as_account(place, tmp_path, *rules)
     refused = place("failures", "photos", "--operator-namespace", place.name, kubeconfig=someone)
-    assert refused.code == 1
+    assert refused.code == 4
     assert "right to get and create of pods/exec in namespace" in refused.stderr
     assert refused.stderr.count("\n") == 1
     lost = place("failures", "photos", "--operator-namespace", place.name)
-    assert lost.code == 1
+    assert lost.code == 4
     assert lost.stderr.startswith("Error: "), "its node does not exist"
     assert lost.stderr.count("\n") == 1
 

@@ -198,6 +198,16 @@ class LocalSource:
             raise ImageError(ErrorType.PATH_VIOLATION, "a link that leaves the source")
 
 
+def may_hold_images(path: str | os.PathLike[str]) -> bool:
+    """Whether a single file is an image or an archive, by its name or its content; true where one cannot know."""
+    if extension(os.fspath(path)) in IMAGE_EXTENSIONS | ARCHIVE_EXTENSIONS:
+        return True
+    try:
+        return sniff(_head(os.fsencode(path), HEAD)) not in (None, "zip")
+    except ImageError:
+        return True
+
+
 def _is_cache(folder: bytes) -> bool:
     try:
         return _head(os.path.join(folder, CACHE_TAG.encode()), len(CACHE_TAG_SIGNATURE)) == CACHE_TAG_SIGNATURE

@@ -45,6 +45,20 @@ def test_jobs_are_found_by_name_and_by_the_start_of_their_id(store: Store) -> No
             find_job(store, unknown)
 
 
+def of_folder(job_id: str, path: str, created_at: float) -> Job:
+    manifest = {"spec": {"collection": {"source": {"local": {"path": path}}}}}
+    return Job(job_id, f"slug-{job_id}", f"slug-{job_id}", manifest, "digest", created_at=created_at)
+
+
+def test_jobs_are_found_by_their_folder(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, path in enumerate(["/a/Anna & Björn", "/b/photos", "/c/photos"]):
+        store.create_job(of_folder(f"{number}{number}{number}{number}", path, float(number)))
+    assert find_job(store, "Anna & Björn").id == find_job(store, "Anna & Björn/").id == "0000"
+    assert find_job(store, "/b/photos").id == "1111"
+    with pytest.raises(UsageProblemError, match=r"'photos' may be any of: slug-2222 \(2222\), slug-1111 \(1111\)"):
+        find_job(store, "photos")
+
+
 def test_an_empty_store_says_what_to_do(store: Store) -> None:
     with pytest.raises(UsageProblemError, match=r"no jobs in .* yet; make one with: fpj run FOLDER"):
         find_job(store, None)

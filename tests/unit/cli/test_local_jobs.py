@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -112,3 +113,25 @@ def test_a_timeout_that_makes_no_sense(fpj: Command, text: str) -> None:
     code, _, error = fpj("wait", "--timeout", text)
     assert code == 2
     assert "write for example 90s, 10m or 1h30m" in error
+
+
+def test_what_does_not_exist_is_no_empty_answer(store: Store, fpj: Command) -> None:
+    record(store, "1111", Phase.COMPLETED)
+    code, out, err = fpj("stats", "nosuch")
+    assert (code, out) == (2, "") and "no collection named 'nosuch'" in err
+    code, out, err = fpj("failures", "--type", "Corupt")
+    assert (code, out) == (2, "") and "'Corupt' is not one of" in err
+
+
+def test_failures_are_told_to_programs_in_one_style_and_whole(store: Store, fpj: Command) -> None:
+    record(store, "1111", Phase.COMPLETED_WITH_ERRORS, total=150, base=Counts(failed=150, errors={"TooLarge": 150}))
+    with store._connection.write() as db:  # type: ignore[attr-defined]
+        db.executemany(
+            "INSERT INTO failures VALUES ('1111', ?, 'c', 'i', ?, 'TooLarge', 'big', 1, 1.5)",
+            [(number, f"{number}.jpg") for number in range(150)],
+        )
+    listed = json.loads(fpj("failures", "-o", "json")[1])
+    assert len(listed) == 150
+    assert (listed[0]["errorType"], listed[0]["at"]) == ("TooLarge", "1970-01-01T00:00:01Z")
+    _, out, err = fpj("failures", "--type", "toolarge")
+    assert len(out.splitlines()) == 101 and "50 more" in err

@@ -37,7 +37,8 @@ def test_what_is_wrong_is_shown_repaired_and_then_right(url: str) -> None:
     assert json.loads(run(url, "-o", "json").output)["collections"][0]["images"] == 5
     repaired = run(url, "--repair", "-o", "json")
     assert repaired.exit_code == 0
-    drift = {"collection": "album", "folder": "", "tier": "", "recorded": [5, 30], "counted": [3, 30]}
+    recorded, counted = {"files": 5, "bytes": 30}, {"files": 3, "bytes": 30}
+    drift = {"collection": "album", "folder": "", "tier": "", "recorded": recorded, "counted": counted}
     assert json.loads(repaired.stdout) == {"drifts": [drift], "busy": [], "repaired": True}
     assert run(url, "--verify").exit_code == 0
     assert json.loads(run(url, "-o", "json").output)["collections"][0]["images"] == 3

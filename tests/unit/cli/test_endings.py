@@ -1,0 +1,97 @@
+"""How the command ends: codes, one line for people, one object for programs."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fpj_cli.backend import UnreachableError
+from fpj_cli.context import UsageProblemError
+from fpj_cli.endings import code_of, guarded
+from fpj_cli.interrupts import stop_on_signals
+from fpj_core.errors import CacheFolderError, LeaseHeldError, ManifestError, SourceError, StoreUnavailableError
+from fpj_core.exits import CommandExit
+
+
+def caused(error: Exception, number: int) -> Exception:
+    error.__cause__ = OSError(number, os.strerror(number))
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (LeaseHeldError("name", "somebody", 1.0), CommandExit.HELD),
+        (ManifestError(["spec: wrong"]), CommandExit.BAD_INPUT),
+        (UsageProblemError("what?"), CommandExit.BAD_INPUT),
+        (StoreUnavailableError("gone"), CommandExit.STORE),
+        (UnreachableError("gone"), CommandExit.STORE),
+        (SourceError("a cache folder is no source"), CommandExit.BAD_INPUT),
+        (caused(SourceError("x"), errno.ENOENT), CommandExit.BAD_INPUT),
+        (caused(SourceError("x"), errno.EIO), CommandExit.ENVIRONMENT),
+        (caused(SourceError("x"), errno.ESTALE), CommandExit.ENVIRONMENT),
+        (caused(CacheFolderError("x"), errno.EROFS), CommandExit.ENVIRONMENT),
+        (caused(CacheFolderError("x"), errno.ENOSPC), CommandExit.ENVIRONMENT),
+        (caused(CacheFolderError("x"), errno.ENOTDIR), CommandExit.BAD_INPUT),
+        (OSError(errno.ENOSPC, "full"), CommandExit.ENVIRONMENT),
+    ],
+)
+def test_each_kind_of_error_has_its_code(
+    error: Exception, code: CommandExit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert code_of(error) is code
+
+    def fail() -> None:
+        raise error
+
+    assert guarded(fail, ["run", "--json"]) == code
+    shown = capsys.readouterr()
+    assert shown.err.startswith("Error: ") and shown.err.count("\n") == 1
+    assert json.loads(shown.out)["error"]["exitCode"] == code
+    assert guarded(fail, ["run"]) == code
+    assert capsys.readouterr().out == ""
+
+
+def fpj(*arguments: str, out: int = subprocess.PIPE, err: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fpj_cli.main", *arguments]
+    return subprocess.run(command, stdout=out, stderr=err, text=True, timeout=60, check=False)
+
+
+def test_output_that_cannot_be_written_is_an_error_without_a_traceback(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = fpj("get", "-o", "json", "--help", out=full.fileno())
+        assert done.returncode == CommandExit.ENVIRONMENT
+        assert done.stderr == "Error: No space left on device\n"
+        assert fpj("run", str(tmp_path / "nowhere"), err=full.fileno()).returncode == CommandExit.BAD_INPUT
+
+
+def test_a_wrong_option_is_an_object_for_programs_too() -> None:
+    done = fpj("get", "--wrong", "-o", "json")
+    assert done.returncode == CommandExit.BAD_INPUT
+    error = json.loads(done.stdout)["error"]
+    assert error == {"exitCode": 2, "type": "Usage", "message": error["message"]}
+    assert "--wrong" in error["message"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_closed_terminal_stops_a_run_as_any_other_signal_does(number: signal.Signals) -> None:
+    with stop_on_signals() as stop:
+        os.kill(os.getpid(), number)
+        assert stop()
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop()
+    finally:
+        signal.signal(signal.SIGHUP, before)
