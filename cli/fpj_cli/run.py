@@ -114,7 +114,11 @@ def run(
             resource, folders = _from_folder(target, options), []
         place = _place(resource, folders, store, options)
         if not (options["out"] or quiet):
-            err.print(f"Writing to {display_key(place.record.location)} (--out DIR for elsewhere)", markup=False)
+            err.print(
+                f"Writing to {display_key(place.record.location)} (--out DIR for elsewhere)",
+                markup=False,
+                soft_wrap=True,
+            )
         request = local_job(resource, place, workers=workers, claim_root=options["claim_root"])
         if earlier := unfinished_job(store, request.job):
             request = replace(request, job=earlier)
@@ -361,16 +365,21 @@ def _summary(request: LocalJob, job: Job, progress: Progress, counts: Counts, se
     numbers = [f"{formatting.count(progress.completed)} made", f"{formatting.count(progress.skipped)} up to date"]
     if progress.failed:
         numbers.append(f"[red]{formatting.count(progress.failed)} failed[/]")
-    err.print(f"[bold {colour}]{job.phase.value}[/]  {', '.join(numbers)} in {formatting.duration(seconds)}")
+    err.print(
+        f"[bold {colour}]{job.phase.value}[/]  {', '.join(numbers)} in {formatting.duration(seconds)}", soft_wrap=True
+    )
     if progress.completed:
         rate = progress.completed / seconds
         location = escape(display_key(request.folder.location))
-        err.print(f"  {formatting.size(progress.bytes_written)} written to {location}, {formatting.rate(rate)}")
+        err.print(
+            f"  {formatting.size(progress.bytes_written)} written to {location}, {formatting.rate(rate)}",
+            soft_wrap=True,
+        )
     if job.message:
-        err.print(f"  {escape(job.message)}")
+        err.print(f"  {escape(job.message)}", soft_wrap=True)
     for name, count in sorted(counts.errors.items()):
-        err.print(f"  {name}: {formatting.count(count)}")
+        err.print(f"  {name}: {formatting.count(count)}", soft_wrap=True)
     if counts.errors:
-        err.print("  See each one with: [bold]fpj failures[/]")
+        err.print("  See each one with: [bold]fpj failures[/]", soft_wrap=True)
     if job.phase is Phase.SUSPENDED:
-        err.print("  Run the same command again to go on.")
+        err.print("  Run the same command again to go on.", soft_wrap=True)
