@@ -25,6 +25,7 @@ STAGES = {
     "Finish": "Finishing",
 }
 _PLAIN_SECONDS = 5.0
+_LEAST_BAR, _MOST_BAR = 6, 32
 
 
 class Display(Protocol):
@@ -138,12 +139,25 @@ class LiveDisplay:
             note = f"{formatting.count(self._listed)} images" if self._listed else ""
             head.add_row(self._spinner, Text(STAGES[self._stage], style="bold"), Text(note, style="dim"))
             return head
+        line = _line(progress)
+        title, width = _shares(self._live.console.width, len(STAGES[self._stage]), len(line))
         done = progress.completed + progress.skipped + progress.failed
-        bar = ProgressBar(total=max(progress.total, 1), completed=done, width=32)
-        head.add_row(self._spinner, Text(STAGES[self._stage], style="bold"), bar, Text(_line(progress)))
+        cells: list[RenderableType] = [self._spinner]
+        cells += [Text(STAGES[self._stage], style="bold")] if title else []
+        cells += [ProgressBar(total=max(progress.total, 1), completed=done, width=width)] if width else []
+        head.add_row(*cells, Text(line, no_wrap=True, overflow="ellipsis"))
         if not self._errors:
             return head
         return Group(head, Text(f"  failed:{_errors(self._errors)}", style="red"))
+
+
+def _shares(width: int, title: int, line: int) -> tuple[bool, int]:
+    """Whether the title fits beside the figures, and how wide the bar may be: the figures come first."""
+    left = width - 2 - line
+    bar = left - title - 2
+    if bar >= _LEAST_BAR:
+        return True, min(bar, _MOST_BAR)
+    return False, left - 1 if left - 1 >= _LEAST_BAR else 0
 
 
 def _line(progress: Progress) -> str:

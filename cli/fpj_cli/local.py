@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import asdict
+import time
+from dataclasses import asdict, replace
 
 from fpj_cli.backend import Document
 from fpj_cli.context import UsageProblemError, find_job, shown_phase
@@ -67,7 +68,9 @@ class StoreJobs:
         counts, states = self._store.job_counts(job.id, job.planned_attempt)
         phase = shown_phase(self._store, job)
         whole, moved = job.base + counts, job.last_progress_at
-        status = status_document(measure(job, counts), whole, states, moved, at_rest=job.phase.at_rest)
+        status = status_document(
+            measure(_until_now(job, phase), counts), whole, states, moved, at_rest=job.phase.at_rest
+        )
         status |= {"phase": phase, "stage": job.stage, "conditions": _conditions(job)}
         for name, moment in (("startTime", job.started_at), ("completionTime", job.finished_at)):
             if moment:
@@ -78,6 +81,13 @@ class StoreJobs:
         metadata = {"name": job.name, "uid": job.id, "creationTimestamp": formatting.moment(job.created_at)}
         head = {name: job.manifest[name] for name in ("apiVersion", "kind") if name in job.manifest}
         return JobResource({**head, "metadata": metadata, "spec": spec, "status": status})
+
+
+def _until_now(job: Job, phase: str) -> Job:
+    """The job with its active time up to now: its process records that every few seconds, and counts more often."""
+    if phase != Phase.RUNNING or job.stage != "Process" or job.last_progress_at is None:
+        return job
+    return replace(job, active_seconds=job.active_seconds + max(time.time() - job.last_progress_at, 0.0))
 
 
 def failures_in(store: Store, job_id: str, error_type: str | None, limit: int | None) -> list[Document]:

@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
 
 from fpj_cli.context import UsageProblemError, err, opened_store, print_json, store_option
 from fpj_cli.display import choose_display
 from fpj_cli.interrupts import stop_on_signals
+from fpj_cli.summary import Done
 from fpj_core import formatting
 from fpj_core.errors import ManifestError
 from fpj_core.exits import CommandExit
 from fpj_core.ids import collection_id_for
 from fpj_core.manifest import load_manifest_file, parse_resource
-from fpj_core.model import Counts, Fit, Format, Job, Phase
-from fpj_core.progress import Progress
+from fpj_core.model import Fit, Format, Job
 from fpj_core.sources.keys import display_key
 from fpj_core.sources.local import may_hold_images
 from fpj_core.store.protocol import Store
@@ -314,7 +313,7 @@ def _execute(
         if dry_run:
             plan = runner.plan_only()
         else:
-            code, job, progress, counts = _run(runner, tolerated=tolerated)
+            code = _run(runner, tolerated=tolerated)
     if dry_run:
         document = {"collection": request.job.collection, "total": plan.total, "pending": plan.pending}
         if as_json:
@@ -322,64 +321,21 @@ def _execute(
         elif not quiet:
             err.print(f"Would process {formatting.count(plan.pending)} of {formatting.count(plan.total)} images.")
         return 0
-    seconds = time.monotonic() - started
+    done = Done(code, runner.job, *runner.progress(), runner.of_this_run(), time.monotonic() - started)
     if as_json:
-        print_json(_result(code, job, progress, counts, seconds))
+        print_json(done.document())
     if not quiet:
-        _summary(request, job, progress, counts, seconds)
+        done.tell(request.folder.location)
     return code
 
 
-def _run(runner: LocalRun, *, tolerated: bool) -> tuple[int, Job, Progress, Counts]:
+def _run(runner: LocalRun, *, tolerated: bool) -> int:
     """``tolerated`` says that somebody has said how many images may fail: no more than that did, if it ends well."""
-    code = CommandExit.DONE
     try:
         runner.run()
     except InterruptedRunError:
-        code = CommandExit.INTERRUPTED
+        return CommandExit.INTERRUPTED
     except JobFailedError:
-        code = CommandExit.INCOMPLETE
-    progress, counts = runner.progress()
-    if code == CommandExit.DONE and counts.failed and not tolerated:
-        code = CommandExit.INCOMPLETE
-    return code, runner.job, progress, counts
-
-
-def _result(code: int, job: Job, progress: Progress, counts: Counts, seconds: float) -> dict[str, Any]:
-    return {
-        "jobId": job.id,
-        "name": job.name,
-        "collection": job.collection,
-        "phase": job.phase.value,
-        "reason": job.reason,
-        "message": job.message,
-        "progress": progress.as_status(),
-        "errorBreakdown": dict(counts.errors),
-        "durationSeconds": round(seconds, 3),
-        "exitCode": int(code),
-    }
-
-
-def _summary(request: LocalJob, job: Job, progress: Progress, counts: Counts, seconds: float) -> None:
-    colour = {Phase.COMPLETED: "green", Phase.COMPLETED_WITH_ERRORS: "yellow"}.get(job.phase, "red")
-    numbers = [f"{formatting.count(progress.completed)} made", f"{formatting.count(progress.skipped)} up to date"]
-    if progress.failed:
-        numbers.append(f"[red]{formatting.count(progress.failed)} failed[/]")
-    err.print(
-        f"[bold {colour}]{job.phase.value}[/]  {', '.join(numbers)} in {formatting.duration(seconds)}", soft_wrap=True
-    )
-    if progress.completed:
-        rate = progress.completed / seconds
-        location = escape(display_key(request.folder.location))
-        err.print(
-            f"  {formatting.size(progress.bytes_written)} written to {location}, {formatting.rate(rate)}",
-            soft_wrap=True,
-        )
-    if job.message:
-        err.print(f"  {escape(job.message)}", soft_wrap=True)
-    for name, count in sorted(counts.errors.items()):
-        err.print(f"  {name}: {formatting.count(count)}", soft_wrap=True)
-    if counts.errors:
-        err.print("  See each one with: [bold]fpj failures[/]", soft_wrap=True)
-    if job.phase is Phase.SUSPENDED:
-        err.print("  Run the same command again to go on.", soft_wrap=True)
+        return CommandExit.INCOMPLETE
+    failed = runner.progress()[1].failed
+    return CommandExit.INCOMPLETE if failed and not tolerated else CommandExit.DONE

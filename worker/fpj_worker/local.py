@@ -102,6 +102,8 @@ class LocalRun:
         self._lease: Lease | None = None
         self._renewed_at = self._shown_at = 0.0
         self._processing_since: float | None = None
+        self._unrecorded: Callable[[], Counts] = Counts
+        self._before = Counts()
         self._resumed = False
 
     @property
@@ -137,8 +139,17 @@ class LocalRun:
 
     def progress(self) -> tuple[Progress, Counts]:
         """Where the job stands, from the store."""
-        counts, _ = self._store.job_counts(self._job.id, self._job.planned_attempt)
+        counts = self._recorded_counts()
         return measure(self._job, counts), self._job.base + counts
+
+    def of_this_run(self) -> Counts:
+        """What this run did, apart from what earlier runs of the job did: theirs counts as skipped."""
+        _, counts = self.progress()
+        mine = counts - self._before
+        return replace(mine, skipped=counts.done - mine.completed - mine.failed)
+
+    def _recorded_counts(self) -> Counts:
+        return self._store.job_counts(self._job.id, self._job.planned_attempt)[0]
 
     # Steps ------------------------------------------------------------------------------------------------
 
@@ -185,6 +196,7 @@ class LocalRun:
                 active_seconds=0.0,
             )
         )
+        _, self._before = self.progress()
         self._store.delete_attempts(self._job.id, attempt, self._tick)
 
     def _planner(self) -> Planner:
@@ -201,6 +213,7 @@ class LocalRun:
     def _process(self) -> None:
         self._enter("Process")
         self._processing_since = time.monotonic()
+        self._job = self._store.update_job(self._timed())  # whoever looks on counts the time from here
         holder = local_holder(self._job.id)
         shard = self._claim(holder)
         if shard is None:
@@ -208,7 +221,11 @@ class LocalRun:
         with self._pool() as pool:
             processor = ShardProcessor(self._store, pool, self._folder, self._context(), self._tick)
             while shard is not None:
-                processor.complete(shard, lambda: _STOP_GRACE_SECONDS)
+                self._unrecorded = lambda: processor.unrecorded
+                try:
+                    processor.complete(shard, lambda: _STOP_GRACE_SECONDS)
+                finally:
+                    self._unrecorded = Counts
                 shard = self._claim(holder)
 
     def _claim(self, holder: str) -> Shard | None:
@@ -292,9 +309,11 @@ class LocalRun:
             self._show()
 
     def _show(self) -> None:
-        progress, counts = self.progress()
-        self._observer.progress(progress, counts.errors)
-        self._check_bounds(counts.failed)
+        """The figures of now: images that wait to be recorded are done, and the clock has gone on."""
+        recorded = self._recorded_counts()
+        counts = recorded + self._unrecorded()
+        self._observer.progress(measure(self._timed(), counts), (self._job.base + counts).errors)
+        self._check_bounds((self._job.base + recorded).failed)
 
     def _timed(self) -> Job:
         """The job with the time it has been processing."""

@@ -131,6 +131,11 @@ class ShardProcessor:
         """Ordinals of the current shard that are not accounted for yet."""
         return self._shard.stop - self._cursor
 
+    @property
+    def unrecorded(self) -> Counts:
+        """What is done and not recorded yet: with the store's counts, where the shard stands at this moment."""
+        return sum((slot.counts for slot in self._slots if slot.counts), Counts())
+
     def complete(self, shard: Shard, grace: Callable[[], float]) -> None:
         """Process the shard and record its end: done, or, when anything but a lost claim stops it, handed back.
 

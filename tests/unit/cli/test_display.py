@@ -69,6 +69,20 @@ def test_a_terminal_gets_a_bar() -> None:
     assert "failed:  TooLarge 3" in text.getvalue()
 
 
+@pytest.mark.parametrize("width", [40, 60, 80, 100])
+def test_the_figures_fit_whatever_the_width(width: int) -> None:
+    text = io.StringIO()
+    target = Console(file=text, force_terminal=True, width=width, color_system=None, legacy_windows=False)
+    shown = LiveDisplay(target)
+    shown.stage("Process")
+    shown.progress(half(), {})
+    target.print(shown._render())
+    lines = text.getvalue().splitlines()
+    assert len(lines) == 1 and len(lines[0].rstrip()) <= width
+    assert "50%  1,000/2,000  90.0/s  11s left" in lines[0]
+    assert ("Making images" in lines[0]) == (width >= 60)
+
+
 def test_a_terminal_is_left_clean() -> None:
     target, text = console(terminal=True)
     with LiveDisplay(target) as shown:

@@ -189,6 +189,46 @@ def test_a_dry_run_says_what_there_is_to_do(bench: Bench) -> None:
     assert bench.prepare(job("job-2"), force=True).plan_only().pending == 40
 
 
+def test_the_figures_shown_are_those_of_now(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither waits for the store: not the count, and not the time."""
+    bench.source.listed = entries(400)
+    settled: list[float] = []
+    local = bench.prepare(batch_size=1_000)
+    began = 0.0
+
+    def stage(name: str) -> None:
+        nonlocal began
+        began = bench.clock.now if name == "Process" else began
+
+    def progress(shown: Progress, _errors: Mapping[str, int]) -> None:
+        pool = bench.pools[-1] if bench.pools else None
+        made = sum(pool.attempts.values()) - len(pool.waiting) - len(pool.finished) if pool else 0
+        if made and bench.clock.now > began:
+            assert shown.completed == made
+            assert shown.images_per_second == pytest.approx(made / (bench.clock.now - began), rel=0.05)
+            settled.append(bench.clock.now - began)
+
+    monkeypatch.setattr(bench.watcher, "stage", stage)
+    monkeypatch.setattr(bench.watcher, "progress", progress)
+    local.run()
+    assert settled[0] < 1.0
+    assert len(settled) > 20
+
+
+def test_what_a_run_did_itself_is_told_apart(bench: Bench) -> None:
+    first = bench.prepare(should_stop=lambda: len(bench.folder.files) > 30)
+    with pytest.raises(InterruptedRunError):
+        first.run()
+    made = first.of_this_run()
+    assert 0 < made.completed < 40 and made == first.progress()[1]
+    second = bench.prepare(first.job)
+    second.run()
+    mine = second.of_this_run()
+    assert numbers(mine) == (40 - made.completed, made.completed, 0)
+    assert mine.bytes_written + made.bytes_written == second.progress()[1].bytes_written
+    assert numbers(second.progress()[1]) == (40, 0, 0), "the job's own counts are those of all its runs"
+
+
 # Ending early ---------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,77 @@
+"""What a run says when it has ended: to people on standard error, to programs as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.markup import escape
+
+from fpj_cli.context import err
+from fpj_core import formatting
+from fpj_core.model import Counts, Job, Phase
+from fpj_core.progress import Progress
+from fpj_core.sources.keys import display_key
+
+_COLOURS = {Phase.COMPLETED: "green", Phase.COMPLETED_WITH_ERRORS: "yellow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A run that has ended. ``progress`` and ``counts`` are the job's, over all its runs; ``mine`` are this run's."""
+
+    code: int
+    job: Job
+    progress: Progress
+    counts: Counts
+    mine: Counts
+    seconds: float
+
+    def document(self) -> dict[str, Any]:
+        """See docs/reference/output.schema.json."""
+        mine = self.mine
+        return {
+            "jobId": self.job.id,
+            "name": self.job.name,
+            "collection": self.job.collection,
+            "phase": self.job.phase.value,
+            "reason": self.job.reason,
+            "message": self.job.message,
+            "progress": self.progress.as_status(),
+            "thisRun": {
+                "completed": mine.completed,
+                "skipped": mine.skipped,
+                "failed": mine.failed,
+                "bytesWritten": mine.bytes_written,
+            },
+            "errorBreakdown": dict(self.counts.errors),
+            "durationSeconds": round(self.seconds, 3),
+            "exitCode": int(self.code),
+        }
+
+    def tell(self, location: str) -> None:
+        """The summary: of this run, for that is what one has waited for."""
+        mine = self.mine
+        numbers = [f"{formatting.count(mine.completed)} made", f"{formatting.count(mine.skipped)} up to date"]
+        if mine.failed:
+            numbers.append(f"[red]{formatting.count(mine.failed)} failed[/]")
+        if left := self.progress.total - self.counts.done:
+            numbers.append(f"{formatting.count(left)} left")
+        colour = _COLOURS.get(self.job.phase, "red")
+        _say(f"[bold {colour}]{self.job.phase.value}[/]  {', '.join(numbers)} in {formatting.duration(self.seconds)}")
+        if mine.completed:
+            rate = formatting.rate(mine.completed / self.seconds)
+            _say(f"  {formatting.size(mine.bytes_written)} written to {escape(display_key(location))}, {rate}")
+        if self.job.message:
+            _say(f"  {escape(self.job.message)}")
+        for name, count in sorted(self.counts.errors.items()):
+            _say(f"  {name}: {formatting.count(count)}")
+        if self.counts.errors:
+            _say("  See each one with: [bold]fpj failures[/]")
+        if self.job.phase is Phase.SUSPENDED:
+            _say("  Run the same command again to go on.")
+
+
+def _say(text: str) -> None:
+    """A whole line: a terminal wraps it, and a log is searched for paths."""
+    err.print(text, soft_wrap=True)
