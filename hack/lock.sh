@@ -10,8 +10,8 @@ compile() {
 }
 mkdir -p requirements
 # The tests' set first, since it must satisfy most; what runs in production is then tested in those very versions.
-compile test.txt --extra worker --extra operator --extra api --extra tracing --group build --group test
-compile cluster.txt --extra worker --extra operator --extra api --extra tracing --group build --constraint requirements/test.txt
-compile run.txt --extra worker --group build --constraint requirements/test.txt
+compile test.txt --extra operator --extra api --extra tracing --group build --group test
+compile cluster.txt --extra operator --extra api --extra tracing --group build --constraint requirements/test.txt
+compile run.txt --group build --constraint requirements/test.txt
 .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
     --custom-compile-command 'make lock' --output-file requirements/release.txt --group release

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from fpj_cli.backend import ClusterError, Jobs
+from fpj_cli.backend import Jobs
 from fpj_cli.context import Command, UsageProblemError, opened_store, store_option
 from fpj_cli.local import StoreJobs
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from fpj_cli.cluster import ClusterJobs
 
 _KEY = "fpj.target"
+_INSTALL = "install it beside fpj: python -m pip install 'kubernetes>=37'"
+"""Advice that works wherever fpj itself came from: an index need not have it."""
 _TRUE = ("1", "true", "yes")
 _Parameter = TypeVar("_Parameter")
 
@@ -106,7 +108,7 @@ def opened_cluster(*, may_have_store: bool = False) -> Iterator[ClusterJobs]:
         from fpj_cli.cluster import ClusterJobs  # noqa: PLC0415 - takes its time, which others need not pay
         from fpj_cli.kube import connect  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise ClusterError(f"a cluster needs {error.name}: pip install 'fpj[cluster]'") from error
+        raise UsageProblemError(f"a cluster needs {error.name}, which is not installed; {_INSTALL}") from error
     target = _target()
     api = connect(target.kubeconfig, target.context)
     namespace = None if target.all_namespaces else target.namespace or api.namespace
