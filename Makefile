@@ -13,13 +13,20 @@ IMAGE ?= build/fpj.tar
 DIR ?= samples
 OUT ?= out
 ARGS ?=
+# What a person sets reaches the shell as an environment variable and is quoted there: as part of a recipe, the shell
+# would run what is in it. `value` keeps make itself from expanding it.
+override IMAGE := $(value IMAGE)
+override DIR := $(value DIR)
+override OUT := $(value OUT)
+override ARGS := $(value ARGS)
+export IMAGE DIR OUT ARGS
 PACKAGES := core operator worker api cli tests hack
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## Make cache images and thumbnails of DIR (default: the sample images) in OUT
-	$(BIN)/fpj run $(DIR) --out $(OUT) $(ARGS)
+	@$(BIN)/python hack/run_words.py $(BIN)/fpj run --out="$$OUT" ARGS -- "$$DIR"
 
 setup: $(VENV)/.test ## Make .venv with fpj and all that the tests need
 
@@ -101,8 +108,8 @@ licences: $(VENV)/.test ## Generate docs/licences.md; fails for a licence that h
 sbom: $(VENV)/.test $(RELEASE_VENV)/.tools ## Write bills of materials into build/sbom: of the distribution, and of IMAGE if it is there
 	$(RELEASE_BIN)/python hack/sbom.py distribution "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
 	    build/sbom/fpj.cdx.json
-	@if [ -e $(IMAGE) ]; then $(RELEASE_BIN)/python hack/sbom.py image $(IMAGE) build/sbom/fpj-image.cdx.json; \
-	else echo "No bill of the image: there is no $(IMAGE). make image builds it."; fi
+	@if [ -e "$$IMAGE" ]; then $(RELEASE_BIN)/python hack/sbom.py image "$$IMAGE" build/sbom/fpj-image.cdx.json; \
+	else echo "No bill of the image: there is no $$IMAGE. make image builds it."; fi
 
 audit: $(RELEASE_VENV)/.tools ## Ask for known vulnerabilities of everything that is locked; fails if nobody answers
 	$(RELEASE_BIN)/python hack/audit.py requirements/*.txt
@@ -128,7 +135,7 @@ kind-up: ## Make a kind cluster with the image and the resources in it (needs Do
 
 bench: $(VENV)/.test ## Measure against the peers and the targets (ARGS=--quick for a short run)
 	hack/bench-setup.sh
-	$(BIN)/python tests/bench/run.py $(ARGS)
+	$(BIN)/python hack/run_words.py $(BIN)/python tests/bench/run.py ARGS
 
 lock: $(VENV)/.test ## Resolve the dependencies again into requirements/
 	hack/lock.sh

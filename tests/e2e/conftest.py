@@ -132,7 +132,7 @@ def files_in(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "CACHEDIR.TAG"
+        if path.is_file() and path.name not in ("CACHEDIR.TAG", ".fpj-folder")
     }
 
 

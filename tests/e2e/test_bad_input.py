@@ -439,6 +439,7 @@ def test_links_inside_the_cache_folder_are_not_followed(
     (outside / "precious.txt").write_text("keep me")
     planted = fpj.out / place.format(collection=collection_id_for(few))
     planted.parent.mkdir(parents=True)
+    (fpj.out / ".fpj-folder").touch()
     if kind == "link":
         planted.symlink_to(outside)
     else:

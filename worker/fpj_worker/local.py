@@ -20,6 +20,7 @@ from fpj_core.model import Counts, Folder, ImageLimits, Job, Lease, Phase, Shard
 from fpj_core.progress import Progress, measure
 from fpj_core.sources.base import SourceConfig
 from fpj_core.store.protocol import Store
+from fpj_worker.claiming import Claim, refuse_own_source
 from fpj_worker.indexer import IndexResult, index_collection
 from fpj_worker.planner import Planner, PlanSettings
 from fpj_worker.shard import JobContext, Pool, ShardProcessor
@@ -121,8 +122,9 @@ class LocalRun:
         Raises `InterruptedRunError`, `JobFailedError`, `fpj_core.errors.LeaseHeldError` when another run holds the
         collection, `SourceError`, `CacheFolderError`, `StoreError`.
         """
-        self._folder.check_writable()
+        refuse_own_source(self._request.source, self._request.folder)
         with self._locked():
+            self._claim_folder().take()
             self._accept()
             with self._outcome_recorded():
                 self._index()
@@ -150,6 +152,10 @@ class LocalRun:
 
     def _recorded_counts(self) -> Counts:
         return self._store.job_counts(self._job.id, self._job.planned_attempt)[0]
+
+    def _claim_folder(self) -> Claim:
+        record, tiers = self._request.folder_record, [tier.name for tier in self._request.tiers]
+        return Claim(self._store, self._folder, record.name, record.location, self._job.collection, tiers)
 
     # Steps ------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from fpj_core.errors import CacheFolderError
 from fpj_core.folders import CacheFolder
 from fpj_core.store.codec import batched
 from fpj_core.store.protocol import Store
@@ -32,9 +33,16 @@ def forget_missing_files(
             if recorded_folder != folder_name or folder.size(path) != size:
                 missing.append((ordinal, tier))
         if missing:
+            _refuse_gone(folder)
             store.delete_derivatives(collection, missing)
             forgotten += len(missing)
     return forgotten
+
+
+def _refuse_gone(folder: CacheFolder) -> None:
+    """Raise `CacheFolderError` if the folder itself has gone while it was checked: its files may still be there."""
+    if folder.look().marker is None:
+        raise CacheFolderError("the cache folder has lost its marker while it was checked: is it still mounted?")
 
 
 def forget_made_by_others(

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from fpj_core.folders.ownership import FolderState
+
 
 class CacheFolder(Protocol):
     """A place for derivatives. Paths are relative, as `fpj_core.paths.derivative_path` makes them."""
 
     def check_writable(self) -> None:
         """Make the folder if need be. Raises `CacheFolderError` when it cannot be written."""
+
+    def look(self) -> FolderState:
+        """What is there. Changes nothing. Raises `CacheFolderError` when the folder cannot be read."""
+
+    def mark(self, marker: bytes, collection: str) -> None:
+        """Make the folder if need be, and put the marker where there is none or an empty one.
+
+        Raises `CacheFolderError` when it cannot be written.
+        """
 
     def free_bytes(self) -> int | None:
         """Free space, or None where there is no such bound."""
@@ -21,7 +32,10 @@ class CacheFolder(Protocol):
         """
 
     def size(self, relative: str) -> int | None:
-        """A file's size in bytes, None if it is not there."""
+        """A file's size in bytes, None if it is not there.
+
+        Raises `CacheFolderError` or `ImageError` where that cannot be known: only "no such file" means missing.
+        """
 
     def remove(self, relative: str) -> None:
         """Remove a file if it is there."""

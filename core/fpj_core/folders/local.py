@@ -10,14 +10,17 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import re
 import shutil
 import stat
 import uuid
 from collections import OrderedDict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from fpj_core.errors import CacheFolderError, ErrorType, ImageError
+from fpj_core.folders.ownership import MARKER, PROBE, FolderState, is_litter
 from fpj_core.sources.local import CACHE_TAG, CACHE_TAG_SIGNATURE
 
 _TEMPORARY = ".tmp"
@@ -26,6 +29,8 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TAG = CACHE_TAG_SIGNATURE + b"\n# This folder holds images that fpj can make again.\n"
+_MOST_MARKER = 4_096
+_PART = re.compile(r"[0-9a-f]{2}")
 _LINKS = {errno.ELOOP, errno.ENOTDIR}
 
 
@@ -55,25 +60,60 @@ class LocalFolder:
         self._numbers = itertools.count()
 
     def check_writable(self) -> None:
-        """See `fpj_core.folders.base.CacheFolder.check_writable`; also tags the folder as a cache."""
-        try:
-            os.makedirs(self._root, exist_ok=True)
-            self._write_tag()
-        except OSError as error:
-            raise CacheFolderError(f"cache folder {self._root} cannot be written: {error.strerror}") from error
+        """See `fpj_core.folders.base.CacheFolder.check_writable`; a folder that is made here is tagged as a cache."""
+        with self._refusing():
+            made = _make(self._root)
+            self._put(CACHE_TAG if made else None, _TAG)
 
-    def _write_tag(self) -> None:
-        """Write a tag under a name of its own (process ids come again in containers), and keep it if there is none."""
-        tag = os.path.join(self._root, CACHE_TAG)
-        probe = os.path.join(self._root, f".fpj-probe-{uuid.uuid4().hex}")
+    def look(self) -> FolderState:
+        """See `fpj_core.folders.base.CacheFolder.look`."""
+        try:
+            names = set(os.listdir(self._root))
+            marker = _read(os.path.join(self._root, MARKER)) if MARKER in names else None
+            return FolderState(
+                marker=marker, empty=all(map(is_litter, names)), ours=_is_tagged(self._root) and _holds_ours(self._root)
+            )
+        except (FileNotFoundError, NotADirectoryError):
+            return FolderState()
+        except OSError as error:
+            raise CacheFolderError(f"cache folder {self._root} cannot be read: {error.strerror}") from error
+
+    def mark(self, marker: bytes, collection: str) -> None:
+        """See `fpj_core.folders.base.CacheFolder.mark`.
+
+        The cache tag goes only into what is made here: the folder, else the collection's part of it.
+        """
+        self.check_writable()
+        with self._refusing():
+            self._put(MARKER, marker)
+            if not _is_tagged(self._root):
+                below = os.path.join(self._root, collection)
+                with suppress(FileExistsError):
+                    os.mkdir(below)
+                    self._put(f"{collection}/{CACHE_TAG}", _TAG)
+
+    def _put(self, name: str | None, content: bytes) -> None:
+        """Write a file under a name of its own (process ids come again in containers), and keep it if there is none.
+
+        Without a name it only shows that the folder can be written. An empty marker is one put there by hand.
+        """
+        probe = os.path.join(self._root, f"{PROBE}{uuid.uuid4().hex}")
         try:
             with open(probe, "xb") as stream:
-                stream.write(_TAG)
-            if not os.path.lexists(tag):
-                os.rename(probe, tag)
+                stream.write(content)
+            target = name and os.path.join(self._root, name)
+            if target and (not os.path.lexists(target) or (name == MARKER and not os.path.getsize(target))):
+                os.rename(probe, target)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(probe)
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise CacheFolderError(f"cache folder {self._root} cannot be written: {error.strerror}") from error
 
     def free_bytes(self) -> int | None:
         """See `fpj_core.folders.base.CacheFolder.free_bytes`; of the file system, for this user."""
@@ -104,8 +144,10 @@ class LocalFolder:
         """See `fpj_core.folders.base.CacheFolder.size`."""
         try:
             info = os.lstat(self._prefix + relative)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):  # a file stands in a folder's place: nothing is behind it
             return None
+        except OSError as error:  # no answer is no evidence: whoever took it for missing would forget the record
+            raise CacheFolderError(f"cache folder {self._root} cannot be read: {error.strerror}") from error
         return info.st_size if stat.S_ISREG(info.st_mode) else None
 
     def remove(self, relative: str) -> None:
@@ -128,7 +170,7 @@ class LocalFolder:
 
     def _write_temporary(self, folder: int, name: str, data: bytes) -> None:
         try:
-            descriptor = os.open(name, _FILE_FLAGS, 0o644, dir_fd=folder)
+            descriptor = os.open(name, _FILE_FLAGS, 0o666, dir_fd=folder)
         except FileNotFoundError:
             self._forget_folders()
             raise
@@ -154,7 +196,7 @@ class LocalFolder:
             try:
                 if make:
                     with suppress(FileExistsError):
-                        os.mkdir(component, 0o755, dir_fd=parent)
+                        os.mkdir(component, dir_fd=parent)
                 current = os.open(component, _FOLDER_FLAGS, dir_fd=parent)
             finally:
                 os.close(parent)
@@ -166,6 +208,49 @@ class LocalFolder:
     def _forget_folders(self) -> None:
         while self._folders:
             os.close(self._folders.popitem()[1])
+
+
+def _make(root: str) -> bool:
+    """Make a folder, and those above it; whether it was not there."""
+    try:
+        os.mkdir(root)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(root), exist_ok=True)
+        return _make(root)
+    except FileExistsError:
+        if not os.path.isdir(root):
+            raise
+        return False
+    return True
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read(_MOST_MARKER)
+
+
+def _is_tagged(root: str) -> bool:
+    try:
+        return _read(os.path.join(root, CACHE_TAG)).startswith(CACHE_TAG_SIGNATURE)
+    except FileNotFoundError:
+        return False
+
+
+def _holds_ours(root: str) -> bool:
+    """Whether there are only collections, with nothing but folders of tiers: what versions before the marker wrote."""
+    with os.scandir(root) as entries:
+        kept = [entry for entry in entries if not is_litter(entry.name)]
+    return bool(kept) and all(entry.is_dir(follow_symlinks=False) and _is_collection(entry.path) for entry in kept)
+
+
+def _is_collection(path: str) -> bool:
+    with os.scandir(path) as tiers:
+        return all(tier.is_dir(follow_symlinks=False) and (tier.name == _TEMPORARY or _is_tier(tier)) for tier in tiers)
+
+
+def _is_tier(tier: os.DirEntry[str]) -> bool:
+    with os.scandir(tier.path) as parts:
+        return all(_PART.fullmatch(part.name) for part in parts)
 
 
 def _unlink(name: str, folder: int) -> None:

@@ -8,6 +8,7 @@ import obstore
 from obstore.store import S3Store
 
 from fpj_core.errors import CacheFolderError, ErrorType, ImageError
+from fpj_core.folders.ownership import FolderState
 from fpj_core.objects import OBJECT_ERRORS, Bucket, object_error
 
 _PROBE = ".fpj-probe"
@@ -45,6 +46,14 @@ class S3Folder:
         except OBJECT_ERRORS as error:
             reason = object_error(error, "the bucket").message
             raise CacheFolderError(f"cache folder {self._bucket.url} cannot be written: {reason}") from error
+
+    def look(self) -> FolderState:
+        """See `fpj_core.folders.base.CacheFolder.look`. A bucket that is not there says so: it needs no marker."""
+        return FolderState(marker=b"")
+
+    def mark(self, marker: bytes, collection: str) -> None:  # noqa: ARG002
+        """See `fpj_core.folders.base.CacheFolder.mark`."""
+        self.check_writable()
 
     def free_bytes(self) -> int | None:
         """Unbounded."""

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from fpj_core.errors import ErrorType, ImageError
+from fpj_core.folders.ownership import FolderState
 from fpj_core.model import Fit, Format, ImageFacts, Job, SourceEntry, TierSpec
 from fpj_core.paths import derivative_path
 from fpj_core.sources.base import Problems, nothing
@@ -66,6 +67,12 @@ class MemoryFolder:
         return self
 
     def check_writable(self) -> None:
+        pass
+
+    def look(self) -> FolderState:
+        return FolderState(marker=b"")
+
+    def mark(self, marker: bytes, collection: str) -> None:
         pass
 
     def free_bytes(self) -> int | None:

@@ -218,7 +218,7 @@ class Cluster:
         return {
             str(path.relative_to(self.derived)): path.read_bytes()
             for path in sorted(self.derived.rglob("*"))
-            if path.is_file() and path.name != "CACHEDIR.TAG"
+            if path.is_file() and path.name not in ("CACHEDIR.TAG", ".fpj-folder")
         }
 
     def wait_until(self, condition: Callable[[Cluster], object], what: str) -> None:

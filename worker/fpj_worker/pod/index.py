@@ -13,6 +13,7 @@ from fpj_core.jobs import change_job, refuse_stopped
 from fpj_core.model import Job
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import SkipCheck, resolve_sharding, resolve_tiers
+from fpj_worker.claiming import Claim, refuse_own_source
 from fpj_worker.indexer import index_collection
 from fpj_worker.metrics import STAGE_SECONDS
 from fpj_worker.planner import Planned, Planner, PlanSettings
@@ -35,7 +36,9 @@ def run_index(task: Task, store: Store, stop: Stop) -> None:
         log.info("planned before")
         return
     folder = task.folder.build()
-    folder.check_writable()
+    refuse_own_source(task.source, task.folder)
+    place, tiers = task.folder_record, [tier.name for tier in resolve_tiers(task.job.spec)]
+    Claim(store, folder, place.name, place.location, task.collection, tiers).take()
     store.upsert_folder(task.folder_record)
     folder.sweep(task.collection)
     source = task.source.build()

@@ -1,0 +1,72 @@
+"""Whose a cache folder is: its marker, and whether a job may write there. Pure.
+
+The marker tells the folder from an empty mount point and from somebody's photographs. It is never taken for granted
+that what is missing was deleted: a folder that has records and neither marker nor files is not mounted.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from fpj_core.errors import CacheFolderError
+
+MARKER = ".fpj-folder"
+PROBE = ".fpj-probe-"
+_LITTER = frozenset(
+    (MARKER, "cachedir.tag", "lost+found", ".ds_store", "@eadir", ".snapshot", ".snapshots", "#recycle", "@recycle")
+    + ("$recycle.bin", "system volume information", "thumbs.db", "desktop.ini")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FolderState:
+    """What a look at a cache folder told.
+
+    ``marker`` is the marker's content, None without one. ``empty`` is also what does not exist. ``ours`` says that it
+    holds collections and nothing else, as versions before the marker left their cache folders.
+    """
+
+    marker: bytes | None = None
+    empty: bool = True
+    ours: bool = False
+
+
+def is_litter(name: str) -> bool:
+    """Whether systems leave such files even in empty folders, or fpj itself does."""
+    return name.casefold() in _LITTER or name.startswith((PROBE, ".trash", ".Trash"))
+
+
+def new_marker(store: str, folder: str) -> bytes:
+    """The content of a marker: an id of this folder alone, the identity of the store, the folder's name there."""
+    document = {"id": uuid.uuid4().hex, "store": store, "folder": folder}
+    return json.dumps(document).encode() + b"\n"
+
+
+def refuse_strange(state: FolderState, location: str, *, recorded: bool, found: bool) -> None:
+    """Raise `CacheFolderError` unless a job may write to the folder.
+
+    ``recorded`` says that the store has files in it, ``found`` that at least one of those looked for is there: then
+    it is ours, whatever became of its marker. An empty marker is somebody's word that the files are gone for good.
+    """
+    if state.marker is not None or state.ours or found:
+        return
+    if recorded:
+        raise CacheFolderError(
+            f"cache folder {location} has no marker ({MARKER}) and none of its recorded files: it is not mounted, or"
+            f" was emptied. Nothing was changed. Mount it; or, if its files are gone for good: touch"
+            f" {PurePath(location) / MARKER}"
+        )
+    if not state.empty:
+        raise CacheFolderError(
+            f"cache folder {location} holds files that are not fpj's; choose a folder that is new or empty"
+        )
+
+
+def refuse_overlap(source: str, folder: str) -> None:
+    """Raise `CacheFolderError` if a cache folder is a source or lies above it. Both are real paths."""
+    if PurePath(source).is_relative_to(folder):
+        where = "is the source itself" if source == folder else f"lies above the source {source}"
+        raise CacheFolderError(f"cache folder {folder} {where}; choose another one with --out")
