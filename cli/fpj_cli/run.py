@@ -82,6 +82,11 @@ _SAID_BY_MANIFEST = {
     help="How many images may fail: so many still are exit code 0, more end the run.  [default: none, and no end]",
 )
 @click.option("--force", is_flag=True, help="Make everything again.")
+@click.option(
+    "--accept-vanished",
+    is_flag=True,
+    help="Believe a source that is empty or lacks most known images: they were deleted.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option(
     "--claim-root",
@@ -153,6 +158,8 @@ def _from_manifest(path: Path, options: dict[str, Any]) -> tuple[FileProcessingJ
     changes: dict[str, Any] = {"force": True} if options["force"] else {}
     if options["max_failed"]:
         changes["max_failed_images"] = _max_failed(options["max_failed"])
+    if options["accept_vanished"]:
+        changes["collection"] = job.spec.collection.model_copy(update={"accept_vanished": True})
     job = job.model_copy(update={"spec": job.spec.model_copy(update=changes)})
     return job, [resource for resource in resources if isinstance(resource, CacheFolder)]
 
@@ -181,6 +188,8 @@ def _from_folder(folder: Path, options: dict[str, Any]) -> FileProcessingJob:
         )
     if options["force"]:
         spec["force"] = True
+    if options["accept_vanished"]:
+        spec["collection"]["acceptVanished"] = True
     if options["max_failed"]:
         spec["maxFailedImages"] = _max_failed(options["max_failed"])
     name = options["collection"] or collection_id_for(real)

@@ -4,6 +4,7 @@
     ├── RefusedActionError     what was asked makes no sense for the job as it stands (`fpj_core.steering`)
     ├── ManifestError          a manifest or an option breaks the resource's rules
     ├── SourceError            a whole source cannot be listed (one image's trouble is an ImageError)
+    │   └── SourceShrankError  most of a known collection is not there any more
     ├── CacheFolderError       no cache folder fits, or its path cannot be used
     ├── ImageError             one image failed; carries an ErrorType
     └── StoreError             the store refused or lost an operation
@@ -88,6 +89,19 @@ class ManifestError(FpjError):
 
 class SourceError(FpjError):
     """A source as a whole cannot be read: missing, refused, unreachable."""
+
+
+class SourceShrankError(SourceError):
+    """Most of a known collection is not in its source any more: it is rather not mounted than deleted."""
+
+    def __init__(self, vanished: int, known: int) -> None:
+        self.vanished = vanished
+        self.known = known
+        super().__init__(
+            f"{vanished:,} of {known:,} known images are not in the source any more; nothing was marked deleted. If"
+            " it is not mounted, mount it. If they were deleted or moved on purpose: --accept-vanished, or"
+            " spec.collection.acceptVanished"
+        )
 
 
 class CacheFolderError(FpjError):

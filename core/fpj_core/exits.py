@@ -47,6 +47,8 @@ class Reason(StrEnum):
     INVALID_MANIFEST = "InvalidManifest"
     SOURCE_NOT_FOUND = "SourceNotFound"
     SOURCE_UNREADABLE = "SourceUnreadable"
+    SOURCE_SHRANK = "SourceShrank"
+    """Most of a known collection is not in its source any more."""
     CACHE_FOLDER_UNUSABLE = "CacheFolderUnusable"
     STORE_UNAVAILABLE = "StoreUnavailable"
     STORE_REFUSED = "StoreRefused"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from fpj_core.errors import ErrorType
+from fpj_core.errors import ErrorType, SourceShrankError
 from fpj_core.ids import image_id
 from fpj_core.model import ImageRecord, SourceEntry
 from fpj_core.sources.base import ListingProblem, Source
@@ -20,6 +20,10 @@ from fpj_core.store.protocol import Store
 _BATCH = 1_000
 _TICK_IMAGES = 5_000
 _PROBLEM = "problem:"
+_WAS = "\nversion:"
+"""Before the version that an image had when trouble hid it: if it comes back as it was, it is unchanged."""
+_FEW = 100
+"""Images of which any number may vanish, but not all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +44,17 @@ def index_collection(
     on_progress: Callable[[int], None] = lambda _listed: None,
     *,
     fence: int,
+    accept_vanished: bool = False,
 ) -> IndexResult:
     """List ``source`` and record its images under ``collection``.
 
     ``on_progress`` is called with the number listed so far after each batch, and often while the source lists; what
     it raises ends the indexing, and the next one goes on from what is recorded. ``fence`` is that of the collection's
-    lease. Raises `FencedError` once it was taken over, `fpj_core.errors.SourceError` and `StoreError`.
+    lease. Unless ``accept_vanished``, a source that is suddenly empty, or lacks more than half of a hundred or more
+    images, is not believed. Raises `SourceShrankError` then, and nothing is marked deleted; `FencedError` once the
+    lease was taken over, `fpj_core.errors.SourceError` and `StoreError`.
     """
-    index = _Index(store, collection, fence)
+    index = _Index(store, collection, fence, accept_vanished=accept_vanished)
     for batch in batched(source.list(lambda: on_progress(index.result.listed)), _BATCH):
         index.add(batch)
         on_progress(index.result.listed)
@@ -62,7 +69,7 @@ def listing_problem(image: ImageRecord) -> tuple[ErrorType, str] | None:
     """Why the source could not list this entry as an image, or None for an image."""
     if not image.version.startswith(_PROBLEM):
         return None
-    error_type, _, message = image.version.removeprefix(_PROBLEM).partition(":")
+    error_type, _, message = image.version.removeprefix(_PROBLEM).partition(_WAS)[0].partition(":")
     return ErrorType(error_type), message
 
 
@@ -74,8 +81,10 @@ def _entry_of(problem: ListingProblem) -> SourceEntry:
 class _Index:
     """One pass over a source."""
 
-    def __init__(self, store: Store, collection: str, fence: int) -> None:
+    def __init__(self, store: Store, collection: str, fence: int, *, accept_vanished: bool) -> None:
         self.result = IndexResult()
+        self._accept_vanished = accept_vanished
+        self._kept = 0
         self._store = store
         self._collection = collection
         self._fence = fence
@@ -93,6 +102,7 @@ class _Index:
                 added += 1
                 continue
             self._see(image.ordinal)
+            self._kept += not image.deleted
             if image.deleted or image.version != entry.version:
                 changes.append(_fresh(image, entry))
                 changed += 1
@@ -110,15 +120,25 @@ class _Index:
         if any(not problem.key for problem in problems):  # the source itself: everything lies behind it
             return
         hidden = tuple(prefix for problem in problems for prefix in _below(problem.key))
+        if not self._accept_vanished:
+            self._refuse_shrunk(self.result.listed - len(problems), hidden, on_step)
         deleted = 0
-        unseen = (ordinal for ordinal in self._live(on_step) if not self._was_seen(ordinal))
-        for ordinals in batched(unseen, _BATCH):
-            if hidden:
-                ordinals = [o for o in ordinals if not self._key_of(o).startswith(hidden)]  # noqa: PLW2901
+        for ordinals in self._vanished(hidden, on_step):
             self._store.mark_deleted(self._collection, ordinals, self._fence)
             on_step()
             deleted += len(ordinals)
         self.result = replace(self.result, deleted=deleted)
+
+    def _vanished(self, hidden: tuple[str, ...], on_step: Callable[[], None]) -> Iterator[list[int]]:
+        unseen = (ordinal for ordinal in self._live(on_step) if not self._was_seen(ordinal))
+        for ordinals in batched(unseen, _BATCH):
+            yield [o for o in ordinals if not self._key_of(o).startswith(hidden)] if hidden else ordinals
+
+    def _refuse_shrunk(self, listed: int, hidden: tuple[str, ...], on_step: Callable[[], None]) -> None:
+        vanished = sum(len(ordinals) for ordinals in self._vanished(hidden, on_step))
+        known = vanished + self._kept
+        if vanished and (listed == 0 or (known >= _FEW and 2 * vanished > known)):
+            raise SourceShrankError(vanished, known)
 
     def _live(self, on_step: Callable[[], None]) -> Iterator[int]:
         for number, ordinal in enumerate(self._store.live_ordinals(self._collection), 1):
@@ -153,7 +173,12 @@ class _Index:
 
 
 def _fresh(image: ImageRecord, entry: SourceEntry) -> ImageRecord:
-    """The image as new content: what decoding taught about the old content is forgotten."""
+    """The image as it is now: what decoding taught about other content is forgotten, that of the same content kept."""
+    was = image.version.partition(_WAS)[2] if image.version.startswith(_PROBLEM) else image.version
+    if entry.version.startswith(_PROBLEM):
+        return replace(image, deleted=False, version=f"{entry.version}{_WAS}{was}" if was else entry.version)
+    if entry.version == was:
+        return replace(image, deleted=False, size=entry.size, version=entry.version)
     return ImageRecord(
         collection=image.collection,
         ordinal=image.ordinal,

@@ -60,6 +60,7 @@ class LocalJob:
     deadline_seconds: float | None = None
     check_files: bool = True
     force: bool = False
+    accept_vanished: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,14 @@ class LocalRun:
             self._observer.listed(listed)
             self._tick()
 
-        return index_collection(self._store, self._request.source.build(), collection, on_progress, fence=self._fence)
+        return index_collection(
+            self._store,
+            self._request.source.build(),
+            collection,
+            on_progress,
+            fence=self._fence,
+            accept_vanished=self._request.accept_vanished,
+        )
 
     def _plan(self) -> None:
         attempt = self._job.planned_attempt + 1

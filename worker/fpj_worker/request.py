@@ -86,6 +86,7 @@ def local_job(
         deadline_seconds=spec.active_deadline_seconds,
         check_files=spec.skip_check is not SkipCheck.RECORD,
         force=bool(spec.force),
+        accept_vanished=bool(spec.collection.accept_vanished),
     )
 
 

@@ -29,6 +29,10 @@ from fpj_core.v1alpha1.workertemplate import WorkerTemplate
 _SOURCES = ("persistentVolumeClaim", "s3", "local")
 _ONE_SOURCE = "exactly one of persistentVolumeClaim, s3 and local must be given"
 _IMMUTABLE = "is immutable: apply it under another name, or delete this job first; what it made stays"
+_SAME_COLLECTION = (
+    "self.collection.source == oldSelf.collection.source && has(self.collection.id) == has(oldSelf.collection.id)"
+    " && (!has(self.collection.id) || self.collection.id == oldSelf.collection.id)"
+)
 _NO_CACHE = "cache has no effect with jobType Thumbnail: use Both, or leave it out"
 _NO_THUMBNAIL = "thumbnail has no effect with jobType Cache: use Both, or leave it out"
 _NOT_NEGATIVE = "maxFailedImages may not be negative"
@@ -77,6 +81,11 @@ class Collection(ApiModel):
         pattern=NAME_PATTERN,
     )
     source: Source = Field(description="Where the images are. Archives (zip, cbz) in it count as folders.")
+    accept_vanished: bool | None = Field(
+        None,
+        description="Take the source's word that it is empty, or lacks more than half of 100 or more known images: "
+        "they count as deleted. False by default: the job fails with SourceShrank.",
+    )
 
 
 class Tier(ApiModel):
@@ -175,7 +184,7 @@ class FileProcessingJobSpec(ApiModel):
     """What to make of which images."""
 
     job_type: JobType = Field(description="What to make: cache images, a thumbnail, or both. Immutable.")
-    collection: Collection = Field(description="The images. Immutable.")
+    collection: Collection = Field(description="The images. Immutable, but for acceptVanished.")
     cache: Cache | None = Field(
         None, description="Cache images; one tier 'full' of at most 1920x1080, quality 85, jpeg, by default."
     )
@@ -225,7 +234,7 @@ class FileProcessingJobSpec(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(cel="self.jobType == oldSelf.jobType", message=f"jobType {_IMMUTABLE}"),
-        Rule(cel="self.collection == oldSelf.collection", message=f"collection {_IMMUTABLE}"),
+        Rule(cel=_SAME_COLLECTION, message=f"collection {_IMMUTABLE}"),
         Rule(
             cel="!has(self.cache) || self.jobType != 'Thumbnail'",
             message=_NO_CACHE,

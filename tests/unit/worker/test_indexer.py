@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from unit.worker.fakes import COLLECTION, ListSource, entries
 
-from fpj_core.errors import ErrorType, SourceError
+from fpj_core.errors import ErrorType, SourceError, SourceShrankError
 from fpj_core.ids import image_id
 from fpj_core.model import ImageRecord, SourceEntry
 from fpj_core.sources.base import nothing
@@ -92,7 +92,7 @@ def test_any_history_ends_with_what_the_source_holds(store: Store, listings: lis
         patch.setattr(indexer, "_BATCH", batch)
         for listing in listings:
             listed = [SourceEntry(f"p{number}.jpg", number, version) for number, version in listing.items()]
-            result = index_collection(store, ListSource(listed), collection, fence=0)
+            result = index_collection(store, ListSource(listed), collection, fence=0, accept_vanished=True)
             images = store.images(collection, 0, 10_000)
             assert {(i.key, i.size, i.version) for i in images} == {(e.key, e.size, e.version) for e in listed}
             assert all(numbers.setdefault(image.ordinal, image.key) == image.key for image in images)
@@ -123,11 +123,12 @@ def test_a_problem_that_is_over_goes_away(store: Store) -> None:
 
 @pytest.mark.parametrize("trouble", ["dir", "album.zip", "dir/deep"])
 def test_what_cannot_be_looked_into_is_not_taken_for_gone(store: Store, trouble: str) -> None:
+    kept = SourceEntry("kept.jpg", 1, "v1")
     keys = ["dir/a.jpg", "dir/deep/b.jpg", "album.zip!/c.jpg", "dirt.jpg", "album.zip.jpg", "gone.jpg"]
-    index(store, *(SourceEntry(key, 1, "v1") for key in keys))
-    result = index(store, troubles=[(trouble, DENIED, "no")])
+    index(store, kept, *(SourceEntry(key, 1, "v1") for key in keys))
+    result = index(store, kept, troubles=[(trouble, DENIED, "no")])
     hidden = {key for key in keys if key.startswith((f"{trouble}/", f"{trouble}!/"))}
-    assert set(live(store)) == hidden | {trouble}
+    assert set(live(store)) == hidden | {trouble, kept.key}
     assert result.deleted == len(keys) - len(hidden)
 
 
@@ -225,3 +226,57 @@ def test_batches_are_taken_one_at_a_time() -> None:
     note: Callable[[int], int] = lambda n: taken.append(n) or n  # type: ignore[func-returns-value] # noqa: E731
     next(batched((note(n) for n in range(100)), 3))
     assert taken == [0, 1, 2]
+
+
+# Sources that shrink --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("known", "left", "refused"),
+    [(1, 0, True), (99, 1, False), (100, 50, False), (100, 49, True), (300, 0, True), (0, 0, False)],
+)
+def test_a_source_that_lost_most_of_its_images_is_not_believed(
+    store: Store, known: int, left: int, refused: bool
+) -> None:
+    index(store, *entries(known))
+    if refused:
+        with pytest.raises(SourceShrankError, match=f"{known - left} of {known} .*--accept-vanished"):
+            index(store, *entries(left))
+        assert store.count_images(COLLECTION) == known, "nothing is forgotten"
+    result = index_collection(store, ListSource(entries(left)), COLLECTION, fence=0, accept_vanished=True)
+    assert result.deleted == known - left
+    assert store.count_images(COLLECTION) == left
+
+
+def test_new_images_do_not_make_up_for_those_that_vanished(store: Store) -> None:
+    index(store, *entries(100))
+    with pytest.raises(SourceShrankError):
+        index(store, *entries(500, 1_000))
+
+
+def known_facts(store: Store) -> ImageRecord:
+    index(store, *entries(3))
+    (old,) = store.images(COLLECTION, 1, 2)
+    store.upsert_images([replace(old, width=4, height=3, format="jpeg", thumbhash=b"\1")], 0)
+    return store.images(COLLECTION, 1, 2)[0]
+
+
+def test_an_image_that_was_away_and_comes_back_unchanged_keeps_its_facts(store: Store) -> None:
+    known = known_facts(store)
+    index(store, entries(1)[0], entries(1, 2)[0])
+    assert live(store).keys() == {"p0.jpg", "p2.jpg"}
+    index(store, *entries(3))
+    assert store.images(COLLECTION, 1, 2) == [known]
+
+
+def test_an_image_that_could_not_be_looked_at_keeps_its_facts_if_it_is_unchanged(store: Store) -> None:
+    known = known_facts(store)
+    for _ in range(2):
+        index(store, entries(1)[0], entries(1, 2)[0], troubles=[(known.key, DENIED, "no")])
+        (hidden,) = store.images(COLLECTION, 1, 2)
+        assert listing_problem(hidden) == (DENIED, "no")
+    index(store, *entries(3))
+    assert store.images(COLLECTION, 1, 2) == [known]
+    index(store, entries(1)[0], entries(1, 2)[0], troubles=[(known.key, DENIED, "no")])
+    index(store, entries(1)[0], entries(1, 1, "v2")[0], entries(1, 2)[0])
+    assert store.images(COLLECTION, 1, 2)[0].thumbhash is None

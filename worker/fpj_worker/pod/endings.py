@@ -15,6 +15,7 @@ from fpj_core.errors import (
     ImageError,
     ManifestError,
     SourceError,
+    SourceShrankError,
     StoreError,
     StoreUnavailableError,
 )
@@ -58,6 +59,8 @@ _BY_ERROR: tuple[tuple[type[Exception], Ending], ...] = (
 
 def ending_of(error: Exception) -> Ending:
     """How a pod ends that this error stopped."""
+    if isinstance(error, SourceShrankError):
+        return Ending(ExitCode.PERMANENT, Reason.SOURCE_SHRANK)
     if isinstance(error, SourceError):
         missing = _trouble(error.__cause__) is ErrorType.NOT_FOUND
         return Ending(_code(error), Reason.SOURCE_NOT_FOUND if missing else Reason.SOURCE_UNREADABLE)

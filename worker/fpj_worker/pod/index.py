@@ -42,7 +42,14 @@ def run_index(task: Task, store: Store, stop: Stop) -> None:
     store.upsert_folder(task.folder_record)
     folder.sweep(task.collection)
     source = task.source.build()
-    found = index_collection(store, source, task.collection, lambda _listed: record.tick(), fence=task.fence)
+    found = index_collection(
+        store,
+        source,
+        task.collection,
+        lambda _listed: record.tick(),
+        fence=task.fence,
+        accept_vanished=bool(task.job.spec.collection.accept_vanished),
+    )
     log.info("indexed", extra=asdict(found))
     planner = Planner(store, folder, task.collection, _plan_settings(task), record.enter, record.tick)
     planned = planner.plan(job, task.attempt, resumed=job.planned_attempt > 0)
