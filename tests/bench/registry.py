@@ -6,6 +6,7 @@ from bench.result import Benchmark
 from bench.suites import (
     against_peers,
     formats,
+    looks,
     memory,
     operator_dead,
     operator_delete,
@@ -30,6 +31,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *memory.BENCHMARKS,
     *timeouts.BENCHMARKS,
     *stores.BENCHMARKS,
+    *looks.BENCHMARKS,
     *formats.BENCHMARKS,
     *operator_rate.BENCHMARKS,
     *operator_rejected.BENCHMARKS,

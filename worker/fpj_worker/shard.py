@@ -11,7 +11,7 @@ import heapq
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice, takewhile
@@ -187,6 +187,7 @@ class ShardProcessor:
         self._ready: deque[ImageTask] = deque()
         self._waiting: list[tuple[float, int, ImageTask]] = []
         self._gathered = 0
+        self._sizes: dict[str, int | None] = {}
         self._counted_ahead = self._count_ahead(shard)
         self._flushed_at = self._heartbeat_at = time.monotonic()
 
@@ -209,7 +210,9 @@ class ShardProcessor:
         window = self._context.batch_size * _WINDOW_BATCHES
         while self._unread < self._shard.stop and len(self._slots) < window and len(self._ready) < _READ:
             stop = min(self._unread + _READ, self._shard.stop)
-            for image, derivatives in self._read(self._unread, stop):
+            read = list(self._read(self._unread, stop))
+            self._sizes = self._sizes_of([each for _, derivatives in read for each in derivatives.values()])
+            for image, derivatives in read:
                 self._take(image, derivatives)
             self._unread = stop
 
@@ -222,6 +225,19 @@ class ShardProcessor:
             recorded.setdefault(derivative.image, {})[derivative.tier] = derivative
         for image in self._store.images(context.collection, start, stop):
             yield image, recorded.get(image.id, {})
+
+    @property
+    def _looks(self) -> bool:
+        """Whether files are looked at once more. Where that is not cheap, the plan's check of a moment ago must do."""
+        return self._context.check_files and self._folder.answers_at_once
+
+    def _sizes_of(self, recorded: Sequence[Derivative]) -> dict[str, int | None]:
+        """The sizes of files that may be up to date, by path."""
+        if not self._looks:
+            return {}
+        folder = self._context.folder_name
+        paths = [d.path for d in recorded if d.folder == folder and d.digest == self._digests[d.tier]]
+        return dict(zip(paths, self._folder.sizes(paths), strict=True))
 
     def _take(self, image: ImageRecord, recorded: dict[str, Derivative]) -> None:
         slot = _Slot(image)
@@ -258,7 +274,7 @@ class ShardProcessor:
         return (
             self._is_recorded(image, tier, recorded)
             and (derivative := recorded[tier.name]).folder == self._context.folder_name
-            and (not self._context.check_files or self._folder.size(derivative.path) == derivative.bytes)
+            and (not self._looks or self._sizes[derivative.path] == derivative.bytes)
         )
 
     def _counts_of_made(self, recorded: Iterable[Derivative]) -> Counts:

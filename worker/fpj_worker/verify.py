@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from fpj_core.errors import CacheFolderError
 from fpj_core.folders import CacheFolder
+from fpj_core.folders.base import Expected
 from fpj_core.store.codec import batched
 from fpj_core.store.protocol import Store
 
@@ -25,18 +26,44 @@ def forget_missing_files(
     One that lies in another cache folder counts as missing: the job's own folder is where it is wanted.
     ``on_progress`` is called for each; what it raises ends the check.
     """
-    forgotten = 0
-    for batch in batched(store.derivative_files(collection, tiers, on_progress), _BATCH):
-        missing = []
-        for ordinal, tier, recorded_folder, path, size in batch:
-            on_progress()  # an object storage may need its time for each
-            if recorded_folder != folder_name or folder.size(path) != size:
-                missing.append((ordinal, tier))
-        if missing:
-            _refuse_gone(folder)
-            store.delete_derivatives(collection, missing)
-            forgotten += len(missing)
-    return forgotten
+    elsewhere = _Doomed(store, folder, collection)
+    doomed = _Doomed(store, folder, collection)
+
+    def here() -> Iterator[Expected]:
+        for ordinal, tier, recorded_folder, path, size in store.derivative_files(collection, tiers, on_progress):
+            if recorded_folder == folder_name:
+                yield path, size, (ordinal, tier)
+            else:
+                elsewhere.add((ordinal, tier))
+
+    for which in folder.lacking(here(), on_progress):
+        doomed.add(which)
+    elsewhere.forget()
+    doomed.forget()
+    return elsewhere.forgotten + doomed.forgotten
+
+
+class _Doomed:
+    """Derivatives to be forgotten, a batch at a time."""
+
+    def __init__(self, store: Store, folder: CacheFolder, collection: str) -> None:
+        self._store = store
+        self._folder = folder
+        self._collection = collection
+        self._gathered: list[tuple[int, str]] = []
+        self.forgotten = 0
+
+    def add(self, which: tuple[int, str]) -> None:
+        self._gathered.append(which)
+        if len(self._gathered) >= _BATCH:
+            self.forget()
+
+    def forget(self) -> None:
+        if self._gathered:
+            _refuse_gone(self._folder)
+            self._store.delete_derivatives(self._collection, self._gathered)
+            self.forgotten += len(self._gathered)
+            self._gathered = []
 
 
 def _refuse_gone(folder: CacheFolder) -> None:

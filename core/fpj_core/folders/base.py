@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Protocol
 
 from fpj_core.folders.ownership import FolderState
+from fpj_core.sources.base import nothing
+
+BATCH = 1_000
+"""Files asked about at a time."""
+
+Expected = tuple[str, int, tuple[int, str]]
+"""A file's path and size as recorded, and the (ordinal, tier) that it is of."""
 
 
 class CacheFolder(Protocol):
@@ -37,11 +46,37 @@ class CacheFolder(Protocol):
         Raises `CacheFolderError` or `ImageError` where that cannot be known: only "no such file" means missing.
         """
 
+    def sizes(self, paths: Sequence[str]) -> list[int | None]:
+        """`size` of each, asked in parallel where answers take their time."""
+
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether asking about single files is cheap: neither slow nor paid for."""
+
+    def lacking(self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, str]]:
+        """The (ordinal, tier) of each file that is not there with the expected size, in any order.
+
+        Memory does not grow with the files. ``on_step`` is called for each; what it raises ends the check.
+        """
+
     def remove(self, relative: str) -> None:
         """Remove a file if it is there."""
 
     def sweep(self, collection: str) -> None:
         """Remove what killed writers left behind. Only for whoever holds the collection's lease."""
+
+
+def lacking_by_asking(
+    folder: CacheFolder, expected: Iterable[Expected], on_step: Callable[[], None]
+) -> Iterator[tuple[int, str]]:
+    """`CacheFolder.lacking` by asking for each file."""
+    iterator = iter(expected)
+    while batch := list(islice(iterator, BATCH)):
+        found = folder.sizes([path for path, _, _ in batch])
+        for (_, size, which), there in zip(batch, found, strict=True):
+            on_step()
+            if there != size:
+                yield which
 
 
 class FolderConfig(Protocol):

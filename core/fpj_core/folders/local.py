@@ -15,12 +15,15 @@ import shutil
 import stat
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from fpj_core.errors import CacheFolderError, ErrorType, ImageError
+from fpj_core.folders.base import Expected, lacking_by_asking
 from fpj_core.folders.ownership import MARKER, PROBE, FolderState, is_litter
+from fpj_core.manyfold import Manyfold
+from fpj_core.sources.base import nothing
 from fpj_core.sources.local import CACHE_TAG, CACHE_TAG_SIGNATURE
 
 _TEMPORARY = ".tmp"
@@ -53,8 +56,11 @@ class LocalFolderConfig:
 class LocalFolder:
     """See `fpj_core.folders.base.CacheFolder`."""
 
+    answers_at_once = True
+
     def __init__(self, root: str) -> None:
         self._root = root
+        self._many = Manyfold()
         self._prefix = root.rstrip("/") + "/"
         self._folders: OrderedDict[str, int] = OrderedDict()
         self._numbers = itertools.count()
@@ -149,6 +155,14 @@ class LocalFolder:
         except OSError as error:  # no answer is no evidence: whoever took it for missing would forget the record
             raise CacheFolderError(f"cache folder {self._root} cannot be read: {error.strerror}") from error
         return info.st_size if stat.S_ISREG(info.st_mode) else None
+
+    def sizes(self, paths: Sequence[str]) -> list[int | None]:
+        """See `fpj_core.folders.base.CacheFolder.sizes`."""
+        return self._many(self.size, paths)
+
+    def lacking(self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, str]]:
+        """See `fpj_core.folders.base.CacheFolder.lacking`."""
+        return lacking_by_asking(self, expected, on_step)
 
     def remove(self, relative: str) -> None:
         """See `fpj_core.folders.base.CacheFolder.remove`."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 from fpj_core.errors import ErrorType, ImageError
+from fpj_core.folders.base import Expected, lacking_by_asking
 from fpj_core.folders.ownership import FolderState
 from fpj_core.model import Fit, Format, ImageFacts, Job, SourceEntry, TierSpec
 from fpj_core.paths import derivative_path
@@ -81,8 +82,16 @@ class MemoryFolder:
     def write(self, relative: str, data: bytes, *, token: str) -> None:
         self.files[relative] = len(data)
 
+    answers_at_once = True
+
     def size(self, relative: str) -> int | None:
         return self.files.get(relative)
+
+    def sizes(self, paths: Sequence[str]) -> list[int | None]:
+        return [self.size(path) for path in paths]
+
+    def lacking(self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, str]]:
+        return lacking_by_asking(self, expected, on_step)
 
     def remove(self, relative: str) -> None:
         if self.refuses_removal:
