@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from obstore import exceptions
 from obstore.store import S3Store
@@ -43,22 +44,38 @@ class Bucket:
     def connect(self) -> S3Store:
         """A client with bounded retries and time limits. Nothing is sent yet."""
         endpoint = self.endpoint or os.environ.get("AWS_ENDPOINT_URL")
+        return self._client(endpoint, prefix=self.prefix or None)
+
+    def connect_to(self, query: str) -> S3Store:
+        """A client whose object of the empty name is the bucket itself, asked with ``query``."""
+        endpoint = self.endpoint or os.environ.get("AWS_ENDPOINT_URL")
+        if not endpoint:
+            end = "com.cn" if self._region.startswith("cn-") else "com"
+            endpoint = f"https://s3.{self._region}.amazonaws.{end}"
+        return self._client(f"{endpoint.rstrip('/')}/{self.bucket}?{query}", virtual_hosted_style_request=True)
+
+    @property
+    def _region(self) -> str:
+        return self.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "us-east-1")
+
+    def _client(self, endpoint: str | None, **options: Any) -> S3Store:
         given = {
             "endpoint": endpoint,
             "access_key_id": self.access_key_id or os.environ.get("AWS_ACCESS_KEY_ID"),
             "secret_access_key": self.secret_access_key or os.environ.get("AWS_SECRET_ACCESS_KEY"),
             "session_token": os.environ.get("AWS_SESSION_TOKEN"),
-            "region": self.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "us-east-1"),
+            "region": self._region,
         }
         return S3Store(
             self.bucket,
-            prefix=self.prefix or None,
             client_options={
                 "allow_http": bool(endpoint and endpoint.startswith("http://")),
                 "connect_timeout": timedelta(seconds=5),
                 "timeout": timedelta(seconds=120),
             },
             retry_config={"max_retries": _RETRIES, "retry_timeout": _RETRY_FOR},
+            checksum_algorithm="SHA256",
+            **options,
             **{name: value for name, value in given.items() if value},  # type: ignore[arg-type]
         )
 

@@ -92,6 +92,9 @@ class Objects:
     def get(self, key: str) -> bytes:
         return bytes(self._client.get_object(Bucket=self.name, Key=key)["Body"].read())
 
+    def head(self, key: str) -> dict[str, Any]:
+        return dict(self._client.head_object(Bucket=self.name, Key=key))
+
     def remove(self, key: str) -> None:
         self._client.delete_object(Bucket=self.name, Key=key)
 

@@ -99,13 +99,33 @@ def test_a_version_changes_with_the_content(objects: Objects) -> None:
     assert '"' not in versions[0]
 
 
-@pytest.mark.parametrize("name", ["a//b.jpg", "dot/./x.jpg", "dot/../x.jpg", "tab\t.jpg"])
-def test_names_that_cannot_be_asked_for_are_named(objects: Objects, name: str) -> None:
-    objects.put("1.jpg", JPEG)
-    objects.put(name, JPEG)
-    with pytest.raises(SourceError, match="an object's name cannot be used: ") as error:
-        listing(objects.bucket())
-    assert name in str(error.value)
+def test_a_key_that_cannot_be_asked_for_is_its_own_problem(objects: Objects) -> None:
+    odd = ["/0.jpg", "a//b.jpg", "dot/../x.jpg", "dot/./x.jpg", "tab\t.jpg"]
+    good = ["0.jpg", "a/b.jpg", "a/c.jpg", "dot/x.jpg", "tab.jpg", "z.jpg"]
+    for name in odd + good:
+        objects.put(f"in/{name}", JPEG)
+    for bucket, prefix in ((objects.bucket("in"), ""), (objects.bucket(), "in/")):
+        keys, problems = listing(bucket)
+        assert sorted(keys) == [prefix + name for name in good]
+        assert problems == {prefix + name: "PathViolation" for name in odd}
+
+
+def test_odd_keys_on_every_page(objects: Objects) -> None:
+    count = 2_500
+    objects.fill((f"p{number:04}.jpg" for number in range(count)), b"x")
+    for number in (0, 999, 1_000, 2_499):
+        objects.put(f"p{number:04}/.//x.jpg", JPEG)
+    keys, problems = listing(objects.bucket())
+    assert len(keys) == count and len(set(keys)) == count
+    assert len(problems) == 4
+
+
+def test_markers_of_folders_are_no_images(objects: Objects) -> None:
+    for name in ("photos/", "album.jpg/", "book.zip/"):
+        objects.put(name, b"")
+    objects.put("text/", b"a marker with content")
+    objects.put("album.jpg/1.jpg", JPEG)
+    assert listing(objects.bucket()) == (["album.jpg/1.jpg"], {})
 
 
 def test_a_listing_says_that_it_goes_on_before_it_finds_anything(objects: Objects) -> None:
@@ -278,6 +298,35 @@ def test_a_cache_folder(objects: Objects) -> None:
     folder.remove(PATH)
     assert folder.size(PATH) is None
     assert objects.keys() == []
+
+
+def test_outputs_are_ready_to_be_served(objects: Objects) -> None:
+    folder = S3FolderConfig(objects.bucket("cache")).build()
+    for extension, kind in (("jpg", "jpeg"), ("webp", "webp"), ("avif", "avif"), ("png", "png")):
+        folder.write(f"photos/full/ab/abcd.{extension}", b"data", token="t")
+        head = objects.head(f"cache/photos/full/ab/abcd.{extension}")
+        assert head["ContentType"] == f"image/{kind}"
+        assert head["CacheControl"] == "public, max-age=86400"
+
+
+def test_a_finished_folder_is_checked_by_listing_it(objects: Objects, proxy: Proxy) -> None:
+    count = 2_100
+    paths = [
+        f"photos/{tier}/{number % 256:02x}/{number:08}.jpg" for tier in ("full", "small") for number in range(count)
+    ]
+    objects.fill((f"cache/{path}" for path in paths), b"data")
+    objects.put("cache/photos/full/01//odd.jpg", b"data")
+    folder = S3FolderConfig(objects.bucket("cache", endpoint=proxy.url)).build()
+    expected = [(path, 4, (place, path.split("/")[1])) for place, path in enumerate(paths)]
+    random.Random(1).shuffle(expected)
+    proxy.requests.clear()
+    assert list(folder.lacking(expected)) == []
+    assert len(proxy.requests) <= 2 * 3 + 2, "a page per thousand, and the odd one's again"
+    objects.remove(f"cache/{paths[5]}")
+    objects.put(f"cache/{paths[count + 7]}", b"other")
+    lacking = folder.lacking([*expected, ("photos/full/zz/none.jpg", 4, (9_999, "full"))])
+    assert sorted(lacking) == [(5, "full"), (count + 7, "small"), (9_999, "full")]
+    assert list(folder.lacking([])) == []
 
 
 def test_secrets_are_not_shown(objects: Objects) -> None:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import obstore
 from obstore.store import S3Store
 
 from fpj_core.errors import CacheFolderError, ErrorType, ImageError
+from fpj_core.folders.base import Expected
+from fpj_core.folders.listing import Listing
 from fpj_core.folders.ownership import FolderState
+from fpj_core.manyfold import Manyfold
 from fpj_core.objects import OBJECT_ERRORS, Bucket, object_error
+from fpj_core.sources.base import extension, nothing
 
 _PROBE = ".fpj-probe"
 _OBJECT = "the cache folder's object"
+_CACHE_CONTROL = "public, max-age=86400"
+_CONTENT_TYPES = {
+    "avif": "image/avif",
+    "gif": "image/gif",
+    "jpg": "image/jpeg",
+    "png": "image/png",
+    "tif": "image/tiff",
+    "webp": "image/webp",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +48,11 @@ class S3FolderConfig:
 class S3Folder:
     """See `fpj_core.folders.base.CacheFolder`."""
 
+    answers_at_once = False
+
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
+        self._many = Manyfold()
         self._client: S3Store | None = None
 
     def check_writable(self) -> None:
@@ -62,7 +79,7 @@ class S3Folder:
     def write(self, relative: str, data: bytes, *, token: str) -> None:  # noqa: ARG002 - no temporary names needed
         """See `fpj_core.folders.base.CacheFolder.write`."""
         try:
-            obstore.put(self._connected(), relative, data)
+            obstore.put(self._connected(), relative, data, attributes=_headers(relative))
         except OBJECT_ERRORS as error:
             failure = object_error(error, _OBJECT)
             if failure.error_type is ErrorType.NOT_FOUND:  # the bucket: it is not the image that is missing
@@ -78,6 +95,19 @@ class S3Folder:
             if failure.error_type is ErrorType.NOT_FOUND:
                 return None
             raise failure from error
+
+    def sizes(self, paths: Sequence[str]) -> list[int | None]:
+        """See `fpj_core.folders.base.CacheFolder.sizes`."""
+        return self._many(self.size, paths)
+
+    def lacking(self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, str]]:
+        """See `fpj_core.folders.base.CacheFolder.lacking`: by one listing, which costs a request per thousand files."""
+        listing = Listing(self._bucket, self._connected())
+        try:
+            yield from listing.lacking(expected, on_step)
+        except OBJECT_ERRORS as error:
+            failure = object_error(error, "the cache folder's bucket")
+            raise CacheFolderError(f"cache folder {self._bucket.url} cannot be listed: {failure.message}") from failure
 
     def remove(self, relative: str) -> None:
         """See `fpj_core.folders.base.CacheFolder.remove`."""
@@ -95,3 +125,9 @@ class S3Folder:
         if self._client is None:
             self._client = self._bucket.connect()
         return self._client
+
+
+def _headers(relative: str) -> dict[str, str]:
+    """How the object is served. Its content changes when its source does, so caches must ask again after a day."""
+    kind = _CONTENT_TYPES.get(extension(relative))
+    return {"Cache-Control": _CACHE_CONTROL} | ({"Content-Type": kind} if kind else {})

@@ -16,8 +16,9 @@ from typing import IO
 import obstore
 from obstore.store import S3Store
 
-from fpj_core.errors import ImageError, SourceError
+from fpj_core.errors import ErrorType, ImageError, SourceError
 from fpj_core.model import SourceEntry
+from fpj_core.objectlist import Listed, pages
 from fpj_core.objects import OBJECT_ERRORS, Bucket, object_error
 from fpj_core.sources.archive import Archives
 from fpj_core.sources.base import (
@@ -38,7 +39,6 @@ from fpj_core.sources.keys import key_from_path, path_from_key, split_key
 from fpj_core.sources.natural import natural_key, sorted_externally
 from fpj_core.sources.sniff import HEAD, sniff
 
-_PAGE = 1_000
 _CHUNK = 4 * 2**20
 _KEPT_ARCHIVES = 2
 _MOST_ARCHIVE = 20 * 2**30
@@ -101,17 +101,28 @@ class S3Source:
     def _objects(self, on_step: Callable[[], None]) -> Iterator[tuple[str, int, str]]:
         """(name below the prefix, size, ETag) of what may be an image or an archive."""
         try:
-            for page in stepping(obstore.list(self._connected(), chunk_size=_PAGE), on_step, every=1):
+            for page in stepping(pages(self._bucket, self._connected()), on_step, every=1):
                 for found in page:
-                    name = found["path"]
-                    if not any(left_out(part) for part in name.split("/")):
-                        yield name, found["size"], found["e_tag"] or str(found["last_modified"])
+                    if any(left_out(part) for part in found.key.split("/") if part not in (".", "..")):
+                        continue
+                    if found.odd:
+                        self._refuse_odd(found)
+                    else:
+                        yield found.key, found.size, found.etag
         except OBJECT_ERRORS as error:
             raise SourceError(f"cannot list {self._bucket.url}: {object_error(error, 'the bucket').message}") from error
+
+    def _refuse_odd(self, found: Listed) -> None:
+        """An object whose key cannot be asked for is nobody's problem but its own, if it is named like an image."""
+        if extension(found.key) in IMAGE_EXTENSIONS | ARCHIVE_EXTENSIONS:
+            message = "an object's name cannot be used: it has an empty part, '.', '..' or a control character"
+            self.problems.add(key_from_path(found.key), ErrorType.PATH_VIOLATION, message)
 
     def _entries(self, name: str, size: int, etag: str, on_step: Callable[[], None]) -> Iterator[SourceEntry]:
         kind = extension(name)
         key = key_from_path(name)
+        if size == 0 and not (kind in IMAGE_EXTENSIONS and self._exists(name)):
+            return  # empty, or the marker of a folder that is called like an image
         if kind in ARCHIVE_EXTENSIONS:
             try:
                 path = self._fetch(name, on_step)
@@ -119,15 +130,23 @@ class S3Source:
                 self.problems.add(key, error.error_type, error.message)
                 return
             yield from self._archives.list_members(path, key, self.problems)
-        elif kind in IMAGE_EXTENSIONS or (size > 0 and self._content_is_image(name, key)):
+        elif kind in IMAGE_EXTENSIONS or self._content_is_image(name, key):
             yield SourceEntry(key, size, etag.strip('"'))
+
+    def _exists(self, name: str) -> bool:
+        try:
+            obstore.head(self._connected(), name)
+        except OBJECT_ERRORS as error:
+            return object_error(error, "the object").error_type is not ErrorType.NOT_FOUND
+        return True
 
     def _content_is_image(self, name: str, key: str) -> bool:
         try:
             head = bytes(obstore.get_range(self._connected(), name, start=0, length=HEAD))
         except OBJECT_ERRORS as error:
             refusal = object_error(error, "the object")
-            self.problems.add(key, refusal.error_type, refusal.message)
+            if refusal.error_type is not ErrorType.NOT_FOUND:  # the marker of a folder, or gone since
+                self.problems.add(key, refusal.error_type, refusal.message)
             return False
         return sniff(head) not in (None, "zip")
 

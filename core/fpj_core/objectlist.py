@@ -1,0 +1,99 @@
+"""Listing a bucket page by page, whatever its keys are.
+
+obstore lists fast, but gives a whole page up for one key that it cannot ask for (``a//b.jpg``, ``a/../b.png``, a
+control character), and shows ``/a.jpg`` as ``a.jpg``. Such a page is asked for again in its raw form, through the same
+client and with the same credentials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlencode
+from xml.etree import ElementTree
+
+import obstore
+from obstore import exceptions
+from obstore.store import S3Store
+
+from fpj_core.objects import Bucket
+
+PAGE = 1_000
+"""The most that S3 gives at a time."""
+
+_SPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object. ``odd`` says that it cannot be asked for by its key; ``key`` is below the bucket's prefix."""
+
+    key: str
+    size: int
+    etag: str
+    odd: bool = False
+
+
+def pages(bucket: Bucket, client: S3Store, after: str = "") -> Iterator[list[Listed]]:
+    """The bucket's objects with keys above ``after``, ascending, up to a thousand at a time.
+
+    Folder markers, whose keys end in a slash, may look like an object without the slash. Raises what obstore raises.
+    """
+    while True:
+        try:
+            for page in obstore.list(client, offset=after or None, chunk_size=PAGE):
+                found = [
+                    Listed(each["path"], each["size"], each["e_tag"] or str(each["last_modified"])) for each in page
+                ]
+                if not _ascending(after, found):
+                    break
+                yield found
+                after = found[-1].key
+            else:
+                return
+        except exceptions.InvalidPathError:
+            pass
+        truncated = True
+        while truncated:
+            found, truncated = _raw_page(bucket, after)
+            if not found:
+                return
+            yield [each for each in found if not each.key.endswith("/")]
+            after = found[-1].key
+            if not found[-1].odd:
+                break
+        else:
+            return
+
+
+def is_odd(key: str) -> bool:
+    """Whether obstore cannot ask for an object of this key."""
+    parts = key.split("/")
+    return any(part in ("", ".", "..") for part in parts) or any(ord(each) < 32 or ord(each) == 127 for each in key)
+
+
+def _ascending(after: str, found: Sequence[Listed]) -> bool:
+    """Whether keys come in S3's order: if not, one of them has lost a slash at its beginning."""
+    last = after.encode()
+    for each in found:
+        key = each.key.encode()
+        if key <= last and last:
+            return False
+        last = key
+    return True
+
+
+def _raw_page(bucket: Bucket, after: str) -> tuple[list[Listed], bool]:
+    """Objects above ``after``, and whether there are more."""
+    prefix = f"{bucket.prefix}/" if bucket.prefix else ""
+    query = {"encoding-type": "url", "list-type": "2", "max-keys": str(PAGE), "prefix": prefix}
+    query |= {"start-after": prefix + after} if after else {}
+    # What the client adds to its address, a slash, becomes the value of a parameter that S3 passes over.
+    client = bucket.connect_to(urlencode(query | {"x-id": ""}, quote_via=quote))
+    answer = ElementTree.fromstring(bytes(obstore.get(client, "").bytes()))  # noqa: S314 - the storage's own words
+    found = []
+    for each in answer.iter(f"{_SPACE}Contents"):
+        key = unquote(each.findtext(f"{_SPACE}Key", "")).removeprefix(prefix)
+        etag = each.findtext(f"{_SPACE}ETag", "") or each.findtext(f"{_SPACE}LastModified", "")
+        found.append(Listed(key, int(each.findtext(f"{_SPACE}Size", "0")), etag, is_odd(key)))
+    return found, answer.findtext(f"{_SPACE}IsTruncated") == "true"
