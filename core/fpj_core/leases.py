@@ -26,9 +26,10 @@ def local_holder(job_id: str, pid: int | None = None) -> str:
 
 
 def local_holder_pid(holder: str) -> int | None:
-    """The process id of a local holder, or None for any other kind of holder."""
+    """The process id of a holder on this machine; None for any other: there, the number names another process."""
     parts = holder.split(" ")
-    return int(parts[3]) if len(parts) == 5 and parts[1] == _LOCAL and parts[3].isdecimal() else None
+    ours = len(parts) == 5 and parts[1] == _LOCAL and parts[2] == _machine()
+    return int(parts[3]) if ours and parts[3].isdecimal() else None
 
 
 def is_dead(holder: str) -> bool:
@@ -36,17 +37,20 @@ def is_dead(holder: str) -> bool:
     pid = local_holder_pid(holder)
     if pid is None:
         return False
-    _, _, machine, _, started = holder.split(" ")
-    return machine == _machine() and str(_start_time(pid) or 0) != started
+    return str(_start_time(pid) or 0) != holder.rpartition(" ")[2]
 
 
 def _machine() -> str:
-    """This boot of this host. A container has its own host name, and so its own process ids."""
+    """This boot of this host, and its process ids: containers may share the host's name, but not those."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         boot = "unknown-boot"
-    return f"{socket.gethostname()}/{boot}"
+    try:
+        processes = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        processes = "unknown-pids"
+    return f"{socket.gethostname()}/{boot}/{processes}"
 
 
 def _start_time(pid: int) -> int | None:

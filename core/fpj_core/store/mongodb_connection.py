@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,7 +64,7 @@ def connect(
     Whatever the URL says of reading and writing: what decides is read from the primary, and is what a majority has
     written to disk. A secondary that lags would show a plan that is no more.
     """
-    with translated():
+    with translated(_secrets_of(url)):
         client: MongoClient[Document] = MongoClient(
             url,
             appname="fpj",
@@ -86,11 +87,19 @@ def connect(
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Run driver calls; their errors become `StoreError` or `StoreUnavailableError`."""
+def translated(secrets: Sequence[str] = ()) -> Iterator[None]:
+    """Run driver calls; their errors become `StoreError` or `StoreUnavailableError`.
+
+    What the driver says of a URL is left out where one of ``secrets`` is in it.
+    """
     try:
         yield
     except (InvalidURI, ConfigurationError, ValueError) as error:
+        if any(secret in str(error) for secret in secrets):
+            # No cause either: its text, which holds the secret, would be in a traceback.
+            raise StoreError(
+                "the store's URL cannot be used; in user and password, write % : / ? # [ ] @ as %25 %3A %2F …"
+            ) from None
         raise StoreError(f"the store's URL cannot be used: {error}") from error
     except (AutoReconnect, ConnectionFailure) as error:
         raise StoreUnavailableError(f"MongoDB cannot be reached: {_cause(error)}") from error
@@ -102,6 +111,12 @@ def translated() -> Iterator[None]:
         raise StoreUnavailableError(f"MongoDB took too long: {_cause(error)}") from error
     except PyMongoError as error:
         raise StoreError(f"MongoDB refused: {_cause(error)}") from error
+
+
+def _secrets_of(url: str) -> tuple[str, ...]:
+    """The parts of user and password: a driver that took an unescaped one for something else may show only a piece."""
+    user = url.partition("://")[2].rpartition("@")[0]
+    return tuple(part for part in re.split(r"[/?#\[\]@:%]", user) if part)
 
 
 def unacknowledged(error: BulkWriteError) -> bool:

@@ -69,6 +69,9 @@ class Connection:
         self._sqlite.execute("PRAGMA journal_mode = WAL")
         self._sqlite.execute("PRAGMA synchronous = FULL")
         self._sqlite.execute("PRAGMA cache_size = -16384")
+        # Asking takes no lock: whoever only reads need not wait for a writer, nor be able to write.
+        if self._sqlite.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,):
+            return
         with self.write() as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()
             if version > SCHEMA_VERSION:

@@ -73,8 +73,19 @@ def test_of_other_machines_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> 
 def test_another_boot_is_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its processes are gone, but a shared store may be used by machines that are named alike: the lease expires."""
     gone = local_holder(JOB).replace("/", "/0000", 1)
-    assert local_holder_pid(gone)
+    assert local_holder_pid(gone) is None, "a process of that number here is another one: it must not be stopped"
     assert not is_dead(gone)
+
+
+def test_of_other_process_ids_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may have the host's name and boot: its live processes are unknown here, not dead."""
+    real = os.readlink
+    monkeypatch.setattr(leases.os, "readlink", lambda path: "pid:[7]" if path == "/proc/self/ns/pid" else real(path))
+    there = local_holder(JOB, 2**22 + 1).removesuffix("0") + "1"
+    assert is_dead(there)
+    monkeypatch.undo()
+    assert not is_dead(there)
+    assert local_holder_pid(there) is None
 
 
 @pytest.mark.parametrize(
