@@ -411,6 +411,29 @@ def test_one_reporter_per_interval(open_another: Callable[[], Store]) -> None:
 # Failures -------------------------------------------------------------------------------------------------
 
 
+def test_a_failure_that_was_not_counted_is_not_listed(store: Store) -> None:
+    """A writer dies, or is fenced, after its records and before its cursor; the next one makes the image."""
+    store.put_shards(JOB, 1, [shard(0, 0, 10)])
+    first = store.claim_shard(JOB, 1, "first", 1.0)
+    assert first
+    late = replace(batch(first, 0, 4, counts=Counts(completed=3, failed=1)), failures=(failure(2),))
+    if isinstance(store, MongoStore):
+        store._record(late)
+    second = store.claim_shard(JOB, 1, "second", 100.0)
+    assert second
+    store.flush(batch(second, 0, 4, counts=Counts(completed=4)), 101.0)
+    if isinstance(store, MongoStore):
+        store._record(late)
+    with pytest.raises(FencedError):
+        store.flush(late, 102.0)
+    assert store.failures(JOB) == []
+    mine = replace(batch(second, 4, 8, counts=Counts(completed=3, failed=1)), failures=(failure(5),))
+    store.flush(mine, 103.0)
+    if isinstance(store, MongoStore):
+        store._record(replace(late, failures=(failure(5, message="late"),)))
+    assert store.failures(JOB) == [failure(5)]
+
+
 def test_failures_are_listed_by_type_and_page(store: Store) -> None:
     store.put_shards(JOB, 1, [shard(0, 0, 10)])
     claimed = store.claim_shard(JOB, 1, "a", 1.0)

@@ -233,7 +233,10 @@ class MongoJobs(MongoCounters):
             self._record(batch)
             moved = self._db.job_shards.update_one(
                 {"_id": shard_id, "epoch": batch.epoch, "cursor": batch.expected_cursor},
-                {"$set": {"cursor": batch.cursor, "heartbeat_at": now}, "$inc": _increments(batch.counts)},
+                {
+                    "$set": {"cursor": batch.cursor, "heartbeat_at": now, f"moved.{batch.epoch}": batch.cursor},
+                    "$inc": _increments(batch.counts),
+                },
             )
             if moved.matched_count:
                 return
@@ -272,12 +275,25 @@ class MongoJobs(MongoCounters):
 
     def failures(self, job: str, *, error_type: str | None = None, after: int = -1, limit: int = 100) -> list[Failure]:
         """See `fpj_core.store.protocol.Store.failures`."""
-        query: Document = {"job": job, "ordinal": {"$gt": after}}
-        if error_type is not None:
-            query["error_type"] = error_type
-        with translated():
-            found = self._db.failures.find(query, {"_id": 0}).sort("ordinal", 1).limit(limit)
-            return [_failure(document) for document in found]
+        confirmed: list[Failure] = []
+        while len(confirmed) < limit:
+            query: Document = {"job": job, "ordinal": {"$gt": after}}
+            if error_type is not None:
+                query["error_type"] = error_type
+            with translated():
+                found = list(self._db.failures.find(query, {"_id": 0}).sort("ordinal", 1).limit(limit))
+                counted = self._counted_spans(found)
+            confirmed += [_failure(each) for each in found if _is_counted(each, counted.get(each.get("shard")))]
+            if len(found) < limit:
+                break
+            after = found[-1]["ordinal"]
+        return confirmed[:limit]
+
+    def _counted_spans(self, failures: Sequence[Document]) -> dict[str | None, Document]:
+        """By shard, up to where each of its epochs has moved the cursor."""
+        ids = sorted({each["shard"] for each in failures if "shard" in each})
+        found = self._db.job_shards.find({"_id": {"$in": ids}}, {"moved": 1}) if ids else ()
+        return {each["_id"]: each.get("moved", {}) for each in found}
 
     def delete_failures(self, job: str, on_step: Callable[[], None] = nothing) -> None:
         """See `fpj_core.store.protocol.Store.delete_failures`."""
@@ -341,13 +357,11 @@ class MongoJobs(MongoCounters):
             inserted, kept = upserted(self._db.derivatives, upserts)
             self._count(batch.collection, _changes(batch.derivatives, before, inserted, kept))
         if batch.failures:
-            self._db.failures.bulk_write(
-                [
-                    ReplaceOne({"_id": f"{f.job}:{f.ordinal}"}, _failure_document(f), upsert=True)
-                    for f in batch.failures
-                ],
-                ordered=False,
-            )
+            older = {"epoch": {"$not": {"$gt": batch.epoch}}}
+            by = {"epoch": batch.epoch, "shard": _shard_id(batch.job, batch.attempt, batch.index)}
+            documents = [_failure_document(each) | by for each in batch.failures]
+            puts = [ReplaceOne({"_id": each["_id"]} | older, each, upsert=True) for each in documents]
+            upserted(self._db.failures, puts)
         if batch.facts:
             self._db.images.bulk_write(
                 [
@@ -432,3 +446,16 @@ def _failure(document: Document) -> Failure:
 def _failure_document(failure: Failure) -> Document:
     document = asdict(failure) | {"error_type": failure.error_type.value, "message": clean(failure.message)}
     return document | {"_id": f"{failure.job}:{failure.ordinal}"}
+
+
+def _is_counted(failure: Document, moved: Document | None) -> bool:
+    """Whether the flush that recorded the failure moved the shard's cursor over it, too.
+
+    If not, its writer was killed or fenced in between, and another has processed the image since, or will.
+    """
+    if "shard" not in failure:  # of an earlier version
+        return True
+    epoch, ordinal = failure["epoch"], failure["ordinal"]
+    ends = {int(each): end for each, end in (moved or {}).items()}
+    earlier = max((end for each, end in ends.items() if each < epoch), default=-1)
+    return bool(earlier <= ordinal < ends.get(epoch, -1))
