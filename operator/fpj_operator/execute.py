@@ -221,9 +221,15 @@ class Executor:
         return self._store.refresh_folder(name) if known else None
 
     async def _emit(self, observed: Observed, event: Emit) -> None:
+        """Best effort: an event is a word to people, and what it is about is in the status too."""
         if event.unique and self._emitted.get(observed.uid) == event.unique:
             return
-        created = await self._cluster.create(events.event("FileProcessingJob", observed.key, observed.uid, event))
+        try:
+            created = await self._cluster.create(events.event("FileProcessingJob", observed.key, observed.uid, event))
+        except ClusterError as error:  # one that is unique is tried again with the next reconcile that says it
+            metrics.EVENTS_REFUSED.inc()
+            log.warning("the event %s cannot be written: %s", event.reason, error)
+            return
         if event.unique:
             self._emitted[observed.uid] = event.unique
             metrics.ALERTS.inc(created is not None and event.reason == "ImagesFailing")
