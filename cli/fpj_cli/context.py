@@ -7,8 +7,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any, TypeVar, cast
 
 import click
@@ -88,13 +89,12 @@ def output_option(command: Command) -> Command:
 
 
 @contextmanager
-def opened_store(url: str) -> Iterator[Store]:
-    """The store, closed at the end."""
-    store = open_store(url)
-    try:
-        yield store
-    finally:
-        store.close()
+def opened_store(url: str, *, make: bool = True) -> Iterator[Store]:
+    """The store, closed at the end; where it must not be made and there is none, an empty one for this time."""
+    with ExitStack() as stack:
+        if not make and "://" not in url and not Path(url).expanduser().exists():
+            url = str(Path(stack.enter_context(TemporaryDirectory(prefix="fpj-dry-run-"))) / "fpj.db")
+        yield stack.enter_context(closing(open_store(url)))
 
 
 def find_job(store: Store, name: str | None) -> Job:

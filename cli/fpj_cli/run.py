@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from fpj_cli.context import UsageProblemError, err, opened_store, print_json, store_option
+from fpj_cli.context import UsageProblemError, err, opened_store, print_json, print_text, store_option
 from fpj_cli.display import choose_display
 from fpj_cli.interrupts import stop_on_signals
 from fpj_cli.summary import Done
@@ -26,10 +26,18 @@ from fpj_core.sources.local import may_hold_images
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import API_VERSION, CacheFolder, FileProcessingJob, JobType
 from fpj_worker.local import JobFailedError, LocalJob, LocalRun
+from fpj_worker.preview import Preview, Why
 from fpj_worker.request import Place, local_job, place_by_rules, place_for_path, place_of_record, unfinished_job
 from fpj_worker.stopping import InterruptedRunError
 
 _MANIFESTS = {".yaml", ".yml"}
+_WHY = {
+    Why.NEW: "new",
+    Why.CHANGED: "changed",
+    Why.FILE_LOST: "file lost",
+    Why.SETTINGS_CHANGED: "settings changed",
+    Why.FORCED: "forced",
+}
 _DEFAULT_OUT = "fpj-out"
 _EARLIER_JOBS = 5
 """Of a collection, those that are asked where it was written."""
@@ -87,7 +95,8 @@ _SAID_BY_MANIFEST = {
     is_flag=True,
     help="Believe a source that is empty or lacks most known images: they were deleted.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what would be made, why and how much room it needs; write nothing.")
+@click.option("-v", "--verbose", is_flag=True, help="With --dry-run: name each image that would be made.")
 @click.option(
     "--claim-root",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -97,7 +106,14 @@ _SAID_BY_MANIFEST = {
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
 @store_option
 def run(
-    target: Path, as_json: bool, quiet: bool, store_url: str, dry_run: bool, workers: int | None, **options: Any
+    target: Path,
+    as_json: bool,
+    quiet: bool,
+    store_url: str,
+    dry_run: bool,
+    verbose: bool,
+    workers: int | None,
+    **options: Any,
 ) -> None:
     """Make cache images and thumbnails of every image in FOLDER, or run a FileProcessingJob MANIFEST.
 
@@ -111,7 +127,7 @@ def run(
     Exit codes: 0 done, 1 images failed or the run was given up, 2 bad input, 3 another run holds the collection,
     4 the store or the network failed, 5 this machine failed (a full disk, say), 130 interrupted.
     """  # noqa: D301 - click keeps the lines after a real backspace as they are
-    with opened_store(store_url) as store:
+    with opened_store(store_url, make=not dry_run) as store:
         if target.suffix.lower() in _MANIFESTS and target.is_file():
             resource, folders = _from_manifest(target, options)
         else:
@@ -127,7 +143,9 @@ def run(
         if earlier := unfinished_job(store, request.job):
             request = replace(request, job=earlier)
         tolerated = options["max_failed"] is not None
-        code = _execute(store, request, dry_run=dry_run, as_json=as_json, quiet=quiet, tolerated=tolerated)
+        code = _execute(
+            store, request, dry_run=dry_run, verbose=verbose, as_json=as_json, quiet=quiet, tolerated=tolerated
+        )
     sys.exit(code)
 
 
@@ -314,21 +332,27 @@ def _storable(path: Path) -> Path:
 
 
 def _execute(
-    store: Store, request: LocalJob, *, dry_run: bool, as_json: bool, quiet: bool, tolerated: bool = False
+    store: Store,
+    request: LocalJob,
+    *,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    tolerated: bool = False,
+    verbose: bool = False,
 ) -> int:
     started = time.monotonic()
     with stop_on_signals() as stop, choose_display(err, quiet=quiet) as display:
         runner = LocalRun(store, request, display, stop)
         if dry_run:
-            plan = runner.plan_only()
+            plan = runner.preview(_name_image if verbose else None)
         else:
             code = _run(runner, tolerated=tolerated)
     if dry_run:
-        document = {"collection": request.job.collection, "total": plan.total, "pending": plan.pending}
         if as_json:
-            print_json(document)
+            print_json(_preview_document(request, plan))
         elif not quiet:
-            err.print(f"Would process {formatting.count(plan.pending)} of {formatting.count(plan.total)} images.")
+            _show_preview(plan)
         return 0
     done = Done(code, runner.job, *runner.progress(), runner.of_this_run(), time.monotonic() - started)
     if as_json:
@@ -336,6 +360,31 @@ def _execute(
     if not quiet:
         done.tell(request.folder.location)
     return code
+
+
+def _name_image(why: Why, key: str) -> None:
+    print_text(f"{why.value}  {display_key(key)}")
+
+
+def _preview_document(request: LocalJob, found: Preview) -> dict[str, Any]:
+    return {
+        "collection": request.job.collection,
+        "total": found.total,
+        "pending": found.pending,
+        "reasons": {why.value: count for why, count in found.reasons.items()},
+        "problems": found.problems,
+        "needBytes": found.need_bytes,
+    }
+
+
+def _show_preview(found: Preview) -> None:
+    need = f", about {formatting.size(found.need_bytes)}" if found.pending else ""
+    err.print(f"Would process {formatting.count(found.pending)} of {formatting.count(found.total)} images{need}.")
+    for why, count in found.reasons.items():
+        if count:
+            err.print(f"  {_WHY[why]}: {formatting.count(count)}")
+    if found.problems:
+        err.print(f"  could not be listed: {formatting.count(found.problems)}")
 
 
 def _run(runner: LocalRun, *, tolerated: bool) -> int:

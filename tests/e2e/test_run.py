@@ -124,8 +124,9 @@ def test_a_dry_run_does_nothing(fpj: Fpj, photos: Path) -> None:
     dry = fpj.run(photos, "--dry-run")
     assert dry.code == 0
     assert (dry.json["total"], dry.json["pending"]) == (60, 60)
+    assert dry.json["reasons"]["new"] == 60
     assert not fpj.out.exists()
-    assert "No jobs yet" in fpj("get").stderr
+    assert not Path(fpj.store).exists()
     fpj.run(photos)
     assert fpj.run(photos, "--dry-run").json["pending"] == 0
 

@@ -40,13 +40,7 @@ class Claim:
         state = self._folder.look()
         if state.marker is not None:
             return
-        recorded = [
-            (path, size)
-            for _, _, folder, path, size in islice(
-                self._store.derivative_files(self._collection, self._tiers), 50 * _LOOKED_FOR
-            )
-            if folder == self._name
-        ]
+        recorded = self._recorded()
         found = any(self._folder.size(path) == size for path, size in recorded[:_LOOKED_FOR])
         refuse_strange(state, self._location, recorded=bool(recorded) or self._has_files(), found=found)
 
@@ -54,6 +48,11 @@ class Claim:
         """Check, make the folder if need be, and mark it. Raises `CacheFolderError`."""
         self.check()
         self._folder.mark(new_marker(self._store.identity(), self._name), self._collection)
+
+    def _recorded(self) -> list[tuple[str, int]]:
+        """Path and size of some of the collection's files in the folder."""
+        files = self._store.derivative_files(self._collection, self._tiers)
+        return [(path, size) for _, _, folder, path, size in islice(files, 50 * _LOOKED_FOR) if folder == self._name]
 
     def _has_files(self) -> bool:
         return self._store.folder_totals(self._name)[0] > 0

@@ -23,6 +23,7 @@ from fpj_core.store.protocol import Store
 from fpj_worker.claiming import Claim, refuse_own_source
 from fpj_worker.indexer import IndexResult, index_collection
 from fpj_worker.planner import Planner, PlanSettings
+from fpj_worker.preview import Preview, Previewer, Wanted, Why
 from fpj_worker.shard import JobContext, Pool, ShardProcessor
 from fpj_worker.stopping import InterruptedRunError
 from fpj_worker.tasks import ImageHandler, start_image_pool
@@ -61,15 +62,6 @@ class LocalJob:
     check_files: bool = True
     force: bool = False
     accept_vanished: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a job has to do, in images."""
-
-    index: IndexResult
-    total: int
-    pending: int
 
 
 class Observer(Protocol):
@@ -133,12 +125,24 @@ class LocalRun:
                 self._process()
                 return self._finish()
 
-    def plan_only(self) -> Plan:
-        """Index and compare, process nothing, record no job (`--dry-run`)."""
-        with self._locked():
-            index = self._index()
-            pending = self._planner().count_pending()
-            return Plan(index, self._store.count_images(self._job.collection), pending)
+    def preview(self, on_image: Callable[[Why, str], None] | None = None) -> Preview:
+        """List and compare, and write nothing (`--dry-run`). ``on_image`` gets each image to make, by reason and key.
+
+        Raises what `run` raises before it makes the first image, but for locks: it takes none.
+        """
+        request = self._request
+        refuse_own_source(request.source, request.folder)
+        self._claim_folder().check()
+        self._enter("Index")
+        wanted = Wanted(
+            self._job.collection, request.tiers, request.folder_record.name, request.check_files, request.force
+        )
+
+        def on_step(listed: int) -> None:
+            self._observer.listed(listed)
+            self._tick()
+
+        return Previewer(self._store, self._folder, wanted, on_image).compare(request.source.build(), on_step)
 
     def progress(self) -> tuple[Progress, Counts]:
         """Where the job stands, from the store."""

@@ -66,12 +66,6 @@ class Planner:
         self._tier_names = [tier.name for tier in settings.tiers]
         self._digests = {tier.name: tier.digest() for tier in settings.tiers}
 
-    def count_pending(self) -> int:
-        """Images that a new job would process, after the recorded files were checked."""
-        if self._settings.force:
-            return self._store.count_images(self._collection, on_step=self._on_tick)
-        return self._checked()
-
     def plan(self, job: Job, attempt: int, *, resumed: bool) -> Planned:
         """Put the shards of ``attempt``; those of earlier ones stay, for whoever records the plan to delete.
 

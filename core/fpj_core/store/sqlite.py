@@ -18,6 +18,7 @@ from fpj_core.store.sqlite_counters import count, images_among
 from fpj_core.store.sqlite_jobs import SQLiteJobs
 
 _WINDOW = 5_000
+_UNKNOWN = -1
 _IMAGE = "ordinal, id, key, size, version, deleted, width, height, format, thumbhash, dominant_color, warning"
 _DERIVATIVE = "image, tier, ordinal, digest, source_version, folder, path, width, height, bytes, job, created_at"
 
@@ -66,7 +67,7 @@ class SQLiteStore(SQLiteJobs):
         """See `fpj_core.store.protocol.Store.upsert_images`."""
         query = f"INSERT OR REPLACE INTO images (collection, {_IMAGE}) VALUES (?{', ?' * 12})"
         rows = [
-            (self._number(i.collection), i.ordinal, i.id, i.key, i.size, i.version, i.deleted)
+            (self._given_number(i.collection), i.ordinal, i.id, i.key, i.size, i.version, i.deleted)
             + (i.width, i.height, i.format, i.thumbhash, i.dominant_color, i.warning)
             for i in images
         ]
@@ -232,12 +233,20 @@ class SQLiteStore(SQLiteJobs):
             on_step()
 
     def _number(self, collection: str) -> int:
+        """The collection's number; one that nothing has where it has none: to ask must write nothing."""
         if collection not in self._numbers:
+            with self._connection.read() as db:
+                row = db.execute("SELECT number FROM collections WHERE id = ?", (collection,)).fetchone()
+            if row is None:
+                return _UNKNOWN
+            self._numbers[collection] = row[0]
+        return self._numbers[collection]
+
+    def _given_number(self, collection: str) -> int:
+        if self._number(collection) == _UNKNOWN:
             with self._connection.write() as db:
                 db.execute("INSERT OR IGNORE INTO collections (id) VALUES (?)", (collection,))
-                (number,) = db.execute("SELECT number FROM collections WHERE id = ?", (collection,)).fetchone()
-            self._numbers[collection] = number
-        return self._numbers[collection]
+        return self._number(collection)
 
 
 def _by_collection(rows: Sequence[tuple[Any, ...]]) -> dict[int, list[tuple[Any, ...]]]:

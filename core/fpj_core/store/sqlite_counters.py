@@ -23,6 +23,9 @@ class SQLiteCounters:
     def _number(self, collection: str) -> int:
         raise NotImplementedError
 
+    def _given_number(self, collection: str) -> int:
+        raise NotImplementedError
+
     def folder_totals(self, name: str) -> tuple[int, int, int]:
         """See `fpj_core.store.protocol.Store.folder_totals`."""
         query = (

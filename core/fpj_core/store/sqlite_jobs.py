@@ -216,7 +216,7 @@ class SQLiteJobs(SQLiteCounters):
 
     def flush(self, batch: ShardBatch, now: float) -> None:
         """See `fpj_core.store.protocol.Store.flush`: all of it is one transaction."""
-        number = self._number(batch.collection)
+        number = self._given_number(batch.collection)
         with self._connection.write() as db:
             row = db.execute(
                 "SELECT epoch, cursor, errors FROM shards WHERE job = ? AND attempt = ? AND idx = ?",

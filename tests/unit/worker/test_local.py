@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +29,7 @@ from fpj_core.progress import Progress
 from fpj_core.sources.base import Source, nothing
 from fpj_core.store.protocol import Store
 from fpj_worker.local import InterruptedRunError, JobFailedError, LocalJob, LocalRun
+from fpj_worker.preview import Why
 
 CORRUPT = ImageError(ErrorType.CORRUPT_IMAGE, "cut off")
 LEASE = lease_name(COLLECTION)
@@ -180,13 +183,35 @@ def test_listing_problems_count_as_failed_images(bench: Bench) -> None:
 
 
 def test_a_dry_run_says_what_there_is_to_do(bench: Bench) -> None:
-    plan = bench.prepare().plan_only()
-    assert (plan.total, plan.pending, plan.index.added) == (40, 40, 40)
+    plan = bench.prepare().preview()
+    assert (plan.total, plan.pending, plan.reasons[Why.NEW]) == (40, 40, 40)
+    assert plan.need_bytes > 0
     assert bench.store.jobs() == []
     assert bench.folder.files == {}
     bench.run()
-    assert bench.prepare(job("job-2")).plan_only().pending == 0
-    assert bench.prepare(job("job-2"), force=True).plan_only().pending == 40
+    assert bench.prepare(job("job-2")).preview().pending == 0
+    assert bench.prepare(job("job-2"), force=True).preview().reasons[Why.FORCED] == 40
+
+
+def test_a_dry_run_says_why_and_writes_nothing(bench: Bench, tmp_path: Path) -> None:
+    """Not even into the store: a wrong cache folder forgets nothing, and a held lock keeps nobody from asking."""
+    bench.run()
+    bench.store.acquire_lease(LEASE, "other", 60, bench.clock.time())
+    before = list(sqlite3.connect(tmp_path / "fpj.db").iterdump())
+    del bench.folder.files[next(iter(bench.folder.files))]
+    bench.source.listed = [*entries(38), *entries(1, 38, "v2"), *entries(2, 50)]
+    named: list[tuple[Why, str]] = []
+    plan = bench.prepare(job("job-2")).preview(lambda why, key: named.append((why, key)))
+    assert {why: count for why, count in plan.reasons.items() if count} == {
+        Why.NEW: 2,
+        Why.CHANGED: 1,
+        Why.FILE_LOST: 1,
+    }
+    assert (Why.CHANGED, "p38.jpg") in named and (Why.NEW, "p50.jpg") in named
+    assert bench.prepare(tiers=(replace(FULL, quality=50), THUMBNAIL)).preview().reasons[Why.SETTINGS_CHANGED] > 30
+    typo = bench.prepare(folder_record=Folder("typo", "elsewhere")).preview()
+    assert typo.reasons[Why.FILE_LOST] == 38
+    assert list(sqlite3.connect(tmp_path / "fpj.db").iterdump()) == before
 
 
 def test_the_figures_shown_are_those_of_now(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,147 @@
+"""What a run would do, found out without writing anything: no record, no lock, no file (`--dry-run`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from fpj_core.folders import CacheFolder
+from fpj_core.model import Derivative, Format, ImageRecord, SourceEntry, TierSpec
+from fpj_core.sources.base import Source
+from fpj_core.store.codec import batched
+from fpj_core.store.protocol import Store
+
+_BATCH = 1_000
+_SPAN = 10_000
+_BYTES_PER_PIXEL = {Format.PNG: 1.5, Format.WEBP: 0.15, Format.AVIF: 0.1}
+_BYTES_PER_PIXEL_ELSE = 0.25
+"""Of photographs at the default qualities (the samples, within a factor of two): an estimate for lack of records."""
+
+
+class Why(StrEnum):
+    """Why an image would be made."""
+
+    NEW = "new"
+    CHANGED = "changed"
+    FILE_LOST = "fileLost"
+    SETTINGS_CHANGED = "settingsChanged"
+    FORCED = "forced"
+
+
+@dataclass(slots=True)
+class Preview:
+    """What a run would do, in images; ``need_bytes`` is roughly what its files would take."""
+
+    total: int = 0
+    problems: int = 0
+    need_bytes: int = 0
+    reasons: dict[Why, int] = field(default_factory=lambda: dict.fromkeys(Why, 0))
+
+    @property
+    def pending(self) -> int:
+        """Images that would be made."""
+        return sum(self.reasons.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of a job decides what has to be done."""
+
+    collection: str
+    tiers: Sequence[TierSpec]
+    folder_name: str
+    check_files: bool
+    force: bool
+
+
+class Previewer:
+    """Compares a source with what is recorded. ``on_image`` gets each image that would be made, by reason and key."""
+
+    def __init__(
+        self, store: Store, folder: CacheFolder, wanted: Wanted, on_image: Callable[[Why, str], None] | None = None
+    ) -> None:
+        self._store = store
+        self._folder = folder
+        self._wanted = wanted
+        self._on_image = on_image or (lambda _why, _key: None)
+        self._digests = {tier.name: tier.digest() for tier in wanted.tiers}
+        self._sizes = self._bytes_per_file()
+
+    def compare(self, source: Source, on_step: Callable[[int], None]) -> Preview:
+        """List the source. Raises `SourceError`, `CacheFolderError`, `StoreError`, and what ``on_step`` raises."""
+        found = Preview()
+        for batch in batched(source.list(lambda: on_step(found.total)), _BATCH):
+            images = self._images(batch)
+            made = self._derivatives(sorted(image.ordinal for image in images.values()))
+            for entry in batch:
+                image = images.get(entry.key)
+                lacking = self._lacking(entry, image, made.get(image.ordinal, {}) if image else {})
+                self._add(found, entry, lacking)
+            found.total += len(batch)
+            on_step(found.total)
+        found.problems = source.problems.count
+        return found
+
+    def _add(self, found: Preview, entry: SourceEntry, lacking: Mapping[str, Why]) -> None:
+        if not lacking:
+            return
+        why = min(lacking.values(), key=list(Why).index)
+        found.reasons[why] += 1
+        found.need_bytes += sum(self._sizes[tier] for tier in lacking)
+        self._on_image(why, entry.key)
+
+    def _lacking(self, entry: SourceEntry, image: ImageRecord | None, made: Mapping[str, Derivative]) -> dict[str, Why]:
+        """By tier, why its file would be made."""
+        reasons = {tier: self._why(entry, image, made.get(tier)) for tier in self._digests}
+        return {tier: why for tier, why in reasons.items() if why}
+
+    def _why(self, entry: SourceEntry, image: ImageRecord | None, made: Derivative | None) -> Why | None:
+        if self._wanted.force:
+            return Why.FORCED
+        if image is None:
+            return Why.NEW
+        if made is None:
+            return Why.CHANGED if image.version != entry.version else Why.NEW
+        if made.source_version != entry.version:
+            return Why.CHANGED
+        if made.digest != self._digests[made.tier]:
+            return Why.SETTINGS_CHANGED
+        elsewhere = made.folder != self._wanted.folder_name
+        lost = self._wanted.check_files and (elsewhere or self._folder.size(made.path) != made.bytes)
+        return Why.FILE_LOST if lost else None
+
+    def _images(self, batch: Sequence[SourceEntry]) -> dict[str, ImageRecord]:
+        return self._store.images_by_key(self._wanted.collection, [entry.key for entry in batch])
+
+    def _derivatives(self, ordinals: Sequence[int]) -> dict[int, dict[str, Derivative]]:
+        made: dict[int, dict[str, Derivative]] = {}
+        for start, stop in _ranges(ordinals):
+            for each in self._store.derivatives(self._wanted.collection, start, stop, list(self._digests)):
+                made.setdefault(each.ordinal, {})[each.tier] = each
+        return made
+
+    def _bytes_per_file(self) -> dict[str, int]:
+        """By tier: as large as those on record; else a guess by its box."""
+        known = self._store.statistics(self._wanted.collection)
+        by_tier = known[0].by_tier if known else {}
+        sizes = {}
+        for tier in self._wanted.tiers:
+            files, size = by_tier.get(tier.name, (0, 0))
+            guess = tier.width * tier.height * _BYTES_PER_PIXEL.get(tier.format, _BYTES_PER_PIXEL_ELSE)
+            sizes[tier.name] = size // files if files else round(guess)
+        return sizes
+
+
+def _ranges(ordinals: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Ranges that hold all ordinals, which ascend, each short enough for one query."""
+    start: int | None = None
+    last = 0
+    for ordinal in ordinals:
+        if start is not None and ordinal - start >= _SPAN:
+            yield start, last + 1
+            start = None
+        start = ordinal if start is None else start
+        last = ordinal
+    if start is not None:
+        yield start, last + 1
