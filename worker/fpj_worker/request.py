@@ -91,9 +91,19 @@ def local_job(
 
 
 def unfinished_job(store: Store, wanted: Job) -> Job | None:
-    """The collection's newest job, if it has the same settings and did not reach its end: this run goes on with it."""
+    """The collection's newest job, if it has the same settings and did not reach its end: this run goes on with it.
+
+    One that is to make everything again goes on with its like alone: another counts as done what it made before.
+    """
     newest = store.jobs(collection=wanted.collection, limit=1)
-    return newest[0] if newest and newest[0].digest == wanted.digest and not newest[0].phase.finished else None
+    if not newest or newest[0].digest != wanted.digest or newest[0].phase.finished:
+        return None
+    return newest[0] if _forced(newest[0]) or not _forced(wanted) else None
+
+
+def _forced(job: Job) -> bool:
+    spec = job.manifest.get("spec")
+    return isinstance(spec, dict) and bool(spec.get("force"))
 
 
 def source_config(resource: FileProcessingJob, claim_root: Path | None, keys: Keys | None = None) -> SourceConfig:
