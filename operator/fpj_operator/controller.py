@@ -21,7 +21,7 @@ from fpj_operator import metrics
 from fpj_operator.execute import DisturbedError, Executor
 from fpj_operator.folders import Folders
 from fpj_operator.history import keep_history
-from fpj_operator.leases import Leases
+from fpj_operator.leases import LeaseRefusedError, Leases
 from fpj_operator.marks import CHILD_AT_WORK, ChildMarks, Marks, child_marks_of, marks_after, marks_of
 from fpj_operator.namespaces import Namespaces
 from fpj_operator.observe import observe
@@ -267,6 +267,11 @@ class Controller:
         self.jobs.started(key)
         try:
             observed = replace(observed, lease=await self._executor.acquire(observed), now=time.time())
+        except LeaseRefusedError as refused:
+            log.warning("the Lease of the collection is refused: %s", refused)
+            metrics.RECONCILE_ERRORS.inc()
+            self._give_back(key, observed)
+            return replace(observed, rejected=refused.rejected, now=time.time())
         except BaseException:
             self._give_back(key, observed)
             raise

@@ -17,13 +17,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fpj_core import names
-from fpj_core.cluster import Cluster, ClusterError, Document
+from fpj_core.cluster import CONFLICT, Cluster, ClusterError, Document
 from fpj_core.errors import LeaseHeldError
 from fpj_core.leases import lease_name
 from fpj_core.model import Lease
 from fpj_core.store.protocol import Store
 from fpj_operator.sightings import Sightings
-from fpj_operator.state import Key, LeaseView
+from fpj_operator.state import Key, LeaseView, Rejected
 
 HOLDER_NAME = f"{names.GROUP_PREFIX}/holder"
 COLLECTION = f"{names.GROUP_PREFIX}/collection"
@@ -31,6 +31,14 @@ _WRITING_SECONDS = 0.3
 """Between the two leases of one holder; more than enough."""
 _TRIES = 5
 """Of a write against others who write to the Lease too."""
+
+
+class LeaseRefusedError(ClusterError):
+    """The API server refuses the Lease of a job that does not hold it yet: a quota, a policy, a webhook."""
+
+    def __init__(self, name: str, error: ClusterError) -> None:
+        super().__init__(error.status, str(error), error.retry_after, error.causes, error.reason)
+        self.rejected = Rejected("Lease", name, error.status, str(error), error.retry_after)
 
 
 class Leases:
@@ -55,7 +63,7 @@ class Leases:
     async def acquire(self, key: Key, uid: str, collection: str) -> LeaseView:
         """Take the lease or renew one's own; the lease as it stands then, whoever holds it.
 
-        Raises `StoreError` and `ClusterError`.
+        Raises `StoreError` and `ClusterError`; `LeaseRefusedError` where trying again at once cannot help.
         """
         view, found = await self.look(key.namespace, collection)
         if view.held_by_another(uid, time.time()):
@@ -65,7 +73,12 @@ class Leases:
         except LeaseHeldError as held:
             return await self._named(key.namespace, collection, held)
         for _ in range(_TRIES):
-            written = await self._write(key, uid, collection, found, stored)
+            try:
+                written = await self._write(key, uid, collection, found, stored)
+            except ClusterError as error:
+                if error.status and view.holder != uid:
+                    await self._refused(error, stored)
+                raise
             if written is not None:
                 return replace(self._view(key.namespace, collection, written), renewed=True)
             view, found = await self.look(key.namespace, collection)
@@ -74,6 +87,12 @@ class Leases:
                 return view
         # The store's lease stays: to give it back would fence the workers of a job that only renews its own.
         raise ClusterError(409, f"the Lease of {collection} is changed by others all the time")
+
+    async def _refused(self, error: ClusterError, stored: Lease) -> None:
+        """The store's lease alone locks nothing for this job: others, such as `fpj run`, may have it meanwhile."""
+        await asyncio.to_thread(self._store.release_lease, stored)
+        if error.reason != CONFLICT:  # which is over at once: others change the same quota
+            raise LeaseRefusedError(stored.name, error) from error
 
     async def _acquire_stored(self, view: LeaseView, name: str, uid: str) -> Lease:
         """The store's lease. Whose Lease has lapsed before our eyes has lost that too, whenever its clock says."""

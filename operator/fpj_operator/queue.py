@@ -27,7 +27,7 @@ _IN_LINE = frozenset({"", "Queued", "CollectionLocked", "StoreUnavailable"})
 """Why a job waits that would start if it had a slot. What else it may wait for, such as a cache folder, comes first."""
 _IDLE = NO_SLOT | {"Queued"}
 """Why an attempt does nothing; and, of a job that is recovering, these too:"""
-_IDLE_BETWEEN = frozenset({"Queued", "CollectionLocked", "StoreUnavailable", "NoCacheFolder"})
+_IDLE_BETWEEN = frozenset({"Queued", "CollectionLocked", "StoreUnavailable", "NoCacheFolder", "ChildRejected"})
 _GONE = 100
 _ROUND_PLACES = (10_000, 5_000, 2_000, 1_000, 500, 200, 100, 50, 20, 10)
 _UNDER_WAY = frozenset({Phase.INDEXING, Phase.RUNNING})

@@ -146,6 +146,8 @@ class _Decision:
             return self._wait("Queued", queue_words(self.settings.max_concurrent_jobs, o.ahead), None)
         if o.store.error is not None:
             return self._wait("StoreUnavailable", o.store.error, _WAIT_SECONDS)
+        if o.rejected is not None:
+            return self._lease_refused(o.rejected)
         if o.lease.held_by_another(o.uid, o.now):
             holder = o.lease.holder_name or o.lease.holder
             text = f"{holder} is at work on the collection"
@@ -211,6 +213,12 @@ class _Decision:
             steps_after=(ReleaseLease(),) if release else (),
             requeue_after=seconds,
         )
+
+    def _lease_refused(self, found: Rejected) -> Plan:
+        """The API server refuses the collection's Lease: reported as a rejected child is, without slot and lock."""
+        if found.final:
+            return self._fail(*_words(found))
+        return self._with_rejection(self._wait(*_words(found), None), found)
 
     def _suspend(self) -> Plan:
         """Also without the store: pods are deleted, and fenced once it is back, before anything else."""
@@ -400,13 +408,17 @@ class _Decision:
 
     def _rejected(self, found: Rejected) -> Plan:
         """The API server takes no child object: said in its words, and tried again where that can help."""
-        said = ("ChildRejected", f"{found.kind} {found.name}: {found.message}")
+        said = _words(found)
         if found.final:
             return self._fail(*said)
         o = self.o
         verdict = Verdict(o.phase, *said, str(o.status.get("stage", "")), locked=True, trouble=said)
-        plan = self._keep_going(verdict)
-        event = Emit(*said, warning=True, unique=f"{o.attempt.number}-rejected")
+        return self._with_rejection(self._keep_going(verdict), found)
+
+    def _with_rejection(self, plan: Plan, found: Rejected) -> Plan:
+        """With an event, once an attempt, and the next try: soon at first, then ever more slowly."""
+        o = self.o
+        event = Emit(*_words(found), warning=True, unique=f"{o.attempt.number}-rejected")
         moving = self._moving()
         since = seconds_of(moving.get("lastTransitionTime")) if moving.get("status") == "False" else o.now
         pause = min(max((o.now - since) / 2, _SOONEST_TRY), _LATEST_TRY)
@@ -600,7 +612,7 @@ class _Decision:
     def _trouble(self) -> tuple[str, str] | None:
         """What keeps the job from working now: a child object that is rejected, or what its pods say."""
         if (found := self.o.rejected) is not None:
-            return "ChildRejected", f"{found.kind} {found.name}: {found.message}"
+            return _words(found)
         return next((child.trouble for child in self.o.children if child.trouble and not child.deleting), None)
 
     def _at_work(self, verdict: Verdict, child: ChildJob | None) -> Verdict:
@@ -645,6 +657,11 @@ class _Decision:
         """What was last printed of progress, for a job that is not getting on with it."""
         shown = self.o.status.get("display")
         return {"display": {**shown, "eta": NO_TIME}} if shown else {}
+
+
+def _words(found: Rejected) -> tuple[str, str]:
+    """(reason, message) of an object that the API server rejects."""
+    return "ChildRejected", f"{found.kind} {found.name}: {found.message}"
 
 
 def _without_own_holds(o: Observed) -> Observed:

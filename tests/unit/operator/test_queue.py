@@ -58,7 +58,7 @@ class Simple:
             "Indexing": ("PodsUnschedulable", "ChildRejected", "Queued"),
             "Running": ("PodsUnschedulable", "Queued"),
         }
-        between = ("Queued", "CollectionLocked", "NoCacheFolder", "StoreUnavailable")
+        between = ("Queued", "CollectionLocked", "NoCacheFolder", "StoreUnavailable", "ChildRejected")
         phase, reason = job.get("phase", ""), job.get("reason", "")
         if job.get("claimed"):
             return True

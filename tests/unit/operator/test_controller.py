@@ -1,0 +1,100 @@
+"""A reconcile as the controller carries it out: with a slot, both leases and an API server that may refuse."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unit.operator.leases_world import Document, Line, Server, run
+from unit.operator.world import NAMESPACE, SETTINGS, World
+
+from fpj_core.cluster import ClusterError
+from fpj_core.leases import lease_name
+from fpj_core.store import open_store
+from fpj_operator.controller import Controller
+from fpj_operator.state import Key, LeaseView
+
+KEY = Key(NAMESPACE, "photos")
+ALBUM = f"{NAMESPACE}.photos"
+
+
+class Refusing(Line):
+    """An API server that refuses some Leases, and keeps what is written into the status."""
+
+    refusal: ClusterError | None = None
+    status: Document | None = None
+
+    async def create(self, manifest: Document) -> Document | None:
+        if manifest["kind"] == "Lease" and self.refusal:
+            raise self.refusal
+        return await super().create(manifest)
+
+    async def apply_status(
+        self, kind: str, namespace: str, name: str, status: Document, uid: str, _version: str | None
+    ) -> Document:
+        self.status = copy.deepcopy(status)
+        metadata = {"name": name, "namespace": namespace, "uid": uid, "resourceVersion": "7"}
+        return {"kind": kind, "metadata": metadata, "spec": {}, "status": self.status}
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (403, "exceeded quota: leases, requested: count/leases.coordination.k8s.io=1"),
+        (422, "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no Leases today"),
+        (500, 'failed calling webhook "leases.example.com": connection refused'),
+    ],
+)
+@pytest.mark.parametrize("phase", ["Pending", "Recovering"])
+def test_a_refused_lease_is_reported_and_keeps_neither_slot_nor_lock(
+    tmp_path: Path, phase: str, status: int, message: str
+) -> None:
+    world = World()
+    world.add().status = {"phase": phase, "attempt": {"number": 1}} if phase == "Recovering" else {}
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    line: Any = Refusing(Server(), "operator")
+    line.refusal = ClusterError(status, message)
+    controller = Controller(line, store, SETTINGS)
+
+    async def scene() -> None:
+        controller.jobs.note({"metadata": {"name": "photos", "namespace": NAMESPACE, "uid": "uid-of-photos"}})
+        observed = replace(world.observe("photos"), lease=LeaseView(), now=time.time())
+        _, plan = await controller._decide_and_act(KEY, observed)
+        found = {each["type"]: each for each in line.status["conditions"]}
+        assert line.status["phase"] == phase
+        for name, holds in (("Progressing", "False"), ("Ready", "False"), ("Reconciling", "True")):
+            assert (found[name]["status"], found[name]["reason"]) == (holds, "ChildRejected")
+            assert message in found[name]["message"] and "Lease" in found[name]["message"]
+        assert found["CollectionLocked"]["status"] == "False"
+        assert plan.requeue_after is not None and 2 <= plan.requeue_after <= 15, "nobody reports that it would pass now"
+        assert not controller.jobs.is_at_work(KEY), "its slot is another's"
+        store.acquire_lease(lease_name(ALBUM), "another", 300.0, time.time())
+        assert [each for each in line.server.held if each[0] == "Event"], "a Warning says it"
+
+    try:
+        run(scene())
+    finally:
+        store.close()
+
+
+def test_a_lease_that_can_never_be_taken_fails_the_job(tmp_path: Path) -> None:
+    world = World()
+    world.add()
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    line: Any = Refusing(Server(), "operator")
+    line.refusal = ClusterError(422, "Lease is invalid: spec.leaseDurationSeconds: Invalid value")
+    controller = Controller(line, store, SETTINGS)
+
+    async def scene() -> None:
+        controller.jobs.note({"metadata": {"name": "photos", "namespace": NAMESPACE, "uid": "uid-of-photos"}})
+        await controller._decide_and_act(KEY, replace(world.observe("photos"), lease=LeaseView(), now=time.time()))
+        assert line.status["phase"] == "Failed"
+
+    try:
+        run(scene())
+    finally:
+        store.close()
