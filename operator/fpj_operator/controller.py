@@ -60,7 +60,9 @@ class Controller:
         self._leases = Leases(cluster, store, settings.lease_seconds)
         self.health = StoreHealth(store, self._store_changed)
         self._executor = Executor(cluster, store, self._leases)
-        self.vanished = Vanished(cluster, store, self._leases, lambda key, uid: self.jobs.uid_of(key) == uid)
+        self.vanished = Vanished(
+            cluster, store, self._leases, lambda key, uid: self.jobs.uid_of(key) == uid, self.holds_lease
+        )
         self._folders = Folders(cluster)
         self._pods = Pods(cluster)
         self._tally = Tally(traces)
@@ -126,6 +128,11 @@ class Controller:
     def tick(self, namespace: str, name: str) -> None:
         """Time to look at a job again, though nothing happened to it."""
         self.work.add(Key(namespace, name))
+
+    def holds_lease(self, key: Key) -> None:
+        """A job holds the Lease of its collection. One that has finished should not: an operator died over its end."""
+        if self.jobs.is_finished(key):
+            self.work.add(key)
 
     async def watch_active(self) -> None:
         """Look at every active job now and then, not all at once, so that silence is noticed though nothing happens."""

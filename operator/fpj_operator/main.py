@@ -33,7 +33,7 @@ from fpj_operator.controller import Controller
 from fpj_operator.election import REQUEST, Election
 from fpj_operator.handlers import register
 from fpj_operator.health import Health
-from fpj_operator.leftovers import look_for_rights
+from fpj_operator.leftovers import look_for_leftovers
 from fpj_operator.schedules import ScheduleController
 from fpj_operator.settings import OperatorSettings, settings_from
 from fpj_operator.traces import traces_from
@@ -143,7 +143,7 @@ async def _lead(
         asyncio.create_task(schedules.work.run(), name="schedules"),
         asyncio.create_task(election.hold(), name="leadership"),
         asyncio.create_task(controller.keep_history(), name="history"),
-        asyncio.create_task(look_for_rights(cluster, namespaces, controller.tick), name="leftovers"),
+        asyncio.create_task(look_for_leftovers(cluster, namespaces, controller.tick), name="leftovers"),
         asyncio.create_task(_show_jobs(controller), name="gauge"),
         asyncio.create_task(_sweep(controller), name="sweep"),
         asyncio.create_task(controller.health.watch(), name="store"),

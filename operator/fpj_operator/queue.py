@@ -229,6 +229,11 @@ class JobQueue:
         entry = self._entry(key)
         return entry is not None and entry.active
 
+    def is_finished(self, key: Key) -> bool:
+        """Whether the job is known and has ended."""
+        entry = self._entry(key)
+        return entry is not None and entry.phase.finished
+
     def at_work(self) -> list[Key]:
         """All jobs that have started, with a slot or without, over all namespaces: their leases must be kept."""
         return [

@@ -48,14 +48,23 @@ class Vanished:
 
     Args:
         is_known: whether the watch shows this job (key, uid): then nobody needs to ask for it.
+        holds: gets each such job that holds the Lease of its collection.
     """
 
-    def __init__(self, cluster: Cluster, store: Store, leases: Leases, is_known: Callable[[Key, str], bool]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        leases: Leases,
+        is_known: Callable[[Key, str], bool],
+        holds: Callable[[Key], None],
+    ) -> None:
         self.work: Workqueue[Gone | Key] = Workqueue(self._handle, _WORKERS, _about)
         self._cluster = cluster
         self._store = store
         self._leases = leases
         self._is_known = is_known
+        self._holds = holds
 
     def gone(self, body: Mapping[str, Any]) -> None:
         """A job was deleted."""
@@ -87,7 +96,11 @@ class Vanished:
         async for page in self._cluster.pages("Lease", namespace, size=_PAGE, most=_MOST, labels=_LABELS):
             for lease in page:
                 gone = _holder(lease)
-                if gone is not None and not self._is_known(gone.key, gone.uid) and await self._is_gone(gone):
+                if gone is None:
+                    continue
+                if self._is_known(gone.key, gone.uid):
+                    self._holds(gone.key)
+                elif await self._is_gone(gone):
                     self.work.add(gone)
 
     async def _is_gone(self, gone: Gone) -> bool:

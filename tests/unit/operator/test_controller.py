@@ -14,6 +14,7 @@ from unit.operator.world import NAMESPACE, SETTINGS, World
 
 from fpj_core.cluster import ClusterError
 from fpj_core.leases import lease_name
+from fpj_core.model import Phase
 from fpj_core.store import open_store
 from fpj_operator.controller import Controller
 from fpj_operator.state import Key, LeaseView
@@ -98,3 +99,14 @@ def test_a_lease_that_can_never_be_taken_fails_the_job(tmp_path: Path) -> None:
         run(scene())
     finally:
         store.close()
+
+
+def test_of_known_jobs_that_hold_a_lease_only_those_that_have_finished_are_reconciled() -> None:
+    unused: Any = None
+    controller = Controller(unused, unused, SETTINGS)
+    for phase in Phase:
+        metadata = {"name": phase.value, "namespace": NAMESPACE, "uid": phase.value}
+        controller.jobs.note({"metadata": metadata, "status": {"phase": phase.value}})
+        controller.holds_lease(Key(NAMESPACE, phase.value))
+    controller.holds_lease(Key(NAMESPACE, "unknown"))
+    assert controller.work.depth == sum(phase.finished for phase in Phase)

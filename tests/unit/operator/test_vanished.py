@@ -42,6 +42,8 @@ class Place:
     def __init__(self, store: Store) -> None:
         self.server, self.store = Server(), Away(store)
         self.known: set[str] = set()
+        self.holders: list[Key] = []
+        """Known jobs that were found to hold a Lease."""
 
     async def begin(self) -> None:
         self.server.put("user", job())
@@ -54,7 +56,8 @@ class Place:
     def operator(self) -> tuple[Vanished, Line]:
         line: Any = Line(self.server, "operator")
         store: Any = self.store
-        return Vanished(line, store, Leases(line, store, 300.0), lambda _, uid: uid in self.known), line
+        leases = Leases(line, store, 300.0)
+        return Vanished(line, store, leases, lambda _, uid: uid in self.known, self.holders.append), line
 
     def delete(self) -> Document:
         return self.server.held.pop(("FileProcessingJob", "team", "photos"))
@@ -147,6 +150,18 @@ def test_a_job_that_is_there_is_left_alone(tmp_path: Path) -> None:
         place.known.add("uid-1")
         await vanished.sweep_once(None)
         assert vanished.work.depth == 0 and line.asked == 3, "one that the watch shows is not asked for"
+
+    play(tmp_path, scene)
+
+
+def test_a_known_job_that_holds_a_lease_is_reported(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        vanished, _ = place.operator()
+        await vanished.sweep_once(None)
+        assert not place.holders, "what the watch has not shown yet is not judged"
+        place.known.add("uid-1")
+        await vanished.sweep_once(None)
+        assert place.holders == [KEY] and place.untouched
 
     play(tmp_path, scene)
 
