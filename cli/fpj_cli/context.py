@@ -15,7 +15,7 @@ from typing import IO, Any, TypeVar, cast
 import click
 from rich.console import Console
 
-from fpj_core.errors import FpjError
+from fpj_core.errors import FpjError, NoStoreError
 from fpj_core.leases import is_dead, lease_name
 from fpj_core.model import Job, Phase
 from fpj_core.store import open_store
@@ -89,12 +89,32 @@ def output_option(command: Command) -> Command:
 
 
 @contextmanager
-def opened_store(url: str, *, make: bool = True) -> Iterator[Store]:
-    """The store, closed at the end; where it must not be made and there is none, an empty one for this time."""
+def opened_store(url: str, *, make: bool = False) -> Iterator[Store]:
+    """The store, closed at the end. Raises `NoStoreError` where there is none and it must not be made."""
+    with closing(open_store(url, make=make)) as store:
+        yield store
+
+
+@contextmanager
+def store_or_empty(url: str) -> Iterator[Store]:
+    """The store, closed at the end; where there is none, an empty one for this time."""
     with ExitStack() as stack:
-        if not make and "://" not in url and not Path(url).expanduser().exists():
-            url = str(Path(stack.enter_context(TemporaryDirectory(prefix="fpj-dry-run-"))) / "fpj.db")
-        yield stack.enter_context(closing(open_store(url)))
+        try:
+            store = stack.enter_context(opened_store(url))
+        except NoStoreError:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="fpj-dry-run-")))
+            store = stack.enter_context(opened_store(str(folder / "fpj.db"), make=True))
+        yield store
+
+
+@contextmanager
+def nothing_yet(url: str, name: str | None) -> Iterator[None]:
+    """End quietly where there is no store because nobody ever ran anything, and neither it nor a job was named."""
+    try:
+        yield
+    except NoStoreError:
+        if name is not None or url != default_store():
+            raise
 
 
 def find_job(store: Store, name: str | None) -> Job:

@@ -20,6 +20,7 @@ from fpj_core.errors import (
     FpjError,
     LeaseHeldError,
     ManifestError,
+    NoStoreError,
     SourceError,
     StoreError,
 )
@@ -49,7 +50,7 @@ def code_of(error: BaseException) -> CommandExit:
     """The exit code that an error means."""
     if isinstance(error, LeaseHeldError | FencedError):
         return CommandExit.HELD
-    if isinstance(error, ManifestError | UsageProblemError | RefusedActionError):
+    if isinstance(error, ManifestError | NoStoreError | UsageProblemError | RefusedActionError):
         return CommandExit.BAD_INPUT
     if isinstance(error, StoreError | ClusterError):
         return CommandExit.STORE

@@ -10,6 +10,7 @@ from fpj_cli.context import (
     UsageProblemError,
     err,
     find_job,
+    nothing_yet,
     opened_store,
     out,
     output_option,
@@ -35,7 +36,10 @@ def stats(collection: str | None, verify: bool, repair: bool, output: str, store
     """Show totals per collection, tier and cache folder."""
     if verify or repair:
         raise SystemExit(_check_totals(collection, store_url, output, repair=repair))
-    with opened_store(store_url) as store:
+    collections: list[CollectionStatistics] = []
+    folders: list[Folder] = []
+    location = store_url
+    with nothing_yet(store_url, collection), opened_store(store_url) as store:
         collections = _known(store, collection)
         folders = store.folders()
         location = store.location

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from fpj_cli.context import UsageProblemError, err, opened_store, print_json, print_text, store_option
+from fpj_cli.context import UsageProblemError, err, opened_store, print_json, print_text, store_option, store_or_empty
 from fpj_cli.display import choose_display
 from fpj_cli.interrupts import stop_on_signals
 from fpj_cli.summary import Done
@@ -127,7 +127,7 @@ def run(
     Exit codes: 0 done, 1 images failed or the run was given up, 2 bad input, 3 another run holds the collection,
     4 the store or the network failed, 5 this machine failed (a full disk, say), 130 interrupted.
     """  # noqa: D301 - click keeps the lines after a real backspace as they are
-    with opened_store(store_url, make=not dry_run) as store:
+    with store_or_empty(store_url) if dry_run else opened_store(store_url, make=True) as store:
         if target.suffix.lower() in _MANIFESTS and target.is_file():
             resource, folders = _from_manifest(target, options)
         else:

@@ -6,7 +6,7 @@ import click
 from rich.markup import escape
 
 from fpj_cli.backend import ClusterError, Document, Jobs
-from fpj_cli.context import err, opened_store, out, output_option, print_json, print_text
+from fpj_cli.context import err, nothing_yet, opened_store, out, output_option, print_json, print_text
 from fpj_cli.display import STAGES
 from fpj_cli.local import failures_in
 from fpj_cli.tables import Rows, age, errors, fields, left, percent, rate
@@ -46,7 +46,8 @@ _WIDE_HEADS = ("SKIPPED", "SHARDS", "LAST-PROGRESS")
 @target_options
 def get(job: str | None, limit: int, output: str, store_url: str) -> None:
     """List jobs, newest first, or show one JOB (a name, or the start of an id)."""
-    with opened_jobs(store_url) as jobs:
+    found: list[JobResource] = []
+    with nothing_yet(store_url, job), opened_jobs(store_url) as jobs:
         found = [jobs.get(job)] if job else jobs.all(limit + 1)
     shown = found[:limit]
     if output == "json":

@@ -9,6 +9,7 @@
     ├── ImageError             one image failed; carries an ErrorType
     └── StoreError             the store refused or lost an operation
         ├── StoreUnavailableError   it cannot be reached
+        ├── NoStoreError            there is none, and none may be made
         ├── UnrecordedJobError      it has no record of the job
         ├── ConcurrencyError        a ``_version`` check failed: read again and decide again
         ├── LeaseHeldError          another holder has the lease
@@ -127,6 +128,16 @@ class StoreError(FpjError):
 
 class StoreUnavailableError(StoreError):
     """The store cannot be reached."""
+
+
+class NoStoreError(StoreError):
+    """There is no store at ``location``, and only a run may make one."""
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+        super().__init__(
+            f"there is no store at {location}; `fpj run` makes it. If there should be one: check --store and FPJ_STORE"
+        )
 
 
 class UnrecordedJobError(StoreError):

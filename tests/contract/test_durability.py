@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from contract.records import COLLECTION, JOB, shard
 from mongodb_server import free_port, start_server
+from pymongo import MongoClient
 
-from fpj_core.errors import StoreError, StoreUnavailableError
+from fpj_core.errors import NoStoreError, StoreError, StoreUnavailableError
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
 
@@ -97,6 +98,19 @@ def test_an_unreachable_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("fpj_core.store.mongodb_connection._SELECT_MS", 300)
     with pytest.raises(StoreUnavailableError, match="cannot be reached"):
         open_store(f"mongodb://127.0.0.1:{free_port()}/fpj")
+
+
+def test_a_store_that_must_not_be_made_is_not(store_url: str, mongodb_server: str) -> None:
+    with pytest.raises(NoStoreError, match=r"no store at .*fpj run") as refused:
+        open_store(store_url, make=False)
+    assert store_url in str(refused.value)
+    if store_url.startswith("mongodb"):
+        with MongoClient(mongodb_server) as client:
+            assert store_url.rpartition("/")[2] not in client.list_database_names()
+    else:
+        assert not Path(store_url).exists()
+    open_store(store_url).close()
+    open_store(store_url, make=False).close()
 
 
 def test_passwords_are_not_shown(mongodb_server: str) -> None:

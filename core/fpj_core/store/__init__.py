@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fpj_core.errors import StoreError
+from fpj_core.errors import NoStoreError, StoreError, StoreUnavailableError
 from fpj_core.store.protocol import Store
 
 __all__ = ["Store", "open_store"]
@@ -15,16 +15,33 @@ _MONGODB = ("mongodb://", "mongodb+srv://")
 _SQLITE = "sqlite:///"
 
 
-def open_store(url: str) -> Store:
-    """The store at ``mongodb://…``, ``sqlite:///path`` or a plain path. Raises `StoreError`."""
+def open_store(url: str, *, make: bool = True) -> Store:
+    """The store at ``mongodb://…``, ``sqlite:///path`` or a plain path. Raises `StoreError`.
+
+    Raises `NoStoreError` and writes nothing where there is none and ``make`` is false.
+    """
     if url.startswith(_MONGODB):
         from fpj_core.store.mongodb import MongoStore  # noqa: PLC0415 - importing pymongo takes 0.3 s
 
-        return MongoStore(url)
+        return MongoStore(url, make=make)
     if not url.startswith(_SQLITE) and (scheme := _SCHEME.match(url)):  # the rest may hold a password
         raise StoreError(
             f"cannot use {scheme[1]} as a store; use a file (./{scheme[1]}… if it is named so) or mongodb://…"
         )
     from fpj_core.store.sqlite import SQLiteStore  # noqa: PLC0415 - the operator never needs SQLite's library: 1 MB
 
-    return SQLiteStore(Path(url.removeprefix(_SQLITE)).expanduser())
+    path = Path(url.removeprefix(_SQLITE)).expanduser()
+    if not (make or _holds_something(path)):
+        raise NoStoreError(str(path))
+    return SQLiteStore(path)
+
+
+def _holds_something(path: Path) -> bool:
+    """Whether there is anything but an empty file. Opening tells whether it is a store."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise StoreUnavailableError(f"{path}: {error.strerror}") from error
+    return found.st_size > 0

@@ -7,8 +7,9 @@ from dataclasses import fields
 from urllib.parse import urlsplit
 
 from pymongo import InsertOne, ReplaceOne
+from pymongo.database import Database
 
-from fpj_core.errors import FencedError
+from fpj_core.errors import FencedError, NoStoreError
 from fpj_core.leases import lease_name
 from fpj_core.model import Derivative, Folder, ImageRecord, Job
 from fpj_core.store.codec import windows
@@ -16,7 +17,7 @@ from fpj_core.store.counters import IMAGES, Amount, Place, add
 from fpj_core.store.mongodb_connection import Document, connect, translated
 from fpj_core.store.mongodb_counters import folder_of, upserted
 from fpj_core.store.mongodb_jobs import MongoJobs
-from fpj_core.store.mongodb_schema import identity_of, prepare
+from fpj_core.store.mongodb_schema import identity_of, is_empty, prepare
 from fpj_core.store.protocol import nothing
 
 _WINDOW = 5_000
@@ -30,16 +31,20 @@ class MongoStore(MongoJobs):
     ``max_pool_size`` bounds the connections of this process.
     """
 
-    def __init__(self, url: str, *, max_pool_size: int = 10) -> None:
-        self._client, database = connect(url, max_pool_size=max_pool_size, prepare=prepare)
+    def __init__(self, url: str, *, max_pool_size: int = 10, make: bool = True) -> None:
+        def ready(database: Database[Document]) -> None:
+            if not make and is_empty(database):
+                raise NoStoreError(_location(url, database.name))
+            prepare(database)
+
+        self._client, database = connect(url, max_pool_size=max_pool_size, prepare=ready)
         super().__init__(database)
         self._url = url
 
     @property
     def location(self) -> str:
         """The URL without user and password."""
-        parts = urlsplit(self._url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{self._db.name}"
+        return _location(self._url, self._db.name)
 
     def identity(self) -> str:
         """See `fpj_core.store.protocol.Store.identity`."""
@@ -256,3 +261,8 @@ def _image(document: Document) -> ImageRecord:
 
 def _derivative(document: Document) -> Derivative:
     return Derivative(**{name: document[name] for name in _DERIVATIVE_FIELDS})
+
+
+def _location(url: str, database: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{database}"

@@ -42,6 +42,11 @@ def prepare(database: Database[Document]) -> None:
         _raise_to(database, step + 1)
 
 
+def is_empty(database: Database[Document]) -> bool:
+    """Whether nothing was ever kept in it."""
+    return not database.list_collection_names()
+
+
 def identity_of(database: Database[Document]) -> str:
     """What tells this store from others, made when it is first asked for: a store that was emptied gets another."""
     made = {"$setOnInsert": {"identity": uuid.uuid4().hex, "schema": SCHEMA_VERSION}}

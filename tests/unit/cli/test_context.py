@@ -17,7 +17,7 @@ from fpj_core.store.protocol import Store
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with opened_store(str(tmp_path / "fpj.db")) as opened:
+    with opened_store(str(tmp_path / "fpj.db"), make=True) as opened:
         yield opened
 
 

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from fpj_cli import local
 from fpj_cli.context import UsageProblemError
 from fpj_cli.local import StoreJobs
-from fpj_cli.main import main
+from fpj_cli.main import cli, main
+from fpj_core.errors import NoStoreError
 from fpj_core.leases import lease_name, local_holder
 from fpj_core.model import Counts, Job, Phase
 from fpj_core.store import open_store
@@ -102,7 +104,7 @@ def test_suspend_leaves_strangers_alone(store: Store, monkeypatch: pytest.Monkey
         jobs.suspend(jobs.get("photos"))
 
 
-def test_what_only_a_cluster_has_is_not_offered(fpj: Command) -> None:
+def test_what_only_a_cluster_has_is_not_offered(store: Store, fpj: Command) -> None:
     assert fpj("recover")[0] == 2
     assert "Nothing to recover" in fpj("recover", "--all")[2]
     assert fpj("watch")[2] == "No job is at work.\n"
@@ -135,3 +137,44 @@ def test_failures_are_told_to_programs_in_one_style_and_whole(store: Store, fpj:
     assert (listed[0]["errorType"], listed[0]["at"]) == ("TooLarge", "1970-01-01T00:00:01Z")
     _, out, err = fpj("failures", "--type", "toolarge")
     assert len(out.splitlines()) == 101 and "50 more" in err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("get",),
+        ("get", "photos"),
+        ("describe",),
+        ("failures",),
+        ("watch",),
+        ("wait", "photos"),
+        ("suspend", "photos"),
+        ("resume",),
+        ("recover", "--all"),
+        ("stats",),
+        ("stats", "--repair"),
+        ("outputs",),
+        ("find", "a.jpg"),
+        ("export",),
+    ],
+)
+def test_only_run_makes_a_store(fpj: Command, tmp_path: Path, command: tuple[str, ...]) -> None:
+    code, out, err = fpj(*command)
+    assert (code, out) == (2, "")
+    assert f"no store at {tmp_path / 'fpj.db'}" in err and "fpj run" in err
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "fpj.db").touch()  # as `touch` makes one: no store either
+    assert fpj(*command)[0] == 2
+    assert (tmp_path / "fpj.db").stat().st_size == 0
+
+
+def test_where_nothing_ever_ran_there_are_no_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    for variable in ("FPJ_STORE", "FPJ_CLUSTER"):
+        monkeypatch.delenv(variable, raising=False)
+    listed = CliRunner().invoke(cli, ["get"], catch_exceptions=False)
+    assert (listed.exit_code, listed.stdout) == (0, "") and "No jobs yet" in listed.stderr
+    assert CliRunner().invoke(cli, ["get", "-o", "json"]).stdout == "[]\n"
+    assert json.loads(CliRunner().invoke(cli, ["stats", "-o", "json"]).stdout) == {"collections": [], "folders": []}
+    assert isinstance(CliRunner().invoke(cli, ["describe"]).exception, NoStoreError)
+    assert list(tmp_path.iterdir()) == []
