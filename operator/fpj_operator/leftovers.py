@@ -27,7 +27,7 @@ async def look_for_leftovers(cluster: Cluster, namespaces: Sequence[str], look_a
     """Forever. ``look_at`` gets the namespace and the name of a job; without ``namespaces`` those of the cluster."""
     while True:
         for namespace in namespaces or (None,):
-            for kind, is_left in (("ServiceAccount", _any), ("Job", _has_not_ended)):
+            for kind, is_left in {"ServiceAccount": _any, "Job": _has_not_ended}.items():
                 try:
                     await _look_in(cluster, kind, namespace, is_left, look_at)
                 except ClusterError as error:
