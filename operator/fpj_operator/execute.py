@@ -169,8 +169,10 @@ class Executor:
             view = await self.acquire(observed)
         else:
             view = await self._leases.renew_without_store(observed.key, observed.uid, collection_of(observed))
-        if not view.held_by(observed.uid, time.time()):
-            raise DisturbedError(replace(observed, lease=view, now=time.time()), "the collection's lease is another's")
+        now = time.time()
+        if not view.held_by(observed.uid, now) or _was_taken(observed, view):
+            text = "the collection's lease is another's, or was meanwhile"
+            raise DisturbedError(replace(observed, lease=view, now=now), text)
 
     async def _delete_children(self, observed: Observed, step: DeleteChildren) -> None:
         for child in observed.children:
@@ -237,6 +239,12 @@ class Executor:
     def forget(self, uid: str) -> None:
         """The job is gone."""
         self._emitted.pop(uid, None)
+
+
+def _was_taken(observed: Observed, renewed: LeaseView) -> bool:
+    """Whether somebody had the store's lease since this job's own Lease lapsed: then the fence has moved."""
+    lapsed = not observed.lease.held_by(observed.uid, observed.now)
+    return lapsed and renewed.fence != observed.attempt.fence
 
 
 def _after_status(observed: Observed, document: Document) -> Observed:

@@ -109,9 +109,14 @@ class _Decision:
         return self._attempt() if o.phase in _ACTIVE else self._start()
 
     def renewed_first(self, plan: Plan) -> Plan:
-        """With the lease renewed, where that is due, before any step that may fail: else retries would cost it."""
+        """With the lease renewed, where that is due, before any step that may fail: else retries would cost it.
+
+        One that has lapsed, too: while the API server was away nobody could take it, except in the store.
+        """
         o = self.o
-        if plan.wants_lease or o.job is None or o.phase not in _ACTIVE or not o.lease.held_by(o.uid, o.now):
+        if plan.wants_lease or o.job is None or o.phase not in _ACTIVE or o.lease.holder != o.uid:
+            return plan
+        if o.store.error is not None and not o.lease.held_by(o.uid, o.now):  # only the store can say who had it since
             return plan
         if o.lease.expires_at - o.now >= self.settings.lease_seconds * 2 / 3:
             return plan
@@ -292,7 +297,7 @@ class _Decision:
 
     def _attempt(self) -> Plan:
         o = self.o
-        if not o.lease.held_by(o.uid, o.now):
+        if o.lease.holder != o.uid or (o.lease.renewed and o.lease.fence != o.attempt.fence):
             return self._lease_lost()
         if o.job is None:
             return self._invalid()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from unit.operator.world import World
 
 from fpj_core.cluster import ClusterError
 from fpj_operator import metrics
-from fpj_operator.execute import Executor
-from fpj_operator.state import DeleteResource, Emit, Plan
+from fpj_operator.execute import DisturbedError, Executor
+from fpj_operator.state import DeleteResource, Emit, LeaseView, Plan, RenewLease
 
 
 class NoEvents:
@@ -44,3 +47,33 @@ def test_an_event_that_is_refused_ends_no_plan_and_is_written_later() -> None:
     for _ in range(2):
         asyncio.run(executor.carry_out(world.observe("photos"), plan))
     assert server.asked == 2, "it was not taken for written, and is written once"
+
+
+class Renewing:
+    """The leases of a job, which it gets with this fence."""
+
+    def __init__(self, fence: int) -> None:
+        self.fence = fence
+
+    async def acquire(self, _key: Any, uid: str, _collection: str) -> LeaseView:
+        return LeaseView(uid, "photos", self.fence, time.time() + 300, renewed=True)
+
+
+@pytest.mark.parametrize(("lapsed", "fence", "lost"), [(False, 1, False), (True, 1, False), (True, 2, True)])
+def test_a_lease_that_had_lapsed_is_renewed_unless_its_fence_has_moved(lapsed: bool, fence: int, lost: bool) -> None:
+    world = World()
+    world.add()
+    world.look()
+    observed = world.observe("photos")
+    assert observed.attempt.fence == 1
+    observed = replace(observed, now=observed.lease.expires_at + (1 if lapsed else -100))
+    unused: Any = None
+    leases: Any = Renewing(fence)
+    executor = Executor(unused, unused, leases)
+    renewing = executor.carry_out(observed, Plan(steps_first=(RenewLease(),)))
+    if not lost:
+        asyncio.run(renewing)
+        return
+    with pytest.raises(DisturbedError) as disturbed:
+        asyncio.run(renewing)
+    assert disturbed.value.observed.lease.renewed and disturbed.value.observed.lease.fence == 2

@@ -14,7 +14,7 @@ from fpj_core.exits import Reason
 from fpj_core.model import Counts, Phase
 from fpj_operator import metrics
 from fpj_operator.queue import JobQueue
-from fpj_operator.state import Key
+from fpj_operator.state import Key, LeaseView
 from fpj_operator.tally import Tally, since
 from fpj_operator.trouble import REASONS
 
@@ -123,7 +123,7 @@ def test_recoveries_are_counted_by_reason(counted: Counted) -> None:
     counted.world.lease = replace(counted.world.lease, expires_at=counted.world.now + 300)
     counted.look()
     assert job.status["recoveryAttempts"] == 1
-    counted.world.lease = replace(counted.world.lease, expires_at=0.0)
+    counted.world.lease = LeaseView()
     counted.look()
     job.resume = "again"
     counted.look()

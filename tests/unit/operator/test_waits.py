@@ -163,6 +163,48 @@ def test_a_lease_that_is_lost_again_and_again_ends_the_job() -> None:
     assert all(child.finished for child in job.children.values())
 
 
+def test_ones_own_lease_that_lapsed_is_renewed_and_costs_no_recovery() -> None:
+    world = World()
+    job = world.add()
+    running(world)
+    world.now += world.settings.lease_seconds + 60  # the API server was away; the pods went on
+    world.progressed()
+    assert not world.lease.held_by(job.uid, world.now)
+    world.settle()
+    assert job.phase is Phase.RUNNING and job.fenced == 0
+    assert (job.status["attempt"]["number"], job.status["recoveryAttempts"]) == (1, 0)
+    assert world.lease.expires_at == world.now + world.settings.lease_seconds
+
+
+def test_a_lapsed_lease_that_somebody_had_meanwhile_is_lost_although_nobody_holds_it_now() -> None:
+    world = World()
+    job = world.add()
+    running(world)
+    world.now += world.settings.lease_seconds + 60
+    world.progressed()
+    world.database.holder, world.database.fence = "", world.database.fence + 1  # `fpj run` came and went
+    world.look()
+    assert job.phase is Phase.RECOVERING and job.condition("Progressing")["reason"] == "LeaseLost"
+    assert job.fenced == 1 and job.status["recoveryAttempts"] == 1
+    world.settle()
+    assert job.phase is Phase.INDEXING
+    assert job.status["attempt"]["fence"] == world.database.fence, "the fence that the workers have counts in the store"
+
+
+def test_a_lapsed_lease_is_not_renewed_without_the_store() -> None:
+    world = World()
+    job = world.add()
+    running(world)
+    world.now += world.settings.lease_seconds + 60
+    world.store_error = "no primary"
+    world.look()
+    assert job.condition("Progressing")["reason"] == "StoreUnavailable" and world.lease.expires_at < world.now
+    world.store_error = None
+    world.progressed()
+    world.settle()
+    assert job.phase is Phase.RUNNING and job.status["recoveryAttempts"] == 0
+
+
 @pytest.mark.parametrize("lately", ["wave", "rejected", "end", "nothing"])
 def test_the_lease_is_renewed_before_anything_that_can_fail(lately: str) -> None:
     world = World()

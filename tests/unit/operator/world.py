@@ -343,7 +343,10 @@ class World:
             case RenewLease():
                 if self.lease.held_by_another(resource.uid, self.now):
                     raise DisturbedError(lease=self.lease)
+                lapsed, fence = self.lease.expires_at <= self.now, attempt_from(resource.status).fence
                 self._take(resource)
+                if lapsed and self.lease.fence != fence:
+                    raise DisturbedError(lease=replace(self.lease, renewed=True))
             case ReleaseLease():
                 if self.lease.holder == resource.uid:
                     self.lease = LeaseView("", "", self.lease.fence, 0.0)
