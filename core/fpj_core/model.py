@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from fpj_core.errors import ErrorType
 
-ENGINE_REVISION = 1
+ENGINE_REVISION = 2
 """Part of every settings digest: raise it when the engine's output changes enough to make all images again."""
 
 

@@ -290,21 +290,18 @@ def test_an_orientation_that_makes_no_sense_is_none(orientation: int, image_form
     assert run(encoded(scene(64, 48), image_format, exif=exif)).facts.width == 64
 
 
-@pytest.mark.parametrize("found", [{0x0112: "upright"}, {0x0112: (6, 6)}, struct.error("damaged")], ids=repr)
-def test_damaged_exif_is_no_bug(found: dict[int, object] | Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = encoded(scene(64, 48), "BMP")
+def test_damaged_exif_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import AvifImagePlugin
 
-    def getexif(_image: Image.Image) -> dict[int, object]:
-        if isinstance(found, Exception):
-            raise found
-        return found
+    data = encoded(scene(64, 48), "AVIF")
 
-    monkeypatch.setattr(Image.Image, "getexif", getexif)
-    if isinstance(found, dict):
-        assert run(data).facts.width == 64
-    else:
-        with pytest.raises(ImageError, match="damaged"):
-            run(data)
+    def fail(_image: object) -> None:
+        raise struct.error("damaged")
+
+    monkeypatch.setattr(AvifImagePlugin.AvifImageFile, "_open", fail)
+    with pytest.raises(ImageError) as error:
+        run(data)
+    assert error.value.error_type is ErrorType.CORRUPT_IMAGE
 
 
 def test_unsupported_kinds_of_bmp_are_said_to_be_so() -> None:

@@ -14,8 +14,8 @@ from fpj_core.model import Format, TierSpec
 from fpj_core.sources.base import OpenedImage
 from fpj_worker.engine import encode, libvips
 from fpj_worker.engine.geometry import Placement
-from fpj_worker.engine.header import Header
-from fpj_worker.engine.pixels import Pixels, crop_centre
+from fpj_worker.engine.header import Header, stored
+from fpj_worker.engine.pixels import Pixels, crop_centre, orient
 
 _TIMING = ("delay", "loop")
 
@@ -48,5 +48,6 @@ def _scaled(source: Any, header: Header, placement: Placement) -> Pixels:
 
 def _frame(source: Any, number: int, header: Header, placement: Placement) -> Pixels:
     whole = source.crop(0, number * header.height, header.width, header.height)
-    frame = libvips.to_array(libvips.to_srgb(libvips.scale(whole, placement.width, placement.height)))
-    return crop_centre(frame, placement.crop_width, placement.crop_height)
+    width, height = stored(header, placement)
+    frame = libvips.to_array(libvips.to_srgb(libvips.scale(whole, width, height)))
+    return crop_centre(orient(frame, header.orientation), placement.crop_width, placement.crop_height)

@@ -12,6 +12,7 @@ from fpj_core.model import ImageLimits
 from fpj_core.sources.base import OpenedImage, image_error_from_os
 from fpj_core.sources.sniff import HEAD, sniff
 from fpj_worker.engine import jpeg, libvips, tiff
+from fpj_worker.engine.geometry import Placement
 from fpj_worker.engine.jpeg import JpegHeader
 from fpj_worker.engine.pillow import PillowImage
 from fpj_worker.engine.tiff import Read, TiffHeader
@@ -47,6 +48,12 @@ class Header:
     def upright(self) -> tuple[int, int]:
         """(width, height) after orientation."""
         return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
+
+
+def stored(header: Header, placement: Placement) -> tuple[int, int]:
+    """(width, height) of a placement, before orientation."""
+    upright = placement.width, placement.height
+    return upright[::-1] if header.orientation >= 5 else upright
 
 
 def read_header(opened: OpenedImage, limits: ImageLimits) -> Header:

@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass
 
 from fpj_core.errors import ErrorType, ImageError
+from fpj_worker.engine import exif
 
 _FRAMES = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
@@ -22,7 +23,6 @@ _MOST_SEGMENTS = 4_096
 """A profile takes 255 at most, extended XMP some hundreds."""
 _START_OF_SCAN = 0xDA
 _END_OF_IMAGE = b"\xff\xd9"
-_ORIENTATION_TAG = 0x0112
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def read_header(data: bytes) -> JpegHeader:
     Raises `ImageError`: CorruptImage where they do not hold together, UnsupportedFormat for what no decoder here reads.
     """
     frame: _Frame | None = None
-    orientation = 1
+    orientation: int | None = None
     profile: dict[int, bytes] = {}
     position, clean = 2, True
     for _ in range(_MOST_SEGMENTS):
@@ -86,8 +86,8 @@ def read_header(data: bytes) -> JpegHeader:
             break
         if marker in _FRAMES and len(content) >= 6:
             frame = _Frame(marker, content)
-        elif marker == 0xE1 and content[:6] == b"Exif\0\0":
-            orientation = _exif_orientation(content[6:])
+        elif marker == 0xE1 and content[:5] == b"Exif\0":
+            orientation = orientation or exif.orientation(exif.without_prefix(content))  # the first that says it
         elif marker == 0xE2 and content[:12] == b"ICC_PROFILE\0" and len(content) > 14:
             profile[content[12]] = content[14:]
     else:
@@ -101,7 +101,7 @@ def read_header(data: bytes) -> JpegHeader:
         components=frame.components,
         progressive=frame.marker in _PROGRESSIVE,
         plain=clean and frame.plain,
-        orientation=orientation,
+        orientation=orientation or 1,
         icc=b"".join(profile[number] for number in sorted(profile)) or None,
         scan=position,
     )
@@ -127,20 +127,3 @@ def _segment(data: bytes, position: int) -> tuple[int, int, bytes]:
         raise ImageError(ErrorType.CORRUPT_IMAGE, "the file ends within the JPEG header") from None
     end = position + max(length, 2)
     return marker, end, bytes(data[position + 2 : end])
-
-
-def _exif_orientation(tiff: bytes) -> int:
-    """The orientation in the first directory of an Exif block (1 to 8); 1 if there is none or it makes no sense."""
-    order = {b"II": "<", b"MM": ">"}.get(bytes(tiff[:2]))
-    if order is None:
-        return 1
-    try:
-        (directory,) = struct.unpack_from(order + "L", tiff, 4)
-        (entries,) = struct.unpack_from(order + "H", tiff, directory)
-        for entry in range(min(entries, 512)):
-            tag, _, _, value = struct.unpack_from(order + "HHLH", tiff, directory + 2 + 12 * entry)
-            if tag == _ORIENTATION_TAG:
-                return value if 1 <= value <= 8 else 1
-    except struct.error:
-        pass
-    return 1

@@ -17,7 +17,7 @@ import pyvips
 
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.sources.base import OpenedImage, image_error_from_os
-from fpj_worker.engine import matrixprofile
+from fpj_worker.engine import exif, matrixprofile
 
 pyvips.cache_set_max(0)  # no image is ever decoded twice, so a cache only holds memory
 pyvips.block_untrusted_set(True)
@@ -59,7 +59,7 @@ def read_header(opened: OpenedImage, image_format: str) -> VipsHeader:
         height=image.height,
         pixel_bytes=image.bands * _SAMPLE_BYTES.get(image.format, 8),
         pages=_get(image, "n-pages", 1),
-        orientation=min(max(_get(image, "orientation", 1), 1), 8),
+        orientation=_orientation(image),
         interlaced=bool(_get(image, "interlaced", 0)),
     )
 
@@ -204,6 +204,14 @@ class _File:
 
     def __del__(self) -> None:
         os.close(self._descriptor)
+
+
+def _orientation(image: Any) -> int:
+    """By the Exif block itself where there is one: libvips knows SHORT alone."""
+    if image.get_typeof("exif-data"):
+        return exif.orientation(exif.without_prefix(bytes(image.get("exif-data")))) or 1
+    found = _get(image, "orientation", 1)
+    return found if 1 <= found <= 8 else 1
 
 
 def _get(image: Any, name: str, default: int) -> int:

@@ -16,9 +16,7 @@ import numpy.typing as npt
 
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.sources.base import OpenedImage
-from fpj_worker.engine import libvips
-
-_ORIENTATION_TAG = 0x0112
+from fpj_worker.engine import exif, libvips
 
 
 class PillowImage:
@@ -30,11 +28,10 @@ class PillowImage:
                 io.BytesIO(opened.data) if opened.data is not None else os.fsdecode(opened.path or b""),
                 formats=[{"heic": "HEIF"}.get(image_format, image_format.upper())],
             )
-            orientation = self._image.getexif().get(_ORIENTATION_TAG, 1)
         except Exception as error:
             raise _typed(error) from error
         self.width, self.height = self._image.size
-        self.orientation = orientation if orientation in range(1, 9) else 1
+        self.orientation = _orientation(self._image) if image_format == "avif" else 1
 
     def decode(self) -> npt.NDArray[np.uint8]:
         """The first frame in full, in sRGB or grey, as stored."""
@@ -59,6 +56,12 @@ def _module() -> Any:
     Image.MAX_IMAGE_PIXELS = None  # limits.maxPixels is checked on the header
     warnings.filterwarnings("ignore", module="PIL")
     return Image
+
+
+def _orientation(image: Any) -> int:
+    """Pillow puts the file's own rotation (irot, imir) into Exif. Its getexif() would fall back to XMP, often stale."""
+    block = image.info.get("exif", b"")
+    return exif.orientation(exif.without_prefix(block)) or 1
 
 
 def _target_mode(image: Any) -> str:

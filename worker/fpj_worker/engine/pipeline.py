@@ -16,7 +16,7 @@ from fpj_worker.engine import ending, libvips, matrixprofile, turbo
 from fpj_worker.engine.animation import animate
 from fpj_worker.engine.encode import EXTENSIONS, encode, output_format
 from fpj_worker.engine.geometry import Placement, place
-from fpj_worker.engine.header import Header, read_header
+from fpj_worker.engine.header import Header, read_header, stored
 from fpj_worker.engine.pixels import Pixels, bands, crop_centre, flatten, orient, resize
 from fpj_worker.engine.placeholder import describe
 from fpj_worker.engine.validate import validate
@@ -95,9 +95,7 @@ def _process(opened: OpenedImage, header: Header, tiers: Sequence[TierSpec], mak
 
 def _decode(opened: OpenedImage, header: Header, largest: Placement) -> tuple[Pixels, str | None]:
     """Upright sRGB pixels at the size of the largest tier, and a warning."""
-    width, height = largest.width, largest.height
-    if header.orientation >= 5:
-        width, height = height, width
+    width, height = stored(header, largest)
     warning = None
     if header.pillow is not None:
         pixels = resize(header.pillow.decode(), width, height)
@@ -146,7 +144,7 @@ def _animation_memory(header: Header, tier: TierSpec, limits: ImageLimits) -> in
     if total > limits.max_pixels:
         size = f"an animation of {header.pages:,} x {header.width}x{header.height} = {total:,} pixels"
         raise ImageError(ErrorType.TOO_MANY_PIXELS, f"{size}; limits.maxPixels allows {limits.max_pixels:,}")
-    placement = place(header.width, header.height, tier)
+    placement = place(*header.upright, tier)
     return placement.crop_width * placement.crop_height * header.pages * 4 * 2
 
 
