@@ -46,3 +46,47 @@ LINEAR_SRGB = _profile(
     },
 )
 LINEAR_GREY = _profile(b"GRAY", {b"desc": _description(b"linear"), b"kTRC": _LINEAR, **_COMMON})
+
+
+def rgb(name: bytes, gamma: float | None) -> bytes:
+    """sRGB's colorants with a gamma, or with sRGB's own curve."""
+    own = [round(value * 65536) for value in (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)]
+    curve = (
+        b"para\0\0\0\0" + struct.pack(">HH5l", 3, 0, *own)
+        if gamma is None
+        else b"curv\0\0\0\0" + struct.pack(">LH", 1, round(gamma * 256))
+    )
+    return _profile(
+        b"RGB ",
+        {
+            b"desc": _description(name),
+            b"rXYZ": _xyz(0.43607, 0.22249, 0.01392),
+            b"gXYZ": _xyz(0.38515, 0.71687, 0.09708),
+            b"bXYZ": _xyz(0.14307, 0.06061, 0.71410),
+            b"rTRC": curve,
+            b"gTRC": curve,
+            b"bTRC": curve,
+            **_COMMON,
+        },
+    )
+
+
+def swapped(name: bytes) -> bytes:
+    """Tables of two points an axis (lut8Type, to Lab): what is red comes out green, green blue and blue red."""
+    corners = {
+        (0, 0, 0): (0, 128, 128),
+        (1, 0, 0): (224, 49, 209),
+        (0, 1, 0): (75, 196, 16),
+        (0, 0, 1): (138, 209, 198),
+        (1, 1, 0): (231, 77, 113),
+        (0, 1, 1): (154, 222, 66),
+        (1, 0, 1): (248, 112, 221),
+        (1, 1, 1): (255, 128, 128),
+    }
+    table = b"".join(bytes(corners[(r, g, b)]) for r in (0, 1) for g in (0, 1) for b in (0, 1))
+    identity = struct.pack(">9l", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
+    ramp = bytes(range(256)) * 3
+    lut = b"mft1\0\0\0\0" + bytes((3, 3, 2, 0)) + identity + ramp + table + ramp
+    profile = bytearray(_profile(b"RGB ", {b"desc": _description(name), b"A2B0": lut, **_COMMON}))
+    profile[20:24] = b"Lab "
+    return bytes(profile)

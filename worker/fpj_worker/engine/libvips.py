@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 os.environ.setdefault("VIPS_CONCURRENCY", "1")  # processes are the unit of parallelism; read when libvips starts
@@ -33,7 +34,14 @@ _UNSUPPORTED = (
     "unsupported jpeg data precision",
     "unsupported color conversion",
 )
-_SRGB_NAMES = (b"sRGB", "sRGB".encode("utf-16-be"))
+_COMPARED = 256 * 2**10
+"""Bytes of a profile up to which it is compared with sRGB; what is remembered must stay small."""
+_UNSEEN = 2
+"""Levels of 255: what the tables of good sRGB profiles differ by."""
+_SAMPLES = np.concatenate(
+    (np.stack(np.meshgrid(*[range(0, 256, 51)] * 3), axis=-1).reshape(-1, 3), np.arange(256)[:, None].repeat(3, axis=1))
+).astype(np.uint8)[None]
+"""Colours all over the cube and all greys, of shape (1, 472, 3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +113,10 @@ def scale(image: Any, width: int, height: int) -> Any:
 def to_srgb(image: Any) -> Any:
     """8-bit sRGB or grey: by the embedded profile where there is one, by the nominal colour space otherwise."""
     profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
-    if (profile is not None and not is_srgb(bytes(profile))) or image.interpretation == "cmyk":
-        # For CMYK without a profile libvips has a built-in one.
-        image = image.icc_transform("srgb", embedded=True, input_profile="cmyk") if image.bands >= 4 else _icc(image)
+    if image.interpretation == "cmyk":  # without a profile libvips has a built-in one
+        image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=8)
+    elif profile is not None and not is_srgb(bytes(profile)):
+        image = _icc(image)
     if image.bands < 3:
         image = image.colourspace("b-w")
         if image.hasalpha():
@@ -118,8 +127,21 @@ def to_srgb(image: Any) -> Any:
 
 
 def is_srgb(profile: bytes) -> bool:
-    """Whether a profile calls itself sRGB, and is not linear sRGB or the like: then nothing needs converting."""
-    return any(name in profile for name in _SRGB_NAMES) and not matrixprofile.differs_from_srgb(profile)
+    """Whether a profile changes no colour that anyone could see: then nothing needs converting. Its name is no proof.
+
+    One that cannot be used changes nothing either.
+    """
+    return len(profile) <= _COMPARED and _is_srgb(profile)
+
+
+@lru_cache(maxsize=16)
+def _is_srgb(profile: bytes) -> bool:
+    if profile[16:20] != b"RGB ":
+        return False
+    converted = matrixprofile.to_srgb(_SAMPLES, profile)
+    if converted is None:
+        converted = convert_profile(_SAMPLES, profile)
+    return bool(np.abs(converted.astype(int) - _SAMPLES).max() <= _UNSEEN)
 
 
 def convert_profile(pixels: npt.NDArray[np.uint8], profile: bytes) -> npt.NDArray[np.uint8]:
@@ -160,7 +182,7 @@ def to_array(image: Any) -> npt.NDArray[np.uint8]:
 def _icc(image: Any) -> Any:
     """By the embedded profile, if that can be used; what was one band of grey stays so."""
     try:
-        converted = image.icc_transform("srgb", embedded=True)
+        converted = image.icc_transform("srgb", embedded=True, depth=8)  # 16 bits would be named grey or sRGB of 8
     except pyvips.Error:
         return image
     return converted.extract_band(1).copy(interpretation="b-w") if image.bands == 1 < converted.bands else converted

@@ -26,8 +26,6 @@ _FROM_XYZ = np.linalg.inv(
 _MOST_TAGS = 100
 _LARGEST = 256 * 2**10
 """Bytes; a few kilobytes are usual, and what is remembered must stay small."""
-_NEAR = 0.03
-"""Two curves or matrices that differ by less make the same colours to the eye."""
 _PARAMETERS = {0: 1, 1: 3, 2: 4, 3: 5, 4: 7}
 """Parameters that each function type of a parametricCurveType has (ICC.1:2022, 10.18)."""
 
@@ -35,16 +33,6 @@ _PARAMETERS = {0: 1, 1: 3, 2: 4, 3: 5, 4: 7}
 def transform_of(profile: bytes) -> tuple[npt.NDArray[np.int16], Levels] | None:
     """(256 x 3 linear levels, matrix to linear sRGB) of a profile; None if it is of another kind, or damaged."""
     return _transform(profile) if len(profile) <= _LARGEST else None
-
-
-def differs_from_srgb(profile: bytes) -> bool:
-    """Whether this is a matrix profile of other colours or another tone curve than sRGB's."""
-    found = transform_of(profile)
-    if found is None:
-        return False
-    table, matrix = found
-    curve = np.abs(table / _ONE - _decoding()[:, None]).max()
-    return bool(curve > _NEAR or np.abs(matrix - np.eye(3)).max() > _NEAR)
 
 
 @lru_cache(maxsize=8)
@@ -84,13 +72,6 @@ def _encoding() -> npt.NDArray[np.uint8]:
     light = np.clip(np.arange(2**16, dtype=np.uint16).view(np.int16) / _ONE, 0, 1)
     encoded = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
     return np.round(encoded * 255).astype(np.uint8)
-
-
-@lru_cache(maxsize=1)
-def _decoding() -> Levels:
-    """The linear light of the 256 levels of sRGB."""
-    levels = np.arange(256) / 255
-    return np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
 
 
 def _tags(profile: bytes) -> dict[bytes, bytes]:
