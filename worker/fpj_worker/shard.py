@@ -2,7 +2,7 @@
 
 Images finish out of order; the cursor moves only over a finished prefix. Files made beyond it are recorded as soon
 as a batch of them has gathered, so a killed worker repeats at most one batch, and an image that this job made
-before it was killed counts as completed again, not as skipped.
+before it was killed counts as completed again, not as skipped. Files are on disk before they are recorded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice, takewhile
 from typing import Protocol
 
-from fpj_core.errors import ErrorType, FencedError, FpjError, ImageError, StoreError
+from fpj_core.errors import CacheFolderError, ErrorType, FencedError, FpjError, ImageError, StoreError
 from fpj_core.folders import CacheFolder
 from fpj_core.model import (
     Counts,
@@ -187,6 +187,8 @@ class ShardProcessor:
         self._ready: deque[ImageTask] = deque()
         self._waiting: list[tuple[float, int, ImageTask]] = []
         self._gathered = 0
+        self._untrusted = False
+        self._sync = self._folder.syncer()
         self._sizes: dict[str, int | None] = {}
         self._counted_ahead = self._count_ahead(shard)
         self._flushed_at = self._heartbeat_at = time.monotonic()
@@ -375,6 +377,8 @@ class ShardProcessor:
 
     def _flush(self) -> None:
         """Record what can be. Nothing is forgotten here before the store has it: a flush that failed is tried again."""
+        if self._untrusted:
+            return
         prefix = list(takewhile(lambda slot: slot.counts is not None, self._slots))
         rest = list(islice(self._slots, len(prefix), None))
         cursor = rest[0].image.ordinal if rest else self._unread
@@ -382,6 +386,8 @@ class ShardProcessor:
         fresh = [slot for slot in (*prefix, *beyond) if not slot.recorded]
         if cursor != self._cursor or fresh:
             batch = self._batch(prefix, fresh, cursor)
+            if batch.derivatives:
+                self._bring_to_disk()
             self._store.flush(batch, time.time())
             self._meter.counted(batch.counts)
             self._heartbeat_at = time.monotonic()
@@ -392,6 +398,15 @@ class ShardProcessor:
         for slot in fresh:
             slot.recorded = slot.failure is None
             self._remove_replaced(slot)
+
+    def _bring_to_disk(self) -> None:
+        """Raises `CacheFolderError`; nothing more of this shard is then recorded, for the next sync would succeed."""
+        try:
+            self._sync()
+        except CacheFolderError:
+            self._untrusted = True
+            self._slots.clear()
+            raise
 
     def _batch(self, prefix: list[_Slot], fresh: list[_Slot], cursor: int) -> ShardBatch:
         return ShardBatch(

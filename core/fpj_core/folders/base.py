@@ -62,6 +62,13 @@ class CacheFolder(Protocol):
     def remove(self, relative: str) -> None:
         """Remove a file if it is there."""
 
+    def syncer(self) -> Callable[[], None]:
+        """What brings everything written from now on, by whichever process, to disk.
+
+        Calling it raises `CacheFolderError` when some of it may be lost. That is reported once only: what was written
+        before must then not be relied on, also when a later call succeeds. Raises `CacheFolderError`, too.
+        """
+
     def sweep(self, collection: str) -> None:
         """Remove what killed writers left behind. Only for whoever holds the collection's lease."""
 

@@ -1,8 +1,8 @@
 """A cache folder on a file system.
 
 The folder's own path is resolved once; below it no link is ever followed, so a link planted inside leads nowhere.
-Files appear whole: each is written to ``<collection>/.tmp`` and renamed. They are not forced to disk one by one:
-after a power cut the file check of the next run finds a torn file by its size and makes it again.
+Files appear whole: each is written to ``<collection>/.tmp`` and renamed. They are not forced to disk one by one: who
+records them syncs the file system before (`LocalFolder.syncer`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from fpj_core.errors import CacheFolderError, ErrorType, ImageError
 from fpj_core.folders.base import Expected, lacking_by_asking
 from fpj_core.folders.ownership import MARKER, PROBE, FolderState, is_litter
+from fpj_core.folders.syncing import FileSystemSync
 from fpj_core.manyfold import Manyfold
 from fpj_core.sources.base import nothing
 from fpj_core.sources.local import CACHE_TAG, CACHE_TAG_SIGNATURE
@@ -173,6 +174,17 @@ class LocalFolder:
             return
         except OSError as error:
             raise _typed(error) from error
+
+    def syncer(self) -> Callable[[], None]:
+        """See `fpj_core.folders.base.CacheFolder.syncer`."""
+        with self._refusing():
+            sync = FileSystemSync(self._root)
+
+        def refusing() -> None:
+            with self._refusing():
+                sync()
+
+        return refusing
 
     def sweep(self, collection: str) -> None:
         """See `fpj_core.folders.base.CacheFolder.sweep`."""

@@ -118,6 +118,10 @@ class S3Folder:
             if failure.error_type is not ErrorType.NOT_FOUND:
                 raise failure from error
 
+    def syncer(self) -> Callable[[], None]:
+        """See `fpj_core.folders.base.CacheFolder.syncer`. An object that was accepted is kept."""
+        return nothing
+
     def sweep(self, collection: str) -> None:
         """Nothing is ever left behind."""
 

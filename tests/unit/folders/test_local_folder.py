@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import pickle
@@ -17,6 +18,7 @@ from unit.sources.surroundings import open_files, public_folder, small_disk, wit
 from fpj_core.errors import CacheFolderError, ErrorType, ImageError
 from fpj_core.folders import CacheFolder, LocalFolderConfig
 from fpj_core.folders import local as local_module
+from fpj_core.folders import syncing as syncing_module
 from fpj_core.sources.local import CACHE_TAG, CACHE_TAG_SIGNATURE, LocalSource
 
 PATH = "photos/full/ab/abcd.jpg"
@@ -346,3 +348,50 @@ def test_few_folders_stay_open(folder: CacheFolder, root: Path) -> None:
         folder.write(f"photos/full/{number:02x}/a.jpg", b"data", token="t")
     assert open_files() - before <= local_module._OPEN_FOLDERS
     assert len(files(root)) == 256
+
+
+# To disk --------------------------------------------------------------------------------------------------
+
+
+def test_written_files_are_brought_to_disk(folder: CacheFolder) -> None:
+    sync = folder.syncer()
+    folder.write(PATH, b"data", token="t")
+    sync()
+    sync()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_data_that_cannot_be_written_is_an_error_of_the_folder(
+    folder: CacheFolder, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(_descriptor: int) -> int:
+        ctypes.set_errno(number)
+        return -1
+
+    sync = folder.syncer()
+    monkeypatch.setattr(syncing_module, "_syncfs", fail)
+    with pytest.raises(CacheFolderError, match=os.strerror(number)) as raised:
+        sync()
+    assert isinstance(raised.value.__cause__, OSError)
+    assert raised.value.__cause__.errno == number
+
+
+def test_a_folder_that_has_gone_cannot_be_synced(folder: CacheFolder, root: Path) -> None:
+    """What is now behind its path says nothing about what was written before."""
+    sync = folder.syncer()
+    shutil.rmtree(root)
+    with pytest.raises(CacheFolderError, match="No such file"):
+        sync()
+    root.symlink_to("/proc")
+    with pytest.raises(CacheFolderError, match="another file system"):
+        sync()
+    with pytest.raises(CacheFolderError, match="No such file"):
+        LocalFolderConfig(str(root / "nowhere")).build().syncer()
+
+
+def test_without_syncfs_everything_is_synced(folder: CacheFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[bool] = []
+    monkeypatch.setattr(syncing_module, "_syncfs", None)
+    monkeypatch.setattr(os, "sync", lambda: synced.append(True))
+    folder.syncer()()
+    assert synced

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from fpj_core.errors import ErrorType, ImageError
+from fpj_core.errors import CacheFolderError, ErrorType, ImageError
 from fpj_core.folders.base import Expected, lacking_by_asking
 from fpj_core.folders.ownership import FolderState
 from fpj_core.model import Fit, Format, ImageFacts, Job, SourceEntry, TierSpec
@@ -63,6 +63,9 @@ class MemoryFolder:
         self.removed: list[str] = []
         self.swept = 0
         self.refuses_removal = False
+        self.synced: set[str] = set()
+        self.sync_error: CacheFolderError | None = None
+        self._unwritten: set[str] = set()
 
     def build(self) -> MemoryFolder:
         return self
@@ -81,6 +84,7 @@ class MemoryFolder:
 
     def write(self, relative: str, data: bytes, *, token: str) -> None:
         self.files[relative] = len(data)
+        self._unwritten.add(relative)
 
     answers_at_once = True
 
@@ -101,6 +105,17 @@ class MemoryFolder:
 
     def sweep(self, collection: str) -> None:
         self.swept += 1
+
+    def syncer(self) -> Callable[[], None]:
+        return self._sync
+
+    def _sync(self) -> None:
+        """As a kernel does: an error is reported once, and what it was about is lost."""
+        error, self.sync_error = self.sync_error, None
+        written, self._unwritten = self._unwritten, set()
+        if error:
+            raise error
+        self.synced |= written
 
 
 def size_of(ordinal: int, tier: str) -> int:

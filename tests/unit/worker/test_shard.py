@@ -27,7 +27,7 @@ from unit.worker.fakes import (
     size_of,
 )
 
-from fpj_core.errors import ErrorType, FencedError, FpjError, ImageError, StoreUnavailableError
+from fpj_core.errors import CacheFolderError, ErrorType, FencedError, FpjError, ImageError, StoreUnavailableError
 from fpj_core.ids import image_id
 from fpj_core.model import (
     Counts,
@@ -475,6 +475,43 @@ def test_a_store_that_was_away_for_a_moment_loses_no_image(store: Store, clock: 
     processor(store, ScriptedPool(pool.folder, clock=clock)).run(claim(store))
     assert counts(store).completed == 20
     assert len(store.derivatives(COLLECTION, 0, 99, ["full"])) == 20
+
+
+@pytest.mark.parametrize("room", [1, 8])
+def test_no_file_is_recorded_before_it_is_on_disk(store: Store, clock: Clock, room: int) -> None:
+    fill(store, 30)
+    pool = ScriptedPool(MemoryFolder(), clock=clock, room=room, slowest={3})
+    flush = store.flush
+    recorded: set[str] = set()
+
+    def check(batch: ShardBatch, now: float) -> None:
+        recorded.update(each.path for each in batch.derivatives)
+        assert recorded <= pool.folder.synced
+        flush(batch, now)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "flush", check)
+        processor(store, pool, batch_size=4).run(one_shard(store, 30))
+    assert recorded == set(pool.folder.files)
+
+
+def test_what_could_not_be_brought_to_disk_is_never_recorded(store: Store, clock: Clock) -> None:
+    """A kernel reports an error once: the next sync succeeds, and the pages it was about are gone."""
+    fill(store, 30)
+    claimed = one_shard(store, 30)
+    pool = ScriptedPool(MemoryFolder(), clock=clock, room=4)
+
+    def fate(task: Any, _attempt: int) -> None:
+        if task.ordinal == 9:
+            pool.folder.sync_error = CacheFolderError("EIO")
+
+    pool.fate = fate
+    with pytest.raises(CacheFolderError, match="EIO"):
+        processor(store, pool, batch_size=4).complete(claimed, lambda: 10.0)
+    assert {each.path for each in store.derivatives(COLLECTION, 0, 99, ["full", "thumbnail"])} <= pool.folder.synced
+    assert counts(store).done == cursor(store) <= 9
+    processor(store, ScriptedPool(pool.folder, clock=clock)).run(claim(store))
+    assert counts(store).completed == 30
 
 
 def raising(error: BaseException) -> Callable[..., Any]:
