@@ -25,7 +25,7 @@ RECONCILE_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 RECONCILE_ERRORS = Counter("fpj_operator_reconcile_errors", "Looks at a job that failed and are repeated.")
-EVENTS_REFUSED = Counter("fpj_operator_events_refused", "Kubernetes events about jobs that could not be written.")
+EVENTS_REFUSED = Counter("fpj_operator_events_refused", "Kubernetes events that could not be written.")
 QUEUE_DEPTH = Gauge("fpj_operator_workqueue_depth", "Jobs that wait to be looked at.")
 LOOP_LAG = Histogram(
     "fpj_operator_loop_lag_seconds",

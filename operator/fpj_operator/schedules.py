@@ -172,16 +172,30 @@ class ScheduleController:
             self._remember(told, _COUNTED, name)
 
     async def _emit(self, view: ScheduleView, said: Emit) -> None:
+        """Best effort: an event is a word to people. A miss is counted also where its event cannot be written."""
         told = self._told.setdefault(view.uid, set())
         if said.unique and (said.reason, said.unique) in told:
             return
-        is_news = await self._cluster.create(event(_KIND, view.key, view.uid, said)) is not None
-        if is_news and said.reason in metrics.MISSES and not view.refused:
-            metrics.SCHEDULE_MISSES.labels(said.reason).inc()
         if said.reason == "Started":  # whatever is refused from now on is news again
             told -= {each for each in told if each[0] in ("JobRefused", "NameTaken")}
+        try:
+            is_news = await self._cluster.create(event(_KIND, view.key, view.uid, said)) is not None
+        except ClusterError as error:  # one that is unique is tried again with the next reconcile that says it
+            metrics.EVENTS_REFUSED.inc()
+            log.warning("%s: the event %s cannot be written: %s", view.key, said.reason, error)
+            self._count_miss(view, said)
+            return
+        if is_news:
+            self._count_miss(view, said)
         if said.unique:
             self._remember(told, said.reason, said.unique)
+
+    def _count_miss(self, view: ScheduleView, said: Emit) -> None:
+        """Once, though its event may be written later than it was first tried; refusals are counted by themselves."""
+        told, counted = self._told.setdefault(view.uid, set()), f"{_COUNTED} {said.reason}"
+        if said.reason in metrics.MISSES and not view.refused and (counted, said.unique) not in told:
+            metrics.SCHEDULE_MISSES.labels(said.reason).inc()
+            self._remember(told, counted, said.unique)
 
     @staticmethod
     def _remember(told: set[tuple[str, str]], reason: str, unique: str) -> None:

@@ -36,6 +36,7 @@ class Objects:
         self.refusal: ClusterError | None = None
         self.refusals: list[ClusterError] = []
         """For the next jobs only."""
+        self.no_events: ClusterError | None = None
         self._uids = 0
 
     def add(self, document: Document) -> Document:
@@ -59,6 +60,8 @@ class Objects:
     async def create(self, document: Document) -> Document | None:
         self._write()
         if document["kind"] == "Event":
+            if self.no_events is not None:
+                raise self.no_events
             if any(each["metadata"]["name"] == document["metadata"]["name"] for each in self.events):
                 return None
             self.events.append(document)

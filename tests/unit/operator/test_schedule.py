@@ -14,7 +14,7 @@ from unit.operator.schedule_world import START, ScheduleWorld, job_name, phase_o
 from fpj_core.cluster import ClusterError
 from fpj_core.formatting import moment
 from fpj_operator.conditions import seconds_of
-from fpj_operator.metrics import MISSES, SCHEDULE_MISSES
+from fpj_operator.metrics import EVENTS_REFUSED, MISSES, SCHEDULE_MISSES
 
 TEN_PAST = job_name("2026-05-01T00:10:00Z")
 TWENTY_PAST = job_name("2026-05-01T00:20:00Z")
@@ -180,6 +180,42 @@ def test_runs_that_do_not_begin_are_counted_once_by_every_operator_together() ->
     at(waiting, 10)
     at(waiting, 31)
     assert len(waiting.names()) == 1 and len(new()) == 4, "a run that waits is not missed"
+
+
+def test_events_that_cannot_be_written_fail_nothing_and_each_miss_is_counted_once() -> None:
+    before, lost = misses(), EVENTS_REFUSED._value.get()
+
+    def new() -> dict[str, float]:
+        return {reason: count - before[reason] for reason, count in misses().items() if count != before[reason]}
+
+    worlds = late, many = ScheduleWorld(startingDeadlineSeconds=120), ScheduleWorld(schedule="* * * * *")
+    for world in worlds:
+        world.objects.no_events = ClusterError(403, "exceeded quota: count/events", reason="Forbidden")
+    assert at(late, 12.5) is not None and at(late, 12.6) is not None, "the next look is planned as ever"
+    at(many, 201)
+    at(many, 201.5)
+    assert len(many.names()) == 1
+    assert new() == {"Missed": 1.0, "TooManyMissed": 1.0}
+    assert EVENTS_REFUSED._value.get() == lost + 4, "Missed twice, TooManyMissed and Started once"
+    late.objects.no_events = None
+    at(late, 12.7)
+    assert late.said("Missed") and new()["Missed"] == 1.0, "written later, and not counted again"
+    at(late, 12.8)
+    at(late, 22.5)
+    assert len(late.said("Missed")) == 2 and new()["Missed"] == 2.0
+
+
+def test_after_a_run_a_refusal_is_news_again_though_its_event_was_not_written() -> None:
+    world = ScheduleWorld()
+    world.objects.refusal = ClusterError(403, "denied by a policy")
+    at(world, 10)
+    world.objects.refusal, world.objects.no_events = None, ClusterError(0, "no answer")
+    at(world, 10.5)
+    assert world.names() == [TEN_PAST]
+    world.objects.events.clear()  # the API server forgets them after an hour
+    world.objects.refusal, world.objects.no_events = ClusterError(403, "denied by a policy"), None
+    at(world, 90)
+    assert len(world.said("JobRefused")) == 1
 
 
 def test_a_new_schedule_begins_nothing_of_before() -> None:
