@@ -41,6 +41,8 @@ _WHY = {
 _DEFAULT_OUT = "fpj-out"
 _EARLIER_JOBS = 5
 """Of a collection, those that are asked where it was written."""
+_ACCEPTED = {"accept_vanished": "acceptVanished", "accept_source": "acceptSource"}
+"""Options that a manifest's collection has, too."""
 _SAID_BY_MANIFEST = {
     "job_type": "--type",
     "tiers": "--tier",
@@ -94,6 +96,11 @@ _SAID_BY_MANIFEST = {
     "--accept-vanished",
     is_flag=True,
     help="Believe a source that is empty or lacks most known images: they were deleted.",
+)
+@click.option(
+    "--accept-source",
+    is_flag=True,
+    help="Go on with the collection although its source is at another place: it was moved.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be made, why and how much room it needs; write nothing.")
 @click.option("-v", "--verbose", is_flag=True, help="With --dry-run: name each image that would be made.")
@@ -176,8 +183,8 @@ def _from_manifest(path: Path, options: dict[str, Any]) -> tuple[FileProcessingJ
     changes: dict[str, Any] = {"force": True} if options["force"] else {}
     if options["max_failed"]:
         changes["max_failed_images"] = _max_failed(options["max_failed"])
-    if options["accept_vanished"]:
-        changes["collection"] = job.spec.collection.model_copy(update={"accept_vanished": True})
+    if accepted := {name: True for name in _ACCEPTED if options[name]}:
+        changes["collection"] = job.spec.collection.model_copy(update=accepted)
     job = job.model_copy(update={"spec": job.spec.model_copy(update=changes)})
     return job, [resource for resource in resources if isinstance(resource, CacheFolder)]
 
@@ -206,8 +213,7 @@ def _from_folder(folder: Path, options: dict[str, Any]) -> FileProcessingJob:
         )
     if options["force"]:
         spec["force"] = True
-    if options["accept_vanished"]:
-        spec["collection"]["acceptVanished"] = True
+    spec["collection"] |= {field: True for name, field in _ACCEPTED.items() if options[name]}
     if options["max_failed"]:
         spec["maxFailedImages"] = _max_failed(options["max_failed"])
     name = options["collection"] or collection_id_for(real)

@@ -4,7 +4,8 @@
     ├── RefusedActionError     what was asked makes no sense for the job as it stands (`fpj_core.steering`)
     ├── ManifestError          a manifest or an option breaks the resource's rules
     ├── SourceError            a whole source cannot be listed (one image's trouble is an ImageError)
-    │   └── SourceShrankError  most of a known collection is not there any more
+    │   ├── SourceShrankError  most of a known collection is not there any more
+    │   └── SourceChangedError the collection's images are of another source
     ├── CacheFolderError       no cache folder fits, or its path cannot be used
     ├── ImageError             one image failed; carries an ErrorType
     └── StoreError             the store refused or lost an operation
@@ -102,6 +103,19 @@ class SourceShrankError(SourceError):
             f"{vanished:,} of {known:,} known images are not in the source any more; nothing was marked deleted. If"
             " it is not mounted, mount it. If they were deleted or moved on purpose: --accept-vanished, or"
             " spec.collection.acceptVanished"
+        )
+
+
+class SourceChangedError(SourceError):
+    """The collection's images are of another source: where keys are the same, files would replace one another."""
+
+    def __init__(self, collection: str, known: str, given: str) -> None:
+        self.known = known
+        self.given = given
+        super().__init__(
+            f"collection {collection} holds the images of {known}, not of {given}; nothing was changed. Use another"
+            " --collection (spec.collection.id) for other images. If these are the same at another place:"
+            " --accept-source, or spec.collection.acceptSource"
         )
 
 

@@ -49,6 +49,8 @@ class Reason(StrEnum):
     SOURCE_UNREADABLE = "SourceUnreadable"
     SOURCE_SHRANK = "SourceShrank"
     """Most of a known collection is not in its source any more."""
+    SOURCE_CHANGED = "SourceChanged"
+    """The collection's images are of another source."""
     CACHE_FOLDER_UNUSABLE = "CacheFolderUnusable"
     STORE_UNAVAILABLE = "StoreUnavailable"
     STORE_REFUSED = "StoreRefused"

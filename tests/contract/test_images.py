@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 from contract.records import COLLECTION, JOB, batch, derivative, image, job, shard
 
+from fpj_core.errors import FencedError
+from fpj_core.leases import lease_name
 from fpj_core.model import Counts, Folder, ImageFacts
 from fpj_core.store.protocol import Store
 
@@ -207,3 +209,24 @@ def test_counting_many_images_can_be_stopped_on_the_way(store: Store) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         store.count_images(COLLECTION, on_step=stop)
+
+
+def test_a_collection_remembers_its_source(store: Store, open_another: Callable[[], Store]) -> None:
+    assert store.collection_source(COLLECTION) is None
+    store.record_source(COLLECTION, "folder /a", 0)
+    store.record_source("other", "folder /ä\n", 0)
+    store.record_source(COLLECTION, "folder /b", 0)
+    assert [open_another().collection_source(name) for name in (COLLECTION, "other")] == ["folder /b", "folder /ä\n"]
+    store.upsert_images([image(0)], 0)
+    assert store.collection_source(COLLECTION) == "folder /b"
+
+
+def test_who_lost_the_lock_records_no_source(store: Store) -> None:
+    name = lease_name(COLLECTION)
+    old = store.acquire_lease(name, "a", 1.0, 0.0)
+    store.record_source(COLLECTION, "folder /a", old.fence)
+    new = store.acquire_lease(name, "b", 1.0, 10.0)
+    with pytest.raises(FencedError):
+        store.record_source(COLLECTION, "folder /b", old.fence)
+    store.record_source(COLLECTION, "folder /c", new.fence)
+    assert store.collection_source(COLLECTION) == "folder /c"

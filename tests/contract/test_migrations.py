@@ -79,6 +79,7 @@ def check(store: Store) -> None:
     assert store.statistics() == [CollectionStatistics("album", 1, 100, {}), mine]
     assert list(store.verify_counters()) == [CounterCheck("album"), CounterCheck(COLLECTION)]
     assert len(store.identity()) == 32
+    assert [store.collection_source(name) for name in (COLLECTION, "album")] == [None, None]
 
 
 def test_all_of_it_is_there(old: str) -> None:
@@ -168,6 +169,19 @@ def test_a_newer_schema_is_refused_and_left_alone(old_mongodb: str, mongodb_serv
         with pytest.raises(StoreError, match=r"newer fpj.*schema 999"):
             open_store(old_mongodb)
         assert (meta.find_one() or {})["schema"] == 999
+
+
+def test_a_store_of_schema_2_is_migrated_and_keeps_all(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with sqlite3.connect(path) as db:
+        db.executescript((DUMPS / "2.sql").read_text())
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+    db.close()
+    store = open_store(str(path))
+    check(store)
+    store.record_source("album", "folder /album", 0)
+    assert store.collection_source("album") == "folder /album"
+    store.close()
 
 
 def test_the_dumps_are_of_schema_1() -> None:

@@ -1,4 +1,4 @@
-"""Before a job writes: the cache folder is no place of somebody else's, and it is there."""
+"""Before a job writes: the cache folder is there and not somebody else's, and the source is the same as before."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from itertools import islice
 
+from fpj_core.errors import SourceChangedError
 from fpj_core.folders import CacheFolder, FolderConfig, LocalFolderConfig
 from fpj_core.folders.ownership import new_marker, refuse_overlap, refuse_strange
 from fpj_core.sources.base import SourceConfig
@@ -20,6 +21,28 @@ def refuse_own_source(source: SourceConfig, folder: FolderConfig) -> None:
     if isinstance(source, LocalSourceConfig) and isinstance(folder, LocalFolderConfig):
         real = os.path.realpath(source.root)
         refuse_overlap(os.path.dirname(real) if os.path.isfile(real) else real, folder.location)
+
+
+class SourceClaim:
+    """A job's claim that ``identity`` is its collection's source; ``accept`` lets it be another than before."""
+
+    def __init__(self, store: Store, collection: str, identity: str, *, accept: bool) -> None:
+        self._store = store
+        self._collection = collection
+        self._identity = identity
+        self._accept = accept
+
+    def check(self) -> None:
+        """Change nothing. Raises `SourceChangedError`."""
+        known = self._store.collection_source(self._collection)
+        if known not in (None, self._identity) and not self._accept:
+            raise SourceChangedError(self._collection, known, self._identity)
+
+    def take(self, fence: int) -> None:
+        """Check and record it. Raises `SourceChangedError`."""
+        self.check()
+        if self._store.collection_source(self._collection) != self._identity:
+            self._store.record_source(self._collection, self._identity, fence)
 
 
 class Claim:

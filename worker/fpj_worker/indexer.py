@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fpj_core.errors import ErrorType, SourceShrankError
 from fpj_core.ids import image_id
 from fpj_core.model import ImageRecord, SourceEntry
-from fpj_core.sources.base import ListingProblem, Source
+from fpj_core.sources.base import ListingProblem, Source, nothing
 from fpj_core.store.codec import batched
 from fpj_core.store.protocol import Store
 
@@ -45,17 +45,21 @@ def index_collection(
     *,
     fence: int,
     accept_vanished: bool = False,
+    before_first: Callable[[], None] = nothing,
 ) -> IndexResult:
     """List ``source`` and record its images under ``collection``.
 
     ``on_progress`` is called with the number listed so far after each batch, and often while the source lists; what
-    it raises ends the indexing, and the next one goes on from what is recorded. ``fence`` is that of the collection's
-    lease. Unless ``accept_vanished``, a source that is suddenly empty, or lacks more than half of a hundred or more
-    images, is not believed. Raises `SourceShrankError` then, and nothing is marked deleted; `FencedError` once the
-    lease was taken over, `fpj_core.errors.SourceError` and `StoreError`.
+    it raises ends the indexing, and the next one goes on from what is recorded. ``fence`` is that of the
+    collection's lease; ``before_first`` is called before the first images are recorded. Unless ``accept_vanished``,
+    a source that is suddenly empty, or lacks more than half of a hundred or more images, is not believed. Raises
+    `SourceShrankError` then, and nothing is marked deleted; `FencedError` once the lease was taken over,
+    `fpj_core.errors.SourceError` and `StoreError`.
     """
     index = _Index(store, collection, fence, accept_vanished=accept_vanished)
     for batch in batched(source.list(lambda: on_progress(index.result.listed)), _BATCH):
+        if not index.result.listed:
+            before_first()
         index.add(batch)
         on_progress(index.result.listed)
     problems = list(source.problems.first)

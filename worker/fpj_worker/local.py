@@ -20,7 +20,7 @@ from fpj_core.model import Counts, Folder, ImageLimits, Job, Lease, Phase, Shard
 from fpj_core.progress import Progress, measure
 from fpj_core.sources.base import SourceConfig
 from fpj_core.store.protocol import Store
-from fpj_worker.claiming import Claim, refuse_own_source
+from fpj_worker.claiming import Claim, SourceClaim, refuse_own_source
 from fpj_worker.indexer import IndexResult, index_collection
 from fpj_worker.planner import Planner, PlanSettings
 from fpj_worker.preview import Preview, Previewer, Wanted, Why
@@ -54,6 +54,8 @@ class LocalJob:
     folder_record: Folder
     workers: int
     batch_size: int
+    identity: str
+    """Of the source: see `fpj_worker.request.source_identity`."""
     shard_size: Callable[[int], int]
     """From the collection's number of images to images per shard."""
     max_failed: Callable[[int], int | None] = lambda _total: None
@@ -62,6 +64,7 @@ class LocalJob:
     check_files: bool = True
     force: bool = False
     accept_vanished: bool = False
+    accept_source: bool = False
 
 
 class Observer(Protocol):
@@ -117,6 +120,7 @@ class LocalRun:
         """
         refuse_own_source(self._request.source, self._request.folder)
         with self._locked():
+            self._claim_source().check()
             self._claim_folder().take()
             self._accept()
             with self._outcome_recorded():
@@ -132,6 +136,7 @@ class LocalRun:
         """
         request = self._request
         refuse_own_source(request.source, request.folder)
+        self._claim_source().check()
         self._claim_folder().check()
         self._enter("Index")
         wanted = Wanted(
@@ -161,6 +166,10 @@ class LocalRun:
     def _claim_folder(self) -> Claim:
         record, tiers = self._request.folder_record, [tier.name for tier in self._request.tiers]
         return Claim(self._store, self._folder, record.name, record.location, self._job.collection, tiers)
+
+    def _claim_source(self) -> SourceClaim:
+        request = self._request
+        return SourceClaim(self._store, self._job.collection, request.identity, accept=request.accept_source)
 
     # Steps ------------------------------------------------------------------------------------------------
 
@@ -197,6 +206,7 @@ class LocalRun:
             on_progress,
             fence=self._fence,
             accept_vanished=self._request.accept_vanished,
+            before_first=lambda: self._claim_source().take(self._fence),
         )
 
     def _plan(self) -> None:

@@ -17,6 +17,7 @@ from fpj_core.ids import collection_id_for, new_job_id
 from fpj_core.model import Folder, Job
 from fpj_core.objects import Bucket
 from fpj_core.sources.base import SourceConfig
+from fpj_core.sources.keys import display_key
 from fpj_core.sources.local import LocalSourceConfig
 from fpj_core.sources.s3 import S3SourceConfig
 from fpj_core.store.protocol import Store
@@ -81,12 +82,14 @@ def local_job(
         folder_record=place.record,
         workers=workers or usable_cores(),
         batch_size=resolve_sharding(spec, 0).batch_size,
+        identity=source_identity(resource, source),
         shard_size=lambda pending: resolve_sharding(spec, pending).shard_size,
         max_failed=lambda total: resolve_max_failed(spec, total),
         deadline_seconds=spec.active_deadline_seconds,
         check_files=spec.skip_check is not SkipCheck.RECORD,
         force=bool(spec.force),
         accept_vanished=bool(spec.collection.accept_vanished),
+        accept_source=bool(spec.collection.accept_source),
     )
 
 
@@ -112,6 +115,22 @@ def source_config(resource: FileProcessingJob, claim_root: Path | None, keys: Ke
     if source.s3 is not None:
         return S3SourceConfig(_bucket(source.s3, keys))
     return LocalSourceConfig(_path(source.local, source.persistent_volume_claim, claim_root))
+
+
+def source_identity(resource: FileProcessingJob, config: SourceConfig, namespace: str | None = None) -> str:
+    """Which source this is, in words that a person recognizes: the same for the same place, however it was written.
+
+    ``namespace`` is that of the job in a cluster: where a claim is mounted says nothing there.
+    """
+    source = resource.spec.collection.source
+    if source.s3 is not None:
+        endpoint = f" at {source.s3.endpoint.rstrip('/').lower()}" if source.s3.endpoint else ""
+        return f"bucket s3://{source.s3.bucket}/{(source.s3.prefix or '').strip('/')}{endpoint}"
+    if namespace is not None and (claim := source.persistent_volume_claim) is not None:
+        return f"claim {namespace}/{claim.claim_name}, folder {os.path.normpath('/' + (claim.path or '').strip('/'))}"
+    if not isinstance(config, LocalSourceConfig):
+        raise AssertionError("unreachable")
+    return f"folder {display_key(os.path.realpath(config.root))}"
 
 
 def place_for_path(path: Path) -> Place:

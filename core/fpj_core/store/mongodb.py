@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pymongo import InsertOne, ReplaceOne
 from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
 
 from fpj_core.errors import FencedError, NoStoreError
 from fpj_core.leases import lease_name
@@ -54,6 +55,24 @@ class MongoStore(MongoJobs):
     def close(self) -> None:
         """See `fpj_core.store.protocol.Store.close`."""
         self._client.close()
+
+    # Sources ----------------------------------------------------------------------------------------------
+
+    def collection_source(self, collection: str) -> str | None:
+        """See `fpj_core.store.protocol.Store.collection_source`."""
+        with translated():
+            found = self._db.collections.find_one({"_id": collection}, {"source": 1})
+        return found["source"] if found else None
+
+    def record_source(self, collection: str, source: str, fence: int) -> None:
+        """See `fpj_core.store.protocol.Store.record_source`."""
+        query = {"_id": collection, "fence": {"$not": {"$gt": fence}}}
+        with translated():
+            self._check_fence(collection, fence)
+            try:
+                self._db.collections.update_one(query, {"$set": {"source": source, "fence": fence}}, upsert=True)
+            except DuplicateKeyError as error:  # a later fence wrote it
+                raise _lock_lost(collection) from error
 
     # Images -----------------------------------------------------------------------------------------------
 

@@ -81,6 +81,14 @@ class Store(Protocol):
     def lease(self, name: str) -> Lease | None:
         """The lease as it stands, held or expired."""
 
+    # Sources ----------------------------------------------------------------------------------------------
+
+    def collection_source(self, collection: str) -> str | None:
+        """Which source the collection's images are of, as it was recorded; None where that was never done."""
+
+    def record_source(self, collection: str, source: str, fence: int) -> None:
+        """Record the source. ``fence`` as for `upsert_images`. Raises `FencedError`."""
+
     # Images -----------------------------------------------------------------------------------------------
 
     def next_ordinal(self, collection: str) -> int:

@@ -45,6 +45,23 @@ class SQLiteStore(SQLiteJobs):
         """See `fpj_core.store.protocol.Store.close`."""
         self._connection.close()
 
+    # Sources ----------------------------------------------------------------------------------------------
+
+    def collection_source(self, collection: str) -> str | None:
+        """See `fpj_core.store.protocol.Store.collection_source`."""
+        with self._connection.read() as db:
+            row = db.execute("SELECT source FROM collections WHERE id = ?", (collection,)).fetchone()
+        return row[0] if row else None
+
+    def record_source(self, collection: str, source: str, fence: int) -> None:
+        """See `fpj_core.store.protocol.Store.record_source`."""
+        query = (
+            "INSERT INTO collections (id, source) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET source = excluded.source"
+        )
+        with self._connection.write() as db:
+            _check_fence(db, collection, fence)
+            db.execute(query, (collection, source))
+
     # Images -----------------------------------------------------------------------------------------------
 
     def next_ordinal(self, collection: str) -> int:

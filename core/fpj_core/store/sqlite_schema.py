@@ -1,11 +1,11 @@
 """The SQLite schema. Collections are numbered, so that a million rows do not repeat a name."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
-CREATE TABLE collections (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
+CREATE TABLE collections (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT);
 
 CREATE TABLE images (
     collection INTEGER NOT NULL, ordinal INTEGER NOT NULL, id TEXT NOT NULL, key TEXT NOT NULL,
@@ -113,5 +113,6 @@ INSERT INTO counters SELECT folder, collection, tier, count(*), sum(bytes) FROM 
 
 INSERT INTO image_counters SELECT collection, count(*), sum(size) FROM images WHERE NOT deleted GROUP BY 1
 """,
+    2: "ALTER TABLE collections ADD COLUMN source TEXT",
 }
 """By version, what leads to the next. Shards of version 1 are those of the job's planned attempt."""

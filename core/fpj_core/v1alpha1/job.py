@@ -86,6 +86,11 @@ class Collection(ApiModel):
         description="Take the source's word that it is empty, or lacks more than half of 100 or more known images: "
         "they count as deleted. False by default: the job fails with SourceShrank.",
     )
+    accept_source: bool | None = Field(
+        None,
+        description="Go on although the collection's images are recorded as another source's: the same images at "
+        "another place. False by default: the job fails with SourceChanged.",
+    )
 
 
 class Tier(ApiModel):
@@ -184,7 +189,7 @@ class FileProcessingJobSpec(ApiModel):
     """What to make of which images."""
 
     job_type: JobType = Field(description="What to make: cache images, a thumbnail, or both. Immutable.")
-    collection: Collection = Field(description="The images. Immutable, but for acceptVanished.")
+    collection: Collection = Field(description="The images. Immutable, but for acceptVanished and acceptSource.")
     cache: Cache | None = Field(
         None, description="Cache images; one tier 'full' of at most 1920x1080, quality 85, jpeg, by default."
     )

@@ -22,7 +22,17 @@ from unit.worker.fakes import (
     job,
 )
 
-from fpj_core.errors import ErrorType, FencedError, ImageError, LeaseHeldError, SourceError, StoreUnavailableError
+from fpj_cli.endings import code_of
+from fpj_core.errors import (
+    ErrorType,
+    FencedError,
+    ImageError,
+    LeaseHeldError,
+    SourceChangedError,
+    SourceError,
+    StoreUnavailableError,
+)
+from fpj_core.exits import CommandExit
 from fpj_core.leases import lease_name, local_holder
 from fpj_core.model import Counts, Derivative, Folder, ImageLimits, Job, Phase, ShardState
 from fpj_core.progress import Progress
@@ -75,6 +85,7 @@ class Bench:
             workers=2,
             batch_size=5,
             shard_size=lambda _pending: 10,
+            identity="list",
         )
         return replace(whole, **changes)
 
@@ -456,3 +467,34 @@ def test_progress_is_persisted_and_leads_only_upwards(bench: Bench) -> None:
 def test_sources_are_what_the_worker_expects() -> None:
     source: Source = ListSource()
     assert list(source.list()) == []
+
+
+# The collection's source ----------------------------------------------------------------------------------
+
+
+def test_another_source_of_the_same_collection_is_refused(bench: Bench) -> None:
+    bench.run(identity="folder /a")
+    made = recorded(bench)
+    bench.source = ListSource(entries(40, 1_000))
+    for attempt in (bench.prepare(identity="folder /b").run, bench.prepare(identity="folder /b").preview):
+        with pytest.raises(SourceChangedError, match=r"folder /a.*folder /b.*--collection.*--accept-source") as refused:
+            attempt()
+        assert code_of(refused.value) is CommandExit.BAD_INPUT
+    assert recorded(bench) == made and bench.store.count_images(COLLECTION) == 40
+
+
+def test_a_source_that_moved_goes_on_where_someone_says_so(bench: Bench) -> None:
+    bench.run(identity="folder /a")
+    assert numbers(bench.run(job("job-2"), identity="folder /b", accept_source=True)[1]) == (0, 40, 0)
+    assert numbers(bench.run(job("job-3"), identity="folder /b")[1]) == (0, 40, 0)
+    with pytest.raises(SourceChangedError):
+        bench.run(identity="folder /a")
+
+
+def test_a_source_is_remembered_once_something_was_found_in_it(bench: Bench) -> None:
+    """A path that was mistyped, or not mounted, at the first run must not lock out the right one."""
+    bench.source = ListSource([])
+    bench.run(identity="folder /typo")
+    bench.source = ListSource(entries(40))
+    bench.run(identity="folder /a")
+    assert bench.store.collection_source(COLLECTION) == "folder /a"

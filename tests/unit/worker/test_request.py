@@ -28,6 +28,7 @@ from fpj_worker.request import (
     place_for_path,
     place_of_record,
     source_config,
+    source_identity,
     unfinished_job,
 )
 from fpj_worker.resources import usable_cores
@@ -203,3 +204,32 @@ def test_an_unfinished_job_with_the_same_settings_is_gone_on_with(store: Store) 
     store.update_job(replace(finished, phase=Phase.SUSPENDED))
     store.create_job(replace(made, id="newer", created_at=2.0, digest="other"))
     assert unfinished_job(store, made) is None, "only the newest of the collection"
+
+
+# The identity of a source ---------------------------------------------------------------------------------
+
+
+def identity(source: dict[str, Any], namespace: str | None = None, claim_root: Path | None = None) -> str:
+    wanted = resource(source)
+    return source_identity(wanted, source_config(wanted, claim_root), namespace)
+
+
+def test_a_folder_is_the_same_however_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "link").symlink_to("photos")
+    names = {identity({"local": {"path": f"{tmp_path}/{each}"}}) for each in ("photos", "link", "./photos/", "link/.")}
+    assert names == {f"folder {tmp_path}/photos"}
+    claim = {"persistentVolumeClaim": {"claimName": "c", "path": "photos"}}
+    assert identity(claim, claim_root=tmp_path) == f"folder {tmp_path}/photos"
+
+
+def test_a_claim_and_a_bucket_are_known_by_their_names() -> None:
+    mount = Path("/source")
+    for path in ("a/.b", "/a/.b/", "a//.b"):
+        claim = {"persistentVolumeClaim": {"claimName": "c", "path": path}}
+        assert identity(claim, "team", mount) == "claim team/c, folder /a/.b"
+    assert identity({"persistentVolumeClaim": {"claimName": "c"}}, "team", mount) == "claim team/c, folder /"
+    bucket = {"bucket": "pics", "prefix": "/2026/"}
+    assert identity({"s3": bucket}, "team") == identity({"s3": bucket}) == "bucket s3://pics/2026"
+    there = bucket | {"endpoint": "https://S3.example/"}
+    assert identity({"s3": there}) == "bucket s3://pics/2026 at https://s3.example"

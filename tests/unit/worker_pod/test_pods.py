@@ -190,6 +190,20 @@ def test_a_source_that_is_a_cache_folder(cluster: Cluster) -> None:
     assert reason_of(cluster.start("index"), 40) == "SourceUnreadable"
 
 
+def test_another_source_of_the_same_collection(cluster: Cluster) -> None:
+    cluster.prepare(2)
+    files, cluster.attempt = cluster.files(), 2
+    other = {"persistentVolumeClaim": {"claimName": "others", "path": "album"}}
+    cluster.spec["collection"] = {"id": "photos", "source": other}
+    pod = cluster.start("index")
+    assert reason_of(pod, 40) == "SourceChanged"
+    assert "claim team/originals, folder /album, not of claim team/others, folder /album" in pod.message["message"]
+    assert cluster.files() == files
+    cluster.spec["collection"]["acceptSource"] = True
+    cluster.plan()
+    assert cluster.job.planned_attempt == 2
+
+
 def test_a_cache_folder_that_cannot_be_written(cluster: Cluster) -> None:
     cluster.add_photos(1)
     cluster.record()

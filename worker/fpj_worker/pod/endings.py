@@ -14,6 +14,7 @@ from fpj_core.errors import (
     FpjError,
     ImageError,
     ManifestError,
+    SourceChangedError,
     SourceError,
     SourceShrankError,
     StoreError,
@@ -61,6 +62,8 @@ def ending_of(error: Exception) -> Ending:
     """How a pod ends that this error stopped."""
     if isinstance(error, SourceShrankError):
         return Ending(ExitCode.PERMANENT, Reason.SOURCE_SHRANK)
+    if isinstance(error, SourceChangedError):
+        return Ending(ExitCode.PERMANENT, Reason.SOURCE_CHANGED)
     if isinstance(error, SourceError):
         missing = _trouble(error.__cause__) is ErrorType.NOT_FOUND
         return Ending(_code(error), Reason.SOURCE_NOT_FOUND if missing else Reason.SOURCE_UNREADABLE)

@@ -13,11 +13,12 @@ from fpj_core.jobs import change_job, refuse_stopped
 from fpj_core.model import Job
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import SkipCheck, resolve_sharding, resolve_tiers
-from fpj_worker.claiming import Claim, refuse_own_source
+from fpj_worker.claiming import Claim, SourceClaim, refuse_own_source
 from fpj_worker.indexer import index_collection
 from fpj_worker.metrics import STAGE_SECONDS
 from fpj_worker.planner import Planned, Planner, PlanSettings
 from fpj_worker.pod.task import Task
+from fpj_worker.request import source_identity
 from fpj_worker.stopping import Stop
 
 _NOTE_SECONDS = 5.0
@@ -37,6 +38,10 @@ def run_index(task: Task, store: Store, stop: Stop) -> None:
         return
     folder = task.folder.build()
     refuse_own_source(task.source, task.folder)
+    identity = source_identity(task.job, task.source, task.namespace)
+    accept = bool(task.job.spec.collection.accept_source)
+    claim = SourceClaim(store, task.collection, identity, accept=accept)
+    claim.check()
     place, tiers = task.folder_record, [tier.name for tier in resolve_tiers(task.job.spec)]
     Claim(store, folder, place.name, place.location, task.collection, tiers).take()
     store.upsert_folder(task.folder_record)
@@ -49,6 +54,7 @@ def run_index(task: Task, store: Store, stop: Stop) -> None:
         lambda _listed: record.tick(),
         fence=task.fence,
         accept_vanished=bool(task.job.spec.collection.accept_vanished),
+        before_first=lambda: claim.take(task.fence),
     )
     log.info("indexed", extra=asdict(found))
     planner = Planner(store, folder, task.collection, _plan_settings(task), record.enter, record.tick)
