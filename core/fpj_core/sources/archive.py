@@ -45,6 +45,10 @@ _MOST_RATIO = 200
 _RATIO_FROM = 4 * 2**20
 _OPEN_ARCHIVES = 4
 _ENCRYPTED = 0x1
+_UTF8 = 0x800
+_WAS_UTF8 = 0x8000  # reserved, and never looked at
+_HEADER, _ENTRY = 30, 46
+"""Bytes of a member's header and of an entry of the table of contents, without their texts."""
 _CHUNK = 2**20
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """All that ISO/IEC 21320-1 allows. zipfile unpacks the others without a bound: 4 KiB of bzip2 can become 4 GiB."""
@@ -125,18 +129,57 @@ class _OpenArchive:
 
 
 class _Content(io.BufferedReader):
-    """An archive's bytes. The only long read that zipfile asks for is that of the table of contents."""
+    """An archive's bytes. The only long read that zipfile asks for is that of the table of contents.
+
+    With ``raw_names`` no name is flagged as UTF-8, so that zipfile does not decode it; `_WAS_UTF8` is set instead.
+    """
+
+    raw_names = False
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size and size > _MOST_DIRECTORY:
             raise ImageError(ErrorType.TOO_LARGE, f"the archive's table of contents takes {size:,} bytes")
-        return super().read(size)
+        content = super().read(size)
+        return _unflagged(content) if self.raw_names else content
+
+
+def _directory(content: _Content) -> zipfile.ZipFile:
+    """An archive's table of contents. Names that are not what they are flagged as lose nothing but their look."""
+    try:
+        return zipfile.ZipFile(content)
+    except UnicodeDecodeError:
+        content.raw_names = True
+    archive = zipfile.ZipFile(content, metadata_encoding="latin-1")  # a character for each byte
+    for info in archive.infolist():
+        raw = info.orig_filename.encode("latin-1").split(b"\0")[0]
+        info.filename = raw.decode("utf-8", "surrogateescape") if info.flag_bits & _WAS_UTF8 else raw.decode("cp437")
+    archive.NameToInfo = {info.filename: info for info in archive.infolist()}
+    return archive
+
+
+def _unflagged(content: bytes) -> bytes:
+    """The header of a member, or the table of contents (APPNOTE.TXT, 4.3.7 and 4.3.12); anything else as it is."""
+    changed, position = bytearray(content), 0
+    if len(content) == _HEADER and content[:4] == b"PK\3\4":
+        _unflag(changed, 6)
+    while content[position : position + 4] == b"PK\1\2" and len(content) >= position + _ENTRY:
+        _unflag(changed, position + 8)
+        position += _ENTRY + sum(struct.unpack_from("<3H", content, position + 28))
+    return bytes(changed)
+
+
+def _unflag(header: bytearray, position: int) -> None:
+    (flags,) = struct.unpack_from("<H", header, position)
+    flags &= ~_WAS_UTF8
+    if flags & _UTF8:
+        flags ^= _UTF8 | _WAS_UTF8
+    struct.pack_into("<H", header, position, flags)
 
 
 def _load(path: bytes) -> _OpenArchive:
     content = _Content(io.FileIO(open_regular(path, "the archive")))
     try:
-        return _OpenArchive(zipfile.ZipFile(content), content)
+        return _OpenArchive(_directory(content), content)
     except BaseException as error:
         content.close()
         if isinstance(error, NotImplementedError):
@@ -147,7 +190,7 @@ def _load(path: bytes) -> _OpenArchive:
 
 
 def _left_out(name: str) -> bool:
-    return any(left_out(part) for part in name.split("/") if part != ".")
+    return any(left_out(part) for part in name.replace("\\", "/").split("/") if part != ".")
 
 
 def _may_be_image(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:

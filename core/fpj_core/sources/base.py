@@ -25,7 +25,12 @@ IMAGE_EXTENSIONS = frozenset(
 
 ARCHIVE_EXTENSIONS = frozenset({"zip", "cbz"})
 
-_LEFT_OUT = frozenset({"@eadir", "__macosx", "thumbs.db", "desktop.ini", "lost+found", "#recycle"})
+_LEFT_OUT = frozenset(
+    ("@eadir", "__macosx", "thumbs.db", "desktop.ini", "lost+found", "system volume information")
+    + ("$recycle.bin", "recycler", "recycled", "#recycle", "@recycle", "network trash folder")
+    + ("#snapshot", "@recently-snapshot")
+)
+"""What systems strew about; what was deleted on Windows, Synology, QNAP and AppleShare; snapshots of a NAS."""
 _KEPT_PROBLEMS = 100
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,7 +29,8 @@ from unit.engine.pictures import (
 
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import Fit, Format, ImageLimits
-from fpj_worker.engine import libvips
+from fpj_core.sources.base import OpenedImage
+from fpj_worker.engine import libvips, process_image
 
 QUARTERS = [RED, GREEN, BLUE, YELLOW]
 
@@ -311,3 +314,10 @@ def test_recognised_formats_that_cannot_be_read_say_so() -> None:
     with pytest.raises(ImageError, match="jxl images cannot be read") as error:
         run(b"\xff\x0a" + bytes(100))
     assert error.value.error_type is ErrorType.UNSUPPORTED_FORMAT
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if name != "heic"])
+def test_a_name_need_not_be_utf8(name: str, tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9"
+    Path(os.fsdecode(path)).write_bytes(SOURCES[name]())
+    assert process_image(OpenedImage("x", path=path), (THUMBNAIL,), ImageLimits()).outputs

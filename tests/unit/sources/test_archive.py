@@ -401,3 +401,20 @@ def test_no_damage_does_more_than_typed_errors(tmp_path_factory, changes: list[t
                 continue
     finally:
         made.archives.close()
+
+
+def test_backslashes_divide_folders_too(book) -> None:  # type: ignore[no-untyped-def]
+    names = ["dir\\page1.jpg", "__MACOSX\\page1.jpg", "dir\\._page1.jpg", "$RECYCLE.BIN\\x\\a.jpg"]
+    made = book(packed(dict.fromkeys(names, JPEG)))
+    assert made.names() == ["dir\\\\page1.jpg"]
+    assert made.problems == {}
+
+
+def test_a_name_falsely_flagged_as_utf8_costs_nothing(book) -> None:  # type: ignore[no-untyped-def]
+    """The other names stay what they are, also one in the code page of MS-DOS."""
+    members = {"1.jpg": JPEG + b"1", "f\u00fcr.jpg": JPEG + b"2", "caf\u00e9.jpg": JPEG + b"3", "dos.jpg": JPEG + b"4"}
+    data = packed(members).replace("f\u00fcr".encode(), b"f\xfcr_").replace(b"dos", b"d\x94s")
+    made = book(data)
+    assert made.names() == ["1.jpg", "caf\u00e9.jpg", "d\u00f6s.jpg", "f\\xfcr_.jpg"]
+    for name, last in (("1", b"1"), ("f\udcfcr_", b"2"), ("caf\u00e9", b"3"), ("d\u00f6s", b"4")):
+        assert made.read(name + ".jpg") == JPEG + last

@@ -10,7 +10,7 @@ import pytest
 from unit.sources.surroundings import open_files, small_disk
 
 from fpj_core.errors import ErrorType, ImageError
-from fpj_core.sources.base import closed_after, copy_bounded, extension, image_error_from_os
+from fpj_core.sources.base import closed_after, copy_bounded, extension, image_error_from_os, left_out
 
 
 def test_a_copy_is_bounded() -> None:
@@ -56,3 +56,13 @@ def test_extensions(name: str, expected: str) -> None:
 )
 def test_errors_of_the_system_have_types(number: int, error_type: ErrorType) -> None:
     assert image_error_from_os(OSError(number, "why"), "the file").error_type is error_type
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["$RECYCLE.BIN", "RECYCLER", "Recycled", "@Recycle", "#recycle", "System Volume Information", "#snapshot"]
+    + ["Network Trash Folder", "@Recently-Snapshot", "@eaDir", ".Trash-1000"],
+)
+def test_deleted_photos_are_left_out(name: str) -> None:
+    assert left_out(name)
+    assert not left_out(f"my {name}")

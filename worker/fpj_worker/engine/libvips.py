@@ -196,7 +196,7 @@ def _load(opened: OpenedImage, image_format: str, **options: Any) -> Any:
         # Only JPEGs too large for memory come by their path. libvips would map the whole file; a source is streamed.
         return pyvips.Image.new_from_source(_stream(opened.path), "", **options)  # keeps the source alive
     if opened.path is not None:
-        return getattr(pyvips.Image, loader)(os.fsdecode(opened.path), **options)
+        return getattr(pyvips.Image, loader)(opened.path, **options)
     return getattr(pyvips.Image, f"{loader}_buffer")(opened.data, **options)
 
 
