@@ -39,7 +39,8 @@ from fpj_worker.tasks import ImageDone, ImageTask, is_answer
 
 _READ = 1_000
 _WINDOW_BATCHES = 10
-"""How many batches the fastest image may be ahead of the slowest; bounds the supervisor's memory."""
+"""How many batches of images may be read and not yet recorded; bounds the supervisor's memory, not how far the fastest
+image may be ahead of the slowest."""
 _FLUSH_SECONDS = 2.0
 _HEARTBEAT_SECONDS = 5.0
 _POLL_SECONDS = 0.2
@@ -65,7 +66,7 @@ class JobContext:
 
 @dataclass(slots=True)
 class _Slot:
-    """One image between being read and being counted."""
+    """One image between being read and being counted; or a run of recorded ones, of which only the counts are left."""
 
     image: ImageRecord
     counts: Counts | None = None
@@ -187,6 +188,8 @@ class ShardProcessor:
         self._ready: deque[ImageTask] = deque()
         self._waiting: list[tuple[float, int, ImageTask]] = []
         self._gathered = 0
+        self._held = 0
+        self._passed = 0
         self._untrusted = False
         self._sync = self._folder.syncer()
         self._sizes: dict[str, int | None] = {}
@@ -208,9 +211,15 @@ class ShardProcessor:
         return not self._slots and self._unread >= self._shard.stop
 
     def _fill(self) -> None:
-        """Read images until the pool has enough to do or the window is full."""
+        """Read images until the pool has enough to do, the window is full, or many were passed over."""
         window = self._context.batch_size * _WINDOW_BATCHES
-        while self._unread < self._shard.stop and len(self._slots) < window and len(self._ready) < _READ:
+        passed = self._passed + max(window, _READ)
+        while (
+            self._unread < self._shard.stop
+            and self._held < window
+            and len(self._ready) < _READ
+            and self._passed < passed
+        ):
             stop = min(self._unread + _READ, self._shard.stop)
             read = list(self._read(self._unread, stop))
             self._sizes = self._sizes_of([each for _, derivatives in read for each in derivatives.values()])
@@ -243,7 +252,6 @@ class ShardProcessor:
 
     def _take(self, image: ImageRecord, recorded: dict[str, Derivative]) -> None:
         slot = _Slot(image)
-        self._slots.append(slot)
         lacking = tuple(tier.name for tier in self._context.tiers if not self._up_to_date(image, tier, recorded))
         if self._is_counted(image, recorded):
             self._counted_ahead -= 1
@@ -255,10 +263,13 @@ class ShardProcessor:
         elif not lacking:
             slot.counts = Counts() if slot.planned.done else self._counts_of_made(recorded.values())
             slot.recorded = True
+            self._passed += 1
         else:
             slot.stale_paths = tuple(d.path for d in recorded.values() if d.folder == self._context.folder_name)
             self._by_ordinal[image.ordinal] = slot
             self._ready.append(ImageTask(image.ordinal, image.id, image.key, image.size, lacking))
+        self._held += not slot.recorded
+        _append(self._slots, slot)
 
     def _is_counted(self, image: ImageRecord, recorded: dict[str, Derivative]) -> bool:
         """Whether the plan counted it: by its records alone, for a file may have gone since."""
@@ -369,7 +380,7 @@ class ShardProcessor:
         full = self._gathered >= self._context.batch_size
         if force or full or (now - self._flushed_at >= _FLUSH_SECONDS and (prefix_done or self._gathered)):
             self._flush()
-        elif prefix_done and len(self._slots) >= _READ:
+        elif prefix_done and self._passed >= _READ:
             self._flush()  # a long run of skipped images moves the cursor too
         if now - self._heartbeat_at >= _HEARTBEAT_SECONDS:
             self._store.heartbeat(self._shard, time.time())
@@ -392,12 +403,15 @@ class ShardProcessor:
             self._meter.counted(batch.counts)
             self._heartbeat_at = time.monotonic()
         self._cursor = cursor
-        self._slots = deque(rest)
-        self._gathered = 0
-        self._flushed_at = time.monotonic()
         for slot in fresh:
             slot.recorded = slot.failure is None
             self._remove_replaced(slot)
+        self._slots = deque()
+        for slot in rest:
+            _append(self._slots, slot)
+        self._held = sum(not slot.recorded for slot in self._slots)
+        self._gathered = self._passed = 0
+        self._flushed_at = time.monotonic()
 
     def _bring_to_disk(self) -> None:
         """Raises `CacheFolderError`; nothing more of this shard is then recorded, for the next sync would succeed."""
@@ -431,6 +445,17 @@ class ShardProcessor:
             if path not in kept and path.rpartition(".")[0] in tiers:
                 with suppress(ImageError):  # it is in nobody's way
                     self._folder.remove(path)
+
+
+def _append(slots: deque[_Slot], slot: _Slot) -> None:
+    """Append it; neighbors that are recorded become one."""
+    if slot.recorded and slots and slots[-1].recorded:
+        last = slots[-1]
+        slots[-1] = _Slot(last.image, (last.counts or Counts()) + (slot.counts or Counts()), recorded=True)
+    elif slot.recorded:
+        slots.append(_Slot(slot.image, slot.counts, recorded=True))
+    else:
+        slots.append(slot)
 
 
 def _backoff(attempt: int) -> float:

@@ -361,22 +361,50 @@ def test_the_cursor_waits_for_the_slowest(store: Store, clock: Clock) -> None:
     assert counts(store).completed == 40
 
 
-def test_the_fastest_is_only_so_far_ahead(store: Store, clock: Clock) -> None:
-    """The window bounds the supervisor's memory: ten batches, and what one reading adds."""
+def behind_the_first(store: Store, clock: Clock, error: ImageError | None) -> tuple[int, int]:
+    """How many images are settled before the first answers, which does so at the very end; the most slots held."""
     fill(store, 400)
-    furthest = 0
-    pool = ScriptedPool(MemoryFolder(), clock=clock, slowest={0})
+    have(store, folder := MemoryFolder(), *(derivative(n, tier) for n in range(100, 160) for tier in TIERS))
+    pool = ScriptedPool(folder, lambda task, _: error if task.ordinal else None, clock=clock, slowest={0})
+    settled = most = 0
 
-    def fate(task: Any, _attempt: int) -> None:
-        nonlocal furthest
-        furthest = max(furthest, task.ordinal if 0 in {each.ordinal for each in pool.waiting} else 0)
+    def look() -> None:
+        nonlocal settled, most
+        waiting = {task.ordinal for task in pool.waiting}
+        settled = len(set(pool.attempts) - waiting) if 0 in waiting else settled
+        most = max(most, len(runner._slots))
 
-    pool.fate = fate
+    runner = processor(store, pool, batch_size=2, on_tick=look)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shard_module, "_READ", 10)
-        processor(store, pool, batch_size=2).run(one_shard(store, 400))
-    assert 15 <= furthest < 30
-    assert counts(store).completed == 400
+        runner.run(one_shard(store, 400))
+    assert counts(store).done == 400
+    return settled, most
+
+
+def test_one_slow_image_holds_up_no_other(store: Store, clock: Clock) -> None:
+    """What is recorded takes no memory: however far the others get, little is held."""
+    settled, most = behind_the_first(store, clock, None)
+    assert settled == 339, "all others that lacked anything"
+    assert most < 60
+
+
+def test_what_cannot_be_recorded_is_bounded(store: Store, clock: Clock) -> None:
+    """Failures wait for the cursor: ten batches of them, and what one reading adds."""
+    settled, most = behind_the_first(store, clock, CORRUPT)
+    assert 15 <= settled < 30
+    assert most < 30
+
+
+def test_a_long_shard_is_recorded_in_batches(store: Store, clock: Clock) -> None:
+    """Each flush costs a sync and a transaction."""
+    fill(store, 300)
+    pool = ScriptedPool(MemoryFolder(), clock=clock)
+    pool.pace = 0.0
+    with watched(store) as batches, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shard_module, "_READ", 20)
+        processor(store, pool, batch_size=30).run(one_shard(store, 300))
+    assert len(batches) <= 11
 
 
 # Losing the shard, stopping -------------------------------------------------------------------------------
