@@ -79,21 +79,20 @@ def recorded(fpj: Fpj) -> list[Derivative]:
         return list(store.derivatives("cut", 0, 1_000, ["full", "thumbnail"]))
 
 
-@pytest.mark.parametrize("most", [20, 120], ids=["in the midst of it", "at its end"])
-def test_what_is_recorded_survives_a_power_cut(tmp_path: Path, photos: Path, disk: Disk, most: int) -> None:
+def test_what_is_recorded_survives_a_power_cut(tmp_path: Path, photos: Path, disk: Disk) -> None:
     fpj = Fpj(str(tmp_path / "fpj.db"), disk.mounted_at / "out")
     manifest = tmp_path / "job.yaml"
     manifest.write_text(MANIFEST.format(photos=photos))
     process = fpj.start("run", manifest, "--out", fpj.out, "-q")
     try:
-        wait_for(lambda: len(recorded(fpj)) >= most or process.poll() is not None, f"{most} records")
+        wait_for(lambda: len(recorded(fpj)) >= 20 or process.poll() is not None, "the first batches")
     finally:
         process.kill()
         _, stderr = process.communicate()
     wait_for(lambda: not fpj.processes(), "the end of its children")
     disk.cut_power()
     records = recorded(fpj)
-    assert len(records) >= most, stderr
+    assert len(records) >= 20, stderr
     contents = {each.path: (fpj.out / each.path).read_bytes() for each in records if (fpj.out / each.path).exists()}
     assert {path: len(content) for path, content in contents.items()} == {each.path: each.bytes for each in records}
     assert all(content.startswith(b"\xff\xd8") and content.endswith(b"\xff\xd9") for content in contents.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import signal
@@ -42,9 +43,14 @@ def run_all(pool: Pool, tasks: list[tuple[str, Any]], seconds: float = 60) -> li
 
 def run_to_end(pool: Pool) -> list[Outcome[tuple[str, Any], Any]]:
     outcomes: list[Outcome[tuple[str, Any], Any]] = []
+    collect(pool, outcomes)
+    return outcomes + pool.poll(0)
+
+
+def collect(pool: Pool, outcomes: list[Outcome[tuple[str, Any], Any]]) -> None:
+    """Add what finishes, until all has."""
     while pool.in_flight:
         outcomes += pool.poll(5)
-    return outcomes + pool.poll(0)
 
 
 def only(outcomes: list[Outcome[tuple[str, Any], Any]]) -> Outcome[tuple[str, Any], Any]:
@@ -292,6 +298,72 @@ def test_children_end_with_a_killed_supervisor() -> None:
     while any(alive(pid) for pid in pids):
         assert time.monotonic() < deadline, "children outlive their supervisor"
         time.sleep(0.05)
+
+
+class Undying:
+    """A child in a call that no signal ends, as a read from a network volume that went away."""
+
+    def __init__(self, real: Any) -> None:
+        self.real = real
+        self.pid = real.pid
+        self.exitcode = None
+        self.healed = False
+
+    def __hash__(self) -> int:
+        return hash(self.real)
+
+    def __eq__(self, other: object) -> bool:
+        return other is self or other is self.real
+
+    def kill(self) -> None: ...
+
+    def join(self, _timeout: float) -> None: ...
+
+    def is_alive(self) -> bool:
+        return not self.healed
+
+
+@pytest.fixture
+def undying(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Undying]]:
+    """Every child that is started from now on."""
+    made: list[Undying] = []
+    start = ProcessPool._start_child
+
+    def start_undying(pool: Pool) -> None:
+        start(pool)
+        made.append(Undying(pool._children[-1].process))
+        pool._children[-1].process = made[-1]  # type: ignore[assignment]
+
+    monkeypatch.setattr(ProcessPool, "_start_child", start_undying)
+    yield made
+    for each in made:
+        each.real.kill()
+        each.real.join(10)
+
+
+def test_children_that_cannot_be_killed_are_not_replaced_without_bound(undying: list[Undying]) -> None:
+    pool: Pool = ProcessPool(factory, workers=2, timeout=0.3)
+    for number in range(4):
+        pool.submit(("hang_in_c", number))
+    finished: list[Outcome[tuple[str, Any], Any]] = []
+    with pytest.raises(PoolError, match="2 worker processes cannot be killed"):
+        collect(pool, finished)
+    assert len(undying) == 3, "one was replaced"
+    returned = pool.stop(grace=10)
+    finished += pool.poll(0)
+    assert sorted([o.task for o in finished] + returned) == [("hang_in_c", number) for number in range(4)]
+    assert {o.error.error_type for o in finished if o.error} == {ErrorType.DECODE_TIMEOUT}
+    assert len(undying) == 3
+    assert not {each.real for each in undying} & set(multiprocessing.active_children()), "this process's end waits"
+
+
+def test_children_that_end_at_last_no_longer_count(undying: list[Undying]) -> None:
+    with ProcessPool(factory, workers=1, timeout=0.3) as pool:
+        for _ in range(2):
+            undying[-1].healed = True
+            pool.submit(("hang_in_c", None))
+            assert only(pool.poll(30)).error
+    assert len(undying) == 3
 
 
 def alive(pid: int) -> bool:

@@ -51,6 +51,7 @@ _TASKS_PER_CHILD = 2
 _START_SECONDS = 60.0
 _MOST_START_FAILURES = 3
 _STDERR_TAIL = 4_096
+_KILL_SECONDS = 5.0
 
 _CHILD_ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "1",  # one arena: 68 MB stay 68 MB; with more, memory grows (docs/benchmarks.md)
@@ -63,7 +64,7 @@ _CHILD_ENVIRONMENT = {
 
 
 class PoolError(FpjError):
-    """Child processes cannot be started."""
+    """Child processes cannot be started, or too many cannot be killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,8 @@ class ProcessPool(Generic[T, R]):
         self._heavy_used = 0
         self._born = 0
         self._start_failures = 0
-        self._stopped = False
+        self._unkillable: list[ForkServerProcess] = []
+        self._stopping = self._stopped = False
         if reach is not None:
             hide()
         for _ in range(workers):
@@ -201,13 +203,18 @@ class ProcessPool(Generic[T, R]):
                 child.tasks.clear()
         returned = list(self._pending)
         self._pending.clear()
+        self._stopping = True
         end = time.monotonic() + grace
         while self.in_flight and time.monotonic() < end:
             self._wait(end)
         returned += self._unbegun
         for child in self._children:
+            if child.process.pid:
+                child.process.kill()  # all, before the first is waited for
+        end = time.monotonic() + _KILL_SECONDS
+        for child in self._children:
             returned += child.tasks
-            self._end(child)
+            self._end(child, patience=max(end - time.monotonic(), 0.1))
         self._children.clear()
         self._stopped = True
         self._told_to_stop.close()
@@ -349,7 +356,10 @@ class ProcessPool(Generic[T, R]):
         return bool(overdue)
 
     def _bury(self, child: _Child[T], error: ImageError | None = None) -> None:
-        """End a dead or condemned child, charge the task it was running, and start another in its place."""
+        """End a dead or condemned child, charge the task it was running, and start another in its place.
+
+        Not while the pool stops; and not where as many as there are workers cannot be killed: raises `PoolError`.
+        """
         self._give_back(child)
         self._children.remove(child)
         self._end(child, kill=error is not None or not child.ready)
@@ -358,12 +368,23 @@ class ProcessPool(Generic[T, R]):
             used = child.head_used + (time.monotonic() - child.head_since if child.head_since else 0.0)
             cause = error or classify_death(child.process.exitcode, stderr)
             self._outcomes.append(Outcome(child.tasks.popleft(), None, cause, used))
-        elif not child.ready:
+        elif not child.ready and not self._stopping:
             self._count_start_failure(stderr)
         child.stderr_path.unlink(missing_ok=True)
+        if self._stopping:
+            self._unbegun += child.tasks
+            return
         self._pending.extendleft(reversed(child.tasks))
+        self._refuse_unkillable()
         self._start_child()
         self._assign()
+
+    def _refuse_unkillable(self) -> None:
+        """Each holds its memory and waits for storage, and so would the next."""
+        self._unkillable = [process for process in self._unkillable if process.is_alive()]
+        if len(self._unkillable) >= self._workers:
+            number = len(self._unkillable)
+            raise PoolError(f"{number} worker processes cannot be killed: storage that they wait for does not answer")
 
     def _count_start_failure(self, stderr: str) -> None:
         self._start_failures += 1
@@ -371,14 +392,17 @@ class ProcessPool(Generic[T, R]):
             reason = stderr.strip().splitlines()[-1:] or ["no reason given"]
             raise PoolError(f"worker processes cannot be started: {reason[0]}")
 
-    def _end(self, child: _Child[T], *, kill: bool = True) -> None:
+    def _end(self, child: _Child[T], *, kill: bool = True, patience: float = _KILL_SECONDS) -> None:
         self._selector.unregister(child.pipe)
         if kill and child.process.pid:
             child.process.kill()
-        child.process.join(1.0)
+        child.process.join(min(patience, 1.0))
         if child.process.is_alive():  # its pipe is closed but it goes on
             child.process.kill()
-            child.process.join(5.0)
+            child.process.join(patience)
+        if child.process.is_alive():  # in a call that no signal ends
+            self._unkillable.append(child.process)
+            getattr(multiprocessing.process, "_children").discard(child.process)  # noqa: B009 - else our end waits for it
         child.pipe.close()
 
 
