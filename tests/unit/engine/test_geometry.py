@@ -47,3 +47,12 @@ def test_examples() -> None:
     assert place(6000, 4000, tier(300, 300, Fit.COVER)) == Placement(450, 300, 300, 300)
     assert place(100, 50, tier(300, 300, Fit.COVER)) == Placement(100, 50, 100, 50)
     assert place(60_000, 1, tier(300, 300, Fit.INSIDE)) == Placement(300, 1, 300, 1)
+
+
+@given(SIDE, SIDE, st.sampled_from(list(Fit)), st.integers(16_000, 17_000))
+def test_webp_has_14_bits_a_side(width: int, height: int, fit: Fit, box: int) -> None:
+    p = place(width, height, TierSpec("t", box, box, 80, Format.WEBP, fit))
+    assert max(p.crop_width, p.crop_height) <= 16_383
+    other = place(width, height, tier(box, box, fit))
+    if max(other.crop_width, other.crop_height) <= 16_383:
+        assert p == other

@@ -47,7 +47,8 @@ def _scaled(source: Any, header: Header, placement: Placement) -> Pixels:
 
 
 def _frame(source: Any, number: int, header: Header, placement: Placement) -> Pixels:
-    whole = source.crop(0, number * header.height, header.width, header.height)
+    page = source.get("page-height") if source.get_typeof("page-height") else source.height
+    whole = libvips.on_canvas(source.crop(0, number * page, source.width, page), header.canvas)
     width, height = stored(header, placement)
     frame = libvips.to_array(libvips.to_srgb(libvips.scale(whole, width, height)))
     return crop_centre(orient(frame, header.orientation), placement.crop_width, placement.crop_height)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fpj_core.model import Fit, TierSpec
+from fpj_core.model import Fit, Format, TierSpec
+
+_MOST_OF_WEBP = 16_383
+"""Pixels a side (RFC 9649, 2.6): 14 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +27,12 @@ class Placement:
 
 def place(width: int, height: int, tier: TierSpec) -> Placement:
     """Where an upright image of ``width`` x ``height`` pixels lands in the tier's box. Never larger than it is."""
-    across, down = tier.width / width, tier.height / height
+    most = _MOST_OF_WEBP if tier.format is Format.WEBP else max(tier.width, tier.height)
+    box_width, box_height = min(tier.width, most), min(tier.height, most)
+    across, down = box_width / width, box_height / height
     scale = min(1.0, min(across, down) if tier.fit is Fit.INSIDE else max(across, down))
     scaled_width = max(1, round(width * scale))
     scaled_height = max(1, round(height * scale))
     if tier.fit is Fit.INSIDE:
         return Placement(scaled_width, scaled_height, scaled_width, scaled_height)
-    return Placement(scaled_width, scaled_height, min(tier.width, scaled_width), min(tier.height, scaled_height))
+    return Placement(scaled_width, scaled_height, min(box_width, scaled_width), min(box_height, scaled_height))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,9 @@ class Header:
     pillow: PillowImage | None = None
     shown: int | None = None
     """Bands to keep of those decoded; None for all."""
+
+    canvas: tuple[int, int] | None = None
+    """(width, height) that a GIF states for all its frames, where its decoder takes another."""
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -110,19 +114,25 @@ def _vips_header(opened: OpenedImage, image_format: str) -> Header:
     described = _tiff_header(opened) if image_format == "tiff" else None
     found = libvips.read_header(opened, image_format)
     whole = image_format in _WHOLE_IN_MEMORY or found.interlaced
+    canvas = _gif_canvas(opened, found.width, found.height) if image_format == "gif" else None
+    width, height = canvas or (found.width, found.height)
     return Header(
         format=image_format,
-        width=found.width,
-        height=found.height,
+        width=width,
+        height=height,
+        canvas=canvas,
         pages=found.pages if image_format in ("gif", "webp") else 1,
         orientation=found.orientation,
-        memory=found.width * found.height * max(found.pixel_bytes, 4)
-        if whole
-        else described.tile_row
-        if described
-        else 0,
+        memory=width * height * max(found.pixel_bytes, 4) if whole else described.tile_row if described else 0,
         shown=described.shown if described else None,
     )
+
+
+def _gif_canvas(opened: OpenedImage, width: int, height: int) -> tuple[int, int] | None:
+    """Some common sizes of screens, which old programs wrote, libvips takes for wrong: then it crops to the frames."""
+    across, down = struct.unpack_from("<HH", _read(opened, 10).ljust(10, b"\0"), 6)
+    stated = max(width, across), max(height, down)
+    return stated if stated != (width, height) else None
 
 
 def _tiff_header(opened: OpenedImage) -> TiffHeader:

@@ -73,19 +73,26 @@ def read_header(opened: OpenedImage, image_format: str) -> VipsHeader:
 
 
 def decode(
-    opened: OpenedImage, image_format: str, width: int, height: int, *, shrink: int = 1, shown: int | None = None
+    opened: OpenedImage,
+    image_format: str,
+    width: int,
+    height: int,
+    *,
+    shrink: int = 1,
+    shown: int | None = None,
+    canvas: tuple[int, int] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """The first frame, scaled down to at most ``width`` x ``height`` (as stored, before orientation), in sRGB or grey.
 
     ``shrink`` is the factor (1, 2, 4, 8) by which libjpeg may scale while decoding. Bands after the first ``shown``
-    are left out.
+    are left out. The frame is put on the ``canvas`` (width, height).
     """
     options = {"shrink": shrink} if image_format == "jpeg" and shrink > 1 else {}
     try:
         image = _load(opened, image_format, **options)
         if shown is not None and image.bands > shown:
             image = image.extract_band(0, n=shown)
-        return to_array(to_srgb(scale(image, width, height)))
+        return to_array(to_srgb(scale(on_canvas(image, canvas), width, height)))
     except pyvips.Error as error:
         raise typed(error) from error
 
@@ -96,6 +103,15 @@ def load_frames(opened: OpenedImage, image_format: str) -> Any:
         return _load(opened, image_format, n=-1)
     except pyvips.Error as error:
         raise typed(error) from error
+
+
+def on_canvas(image: Any, canvas: tuple[int, int] | None) -> Any:
+    """A frame in the upper left of a larger, transparent canvas."""
+    if canvas is None:
+        return image
+    if not image.hasalpha():
+        image = image.bandjoin(255)
+    return image.embed(0, 0, *canvas, extend="black")
 
 
 def scale(image: Any, width: int, height: int) -> Any:

@@ -79,7 +79,7 @@ def process_image(
 def _process(opened: OpenedImage, header: Header, tiers: Sequence[TierSpec], make: Collection[str]) -> ProcessedImage:
     width, height = header.upright
     placements = {tier.name: place(width, height, tier) for tier in tiers}
-    ordered = sorted(tiers, key=lambda tier: -placements[tier.name].width)
+    ordered = sorted(tiers, key=lambda tier: _size(placements[tier.name]), reverse=True)
     largest = placements[ordered[0].name]
     pixels, warning = _decode(opened, header, largest)
     outputs = {}
@@ -91,6 +91,11 @@ def _process(opened: OpenedImage, header: Header, tiers: Sequence[TierSpec], mak
     thumbhash, dominant = describe(pixels)
     facts = ImageFacts(width, height, header.format, thumbhash, dominant, warning)
     return ProcessedImage(facts, tuple(outputs[tier.name] for tier in tiers if tier.name in outputs))
+
+
+def _size(placement: Placement) -> tuple[int, int]:
+    """Of a narrow picture many tiers have one width."""
+    return placement.width, placement.height
 
 
 def _decode(opened: OpenedImage, header: Header, largest: Placement) -> tuple[Pixels, str | None]:
@@ -107,7 +112,9 @@ def _decode(opened: OpenedImage, header: Header, largest: Placement) -> tuple[Pi
             pixels = libvips.convert_profile(pixels, header.jpeg.icc) if converted is None else converted
     else:
         shrink = _shrink_on_load(header, width, height)
-        pixels = libvips.decode(opened, header.format, width, height, shrink=shrink, shown=header.shown)
+        pixels = libvips.decode(
+            opened, header.format, width, height, shrink=shrink, shown=header.shown, canvas=header.canvas
+        )
         warning = ending.warning(opened, header.format)
     return orient(pixels, header.orientation), warning
 
