@@ -14,7 +14,7 @@ from fpj_core.errors import ErrorType, SourceShrankError
 from fpj_core.ids import image_id
 from fpj_core.model import ImageRecord, SourceEntry
 from fpj_core.sources.base import ListingProblem, Source, nothing
-from fpj_core.store.codec import batched
+from fpj_core.store.codec import batched, spans
 from fpj_core.store.protocol import Store
 
 _BATCH = 1_000
@@ -57,16 +57,20 @@ def index_collection(
     `fpj_core.errors.SourceError` and `StoreError`.
     """
     index = _Index(store, collection, fence, accept_vanished=accept_vanished)
-    for batch in batched(source.list(lambda: on_progress(index.result.listed)), _BATCH):
+
+    def on_step() -> None:
+        if len(source.problems.untaken) >= _BATCH:
+            index.add_problems(source.problems.take())
+        on_progress(index.result.listed)
+
+    for batch in batched(source.list(on_step), _BATCH):
         if not index.result.listed:
             before_first()
         index.add(batch)
-        on_progress(index.result.listed)
-    problems = list(source.problems.first)
-    index.add([_entry_of(problem) for problem in problems])
-    if source.problems.count == len(problems):
-        index.mark_vanished(problems, lambda: on_progress(index.result.listed))
-    return replace(index.result, problems=source.problems.count, listed=index.result.listed - len(problems))
+        on_step()
+    index.add_problems(source.problems.take())
+    index.mark_vanished(on_step)
+    return index.result
 
 
 def listing_problem(image: ImageRecord) -> tuple[ErrorType, str] | None:
@@ -89,6 +93,8 @@ class _Index:
         self.result = IndexResult()
         self._accept_vanished = accept_vanished
         self._kept = 0
+        self._is_whole = True
+        """Whether the source itself could be listed to its end: everything lies behind it."""
         self._store = store
         self._collection = collection
         self._fence = fence
@@ -106,7 +112,7 @@ class _Index:
                 added += 1
                 continue
             self._see(image.ordinal)
-            self._kept += not image.deleted
+            self._kept += not image.deleted and _is_image(image)
             if image.deleted or image.version != entry.version:
                 changes.append(_fresh(image, entry))
                 changed += 1
@@ -119,30 +125,59 @@ class _Index:
             changed=self.result.changed + changed,
         )
 
-    def mark_vanished(self, problems: list[ListingProblem], on_step: Callable[[], None]) -> None:
+    def add_problems(self, problems: list[ListingProblem]) -> None:
+        """Troubles take the places of images: whatever cannot be listed is counted and named."""
+        self._is_whole = self._is_whole and all(problem.key for problem in problems)
+        listed = self.result.listed
+        for some in batched(map(_entry_of, problems), _BATCH):
+            self.add(some)
+        self.result = replace(self.result, listed=listed, problems=self.result.problems + len(problems))
+
+    def mark_vanished(self, on_step: Callable[[], None]) -> None:
         """Mark what this pass did not see, but for what lies behind a folder or archive that could not be read."""
-        if any(not problem.key for problem in problems):  # the source itself: everything lies behind it
+        if not self._is_whole:
             return
-        hidden = tuple(prefix for problem in problems for prefix in _below(problem.key))
         if not self._accept_vanished:
-            self._refuse_shrunk(self.result.listed - len(problems), hidden, on_step)
+            self._refuse_shrunk(on_step)
         deleted = 0
-        for ordinals in self._vanished(hidden, on_step):
+        for ordinals in self._vanished(on_step):
             self._store.mark_deleted(self._collection, ordinals, self._fence)
             on_step()
             deleted += len(ordinals)
         self.result = replace(self.result, deleted=deleted)
 
-    def _vanished(self, hidden: tuple[str, ...], on_step: Callable[[], None]) -> Iterator[list[int]]:
+    def _vanished(self, on_step: Callable[[], None]) -> Iterator[list[int]]:
         unseen = (ordinal for ordinal in self._live(on_step) if not self._was_seen(ordinal))
         for ordinals in batched(unseen, _BATCH):
-            yield [o for o in ordinals if not self._key_of(o).startswith(hidden)] if hidden else ordinals
+            yield self._not_hidden(ordinals) if self.result.problems else ordinals
 
-    def _refuse_shrunk(self, listed: int, hidden: tuple[str, ...], on_step: Callable[[], None]) -> None:
-        vanished = sum(len(ordinals) for ordinals in self._vanished(hidden, on_step))
+    def _not_hidden(self, ordinals: list[int]) -> list[int]:
+        """Those that lie behind no trouble of this pass. Troubles are looked up: there may be too many to remember."""
+        above = {image.ordinal: _above(image.key) for image in self._records(ordinals)}
+        hiding: set[str] = set()
+        for keys in batched({key for each in above.values() for key in each}, _BATCH):
+            for image in self._store.images_by_key(self._collection, keys).values():
+                if self._was_seen(image.ordinal) and listing_problem(image):
+                    hiding.add(image.key)
+        return [ordinal for ordinal, keys in above.items() if hiding.isdisjoint(keys)]
+
+    def _refuse_shrunk(self, on_step: Callable[[], None]) -> None:
+        vanished = sum(len(ordinals) for ordinals in self._vanished(on_step))
+        if self._is_too_few(vanished):  # troubles that are over are no images that are gone
+            vanished = sum(_is_image(each) for ordinals in self._vanished(on_step) for each in self._records(ordinals))
+        if self._is_too_few(vanished):
+            raise SourceShrankError(vanished, vanished + self._kept)
+
+    def _is_too_few(self, vanished: int) -> bool:
         known = vanished + self._kept
-        if vanished and (listed == 0 or (known >= _FEW and 2 * vanished > known)):
-            raise SourceShrankError(vanished, known)
+        return vanished > 0 and (self.result.listed == 0 or (known >= _FEW and 2 * vanished > known))
+
+    def _records(self, ordinals: list[int]) -> Iterator[ImageRecord]:
+        wanted = set(ordinals)
+        for start, stop in spans(ordinals):
+            for image in self._store.images(self._collection, start, stop):
+                if image.ordinal in wanted:
+                    yield image
 
     def _live(self, on_step: Callable[[], None]) -> Iterator[int]:
         for number, ordinal in enumerate(self._store.live_ordinals(self._collection), 1):
@@ -171,9 +206,10 @@ class _Index:
     def _was_seen(self, ordinal: int) -> bool:
         return bool(self._seen[ordinal >> 3] & (1 << (ordinal & 7)))
 
-    def _key_of(self, ordinal: int) -> str:
-        (image,) = self._store.images(self._collection, ordinal, ordinal + 1)
-        return image.key
+
+def _is_image(image: ImageRecord) -> bool:
+    """Whether it ever was listed as one."""
+    return not image.version.startswith(_PROBLEM) or _WAS in image.version
 
 
 def _fresh(image: ImageRecord, entry: SourceEntry) -> ImageRecord:
@@ -193,6 +229,11 @@ def _fresh(image: ImageRecord, entry: SourceEntry) -> ImageRecord:
     )
 
 
-def _below(key: str) -> tuple[str, str]:
-    """What the keys behind a folder or an archive begin with."""
-    return f"{key.rstrip('/')}/", f"{key}!/"
+def _above(key: str) -> list[str]:
+    """The keys of the folders and archives that a key lies in."""
+    ends = [at for at, character in enumerate(key) if character == "/"]
+    return [
+        above
+        for at in ends
+        for above in (key[:at], key[: at + 1], *([key[: at - 1]] if key[:at].endswith("!") else []))
+    ]

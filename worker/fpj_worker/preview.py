@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fpj_core.folders import CacheFolder
 from fpj_core.model import Derivative, Format, ImageRecord, SourceEntry, TierSpec
 from fpj_core.sources.base import Source
-from fpj_core.store.codec import batched
+from fpj_core.store.codec import batched, spans
 from fpj_core.store.protocol import Store
 
 _BATCH = 1_000
-_SPAN = 10_000
 _BYTES_PER_PIXEL = {Format.PNG: 1.5, Format.WEBP: 0.15, Format.AVIF: 0.1}
 _BYTES_PER_PIXEL_ELSE = 0.25
 """Of photographs at the default qualities (the samples, within a factor of two): an estimate for lack of records."""
@@ -71,7 +70,12 @@ class Previewer:
     def compare(self, source: Source, on_step: Callable[[int], None]) -> Preview:
         """List the source. Raises `SourceError`, `CacheFolderError`, `StoreError`, and what ``on_step`` raises."""
         found = Preview()
-        for batch in batched(source.list(lambda: on_step(found.total)), _BATCH):
+
+        def stepped() -> None:
+            source.problems.take()  # they are counted; nobody needs them here
+            on_step(found.total)
+
+        for batch in batched(source.list(stepped), _BATCH):
             images = self._images(batch)
             made = self._derivatives(sorted(image.ordinal for image in images.values()))
             for entry in batch:
@@ -79,7 +83,7 @@ class Previewer:
                 lacking = self._lacking(entry, image, made.get(image.ordinal, {}) if image else {})
                 self._add(found, entry, lacking)
             found.total += len(batch)
-            on_step(found.total)
+            stepped()
         found.problems = source.problems.count
         return found
 
@@ -116,7 +120,7 @@ class Previewer:
 
     def _derivatives(self, ordinals: Sequence[int]) -> dict[int, dict[str, Derivative]]:
         made: dict[int, dict[str, Derivative]] = {}
-        for start, stop in _ranges(ordinals):
+        for start, stop in spans(ordinals):
             for each in self._store.derivatives(self._wanted.collection, start, stop, list(self._digests)):
                 made.setdefault(each.ordinal, {})[each.tier] = each
         return made
@@ -131,17 +135,3 @@ class Previewer:
             guess = tier.width * tier.height * _BYTES_PER_PIXEL.get(tier.format, _BYTES_PER_PIXEL_ELSE)
             sizes[tier.name] = size // files if files else round(guess)
         return sizes
-
-
-def _ranges(ordinals: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Ranges that hold all ordinals, which ascend, each short enough for one query."""
-    start: int | None = None
-    last = 0
-    for ordinal in ordinals:
-        if start is not None and ordinal - start >= _SPAN:
-            yield start, last + 1
-            start = None
-        start = ordinal if start is None else start
-        last = ordinal
-    if start is not None:
-        yield start, last + 1

@@ -62,16 +62,24 @@ class ListingProblem:
 
 @dataclass(slots=True)
 class Problems:
-    """How many problems a listing met, and the first hundred of them."""
+    """How many problems a listing met, the first hundred of them, and those that nobody took yet."""
 
     count: int = 0
     first: list[ListingProblem] = field(default_factory=list)
+    untaken: list[ListingProblem] = field(default_factory=list)
 
     def add(self, key: str, error_type: ErrorType, message: str) -> None:
-        """Count a problem, and keep it while there is room."""
+        """Count a problem, and keep it until it is taken."""
         self.count += 1
+        problem = ListingProblem(key, error_type, message)
+        self.untaken.append(problem)
         if len(self.first) < _KEPT_PROBLEMS:
-            self.first.append(ListingProblem(key, error_type, message))
+            self.first.append(problem)
+
+    def take(self) -> list[ListingProblem]:
+        """Those since this was last asked. Whoever lists takes them now and then: there may be millions."""
+        taken, self.untaken = self.untaken, []
+        return taken
 
 
 class Source(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from itertools import islice
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ from fpj_core.model import Counts, Job, Phase
 T = TypeVar("T")
 
 _WINDOW = 20_000
+_MOST_ORDINALS = 10_000
 _JOB_FIELDS = frozenset(field.name for field in fields(Job))
 
 
@@ -36,6 +37,20 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def spans(ordinals: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Ranges that hold all ordinals, which ascend, each short enough for one query."""
+    start: int | None = None
+    last = 0
+    for ordinal in ordinals:
+        if start is not None and ordinal - start >= _MOST_ORDINALS:
+            yield start, last + 1
+            start = None
+        start = ordinal if start is None else start
+        last = ordinal
+    if start is not None:
+        yield start, last + 1
 
 
 def windows(start: int, stop: int) -> Iterator[tuple[int, int]]:

@@ -140,12 +140,41 @@ def test_nothing_is_taken_for_gone_when_the_whole_source_failed_midway(store: St
     assert len(live(store)) == 6
 
 
-def test_too_many_problems_to_remember_delete_nothing(store: Store) -> None:
-    index(store, *entries(3))
-    troubles = [(f"d{number}", DENIED, "no") for number in range(101)]
-    result = index(store, *entries(1), troubles=troubles)
-    assert (result.problems, result.deleted) == (101, 0)
-    assert set(live(store)) == {e.key for e in entries(3)} | {f"d{number}" for number in range(100)}
+@pytest.mark.parametrize("count", [101, 2_500])
+def test_every_problem_is_counted_and_hides_what_lies_behind_it(store: Store, count: int) -> None:
+    behind = [SourceEntry(f"d{number}/a!/b.jpg", 1, "v1") for number in (0, 99, 100, count - 1)]
+    index(store, *entries(9), *behind, SourceEntry(f"d{count}/a.jpg", 1, "v1"))
+    troubles = [(f"d{number}", DENIED, "no") for number in range(count)]
+    result = index(store, *entries(8), troubles=troubles)
+    assert (result.listed, result.problems, result.deleted) == (8, count, 2)
+    assert set(live(store)) == {e.key for e in [*entries(8), *behind]} | {key for key, _, _ in troubles}
+    result = index(store, *entries(8))
+    assert (result.problems, result.deleted) == (0, count + len({e.key for e in behind})), "nothing hides them now"
+
+
+def test_many_problems_that_are_over_are_no_source_that_shrank(store: Store) -> None:
+    index(store, *entries(8), troubles=[(f"{number}.zip", DENIED, "no") for number in range(300)])
+    assert index(store, *entries(7)).deleted == 301
+    with pytest.raises(SourceShrankError, match="7 of 7"):
+        index(store)
+
+
+def test_problems_alone_are_recorded_while_the_source_lists(store: Store) -> None:
+    """Memory is bounded although nothing but problems is found."""
+    most = 0
+
+    class Broken(ListSource):
+        def list(self, on_step=nothing):  # type: ignore[no-untyped-def]
+            nonlocal most
+            for number in range(5_000):
+                self.problems.add(f"{number:04}.zip", ErrorType.CORRUPT_IMAGE, "no archive")
+                on_step()
+                most = max(most, len(self.problems.untaken))
+            yield from ()
+
+    result = index_collection(store, Broken(), COLLECTION, fence=0)
+    assert (result.listed, result.problems, store.count_images(COLLECTION)) == (0, 5_000, 5_000)
+    assert most <= 1_000
 
 
 # Progress and interruptions -------------------------------------------------------------------------------
