@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fpj_core.errors import ErrorType, ImageError
 from fpj_worker.engine import exif
 
-_FRAMES = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
+FRAMES = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _LOSSLESS_OR_ARITHMETIC = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 _HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF})  # and lossless arithmetic coding
@@ -37,6 +37,8 @@ class JpegHeader:
     orientation: int
     icc: bytes | None
     scan: int
+    first_scan: bytes
+    """The content of its header (T.81, B.2.3)."""
 
 
 class _Frame:
@@ -81,10 +83,10 @@ def read_header(data: bytes) -> JpegHeader:
     position, clean = 2, True
     for _ in range(_MOST_SEGMENTS):
         clean = clean and _MARKER.match(data, position) is not None
-        marker, position, content = _segment(data, position)
+        marker, position, content = segment(data, position)
         if marker == _START_OF_SCAN:
             break
-        if marker in _FRAMES and len(content) >= 6:
+        if marker in FRAMES and len(content) >= 6:
             frame = _Frame(marker, content)
         elif marker == 0xE1 and content[:5] == b"Exif\0":
             orientation = orientation or exif.orientation(exif.without_prefix(content))  # the first that says it
@@ -104,6 +106,7 @@ def read_header(data: bytes) -> JpegHeader:
         orientation=orientation or 1,
         icc=b"".join(profile[number] for number in sorted(profile)) or None,
         scan=position,
+        first_scan=content,
     )
 
 
@@ -112,7 +115,7 @@ def is_cut_off(data: bytes, header: JpegHeader) -> bool:
     return data.rfind(_END_OF_IMAGE, header.scan) < 0
 
 
-def _segment(data: bytes, position: int) -> tuple[int, int, bytes]:
+def segment(data: bytes, position: int) -> tuple[int, int, bytes]:
     """(marker, offset of what follows, content) of the next segment; what is none is passed over, as by libjpeg."""
     found = _MARKER.search(data, position)
     position = found.end() if found else len(data)
