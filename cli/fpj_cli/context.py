@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO, Any, TypeVar, cast
 
 import click
@@ -18,6 +17,7 @@ from rich.console import Console
 from fpj_core.errors import FpjError, NoStoreError
 from fpj_core.leases import is_dead, lease_name
 from fpj_core.model import Job, Phase
+from fpj_core.scratch import Scratch
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
 
@@ -102,7 +102,7 @@ def store_or_empty(url: str) -> Iterator[Store]:
         try:
             store = stack.enter_context(opened_store(url))
         except NoStoreError:
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="fpj-dry-run-")))
+            folder = Path(stack.enter_context(Scratch("fpj-dry-run-")))
             store = stack.enter_context(opened_store(str(folder / "fpj.db"), make=True))
         yield store
 

@@ -17,6 +17,7 @@ import pytest
 from unit.pool.handlers import Elsewhere, factory, failing_factory
 
 from fpj_core.errors import ErrorType
+from fpj_core.scratch import LOCK, Scratch, sweep
 from fpj_worker.pool import Outcome, PoolError, ProcessPool
 
 Pool = ProcessPool[tuple[str, Any], Any]
@@ -371,3 +372,45 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
         return False
+
+
+# Temporary folders ----------------------------------------------------------------------------------------
+
+
+def test_what_a_killed_run_left_is_swept_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for stray in ("fpj-pool-unlocked", "pymp-elsewhere", "others"):
+        (tmp_path / stray).mkdir()
+    (tmp_path / "others" / LOCK).touch()
+    (tmp_path / "fpj-pool-link").symlink_to("others")
+    strays = set(os.listdir(tmp_path))
+    supervisor = subprocess.Popen(
+        [sys.executable, "-m", "unit.pool.supervisor"],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+    )
+    with supervisor:
+        assert supervisor.stdout and supervisor.stdout.readline()
+        made = set(os.listdir(tmp_path)) - strays
+        assert {name.partition("-")[0] for name in made} == {"fpj", "pymp"}
+        sweep(str(tmp_path))
+        assert set(os.listdir(tmp_path)) == strays | made, "its owner lives"
+        supervisor.kill()
+    assert set(os.listdir(tmp_path)) == strays | made
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ProcessPool(factory, workers=1, timeout=5).stop(0)
+    assert set(os.listdir(tmp_path)) == strays, "without a lock nothing says that the owner is dead"
+
+
+def test_a_scratch_folder_is_locked_before_it_can_be_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    scratch = Scratch("fpj-pool-")
+    monkeypatch.setattr("os.getuid", lambda: os.geteuid() + 1)
+    (Path(scratch.name) / LOCK).rename(tmp_path / "kept")
+    (Path(scratch.name) / LOCK).touch()
+    sweep(str(tmp_path))
+    assert os.path.isdir(scratch.name), "another user's"
+    monkeypatch.undo()
+    sweep(str(tmp_path))
+    assert not os.path.isdir(scratch.name)
+    scratch.cleanup()

@@ -13,13 +13,13 @@ import pickle
 import selectors
 import signal
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from multiprocessing import forkserver, resource_tracker
+from functools import cache
+from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from fpj_core.errors import ErrorType, FpjError, ImageError
+from fpj_core.scratch import Scratch, hold, sweep
 from fpj_worker.pool.child import (
     ADMIT,
     DONE,
@@ -61,6 +62,12 @@ _CHILD_ENVIRONMENT = {
     "VIPS_CONCURRENCY": "1",
     "OMP_NUM_THREADS": "1",
 }
+
+
+@cache
+def _hold_temporary_folder() -> int | None:
+    """Lock the folder that Python's multiprocessing has its sockets in, for the life of this process."""
+    return hold(util.get_temp_dir())
 
 
 class PoolError(FpjError):
@@ -135,7 +142,9 @@ class ProcessPool(Generic[T, R]):
         self._replies = Replies(results)
         self._context.set_forkserver_preload([_PRELOADER])
         self._selector = selectors.DefaultSelector()
-        self._scratch = tempfile.TemporaryDirectory(prefix="fpj-pool-")
+        sweep()
+        _hold_temporary_folder()
+        self._scratch = Scratch("fpj-pool-")
         self._reach = reach and replace(reach, scratch=self._made_folder("tmp"))
         self._on_confined: Callable[[Mapping[str, str]], None] | None = on_confined if reach else None
         self._children: list[_Child[T]] = []
