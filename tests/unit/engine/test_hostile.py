@@ -189,6 +189,40 @@ def test_a_blank_source_may_stay_blank() -> None:
     assert run(encoded(Image.new("RGB", (320, 240), "white"), "PNG")).outputs
 
 
+def fine_patterns() -> dict[str, np.ndarray]:
+    y, x = np.indices((480, 640))
+    grey = {
+        "checkerboard": (x + y) % 2 * 255,
+        "stripes": x // 4 % 2 * 255,
+        "ruled paper": np.where(y % 8 == 0, 120, 255),
+        "halftone": np.where((x % 4 < 2) & (y % 4 < 2), 0, 255),
+        "specks": np.where((x % 160 == 0) & (y % 120 == 0), 200, 255),
+        "one speck": np.where((x == 0) & (y == 0), 0, 255),
+    }
+    colour = {
+        "equal luma": np.where((x < 320)[..., None], (200, 0, 0), (0, 102, 0)),
+        "equal luma, fine": np.where(((x + y) % 2)[..., None], (200, 0, 0), (0, 102, 0)),
+    }
+    return {name: array.astype(np.uint8) for name, array in (grey | colour).items()}
+
+
+@pytest.mark.parametrize("quality", [1, 50, 95])
+@pytest.mark.parametrize("name", fine_patterns())
+def test_fine_patterns_are_not_blank(name: str, quality: int) -> None:
+    from unit.engine.pictures import tier
+
+    data = encoded(Image.fromarray(fine_patterns()[name]), "PNG")
+    assert run(data, *(tier(name=each, format=each, quality=quality) for each in (Format.JPEG, Format.WEBP))).outputs
+
+
+@pytest.mark.parametrize("image_format", [Format.JPEG, Format.WEBP, Format.PNG])
+@pytest.mark.parametrize("colour", ["black", "white"])
+def test_a_blank_checkerboard_is_caught(colour: str, image_format: Format) -> None:
+    blank = encoded(Image.new("RGB", (640, 480), colour), image_format.value)
+    with pytest.raises(ImageError, match="blank"):
+        validate.validate(blank, image_format, fine_patterns()["checkerboard"][..., None].repeat(3, axis=2))
+
+
 @pytest.mark.parametrize("image_format", [Format.JPEG, Format.WEBP, Format.AVIF, Format.PNG])
 def test_broken_outputs_are_caught(image_format: Format) -> None:
     from unit.engine.pictures import tier

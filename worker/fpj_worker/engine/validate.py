@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyvips
 import simplejpeg
 
@@ -10,10 +11,12 @@ from fpj_core.model import Format
 from fpj_core.sources.base import OpenedImage
 from fpj_worker.engine import libvips
 from fpj_worker.engine.pillow import PillowImage
-from fpj_worker.engine.pixels import Pixels, spread
+from fpj_worker.engine.pixels import Pixels, bands, spread
 
 _VISIBLE = 24
 """A spread of samples that no encoder flattens to nothing."""
+_NEAR = 12
+"""Levels by which flattening may miss the mean."""
 
 
 def validate(data: bytes, image_format: Format, pixels: Pixels) -> None:
@@ -32,8 +35,25 @@ def validate(data: bytes, image_format: Format, pixels: Pixels) -> None:
     if (seen_width, seen_height) != (width, height):
         message = f"the encoded image is {seen_width}x{seen_height}, not {width}x{height}"
         raise ImageError(ErrorType.INTERNAL, message)
-    if spread(decoded) == 0 and spread(pixels) >= _VISIBLE and min(decoded.shape[:2]) >= 4:
+    suspect = spread(decoded) == 0 and spread(pixels) >= _VISIBLE and min(decoded.shape[:2]) >= 4
+    if suspect and _is_blank(data if image_format is Format.JPEG else decoded, pixels):
         raise ImageError(ErrorType.INTERNAL, "the encoded image is blank and the source is not")
+
+
+def _is_blank(encoded: bytes | Pixels, pixels: Pixels) -> bool:
+    """Whether all is of one colour, and of another than the source on average.
+
+    A JPEG is looked at in full: fine patterns and colours of one brightness do not show in an eighth of its grey. An
+    encoder may flatten them, as it may a faint speck; what is left then is their mean.
+    """
+    if isinstance(encoded, bytes):
+        encoded = np.asarray(simplejpeg.decode_jpeg(encoded, "GRAY" if bands(pixels) == 1 else "RGB"), dtype=np.uint8)
+    samples = encoded.reshape(-1, encoded.shape[2] if encoded.ndim == 3 else 1)
+    if (samples.max(axis=0) != samples.min(axis=0)).any():
+        return False
+    source = pixels.reshape(-1, bands(pixels)).mean(axis=0)
+    count = min(len(source), samples.shape[1])
+    return bool(np.abs(samples[0, :count] - source[:count]).max() > _NEAR)
 
 
 def _decode_jpeg(data: bytes) -> tuple[int, int, Pixels]:
