@@ -164,6 +164,19 @@ def test_heavy_tasks_keep_within_the_budget(tmp_path: Path) -> None:
     assert too_much.error.error_type is ErrorType.OUT_OF_MEMORY
 
 
+def test_what_one_child_may_hold_runs_alone(tmp_path: Path) -> None:
+    """An image that takes more than all heavy ones together may, and less than one child may: not beside others."""
+    log = tmp_path / "log"
+    limit = 512 * 2**20
+    with ProcessPool(factory, workers=3, timeout=30, heavy_budget=100, memory_limit=limit) as pool:
+        outcomes = run_all(pool, [("heavy", (weight, str(log))) for weight in (limit, 10, limit, 20, limit + 1)])
+    held: list[int] = []
+    for line in log.read_text().split():
+        held.append((held[-1] if held else 0) + int(line))
+    assert {each for each in held if each > 100} == {limit}
+    assert [o.task[1][0] for o in outcomes if o.error] == [limit + 1]
+
+
 def test_a_crash_gives_its_weight_back(tmp_path: Path) -> None:
     with ProcessPool(factory, workers=2, timeout=30, heavy_budget=100) as pool:
         tasks: list[tuple[str, Any]] = [("heavy_crash", 100)] * 3 + [("heavy", (100, str(tmp_path / "log")))]

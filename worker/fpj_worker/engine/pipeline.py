@@ -20,11 +20,10 @@ from fpj_worker.engine.header import Header, read_header, stored
 from fpj_worker.engine.pixels import Pixels, bands, crop_centre, flatten, orient, resize
 from fpj_worker.engine.placeholder import describe
 from fpj_worker.engine.validate import validate
+from fpj_worker.engine.weight import fits_turbo, moves, weigh
 
 _HEAVY = 64 * 2**20
-"""Bytes from which a decode asks to be admitted."""
-_TURBO_PIXELS = 40_000_000
-"""Scaled pixels that the libjpeg-turbo road may hold at once: 120 MB."""
+"""Bytes from which an image asks to be admitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +56,15 @@ def process_image(
     """Make the tiers of one image that ``make`` names, all by default. Raises `ImageError` only.
 
     Every tier is derived from the next larger one, also where that is not made: a derivative's bytes do not depend on
-    what else was lacking. ``admit`` is called before a decode that must hold more than 64 MiB, with that many bytes.
+    what else was lacking. ``admit`` is called before one that may hold more than 64 MiB, with that many bytes.
     """
     try:
         header = read_header(opened, limits)
         wanted = [tier for tier in tiers if make is None or tier.name in make]
-        memory = max([header.memory, *(_animation_memory(header, tier, limits) for tier in wanted)])
-        if memory > _HEAVY:
-            admit(memory)
+        placements = [(tier, place(*header.upright, tier)) for tier in tiers]
+        weight = weigh(header, placements, limits, {tier.name for tier in wanted})
+        if weight > _HEAVY:
+            admit(weight)
             give_back()  # what earlier images left serves usual ones well, and would add to a heavy one
         return _process(opened, header, tiers, frozenset(tier.name for tier in wanted))
     except MemoryError as error:
@@ -104,7 +104,7 @@ def _decode(opened: OpenedImage, header: Header, largest: Placement) -> tuple[Pi
     warning = None
     if header.pillow is not None:
         pixels = resize(header.pillow.decode(), width, height)
-    elif _fits_turbo(header, width, height) and header.jpeg and header.data:
+    elif fits_turbo(header, width, height) and header.jpeg and header.data:
         pixels, warning = turbo.decode(header.data, header.jpeg, width, height)
         pixels = resize(pixels, width, height)
         if header.jpeg.icc and not libvips.is_srgb(header.jpeg.icc):
@@ -119,15 +119,6 @@ def _decode(opened: OpenedImage, header: Header, largest: Placement) -> tuple[Pi
     return orient(pixels, header.orientation), warning
 
 
-def _fits_turbo(header: Header, width: int, height: int) -> bool:
-    return (
-        header.jpeg is not None
-        and header.jpeg.plain
-        and header.data is not None
-        and turbo.scaled_pixels(header.jpeg, width, height) <= _TURBO_PIXELS
-    )
-
-
 def _shrink_on_load(header: Header, width: int, height: int) -> int:
     """The deepest of libvips' factors for JPEG that still leaves the target."""
     return next(
@@ -135,34 +126,14 @@ def _shrink_on_load(header: Header, width: int, height: int) -> int:
     )
 
 
-def _moves(header: Header, tier: TierSpec) -> bool:
-    """Whether a tier keeps the animation."""
-    return tier.animated and header.pages > 1 and output_format(tier, header.format, alpha=False) is Format.WEBP
-
-
-def _animation_memory(header: Header, tier: TierSpec, limits: ImageLimits) -> int:
-    """Bytes that keeping the animation takes: all its frames at the tier's size, as much again for the encoder.
-
-    Raises `ImageError` (TooManyPixels).
-    """
-    if not _moves(header, tier):
-        return 0
-    total = header.width * header.height * header.pages
-    if total > limits.max_pixels:
-        size = f"an animation of {header.pages:,} x {header.width}x{header.height} = {total:,} pixels"
-        raise ImageError(ErrorType.TOO_MANY_PIXELS, f"{size}; limits.maxPixels allows {limits.max_pixels:,}")
-    placement = place(*header.upright, tier)
-    return placement.crop_width * placement.crop_height * header.pages * 4 * 2
-
-
 def _derive(opened: OpenedImage, header: Header, pixels: Pixels, placement: Placement, tier: TierSpec) -> Encoded:
     image_format = output_format(tier, header.format, alpha=bands(pixels) == 4)
-    moves = _moves(header, tier)
+    kept = moves(header, tier)
     if placement.cropped:
-        crop = libvips.crop_smart if tier.fit is Fit.SMART and not moves else crop_centre
+        crop = libvips.crop_smart if tier.fit is Fit.SMART and not kept else crop_centre
         pixels = crop(pixels, placement.crop_width, placement.crop_height)
     if image_format is Format.JPEG:
         pixels = flatten(pixels, tier.background)
-    data = animate(opened, header, placement, tier) if moves else encode(pixels, image_format, tier)
+    data = animate(opened, header, placement, tier) if kept else encode(pixels, image_format, tier)
     validate(data, image_format, pixels)
     return Encoded(tier.name, data, pixels.shape[1], pixels.shape[0], EXTENSIONS[image_format])

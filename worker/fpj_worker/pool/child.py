@@ -77,6 +77,7 @@ class _Child:
         self._pipe = pipe
         self._handle = handle
         self._heavy_budget = settings.heavy_budget
+        self._memory_limit = settings.memory_limit or 0
         self._stop = settings.stop
         self._early: deque[Any] = deque()
         """Tasks that arrived while the child waited for a grant."""
@@ -114,10 +115,10 @@ class _Child:
     def _admit(self, weight: int) -> None:
         if self._heavy_budget is None:
             return
-        if weight > self._heavy_budget:
-            message = f"needs {weight:,} bytes to decode; {self._heavy_budget:,} are allowed at a time"
-            raise ImageError(ErrorType.OUT_OF_MEMORY, message)
-        self._pipe.send((ADMIT, weight, 0.0))
+        most = max(self._heavy_budget, self._memory_limit)
+        if weight > most:
+            raise ImageError(ErrorType.OUT_OF_MEMORY, f"needs {weight:,} bytes; {most:,} are allowed")
+        self._pipe.send((ADMIT, min(weight, self._heavy_budget), 0.0))  # what takes more than the budget runs alone
         while True:
             kind, content = self._pipe.recv()
             if kind == GRANT:
