@@ -15,10 +15,11 @@ import click
 from rich.console import Console
 
 from fpj_core.errors import FpjError, NoStoreError
+from fpj_core.filesystems import shared_type
 from fpj_core.leases import is_dead, lease_name
 from fpj_core.model import Job, Phase
 from fpj_core.scratch import Scratch
-from fpj_core.store import open_store
+from fpj_core.store import file_of, open_store
 from fpj_core.store.protocol import Store
 
 
@@ -92,6 +93,12 @@ def output_option(command: Command) -> Command:
 def opened_store(url: str, *, make: bool = False) -> Iterator[Store]:
     """The store, closed at the end. Raises `NoStoreError` where there is none and it must not be made."""
     with closing(open_store(url, make=make)) as store:
+        if (path := file_of(url)) and (kind := shared_type(path)):
+            print_text(
+                f"Warning: the store {store.location} is on a network file system ({kind}), where SQLite may be used by"
+                " one host at a time alone. For several: --store mongodb://…; for one: a file on its own disk.",
+                err,
+            )
         yield store
 
 

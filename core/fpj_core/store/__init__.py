@@ -20,7 +20,8 @@ def open_store(url: str, *, make: bool = True) -> Store:
 
     Raises `NoStoreError` and writes nothing where there is none and ``make`` is false.
     """
-    if url.startswith(_MONGODB):
+    path = file_of(url)
+    if path is None:
         from fpj_core.store.mongodb import MongoStore  # noqa: PLC0415 - importing pymongo takes 0.3 s
 
         return MongoStore(url, make=make)
@@ -30,10 +31,14 @@ def open_store(url: str, *, make: bool = True) -> Store:
         )
     from fpj_core.store.sqlite import SQLiteStore  # noqa: PLC0415 - the operator never needs SQLite's library: 1 MB
 
-    path = Path(url.removeprefix(_SQLITE)).expanduser()
     if not (make or _holds_something(path)):
         raise NoStoreError(str(path))
     return SQLiteStore(path)
+
+
+def file_of(url: str) -> Path | None:
+    """The SQLite file that a store is in; None where it is in MongoDB."""
+    return None if url.startswith(_MONGODB) else Path(url.removeprefix(_SQLITE)).expanduser()
 
 
 def _holds_something(path: Path) -> bool:

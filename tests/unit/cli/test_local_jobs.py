@@ -178,3 +178,14 @@ def test_where_nothing_ever_ran_there_are_no_jobs(tmp_path: Path, monkeypatch: p
     assert json.loads(CliRunner().invoke(cli, ["stats", "-o", "json"]).stdout) == {"collections": [], "folders": []}
     assert isinstance(CliRunner().invoke(cli, ["describe"]).exception, NoStoreError)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_on_a_network_file_system_is_reported(
+    store: Store, fpj: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Warning" not in fpj("get")[2]
+    monkeypatch.setattr("fpj_cli.context.shared_type", lambda _path: "nfs4")
+    code, out, err = fpj("get", "-o", "json")
+    assert (code, out) == (0, "[]\n")
+    assert f"Warning: the store {store.location} is on a network file system (nfs4)" in err
+    assert "one host at a time" in err and "mongodb://" in err
