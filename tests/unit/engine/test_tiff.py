@@ -239,3 +239,38 @@ def test_huge_tiles_are_admitted_first() -> None:
     image = NEW(np.zeros((64, 10_000), np.uint8))
     run(image.tiffsave_buffer(tile=True, tile_width=8192, tile_height=8192, compression="deflate"), admit=asked.append)
     assert asked == [2 * 8192 * 8192]
+
+
+BAD_TAGS = {
+    "orientation 0": ({274: (0,)}, None),
+    "orientation 9": ({274: (9,)}, None),
+    "resolution unit 0": ({296: (0,)}, None),
+    "threshholding 9": ({263: (9,)}, None),
+    "unknown type": ({65000: (1,)}, (65000, 99)),
+    "known tag of another type": ({305: (1,)}, (305, 12)),
+}
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("name", BAD_TAGS)
+def test_a_bad_tag_beside_the_picture_costs_no_picture(name: str, order: str, from_file: bool, tmp_path: Path) -> None:
+    tags, kind = BAD_TAGS[name]
+    data = tiff(scene(), tags, order)
+    if kind:
+        entry = data.index(struct.pack(f"{order}HH", kind[0], 3))
+        data = data[:entry] + struct.pack(f"{order}HH", *kind) + data[entry + 4 :]
+    path = tmp_path / "x.tif"
+    path.write_bytes(data)
+    opened = OpenedImage("x", path=bytes(path)) if from_file else OpenedImage("x", data=data)
+    result = process_image(opened, (tier(format=Format.PNG),), ImageLimits())
+    assert near(corners(pixels(result.outputs[0].data)), QUARTERS)
+    with pytest.raises(ImageError):
+        run(tiff((*scene().size, scene().tobytes()[:1000]), {258: (8,) * 3, 262: (2,), 277: (3,)} | tags, order))
+
+
+def test_tiles_in_separate_planes_are_unsupported() -> None:
+    tags = {284: (2,), 322: (320,), 323: (240,), 324: (8, 8, 8), 325: (10, 10, 10)}
+    with pytest.raises(ImageError, match="tiles in separate planes") as error:
+        run(tiff(scene(), tags))
+    assert error.value.error_type is ErrorType.UNSUPPORTED_FORMAT

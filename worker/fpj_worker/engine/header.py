@@ -12,11 +12,12 @@ from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import ImageLimits
 from fpj_core.sources.base import OpenedImage, image_error_from_os
 from fpj_core.sources.sniff import HEAD, sniff
-from fpj_worker.engine import jpeg, libvips, tiff
+from fpj_worker.engine import jpeg, libvips, tiff, tiffbare
 from fpj_worker.engine.geometry import Placement
 from fpj_worker.engine.jpeg import JpegHeader
 from fpj_worker.engine.pillow import PillowImage
 from fpj_worker.engine.tiff import Read, TiffHeader
+from fpj_worker.engine.tiffbare import Patch
 
 READABLE = ("jpeg", "png", "gif", "webp", "tiff", "bmp", "avif", "heic")
 
@@ -47,6 +48,9 @@ class Header:
 
     canvas: tuple[int, int] | None = None
     """(width, height) that a GIF states for all its frames, where its decoder takes another."""
+
+    patch: Patch | None = None
+    """Without it the file cannot be read."""
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -112,7 +116,7 @@ def _jpeg_structure(opened: OpenedImage, count: int, most: int) -> tuple[JpegHea
 
 def _vips_header(opened: OpenedImage, image_format: str) -> Header:
     described = _tiff_header(opened) if image_format == "tiff" else None
-    found = libvips.read_header(opened, image_format)
+    found, patch = _libvips_header(opened, image_format)
     whole = image_format in _WHOLE_IN_MEMORY or found.interlaced
     canvas = _gif_canvas(opened, found.width, found.height) if image_format == "gif" else None
     width, height = canvas or (found.width, found.height)
@@ -121,11 +125,30 @@ def _vips_header(opened: OpenedImage, image_format: str) -> Header:
         width=width,
         height=height,
         canvas=canvas,
+        patch=patch,
         pages=found.pages if image_format in ("gif", "webp") else 1,
         orientation=found.orientation,
         memory=width * height * max(found.pixel_bytes, 4) if whole else described.tile_row if described else 0,
         shown=described.shown if described else None,
     )
+
+
+def _libvips_header(opened: OpenedImage, image_format: str) -> tuple[libvips.VipsHeader, Patch | None]:
+    try:
+        return libvips.read_header(opened, image_format), None
+    except ImageError:
+        patch = bare_tiff(opened, image_format)
+        if patch is None:
+            raise
+    return libvips.read_header(opened, image_format, patch), patch
+
+
+def bare_tiff(opened: OpenedImage, image_format: str) -> Patch | None:
+    """For a TIFF that libvips refuses: its directory without what is not needed. Raises `ImageError`."""
+    if image_format != "tiff":
+        return None
+    with _reader(opened) as read:
+        return tiffbare.bare(read)
 
 
 def _gif_canvas(opened: OpenedImage, width: int, height: int) -> tuple[int, int] | None:

@@ -19,6 +19,7 @@ import pyvips
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.sources.base import OpenedImage, image_error_from_os
 from fpj_worker.engine import exif, matrixprofile
+from fpj_worker.engine.tiffbare import Patch
 
 pyvips.cache_set_max(0)  # no image is ever decoded twice, so a cache only holds memory
 pyvips.block_untrusted_set(True)
@@ -56,10 +57,10 @@ class VipsHeader:
     interlaced: bool
 
 
-def read_header(opened: OpenedImage, image_format: str) -> VipsHeader:
+def read_header(opened: OpenedImage, image_format: str, patch: Patch | None = None) -> VipsHeader:
     """Open without decoding. Raises `ImageError` (CorruptImage)."""
     try:
-        image = _load(opened, image_format)
+        image = _load(opened, image_format, patch)
     except pyvips.Error as error:
         raise typed(error) from error
     return VipsHeader(
@@ -81,15 +82,16 @@ def decode(
     shrink: int = 1,
     shown: int | None = None,
     canvas: tuple[int, int] | None = None,
+    patch: Patch | None = None,
 ) -> npt.NDArray[np.uint8]:
     """The first frame, scaled down to at most ``width`` x ``height`` (as stored, before orientation), in sRGB or grey.
 
     ``shrink`` is the factor (1, 2, 4, 8) by which libjpeg may scale while decoding. Bands after the first ``shown``
-    are left out. The frame is put on the ``canvas`` (width, height).
+    are left out. The frame is put on the ``canvas`` (width, height). The file is read with the ``patch``.
     """
     options = {"shrink": shrink} if image_format == "jpeg" and shrink > 1 else {}
     try:
-        image = _load(opened, image_format, **options)
+        image = _load(opened, image_format, patch, **options)
         if shown is not None and image.bands > shown:
             image = image.extract_band(0, n=shown)
         return to_array(to_srgb(scale(on_canvas(image, canvas), width, height)))
@@ -204,22 +206,24 @@ def _icc(image: Any) -> Any:
     return converted.extract_band(1).copy(interpretation="b-w") if image.bands == 1 < converted.bands else converted
 
 
-def _load(opened: OpenedImage, image_format: str, **options: Any) -> Any:
+def _load(opened: OpenedImage, image_format: str, patch: Patch | None = None, **options: Any) -> Any:
     """Always through the format's own loader, which (unlike thumbnail_buffer) keeps ``fail_on``."""
     loader = _LOADERS[image_format]
     options |= {"access": "sequential", "fail_on": "error"}
-    if opened.path is not None and image_format == "jpeg":
+    if patch is not None and opened.data is not None:
+        opened = OpenedImage(opened.name, data=patch.applied(0, opened.data))
+    if opened.path is not None and (image_format == "jpeg" or patch is not None):
         # Only JPEGs too large for memory come by their path. libvips would map the whole file; a source is streamed.
-        return pyvips.Image.new_from_source(_stream(opened.path), "", **options)  # keeps the source alive
+        return pyvips.Image.new_from_source(_stream(opened.path, patch), "", **options)  # keeps the source alive
     if opened.path is not None:
         return getattr(pyvips.Image, loader)(opened.path, **options)
     return getattr(pyvips.Image, f"{loader}_buffer")(opened.data, **options)
 
 
-def _stream(path: bytes) -> Any:
+def _stream(path: bytes, patch: Patch | None) -> Any:
     """The file as a libvips source that reads it piece by piece."""
     try:
-        file = _File(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        file = _File(os.open(path, os.O_RDONLY | os.O_CLOEXEC), patch)
     except OSError as error:
         raise image_error_from_os(error, "the file") from error
     source = pyvips.SourceCustom()
@@ -231,11 +235,15 @@ def _stream(path: bytes) -> Any:
 class _File:
     """A file that is closed when libvips lets go of it, which only the garbage collector learns."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, patch: Patch | None) -> None:
         self._descriptor = descriptor
+        self._patch = patch
 
     def read(self, count: int) -> bytes:
-        return os.read(self._descriptor, count)
+        if self._patch is None:
+            return os.read(self._descriptor, count)
+        position = os.lseek(self._descriptor, 0, os.SEEK_CUR)
+        return self._patch.applied(position, os.read(self._descriptor, count))
 
     def seek(self, offset: int, whence: int) -> int:
         return os.lseek(self._descriptor, offset, whence)

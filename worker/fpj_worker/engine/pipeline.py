@@ -16,9 +16,10 @@ from fpj_worker.engine import ending, libvips, matrixprofile, turbo
 from fpj_worker.engine.animation import animate
 from fpj_worker.engine.encode import EXTENSIONS, encode, output_format
 from fpj_worker.engine.geometry import Placement, place
-from fpj_worker.engine.header import Header, read_header, stored
+from fpj_worker.engine.header import Header, bare_tiff, read_header, stored
 from fpj_worker.engine.pixels import Pixels, bands, crop_centre, flatten, orient, resize
 from fpj_worker.engine.placeholder import describe
+from fpj_worker.engine.tiffbare import Patch
 from fpj_worker.engine.validate import validate
 from fpj_worker.engine.weight import fits_turbo, moves, weigh
 
@@ -111,12 +112,33 @@ def _decode(opened: OpenedImage, header: Header, largest: Placement) -> tuple[Pi
             converted = matrixprofile.to_srgb(pixels, header.jpeg.icc) if bands(pixels) == 3 else None
             pixels = libvips.convert_profile(pixels, header.jpeg.icc) if converted is None else converted
     else:
-        shrink = _shrink_on_load(header, width, height)
-        pixels = libvips.decode(
-            opened, header.format, width, height, shrink=shrink, shown=header.shown, canvas=header.canvas
-        )
-        warning = ending.warning(opened, header.format)
+        pixels, warning = _decode_by_libvips(opened, header, width, height)
     return orient(pixels, header.orientation), warning
+
+
+def _decode_by_libvips(opened: OpenedImage, header: Header, width: int, height: int) -> tuple[Pixels, str | None]:
+    def decode(patch: Patch | None) -> Pixels:
+        return libvips.decode(
+            opened,
+            header.format,
+            width,
+            height,
+            shrink=_shrink_on_load(header, width, height),
+            shown=header.shown,
+            canvas=header.canvas,
+            patch=patch,
+        )
+
+    try:
+        return decode(header.patch), ending.warning(opened, header.format)
+    except ImageError as complaint:
+        patch = None if header.patch else bare_tiff(opened, header.format)
+        if patch is None or complaint.error_type is not ErrorType.CORRUPT_IMAGE:
+            raise
+        try:
+            return decode(patch), complaint.message
+        except ImageError:
+            raise complaint from None
 
 
 def _shrink_on_load(header: Header, width: int, height: int) -> int:

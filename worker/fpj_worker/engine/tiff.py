@@ -25,10 +25,21 @@ _WIDTH, _TILE_WIDTH, _TILE_LENGTH, _SUB_DIRECTORIES, _INK_SET, _EXTRA, _SAMPLE_F
     338,
     339,
 )
+_PLANES, _SEPARATE = 284, 2
 _CFA_DIMENSIONS, _CFA_PATTERN, _LEAF_DATA, _DNG_VERSION = 33421, 33422, 34310, 50706
 _KNOWN_TAGS = frozenset(
     (_SUBFILE_TYPE, _BITS, _COMPRESSION, _PHOTOMETRIC, _MAKE, _SAMPLES, _WIDTH, _TILE_WIDTH, _TILE_LENGTH)
-    + (_SUB_DIRECTORIES, _INK_SET, _EXTRA, _SAMPLE_FORMAT, _CFA_DIMENSIONS, _CFA_PATTERN, _LEAF_DATA, _DNG_VERSION)
+    + (
+        _PLANES,
+        _SUB_DIRECTORIES,
+        _INK_SET,
+        _EXTRA,
+        _SAMPLE_FORMAT,
+        _CFA_DIMENSIONS,
+        _CFA_PATTERN,
+        _LEAF_DATA,
+        _DNG_VERSION,
+    )
 )
 _RAW_TAGS = frozenset({_CFA_DIMENSIONS, _CFA_PATTERN, _LEAF_DATA, _DNG_VERSION})
 _RAW_PHOTOMETRICS = frozenset({32803, 34892})  # colour filter array, linear raw
@@ -57,7 +68,7 @@ _UNSPECIFIED, _ALPHA = 0, 2  # ExtraSamples
 
 _INTEGERS = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}
 _TEXT = 2
-_MOST_ENTRIES = 4096
+MOST_ENTRIES = 4096
 _MOST_VALUES = 16
 _MOST_DIRECTORIES = 24
 
@@ -74,15 +85,18 @@ class TiffHeader:
 
 def read_header(read: Read) -> TiffHeader:
     """What the first image needs. Raises `ImageError`: UnsupportedFormat, CorruptImage."""
-    order, big, offset = _start(read(0, 16))
+    order, big, offset = start(read(0, 16))
     first, following = _directory(read, order, offset, big=big)
     if _is_raw(read, order, first, following, big=big):
         raise ImageError(ErrorType.UNSUPPORTED_FORMAT, "camera raw images cannot be read")
     return _supported(first)
 
 
-def _start(head: bytes) -> tuple[str, bool, int]:
-    """(byte order, whether it is a BigTIFF, offset of the first directory)."""
+def start(head: bytes) -> tuple[str, bool, int]:
+    """(byte order, whether it is a BigTIFF, offset of the first directory).
+
+    Raises `ImageError`: UnsupportedFormat, CorruptImage.
+    """
     order = "<" if head[:2] == b"II" else ">"
     if (
         head[8:11] == b"CR\x02"
@@ -106,7 +120,7 @@ def _directory(read: Read, order: str, offset: int, *, big: bool) -> tuple[_Dire
     count_size, offset_size = (8, 8) if big else (2, 4)
     try:
         (count,) = struct.unpack(order + count_format, read(offset, count_size))
-        if not 0 < count <= _MOST_ENTRIES:
+        if not 0 < count <= MOST_ENTRIES:
             raise ImageError(ErrorType.CORRUPT_IMAGE, f"a TIFF directory of {count:,} entries")
         content = read(offset + count_size, count * entry_size + offset_size)
         found = {}
@@ -183,6 +197,8 @@ def _supported(tags: _Directory) -> TiffHeader:
         raise _unsupported(f"TIFF samples of {' and '.join(map(str, sorted(bits)))} bits in {samples} bands")
     if samples < colours or (photometric == _SEPARATED and _first(tags, _INK_SET, 1) != 1):
         raise _unsupported("TIFF images in other inks than CMYK")
+    if samples > 1 and tags.get(_TILE_WIDTH) and _first(tags, _PLANES, 1) == _SEPARATE:
+        raise _unsupported("TIFF tiles in separate planes")
     if photometric == _PALETTE and samples > 1:
         raise _unsupported("TIFF palettes with further bands")
     return TiffHeader(_shown(tags, samples, colours), _tile_row(tags, samples, max(bits)))
