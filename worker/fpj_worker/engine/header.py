@@ -171,14 +171,15 @@ def _pillow_header(opened: OpenedImage, image_format: str) -> Header:
         height=image.height,
         pages=1,
         orientation=image.orientation,
-        memory=image.width * image.height * 8,  # the decoder's frame and its conversion to 8-bit RGB
+        memory=image.coded[0] * image.coded[1] * 8,  # the decoder's frame and its conversion to 8-bit RGB
         pillow=image,
     )
 
 
 def _refuse_too_many_pixels(header: Header, limits: ImageLimits) -> None:
-    if header.width * header.height > limits.max_pixels:
-        size = f"{header.width}x{header.height} = {header.width * header.height:,} pixels"
+    width, height = header.pillow.coded if header.pillow else (header.width, header.height)
+    if width * height > limits.max_pixels:
+        size = f"{width}x{height} = {width * height:,} pixels"
         raise ImageError(ErrorType.TOO_MANY_PIXELS, f"{size}; limits.maxPixels allows {limits.max_pixels:,}")
 
 

@@ -15,12 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fpj_core.errors import ErrorType, ImageError
-from fpj_core.sources.base import OpenedImage
-from fpj_worker.engine import exif, libvips
+from fpj_core.sources.base import OpenedImage, image_error_from_os
+from fpj_worker.engine import exif, heif, libvips
 
 
 class PillowImage:
-    """An opened image whose header has been read. Raises `ImageError` (CorruptImage)."""
+    """An opened image whose header has been read. Raises `ImageError` (CorruptImage).
+
+    ``width`` and ``height`` are those to be shown, before orientation; ``coded`` are those that are decoded.
+    """
 
     def __init__(self, opened: OpenedImage, image_format: str) -> None:
         try:
@@ -30,14 +33,21 @@ class PillowImage:
             )
         except Exception as error:
             raise _typed(error) from error
-        self.width, self.height = self._image.size
+        self.coded: tuple[int, int] = self._image.size
+        self._aperture = _aperture(opened, *self.coded) if image_format == "avif" else None
+        self.width: int
+        self.height: int
+        self.width, self.height = self._aperture[2:] if self._aperture else self.coded
         self.orientation = _orientation(self._image) if image_format == "avif" else 1
 
     def decode(self) -> npt.NDArray[np.uint8]:
-        """The first frame in full, in sRGB or grey, as stored."""
+        """The first frame in full, in sRGB or grey, as stored, cut to its clean aperture."""
         try:
             image = self._image
             image.load()
+            if self._aperture:
+                left, top, width, height = self._aperture
+                image = image.crop((left, top, left + width, top + height))
             profile = image.info.get("icc_profile")
             pixels = np.asarray(image.convert(_target_mode(image)))
         except Exception as error:
@@ -62,6 +72,18 @@ def _orientation(image: Any) -> int:
     """Pillow puts the file's own rotation (irot, imir) into Exif. Its getexif() would fall back to XMP, often stale."""
     block = image.info.get("exif", b"")
     return exif.orientation(exif.without_prefix(block)) or 1
+
+
+def _aperture(opened: OpenedImage, width: int, height: int) -> heif.Aperture | None:
+    data = opened.data
+    if data is not None:
+        return heif.aperture(lambda offset, count: data[offset : offset + count], width, height)
+    try:
+        with open(opened.path or b"", "rb", buffering=0) as stream:
+            descriptor = stream.fileno()
+            return heif.aperture(lambda offset, count: os.pread(descriptor, count, min(offset, 2**62)), width, height)
+    except OSError as error:
+        raise image_error_from_os(error, "the file") from error
 
 
 def _target_mode(image: Any) -> str:

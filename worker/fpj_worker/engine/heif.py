@@ -1,0 +1,109 @@
+"""The clean aperture of an AVIF file (``clap``; ISO/IEC 14496-12, 12.1.4), read from its boxes without decoding it.
+
+Pillow's decoder leaves it to its caller. For HEIC, libheif applies it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+
+Read = Callable[[int, int], bytes]
+"""(offset, count) to at most so many bytes of the file."""
+
+_MOST_META = 4 * 2**20
+_MOST_BOXES = 4_096
+_FULL_BOX = 4
+"""Bytes of version and flags."""
+
+Aperture = tuple[int, int, int, int]
+"""Left, top, width and height of what belongs to the picture, in pixels as stored."""
+
+
+def aperture(read: Read, width: int, height: int) -> Aperture | None:
+    """What is to be shown of a primary image of ``width`` x ``height``; None for all, or where that makes no sense."""
+    try:
+        clap = _clap(_meta(read))
+        numbers = struct.unpack_from(">LLLLlLlL", clap) if clap else (0, 0)
+    except (struct.error, IndexError):
+        return None
+    if 0 in numbers[1::2]:
+        return None
+    across, down, right, lower = (numbers[at] / numbers[at + 1] for at in (0, 2, 4, 6))
+    left, top = round(right + (width - across) / 2), round(lower + (height - down) / 2)
+    shown = round(across), round(down)
+    if min(left, top) < 0 or min(shown) < 1 or left + shown[0] > width or top + shown[1] > height:
+        return None
+    return left, top, *shown
+
+
+def _clap(meta: bytes) -> bytes | None:
+    boxes = dict(_boxes(meta, _FULL_BOX))
+    primary = boxes.get(b"pitm")
+    if primary is None:
+        return None
+    item = _unsigned(primary, _FULL_BOX, 2 if primary[0] == 0 else 4)
+    return next((content for kind, content in _properties(boxes.get(b"iprp", b""), item) if kind == b"clap"), None)
+
+
+def _meta(read: Read) -> bytes:
+    """The content of the file's ``meta`` box; nothing if there is none."""
+    position = 0
+    for _ in range(_MOST_BOXES):
+        head = read(position, 16)
+        if len(head) < 8:
+            break
+        size, kind = struct.unpack_from(">L4s", head)
+        start = 8
+        if size == 1:
+            (size,), start = struct.unpack_from(">Q", head, 8), 16
+        if kind == b"meta":
+            return read(position + start, min(size - start, _MOST_META) if size else _MOST_META)
+        if size < start:
+            break  # it reaches to the end of the file, or makes no sense
+        position += size
+    return b""
+
+
+def _boxes(content: bytes, position: int = 0) -> Iterator[tuple[bytes, bytes]]:
+    while position + 8 <= len(content):
+        size, kind = struct.unpack_from(">L4s", content, position)
+        start = 8
+        if size == 1:
+            (size,), start = struct.unpack_from(">Q", content, position + 8), 16
+        end = position + size if size else len(content)
+        if end < position + start:
+            return
+        yield kind, content[position + start : end]
+        position = end
+
+
+def _properties(iprp: bytes, item: int) -> Iterator[tuple[bytes, bytes]]:
+    """The properties of an item, in the order in which they are to be applied."""
+    known: list[tuple[bytes, bytes]] = []
+    for kind, content in _boxes(iprp):
+        if kind == b"ipco":
+            known = [*_boxes(content)]
+        elif kind == b"ipma":
+            yield from (known[number - 1] for number in _associated(content, item) if 0 < number <= len(known))
+
+
+def _associated(ipma: bytes, item: int) -> list[int]:
+    """The numbers, from 1, of an item's properties."""
+    wide = bool(ipma[3] & 1)
+    width = 2 if ipma[0] == 0 else 4
+    step, mask = (2, 0x7FFF) if wide else (1, 0x7F)
+    position = _FULL_BOX + 4
+    for _ in range(min(_unsigned(ipma, _FULL_BOX, 4), len(ipma))):
+        found, count = _unsigned(ipma, position, width), ipma[position + width]
+        position += width + 1
+        if found == item:
+            return [_unsigned(ipma, position + step * at, step) & mask for at in range(count)]
+        position += step * count
+    return []
+
+
+def _unsigned(content: bytes, position: int, size: int) -> int:
+    if position + size > len(content):
+        raise struct.error("the box is too short")
+    return int.from_bytes(content[position : position + size], "big")
