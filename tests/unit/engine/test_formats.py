@@ -366,3 +366,21 @@ def test_a_gif_has_the_size_of_its_canvas(canvas: tuple[int, int]) -> None:
         shown = np.asarray(image.convert("RGBA"))
         assert near([tuple(shown[4, 4, :3].tolist())], [colour], 20)
         assert canvas == (64, 48) or shown[-3, -3, 3] == 0
+
+
+@pytest.mark.parametrize(("alpha", "mode"), [(0, "RGB"), (128, "RGBA")])
+def test_a_bmp_whose_alpha_is_all_zero_is_opaque(alpha: int, mode: str) -> None:
+    array = np.asarray(scene(64, 48).convert("RGBA")).copy()
+    array[..., 3] = alpha
+    rows = array[::-1, :, [2, 1, 0, 3]].tobytes()
+    masks = struct.pack("<4L", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<LllHHLLllLL", 124, 64, 48, 1, 32, 3, len(rows), 0, 0, 0, 0) + masks + b"BGRs" + bytes(64)
+    data = b"BM" + struct.pack("<LHHL", 138 + len(rows), 0, 0, 138) + header + rows
+    image = Image.open(io.BytesIO(run(data, tier(format=Format.PNG)).outputs[0].data))
+    assert image.mode == mode
+    assert near(corners(np.asarray(image.convert("RGB"))), QUARTERS)
+
+
+def test_the_first_page_of_a_tiff_counts_whatever_its_size() -> None:
+    data = encoded(scene(64, 48), "TIFF", save_all=True, append_images=[scene()])
+    assert run(data).facts.width == 64

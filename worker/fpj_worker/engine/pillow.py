@@ -50,6 +50,8 @@ class PillowImage:
                 image = image.crop((left, top, left + width, top + height))
             profile = image.info.get("icc_profile")
             pixels = np.asarray(image.convert(_target_mode(image)))
+            if self._image.format == "BMP" and pixels.ndim == 3 and not pixels[..., 3:].any():
+                pixels = pixels[..., :3]  # alpha that was never filled in; browsers show such a BMP, too
         except Exception as error:
             raise _typed(error) from error
         if profile and not libvips.is_srgb(profile):
