@@ -571,7 +571,7 @@ USAGE: dict[str, tuple[tuple[str | bytes, ...], int, str]] = {
     "a typo in a manifest": (("typo.yaml",), 2, "spec.thumbnail.widht"),
     "no YAML": (("broken.yaml",), 2, "broken.yaml"),
     "an unknown cache folder": (("folder.yaml",), 2, "unknown cache folder 'fast' (known: none)"),
-    "an unknown job": (("nightly",), 2, "no job named 'nightly'"),
+    "a job of a store that is not there": (("nightly",), 2, "there is no store at"),
     "a store that is no store": (("photos", "--store", "file.txt"), 4, "file is not a database"),
     "a store that cannot be made": (("photos", "--store", "file.txt/fpj.db"), 4, "cannot make the store's folder"),
     "a store that may not be written": (("photos", "--store", "locked/fpj.db"), 4, "unable to open database file"),
@@ -594,7 +594,7 @@ def misused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finished]:
     started = {}
     for name, (arguments, _, _) in USAGE.items():
         fpj = Fpj(str(root / "stores" / f"{len(started)}.db"), root / "out", prefix=without_privileges())
-        command = "resume" if name == "an unknown job" else "run"
+        command = "resume" if name == "a job of a store that is not there" else "run"
         started[name] = fpj.start(command, *map(os.fsdecode, arguments), cwd=root)
     return {name: finish(process) for name, process in started.items()}
 
