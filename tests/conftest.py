@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,12 @@ from waiting import end
 
 settings.register_profile("fpj", deadline=None, print_blob=True)  # a deadline would be a timing assertion
 settings.load_profile("fpj")
+
+# A shell that starts tests in the background, or nohup, has signals ignored, and every program that a test starts would
+# inherit that. A handler is not inherited.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda _signal, _frame: None)
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ class Controller:
         self._store = store
         self._settings = settings
         self._leases = Leases(cluster, store, settings.lease_seconds)
-        self.health = StoreHealth(store, self._store_changed)
+        self.health = StoreHealth(store, self._store_changed, self.jobs.any_unfinished)
         self._executor = Executor(cluster, store, self._leases)
         self.vanished = Vanished(
             cluster, store, self._leases, lambda key, uid: self.jobs.uid_of(key) == uid, self.holds_lease

@@ -36,18 +36,18 @@ log = logging.getLogger("fpj.history")
 
 
 async def keep_history(cluster: Cluster, store: Store, settings: OperatorSettings) -> None:
-    """Forever; what fails is tried again with the next pass."""
+    """Forever; what fails is tried again with the next pass. A start has enough to do without the first."""
 
     async def uid_of(key: Key) -> str | None:
         found = await cluster.get("FileProcessingJob", key.namespace, key.name)
         return str(found["metadata"]["uid"]) if found else None
 
     while True:
+        await asyncio.sleep(_SECONDS)
         try:
             await prune(store, uid_of, settings, time.time())
         except (ClusterError, StoreError) as error:
             log.warning("old records are kept for now: %s", error)
-        await asyncio.sleep(_SECONDS)
 
 
 async def prune(store: Store, uid_of: UidOf, settings: OperatorSettings, now: float) -> int:

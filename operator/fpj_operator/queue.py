@@ -309,6 +309,10 @@ class JobQueue:
         """Jobs by phase, over all namespaces."""
         return {phase: self._phases[phase] for phase in Phase}
 
+    def any_unfinished(self) -> bool:
+        """Whether any job of any namespace is queued, active or suspended."""
+        return any(self._phases[phase] for phase in Phase if not phase.finished)
+
     def queued(self) -> int:
         """Jobs that wait for a slot or their lock, over all namespaces."""
         return self._queued

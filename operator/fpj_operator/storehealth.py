@@ -32,11 +32,16 @@ log = logging.getLogger("fpj.store")
 
 
 class StoreHealth:
-    """Asks the store, and knows whether it answers. ``changed`` is called whenever that becomes another."""
+    """Asks the store, and knows whether it answers. ``changed`` is called whenever that becomes another.
 
-    def __init__(self, store: Store, changed: Callable[[], None]) -> None:
+    ``needed`` says whether any job is unfinished. Without one nothing is asked, so that an idle operator does not load
+    a driver of 10 MB.
+    """
+
+    def __init__(self, store: Store, changed: Callable[[], None], needed: Callable[[], bool]) -> None:
         self._store = store
         self._changed = changed
+        self._needed = needed
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
         self._probe = ThreadPoolExecutor(1, thread_name_prefix="store-health")
         self._lost: asyncio.Future[None] | None = None
@@ -68,6 +73,8 @@ class StoreHealth:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_EVERY_SECONDS if self.error is None else _AWAY_SECONDS)
+            if self.error is None and not self._needed():
+                continue
             asked = loop.run_in_executor(self._probe, self._store.get_job, _NOBODY)
             done, _ = await asyncio.wait({asked}, timeout=_PATIENCE_SECONDS)
             if not done:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -186,7 +187,9 @@ def test_a_second_interrupt_ends_it_at_once(disturbed: Disturbed, marks: dict[st
     assert process.poll() is None
     assert psutil.pid_exists(hanging), "the first interrupt leaves it some time"
     ended = interrupt(process, signal.SIGINT)
-    assert (ended.code, ended.stdout) == (130, ""), ended.stderr
+    assert ended.code == 130, ended.stderr
+    error = {"exitCode": 130, "type": "Interrupted", "message": "interrupted"}
+    assert json.loads(ended.stdout) == {"error": error}, "no summary"
     assert ended.stderr.endswith("Interrupted.\n")
     wait_for(lambda: not disturbed.fpj.processes(), "the end of the decoder that hangs")
     assert disturbed.fpj.job()["phase"] == "Stale"

@@ -601,7 +601,7 @@ def test_who_may_not_exec_is_told_what_for(place: Place, tmp_path: Path) -> None
 
 def test_credentials_that_are_not_accepted(place: Place, tmp_path: Path) -> None:
     refused = place("get", kubeconfig=as_account(place, tmp_path, token="no.such.token"))
-    assert (refused.code, refused.stdout) == (1, "")
+    assert (refused.code, refused.stdout) == (4, "")
     assert refused.stderr == "Error: the API server does not accept these credentials; log in again\n"
 
 

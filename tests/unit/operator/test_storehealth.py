@@ -45,7 +45,7 @@ async def until(condition: Any) -> None:
 def test_everybody_hears_of_an_outage_by_one_question_and_of_its_end() -> None:
     async def outage() -> None:
         store, told = Store60(), []
-        health = StoreHealth(cast("Store", store), lambda: told.append(health.error))
+        health = StoreHealth(cast("Store", store), lambda: told.append(health.error), lambda: True)
         watching = asyncio.create_task(health.watch())
         try:
             await health.ask(store.get_job, "a")
@@ -77,7 +77,7 @@ def test_everybody_hears_of_an_outage_by_one_question_and_of_its_end() -> None:
 def test_one_failure_of_anybody_informs_all_and_words_are_kept() -> None:
     async def outage() -> None:
         store, told = Store60(), []
-        health = StoreHealth(cast("Store", store), lambda: told.append(health.error))
+        health = StoreHealth(cast("Store", store), lambda: told.append(health.error), lambda: True)
         store.error = StoreUnavailableError("connection refused")
         with pytest.raises(StoreUnavailableError):
             await health.ask(store.get_job, "a")
@@ -93,3 +93,25 @@ def test_one_failure_of_anybody_informs_all_and_words_are_kept() -> None:
         health.close()
 
     asyncio.run(outage())
+
+
+def test_nothing_is_asked_while_no_job_needs_the_store_unless_it_was_away() -> None:
+    async def idle() -> None:
+        store, told, needed = Store60(), [], []
+        health = StoreHealth(cast("Store", store), lambda: told.append(health.error), lambda: bool(needed))
+        watching = asyncio.create_task(health.watch())
+        try:
+            await asyncio.sleep(0.3)
+            assert store.asked == 0
+            needed.append("a job")
+            await until(lambda: store.asked > 0)
+            store.error = StoreUnavailableError("connection refused")
+            await until(lambda: told == ["connection refused"])
+            needed.clear()
+            store.error = None
+            await until(lambda: told == ["connection refused", None])
+        finally:
+            watching.cancel()
+            health.close()
+
+    asyncio.run(idle())
