@@ -96,8 +96,8 @@ def _configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.chunk_size = 100  # memory that a list of thousands takes is not given back
     # Other people's Jobs may be tens of thousands: a handler's own filter takes each, and then drops it.
     settings.watching.label_selectors["batch", "v1", "jobs"] = names.LABEL_UID
-    # An object's task keeps the last body until then. With 1 s a listing of 2,000 jobs was in memory at once, which cost
-    # 32 MB for ever: the heap's pages are never empty again.
+    # An object's task keeps the last body until then. With 1 s, 2,000 listed jobs were in memory at the same time, and
+    # 32 MB never came back: the heap's pages are never empty again.
     settings.queueing.idle_timeout = 0.1
     settings.persistence.diffbase_storage = _NoDiffs()
     settings.peering.standalone = True

@@ -23,6 +23,7 @@ from podrunner import Api
 from waiting import T, wait_for
 from world import FINISHED, MOST_STATUS_BYTES, UID_LABEL, Document, job_manifest, resource
 
+from fpj_core.sources.local import CACHE_TAG
 from fpj_core.store import Store, open_store
 from fpj_operator import install
 
@@ -306,7 +307,8 @@ class Site:
             path = self.out / row.path
             assert (row.width, row.height) == size_of(path) == fitted(good[key], boxes[tier]), (key, tier)
             assert row.bytes == path.stat().st_size
-        files = {str(path.relative_to(self.out)) for path in (self.out / collection).rglob("*") if path.is_file()}
+        found = [path for path in (self.out / collection).rglob("*") if path.is_file() and path.name != CACHE_TAG]
+        files = {str(path.relative_to(self.out)) for path in found}
         assert files == {row.path for row in rows}
 
 
