@@ -72,7 +72,7 @@ def words_of(error: BaseException) -> str:
 
 
 def error_document(code: int, kind: str, message: str) -> dict[str, object]:
-    """What programs get; see docs/reference/output.schema.json."""
+    """What programs get: ``{"error": {"exitCode": int, "type": str, "message": str}}``."""
     return {"error": {"exitCode": int(code), "type": kind, "message": message}}
 
 

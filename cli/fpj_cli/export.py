@@ -49,7 +49,7 @@ def export(job: str | None, file_format: str, base_url: str, to: Path | None, st
     """Write one line per image of JOB's collection (the newest job by default).
 
     Each line has the image's name in the source, its size and format, the file of every tier, a ThumbHash (base64), a
-    color, the capture date and a srcset. Paths are relative to the cache folder. Images that failed have no tiers.
+    color and a srcset. Paths are relative to the cache folder. Images that failed have no tiers.
 
     \b
     fpj export > images.jsonl
@@ -176,7 +176,7 @@ def _locations(store: Store) -> dict[str, str]:
 
 
 def document(image: ImageRecord, made: Sequence[Derivative], folders: dict[str, str], base_url: str) -> Document:
-    """One image as `fpj export` writes it; see docs/reference/output.schema.json."""
+    """One image as `fpj export` writes it."""
     return {
         "source": image.key,
         "id": image.id,

@@ -28,7 +28,7 @@ class Done:
     seconds: float
 
     def document(self) -> dict[str, Any]:
-        """See docs/reference/output.schema.json."""
+        """What programs get."""
         mine = self.mine
         return {
             "jobId": self.job.id,
