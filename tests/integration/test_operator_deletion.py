@@ -80,7 +80,7 @@ def test_deleting_in_each_phase(world: World) -> None:
     assert world.record(uids["completed"]).phase == "Completed"
     assert {"pending", "suspended"}.isdisjoint(name for name, uid in uids.items() if world.store.get_job(uid))
     assert set(outputs) <= set(world.out.rglob("*.jpg")) and outputs
-    world.job("running", "photos", collection="running")
+    world.job("running", "running", collection="running")
     world.wait_end("running")
     assert world.uid("running") != uids["running"], "the collection is free for another of that name"
 
