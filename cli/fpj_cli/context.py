@@ -155,11 +155,16 @@ def _begins_id(job: Job, name: str) -> bool:
     return len(name) >= 4 and job.id.startswith(name)
 
 
-def _is_folder(job: Job, name: str) -> bool:
-    """Whether the job's source is that folder, by its path or by its own name."""
+def source_path(job: Job) -> str | None:
+    """The folder on this machine that holds the job's images; None for a bucket or a claim."""
     spec = job.manifest.get("spec")
     place = spec.get("collection", {}).get("source", {}).get("local") if isinstance(spec, dict) else None
-    path = str(place["path"]).rstrip("/") if place else ""
+    return str(place["path"]) if place else None
+
+
+def _is_folder(job: Job, name: str) -> bool:
+    """Whether the job's source is that folder, by its path or by its own name."""
+    path = (source_path(job) or "").rstrip("/")
     if not path or not name:
         return False
     return path == os.path.realpath(name) or (

@@ -22,9 +22,9 @@ from fpj_core import formatting
 from fpj_core.model import Derivative, Folder, ImageRecord
 from fpj_core.sources.keys import display_key
 from fpj_core.store.protocol import Store
+from fpj_worker.indexer import listing_problem
 
 _PAGE = 1_000
-_PROBLEM = "problem:"
 _COLUMNS = ("source", "id", "bytes", "width", "height", "format", "thumbHash", "color", "capturedAt", "srcset")
 _OF_TIER = ("folder", "path", "width", "height", "bytes")
 
@@ -125,8 +125,12 @@ def output_rows(image: ImageRecord, made: Sequence[Derivative], folders: dict[st
     if not made:
         yield (name, "-", "-", "-", "-")
     for each in made:
-        file = display_key(f"{folders.get(each.folder, each.folder)}/{each.path}")
+        file = display_key(_file(each, folders))
         yield (name, each.tier, f"{each.width}x{each.height}", formatting.size(each.bytes), file)
+
+
+def _file(made: Derivative, folders: dict[str, str]) -> str:
+    return f"{folders.get(made.folder, made.folder)}/{made.path}"
 
 
 def _print_outputs(made: Iterator[Made], folders: dict[str, str]) -> None:
@@ -135,7 +139,7 @@ def _print_outputs(made: Iterator[Made], folders: dict[str, str]) -> None:
     for image, files in made:
         for each in files:
             row = {"key": image.key, "tier": each.tier, "width": each.width, "height": each.height}
-            row |= {"bytes": each.bytes, "path": f"{folders.get(each.folder, each.folder)}/{each.path}"}
+            row |= {"bytes": each.bytes, "path": _file(each, folders)}
             sys.stdout.write(f"{',' if begun else '['}\n  {json.dumps(row, ensure_ascii=False)}")
             begun = True
     sys.stdout.write("\n]\n" if begun else "[]\n")
@@ -152,7 +156,7 @@ def images_of(store: Store, collection: str, tiers: Sequence[str]) -> Iterator[M
         for each in store.derivatives(collection, start, min(start + _PAGE, stop), tiers):
             made.setdefault(each.ordinal, []).append(each)
         for image in store.images(collection, start, min(start + _PAGE, stop)):
-            if not image.version.startswith(_PROBLEM):
+            if listing_problem(image) is None:
                 yield image, [d for d in made.get(image.ordinal, ()) if d.source_version == image.version]
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from urllib.parse import unquote, urlsplit
 
+from fpj_cli.context import source_path
 from fpj_core.store.protocol import Store
 
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -36,12 +37,7 @@ def matcher(name: str, sources: Sequence[str], folders: Sequence[str]) -> Matche
 
 def source_roots(store: Store, collection: str) -> list[str]:
     """Where the collection's images are, as its newest job says; empty for a bucket."""
-    for job in store.jobs(collection=collection, limit=1):
-        spec = job.manifest.get("spec")
-        place = spec.get("collection", {}).get("source", {}).get("local") if isinstance(spec, dict) else None
-        if place:
-            return [str(place["path"])]
-    return []
+    return [path for job in store.jobs(collection=collection, limit=1) if (path := source_path(job))]
 
 
 def _is_like(text: str, pattern: str) -> bool:

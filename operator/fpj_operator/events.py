@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from typing import Any
 
 from fpj_core import names
+from fpj_core.cluster import Cluster, ClusterError
 from fpj_core.formatting import moment
 from fpj_core.v1alpha1 import API_VERSION
+from fpj_operator import metrics
 from fpj_operator.state import Emit, Key
+
+log = logging.getLogger("fpj.events")
+
+
+async def write(cluster: Cluster, kind: str, key: Key, uid: str, said: Emit) -> bool | None:
+    """Whether the event is new; None if it cannot be written, which is logged and counted.
+
+    Best effort: an event is a word to people, and what it is about is in the status too.
+    """
+    try:
+        return await cluster.create(event(kind, key, uid, said)) is not None
+    except ClusterError as error:
+        metrics.EVENTS_REFUSED.inc()
+        log.warning("%s: the event %s cannot be written: %s", key, said.reason, error)
+        return None
 
 
 def event(kind: str, key: Key, uid: str, said: Emit) -> dict[str, Any]:

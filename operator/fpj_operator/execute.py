@@ -223,18 +223,13 @@ class Executor:
         return self._store.refresh_folder(name) if known else None
 
     async def _emit(self, observed: Observed, event: Emit) -> None:
-        """Best effort: an event is a word to people, and what it is about is in the status too."""
+        """One that is unique and cannot be written is tried again with the next reconcile that says it."""
         if event.unique and self._emitted.get(observed.uid) == event.unique:
             return
-        try:
-            created = await self._cluster.create(events.event("FileProcessingJob", observed.key, observed.uid, event))
-        except ClusterError as error:  # one that is unique is tried again with the next reconcile that says it
-            metrics.EVENTS_REFUSED.inc()
-            log.warning("the event %s cannot be written: %s", event.reason, error)
-            return
-        if event.unique:
+        is_news = await events.write(self._cluster, "FileProcessingJob", observed.key, observed.uid, event)
+        if event.unique and is_news is not None:
             self._emitted[observed.uid] = event.unique
-            metrics.ALERTS.inc(created is not None and event.reason == "ImagesFailing")
+            metrics.ALERTS.inc(is_news and event.reason == "ImagesFailing")
 
     def forget(self, uid: str) -> None:
         """The job is gone."""

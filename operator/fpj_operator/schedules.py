@@ -15,9 +15,8 @@ from fpj_core.errors import ManifestError
 from fpj_core.manifest import read_resource
 from fpj_core.model import Phase
 from fpj_core.v1alpha1 import FileProcessingSchedule, FileProcessingScheduleSpec
-from fpj_operator import metrics
+from fpj_operator import events, metrics
 from fpj_operator.conditions import seconds_of
-from fpj_operator.events import event
 from fpj_operator.schedule import Refusal, Run, SchedulePlan, ScheduleView, decide
 from fpj_operator.state import Emit, Key
 from fpj_operator.workqueue import Workqueue
@@ -172,22 +171,16 @@ class ScheduleController:
             self._remember(told, _COUNTED, name)
 
     async def _emit(self, view: ScheduleView, said: Emit) -> None:
-        """Best effort: an event is a word to people. A miss is counted also where its event cannot be written."""
+        """A miss is counted also where its event cannot be written; a unique event is then tried again later."""
         told = self._told.setdefault(view.uid, set())
         if said.unique and (said.reason, said.unique) in told:
             return
         if said.reason == "Started":  # whatever is refused from now on is news again
             told -= {each for each in told if each[0] in ("JobRefused", "NameTaken")}
-        try:
-            is_news = await self._cluster.create(event(_KIND, view.key, view.uid, said)) is not None
-        except ClusterError as error:  # one that is unique is tried again with the next reconcile that says it
-            metrics.EVENTS_REFUSED.inc()
-            log.warning("%s: the event %s cannot be written: %s", view.key, said.reason, error)
+        is_news = await events.write(self._cluster, _KIND, view.key, view.uid, said)
+        if is_news is not False:
             self._count_miss(view, said)
-            return
-        if is_news:
-            self._count_miss(view, said)
-        if said.unique:
+        if said.unique and is_news is not None:
             self._remember(told, said.reason, said.unique)
 
     def _count_miss(self, view: ScheduleView, said: Emit) -> None:

@@ -32,16 +32,16 @@ class SourceClaim:
         self._identity = identity
         self._accept = accept
 
-    def check(self) -> None:
-        """Change nothing. Raises `SourceChangedError`."""
+    def check(self) -> str | None:
+        """What is recorded. Changes nothing. Raises `SourceChangedError`."""
         known = self._store.collection_source(self._collection)
         if known not in (None, self._identity) and not self._accept:
             raise SourceChangedError(self._collection, known, self._identity)
+        return known
 
     def take(self, fence: int) -> None:
         """Check and record it. Raises `SourceChangedError`."""
-        self.check()
-        if self._store.collection_source(self._collection) != self._identity:
+        if self.check() != self._identity:
             self._store.record_source(self._collection, self._identity, fence)
 
 

@@ -25,6 +25,11 @@ class Placement:
         return (self.crop_width, self.crop_height) != (self.width, self.height)
 
 
+def by_size(placement: Placement) -> tuple[int, int]:
+    """What to order placements by: of a narrow picture many tiers have one width."""
+    return placement.width, placement.height
+
+
 def place(width: int, height: int, tier: TierSpec) -> Placement:
     """Where an upright image of ``width`` x ``height`` pixels lands in the tier's box. Never larger than it is."""
     most = _MOST_OF_WEBP if tier.format is Format.WEBP else max(tier.width, tier.height)

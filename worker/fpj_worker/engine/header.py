@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fpj_core.errors import ErrorType, ImageError
@@ -16,7 +14,8 @@ from fpj_worker.engine import jpeg, libvips, tiff, tiffbare
 from fpj_worker.engine.geometry import Placement
 from fpj_worker.engine.jpeg import JpegHeader
 from fpj_worker.engine.pillow import PillowImage
-from fpj_worker.engine.tiff import Read, TiffHeader
+from fpj_worker.engine.reading import reader
+from fpj_worker.engine.tiff import TiffHeader
 from fpj_worker.engine.tiffbare import Patch
 
 READABLE = ("jpeg", "png", "gif", "webp", "tiff", "bmp", "avif", "heic")
@@ -26,7 +25,6 @@ _WHOLE_IN_MEMORY = frozenset({"bmp", "avif", "heic", "gif", "webp"})
 _IN_MEMORY = 64 * 2**20
 """JPEG files up to this size are read whole; what is larger is streamed by libvips."""
 _JPEG_HEAD = 256 * 2**10
-_MOST_OFFSET = 2**62  # what pread(2) takes, and more than any file has
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +145,7 @@ def bare_tiff(opened: OpenedImage, image_format: str) -> Patch | None:
     """For a TIFF that libvips refuses: its directory without what is not needed. Raises `ImageError`."""
     if image_format != "tiff":
         return None
-    with _reader(opened) as read:
+    with reader(opened) as read:
         return tiffbare.bare(read)
 
 
@@ -159,7 +157,7 @@ def _gif_canvas(opened: OpenedImage, width: int, height: int) -> tuple[int, int]
 
 
 def _tiff_header(opened: OpenedImage) -> TiffHeader:
-    with _reader(opened) as read:
+    with reader(opened) as read:
         return tiff.read_header(read)
 
 
@@ -181,21 +179,6 @@ def _refuse_too_many_pixels(header: Header, limits: ImageLimits) -> None:
     if width * height > limits.max_pixels:
         size = f"{width}x{height} = {width * height:,} pixels"
         raise ImageError(ErrorType.TOO_MANY_PIXELS, f"{size}; limits.maxPixels allows {limits.max_pixels:,}")
-
-
-@contextmanager
-def _reader(opened: OpenedImage) -> Iterator[Read]:
-    """Reads at any offset; beyond the end there is nothing."""
-    if opened.data is not None:
-        data = opened.data
-        yield lambda offset, count: data[offset : offset + count]
-        return
-    try:
-        with open(opened.path or b"", "rb", buffering=0) as stream:
-            descriptor = stream.fileno()
-            yield lambda offset, count: os.pread(descriptor, count, min(offset, _MOST_OFFSET))
-    except OSError as error:
-        raise image_error_from_os(error, "the file") from error
 
 
 def _read(opened: OpenedImage, count: int) -> bytes:

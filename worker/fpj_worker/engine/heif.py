@@ -6,10 +6,9 @@ Pillow's decoder leaves it to its caller. For HEIC, libheif applies it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-Read = Callable[[int, int], bytes]
-"""(offset, count) to at most so many bytes of the file."""
+from fpj_worker.engine.reading import Read
 
 _MOST_META = 4 * 2**20
 _MOST_BOXES = 4_096

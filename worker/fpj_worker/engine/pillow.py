@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fpj_core.errors import ErrorType, ImageError
-from fpj_core.sources.base import OpenedImage, image_error_from_os
+from fpj_core.sources.base import OpenedImage
 from fpj_worker.engine import exif, heif, libvips
+from fpj_worker.engine.reading import reader
 
 
 class PillowImage:
@@ -77,15 +78,8 @@ def _orientation(image: Any) -> int:
 
 
 def _aperture(opened: OpenedImage, width: int, height: int) -> heif.Aperture | None:
-    data = opened.data
-    if data is not None:
-        return heif.aperture(lambda offset, count: data[offset : offset + count], width, height)
-    try:
-        with open(opened.path or b"", "rb", buffering=0) as stream:
-            descriptor = stream.fileno()
-            return heif.aperture(lambda offset, count: os.pread(descriptor, count, min(offset, 2**62)), width, height)
-    except OSError as error:
-        raise image_error_from_os(error, "the file") from error
+    with reader(opened) as read:
+        return heif.aperture(read, width, height)
 
 
 def _target_mode(image: Any) -> str:

@@ -15,7 +15,7 @@ from fpj_core.sources.base import OpenedImage
 from fpj_worker.engine import ending, libvips, matrixprofile, turbo
 from fpj_worker.engine.animation import animate
 from fpj_worker.engine.encode import EXTENSIONS, encode, output_format
-from fpj_worker.engine.geometry import Placement, place
+from fpj_worker.engine.geometry import Placement, by_size, place
 from fpj_worker.engine.header import Header, bare_tiff, read_header, stored
 from fpj_worker.engine.pixels import Pixels, bands, crop_centre, flatten, orient, resize
 from fpj_worker.engine.placeholder import describe
@@ -61,13 +61,13 @@ def process_image(
     """
     try:
         header = read_header(opened, limits)
-        wanted = [tier for tier in tiers if make is None or tier.name in make]
+        names = frozenset(tier.name for tier in tiers if make is None or tier.name in make)
         placements = [(tier, place(*header.upright, tier)) for tier in tiers]
-        weight = weigh(header, placements, limits, {tier.name for tier in wanted})
+        weight = weigh(header, placements, limits, names)
         if weight > _HEAVY:
             admit(weight)
             give_back()  # what earlier images left serves usual ones well, and would add to a heavy one
-        return _process(opened, header, tiers, frozenset(tier.name for tier in wanted))
+        return _process(opened, header, placements, names)
     except MemoryError as error:
         raise ImageError(ErrorType.OUT_OF_MEMORY, "the memory limit of one image was reached") from error
     except cv2.error as error:
@@ -77,26 +77,19 @@ def process_image(
         raise libvips.typed(error) from error
 
 
-def _process(opened: OpenedImage, header: Header, tiers: Sequence[TierSpec], make: Collection[str]) -> ProcessedImage:
-    width, height = header.upright
-    placements = {tier.name: place(width, height, tier) for tier in tiers}
-    ordered = sorted(tiers, key=lambda tier: _size(placements[tier.name]), reverse=True)
-    largest = placements[ordered[0].name]
-    pixels, warning = _decode(opened, header, largest)
+def _process(
+    opened: OpenedImage, header: Header, placements: Sequence[tuple[TierSpec, Placement]], make: Collection[str]
+) -> ProcessedImage:
+    ordered = sorted(placements, key=lambda each: by_size(each[1]), reverse=True)
+    pixels, warning = _decode(opened, header, ordered[0][1])
     outputs = {}
-    for tier in ordered:
-        placement = placements[tier.name]
+    for tier, placement in ordered:
         pixels = resize(pixels, placement.width, placement.height)
         if tier.name in make:
             outputs[tier.name] = _derive(opened, header, pixels, placement, tier)
     thumbhash, dominant = describe(pixels)
-    facts = ImageFacts(width, height, header.format, thumbhash, dominant, warning)
-    return ProcessedImage(facts, tuple(outputs[tier.name] for tier in tiers if tier.name in outputs))
-
-
-def _size(placement: Placement) -> tuple[int, int]:
-    """Of a narrow picture many tiers have one width."""
-    return placement.width, placement.height
+    facts = ImageFacts(*header.upright, header.format, thumbhash, dominant, warning)
+    return ProcessedImage(facts, tuple(outputs[tier.name] for tier, _ in placements if tier.name in outputs))
 
 
 def _decode(opened: OpenedImage, header: Header, largest: Placement) -> tuple[Pixels, str | None]:

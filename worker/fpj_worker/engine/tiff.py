@@ -7,13 +7,11 @@ RGB, and a camera raw file gives whatever stands first in it, often a small prev
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fpj_core.errors import ErrorType, ImageError
-
-Read = Callable[[int, int], bytes]
-"""(offset, count) to at most so many bytes of the file."""
+from fpj_worker.engine.reading import Read
 
 _SUBFILE_TYPE, _BITS, _COMPRESSION, _PHOTOMETRIC, _MAKE, _SAMPLES = 254, 258, 259, 262, 271, 277
 _WIDTH, _TILE_WIDTH, _TILE_LENGTH, _SUB_DIRECTORIES, _INK_SET, _EXTRA, _SAMPLE_FORMAT = (

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fpj_worker.engine import tiff
-from fpj_worker.engine.tiff import Read
+from fpj_worker.engine.reading import Read
 
 _NEEDED = frozenset(
     (256, 257, 258, 259, 262, 273, 277, 278, 279)  # size, depth, compression, colours, strips

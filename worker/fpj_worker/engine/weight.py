@@ -8,7 +8,7 @@ from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import Format, ImageLimits, TierSpec
 from fpj_worker.engine import turbo
 from fpj_worker.engine.encode import output_format
-from fpj_worker.engine.geometry import Placement
+from fpj_worker.engine.geometry import Placement, by_size
 from fpj_worker.engine.header import Header, stored
 
 _PIXEL = 3
@@ -32,7 +32,7 @@ def weigh(
     """
     return max(
         header.memory,
-        _scaled_memory(header, max((placement for _, placement in placements), key=lambda each: each.width)),
+        _scaled_memory(header, max((placement for _, placement in placements), key=by_size)),
         *(_output_memory(header, tier, placement, limits) for tier, placement in placements if tier.name in make),
     )
 
