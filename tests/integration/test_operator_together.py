@@ -13,6 +13,8 @@ from fpj_cluster import Cluster
 from podrunner.api import MERGE
 from world import World, slowly, world_in
 
+from fpj_operator.leases import HOLDER_NAME
+
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -110,7 +112,11 @@ def test_a_stolen_lease_fences_the_workers(world: World) -> None:
         for pod in pods:
             pod.cut_off()  # so that only the fence can stop them
         now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
-        stolen = {"spec": {"holderIdentity": "thief", "renewTime": now, "leaseDurationSeconds": 25}}
+        stolen = {
+            # Else the operator would take the thief for a deleted job of that name, and give the Lease back.
+            "metadata": {"annotations": {HOLDER_NAME: None}},
+            "spec": {"holderIdentity": "thief", "renewTime": now, "leaseDurationSeconds": 25},
+        }
         name = world.lease("album")["metadata"]["name"]
         world.runner.api.patch(world.lease_path(name), stolen, MERGE)
         world.wait_phase("robbed", "Recovering")
