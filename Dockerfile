@@ -21,7 +21,7 @@ RUN /opt/fpj/bin/pip install --no-cache-dir --no-deps --no-build-isolation --no-
 
 # What only building needs goes. Kubernetes' thousands of typed models, which fpj does not load, stay uncompiled.
 FROM dependencies AS runtime
-RUN /opt/fpj/bin/pip uninstall -yq hatchling editables packaging pathspec pluggy setuptools tomlkit trove-classifiers \
+RUN /opt/fpj/bin/pip uninstall -yq hatchling editables packaging pluggy setuptools tomlkit trove-classifiers \
     && /opt/fpj/bin/pip check \
     && /opt/fpj/bin/pip uninstall -yq pip \
     && find /opt/fpj -name tests -type d -prune -exec rm -rf {} + \

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -237,6 +238,9 @@ def test_the_api_answers_whoever_the_cluster_lets(fpj: HelmInstallation, site: S
     viewer = account(fpj.kube, site.namespace, "viewer")
     grant(fpj.kube, "fpj-view", viewer, None, site.namespace)
     theirs = token(fpj.kube, viewer)
+    # Helm waits for the pods alone: kube-proxy refuses connections until it knows of them too, a moment later.
+    address = (service["clusterIP"], service["ports"][0]["port"])
+    wait_for(lambda: is_open(address), "the Service leads to the pods", 30)
     assert asked(f"{url}?namespace={site.namespace}")[0] == 401
     assert asked(f"{url}?namespace={site.namespace}", "made.up.token")[0] == 401
     assert asked(f"{url}?namespace={SYSTEM}", theirs)[0] == 403
@@ -244,6 +248,15 @@ def test_the_api_answers_whoever_the_cluster_lets(fpj: HelmInstallation, site: S
     _, found = asked(f"{url}?namespace={site.namespace}", theirs)
     assert [job["name"] for job in found["items"]] == ["carried"]
     assert "the API is ready: ok" in fpj.helm("test", "fpj", "--logs")
+
+
+def is_open(address: tuple[str, int]) -> bool:
+    """Whether connections are accepted there."""
+    try:
+        socket.create_connection(address, timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def asked(url: str, bearer: str = "") -> tuple[int, Document]:

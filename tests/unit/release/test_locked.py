@@ -67,3 +67,4 @@ def test_the_build_tools_are_what_the_dockerfile_takes_out_of_the_image() -> Non
     (line,) = (line for line in (ROOT / "Dockerfile").read_text().splitlines() if "pip uninstall -yq hatchling" in line)
     removed = set(line.split("-yq ")[1].rstrip(" \\").split())
     assert {pin.name for pin in pins} - needed(pins) <= removed
+    assert not removed & needed(pins)
