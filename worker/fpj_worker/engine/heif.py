@@ -1,13 +1,15 @@
-"""The clean aperture of an AVIF file (``clap``; ISO/IEC 14496-12, 12.1.4), read from its boxes without decoding it.
+"""What the boxes of an AVIF or HEIC file say of its primary image (ISO/IEC 14496-12, 23008-12), without decoding it.
 
-Pillow's decoder leaves it to its caller. For HEIC, libheif applies it.
+The clean aperture (``clap``; 14496-12, 12.1.4) Pillow's decoder leaves to its caller; for HEIC, libheif applies it. How
+colours are coded (``colr``) no decoder here passes on in full.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from fpj_worker.engine.hdr import Coding
 from fpj_worker.engine.reading import Read
 
 _MOST_META = 4 * 2**20
@@ -19,13 +21,22 @@ Aperture = tuple[int, int, int, int]
 """Left, top, width and height of what belongs to the picture, in pixels as stored."""
 
 
-def aperture(read: Read, width: int, height: int) -> Aperture | None:
-    """What is to be shown of a primary image of ``width`` x ``height``; None for all, or where that makes no sense."""
+Properties = Mapping[bytes, bytes]
+"""Content by kind of box; a ``colr`` is called by its own kind (``nclx``, ``prof``)."""
+
+
+def primary(read: Read) -> Properties:
+    """The properties of the primary image; none where that makes no sense."""
     try:
-        clap = _clap(_meta(read))
-        numbers = struct.unpack_from(">LLLLlLlL", clap) if clap else (0, 0)
+        return _primary(_meta(read))
     except (struct.error, IndexError):
-        return None
+        return {}
+
+
+def aperture(properties: Properties, width: int, height: int) -> Aperture | None:
+    """What is to be shown of an image of ``width`` x ``height``; None for all, or where that makes no sense."""
+    clap = properties.get(b"clap", b"")
+    numbers = struct.unpack_from(">LLLLlLlL", clap) if len(clap) >= 32 else (0, 0)
     if 0 in numbers[1::2]:
         return None
     across, down, right, lower = (numbers[at] / numbers[at + 1] for at in (0, 2, 4, 6))
@@ -36,13 +47,29 @@ def aperture(read: Read, width: int, height: int) -> Aperture | None:
     return left, top, *shown
 
 
-def _clap(meta: bytes) -> bytes | None:
-    boxes = dict(_boxes(meta, _FULL_BOX))
-    primary = boxes.get(b"pitm")
-    if primary is None:
+def coding(properties: Properties) -> Coding | None:
+    """How samples stand for light (``nclx``), with the brightest of it (``clli``); None where nothing is said."""
+    nclx, levels = properties.get(b"nclx", b""), properties.get(b"clli", b"")
+    if len(nclx) < 4:
         return None
-    item = _unsigned(primary, _FULL_BOX, 2 if primary[0] == 0 else 4)
-    return next((content for kind, content in _properties(boxes.get(b"iprp", b""), item) if kind == b"clap"), None)
+    primaries, transfer = struct.unpack_from(">HH", nclx)
+    brightest = struct.unpack_from(">H", levels)[0] if len(levels) >= 2 else 0
+    return Coding(transfer, primaries, float(brightest)) if brightest else Coding(transfer, primaries)
+
+
+def _primary(meta: bytes) -> Properties:
+    boxes = dict(_boxes(meta, _FULL_BOX))
+    named = boxes.get(b"pitm")
+    if named is None:
+        return {}
+    item = _unsigned(named, _FULL_BOX, 2 if named[0] == 0 else 4)
+    found: dict[bytes, bytes] = {}
+    for kind, content in _properties(boxes.get(b"iprp", b""), item):
+        if kind == b"colr":
+            found.setdefault(content[:4], content[4:])
+        else:
+            found.setdefault(kind, content)
+    return found
 
 
 def _meta(read: Read) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 os.environ.setdefault("VIPS_CONCURRENCY", "1")  # processes are the unit of parallelism; read when libvips starts
 
@@ -24,7 +24,16 @@ from fpj_worker.engine.tiffbare import Patch
 pyvips.cache_set_max(0)  # no image is ever decoded twice, so a cache only holds memory
 pyvips.block_untrusted_set(True)
 
-_LOADERS = {"jpeg": "jpegload", "png": "pngload", "gif": "gifload", "webp": "webpload", "tiff": "tiffload"}
+_LOADERS = {
+    "jpeg": "jpegload",
+    "png": "pngload",
+    "gif": "gifload",
+    "webp": "webpload",
+    "tiff": "tiffload",
+    "avif": "heifload",
+}
+Sample = TypeVar("Sample", np.uint8, np.uint16)
+
 _SAMPLE_BYTES = {"uchar": 1, "ushort": 2}
 _OUT_OF_MEMORY = ("out of memory", "failed to allocate", "cannot allocate", "insufficient memory")
 _NOTHING_ASKED_FOR = "(0 elements"
@@ -97,6 +106,17 @@ def decode(
         return to_array(to_srgb(scale(on_canvas(image, canvas), width, height)))
     except pyvips.Error as error:
         raise typed(error) from error
+
+
+def decode_deep(opened: OpenedImage) -> tuple[npt.NDArray[np.uint16], int]:
+    """(the AVIF image at 16 bits a sample, turned upright and cut to its aperture, how many of those bits are used)."""
+    try:
+        image = _load(opened, "avif")
+        bits = _get(image, "bits-per-sample", 8)
+        pixels = to_array(image)
+    except pyvips.Error as error:
+        raise typed(error) from error
+    return (pixels.astype(np.uint16) * np.uint16(256), 8) if pixels.dtype == np.uint8 else (pixels, bits)
 
 
 def load_frames(opened: OpenedImage, image_format: str) -> Any:
@@ -172,7 +192,7 @@ def convert_profile(pixels: npt.NDArray[np.uint8], profile: bytes) -> npt.NDArra
         return pixels
 
 
-def resize(pixels: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray[np.uint8]:
+def resize(pixels: npt.NDArray[Sample], width: int, height: int) -> npt.NDArray[Sample]:
     """Scale pixels down by Lanczos; with alpha so that invisible colours do not bleed into visible ones."""
     return to_array(scale(from_array(pixels), width, height))
 
@@ -182,17 +202,21 @@ def crop_smart(pixels: npt.NDArray[np.uint8], width: int, height: int) -> npt.ND
     return to_array(from_array(pixels).smartcrop(width, height, interesting="attention"))
 
 
-def from_array(pixels: npt.NDArray[np.uint8]) -> Any:
-    """An image over the array's memory."""
+def from_array(pixels: npt.NDArray[Any]) -> Any:
+    """An image of 8 or 16 bits over the array's memory."""
     pixels = np.ascontiguousarray(pixels)
     bands = 1 if pixels.ndim == 2 else pixels.shape[2]
-    image = pyvips.Image.new_from_memory(pixels.data, pixels.shape[1], pixels.shape[0], bands, "uchar")
-    return image.copy(interpretation="b-w" if bands == 1 else "srgb")
+    deep = pixels.dtype == np.uint16
+    image = pyvips.Image.new_from_memory(
+        pixels.data, pixels.shape[1], pixels.shape[0], bands, "ushort" if deep else "uchar"
+    )
+    names = ("grey16", "rgb16") if deep else ("b-w", "srgb")
+    return image.copy(interpretation=names[bands > 1])
 
 
-def to_array(image: Any) -> npt.NDArray[np.uint8]:
-    """Compute the image. Raises pyvips.Error."""
-    pixels = np.frombuffer(image.write_to_memory(), dtype=np.uint8)
+def to_array(image: Any) -> npt.NDArray[Any]:
+    """Compute the image, of 8 or 16 bits. Raises pyvips.Error."""
+    pixels = np.frombuffer(image.write_to_memory(), dtype=np.uint16 if image.format == "ushort" else np.uint8)
     shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
     return pixels.reshape(shape)
 

@@ -16,8 +16,12 @@ import numpy.typing as npt
 
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.sources.base import OpenedImage
-from fpj_worker.engine import exif, heif, libvips
+from fpj_worker.engine import exif, hdr, heif, libvips, primaries
+from fpj_worker.engine.pixels import Pixels, resize
 from fpj_worker.engine.reading import reader
+
+_GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0}
+"""By transfer characteristics (ITU-T H.273, table 3). Those of television are shown by sRGB's curve, as browsers do."""
 
 
 class PillowImage:
@@ -35,11 +39,36 @@ class PillowImage:
         except Exception as error:
             raise _typed(error) from error
         self.coded: tuple[int, int] = self._image.size
-        self._aperture = _aperture(opened, *self.coded) if image_format == "avif" else None
+        properties = _properties(opened) if image_format != "bmp" else {}
+        self._aperture = heif.aperture(properties, *self.coded) if image_format == "avif" else None
+        self._coding = heif.coding(properties)
         self.width: int
         self.height: int
         self.width, self.height = self._aperture[2:] if self._aperture else self.coded
         self.orientation = _orientation(self._image) if image_format == "avif" else 1
+        self._opened = opened
+        self.is_hdr = self._coding is not None and self._coding.is_hdr
+        if self.is_hdr and self.orientation >= 5:  # its decoder turns it
+            self.width, self.height = self.height, self.width
+        if self.is_hdr:
+            self.orientation = 1
+
+    def _nominal(self) -> bytes | None:
+        """A profile of what the boxes say, where that is other than sRGB."""
+        if self._coding is None:
+            return None
+        return primaries.profile(self._coding.primaries, _GAMMAS.get(self._coding.transfer))
+
+    def scaled(self, width: int, height: int) -> Pixels:
+        """The first frame, scaled down to ``width`` x ``height`` as stored, in sRGB or grey."""
+        if self._coding is None or not self.is_hdr:
+            return resize(self.decode(), width, height)
+        try:
+            deep, bits = _deep(self._opened, self._image.format)
+            deep = libvips.resize(deep, width, height)
+        except Exception as error:
+            raise _typed(error) from error
+        return hdr.to_srgb(deep, self._coding, (2**bits - 1) << (16 - bits))
 
     def decode(self) -> npt.NDArray[np.uint8]:
         """The first frame in full, in sRGB or grey, as stored, cut to its clean aperture."""
@@ -49,7 +78,7 @@ class PillowImage:
             if self._aperture:
                 left, top, width, height = self._aperture
                 image = image.crop((left, top, left + width, top + height))
-            profile = image.info.get("icc_profile")
+            profile = image.info.get("icc_profile") or self._nominal()
             pixels = np.asarray(image.convert(_target_mode(image)))
             if self._image.format == "BMP" and pixels.ndim == 3 and not pixels[..., 3:].any():
                 pixels = pixels[..., :3]  # alpha that was never filled in; browsers show such a BMP, too
@@ -77,9 +106,26 @@ def _orientation(image: Any) -> int:
     return exif.orientation(exif.without_prefix(block)) or 1
 
 
-def _aperture(opened: OpenedImage, width: int, height: int) -> heif.Aperture | None:
+def _properties(opened: OpenedImage) -> heif.Properties:
     with reader(opened) as read:
-        return heif.aperture(read, width, height)
+        return heif.primary(read)
+
+
+def _deep(opened: OpenedImage, image_format: str) -> tuple[npt.NDArray[np.uint16], int]:
+    """(pixels of 16 bits a sample, turned upright and cut, how many of those bits are used).
+
+    pillow-heif has no decoder for AVIF, and libvips none for HEIC.
+    """
+    if image_format == "AVIF":
+        return libvips.decode_deep(opened)
+    import pillow_heif  # noqa: PLC0415 - see above
+
+    place = io.BytesIO(opened.data) if opened.data is not None else os.fsdecode(opened.path or b"")
+    image = pillow_heif.open_heif(place, convert_hdr_to_8bit=False)
+    pixels = np.asarray(image)
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.uint16) * np.uint16(256), 8
+    return pixels, int(image.info.get("bit_depth", 10))
 
 
 def _target_mode(image: Any) -> str:
@@ -89,6 +135,8 @@ def _target_mode(image: Any) -> str:
 
 
 def _typed(error: Exception) -> ImageError:
+    if isinstance(error, ImageError):
+        return error
     if isinstance(error, MemoryError):
         return ImageError(ErrorType.OUT_OF_MEMORY, "the memory limit of one image was reached")
     words = str(error).replace("\n", " ")[:300] or type(error).__name__

@@ -97,7 +97,7 @@ def _decode(opened: OpenedImage, header: Header, largest: Placement) -> tuple[Pi
     width, height = stored(header, largest)
     warning = None
     if header.pillow is not None:
-        pixels = resize(header.pillow.decode(), width, height)
+        pixels = header.pillow.scaled(width, height)
     elif fits_turbo(header, width, height) and header.jpeg and header.data:
         pixels, warning = turbo.decode(header.data, header.jpeg, width, height)
         pixels = resize(pixels, width, height)
