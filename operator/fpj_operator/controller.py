@@ -57,11 +57,11 @@ class Controller:
         self._cluster = cluster
         self._store = store
         self._settings = settings
-        self._leases = Leases(cluster, store, settings.lease_seconds)
         self.health = StoreHealth(store, self._store_changed, self.jobs.any_unfinished)
-        self._executor = Executor(cluster, store, self._leases)
+        self._leases = Leases(cluster, store, self.health, settings.lease_seconds)
+        self._executor = Executor(cluster, store, self.health, self._leases)
         self.vanished = Vanished(
-            cluster, store, self._leases, lambda key, uid: self.jobs.uid_of(key) == uid, self.holds_lease
+            cluster, store, self.health, self._leases, lambda key, uid: self.jobs.uid_of(key) == uid, self.holds_lease
         )
         self._folders = Folders(cluster)
         self._pods = Pods(cluster)
@@ -118,7 +118,7 @@ class Controller:
 
     async def keep_history(self) -> None:
         """Forever: have the store forget old jobs whose resource is gone."""
-        await keep_history(self._cluster, self._store, self._settings)
+        await keep_history(self._cluster, self._store, self.health, self._settings)
 
     def _store_changed(self) -> None:
         """The store went away, or answers again: every job that has to do with it says so."""

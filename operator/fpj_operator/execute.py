@@ -40,6 +40,7 @@ from fpj_operator.state import (
     StoreView,
     SuspendChild,
 )
+from fpj_operator.storehealth import StoreHealth
 
 _APPLY_TRIES = 2
 _CONFLICT_TRIES, _CONFLICT_PAUSE_SECONDS = 3, 0.2
@@ -59,9 +60,10 @@ class DisturbedError(Exception):
 class Executor:
     """Carries plans out."""
 
-    def __init__(self, cluster: Cluster, store: Store, leases: Leases) -> None:
+    def __init__(self, cluster: Cluster, store: Store, health: StoreHealth, leases: Leases) -> None:
         self._cluster = cluster
         self._store = store
+        self._health = health
         self._leases = leases
         self._emitted: dict[str, str] = {}
         """By job, the latest event that is written once: asking the API server each time would cost a request."""
@@ -128,8 +130,10 @@ class Executor:
                 await self._refresh_folder(key.namespace, name)
             case Emit():
                 await self._emit(observed, step)
-            case FenceShards() | RecordJob() | RecordEnd():
-                await asyncio.to_thread(self._write_store, observed, step)
+            case FenceShards():
+                await self._fence(observed)
+            case RecordJob() | RecordEnd():
+                await self._health.ask(observed.uid, lambda _: self._write_record(observed, step))
 
     async def _delete(self, observed: Observed, step: DeleteChildren | DeleteRights | DeleteResource) -> None:
         match step:
@@ -141,10 +145,14 @@ class Executor:
                 key = observed.key
                 await self._cluster.delete("FileProcessingJob", key.namespace, key.name, observed.uid)
 
-    def _write_store(self, observed: Observed, step: FenceShards | RecordJob | RecordEnd) -> None:
+    async def _fence(self, observed: Observed) -> None:
+        """Late, it still means no attempt but those that were there when it was decided upon."""
+        uid, latest = observed.uid, observed.latest_attempt
+        await self._health.ask(uid, lambda check: self._store.release_shards(uid, latest, check), long=True)
+
+    def _write_record(self, observed: Observed, step: RecordJob | RecordEnd) -> None:
+        """Late, it comes before all that this process writes next, and the record's version guards it from others."""
         match step:
-            case FenceShards():
-                self._store.release_shards(observed.uid, observed.latest_attempt)
             case RecordJob():
                 self._record(observed, step)
             case RecordEnd():
@@ -207,9 +215,13 @@ class Executor:
             await self._leases.release(observed.key.namespace, observed.uid, collection_of(observed))
 
     async def _refresh_folder(self, namespace: str, name: str) -> None:
-        """The folder's statistics, in the store and in its resource's status. The next job's end makes them again."""
+        """The folder's statistics, in the store and in its resource's status. The next job's end makes them again.
+
+        Late, they are those of that time.
+        """
+        stored = folder_name(namespace, name)
         try:
-            folder = await asyncio.to_thread(self._refreshed, folder_name(namespace, name))
+            folder = await self._health.ask(f"folder {stored}", lambda _: self._refreshed(stored))
             if folder is None:
                 return
             totals = {"totalFiles": folder.files, "totalBytes": folder.bytes, "totalCollections": folder.collections}

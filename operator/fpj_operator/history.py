@@ -12,8 +12,9 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from fpj_core.cluster import Cluster, ClusterError
 from fpj_core.errors import StoreError
@@ -22,10 +23,13 @@ from fpj_core.model import Job, Phase
 from fpj_core.store.protocol import Store
 from fpj_operator.settings import OperatorSettings
 from fpj_operator.state import Key
+from fpj_operator.storecalls import Check
+from fpj_operator.storehealth import StoreHealth
 
 _SECONDS = 600.0
 _PAGE, _MOST_READ = 500, 100_000
 _TICK = 0.001
+_SUBJECT = "history"
 _MOST_CHECKED = 200
 """Jobs of a pass about which the API server is asked, and which are forgotten at most."""
 
@@ -35,7 +39,7 @@ UidOf = Callable[[Key], Awaitable[str | None]]
 log = logging.getLogger("fpj.history")
 
 
-async def keep_history(cluster: Cluster, store: Store, settings: OperatorSettings) -> None:
+async def keep_history(cluster: Cluster, store: Store, health: StoreHealth, settings: OperatorSettings) -> None:
     """Forever; what fails is tried again with the next pass. A start has enough to do without the first."""
 
     async def uid_of(key: Key) -> str | None:
@@ -45,23 +49,26 @@ async def keep_history(cluster: Cluster, store: Store, settings: OperatorSetting
     while True:
         await asyncio.sleep(_SECONDS)
         try:
-            await prune(store, uid_of, settings, time.time())
+            await prune(store, health, uid_of, settings, time.time())
         except (ClusterError, StoreError) as error:
             log.warning("old records are kept for now: %s", error)
 
 
-async def prune(store: Store, uid_of: UidOf, settings: OperatorSettings, now: float) -> int:
-    """One pass; how many jobs were forgotten. Raises `ClusterError` and `StoreError`."""
+async def prune(store: Store, health: StoreHealth, uid_of: UidOf, settings: OperatorSettings, now: float) -> int:
+    """One pass; how many jobs were forgotten. Raises `ClusterError` and `StoreError`.
+
+    What the store does of it late is as true then: a job that is gone is not there again.
+    """
     forgotten = 0
-    for job in await asyncio.to_thread(_outdated, store, settings, now):
+    for job in await _outdated(store, health, settings, now):
         key = key_of(job)
         if key is None or await uid_of(key) == job.id:
             continue
         if job.phase.finished:
-            await asyncio.to_thread(store.delete_job, job.id)
+            await _forget(store, health, job.id)
             forgotten += 1
         else:  # deleted while no operator ran: it ends now, and its time begins
-            await asyncio.to_thread(_cancel, store, job.id, now)
+            await _cancel(store, health, job.id, now)
     if forgotten:
         log.info("%d old jobs forgotten", forgotten)
     return forgotten
@@ -75,11 +82,11 @@ def key_of(job: Job) -> Key | None:
     return Key(metadata["namespace"], metadata["name"])
 
 
-def _outdated(store: Store, settings: OperatorSettings, now: float) -> list[Job]:
+async def _outdated(store: Store, health: StoreHealth, settings: OperatorSettings, now: float) -> list[Job]:
     """Jobs to be asked about, of namespaces that are ours: ended ones beyond the limits, and any that are very old."""
     seen: Counter[str] = Counter()
     found = []
-    for job in _all(store):
+    async for job in _all(store, health):
         key = key_of(job)
         if key is None or (settings.namespaces and key.namespace not in settings.namespaces):
             continue
@@ -90,13 +97,15 @@ def _outdated(store: Store, settings: OperatorSettings, now: float) -> list[Job]
     return random.sample(found, min(_MOST_CHECKED, len(found)))
 
 
-def _all(store: Store) -> Iterator[Job]:
+async def _all(store: Store, health: StoreHealth) -> AsyncIterator[Job]:
     """Newest first, each once. Those of the second at which a page ends are read again: pages are cut by time."""
-    before, seen = None, set[str]()
+    before: float | None = None
+    seen = set[str]()
     while len(seen) < _MOST_READ:
-        page = store.jobs(limit=_PAGE, before=before)
+        page = await health.ask(_SUBJECT, partial(_page, store, before))
         fresh = [job for job in page if job.id not in seen]
-        yield from fresh
+        for job in fresh:
+            yield job
         seen.update(job.id for job in fresh)
         if len(page) < _PAGE:
             return
@@ -104,11 +113,21 @@ def _all(store: Store) -> Iterator[Job]:
         before = last + _TICK if fresh else last
 
 
-def _cancel(store: Store, uid: str, now: float) -> None:
+def _page(store: Store, before: float | None, _: Check) -> list[Job]:
+    return store.jobs(limit=_PAGE, before=before)
+
+
+async def _forget(store: Store, health: StoreHealth, uid: str) -> None:
+    await health.ask(uid, lambda check: store.delete_job(uid, check), long=True)
+
+
+async def _cancel(store: Store, health: StoreHealth, uid: str, now: float) -> None:
     def cancelled(job: Job) -> Job:
+        if job.phase.finished:
+            return job
         return replace(job, phase=Phase.CANCELLED, reason="Deleted", message="", finished_at=now)
 
-    change_job(store, uid, cancelled)
+    await health.ask(uid, lambda _: change_job(store, uid, cancelled))
 
 
 def _beyond(job: Job, place: int, settings: OperatorSettings, now: float) -> bool:

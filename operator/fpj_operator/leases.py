@@ -24,6 +24,8 @@ from fpj_core.model import Lease
 from fpj_core.store.protocol import Store
 from fpj_operator.sightings import Sightings
 from fpj_operator.state import Key, LeaseView, Rejected
+from fpj_operator.storecalls import Check
+from fpj_operator.storehealth import StoreHealth
 
 HOLDER_NAME = f"{names.GROUP_PREFIX}/holder"
 COLLECTION = f"{names.GROUP_PREFIX}/collection"
@@ -45,13 +47,24 @@ class Leases:
     """The leases of all collections that this operator has to do with.
 
     Args:
+        health: by which the store is asked. What is asked about leases may be carried out late. Then it comes before
+            all else that this operator asks for the same job; it lasts only as long as it would have; and it does
+            nothing to a lease that is another's by now, except that such a holder finds its own one refused.
         seconds: how long one lasts that is not renewed.
         sightings: by whose clock one lapses.
     """
 
-    def __init__(self, cluster: Cluster, store: Store, seconds: float, sightings: Sightings | None = None) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        health: StoreHealth,
+        seconds: float,
+        sightings: Sightings | None = None,
+    ) -> None:
         self._cluster = cluster
         self._store = store
+        self._health = health
         self._seconds = seconds
         self._sightings = sightings or Sightings()
 
@@ -83,26 +96,35 @@ class Leases:
                 return replace(self._view(key.namespace, collection, written), renewed=True)
             view, found = await self.look(key.namespace, collection)
             if view.held_by_another(uid, time.time()):  # its own attempt at the store's lease fails against ours
-                await asyncio.to_thread(self._store.release_lease, stored)
+                await self._give_back(stored)
                 return view
         # The store's lease stays: to give it back would fence the workers of a job that only renews its own.
         raise ClusterError(409, f"the Lease of {collection} is changed by others all the time")
 
     async def _refused(self, error: ClusterError, stored: Lease) -> None:
         """The store's lease alone locks nothing for this job: others, such as `fpj run`, may have it meanwhile."""
-        await asyncio.to_thread(self._store.release_lease, stored)
+        await self._give_back(stored)
         if error.reason != CONFLICT:  # which is over at once: others change the same quota
             raise LeaseRefusedError(stored.name, error) from error
 
+    async def _give_back(self, stored: Lease) -> None:
+        await self._health.ask(stored.holder, lambda _: self._store.release_lease(stored))
+
     async def _acquire_stored(self, view: LeaseView, name: str, uid: str) -> Lease:
         """The store's lease. Whose Lease has lapsed before our eyes has lost that too, whenever its clock says."""
-        try:
-            return await asyncio.to_thread(self._store.acquire_lease, name, uid, self._seconds, time.time())
-        except LeaseHeldError as held:
-            if held.holder != view.holder:
-                raise
-            await asyncio.to_thread(self._store.break_lease, name, held.holder)
-            return await asyncio.to_thread(self._store.acquire_lease, name, uid, self._seconds, time.time())
+        now = time.time()
+
+        def acquire(check: Check) -> Lease:
+            try:
+                return self._store.acquire_lease(name, uid, self._seconds, now)
+            except LeaseHeldError as held:
+                if held.holder != view.holder:
+                    raise
+                check()
+                self._store.break_lease(name, held.holder)
+                return self._store.acquire_lease(name, uid, self._seconds, now)
+
+        return await self._health.ask(uid, acquire)
 
     async def renew_without_store(self, key: Key, uid: str, collection: str) -> LeaseView:
         """Renew one's own Kubernetes Lease while the store is away; the lease as it stands then. Raises `ClusterError`.
@@ -131,7 +153,7 @@ class Leases:
 
         Raises `StoreError` and `ClusterError`.
         """
-        await asyncio.to_thread(self._store.break_lease, lease_name(collection), uid)
+        await self._health.ask(uid, lambda _: self._store.break_lease(lease_name(collection), uid))
         for _ in range(_TRIES):
             view, found = await self.look(namespace, collection)
             if found is None or view.holder != uid:

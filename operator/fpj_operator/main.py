@@ -168,6 +168,7 @@ async def _lead(
         for task in tasks[1:]:
             task.cancel()
         await asyncio.wait(tasks, timeout=10)
+        controller.health.close()
 
 
 def _end_at_once() -> NoReturn:

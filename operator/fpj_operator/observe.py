@@ -57,7 +57,7 @@ async def observe(
     attempt = attempt_from(status)
     job, problem = _parse(document)
     if problem and attempt.number and not phase.finished:
-        job = await asyncio.to_thread(_as_begun, store, document)
+        job = await _begun(health, store, document)
     collection = names.store_collection(key.namespace, job.collection_id) if job else ""
     # One that never began has no child, and whether its collection is locked is found out when it asks for the lock.
     began = phase is not Phase.PENDING or attempt.number > 0 or (job is not None and bool(job.spec.suspend))
@@ -115,6 +115,13 @@ def _parse(document: Document) -> tuple[FileProcessingJob | None, str | None]:
     return job, None
 
 
+async def _begun(health: StoreHealth, store: Store, document: Document) -> FileProcessingJob | None:
+    try:
+        return await health.ask(document["metadata"]["uid"], lambda _: _as_begun(store, document))
+    except StoreError:
+        return None
+
+
 def _as_begun(store: Store, document: Document) -> FileProcessingJob | None:
     """A job that has begun, by its spec as it was last understood; whether it is suspended, by the spec of now.
 
@@ -152,7 +159,7 @@ async def _has_account(cluster: Cluster, namespace: str, uid: str) -> bool:
 
 async def _store_view(health: StoreHealth, store: Store, uid: str, attempt: int) -> StoreView:
     try:
-        return await health.ask(_ask_store, store, uid, attempt)
+        return await health.ask(uid, lambda _: _ask_store(store, uid, attempt), informs=True)
     except StoreError as error:
         return StoreView(error=str(error)[:500])
 

@@ -8,16 +8,15 @@ suspensions, deletions and renewals of Leases go on. When it answers again, they
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
+from typing import TypeVar
 
 from fpj_core.errors import StoreError, StoreUnavailableError
 from fpj_core.store.protocol import Store
+from fpj_operator.storecalls import StoreCalls, TooLateError, Work
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 _EVERY_SECONDS = 2.0
@@ -25,7 +24,9 @@ _AWAY_SECONDS = 0.5
 """Between two questions while it does not answer; the driver itself waits until it does, or for its own limit."""
 _PATIENCE_SECONDS = 4.0
 """No answer within this is an outage. The largest question that is asked here is for one record."""
-_THREADS = 16
+_CALL_SECONDS = 10.0
+_LONG_SECONDS = 60.0
+"""For calls that take as long as a job is large. They end by themselves once nobody waits, and go on next time."""
 _NOBODY = "-"
 
 log = logging.getLogger("fpj.store")
@@ -42,30 +43,29 @@ class StoreHealth:
         self._store = store
         self._changed = changed
         self._needed = needed
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
+        self._calls = StoreCalls()
         self._probe = ThreadPoolExecutor(1, thread_name_prefix="store-health")
         self._lost: asyncio.Future[None] | None = None
         self.error: str | None = None
         """Why the store cannot be used; None while it answers."""
 
-    async def ask(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        """What a question to the store answers. Raises `StoreUnavailableError` as soon as it is known not to.
+    async def ask(self, subject: str, work: Work[T], *, long: bool = False, informs: bool = False) -> T:
+        """What ``work`` makes of the store, in a thread, in time; there is more of that for ``long`` work.
 
-        Only for what changes nothing: a call that is given up may still be carried out later.
+        Raises `StoreUnavailableError` as soon as the store is known not to answer. The call may still be carried out
+        then, late: each must allow for it, and none about the same ``subject`` begins before it has ended. With
+        ``informs`` its failure is an outage for everybody: for what only reads, and so says nothing of one record.
         """
         if self.error is not None:
             raise StoreUnavailableError(self.error)
-        loop = asyncio.get_running_loop()
-        asked = loop.run_in_executor(self._threads, lambda: function(*arguments, **options))
-        either: set[asyncio.Future[Any]] = {asked, self._outage(loop)}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not asked.done():
-            asked.add_done_callback(_forget)
-            raise StoreUnavailableError(self.error or "the store does not answer")
+        lost = self._outage(asyncio.get_running_loop())
         try:
-            return asked.result()
+            return await self._calls.call(subject, work, _LONG_SECONDS if long else _CALL_SECONDS, lost)
         except StoreUnavailableError as error:
-            self._set(str(error))
+            if lost.done():
+                raise StoreUnavailableError(self.error or str(error)) from error
+            if informs and not isinstance(error, TooLateError):
+                self._set(str(error))
             raise
 
     async def watch(self) -> None:
@@ -88,7 +88,7 @@ class StoreHealth:
 
     def close(self) -> None:
         """Start nothing any more; threads that wait for the store end with their answer."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._calls.close()
         self._probe.shutdown(wait=False, cancel_futures=True)
 
     def _outage(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
@@ -109,9 +109,3 @@ class StoreHealth:
             if self._lost is not None and not self._lost.done():
                 self._lost.set_result(None)
         self._changed()
-
-
-def _forget(asked: asyncio.Future[T]) -> None:
-    """Nobody waits for the answer any more."""
-    with contextlib.suppress(Exception, asyncio.CancelledError):
-        asked.result()

@@ -24,6 +24,8 @@ from fpj_core.model import Job, Phase
 from fpj_core.store.protocol import Store
 from fpj_operator.leases import COLLECTION, HOLDER_NAME, Leases
 from fpj_operator.state import Key
+from fpj_operator.storecalls import Check
+from fpj_operator.storehealth import StoreHealth
 from fpj_operator.workqueue import Workqueue
 
 _JOB = "FileProcessingJob"
@@ -55,6 +57,7 @@ class Vanished:
         self,
         cluster: Cluster,
         store: Store,
+        health: StoreHealth,
         leases: Leases,
         is_known: Callable[[Key, str], bool],
         holds: Callable[[Key], None],
@@ -62,6 +65,7 @@ class Vanished:
         self.work: Workqueue[Gone | Key] = Workqueue(self._handle, _WORKERS, _about)
         self._cluster = cluster
         self._store = store
+        self._health = health
         self._leases = leases
         self._is_known = is_known
         self._holds = holds
@@ -112,7 +116,8 @@ class Vanished:
         if isinstance(what, Key):
             await self._free(what)
             return
-        collection = await asyncio.to_thread(self._cancel, what.uid) or what.collection
+        known = await self._health.ask(what.uid, lambda check: self._cancel(what.uid, check), long=True)
+        collection = known or what.collection
         if collection:
             await self._leases.release(what.key.namespace, what.uid, collection)
 
@@ -122,14 +127,18 @@ class Vanished:
             return
         await self._cluster.merge(_JOB, key.namespace, key.name, without_finalizer(found))
 
-    def _cancel(self, uid: str) -> str:
-        """Close the record and fence the workers; the job's collection, as far as the store knows it."""
+    def _cancel(self, uid: str, check: Check) -> str:
+        """Close the record and fence the workers; the job's collection, as far as the store knows it.
+
+        Late or twice, it does the same: no job has this uid ever again.
+        """
         record = self._store.get_job(uid)
         if record is None:
             return ""
         if not record.phase.finished:
             change_job(self._store, uid, _cancelled)
-            self._store.release_shards(uid, max(record.planning_attempt, record.planned_attempt))
+            self._store.release_shards(uid, max(record.planning_attempt, record.planned_attempt), check)
+        check()
         self._store.break_lease(lease_name(record.collection), uid)
         return record.collection
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
 from fpj_core.cluster import ClusterError, NoAnswerError
+from fpj_operator.storehealth import StoreHealth
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -50,6 +51,11 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """Within a loop of its own, whose clock is the loop's ``time``."""
     with asyncio.Runner(loop_factory=HurriedLoop) as runner:
         return runner.run(work)
+
+
+def health_of(store: Any) -> StoreHealth:
+    """By which a store is asked that never goes away."""
+    return StoreHealth(store, lambda: None, lambda: False)
 
 
 class Server:

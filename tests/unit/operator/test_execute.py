@@ -37,7 +37,7 @@ def test_an_event_that_is_refused_ends_no_plan_and_is_written_later() -> None:
     world.add()
     server: Any = NoEvents()
     unused: Any = None
-    executor = Executor(server, unused, unused)
+    executor = Executor(server, unused, unused, unused)
     plan = Plan(steps_after=(Emit("ImagesFailing", "10 images", warning=True, unique="1-10"), DeleteResource()))
     lost = metrics.EVENTS_REFUSED._value.get()
     asyncio.run(executor.carry_out(world.observe("photos"), plan))
@@ -69,7 +69,7 @@ def test_a_lease_that_had_lapsed_is_renewed_unless_its_fence_has_moved(lapsed: b
     observed = replace(observed, now=observed.lease.expires_at + (1 if lapsed else -100))
     unused: Any = None
     leases: Any = Renewing(fence)
-    executor = Executor(unused, unused, leases)
+    executor = Executor(unused, unused, unused, leases)
     renewing = executor.carry_out(observed, Plan(steps_first=(RenewLease(),)))
     if not lost:
         asyncio.run(renewing)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.operator.leases_world import health_of
 from unit.operator.world import SETTINGS
 
 from fpj_core.cluster import ClusterError
@@ -58,7 +59,7 @@ def pruned(store: Store, there: set[str] | None = None, settings: Any = KEEPS, *
             raise ClusterError(error, "no")
         return f"uid-of-{key.name}" if key.name in (there or set()) else None
 
-    asyncio.run(prune(store, uid_of, settings, NOW))
+    asyncio.run(prune(store, health_of(store), uid_of, settings, NOW))
     return {job.name for job in store.jobs(limit=1_000)}
 
 
@@ -87,7 +88,7 @@ def test_a_namesake_is_another_job(store: Store) -> None:
     async def another(_: Key) -> str | None:
         return "uid-of-another"
 
-    assert asyncio.run(prune(store, another, KEEPS, NOW)) == 1
+    assert asyncio.run(prune(store, health_of(store), another, KEEPS, NOW)) == 1
     assert store.get_job(uid) is None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.operator.leases_world import Line, Server
+from unit.operator.leases_world import Line, Server, health_of
 
 from fpj_core.errors import LeaseHeldError
 from fpj_core.leases import lease_name
@@ -45,7 +45,10 @@ class Place:
     def operator(self, name: str) -> Leases:
         if name not in self.operators:
             line: Any = Line(self.server, name)
-            self.operators[name] = Leases(line, self.store, LASTS, Sightings(lambda: self.clocks.passed)), line
+            self.operators[name] = (
+                Leases(line, self.store, health_of(self.store), LASTS, Sightings(lambda: self.clocks.passed)),
+                line,
+            )
         return self.operators[name][0]
 
     def held_by(self, view: LeaseView, uid: str) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from fpj_core.errors import StoreUnavailableError
 from fpj_core.store.protocol import Store
 from fpj_operator import storehealth
+from fpj_operator.storecalls import Check
 from fpj_operator.storehealth import StoreHealth
 
 
@@ -22,6 +23,9 @@ class Store60:
         self.answers.set()
         self.error: Exception | None = None
         self.asked = 0
+
+    def get(self, _: Check) -> None:
+        self.get_job("")
 
     def get_job(self, _uid: str) -> None:
         self.asked += 1
@@ -48,9 +52,9 @@ def test_everybody_hears_of_an_outage_by_one_question_and_of_its_end() -> None:
         health = StoreHealth(cast("Store", store), lambda: told.append(health.error), lambda: True)
         watching = asyncio.create_task(health.watch())
         try:
-            await health.ask(store.get_job, "a")
+            await health.ask("a", store.get, informs=True)
             store.answers.clear()
-            waiting = [asyncio.create_task(health.ask(store.get_job, str(number))) for number in range(100)]
+            waiting = [asyncio.create_task(health.ask(str(number), store.get)) for number in range(100)]
             for each in waiting:
                 with pytest.raises(StoreUnavailableError):
                     async with asyncio.timeout(20):
@@ -60,12 +64,12 @@ def test_everybody_hears_of_an_outage_by_one_question_and_of_its_end() -> None:
             assert len(threads) <= 17
             asked = store.asked
             with pytest.raises(StoreUnavailableError):
-                await health.ask(store.get_job, "late")
+                await health.ask("late", store.get)
             assert store.asked == asked, "nobody asks a store that is known not to answer"
             store.answers.set()
             await until(lambda: len(told) == 2)
             assert told[1] is None and health.error is None
-            await health.ask(store.get_job, "b")
+            await health.ask("b", store.get)
         finally:
             store.answers.set()
             watching.cancel()
@@ -80,7 +84,7 @@ def test_one_failure_of_anybody_informs_all_and_words_are_kept() -> None:
         health = StoreHealth(cast("Store", store), lambda: told.append(health.error), lambda: True)
         store.error = StoreUnavailableError("connection refused")
         with pytest.raises(StoreUnavailableError):
-            await health.ask(store.get_job, "a")
+            await health.ask("a", store.get, informs=True)
         assert told == ["connection refused"]
         store.error = StoreUnavailableError("connection refused by another port")
         watching = asyncio.create_task(health.watch())

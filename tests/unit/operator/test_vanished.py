@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from unit.operator.leases_world import Document, Line, Server, run
+from unit.operator.leases_world import Document, Line, Server, health_of, run
 
 from fpj_core import names
 from fpj_core.cluster import ClusterError
@@ -49,15 +49,16 @@ class Place:
         self.server.put("user", job())
         any_store: Any = self.store
         line: Any = Line(self.server, "before")
-        await Leases(line, any_store, 300.0).acquire(KEY, "uid-1", ALBUM)
+        await Leases(line, any_store, health_of(any_store), 300.0).acquire(KEY, "uid-1", ALBUM)
         self.store.create_job(Job("uid-1", "photos", ALBUM, {}, "", phase=Phase.RUNNING, created_at=1.0))
         self.server.put("operator", {"kind": "Lease", "metadata": {"name": "fpj-operator", "namespace": "team"}})
 
     def operator(self) -> tuple[Vanished, Line]:
         line: Any = Line(self.server, "operator")
         store: Any = self.store
-        leases = Leases(line, store, 300.0)
-        return Vanished(line, store, leases, lambda _, uid: uid in self.known, self.holders.append), line
+        health = health_of(store)
+        leases = Leases(line, store, health, 300.0)
+        return Vanished(line, store, health, leases, lambda _, uid: uid in self.known, self.holders.append), line
 
     def delete(self) -> Document:
         return self.server.held.pop(("FileProcessingJob", "team", "photos"))
