@@ -8,6 +8,7 @@
     │   └── SourceChangedError the collection's images are of another source
     ├── CacheFolderError       no cache folder fits, or its path cannot be used
     ├── ImageError             one image failed; carries an ErrorType
+    │   └── ContentChangedError  it was replaced while it was read: read it anew
     └── StoreError             the store refused or lost an operation
         ├── StoreUnavailableError   it cannot be reached
         ├── NoStoreError            there is none, and none may be made
@@ -134,6 +135,10 @@ class ImageError(FpjError):
     def __reduce__(self) -> tuple[type[ImageError], tuple[ErrorType, str]]:
         # The default would call __init__ with the one formatted argument and fail to unpickle.
         return (type(self), (self.error_type, self.message))
+
+
+class ContentChangedError(ImageError):
+    """An object was replaced by another while it was read; what was read of it is worth nothing."""
 
 
 class StoreError(FpjError):

@@ -135,6 +135,8 @@ class Proxy(ThreadingHTTPServer):
         self.target = target.removeprefix("http://")
         self.faults: list[int | str] = []
         self.requests: list[str] = []
+        self.sent = 0
+        """Bytes of content that were passed on."""
         self.lock = threading.Lock()
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -174,6 +176,8 @@ class _Passing(BaseHTTPRequestHandler):
         else:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        with self.server.lock:
+            self.server.sent += len(body)
         if self.command != "HEAD":
             self.wfile.write(body[: len(body) // 2] if cut else body)
         self.close_connection = cut

@@ -2,7 +2,8 @@
 
 Limits hold against archive bombs: the size of the table of contents, the number of members, and for each member its
 size and compression ratio, enforced while reading because headers lie. Archives inside archives are not opened.
-A member's version is its size and CRC, so packing the same pages again makes nothing again.
+A member's version is its size and CRC, so packing the same pages again makes nothing again. An archive need not be a
+file: whatever can be read at any place will do.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import tempfile
 import zipfile
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
-from fpj_core.errors import ErrorType, ImageError
+from fpj_core.errors import ContentChangedError, ErrorType, ImageError
 from fpj_core.model import SourceEntry
 from fpj_core.sources.base import (
     ARCHIVE_EXTENSIONS,
@@ -29,6 +31,7 @@ from fpj_core.sources.base import (
     copy_bounded,
     extension,
     left_out,
+    nothing,
     open_regular,
     refuse_too_large,
 )
@@ -49,31 +52,58 @@ _UTF8 = 0x800
 _WAS_UTF8 = 0x8000  # reserved, and never looked at
 _HEADER, _ENTRY = 30, 46
 """Bytes of a member's header and of an entry of the table of contents, without their texts."""
+_SLACK = 1_024
+"""Bytes by which the extra field of a member's header may be longer than that in the table of contents."""
 _CHUNK = 2**20
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """All that ISO/IEC 21320-1 allows. zipfile unpacks the others without a bound: 4 KiB of bzip2 can become 4 GiB."""
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, struct.error)
 
 
+@runtime_checkable
+class Expecting(Protocol):
+    """Bytes that come from afar, and had better be asked for at once."""
+
+    def expect(self, start: int, stop: int) -> None:
+        """These will be read next."""
+
+
+def open_file(path: bytes) -> io.RawIOBase:
+    """An archive that is a file. Raises `ImageError`."""
+    return io.FileIO(open_regular(path, "the archive"))
+
+
 class Archives:
-    """Open archives, a few at a time: members come in order, so the same one is asked for again and again."""
+    """Open archives, a few at a time: members come in order, so the same one is asked for again and again.
 
-    def __init__(self) -> None:
+    ``open_content`` opens one by its path; what it and reading raise as `ImageError` is passed on.
+    """
+
+    def __init__(self, open_content: Callable[[bytes], io.RawIOBase] = open_file) -> None:
         self._open: OrderedDict[bytes, _OpenArchive] = OrderedDict()
+        self._open_content = open_content
 
-    def list_members(self, path: bytes, container: str, problems: Problems) -> Iterator[SourceEntry]:
-        """The images in an archive, in natural order. What cannot be listed becomes a problem."""
+    def list_members(
+        self, path: bytes, container: str, problems: Problems, on_step: Callable[[], None] = nothing
+    ) -> Iterator[SourceEntry]:
+        """The images in an archive, in natural order. What cannot be listed becomes a problem.
+
+        Raises `ContentChangedError`, and `ImageError` for content that cannot be read any more.
+        """
         try:
             archive = self._archive(path)
+        except ContentChangedError:
+            raise
         except ImageError as error:
             problems.add(container, error.error_type, error.message)
             return
-        members = {info.filename: info for info in archive.infolist() if not info.filename.endswith("/")}
+        members = {info.filename: info for info in archive.directory.infolist() if not info.filename.endswith("/")}
         if len(members) > _MOST_MEMBERS:
             problems.add(container, ErrorType.TOO_LARGE, f"{len(members):,} members; {_MOST_MEMBERS:,} are allowed")
             return
         for name in sorted(members, key=natural_key):
             info = members[name]
+            on_step()
             if not _leads_out(name) and (_left_out(name) or not _may_be_image(archive, info)):
                 continue
             if refusal := _refusal(info):
@@ -86,7 +116,7 @@ class Archives:
         """One member's content, in memory or, when large, in a temporary file."""
         archive = self._archive(path)
         try:
-            info = archive.getinfo(member)
+            info = archive.directory.getinfo(member)
         except KeyError:
             raise ImageError(ErrorType.NOT_FOUND, f"{member} is no longer in the archive") from None
         if refusal := _refusal(info):
@@ -101,6 +131,11 @@ class Archives:
             copy_bounded(_chunks(archive, info), copy, max_file_size)
             yield OpenedImage(name=member, path=b"/proc/self/fd/%d" % copy.fileno())
 
+    def forget(self, path: bytes) -> None:
+        """Open an archive anew when it is next asked for."""
+        if path in self._open:
+            self._open.pop(path).close()
+
     def close(self) -> None:
         """Close every archive."""
         while self._open:
@@ -109,19 +144,25 @@ class Archives:
     def __del__(self) -> None:
         self.close()
 
-    def _archive(self, path: bytes) -> zipfile.ZipFile:
+    def _archive(self, path: bytes) -> _OpenArchive:
         if path not in self._open:
-            self._open[path] = _load(path)
+            self._open[path] = _load(self._open_content(path))
             if len(self._open) > _OPEN_ARCHIVES:
                 self._open.popitem(last=False)[1].close()
         self._open.move_to_end(path)
-        return self._open[path].directory
+        return self._open[path]
 
 
 @dataclass(frozen=True, slots=True)
 class _OpenArchive:
     directory: zipfile.ZipFile
     content: _Content
+
+    def expect(self, info: zipfile.ZipInfo) -> None:
+        """The whole of a member will be read next."""
+        if isinstance(self.content.raw, Expecting):
+            headers = _HEADER + 4 * len(info.filename) + len(info.extra) + _SLACK
+            self.content.raw.expect(info.header_offset, info.header_offset + headers + info.compress_size)
 
     def close(self) -> None:
         self.directory.close()
@@ -176,8 +217,8 @@ def _unflag(header: bytearray, position: int) -> None:
     struct.pack_into("<H", header, position, flags)
 
 
-def _load(path: bytes) -> _OpenArchive:
-    content = _Content(io.FileIO(open_regular(path, "the archive")))
+def _load(raw: io.RawIOBase) -> _OpenArchive:
+    content = _Content(raw)
     try:
         return _OpenArchive(_directory(content), content)
     except BaseException as error:
@@ -193,21 +234,22 @@ def _left_out(name: str) -> bool:
     return any(left_out(part) for part in name.replace("\\", "/").split("/") if part != ".")
 
 
-def _may_be_image(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:
+def _may_be_image(archive: _OpenArchive, info: zipfile.ZipInfo) -> bool:
     """By extension, else by content; what cannot be looked at is taken for one, to fail visibly."""
     unreadable = info.flag_bits & _ENCRYPTED or info.compress_type not in _METHODS
     if unreadable or extension(info.filename) in IMAGE_EXTENSIONS | ARCHIVE_EXTENSIONS:
         return True
     try:
-        with archive.open(info) as stream:
+        with archive.directory.open(info) as stream:
             return sniff(stream.read(HEAD)) not in (None, "zip")
     except (NotImplementedError, RuntimeError, *_DAMAGED):
         return True
 
 
-def _chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+def _chunks(archive: _OpenArchive, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    archive.expect(info)
     try:
-        with archive.open(info) as stream:
+        with archive.directory.open(info) as stream:
             while chunk := stream.read(_CHUNK):
                 yield chunk
     except NotImplementedError as error:

@@ -156,7 +156,7 @@ def closed_after(scratch: IO[bytes]) -> Iterator[IO[bytes]]:
             scratch.close()
 
 
-def copy_bounded(chunks: Iterable[bytes], target: IO[bytes], max_size: int) -> None:
+def copy_bounded(chunks: Iterable[bytes | memoryview], target: IO[bytes], max_size: int) -> None:
     """Write a temporary copy. Raises `ImageError`: TooLarge past ``max_size`` bytes, DiskFull."""
     size = 0
     for chunk in chunks:

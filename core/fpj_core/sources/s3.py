@@ -1,25 +1,25 @@
 """Images in an S3-compatible bucket. Listing goes page by page; the ETag tells whether an object changed.
 
-An archive is fetched into a temporary file once, and kept while its members are read.
+An archive is read by range: its table of contents, and its members one by one. Nothing of it is kept on disk, so
+processes share nothing, and a killed one leaves nothing behind (docs/design/objects.md).
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO
+from typing import TypeVar
 
 import obstore
 from obstore.store import S3Store
 
-from fpj_core.errors import ErrorType, ImageError, SourceError
+from fpj_core.errors import ContentChangedError, ErrorType, ImageError, SourceError
 from fpj_core.model import SourceEntry
 from fpj_core.objectlist import Listed, pages
 from fpj_core.objects import OBJECT_ERRORS, Bucket, object_error
+from fpj_core.ranged import RangedObject, pieces
 from fpj_core.sources.archive import Archives
 from fpj_core.sources.base import (
     ARCHIVE_EXTENSIONS,
@@ -39,10 +39,10 @@ from fpj_core.sources.keys import key_from_path, path_from_key, split_key
 from fpj_core.sources.natural import natural_key, sorted_externally
 from fpj_core.sources.sniff import HEAD, sniff
 
-_CHUNK = 4 * 2**20
-_KEPT_ARCHIVES = 2
-_MOST_ARCHIVE = 20 * 2**30
-"""Bytes of an archive that may be fetched to the scratch disk."""
+_TRIES = 3
+"""How often an archive is read that is being replaced all the time."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +62,13 @@ class S3Source:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
         self._client: S3Store | None = None
-        self._archives = Archives()
-        self._fetched: OrderedDict[str, IO[bytes]] = OrderedDict()
+        self._archives = Archives(self._ranged)
         self.problems = Problems()
 
     def list(self, on_step: Callable[[], None] = nothing) -> Iterator[SourceEntry]:
         """See `fpj_core.sources.base.Source.list`."""
         self.problems = Problems()
-        self._forget_archives()  # they may have been replaced since
+        self._archives.close()  # they may have been replaced since
         for name, size, etag in sorted_externally(
             self._objects(on_step), key=lambda each: natural_key(each[0]), on_step=on_step
         ):
@@ -82,19 +81,16 @@ class S3Source:
         container, member = split_key(key)
         name = path_from_key(container).decode("utf-8", "replace")
         if member is not None:
-            with self._archives.open_member(self._fetch(name), member, max_file_size=max_file_size) as opened:
-                yield opened
+            with ExitStack() as stack:
+                yield self._opened_member(stack, name, member, max_file_size)
             return
         refuse_too_large(size, max_file_size)
         if size <= IN_MEMORY:
             yield OpenedImage(name=key, data=self._read(name, max_file_size))
             return
         with closed_after(tempfile.TemporaryFile(prefix="fpj-object-")) as target:
-            copy_bounded(self._chunks(name), target, max_file_size)
+            copy_bounded(self._pieces(name, max_file_size), target, max_file_size)
             yield OpenedImage(name=key, path=b"/proc/self/fd/%d" % target.fileno())
-
-    def __del__(self) -> None:
-        self._forget_archives()
 
     # Listing ----------------------------------------------------------------------------------------------
 
@@ -124,12 +120,7 @@ class S3Source:
         if size == 0 and not (kind in IMAGE_EXTENSIONS and self._exists(name)):
             return  # empty, or the marker of a folder that is called like an image
         if kind in ARCHIVE_EXTENSIONS:
-            try:
-                path = self._fetch(name, on_step)
-            except ImageError as error:
-                self.problems.add(key, error.error_type, error.message)
-                return
-            yield from self._archives.list_members(path, key, self.problems)
+            yield from self._members(name, key, on_step)
         elif kind in IMAGE_EXTENSIONS or self._content_is_image(name, key):
             yield SourceEntry(key, size, etag.strip('"'))
 
@@ -165,31 +156,42 @@ class S3Source:
         except OBJECT_ERRORS as error:
             raise object_error(error, "the object") from error
 
-    def _chunks(self, name: str) -> Iterator[bytes]:
+    def _pieces(self, name: str, max_size: int) -> Iterator[memoryview]:
+        return pieces(self._connected(), name, "the object", max_size)
+
+    # Archives ---------------------------------------------------------------------------------------------
+
+    def _ranged(self, path: bytes) -> RangedObject:
+        return RangedObject(self._connected(), path.decode(), "the archive")
+
+    def _members(self, name: str, key: str, on_step: Callable[[], None]) -> Sequence[SourceEntry]:
+        """An archive's images, all of one content. What cannot be listed becomes a problem."""
         try:
-            for chunk in obstore.get(self._connected(), name).stream(min_chunk_size=_CHUNK):
-                yield bytes(chunk)
-        except OBJECT_ERRORS as error:
-            raise object_error(error, "the object") from error
+            problems, found = self._unchanged(name, lambda: self._listed_members(name, key, on_step))
+        except ImageError as error:
+            self.problems.add(key, error.error_type, error.message)
+            return ()
+        for each in problems.take():
+            self.problems.add(each.key, each.error_type, each.message)
+        return found
 
-    def _fetch(self, name: str, on_step: Callable[[], None] = nothing) -> bytes:
-        """The path of an archive's temporary copy."""
-        if name not in self._fetched:
-            copy = tempfile.TemporaryFile(prefix="fpj-archive-")  # noqa: SIM115 - kept until it is evicted
-            try:
-                copy_bounded(stepping(self._chunks(name), on_step, every=1), copy, _MOST_ARCHIVE)
-            except BaseException:
-                with suppress(OSError):  # closing writes what is left, which a full disk refuses once more
-                    copy.close()
-                raise
-            self._fetched[name] = copy
-            if len(self._fetched) > _KEPT_ARCHIVES:
-                self._archives.close()
-                self._fetched.popitem(last=False)[1].close()
-        self._fetched.move_to_end(name)
-        return b"/proc/%d/fd/%d" % (os.getpid(), self._fetched[name].fileno())
+    def _listed_members(
+        self, name: str, key: str, on_step: Callable[[], None]
+    ) -> tuple[Problems, Sequence[SourceEntry]]:
+        problems = Problems()
+        return problems, [*self._archives.list_members(name.encode(), key, problems, on_step)]
 
-    def _forget_archives(self) -> None:
-        self._archives.close()
-        while self._fetched:
-            self._fetched.popitem()[1].close()
+    def _opened_member(self, stack: ExitStack, name: str, member: str, max_file_size: int) -> OpenedImage:
+        path = name.encode()
+        return self._unchanged(
+            name,
+            lambda: stack.enter_context(self._archives.open_member(path, member, max_file_size=max_file_size)),
+        )
+
+    def _unchanged(self, name: str, read: Callable[[], T]) -> T:
+        """What ``read`` gives, which reads the archive anew if it was replaced meanwhile. Raises `ImageError`."""
+        for _ in range(_TRIES - 1):
+            with suppress(ContentChangedError):
+                return read()
+            self._archives.forget(name.encode())
+        return read()
