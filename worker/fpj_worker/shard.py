@@ -14,10 +14,19 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice, takewhile
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from fpj_core.errors import CacheFolderError, ErrorType, FencedError, FpjError, ImageError, StoreError
+from fpj_core.errors import (
+    CacheFolderError,
+    ErrorType,
+    FencedError,
+    FpjError,
+    ImageError,
+    StoreError,
+    StoreUnavailableError,
+)
 from fpj_core.folders import CacheFolder
 from fpj_core.model import (
     Counts,
@@ -44,8 +53,11 @@ image may be ahead of the slowest."""
 _FLUSH_SECONDS = 2.0
 _HEARTBEAT_SECONDS = 5.0
 _POLL_SECONDS = 0.2
+_OUTAGE_POLL_SECONDS = 1.0
 _RETRY_BASE_SECONDS = 0.25
 _RETRY_MAX_SECONDS = 10.0
+
+T = TypeVar("T")
 
 Pool = ProcessPool[ImageTask, ImageDone]
 
@@ -107,7 +119,8 @@ class ShardProcessor:
     """Runs shards one after another over one pool.
 
     ``on_tick`` is called every fraction of a second; what it raises ends the shard where it stands, after which
-    `hand_back` keeps what is finished.
+    `hand_back` keeps what is finished. For ``patience`` seconds a store that has gone is waited for, with all results
+    kept; the heartbeat may lapse meanwhile, and who lost the shard to another is fenced as ever.
     """
 
     def __init__(
@@ -118,6 +131,7 @@ class ShardProcessor:
         context: JobContext,
         on_tick: Callable[[], None] = lambda: None,
         meter: Meter | None = None,
+        patience: float = 0.0,
     ) -> None:
         self._store = store
         self._pool = pool
@@ -125,6 +139,8 @@ class ShardProcessor:
         self._context = context
         self._on_tick = on_tick
         self._meter = meter or _Unmetered()
+        self._patience = patience
+        self._patient = True
         self._digests = {tier.name: tier.digest() for tier in context.tiers}
 
     @property
@@ -152,7 +168,7 @@ class ShardProcessor:
                 self.hand_back(grace())
                 self._store.finish_shard(shard, ShardState.PENDING, time.time())
             raise
-        self._store.finish_shard(shard, ShardState.SUCCEEDED, time.time())
+        self._patiently(lambda: self._store.finish_shard(shard, ShardState.SUCCEEDED, time.time()))
 
     def run(self, shard: Shard) -> None:
         """Process the shard from its cursor to its end.
@@ -170,6 +186,7 @@ class ShardProcessor:
 
     def hand_back(self, grace: float) -> None:
         """Stop the pool, giving images in flight ``grace`` seconds, and record every finished one."""
+        self._patient = False
         _returned = self._pool.stop(grace)
         for outcome in self._pool.poll(0):
             if outcome.error is None:
@@ -179,6 +196,7 @@ class ShardProcessor:
     # Reading ahead ----------------------------------------------------------------------------------------
 
     def _begin(self, shard: Shard) -> None:
+        self._patient = True
         self._shard = shard
         self._cursor = shard.cursor
         self._unread = shard.cursor
@@ -221,21 +239,21 @@ class ShardProcessor:
             and self._passed < passed
         ):
             stop = min(self._unread + _READ, self._shard.stop)
-            read = list(self._read(self._unread, stop))
+            read = self._patiently(partial(self._read, self._unread, stop))
             self._sizes = self._sizes_of([each for _, derivatives in read for each in derivatives.values()])
             for image, derivatives in read:
                 self._take(image, derivatives)
             self._unread = stop
 
-    def _read(self, start: int, stop: int) -> Iterator[tuple[ImageRecord, dict[str, Derivative]]]:
+    def _read(self, start: int, stop: int) -> list[tuple[ImageRecord, dict[str, Derivative]]]:
         """Images of a range, each with its recorded derivatives by tier."""
         context = self._context
         recorded: dict[str, dict[str, Derivative]] = {}
         tiers = [tier.name for tier in context.tiers]
         for derivative in self._store.derivatives(context.collection, start, stop, tiers):
             recorded.setdefault(derivative.image, {})[derivative.tier] = derivative
-        for image in self._store.images(context.collection, start, stop):
-            yield image, recorded.get(image.id, {})
+        images = self._store.images(context.collection, start, stop)
+        return [(image, recorded.get(image.id, {})) for image in images]
 
     @property
     def _looks(self) -> bool:
@@ -383,8 +401,20 @@ class ShardProcessor:
         elif prefix_done and self._passed >= _READ:
             self._flush()  # a long run of skipped images moves the cursor too
         if now - self._heartbeat_at >= _HEARTBEAT_SECONDS:
-            self._store.heartbeat(self._shard, time.time())
-            self._heartbeat_at = now
+            self._patiently(lambda: self._store.heartbeat(self._shard, time.time()))
+            self._heartbeat_at = time.monotonic()
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """What ``ask`` gives, once the store answers. Raises `StoreUnavailableError` when patience has run out."""
+        until = time.monotonic() + self._patience
+        while True:
+            try:
+                return ask()
+            except StoreUnavailableError:
+                if not self._patient or time.monotonic() + _OUTAGE_POLL_SECONDS > until:
+                    raise
+            time.sleep(_OUTAGE_POLL_SECONDS)
+            self._on_tick()
 
     def _flush(self) -> None:
         """Record what can be. Nothing is forgotten here before the store has it: a flush that failed is tried again."""
@@ -399,7 +429,7 @@ class ShardProcessor:
             batch = self._batch(prefix, fresh, cursor)
             if batch.derivatives:
                 self._bring_to_disk()
-            self._store.flush(batch, time.time())
+            self._patiently(lambda: self._store.flush(batch, time.time()))
             self._meter.counted(batch.counts)
             self._heartbeat_at = time.monotonic()
         self._cursor = cursor

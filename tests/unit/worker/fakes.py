@@ -204,6 +204,9 @@ class Clock(SimpleNamespace):
     def __init__(self) -> None:
         super().__init__(now=1_000.0)
 
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
     def monotonic(self) -> float:
         return float(self.now)
 

@@ -43,6 +43,7 @@ from fpj_core.model import (
 from fpj_core.store.protocol import Store
 from fpj_worker import shard as shard_module
 from fpj_worker.shard import JobContext, ShardProcessor, _backoff
+from fpj_worker.stopping import InterruptedRunError
 
 TIERS = (FULL, THUMBNAIL)
 CORRUPT = ImageError(ErrorType.CORRUPT_IMAGE, "cut off")
@@ -540,6 +541,57 @@ def test_what_could_not_be_brought_to_disk_is_never_recorded(store: Store, clock
     assert counts(store).done == cursor(store) <= 9
     processor(store, ScriptedPool(pool.folder, clock=clock)).run(claim(store))
     assert counts(store).completed == 30
+
+
+@pytest.mark.parametrize(("outage", "patience", "ends"), [(30.0, 240.0, False), (300.0, 240.0, True), (5.0, 0.0, True)])
+def test_a_store_that_has_gone_is_waited_for(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch, outage: float, patience: float, ends: bool
+) -> None:
+    fill(store, 20)
+    claimed = one_shard(store, 20)
+    pool = ScriptedPool(MemoryFolder(), clock=clock)
+    began = clock.now
+    for name in ("flush", "heartbeat", "images", "finish_shard"):
+        monkeypatch.setattr(store, name, away_until(clock, began + outage, getattr(store, name)))
+    runner = ShardProcessor(store, pool, pool.folder, context(), patience=patience)  # type: ignore[arg-type]
+    if ends:
+        with pytest.raises(StoreUnavailableError):
+            runner.complete(claimed, lambda: 0.0)
+        assert patience - 2 <= clock.now - began <= patience + 2
+    else:
+        runner.complete(claimed, lambda: 0.0)
+        assert counts(store).completed == 20
+        assert set(pool.attempts.values()) == {1}, "no image is made twice"
+
+
+@pytest.mark.parametrize("notice", [InterruptedRunError("SIGTERM"), FencedError("taken over")])
+def test_who_waits_for_a_store_still_hears_that_it_is_to_stop(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch, notice: FpjError
+) -> None:
+    fill(store, 20)
+    claimed = one_shard(store, 20)
+    pool = ScriptedPool(MemoryFolder(), clock=clock)
+    began = clock.now
+    for name in ("flush", "heartbeat", "finish_shard"):
+        monkeypatch.setattr(store, name, away_until(clock, began + 1_000, getattr(store, name)))
+
+    def tick() -> None:
+        if clock.now >= began + 60:
+            raise notice
+
+    runner = ShardProcessor(store, pool, pool.folder, context(), tick, patience=240)  # type: ignore[arg-type]
+    with pytest.raises(type(notice)):
+        runner.complete(claimed, lambda: 0.0)
+    assert clock.now <= began + 62
+
+
+def away_until(clock: Clock, end: float, ask: Callable[..., Any]) -> Callable[..., Any]:
+    def asked(*arguments: Any, **options: Any) -> Any:
+        if clock.now < end:
+            raise StoreUnavailableError("away")
+        return ask(*arguments, **options)
+
+    return asked
 
 
 def raising(error: BaseException) -> Callable[..., Any]:

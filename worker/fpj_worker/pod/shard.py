@@ -26,6 +26,8 @@ from fpj_worker.tasks import ImageHandler, start_image_pool
 
 _POLL_SECONDS = 1.0
 _MOST_WAIT_SECONDS = 3_600.0
+_PATIENCE_SECONDS = 240.0
+"""For which a store that has gone is waited for: less than the collection's lock holds without being renewed."""
 _MOST_CLAIMS = 20
 """Times a pod claims its own shard again after others took it: each means that it was silent for `suspect_after`."""
 _MOST_TOLD = 100
@@ -192,7 +194,7 @@ class _Worker:
         task = self._task
         self._pool = start_image_pool(_handler(task), _workers(task))
         self._processor = ShardProcessor(
-            self._store, self._pool, task.folder.build(), _context(task), self._tick, self._meter
+            self._store, self._pool, task.folder.build(), _context(task), self._tick, self._meter, _PATIENCE_SECONDS
         )
         PROCESSES.set(_workers(task))
         if task.report and self._reporter is None:
