@@ -190,7 +190,7 @@ def document(image: ImageRecord, made: Sequence[Derivative], folders: dict[str, 
         "format": image.format,
         "thumbHash": base64.b64encode(image.thumbhash).decode() if image.thumbhash else None,
         "color": image.dominant_color,
-        "capturedAt": None,
+        "capturedAt": image.captured_at,
         "tiers": {
             each.tier: {
                 "folder": folders.get(each.folder, each.folder),

@@ -97,6 +97,7 @@ class ImageRecord:
     thumbhash: bytes | None = None
     dominant_color: str | None = None
     warning: str | None = None
+    captured_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,8 @@ class ImageFacts:
     """What decoding taught about a source image; size after orientation is applied.
 
     ``thumbhash`` is the ThumbHash placeholder (about 25 bytes), ``dominant_color`` is ``#rrggbb``. ``warning`` says
-    why the picture may be damaged although it decoded.
+    why the picture may be damaged although it decoded. ``captured_at`` is when it was taken, as RFC 3339 writes it; the
+    offset from UTC is lacking where the file states none.
     """
 
     width: int
@@ -113,6 +115,7 @@ class ImageFacts:
     thumbhash: bytes | None = None
     dominant_color: str | None = None
     warning: str | None = None
+    captured_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,12 +113,15 @@ def test_forgetting_derivatives(store: Store) -> None:
 
 def test_facts_are_kept_with_the_image(store: Store) -> None:
     store.upsert_images([image(0), image(1)], 0)
-    facts = ImageFacts(4000, 3000, "jpeg", b"\x00\xff", "#102030", "12 bytes \udcff extraneous")
+    facts = ImageFacts(
+        4000, 3000, "jpeg", b"\x00\xff", "#102030", "12 bytes \udcff extraneous", "2024-05-01T12:30:00+02:00"
+    )
     record(store, derivative(0), facts={0: facts})
     stored, untouched = store.images(COLLECTION, 0, 2)
     assert (stored.width, stored.height, stored.format) == (4000, 3000, "jpeg")
     assert (stored.thumbhash, stored.dominant_color) == (b"\x00\xff", "#102030")
     assert stored.warning == "12 bytes ? extraneous"
+    assert stored.captured_at == "2024-05-01T12:30:00+02:00"
     assert untouched == image(1)
 
 

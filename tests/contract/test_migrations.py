@@ -7,6 +7,7 @@ import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ def check(store: Store) -> None:
     held = store.lease(lease_name(COLLECTION))
     assert held and (held.holder, held.fence) == (JOB, 1)
     assert [len(store.images(name, 0, 99)) for name in (COLLECTION, "album")] == [11, 1]
+    assert {image.captured_at for image in store.images(COLLECTION, 0, 99)} == {None}
     assert store.folder_totals("cache") == (7, 63, 1)
     mine = CollectionStatistics(COLLECTION, 11, 1155, {"full": (6, 60), "thumbnail": (1, 3)})
     assert store.statistics() == [CollectionStatistics("album", 1, 100, {}), mine]
@@ -181,6 +183,22 @@ def test_a_store_of_schema_2_is_migrated_and_keeps_all(tmp_path: Path) -> None:
     check(store)
     store.record_source("album", "folder /album", 0)
     assert store.collection_source("album") == "folder /album"
+    store.close()
+
+
+def test_a_store_of_schema_3_is_migrated_and_records_times_of_capture(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with sqlite3.connect(path) as db:
+        db.executescript((DUMPS / "3.sql").read_text())
+        assert db.execute("PRAGMA user_version").fetchone() == (3,)
+    db.close()
+    store = open_store(str(path))
+    assert store.collection_source("album") == "folder /album"
+    before = store.images(COLLECTION, 0, 99)
+    assert {each.captured_at for each in before} == {None}
+    assert {each.width for each in before} > {None}, "what was known stays"
+    store.upsert_images([replace(each, captured_at="2024-05-01T12:30:00") for each in before], 1)
+    assert {each.captured_at for each in store.images(COLLECTION, 0, 99)} == {"2024-05-01T12:30:00"}
     store.close()
 
 

@@ -129,6 +129,7 @@ def _are_facts(facts: object) -> bool:
         and (facts.thumbhash is None or (type(facts.thumbhash) is bytes and len(facts.thumbhash) <= _MOST_TEXT))
         and (facts.dominant_color is None or _is_text(facts.dominant_color))
         and (facts.warning is None or _is_text(facts.warning))
+        and (facts.captured_at is None or _is_text(facts.captured_at))
     )
 
 

@@ -19,7 +19,9 @@ from fpj_core.store.sqlite_jobs import SQLiteJobs
 
 _WINDOW = 5_000
 _UNKNOWN = -1
-_IMAGE = "ordinal, id, key, size, version, deleted, width, height, format, thumbhash, dominant_color, warning"
+_IMAGE = (
+    "ordinal, id, key, size, version, deleted, width, height, format, thumbhash, dominant_color, warning, captured_at"
+)
 _DERIVATIVE = "image, tier, ordinal, digest, source_version, folder, path, width, height, bytes, job, created_at"
 
 
@@ -82,10 +84,10 @@ class SQLiteStore(SQLiteJobs):
 
     def upsert_images(self, images: Sequence[ImageRecord], fence: int) -> None:
         """See `fpj_core.store.protocol.Store.upsert_images`."""
-        query = f"INSERT OR REPLACE INTO images (collection, {_IMAGE}) VALUES (?{', ?' * 12})"
+        query = f"INSERT OR REPLACE INTO images (collection, {_IMAGE}) VALUES (?{', ?' * 13})"
         rows = [
             (self._given_number(i.collection), i.ordinal, i.id, i.key, i.size, i.version, i.deleted)
-            + (i.width, i.height, i.format, i.thumbhash, i.dominant_color, i.warning)
+            + (i.width, i.height, i.format, i.thumbhash, i.dominant_color, i.warning, i.captured_at)
             for i in images
         ]
         with self._connection.write() as db:

@@ -340,10 +340,10 @@ def _record(db: sqlite3.Connection, collection: int, batch: ShardBatch) -> None:
         ],
     )
     db.executemany(
-        "UPDATE images SET width = ?, height = ?, format = ?, thumbhash = ?, dominant_color = ?, warning = ?"
-        " WHERE collection = ? AND ordinal = ?",
+        "UPDATE images SET width = ?, height = ?, format = ?, thumbhash = ?, dominant_color = ?, warning = ?,"
+        " captured_at = ? WHERE collection = ? AND ordinal = ?",
         [
-            (f.width, f.height, f.format, f.thumbhash, f.dominant_color, f.warning and clean(f.warning))
+            (f.width, f.height, f.format, f.thumbhash, f.dominant_color, f.warning and clean(f.warning), f.captured_at)
             + (collection, ordinal)
             for ordinal, f in batch.facts.items()
         ],

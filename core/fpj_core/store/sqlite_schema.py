@@ -1,6 +1,6 @@
 """The SQLite schema. Collections are numbered, so that a million rows do not repeat a name."""
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -11,6 +11,7 @@ CREATE TABLE images (
     collection INTEGER NOT NULL, ordinal INTEGER NOT NULL, id TEXT NOT NULL, key TEXT NOT NULL,
     size INTEGER NOT NULL, version TEXT NOT NULL, deleted INTEGER NOT NULL,
     width INTEGER, height INTEGER, format TEXT, thumbhash BLOB, dominant_color TEXT, warning TEXT,
+    captured_at TEXT,
     PRIMARY KEY (collection, ordinal)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX images_by_key ON images (collection, key);
@@ -114,5 +115,6 @@ INSERT INTO counters SELECT folder, collection, tier, count(*), sum(bytes) FROM 
 INSERT INTO image_counters SELECT collection, count(*), sum(size) FROM images WHERE NOT deleted GROUP BY 1
 """,
     2: "ALTER TABLE collections ADD COLUMN source TEXT",
+    3: "ALTER TABLE images ADD COLUMN captured_at TEXT",
 }
 """By version, what leads to the next. Shards of version 1 are those of the job's planned attempt."""

@@ -24,7 +24,19 @@ PHOTOS = 2_100
 def image(number: int, key: str | None = None) -> ImageRecord:
     key = key or f"a folder/{number}.jpg"
     return ImageRecord(
-        "album", number, image_id("album", key), key, 10, "v1", False, 3000, 2000, "jpeg", b"\x01\x02\x03", "#aabbcc"
+        "album",
+        number,
+        image_id("album", key),
+        key,
+        10,
+        "v1",
+        False,
+        3000,
+        2000,
+        "jpeg",
+        b"\x01\x02\x03",
+        "#aabbcc",
+        captured_at="2024-05-01T12:30:00+02:00",
     )
 
 
@@ -82,7 +94,7 @@ def test_every_image_is_one_line_of_json(url: str) -> None:
         "format": "jpeg",
         "thumbHash": "AQID",
         "color": "#aabbcc",
-        "capturedAt": None,
+        "capturedAt": "2024-05-01T12:30:00+02:00",
         "tiers": {
             "full": {"folder": "/cache", "path": full, "width": 1620, "height": 1080, "bytes": 99},
             "thumbnail": {"folder": "/cache", "path": small, "width": 300, "height": 200, "bytes": 99},
@@ -99,6 +111,7 @@ def test_every_image_is_one_row_of_csv(url: str) -> None:
     assert rows[0]["full.path"] == derivative_path("album", "full", image(0).id, "jpg")
     assert rows[0]["srcset"].startswith("/img/album/thumbnail/")
     assert rows[0]["thumbnail.bytes"] == "99"
+    assert rows[0]["capturedAt"] == "2024-05-01T12:30:00+02:00"
     assert rows[-1]["full.path"] == ""
 
 

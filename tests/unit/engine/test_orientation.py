@@ -64,7 +64,7 @@ def test_the_first_exif_block_that_states_one_counts(blocks: tuple[bytes, ...]) 
 
 @pytest.mark.parametrize("damaged", [b"", b"II", b"II*\0\xff\xff\xff\xff", block(6)[:12], block(6)[:16], block(0)])
 def test_a_damaged_block_states_none(damaged: bytes) -> None:
-    assert exif.orientation(damaged) is None
+    assert exif.parse(damaged).orientation is None
     assert run(jpeg_with(damaged)).facts.width == 320
 
 

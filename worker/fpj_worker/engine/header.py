@@ -10,7 +10,8 @@ from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import ImageLimits
 from fpj_core.sources.base import OpenedImage, image_error_from_os
 from fpj_core.sources.sniff import HEAD, sniff
-from fpj_worker.engine import jpeg, libvips, tiff, tiffbare
+from fpj_worker.engine import exif, jpeg, libvips, primaries, taken, tiff, tiffbare
+from fpj_worker.engine.exif import Exif
 from fpj_worker.engine.geometry import Placement
 from fpj_worker.engine.jpeg import JpegHeader
 from fpj_worker.engine.pillow import PillowImage
@@ -24,6 +25,8 @@ _PILLOW = frozenset({"bmp", "avif", "heic"})
 _WHOLE_IN_MEMORY = frozenset({"bmp", "avif", "heic", "gif", "webp"})
 _IN_MEMORY = 64 * 2**20
 """JPEG files up to this size are read whole; what is larger is streamed by libvips."""
+_COLOURS = 3
+"""Components of a JPEG whose colours a profile of RGB can be for."""
 _JPEG_HEAD = 256 * 2**10
 
 
@@ -49,6 +52,12 @@ class Header:
 
     patch: Patch | None = None
     """Without it the file cannot be read."""
+
+    profile: bytes | None = None
+    """An ICC profile of its colours, beside one that it holds itself."""
+
+    captured_at: str | None = None
+    """As in `ImageFacts`."""
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -92,7 +101,9 @@ def _jpeg_header(opened: OpenedImage) -> Header:
         width=found.width,
         height=found.height,
         pages=1,
-        orientation=found.orientation,
+        orientation=found.exif.orientation or 1,
+        captured_at=found.exif.captured_at or taken.from_xmp(found.xmp),
+        profile=found.icc or (_dcf_profile(found.exif, opened) if found.components == _COLOURS else None),
         # A progressive file keeps all coefficients, 2 bytes each, until its last scan.
         memory=pixels * found.components * 2 if found.progressive else 0,
         jpeg=found,
@@ -115,6 +126,7 @@ def _jpeg_structure(opened: OpenedImage, count: int, most: int) -> tuple[JpegHea
 def _vips_header(opened: OpenedImage, image_format: str) -> Header:
     described = _tiff_header(opened) if image_format == "tiff" else None
     found, patch = _libvips_header(opened, image_format)
+    stated = _tiff_exif(opened) if image_format == "tiff" else found.exif
     whole = image_format in _WHOLE_IN_MEMORY or found.interlaced
     canvas = _gif_canvas(opened, found.width, found.height) if image_format == "gif" else None
     width, height = canvas or (found.width, found.height)
@@ -125,7 +137,9 @@ def _vips_header(opened: OpenedImage, image_format: str) -> Header:
         canvas=canvas,
         patch=patch,
         pages=found.pages if image_format in ("gif", "webp") else 1,
-        orientation=found.orientation,
+        orientation=found.exif.orientation or 1,
+        captured_at=stated.captured_at or taken.from_xmp(found.xmp),
+        profile=_dcf_profile(stated, opened) if image_format == "tiff" else None,
         memory=width * height * max(found.pixel_bytes, 4) if whole else described.tile_row if described else 0,
         shown=described.shown if described else None,
     )
@@ -149,6 +163,16 @@ def bare_tiff(opened: OpenedImage, image_format: str) -> Patch | None:
         return tiffbare.bare(read)
 
 
+def _tiff_exif(opened: OpenedImage) -> Exif:
+    with reader(opened) as read:
+        return exif.read_directory(read)
+
+
+def _dcf_profile(stated: Exif, opened: OpenedImage) -> bytes | None:
+    """Cameras embed no profile; that they took a picture in Adobe RGB they say in Exif, and by its name."""
+    return primaries.adobe_rgb() if stated.is_adobe_rgb(opened.name) else None
+
+
 def _gif_canvas(opened: OpenedImage, width: int, height: int) -> tuple[int, int] | None:
     """Some common sizes of screens, which old programs wrote, libvips takes for wrong: then it crops to the frames."""
     across, down = struct.unpack_from("<HH", _read(opened, 10).ljust(10, b"\0"), 6)
@@ -169,6 +193,7 @@ def _pillow_header(opened: OpenedImage, image_format: str) -> Header:
         height=image.height,
         pages=1,
         orientation=image.orientation,
+        captured_at=image.captured_at,
         # The decoder's frame and its conversion to RGB; at 16 bits 15.5 (HEIC) and 26 (AVIF) were measured.
         memory=image.coded[0] * image.coded[1] * (26 if image.is_hdr else 8),
         pillow=image,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fpj_core.errors import ErrorType, ImageError
 from fpj_worker.engine import exif
+from fpj_worker.engine.exif import Exif
 
 FRAMES = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
@@ -21,6 +22,7 @@ _COMMON_SAMPLING = frozenset({0x11, 0x12, 0x21, 0x22, 0x41})
 _MARKER = re.compile(rb"\xff+([\x01-\xfe])")
 _MOST_SEGMENTS = 4_096
 """A profile takes 255 at most, extended XMP some hundreds."""
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _START_OF_SCAN = 0xDA
 _END_OF_IMAGE = b"\xff\xd9"
 
@@ -34,8 +36,10 @@ class JpegHeader:
     components: int
     progressive: bool
     plain: bool
-    orientation: int
+    exif: Exif
+    """Of several blocks, the first that states a thing counts."""
     icc: bytes | None
+    xmp: bytes
     scan: int
     first_scan: bytes
     """The content of its header (T.81, B.2.3)."""
@@ -78,7 +82,7 @@ def read_header(data: bytes) -> JpegHeader:
     Raises `ImageError`: CorruptImage where they do not hold together, UnsupportedFormat for what no decoder here reads.
     """
     frame: _Frame | None = None
-    orientation: int | None = None
+    stated, xmp = exif.NOTHING, b""
     profile: dict[int, bytes] = {}
     position, clean = 2, True
     for _ in range(_MOST_SEGMENTS):
@@ -89,7 +93,9 @@ def read_header(data: bytes) -> JpegHeader:
         if marker in FRAMES and len(content) >= 6:
             frame = _Frame(marker, content)
         elif marker == 0xE1 and content[:5] == b"Exif\0":
-            orientation = orientation or exif.orientation(exif.without_prefix(content))  # the first that says it
+            stated = stated.or_else(exif.parse(exif.without_prefix(content)))
+        elif marker == 0xE1 and content.startswith(_XMP):
+            xmp = xmp or content
         elif marker == 0xE2 and content[:12] == b"ICC_PROFILE\0" and len(content) > 14:
             profile[content[12]] = content[14:]
     else:
@@ -103,7 +109,8 @@ def read_header(data: bytes) -> JpegHeader:
         components=frame.components,
         progressive=frame.marker in _PROGRESSIVE,
         plain=clean and frame.plain,
-        orientation=orientation or 1,
+        exif=stated,
+        xmp=xmp,
         icc=b"".join(profile[number] for number in sorted(profile)) or None,
         scan=position,
         first_scan=content,

@@ -19,6 +19,7 @@ import pyvips
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.sources.base import OpenedImage, image_error_from_os
 from fpj_worker.engine import exif, matrixprofile
+from fpj_worker.engine.exif import Exif
 from fpj_worker.engine.tiffbare import Patch
 
 pyvips.cache_set_max(0)  # no image is ever decoded twice, so a cache only holds memory
@@ -34,6 +35,7 @@ _LOADERS = {
 }
 Sample = TypeVar("Sample", np.uint8, np.uint16)
 
+_PROFILE = "icc-profile-data"
 _SAMPLE_BYTES = {"uchar": 1, "ushort": 2}
 _OUT_OF_MEMORY = ("out of memory", "failed to allocate", "cannot allocate", "insufficient memory")
 _NOTHING_ASKED_FOR = "(0 elements"
@@ -62,7 +64,8 @@ class VipsHeader:
     height: int
     pixel_bytes: int
     pages: int
-    orientation: int
+    exif: Exif
+    xmp: bytes
     interlaced: bool
 
 
@@ -77,7 +80,8 @@ def read_header(opened: OpenedImage, image_format: str, patch: Patch | None = No
         height=image.height,
         pixel_bytes=image.bands * _SAMPLE_BYTES.get(image.format, 8),
         pages=_get(image, "n-pages", 1),
-        orientation=_orientation(image),
+        exif=_exif(image),
+        xmp=bytes(image.get("xmp-data")) if image.get_typeof("xmp-data") else b"",
         interlaced=bool(_get(image, "interlaced", 0)),
     )
 
@@ -92,17 +96,22 @@ def decode(
     shown: int | None = None,
     canvas: tuple[int, int] | None = None,
     patch: Patch | None = None,
+    profile: bytes | None = None,
 ) -> npt.NDArray[np.uint8]:
     """The first frame, scaled down to at most ``width`` x ``height`` (as stored, before orientation), in sRGB or grey.
 
     ``shrink`` is the factor (1, 2, 4, 8) by which libjpeg may scale while decoding. Bands after the first ``shown``
-    are left out. The frame is put on the ``canvas`` (width, height). The file is read with the ``patch``.
+    are left out. The frame is put on the ``canvas`` (width, height). The file is read with the ``patch``. Without a
+    profile of its own it is in the colours of ``profile``.
     """
     options = {"shrink": shrink} if image_format == "jpeg" and shrink > 1 else {}
     try:
         image = _load(opened, image_format, patch, **options)
         if shown is not None and image.bands > shown:
             image = image.extract_band(0, n=shown)
+        if profile is not None and not image.get_typeof(_PROFILE):
+            image = image.copy()
+            image.set_type(pyvips.GValue.blob_type, _PROFILE, profile)
         return to_array(to_srgb(scale(on_canvas(image, canvas), width, height)))
     except pyvips.Error as error:
         raise typed(error) from error
@@ -150,7 +159,7 @@ def scale(image: Any, width: int, height: int) -> Any:
 
 def to_srgb(image: Any) -> Any:
     """8-bit sRGB or grey: by the embedded profile where there is one, by the nominal colour space otherwise."""
-    profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
+    profile = image.get(_PROFILE) if image.get_typeof(_PROFILE) else None
     if image.interpretation == "cmyk":  # without a profile libvips has a built-in one
         image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=8)
     elif profile is not None and not is_srgb(bytes(profile)):
@@ -185,7 +194,7 @@ def _is_srgb(profile: bytes) -> bool:
 def convert_profile(pixels: npt.NDArray[np.uint8], profile: bytes) -> npt.NDArray[np.uint8]:
     """Pixels in the colours of an ICC profile, as sRGB. A profile that cannot be used leaves them as they are."""
     image = from_array(pixels)
-    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+    image.set_type(pyvips.GValue.blob_type, _PROFILE, profile)
     try:
         return to_array(_icc(image))
     except pyvips.Error:
@@ -276,12 +285,12 @@ class _File:
         os.close(self._descriptor)
 
 
-def _orientation(image: Any) -> int:
-    """By the Exif block itself where there is one: libvips knows SHORT alone."""
+def _exif(image: Any) -> Exif:
+    """By the Exif block itself where there is one: libvips knows an orientation as SHORT alone."""
     if image.get_typeof("exif-data"):
-        return exif.orientation(exif.without_prefix(bytes(image.get("exif-data")))) or 1
+        return exif.parse(exif.without_prefix(bytes(image.get("exif-data"))))
     found = _get(image, "orientation", 1)
-    return found if 1 <= found <= 8 else 1
+    return Exif(orientation=found if 1 <= found <= 8 else 1)
 
 
 def _get(image: Any, name: str, default: int) -> int:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.sources.base import OpenedImage
-from fpj_worker.engine import exif, hdr, heif, libvips, primaries
+from fpj_worker.engine import exif, hdr, heif, libvips, primaries, taken
 from fpj_worker.engine.pixels import Pixels, resize
 from fpj_worker.engine.reading import reader
 
@@ -45,7 +45,10 @@ class PillowImage:
         self.width: int
         self.height: int
         self.width, self.height = self._aperture[2:] if self._aperture else self.coded
-        self.orientation = _orientation(self._image) if image_format == "avif" else 1
+        # Pillow puts the file's own rotation (irot, imir) into Exif. Its getexif() would fall back to XMP, often stale.
+        stated = exif.parse(exif.without_prefix(self._image.info.get("exif") or b""))
+        self.orientation = (stated.orientation or 1) if image_format == "avif" else 1
+        self.captured_at = stated.captured_at or taken.from_xmp(self._image.info.get("xmp") or b"")
         self._opened = opened
         self.is_hdr = self._coding is not None and self._coding.is_hdr
         if self.is_hdr and self.orientation >= 5:  # its decoder turns it
@@ -98,12 +101,6 @@ def _module() -> Any:
     Image.MAX_IMAGE_PIXELS = None  # limits.maxPixels is checked on the header
     warnings.filterwarnings("ignore", module="PIL")
     return Image
-
-
-def _orientation(image: Any) -> int:
-    """Pillow puts the file's own rotation (irot, imir) into Exif. Its getexif() would fall back to XMP, often stale."""
-    block = image.info.get("exif", b"")
-    return exif.orientation(exif.without_prefix(block)) or 1
 
 
 def _properties(opened: OpenedImage) -> heif.Properties:

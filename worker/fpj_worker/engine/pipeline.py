@@ -88,7 +88,7 @@ def _process(
         if tier.name in make:
             outputs[tier.name] = _derive(opened, header, pixels, placement, tier)
     thumbhash, dominant = describe(pixels)
-    facts = ImageFacts(*header.upright, header.format, thumbhash, dominant, warning)
+    facts = ImageFacts(*header.upright, header.format, thumbhash, dominant, warning, header.captured_at)
     return ProcessedImage(facts, tuple(outputs[tier.name] for tier, _ in placements if tier.name in outputs))
 
 
@@ -101,9 +101,9 @@ def _decode(opened: OpenedImage, header: Header, largest: Placement) -> tuple[Pi
     elif fits_turbo(header, width, height) and header.jpeg and header.data:
         pixels, warning = turbo.decode(header.data, header.jpeg, width, height)
         pixels = resize(pixels, width, height)
-        if header.jpeg.icc and not libvips.is_srgb(header.jpeg.icc):
-            converted = matrixprofile.to_srgb(pixels, header.jpeg.icc) if bands(pixels) == 3 else None
-            pixels = libvips.convert_profile(pixels, header.jpeg.icc) if converted is None else converted
+        if header.profile and not libvips.is_srgb(header.profile):
+            converted = matrixprofile.to_srgb(pixels, header.profile) if bands(pixels) == 3 else None
+            pixels = libvips.convert_profile(pixels, header.profile) if converted is None else converted
     else:
         pixels, warning = _decode_by_libvips(opened, header, width, height)
     return orient(pixels, header.orientation), warning
@@ -120,6 +120,7 @@ def _decode_by_libvips(opened: OpenedImage, header: Header, width: int, height: 
             shown=header.shown,
             canvas=header.canvas,
             patch=patch,
+            profile=header.profile,
         )
 
     try:
