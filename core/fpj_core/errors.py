@@ -36,6 +36,7 @@ class ErrorType(StrEnum):
     UNSUPPORTED_FORMAT = "UnsupportedFormat"
     CORRUPT_IMAGE = "CorruptImage"
     DECODE_TIMEOUT = "DecodeTimeout"
+    FETCH_TIMEOUT = "FetchTimeout"
     OUT_OF_MEMORY = "OutOfMemory"
     WORKER_CRASHED = "WorkerCrashed"
     WRITE_FAILED = "WriteFailed"
@@ -53,6 +54,7 @@ class ErrorType(StrEnum):
 _TRANSIENT = frozenset(
     {
         ErrorType.DECODE_TIMEOUT,
+        ErrorType.FETCH_TIMEOUT,
         ErrorType.OUT_OF_MEMORY,
         ErrorType.WORKER_CRASHED,
         ErrorType.WRITE_FAILED,

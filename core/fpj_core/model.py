@@ -65,6 +65,8 @@ class ImageLimits:
     max_pixels: int = 268_000_000
     timeout_seconds: float = 60.0
     max_attempts: int = 3
+    fetch_timeout_seconds: float = 600.0
+    """Beside ``timeout_seconds``: how long its bytes may take to come from a bucket, and its files to go there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,8 @@ class Proxy(ThreadingHTTPServer):
         self.target = target.removeprefix("http://")
         self.faults: list[int | str] = []
         self.requests: list[str] = []
+        self.pause = 0.0
+        """Seconds before each answer."""
         self.sent = 0
         """Bytes of content that were passed on."""
         self.lock = threading.Lock()
@@ -155,6 +157,7 @@ class _Passing(BaseHTTPRequestHandler):
         if isinstance(fault, int):
             self._answer(fault, {}, b"<Error><Code>Fault</Code><Message>on purpose</Message></Error>")
             return
+        time.sleep(self.server.pause)
         connection = http.client.HTTPConnection(self.server.target, timeout=30)
         try:
             connection.request(self.command, self.path, content, dict(self.headers))

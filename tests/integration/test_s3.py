@@ -17,9 +17,12 @@ from unit.sources.surroundings import open_files, small_disk
 
 from fpj_core.errors import CacheFolderError, ErrorType, ImageError, SourceError
 from fpj_core.folders.s3 import S3FolderConfig
+from fpj_core.ids import image_id
+from fpj_core.model import Format, ImageLimits, TierSpec
 from fpj_core.objects import Bucket
 from fpj_core.sources.base import IN_MEMORY
 from fpj_core.sources.s3 import S3Source, S3SourceConfig
+from fpj_worker.tasks import ImageHandler, ImageTask, start_image_pool
 
 LIMIT = 100 * 2**20
 PATH = "photos/full/ab/abcd.jpg"
@@ -299,6 +302,27 @@ def test_a_refusal_is_not_tried_again(objects: Objects, proxy: Proxy) -> None:
     proxy.faults = [403]
     assert refusal(S3Source(objects.bucket(endpoint=proxy.url)), "a.jpg").error_type is ErrorType.ACCESS_DENIED
     assert len(proxy.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "error_type"),
+    [
+        (ImageLimits(timeout_seconds=0.9), None),
+        (ImageLimits(fetch_timeout_seconds=0.2), ErrorType.FETCH_TIMEOUT),
+    ],
+)
+def test_waiting_for_a_bucket_is_not_decoding(
+    objects: Objects, proxy: Proxy, limits: ImageLimits, error_type: ErrorType | None
+) -> None:
+    objects.put("a.zip", packed({"a.jpg": photo(1)}))
+    bucket = objects.bucket(endpoint=proxy.url)
+    tiers = (TierSpec("full", 100, 100, 80, Format.JPEG),)
+    handler = ImageHandler(S3SourceConfig(bucket), S3FolderConfig(bucket), "photos", tiers, limits, "token")
+    proxy.pause = 0.5
+    with start_image_pool(handler, 1) as pool:
+        pool.submit(ImageTask(0, image_id("photos", "a.zip!/a.jpg"), "a.zip!/a.jpg", 1, ("full",)))
+        (outcome,) = pool.poll(60)
+    assert (outcome.error and outcome.error.error_type) == error_type
 
 
 # As a cache folder ----------------------------------------------------------------------------------------

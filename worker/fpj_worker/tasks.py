@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 from fpj_core.errors import ImageError
@@ -23,7 +24,7 @@ from fpj_core.sources.base import SourceConfig
 from fpj_core.sources.local import LocalSourceConfig
 from fpj_core.sources.s3 import S3SourceConfig
 from fpj_worker.metrics import CONFINED
-from fpj_worker.pool import Admit, ProcessPool
+from fpj_worker.pool import Admit, Away, ProcessPool, away
 from fpj_worker.pool.sandbox import Mode, Part, Reach
 from fpj_worker.resources import child_memory_limit, heavy_budget
 
@@ -93,14 +94,20 @@ class ImageHandler:
 
         source = self.source.build()
         folder = self.folder.build()
+        fetching = partial(away, Away.FETCHING) if isinstance(self.source, S3SourceConfig) else nullcontext
+        storing = partial(away, Away.STORING) if isinstance(self.folder, S3FolderConfig) else nullcontext
 
         def handle(task: ImageTask, admit: Admit) -> ImageDone:
-            with source.open(task.key, task.size, max_file_size=self.limits.max_file_size) as opened:
+            with ExitStack() as stack:
+                with fetching():
+                    given = source.open(task.key, task.size, max_file_size=self.limits.max_file_size)
+                    opened = stack.enter_context(given)
                 processed = process_image(opened, self.tiers, self.limits, make=task.lacking, admit=admit)
             files = []
             for output in processed.outputs:
                 path = derivative_path(self.collection, output.tier, task.image, output.extension)
-                folder.write(path, output.data, token=self.token)
+                with storing():
+                    folder.write(path, output.data, token=self.token)
                 files.append(WrittenFile(output.tier, path, output.width, output.height, len(output.data)))
             return ImageDone(processed.facts, tuple(files))
 
@@ -156,6 +163,7 @@ def start_image_pool(handler: ImageHandler, workers: int) -> ProcessPool[ImageTa
         handler,
         workers=workers,
         timeout=handler.limits.timeout_seconds,
+        away_timeout=handler.limits.fetch_timeout_seconds,
         memory_limit=child_memory_limit(),
         heavy_budget=heavy_budget(),
         preload=("fpj_worker.engine", "fpj_worker.tasks"),

@@ -57,6 +57,7 @@ def resolve_limits(spec: FileProcessingJobSpec) -> ImageLimits:
         max_pixels=given.max_pixels or default.max_pixels,
         timeout_seconds=float(given.image_timeout_seconds or default.timeout_seconds),
         max_attempts=given.max_attempts_per_image or default.max_attempts,
+        fetch_timeout_seconds=float(given.fetch_timeout_seconds or default.fetch_timeout_seconds),
     )
 
 

@@ -171,6 +171,13 @@ class Limits(ApiModel):
         None, description="Largest width x height; 268 million by default.", ge=1, le=4_000_000_000
     )
     image_timeout_seconds: int | None = Field(None, description="Time for one image; 60 by default.", ge=1, le=3600)
+    fetch_timeout_seconds: int | None = Field(
+        None,
+        description="Time for one image's bytes to come from a bucket, or its files to go there, beside"
+        " imageTimeoutSeconds; 600 by default.",
+        ge=1,
+        le=86_400,
+    )
     max_attempts_per_image: int | None = Field(
         None, description="Attempts at an image whose failure may pass; 3 by default.", ge=1, le=10
     )

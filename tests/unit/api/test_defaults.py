@@ -52,9 +52,12 @@ def test_tiers_as_given() -> None:
 
 def test_limits() -> None:
     default = ImageLimits(max_file_size=500 * 2**20, max_pixels=268_000_000, timeout_seconds=60.0, max_attempts=3)
+    assert default.fetch_timeout_seconds == 600.0
     assert resolve_limits(spec()) == resolve_limits(spec(limits={})) == default
-    given = {"maxFileSize": "2k", "maxPixels": 1, "imageTimeoutSeconds": 2, "maxAttemptsPerImage": 1}
-    assert resolve_limits(spec(limits=given)) == ImageLimits(2000, 1, 2.0, 1)
+    given = {"maxFileSize": "2k", "maxPixels": 1, "imageTimeoutSeconds": 2, "maxAttemptsPerImage": 1} | {
+        "fetchTimeoutSeconds": 5
+    }
+    assert resolve_limits(spec(limits=given)) == ImageLimits(2000, 1, 2.0, 1, 5.0)
 
 
 def test_sharding() -> None:

@@ -28,6 +28,7 @@ BOUNDS = {
     "spec.sharding.maxFailedShards": (0, 100_000),
     "spec.limits.maxPixels": (1, 4_000_000_000),
     "spec.limits.imageTimeoutSeconds": (1, 3600),
+    "spec.limits.fetchTimeoutSeconds": (1, 86_400),
     "spec.limits.maxAttemptsPerImage": (1, 10),
     "spec.recovery.staleAfterSeconds": (30, 86_400),
     "spec.recovery.maxAttempts": (0, 100),

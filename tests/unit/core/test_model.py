@@ -74,9 +74,17 @@ def test_phases_that_end_a_job() -> None:
 
 def test_errors_that_may_pass() -> None:
     transient = {error.value for error in ErrorType if error.transient}
-    passing = {"DecodeTimeout", "OutOfMemory", "WorkerCrashed", "WriteFailed", "DiskFull", "StoreUnavailable"}
+    passing = {
+        "DecodeTimeout",
+        "OutOfMemory",
+        "WorkerCrashed",
+        "WriteFailed",
+        "DiskFull",
+        "StoreUnavailable",
+        "FetchTimeout",
+    }
     assert transient == passing
-    assert len(ErrorType) == 14
+    assert len(ErrorType) == 15
 
 
 def test_image_errors_cross_processes() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fpj_core.errors import ErrorType, ImageError
+from fpj_worker.pool import Away, away, child
 
 Task = tuple[str, Any]
 
@@ -50,6 +51,31 @@ def do_environment(prefix: str, _admit: Any) -> dict[str, str]:
 def do_sleep(seconds: float, _admit: Any) -> float:
     time.sleep(seconds)
     return seconds
+
+
+def do_fetch(times: tuple[float, float], _admit: Any) -> None:
+    """Seconds of waiting for bytes, then of work."""
+    with away(Away.FETCHING):
+        time.sleep(times[0])
+    time.sleep(times[1])
+
+
+def do_store(seconds: float, _admit: Any) -> None:
+    with away(Away.STORING):
+        time.sleep(seconds)
+
+
+def do_fetch_in_turns(seconds: float, _admit: Any) -> None:
+    for _ in range(1_000):
+        with away(Away.FETCHING):
+            time.sleep(seconds)
+
+
+def do_lie_about_the_time(_value: Any, _admit: Any) -> None:
+    this = child._this
+    assert this
+    this._pipe.send((child.AWAY, "fetching", float("nan")))
+    time.sleep(60)
 
 
 def do_touch(path: Path, _admit: Any) -> None:

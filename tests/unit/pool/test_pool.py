@@ -115,6 +115,32 @@ def test_waiting_behind_another_task_is_not_counted() -> None:
     assert all(o.error is None for o in outcomes)
 
 
+def test_waiting_for_bytes_is_not_counted_as_work() -> None:
+    with ProcessPool(factory, workers=1, timeout=0.5, away_timeout=60) as pool:
+        outcomes = run_all(pool, [("fetch", (0.7, 0.1)), ("store", 0.7)])
+    assert [o.error for o in outcomes] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("task", "error_type"),
+    [
+        (("fetch", (60, 0)), ErrorType.FETCH_TIMEOUT),
+        (("fetch_in_turns", 0.01), ErrorType.FETCH_TIMEOUT),
+        (("lie_about_the_time", None), ErrorType.FETCH_TIMEOUT),
+        (("store", 60), ErrorType.WRITE_FAILED),
+        (("fetch", (0, 60)), ErrorType.DECODE_TIMEOUT),
+    ],
+)
+def test_waiting_for_bytes_has_a_limit_of_its_own(task: tuple[str, Any], error_type: ErrorType) -> None:
+    timeout = 0.3 if error_type is ErrorType.DECODE_TIMEOUT else 60
+    with ProcessPool(factory, workers=1, timeout=timeout, away_timeout=0.3) as pool:
+        outcomes = run_all(pool, [task, ("echo", 1)])
+    assert outcomes[0].error
+    assert outcomes[0].error.error_type is error_type
+    assert "0.3 s" in outcomes[0].error.message
+    assert outcomes[1].result == 1, "only the task that ran was charged"
+
+
 def test_the_memory_limit_is_that_of_one_child() -> None:
     with ProcessPool(factory, workers=1, timeout=30, memory_limit=300 * 2**20) as pool:
         outcomes = run_all(pool, [("allocate", 2**30), ("allocate", 100 * 2**20)])

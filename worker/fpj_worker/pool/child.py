@@ -14,8 +14,10 @@ import signal
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import Any, TextIO
@@ -26,13 +28,39 @@ from fpj_worker.pool.sandbox import Part, Reach, confine
 Admit = Callable[[int], None]
 """Asks leave for a decode that needs so many bytes; returns when it is given."""
 
-READY, DONE, ERROR, ADMIT, UNBEGUN = "ready", "done", "error", "admit", "unbegun"
+READY, DONE, ERROR, ADMIT, AWAY, UNBEGUN = "ready", "done", "error", "admit", "away", "unbegun"
 TASK, GRANT = "task", "grant"
 
 PRELOAD_VARIABLE = "FPJ_POOL_PRELOAD"
 """Environment variable that names, separated by spaces, what the fork server imports for its children."""
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+class Away(StrEnum):
+    """What a task may wait for on a clock of its own."""
+
+    FETCHING = "fetching"
+    """Bytes of the source, over a network."""
+    STORING = "storing"
+    """Output on its way over a network."""
+
+
+_this: _Child | None = None
+"""The one child that this process is."""
+
+
+@contextmanager
+def away(what: Away) -> Iterator[None]:
+    """Time spent in here counts on the limit for transfers, not on that for work. Without effect outside of a child."""
+    if _this is None:
+        yield
+        return
+    _this.tell_away(what.value)
+    try:
+        yield
+    finally:
+        _this.tell_away("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +97,9 @@ def child_main(pipe: Connection, settings: ChildSettings) -> None:
         if settings.memory_limit is not None:
             limit = _address_space(statm) + settings.memory_limit
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    _Child(pipe, handle, settings).serve(lacking)
+    global _this  # noqa: PLW0603 - set once, before the first task
+    _this = _Child(pipe, handle, settings)
+    _this.serve(lacking)
 
 
 class _Child:
@@ -111,6 +141,10 @@ class _Child:
             return ERROR, (ErrorType.OUT_OF_MEMORY.value, "the memory limit of one image was reached")
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs one image
             return ERROR, (ErrorType.INTERNAL.value, f"{type(error).__name__}: {error}")
+
+    def tell_away(self, what: str) -> None:
+        """Since this moment the task waits for that, or, for an empty ``what``, works."""
+        self._pipe.send((AWAY, what, time.monotonic()))
 
     def _admit(self, weight: int) -> None:
         if self._heavy_budget is None:

@@ -30,6 +30,7 @@ from fpj_core.errors import ErrorType, FpjError, ImageError
 from fpj_core.scratch import Scratch, hold, sweep
 from fpj_worker.pool.child import (
     ADMIT,
+    AWAY,
     DONE,
     GRANT,
     PRELOAD_VARIABLE,
@@ -37,6 +38,7 @@ from fpj_worker.pool.child import (
     TASK,
     UNBEGUN,
     Admit,
+    Away,
     ChildSettings,
     child_main,
 )
@@ -95,26 +97,41 @@ class _Child(Generic[T]):
     head_since: float = 0.0
     """When the task at the head began, or 0 while its clock stands still."""
     head_used: float = 0.0
-    """Seconds the head had used before its clock stood still."""
+    """Seconds the head had worked before `head_since`."""
+    away: str = ""
+    """What the head waits for on the other clock: a value of `Away`, or nothing."""
+    away_used: float = 0.0
+    """Seconds the head had been away before `head_since`."""
     waits_for: int = 0
     holds: int = 0
 
-    def deadline(self, timeout: float) -> float:
+    def deadline(self, timeout: float, away_timeout: float) -> float:
         """The moment (monotonic) at which this child must be killed."""
         if not self.ready:
             return self.started + _START_SECONDS
-        return self.head_since + timeout - self.head_used if self.tasks and self.head_since else float("inf")
+        left = away_timeout - self.away_used if self.away else timeout - self.head_used
+        return self.head_since + left if self.tasks and self.head_since else float("inf")
+
+    def turn_clock(self, moment: float) -> None:
+        """Add what has passed since the clock in use was last read, until a moment that the child may have said."""
+        now = min(time.monotonic(), max(self.head_since, moment))  # in this order, "not a number" is no moment
+        if self.head_since:
+            if self.away:
+                self.away_used += now - self.head_since
+            else:
+                self.head_used += now - self.head_since
+            self.head_since = now
 
 
 class ProcessPool(Generic[T, R]):
     """Runs tasks in ``workers`` child processes.
 
     ``factory`` is pickled, and called once in each child for the function that handles tasks. ``timeout`` is in
-    seconds per task, ``memory_limit`` in bytes of address space a child may add, ``heavy_budget`` in bytes that the
-    tasks which ask for admission may hold together. ``preload`` names modules that children share from the start.
-    ``results`` are the types that results are made of, beside Python's own: no others are accepted from a child.
-    ``reach`` confines children to what it names; None leaves them what this process may do. ``on_confined`` is told
-    once what of it the kernel does not hold, and why.
+    seconds of work per task, ``away_timeout`` in seconds that it may be `away` beside, ``memory_limit`` in bytes of
+    address space a child may add, ``heavy_budget`` in bytes that the tasks which ask for admission may hold together.
+    ``preload`` names modules that children share from the start. ``results`` are the types that results are made of,
+    beside Python's own: no others are accepted from a child. ``reach`` confines children to what it names; None leaves
+    them what this process may do. ``on_confined`` is told once what of it the kernel does not hold, and why.
 
     Not for use from several threads.
     """
@@ -125,6 +142,7 @@ class ProcessPool(Generic[T, R]):
         *,
         workers: int,
         timeout: float,
+        away_timeout: float = float("inf"),
         memory_limit: int | None = None,
         heavy_budget: int | None = None,
         preload: Sequence[str] = (),
@@ -135,6 +153,7 @@ class ProcessPool(Generic[T, R]):
         self._factory = pickle.dumps(factory)
         self._workers = workers
         self._timeout = timeout
+        self._away_timeout = away_timeout
         self._memory_limit = memory_limit
         self._heavy_budget = heavy_budget
         self._context = multiprocessing.get_context("forkserver")
@@ -235,7 +254,7 @@ class ProcessPool(Generic[T, R]):
         """Wait, at most until ``end``, for something to happen to a child, and deal with it."""
         if self._kill_overdue():
             return
-        nearest = min((child.deadline(self._timeout) for child in self._children), default=end)
+        nearest = min((self._deadline(child) for child in self._children), default=end)
         for key, _ in self._selector.select(max(min(end, nearest) - time.monotonic(), 0.0)):
             self._receive(key.data)
 
@@ -273,8 +292,11 @@ class ProcessPool(Generic[T, R]):
                 self._on_confined = None
             self._start_failures = 0
             self._start_clock(child)
+        elif kind == AWAY:
+            child.turn_clock(elapsed)
+            child.away = content
         elif kind == ADMIT:
-            child.head_used += time.monotonic() - child.head_since
+            child.turn_clock(time.monotonic())
             child.head_since = 0.0
             child.waits_for = content
             self._admission.append(child)
@@ -295,7 +317,8 @@ class ProcessPool(Generic[T, R]):
         self._assign()
 
     def _start_clock(self, child: _Child[T]) -> None:
-        child.head_used = 0.0
+        child.head_used = child.away_used = 0.0
+        child.away = ""
         child.head_since = time.monotonic() if child.ready else 0.0
 
     # Heavy tasks ------------------------------------------------------------------------------------------
@@ -353,16 +376,25 @@ class ProcessPool(Generic[T, R]):
     def _kill_overdue(self) -> bool:
         """Whether any child was late. If its answer waits to be read, that was the supervisor's fault: it is read."""
         now = time.monotonic()
-        overdue = [each for each in self._children if each.deadline(self._timeout) <= now]
+        overdue = [each for each in self._children if self._deadline(each) <= now]
         for child in overdue:
             if child.pipe.poll():
                 self._receive(child)
             elif child.ready:
-                error = ImageError(ErrorType.DECODE_TIMEOUT, f"took longer than {self._timeout:g} s")
-                self._bury(child, error)
+                self._bury(child, self._overdue(child))
             else:
                 self._bury(child)
         return bool(overdue)
+
+    def _deadline(self, child: _Child[T]) -> float:
+        return child.deadline(self._timeout, self._away_timeout)
+
+    def _overdue(self, child: _Child[T]) -> ImageError:
+        if child.away == Away.FETCHING:
+            return ImageError(ErrorType.FETCH_TIMEOUT, f"its bytes took longer than {self._away_timeout:g} s to come")
+        if child.away:
+            return ImageError(ErrorType.WRITE_FAILED, f"its files took longer than {self._away_timeout:g} s to go")
+        return ImageError(ErrorType.DECODE_TIMEOUT, f"took longer than {self._timeout:g} s")
 
     def _bury(self, child: _Child[T], error: ImageError | None = None) -> None:
         """End a dead or condemned child, charge the task it was running, and start another in its place.
@@ -374,7 +406,8 @@ class ProcessPool(Generic[T, R]):
         self._end(child, kill=error is not None or not child.ready)
         stderr = _tail(child.stderr_path)
         if child.ready and child.tasks:
-            used = child.head_used + (time.monotonic() - child.head_since if child.head_since else 0.0)
+            child.turn_clock(time.monotonic())
+            used = child.head_used + child.away_used
             cause = error or classify_death(child.process.exitcode, stderr)
             self._outcomes.append(Outcome(child.tasks.popleft(), None, cause, used))
         elif not child.ready and not self._stopping:
