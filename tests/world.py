@@ -327,11 +327,11 @@ def schedule_manifest(name: str = "nightly", *, source: str = "photos", collecti
 @contextmanager
 def slowly(world: World, seconds: float) -> Iterator[None]:
     """Every image of pods that start meanwhile takes so long at least."""
-    world.runner.environment |= {"PYTHONPATH": str(SLOW), "FPJ_TEST_SLOWNESS": str(seconds)}
+    world.runner.environment |= {"PYTHONPATH": str(SLOW), "PYTHON_TEST_SLOWNESS": str(seconds)}
     try:
         yield
     finally:
-        for name in ("PYTHONPATH", "FPJ_TEST_SLOWNESS"):
+        for name in ("PYTHONPATH", "PYTHON_TEST_SLOWNESS"):
             del world.runner.environment[name]
 
 

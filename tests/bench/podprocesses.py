@@ -67,7 +67,7 @@ class PodJob:
             "TMPDIR": str(home),
         }
         if self._slowness and role == "shard":
-            environment |= {"PYTHONPATH": str(_SLOW), "FPJ_TEST_SLOWNESS": str(self._slowness)}
+            environment |= {"PYTHONPATH": str(_SLOW), "PYTHON_TEST_SLOWNESS": str(self._slowness)}
         return ContainerProcess([sys.executable, "-m", "fpj_worker.pod", role], environment, home)
 
     @property

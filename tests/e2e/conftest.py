@@ -58,7 +58,7 @@ class Fpj:
 
     def start(self, *arguments: object, **options: Any) -> subprocess.Popen[str]:
         command = [*self.prefix, sys.executable, "-m", "fpj_cli.main", *map(str, arguments)]
-        given = {"FPJ_STORE": self.store, "FPJ_TEST_OUT": str(self.out), "PYTHONWARNINGS": "error"}
+        given = {"FPJ_STORE": self.store, "PYTHON_TEST_OUT": str(self.out), "PYTHONWARNINGS": "error"}
         environment = os.environ | given | self.environment
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         return subprocess.Popen(command, env=environment, **(pipes | options))
@@ -86,12 +86,12 @@ class Fpj:
         return self.listed("get")[0]
 
     def processes(self) -> list[psutil.Process]:
-        """What still runs of all that was started here: children have the environment of their command."""
+        """What still runs of all that was started here: children keep what begins as Python's own variables do."""
         return [process for process in psutil.process_iter() if self._started(process)]
 
     def _started(self, process: psutil.Process) -> bool:
         try:
-            return process.environ().get("FPJ_TEST_OUT") == str(self.out)
+            return process.environ().get("PYTHON_TEST_OUT") == str(self.out)
         except psutil.Error:
             return False
 

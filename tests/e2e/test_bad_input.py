@@ -128,7 +128,7 @@ def bad_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BadRun]:
     for place in ("scratch", "marks", "here"):
         (root / place).mkdir()
     unreadable = put_unreadable(case)
-    environment = injecting("decoder") | {"FPJ_TEST_MARKS": str(root / "marks"), "TMPDIR": str(root / "scratch")}
+    environment = injecting("decoder") | {"PYTHON_TEST_MARKS": str(root / "marks"), "TMPDIR": str(root / "scratch")}
     fpj = Fpj(str(root / "store" / "fpj.db"), root / "out", environment, without_privileges())
     job = manifest(root / "bad.yaml", case.folder, limits={"imageTimeoutSeconds": 4, "maxAttemptsPerImage": 2})
     before = snapshot(root)
@@ -495,7 +495,7 @@ def test_a_full_folder(fpj: Fpj, few: Path, mounted: Callable[[str], Path]) -> N
 def test_a_folder_that_becomes_read_only_midway(fpj: Fpj, few: Path, mounted: Callable[[str], Path]) -> None:
     fpj.out = mounted("size=40m")
     (few / "1-makes-the-cache-read-only.jpg").write_bytes(photo(50))
-    fpj.environment = injecting("decoder") | {"FPJ_TEST_MOUNT": str(fpj.out)}
+    fpj.environment = injecting("decoder") | {"PYTHON_TEST_MOUNT": str(fpj.out)}
     job = manifest(fpj.out.parent / "a.yaml", few, limits={"maxAttemptsPerImage": 1})
     finished = fpj("run", job, "--out", fpj.out, "--json", "--workers", 1)
     assert finished.code == 1, finished.stderr

@@ -36,7 +36,7 @@ KILLS = (
 AFTER_THE_END = 12
 """The first statement of Finish after the one that commits the job's end."""
 
-SLOW = injecting("decoder") | {"FPJ_TEST_SLOWNESS": "0.03"}
+SLOW = injecting("decoder") | {"PYTHON_TEST_SLOWNESS": "0.03"}
 """Seconds more for each image, so that a fast machine is not done before it can be interrupted."""
 
 
@@ -206,12 +206,12 @@ def marks(tmp_path: Path) -> dict[str, str]:
     """The environment in which some decoders hang and leave their process ids."""
     folder = tmp_path / "marks"
     folder.mkdir()
-    return injecting("decoder") | {"FPJ_TEST_MARKS": str(folder)}
+    return injecting("decoder") | {"PYTHON_TEST_MARKS": str(folder)}
 
 
 def started(marks: dict[str, str], name: str) -> int:
     """The process in which an image of this name is being decoded."""
-    mark = Path(marks["FPJ_TEST_MARKS"], name)
+    mark = Path(marks["PYTHON_TEST_MARKS"], name)
     wait_for(mark.exists, f"the decoder of {name}")
     return int(mark.read_text())
 

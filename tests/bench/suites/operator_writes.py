@@ -77,7 +77,7 @@ def _rate_of(plane: Plane, pods: int, seconds: float) -> tuple[float, int]:
     with runner:
         runner.claim(plane.namespace, "photographs", source)
         runner.claim(plane.namespace, "cache", out)
-        runner.environment |= {"PYTHONPATH": str(_SLOW), "FPJ_TEST_SLOWNESS": "0.5"}
+        runner.environment |= {"PYTHONPATH": str(_SLOW), "PYTHON_TEST_SLOWNESS": "0.5"}
         plane.cache_folder()
         sharding = {"parallelism": pods, "shardSize": 400, "workersPerPod": 1, "batchSize": 10}
         plane.create("slow", sharding=sharding)

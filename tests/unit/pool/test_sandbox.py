@@ -70,6 +70,7 @@ def test_everything_that_a_hostile_child_tries_fails(pool: Pool, place: Path) ->
 
 def test_a_child_has_nothing_of_the_supervisors_environment() -> None:
     environment = {"FPJ_STORE": "a", "AWS_SECRET_ACCESS_KEY": "b", "KUBERNETES_SERVICE_HOST": "c", "HOME": "d"}
+    environment |= {"FPJ_TEST_MONGODB_URI": "e"}  # no name of a test's is known to the product
     assert clean_environment(environment | {"LANG": "C", "PYTHONPATH": "x"}) == {"LANG": "C", "PYTHONPATH": "x"}
 
 

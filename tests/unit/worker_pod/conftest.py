@@ -231,7 +231,7 @@ class Cluster:
 def slow(seconds: float) -> dict[str, str]:
     """The environment of a pod whose decoders take so much longer for each image."""
     # They may leave marks that the sandbox would keep them from.
-    return {"PYTHONPATH": str(SLOW_DECODER), "FPJ_TEST_SLOWNESS": str(seconds), "FPJ_SANDBOX": "off"}
+    return {"PYTHONPATH": str(SLOW_DECODER), "PYTHON_TEST_SLOWNESS": str(seconds), "FPJ_SANDBOX": "off"}
 
 
 @pytest.fixture

@@ -380,7 +380,7 @@ def test_sigterm_waits_for_no_image_longer_than_the_grace_period(cluster: Cluste
     cluster.prepare()
     marks = tmp_path / "marks"
     marks.mkdir()
-    pod = cluster.start("shard", **slow(0), FPJ_TEST_MARKS=str(marks), FPJ_GRACE_SECONDS="7")
+    pod = cluster.start("shard", **slow(0), PYTHON_TEST_MARKS=str(marks), FPJ_GRACE_SECONDS="7")
     cluster.wait_until(lambda _: (marks / "hangs").exists(), "the image that hangs")
     began = time.monotonic()
     pod.signal(signal.SIGTERM)

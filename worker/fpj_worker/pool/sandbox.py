@@ -23,7 +23,7 @@ from fpj_worker.pool import landlock, seccomp
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38  # prctl(2)
 
 _KEPT = frozenset({"PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "GLIBC_TUNABLES"})
-_KEPT_PREFIXES = ("LC_", "PYTHON", "MALLOC_", "VIPS_", "OMP_", "FPJ_TEST_", "FPJ_POOL_")
+_KEPT_PREFIXES = ("LC_", "PYTHON", "MALLOC_", "VIPS_", "OMP_", "FPJ_POOL_")
 _LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/usr/share/zoneinfo", "/etc/localtime")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 _LOADER = ("/etc/ld.so.cache",)

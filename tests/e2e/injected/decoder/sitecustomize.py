@@ -1,6 +1,7 @@
 """Decoders that are slow, or misbehave over images of certain names. Python loads a module of this name when it starts.
 
-Only the fork server is changed, and so the children it forks: that is where decoders run.
+Only the fork server is changed, and so the children it forks: that is where decoders run. Its environment is clean, but
+for a few names: Python's own variables are kept, so what is set here for a test begins as those do.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-if "TEST_SLOWNESS" in os.environ:  # a job's own variables cannot begin as fpj's do
-    os.environ["FPJ_TEST_SLOWNESS"] = os.environ["TEST_SLOWNESS"]
+if "TEST_SLOWNESS" in os.environ:  # as a job may set it
+    os.environ["PYTHON_TEST_SLOWNESS"] = os.environ["TEST_SLOWNESS"]
 
 
 def hang(path: Path) -> None:
@@ -33,9 +34,9 @@ def hang_at_first(path: Path) -> None:
 
 def started(path: Path) -> bool:
     """Leave this process's id where the test looks for it, if it does; whether it is the first to do so."""
-    if "FPJ_TEST_MARKS" not in os.environ:
+    if "PYTHON_TEST_MARKS" not in os.environ:
         return True
-    mark = Path(os.environ["FPJ_TEST_MARKS"], path.stem)
+    mark = Path(os.environ["PYTHON_TEST_MARKS"], path.stem)
     first = not mark.exists()
     unfinished = mark.with_suffix(".unfinished")
     unfinished.write_text(str(os.getpid()))
@@ -85,7 +86,7 @@ def bound_files(size: int) -> None:
 
 
 def make_cache_read_only(_path: Path) -> None:
-    if os.system('mount -o remount,ro "$FPJ_TEST_MOUNT"'):
+    if os.system('mount -o remount,ro "$PYTHON_TEST_MOUNT"'):
         raise OSError("cannot remount")
 
 
@@ -115,7 +116,7 @@ def install() -> None:
     def process_image(opened: Any, *arguments: Any, **options: Any) -> Any:
         bound_files(resource.getrlimit(resource.RLIMIT_FSIZE)[1])
         path = Path(os.fsdecode(opened.path or b""))
-        time.sleep(float(os.environ.get("FPJ_TEST_SLOWNESS", "0")))
+        time.sleep(float(os.environ.get("PYTHON_TEST_SLOWNESS", "0")))
         if misbehave := MISBEHAVIOUR.get(path.stem):
             misbehave(path)
         return decode(opened, *arguments, **options)
