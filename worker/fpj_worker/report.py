@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from fpj_core.errors import FpjError
 from fpj_core.jobs import JobView, observe
-from fpj_core.model import Phase
+from fpj_core.model import Phase, ShardState
 from fpj_core.status import status_document
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import API_VERSION, FileProcessingJob
@@ -33,7 +33,8 @@ _MANAGER = "fpj-worker"
 _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _REQUEST_SECONDS = 5.0
 _INTERVAL = 5.0
-_JOIN_SECONDS = 1.0
+_LAST_SECONDS = 2.0
+"""For the last report, of the seconds that a pod has for its end."""
 _MOST_ANSWER = 65_536
 _UNPROCESSABLE = 422
 
@@ -96,7 +97,10 @@ class StatusWriter:
 
 
 class Reporter:
-    """Reports while it is open, from a daemon thread; closing it waits a second at most."""
+    """Reports while it is open, from a daemon thread, and once more when it is closed, unless others report by then.
+
+    Closing waits for that for two seconds at most.
+    """
 
     def __init__(
         self,
@@ -131,29 +135,43 @@ class Reporter:
         self._thread.start()
 
     def close(self) -> None:
-        """No report begins after this."""
+        """No report begins after the last one, which begins now."""
         self._ended.set()
-        self._thread.join(_JOIN_SECONDS)
+        self._thread.join(_LAST_SECONDS)
 
     def _run(self) -> None:
         wait = 0.0
         while not self._ended.wait(wait):
+            had_slot = self._try(self._report_if_slot)
             wait = self._interval
-            try:
-                if not self._has_slot(now := time.time()):
-                    wait *= random.uniform(0.2, 0.6)  # noqa: S311 - pods that miss a slot come back at different times
-                    continue
-                self._report(now)
-            except LateReportError as error:  # the next one may come in time
-                log.debug("%s", error)
-            except (FpjError, OSError, HTTPException, ValueError) as error:
-                self._note(error)
+            if not had_slot:
+                wait *= random.uniform(0.2, 0.6)  # noqa: S311 - pods that miss a slot come back at different times
+        self._try(self._report_last)
 
-    def _has_slot(self, now: float) -> bool:
-        return self._store.claim_reporter(self._job_id, self._holder, self._interval, now)
+    def _try(self, report: Callable[[], bool]) -> bool:
+        """What it returns; True if it fails, which is counted and logged."""
+        try:
+            return report()
+        except LateReportError as error:  # the next one may come in time
+            log.debug("%s", error)
+        except (FpjError, OSError, HTTPException, ValueError) as error:
+            self._note(error)
+        return True
 
-    def _report(self, now: float) -> None:
-        view = observe(self._store, self._job_id, self._attempt, now)
+    def _report_if_slot(self) -> bool:
+        now = time.time()
+        if has_slot := self._store.claim_reporter(self._job_id, self._holder, self._interval, now):
+            self._report(observe(self._store, self._job_id, self._attempt, now))
+        return has_slot
+
+    def _report_last(self) -> bool:
+        """What this pod has done since its last report. While others work, one of them tells it within seconds."""
+        view = observe(self._store, self._job_id, self._attempt, time.time())
+        if view is not None and not view.states.get(ShardState.RUNNING):
+            self._report(view)
+        return True
+
+    def _report(self, view: JobView | None) -> None:
         if view is None or _facts(view) == self._written:
             return
         self._write(

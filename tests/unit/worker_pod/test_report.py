@@ -221,6 +221,28 @@ def test_what_has_changed_is_reported_and_nothing_else(store: Store) -> None:
     assert job.last_progress_done == 30
 
 
+@pytest.mark.parametrize("end", [ShardState.SUCCEEDED, ShardState.PENDING])
+def test_what_was_done_since_the_last_report_is_reported_at_the_end(store: Store, end: ShardState) -> None:
+    written = Written()
+    shard = store.claim_shard(JOB, 1, "w", time.time())
+    assert shard
+    with Reporter(store, JOB, 1, "w", written, interval=BOUND):
+        wait_for(lambda: written.documents)
+        flush(store, shard, 0, 100)
+        store.finish_shard(shard, end, time.time())
+    assert [document["display"]["done"] for document in written.documents] == ["0/100", "100/100"]
+
+
+def test_whoever_ends_while_others_work_leaves_the_report_to_them(store: Store) -> None:
+    written = Written()
+    shard = store.claim_shard(JOB, 1, "another", time.time())
+    assert shard
+    with Reporter(store, JOB, 1, "w", written, interval=BOUND):
+        wait_for(lambda: written.documents)
+        flush(store, shard, 0, 30)
+    assert written.calls == 1
+
+
 def test_the_last_report_on_a_suspended_job_tells_no_time_left(store: Store) -> None:
     """It may come after the operator has written what becomes of the job."""
     written = Written()
@@ -316,9 +338,9 @@ def test_a_pod_reports_its_job(cluster: Cluster, api: ApiServer) -> None:
     assert len(api.requests) >= 2
     last = {each["path"]: each["value"] for each in api.requests[-1][3]}
     assert last["/metadata/uid"] == UID
-    assert last["/status/shards"] == {"total": 1, "active": 1, "succeeded": 0, "failed": 0}
-    assert 0 < last["/status/progress"]["completed"] <= 14
-    assert cluster.job.last_progress_done == last["/status/progress"]["completed"]
+    assert last["/status/shards"] == {"total": 1, "active": 0, "succeeded": 1, "failed": 0}
+    assert last["/status/progress"]["completed"] == 14
+    assert cluster.job.last_progress_done == 14
 
 
 @pytest.mark.parametrize("trouble", ["silent", "refused", "no account"])
