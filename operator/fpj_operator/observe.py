@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 from fpj_core import jobs, names
@@ -11,7 +12,7 @@ from fpj_core.cluster import Cluster, Document
 from fpj_core.errors import CacheFolderError, ManifestError, StoreError, UnrecordedJobError
 from fpj_core.folders import Candidate, select_folder
 from fpj_core.manifest import read_resource
-from fpj_core.model import Folder, Phase
+from fpj_core.model import Folder, Phase, ShardState
 from fpj_core.records import folder_record
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob, Resource
@@ -32,6 +33,9 @@ _GAVE_UP = frozenset({"PodFailurePolicy", "MaxFailedIndexesExceeded"})
 _MOST_PODS = 100
 _LOST_SECONDS = 15.0
 """After the end of its grace period a pod that is still there is on a node that does not answer."""
+_STALLED_SECONDS = 60.0
+"""Four times as long as pods wait before they take over a silent pod's shard."""
+_MOST_SILENT = 10
 _NEEDED_BYTES = 2**20
 """A folder must at least have room for so much to be chosen."""
 
@@ -100,6 +104,7 @@ async def observe(
         lock=queue.lock(key),
         version=str(document["metadata"].get("resourceVersion") or ""),
         pods_left=begins and await _pods_left(cluster, key.namespace, uid),
+        stalled=await _stalled(cluster, key.namespace, seen.silent),
     )
 
 
@@ -177,7 +182,28 @@ def _ask_store(store: Store, uid: str, attempt: int) -> StoreView:
         return StoreView(store.identity())
     if view is None:
         return StoreView(store.identity(), record)
-    return StoreView(store.identity(), view.job, view.counts, view.states, view.progress)
+    silent = _silent(store, uid, attempt, view.states)
+    return StoreView(store.identity(), view.job, view.counts, view.states, view.progress, silent)
+
+
+def _silent(store: Store, uid: str, attempt: int, states: Mapping[ShardState, int]) -> tuple[str, ...]:
+    """See `StoreView.silent`. Where there are more than a few such shards, other pods end and take them over."""
+    left = states.get(ShardState.RUNNING, 0)
+    if not 0 < left <= _MOST_SILENT or states.get(ShardState.PENDING):
+        return ()
+    found = store.silent_shards(uid, attempt, time.time() - _STALLED_SECONDS)
+    shards = [store.shard(uid, attempt, index) for index in found] if len(found) == left else []
+    holders = [shard.holder for shard in shards if shard is not None and shard.holder is not None]
+    return tuple(dict.fromkeys(holders)) if len(holders) == left else ()
+
+
+async def _stalled(cluster: Cluster, namespace: str, silent: tuple[str, ...]) -> tuple[str, ...]:
+    """Silent pods that still run, if all do: else the Job controller starts another pod, which takes their shards."""
+    for pod in silent:
+        fields = f"metadata.name={pod},status.phase=Running"
+        if not (await cluster.page("Pod", namespace, limit=1, fields=fields)).get("items"):
+            return ()
+    return silent
 
 
 async def _pods_left(cluster: Cluster, namespace: str, uid: str) -> bool:

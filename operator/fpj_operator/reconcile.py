@@ -375,6 +375,9 @@ class _Decision:
 
     def _silence(self) -> Plan | None:
         o = self.o
+        if o.stalled and o.phase is Phase.RUNNING:
+            pods = ", ".join(o.stalled)
+            return self._recover_or_fail("StaleJob", f"all the shards that are left are held by silent pods: {pods}")
         trouble = self._trouble()
         if trouble and trouble[0] in NO_SLOT:
             return self._never_ran(trouble)

@@ -80,6 +80,8 @@ class StoreView:
     shards: Mapping[ShardState, int] = field(default_factory=dict)
     progress: Progress | None = None
     """None before there is a plan to measure by."""
+    silent: tuple[str, ...] = ()
+    """Pods that hold all the shards that are left, and have all been silent: no pod is there to take them over."""
     error: str | None = None
 
     @property
@@ -176,6 +178,8 @@ class Observed:
     """Whether there is an account of the workers still, of a job at rest; of others it is not asked."""
     pods_left: bool = False
     """Whether pods of an earlier attempt, by another spec, still run."""
+    stalled: tuple[str, ...] = ()
+    """Pods that run and are silent, and hold all the shards that are left."""
 
     @property
     def latest_attempt(self) -> int:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from unit.api.documents import full_job, put
 
-from fpj_core.model import Job
+from fpj_core.model import Job, Shard, ShardState
 from fpj_core.store import open_store
-from fpj_operator.observe import _as_begun, _parse
+from fpj_core.store.protocol import Store
+from fpj_operator.observe import _as_begun, _ask_store, _parse, _stalled
 
 JOB = put(full_job(), "metadata.uid", "uid-1")
 
@@ -34,3 +39,54 @@ def test_a_job_that_has_begun_is_read_as_it_was_last_understood(tmp_path: Path) 
 
 def _understood() -> Any:
     return _parse(JOB)[0]
+
+
+@pytest.fixture
+def three_shards(tmp_path: Path) -> Any:
+    store = open_store(str(tmp_path / "store.db"))
+    store.put_shards("uid-1", 1, [Shard("uid-1", 1, index, "c", index, index + 1, index) for index in range(3)])
+    store.create_job(Job("uid-1", "it", "c", {}, "d", total=3, planning_attempt=1, planned_attempt=1))
+    yield store
+    store.close()
+
+
+def claim(store: Store, index: int, silent_for: float) -> Shard:
+    shard = store.claim_shard("uid-1", 1, f"pod-{index}", time.time() - silent_for, index=index)
+    assert shard is not None
+    return shard
+
+
+def silent(store: Store) -> tuple[str, ...]:
+    return _ask_store(store, "uid-1", 1).silent
+
+
+def test_pods_are_silent_once_nobody_else_has_anything_left_to_do(three_shards: Store) -> None:
+    first = claim(three_shards, 0, 600)
+    second = claim(three_shards, 1, 600)
+    assert silent(three_shards) == (), "a shard waits for a pod, which takes over the others when it is done"
+    third = claim(three_shards, 2, 10)
+    assert silent(three_shards) == (), "a pod works"
+    three_shards.finish_shard(third, ShardState.SUCCEEDED, time.time())
+    assert silent(three_shards) == ("pod-0", "pod-1")
+    three_shards.finish_shard(first, ShardState.PENDING, time.time())
+    assert silent(three_shards) == (), "it was handed back"
+    three_shards.heartbeat(replace(second), time.time())
+    claim(three_shards, 0, 600)
+    assert silent(three_shards) == (), "one came back to life"
+
+
+class PodsThere:
+    """An API server with these pods, which run."""
+
+    def __init__(self, *pods: str) -> None:
+        self.pods = {f"metadata.name={pod},status.phase=Running" for pod in pods}
+
+    async def page(self, _kind: str, _namespace: str, *, limit: int, fields: str) -> Any:
+        return {"items": [{}][:limit] if fields in self.pods else []}
+
+
+@pytest.mark.parametrize(("pods", "stalled"), [(("pod-0", "pod-1"), True), (("pod-0",), False), ((), False)])
+def test_pods_stall_only_where_no_other_takes_their_place(pods: tuple[str, ...], stalled: bool) -> None:
+    server: Any = PodsThere(*pods)
+    found = asyncio.run(_stalled(server, "team", ("pod-0", "pod-1")))
+    assert found == (("pod-0", "pod-1") if stalled else ())

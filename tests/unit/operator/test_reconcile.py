@@ -200,6 +200,23 @@ def test_silence_is_recovered_and_in_the_end_given_up() -> None:
     assert world.lease.holder == ""
 
 
+def test_a_job_whose_last_pods_are_silent_does_not_wait_until_it_is_stale() -> None:
+    world = World()
+    job = world.add(recovery={"maxAttempts": 1})
+    running(world)
+    world.now += 61
+    world.stalled = ("pod-7",)
+    world.settle()
+    assert (job.phase, job.status["attempt"]["number"], job.status["recoveryAttempts"]) == (Phase.INDEXING, 2, 1)
+    (event,) = [each for each in job.events if each.reason == "Recovering"]
+    assert "pod-7" in event.message
+    world.stalled = ()
+    running(world)
+    world.stalled = ("pod-8",)
+    world.settle()
+    assert (job.phase, job.condition("Failed")["reason"]) == (Phase.FAILED, "StaleJob")
+
+
 def test_progress_keeps_a_job_from_being_stale() -> None:
     world = World()
     job = world.add(recovery={"staleAfterSeconds": 60})
