@@ -56,7 +56,6 @@ _TIMED = frozenset(
         "refresh_folder",
         "statistics",
         "folder_totals",
-        "finished_jobs",
         "delete_job",
     )
 )

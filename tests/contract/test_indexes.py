@@ -57,7 +57,6 @@ def use_everything(store: Store) -> None:
     store.folder_totals("cache")
     list(store.verify_counters(COLLECTION))
     store.delete_attempts(JOB, 1)
-    store.finished_jobs(COLLECTION, 3)
     store.delete_job("none")
     store.identity()
     store.release_lease(store.acquire_lease("l", "h", 5, 1.0))

@@ -609,14 +609,3 @@ def test_a_deleted_job_leaves_what_it_made(store: Store) -> None:
         store.heartbeat(claimed, 2.0)
     assert store.get_job("other") and len(store.shards("other", 1)) == 1_001
     assert len(store.derivatives(COLLECTION, 0, 9, ["full"])) == 1
-
-
-def test_finished_jobs_beyond_those_to_keep(store: Store) -> None:
-    for n in range(6):
-        made = store.create_job(job(f"j{n}", created_at=float(n)))
-        if n != 3:
-            store.update_job(replace(made, finished_at=100.0 - n))
-    store.update_job(replace(store.create_job(job("elsewhere", collection="other")), finished_at=1.0))
-    assert [each.id for each in store.finished_jobs(COLLECTION, 2)] == ["j5", "j4", "j2"]
-    assert [each.id for each in store.finished_jobs(COLLECTION, 2, limit=1)] == ["j5"]
-    assert store.finished_jobs(COLLECTION, 5) == []

@@ -116,14 +116,6 @@ class MongoJobs(MongoCounters):
         with translated():
             return [_job(document) for document in self._db.jobs.find(query).sort("created_at", -1).limit(limit)]
 
-    def finished_jobs(self, collection: str, keep: int, limit: int = 100) -> list[Job]:
-        """See `fpj_core.store.protocol.Store.finished_jobs`."""
-        query = {"collection": collection, "finished_at": {"$gt": 0}}
-        with translated():
-            ended = self._db.jobs.find(query, {"_id": 1}).sort([("finished_at", -1), ("_id", -1)]).skip(keep)
-            ids = [each["_id"] for each in ended]
-        return [job for each in ids[::-1][:limit] if (job := self.get_job(each))]
-
     def delete_job(self, job_id: str, on_step: Callable[[], None] = nothing) -> None:
         """See `fpj_core.store.protocol.Store.delete_job`."""
         self._delete_in_steps(self._db.job_shards, {"job": job_id}, on_step)

@@ -169,9 +169,6 @@ class Store(Protocol):
     def jobs(self, *, collection: str | None = None, limit: int = 100, before: float | None = None) -> list[Job]:
         """Newest first; ``before`` (a ``created_at``) pages on."""
 
-    def finished_jobs(self, collection: str, keep: int, limit: int = 100) -> list[Job]:
-        """Jobs of the collection that have ended, oldest first, but for the ``keep`` that ended last."""
-
     def delete_job(self, job_id: str, on_step: Callable[[], None] = nothing) -> None:
         """Forget a job with its shards and failures, a thousand at a time; its record goes last.
 

@@ -98,17 +98,6 @@ class SQLiteJobs(SQLiteCounters):
             rows = db.execute(query, (*given, before if before is not None else 1e18, limit)).fetchall()
         return [job_from_document(json.loads(document)) for (document,) in rows]
 
-    def finished_jobs(self, collection: str, keep: int, limit: int = 100) -> list[Job]:
-        """See `fpj_core.store.protocol.Store.finished_jobs`."""
-        ended = "json_extract(document, '$.finished_at')"
-        query = (
-            f"SELECT id FROM jobs WHERE collection = ? AND {ended} IS NOT NULL"
-            f" ORDER BY {ended} DESC, id DESC LIMIT -1 OFFSET ?"
-        )
-        with self._connection.read() as db:
-            ids = [each for (each,) in db.execute(query, (collection, keep)).fetchall()]
-        return [job for each in ids[::-1][:limit] if (job := self.get_job(each))]
-
     def delete_job(self, job_id: str, on_step: Callable[[], None] = nothing) -> None:
         """See `fpj_core.store.protocol.Store.delete_job`."""
         self.delete_attempts(job_id, _ALL, on_step)
