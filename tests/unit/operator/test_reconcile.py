@@ -202,19 +202,17 @@ def test_silence_is_recovered_and_in_the_end_given_up() -> None:
 
 def test_a_job_whose_last_pods_are_silent_does_not_wait_until_it_is_stale() -> None:
     world = World()
-    job = world.add(recovery={"maxAttempts": 1})
+    world.add(recovery={"maxAttempts": 1})
     running(world)
-    world.now += 61
-    world.stalled = ("pod-7",)
-    world.settle()
-    assert (job.phase, job.status["attempt"]["number"], job.status["recoveryAttempts"]) == (Phase.INDEXING, 2, 1)
-    (event,) = [each for each in job.events if each.reason == "Recovering"]
+    silent = replace(world.observe("photos"), stalled=("pod-7",))
+    plan = reconcile(silent, world.settings)
+    assert plan.status is not None and (plan.status["phase"], plan.status["recoveryAttempts"]) == ("Recovering", 1)
+    (event,) = [each for each in plan.steps_after if isinstance(each, Emit)]
     assert "pod-7" in event.message
-    world.stalled = ()
-    running(world)
-    world.stalled = ("pod-8",)
-    world.settle()
-    assert (job.phase, job.condition("Failed")["reason"]) == (Phase.FAILED, "StaleJob")
+    plan = reconcile(replace(silent, status=silent.status | {"recoveryAttempts": 1}), world.settings)
+    assert plan.status is not None and plan.status["phase"] == "Failed"
+    (failed,) = [each for each in plan.status["conditions"] if each["type"] == "Failed"]
+    assert failed["reason"] == "StaleJob"
 
 
 def test_progress_keeps_a_job_from_being_stale() -> None:

@@ -36,8 +36,9 @@ class Store60:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_EVERY_SECONDS", "_AWAY_SECONDS", "_PATIENCE_SECONDS"):
+    for name in ("_EVERY_SECONDS", "_AWAY_SECONDS"):
         monkeypatch.setattr(storehealth, name, 0.05)
+    monkeypatch.setattr(storehealth, "_PATIENCE_SECONDS", 0.5)
 
 
 async def until(condition: Any) -> None:

@@ -183,7 +183,6 @@ class World:
     database: Database = field(default_factory=lambda: Database("store-0"))
     databases: int = 1
     pods_left: bool = False
-    stalled: tuple[str, ...] = ()
     store_error: str | None = None
     refusal: Callable[[dict[str, Any]], Rejected | None] = lambda _manifest: None
     """What the API server says to a child object that is applied."""
@@ -273,7 +272,6 @@ class World:
             now=self.now,
             rights=resource.phase.at_rest and "ServiceAccount" in resource.rights,
             pods_left=self.pods_left,
-            stalled=self.stalled,
             lock=queue.lock(Key(NAMESPACE, name)),
         )
 
