@@ -16,7 +16,7 @@ from fpj_core.model import Counts, Phase, ShardState
 from fpj_core.v1alpha1.job import Cache, Sharding, Tier
 from fpj_operator.children import WAVE
 from fpj_operator.reconcile import reconcile
-from fpj_operator.state import Apply, LeaseView
+from fpj_operator.state import Apply, Emit, LeaseView
 
 
 def running(world: World, name: str = "photos", **plan: Any) -> None:

@@ -141,6 +141,7 @@ def test_a_store_that_hangs_is_not_waited_for_and_keeps_nobody_elses_threads(use
                 assert each is None or isinstance(each, StoreError | DisturbedError | ClusterError), each
         finally:
             store.goes_on.set()
+            place.controller.health.close()
 
     asyncio.run(scene())
 
@@ -164,6 +165,7 @@ def test_the_history_waits_for_no_store_that_hangs(monkeypatch: pytest.MonkeyPat
         finally:
             pruning.cancel()
             store.goes_on.set()
+            place.controller.health.close()
 
     asyncio.run(scene())
 
