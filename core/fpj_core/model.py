@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
 from fpj_core.errors import ErrorType
 
-ENGINE_REVISION = 2
+ENGINE_REVISION = 3
 """Part of every settings digest: raise it when the engine's output changes enough to make all images again."""
 
 
@@ -26,6 +26,10 @@ class Format(StrEnum):
     AVIF = "avif"
     PNG = "png"
     ORIGINAL = "original"
+
+
+_MOST_OF_WEBP = 16_383
+"""Pixels a side (RFC 9649, 2.6): 14 bits."""
 
 
 class Fit(StrEnum):
@@ -49,12 +53,36 @@ class TierSpec:
     animated: bool = False
     background: str = "#ffffff"
 
-    def digest(self) -> str:
-        """16 hex digits over everything that changes the output's bytes (the name does not)."""
-        settings = asdict(self) | {"engine": ENGINE_REVISION}
+    @property
+    def box(self) -> tuple[int, int]:
+        """(width, height) that the format can hold."""
+        most = _MOST_OF_WEBP if self.format is Format.WEBP else max(self.width, self.height)
+        return min(self.width, most), min(self.height, most)
+
+    def digest(self, tiers: Sequence[TierSpec] = ()) -> str:
+        """16 hex digits over everything that changes the output's bytes (the name does not).
+
+        An output is scaled down from the next larger one of a job's ``tiers``, so the sizes of those that may be larger
+        count, too. Making each from the source took 15 to 100 % longer on the samples.
+        """
+        settings: dict[str, object] = asdict(self) | {"engine": ENGINE_REVISION}
         del settings["name"]
+        if larger := sorted({(*each.box, each.fit is Fit.INSIDE) for each in tiers if self._may_be_below(each)}):
+            settings["larger"] = larger
         text = json.dumps(settings, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def _may_be_below(self, other: TierSpec) -> bool:
+        """Whether some image is scaled to more pixels for the other tier than for this one."""
+        wider, higher = other.box[0] > self.box[0], other.box[1] > self.box[1]
+        if self.fit is not Fit.INSIDE and other.fit is Fit.INSIDE:
+            return wider and higher
+        return wider or higher or (self.fit is Fit.INSIDE and other.fit is not Fit.INSIDE)
+
+
+def tier_digests(tiers: Sequence[TierSpec]) -> dict[str, str]:
+    """Digest by name, of all tiers of a job."""
+    return {tier.name: tier.digest(tiers) for tier in tiers}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import hashlib
 import json
 from dataclasses import asdict, replace
 
+from fpj_core.model import tier_digests
 from fpj_core.v1alpha1 import FileProcessingJobSpec, SkipCheck, resolve_limits, resolve_sharding, resolve_tiers
 from fpj_operator.state import Attempt
 
@@ -32,7 +33,7 @@ def spec_digest(spec: FileProcessingJobSpec, folder: str) -> str:
     rest = spec.model_dump(mode="json", exclude_none=True, exclude=set(ACT_AT_ONCE | _RESOLVED))
     sharding = rest.pop("sharding", {})
     made_by = {
-        "tiers": [[tier.name, tier.digest()] for tier in resolve_tiers(spec)],
+        "tiers": list(tier_digests(resolve_tiers(spec)).items()),
         "limits": asdict(resolve_limits(spec)),
         "folder": folder,
         "files": spec.skip_check is not SkipCheck.RECORD,

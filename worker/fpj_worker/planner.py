@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from fpj_core.folders import CacheFolder
-from fpj_core.model import Counts, Job, Shard, TierSpec
+from fpj_core.model import Counts, Job, Shard, TierSpec, tier_digests
 from fpj_core.planning import cut_shards
 from fpj_core.store.protocol import Store
 from fpj_worker.verify import forget_made_by_others, forget_missing_files
@@ -64,7 +64,7 @@ class Planner:
         self._on_stage = on_stage
         self._on_tick = on_tick
         self._tier_names = [tier.name for tier in settings.tiers]
-        self._digests = {tier.name: tier.digest() for tier in settings.tiers}
+        self._digests = tier_digests(settings.tiers)
 
     def plan(self, job: Job, attempt: int, *, resumed: bool) -> Planned:
         """Put the shards of ``attempt``; those of earlier ones stay, for whoever records the plan to delete.

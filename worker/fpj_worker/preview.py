@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fpj_core.folders import CacheFolder
-from fpj_core.model import Derivative, Format, ImageRecord, SourceEntry, TierSpec
+from fpj_core.model import Derivative, Format, ImageRecord, SourceEntry, TierSpec, tier_digests
 from fpj_core.sources.base import Source
 from fpj_core.store.codec import batched, spans
 from fpj_core.store.protocol import Store
@@ -64,7 +64,7 @@ class Previewer:
         self._folder = folder
         self._wanted = wanted
         self._on_image = on_image or (lambda _why, _key: None)
-        self._digests = {tier.name: tier.digest() for tier in wanted.tiers}
+        self._digests = tier_digests(wanted.tiers)
         self._sizes = self._bytes_per_file()
 
     def compare(self, source: Source, on_step: Callable[[int], None]) -> Preview:

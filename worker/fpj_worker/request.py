@@ -14,7 +14,7 @@ from fpj_core.errors import CacheFolderError, ManifestError
 from fpj_core.folders import Candidate, FolderConfig, LocalFolderConfig, select_folder
 from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.ids import collection_id_for, new_job_id
-from fpj_core.model import Folder, Job
+from fpj_core.model import Folder, Job, tier_digests
 from fpj_core.objects import Bucket
 from fpj_core.sources.base import SourceConfig
 from fpj_core.sources.keys import display_key
@@ -70,7 +70,7 @@ def local_job(
         name=resource.metadata.name,
         collection=resource.collection_id,
         manifest=manifest,
-        digest=_digest([spec.job_type, repr(source), place.record.location, {t.name: t.digest() for t in tiers}]),
+        digest=_digest([spec.job_type, repr(source), place.record.location, tier_digests(tiers)]),
         created_at=time.time(),
     )
     return LocalJob(

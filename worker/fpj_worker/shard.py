@@ -39,6 +39,7 @@ from fpj_core.model import (
     ShardBatch,
     ShardState,
     TierSpec,
+    tier_digests,
 )
 from fpj_core.sources.keys import display_key
 from fpj_core.store.protocol import Store
@@ -141,7 +142,7 @@ class ShardProcessor:
         self._meter = meter or _Unmetered()
         self._patience = patience
         self._patient = True
-        self._digests = {tier.name: tier.digest() for tier in context.tiers}
+        self._digests = tier_digests(context.tiers)
 
     @property
     def pending(self) -> int:

@@ -39,6 +39,7 @@ from fpj_core.model import (
     ShardBatch,
     ShardState,
     TierSpec,
+    tier_digests,
 )
 from fpj_core.store.protocol import Store
 from fpj_worker import shard as shard_module
@@ -46,6 +47,7 @@ from fpj_worker.shard import JobContext, ShardProcessor, _backoff
 from fpj_worker.stopping import InterruptedRunError
 
 TIERS = (FULL, THUMBNAIL)
+DIGESTS = tier_digests(TIERS)
 CORRUPT = ImageError(ErrorType.CORRUPT_IMAGE, "cut off")
 CRASHED = ImageError(ErrorType.WORKER_CRASHED, "SIGSEGV")
 
@@ -110,7 +112,7 @@ def derivative(ordinal: int, tier: TierSpec, **changes: Any) -> Derivative:
     path = f"{COLLECTION}/{tier.name}/{image[:2]}/{image}.jpg"
     size = size_of(ordinal, tier.name)
     known = Derivative(
-        image, tier.name, COLLECTION, ordinal, tier.digest(), "v1", "cache", path, 4, 3, size, "before", 1.0
+        image, tier.name, COLLECTION, ordinal, DIGESTS[tier.name], "v1", "cache", path, 4, 3, size, "before", 1.0
     )
     return replace(known, **changes)
 
@@ -138,11 +140,11 @@ def test_every_image_is_made_recorded_and_counted(store: Store, clock: Clock) ->
     assert len(recorded) == 46
     assert all(pool.folder.files[each.path] == each.bytes for each in recorded)
     assert {(each.job, each.folder, each.source_version) for each in recorded} == {(JOB, "cache", "v1")}
-    assert {each.digest for each in recorded} == {FULL.digest(), THUMBNAIL.digest()}
+    assert {each.digest for each in recorded} == set(DIGESTS.values())
     assert {(i.width, i.height, i.format, i.thumbhash) for i in store.images(COLLECTION, 0, 99)} == {
         (40, 30, "jpeg", b"\1")
     }
-    assert list(store.pending_ordinals(COLLECTION, {tier.name: tier.digest() for tier in TIERS})) == []
+    assert list(store.pending_ordinals(COLLECTION, DIGESTS)) == []
 
 
 def test_what_is_up_to_date_is_skipped(store: Store, clock: Clock) -> None:

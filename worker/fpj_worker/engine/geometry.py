@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fpj_core.model import Fit, Format, TierSpec
-
-_MOST_OF_WEBP = 16_383
-"""Pixels a side (RFC 9649, 2.6): 14 bits."""
+from fpj_core.model import Fit, TierSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +29,7 @@ def by_size(placement: Placement) -> tuple[int, int]:
 
 def place(width: int, height: int, tier: TierSpec) -> Placement:
     """Where an upright image of ``width`` x ``height`` pixels lands in the tier's box. Never larger than it is."""
-    most = _MOST_OF_WEBP if tier.format is Format.WEBP else max(tier.width, tier.height)
-    box_width, box_height = min(tier.width, most), min(tier.height, most)
+    box_width, box_height = tier.box
     across, down = box_width / width, box_height / height
     scale = min(1.0, min(across, down) if tier.fit is Fit.INSIDE else max(across, down))
     scaled_width = max(1, round(width * scale))
