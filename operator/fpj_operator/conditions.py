@@ -33,6 +33,7 @@ class Verdict:
     stage: str = ""
     locked: bool = False
     lock_message: str = ""
+    lock_reason: str = ""
     trouble: tuple[str, str] | None = None
     """(reason, message) of something that keeps an active job from moving."""
     delay: tuple[str, str] | None = None
@@ -159,7 +160,11 @@ def _conditions(observed: Observed, verdict: Verdict) -> list[dict[str, Any]]:
         ("Failed", failed, said),
         ("Suspended", suspended, said),
         ("Progressing", moving, verdict.trouble or (verdict.reason, verdict.message + delay)),
-        ("CollectionLocked", verdict.locked, ("Locked" if verdict.locked else "NotLocked", lock)),
+        (
+            "CollectionLocked",
+            verdict.locked,
+            (verdict.lock_reason or ("Locked" if verdict.locked else "NotLocked"), lock),
+        ),
         ("Reconciling", not (complete or failed or suspended), said),
         ("Stalled", failed, said),
     ]

@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from fpj_core import names
-from fpj_core.cluster import Cluster, ClusterError, Document
+from fpj_core.cluster import CONFLICT, Cluster, ClusterError, Document
 from fpj_core.errors import ConcurrencyError, FencedError, StoreError
 from fpj_core.jobs import change_job
+from fpj_core.leases import lease_name
 from fpj_core.model import Folder, Job, Phase
 from fpj_core.records import folder_name
 from fpj_core.store.protocol import Store
@@ -75,7 +76,8 @@ class Executor:
 
         ``written`` gets the resource as it stands once its status has been written, ahead of the event that shows it.
         Raises `DisturbedError` where another decision is called for: the store is away, the API server rejects a
-        child, the lease is another's. Raises `ClusterError`, and `StoreError` for what is only to be tried again.
+        child or a renewal, the lease is another's. Raises `ClusterError`, and `StoreError` for what is only to be tried
+        again.
         """
         for step in plan.steps_first:
             await self._step(observed, step)
@@ -173,10 +175,18 @@ class Executor:
                 raise DisturbedError(replace(observed, rejected=rejected), str(error)) from error
 
     async def _renew(self, observed: Observed, step: RenewLease) -> None:
-        if step.store:
-            view = await self.acquire(observed)
-        else:
-            view = await self._leases.renew_without_store(observed.key, observed.uid, collection_of(observed))
+        """What the API server refuses here is reported: until the Lease lapses, nobody else can have it."""
+        collection = collection_of(observed)
+        try:
+            if step.store:
+                view = await self.acquire(observed)
+            else:
+                view = await self._leases.renew_without_store(observed.key, observed.uid, collection)
+        except ClusterError as error:
+            if not error.status or error.reason == CONFLICT:
+                raise
+            refused = Rejected("Lease", lease_name(collection), error.status, str(error), error.retry_after)
+            raise DisturbedError(replace(observed, unrenewed=refused), str(error)) from error
         now = time.time()
         if not view.held_by(observed.uid, now) or _was_taken(observed, view):
             text = "the collection's lease is another's, or was meanwhile"

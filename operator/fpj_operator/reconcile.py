@@ -114,7 +114,13 @@ class _Decision:
         One that has lapsed, too: while the API server was away nobody could take it, except in the store.
         """
         o = self.o
-        if plan.wants_lease or o.job is None or o.phase not in _ACTIVE or o.lease.holder != o.uid:
+        if (
+            o.unrenewed is not None
+            or plan.wants_lease
+            or o.job is None
+            or o.phase not in _ACTIVE
+            or o.lease.holder != o.uid
+        ):
             return plan
         if o.store.error is not None and not o.lease.held_by(o.uid, o.now):  # only the store can say who had it since
             return plan
@@ -484,10 +490,24 @@ class _Decision:
     def _keep_going(self, verdict: Verdict) -> Plan:
         o = self.o
         report = {} if o.job is None or workers_report(o, self.settings) else self._progress()
+        if o.unrenewed is not None:
+            return self._unrenewed(verdict, o.unrenewed, report)
         return Plan(
             status=operator_status(o, verdict, o.attempt, progress=report),
             steps_after=self._alerts(),
             requeue_after=min(self.settings.check_seconds, _TROUBLE_SECONDS if verdict.trouble else math.inf),
+        )
+
+    def _unrenewed(self, verdict: Verdict, found: Rejected, report: Mapping[str, Any]) -> Plan:
+        """The work goes on while nobody else can have the Lease; each further look tries to renew it again."""
+        o = self.o
+        reason, message = _words(found)
+        text = f"the lock on the collection cannot be renewed: {message}"
+        verdict = replace(verdict, locked=o.lease.held_by(o.uid, o.now), lock_reason=reason, lock_message=text)
+        return Plan(
+            status=operator_status(o, verdict, o.attempt, progress=report),
+            steps_after=(*self._alerts(), Emit(reason, text, warning=True, unique=f"{o.attempt.number}-unrenewed")),
+            requeue_after=max(self.settings.check_seconds, found.retry_after),
         )
 
     def _alerts(self) -> tuple[Step, ...]:

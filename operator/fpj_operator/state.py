@@ -174,6 +174,8 @@ class Observed:
     """Why the collection's lock cannot be had, as far as this operator's other jobs tell; empty if it may be tried."""
     rejected: Rejected | None = None
     """What the API server has just rejected of what a plan wanted to apply."""
+    unrenewed: Rejected | None = None
+    """How the API server has just refused to renew the job's own Lease."""
     rights: bool = False
     """Whether there is an account of the workers still, of a job at rest; of others it is not asked."""
     pods_left: bool = False

@@ -28,6 +28,12 @@ class Refusing(Line):
 
     refusal: ClusterError | None = None
     status: Document | None = None
+    written = 0
+
+    async def replace(self, document: Document) -> Document | None:
+        if document["kind"] == "Lease" and self.refusal:
+            raise self.refusal
+        return await super().replace(document)
 
     async def create(self, manifest: Document) -> Document | None:
         if manifest["kind"] == "Lease" and self.refusal:
@@ -38,6 +44,7 @@ class Refusing(Line):
         self, kind: str, namespace: str, name: str, status: Document, uid: str, _version: str | None
     ) -> Document:
         self.status = copy.deepcopy(status)
+        self.written += 1
         metadata = {"name": name, "namespace": namespace, "uid": uid, "resourceVersion": "7"}
         return {"kind": kind, "metadata": metadata, "spec": {}, "status": self.status}
 
@@ -75,6 +82,52 @@ def test_a_refused_lease_is_reported_and_keeps_neither_slot_nor_lock(
         assert not controller.jobs.is_at_work(KEY), "its slot is another's"
         store.acquire_lease(lease_name(ALBUM), "another", 300.0, time.time())
         assert [each for each in line.server.held if each[0] == "Event"], "a Warning says it"
+
+    try:
+        run(scene())
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        ClusterError(403, "exceeded quota: leases, requested: count/leases.coordination.k8s.io=1"),
+        ClusterError(422, "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no Leases today"),
+        ClusterError(500, 'failed calling webhook "leases.example.com": connection refused'),
+        ClusterError(429, "too many requests", retry_after=25.0),
+    ],
+)
+def test_a_renewal_that_is_refused_is_reported_and_the_work_goes_on(tmp_path: Path, refusal: ClusterError) -> None:
+    world = World()
+    world.add()
+    world.now = time.time()
+    world.settle()
+    world.indexed()
+    world.settle()
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    line: Any = Refusing(Server(), "operator")
+    controller = Controller(line, store, SETTINGS)
+
+    async def scene() -> None:
+        key, uid = KEY, "uid-of-photos"
+        await controller._leases.acquire(key, uid, ALBUM)
+        line.refusal = refusal
+        observed = world.observe("photos")
+        soon = replace(observed.lease, expires_at=observed.now + 150)
+        for _ in range(2):
+            _, plan = await controller._decide_and_act(key, replace(observed, lease=soon))
+            assert plan.requeue_after is not None and plan.requeue_after >= max(15, refusal.retry_after)
+            observed = replace(observed, status=line.status)
+        found = {each["type"]: each for each in line.status["conditions"]}
+        assert (line.status["phase"], found["Progressing"]["status"]) == ("Running", "True")
+        locked = found["CollectionLocked"]
+        assert (locked["status"], locked["reason"]) == ("True", "ChildRejected")
+        assert str(refusal) in locked["message"] and "Lease" in locked["message"]
+        assert line.written == 1, "the same words are written once"
+        held = store.lease(lease_name(ALBUM))
+        assert held is not None and held.holder == uid and held.expires_at > time.time()
+        assert len([each for each in line.server.held if each[0] == "Event"]) == 1, "a Warning says it once"
 
     try:
         run(scene())
