@@ -23,6 +23,7 @@ from fpj_operator.trouble import (
     of_refusal,
     of_waiting,
     slow_start,
+    weightiest,
     works,
 )
 
@@ -111,9 +112,7 @@ class Pods:
             "Pod", metadata["namespace"], size=_MOST_PODS, most=most, labels=labels, fields="status.phase=Failed"
         )
         async for page in pages:
-            found = of_ended(page, job_failed=job_failed)
-            if found and (last is None or found.since >= last.since):
-                last = found
+            last = weightiest((last, of_ended(page, job_failed=job_failed)))
         return last
 
     async def _page(self, job: Document, fields: str) -> list[Document]:

@@ -67,6 +67,8 @@ class Trouble:
     reason: str
     message: str
     since: float = 0.0
+    permanent: bool = False
+    """Whether it is of a pod whose exit code ended the Job, or its index, at once."""
 
     @property
     def words(self) -> tuple[str, str]:
@@ -160,8 +162,12 @@ def _of_sidecar(pod: Document, now: float) -> Trouble | None:
 
 def of_ended(pods: Iterable[Document], *, job_failed: bool) -> Trouble | None:
     """Why the pod that failed last did. Of a Job that goes on, evicted and fenced pods have no word."""
-    told = [found for pod in pods if (found := _of_ended(pod, job_failed=job_failed))]
-    return max(told, key=lambda each: each.since, default=None)
+    return weightiest(_of_ended(pod, job_failed=job_failed) for pod in pods)
+
+
+def weightiest(found: Iterable[Trouble | None]) -> Trouble | None:
+    """What no pod can do, or else what ended last: clocks of nodes differ, and pods' times are whole seconds."""
+    return max(filter(None, found), key=lambda each: (each.permanent, each.since), default=None)
 
 
 def _of_ended(pod: Document, *, job_failed: bool) -> Trouble | None:
@@ -177,7 +183,7 @@ def _of_ended(pod: Document, *, job_failed: bool) -> Trouble | None:
     since = seconds_of(state.get("finishedAt"))
     if said := parse_termination_message(state.get("message") or ""):
         fenced = said[0] is Reason.FENCED and not job_failed
-        return None if fenced else Trouble(said[0].value, _cut(said[1]), since)
+        return None if fenced else Trouble(said[0].value, _cut(said[1]), since, code == ExitCode.PERMANENT)
     text = f"a worker ended with {state.get('reason')} (exit code {code})"
     return Trouble("OutOfMemory" if state.get("reason") == "OOMKilled" else "WorkerFailed", text, since)
 

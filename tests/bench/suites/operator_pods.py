@@ -22,7 +22,7 @@ _MOST_MB = 200
 
 
 def pods(scale: Scale) -> Iterator[Row]:
-    """Jobs at work, each with a child Job that has very many failed pods; they are looked at, and then all fail."""
+    """Running jobs, each with a child Job that has very many failed pods; they are observed, and then all fail."""
     jobs, each = scale.pick((3, 100), (12, 1_000))
     with control_plane() as plane, plane.operator(python=production_python(), max_concurrent_jobs=jobs) as operator:
         plane.cache_folder()

@@ -24,6 +24,7 @@ from fpj_operator.trouble import (
     of_refusal,
     of_waiting,
     slow_start,
+    weightiest,
     works,
 )
 
@@ -204,6 +205,17 @@ def test_the_last_end_has_the_word() -> None:
     assert of_ended([first, last, evicted], job_failed=False) == Trouble(
         "OutOfMemory", "a worker ended with OOMKilled (exit code 137)", NOW - 20
     )
+
+
+def test_what_no_pod_can_do_has_the_word_whatever_the_clocks_of_nodes_say() -> None:
+    """An exit code that ends the Job at once is why it ended, also beside a later or simultaneous end of another."""
+    permanent = pod("a", ended(ExitCode.PERMANENT, ago=50, said=Reason.SOURCE_NOT_FOUND))
+    for ago in (50, 20):
+        other = pod("z", ended(1, ago=ago, said=Reason.STORE_UNAVAILABLE))
+        for pods in ([permanent, other], [other, permanent]):
+            assert words(of_ended(pods, job_failed=True)) == "SourceNotFound"
+            found = [of_ended([each], job_failed=True) for each in pods]
+            assert words(weightiest(found)) == "SourceNotFound"
 
 
 # The Job --------------------------------------------------------------------------------------------------

@@ -325,6 +325,7 @@ class World:
                 for name, child in list(resource.children.items()):
                     if child.attempt <= attempt and (finished_too or not child.finished):
                         del resource.children[name]
+                        resource.tasks.pop(name, None)
             case SuspendChild(name, suspend):
                 child = resource.children[name]
                 resource.children[name] = replace(child, suspended=suspend, active=0 if suspend else 1)
