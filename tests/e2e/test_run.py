@@ -105,7 +105,8 @@ def test_changed_settings_make_that_tier_again(fpj: Fpj, photos: Path) -> None:
     assert again.counts == (60, 0, 0)
     after = files_in(fpj.out)
     assert set(before) == set(after)
-    assert {path.split("/")[1] for path in before if before[path] != after[path]} == {"small"}
+    made = {path.split("/")[1] for path in before if before[path] != after[path]}
+    assert made == {"small", "thumbnail"}, "a thumbnail is made from the next larger tier"
     webp = fpj.run(photos, "--tier", "full=640x480", "--tier", "small=200x200", "--format", "webp")
     assert webp.counts == (60, 0, 0)
     assert {Path(path).suffix for path in files_in(fpj.out)} == {".webp"}, "the replaced files are gone"
