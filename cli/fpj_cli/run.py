@@ -5,13 +5,24 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
-from fpj_cli.context import UsageProblemError, err, opened_store, print_json, print_text, store_option, store_or_empty
+from fpj_cli.context import (
+    UsageProblemError,
+    err,
+    opened_store,
+    out,
+    print_json,
+    print_text,
+    store_option,
+    store_or_empty,
+)
 from fpj_cli.display import choose_display
 from fpj_cli.interrupts import stop_on_signals
 from fpj_cli.summary import Done
@@ -21,6 +32,8 @@ from fpj_core.exits import CommandExit
 from fpj_core.ids import collection_id_for
 from fpj_core.manifest import load_manifest_file, parse_resource
 from fpj_core.model import Fit, Format, Job
+from fpj_core.sources.filters import Why as LeftOutWhy
+from fpj_core.sources.filters import shown
 from fpj_core.sources.keys import display_key
 from fpj_core.sources.local import may_hold_images
 from fpj_core.store.protocol import Store
@@ -51,6 +64,8 @@ _SAID_BY_MANIFEST = {
     "quality": "--quality",
     "fit": "--fit",
     "collection": "--collection",
+    "include": "--include",
+    "exclude": "--exclude",
 }
 
 
@@ -85,6 +100,18 @@ _SAID_BY_MANIFEST = {
     help="How thumbnails meet their box.  [default: Inside]",
 )
 @click.option("--collection", metavar="ID", help="Name the collection.  [default: made from the folder's path]")
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only images that match, as in .gitignore, e.g. '*.jpg' or 2019/; may be given several times.",
+)
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="No images that match, as in .gitignore; may be given several times. Files .fpjignore say so, too.",
+)
 @click.option("--workers", type=click.IntRange(1, 256), help="Worker processes.  [default: one per core]")
 @click.option(
     "--max-failed",
@@ -103,7 +130,12 @@ _SAID_BY_MANIFEST = {
     help="Go on with the collection although its source is at another place: it was moved.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be made, why and how much room it needs; write nothing.")
-@click.option("-v", "--verbose", is_flag=True, help="With --dry-run: name each image that would be made.")
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Name each file that is left out, and why; with --dry-run also each image that would be made.",
+)
 @click.option(
     "--claim-root",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -214,6 +246,7 @@ def _from_folder(folder: Path, options: dict[str, Any]) -> FileProcessingJob:
     if options["force"]:
         spec["force"] = True
     spec["collection"] |= {field: True for name, field in _ACCEPTED.items() if options[name]}
+    spec["collection"] |= {name: list(options[name]) for name in ("include", "exclude") if options[name]}
     if options["max_failed"]:
         spec["maxFailedImages"] = _max_failed(options["max_failed"])
     name = options["collection"] or collection_id_for(real)
@@ -245,6 +278,8 @@ _OPTION_OF = {
     "spec.thumbnail": "--thumbnail",
     "spec.cache.tiers": "--tier",
     "spec.maxFailedImages": "--max-failed",
+    "spec.collection.include": "--include",
+    "spec.collection.exclude": "--exclude",
     "metadata.name": "--collection",
 }
 """What of the manifest that stands for the options comes from which; the longest first."""
@@ -348,10 +383,11 @@ def _execute(
     verbose: bool = False,
 ) -> int:
     started = time.monotonic()
+    names = _Names(verbose, err if as_json else out)
     with stop_on_signals() as stop, choose_display(err, quiet=quiet) as display:
-        runner = LocalRun(store, request, display, stop)
+        runner = LocalRun(store, request, display, stop, names.left_out)
         if dry_run:
-            plan = runner.preview(_name_image if verbose else None)
+            plan = runner.preview(names.image)
         else:
             code = _run(runner, tolerated=tolerated)
     if dry_run:
@@ -368,8 +404,22 @@ def _execute(
     return code
 
 
-def _name_image(why: Why, key: str) -> None:
-    print_text(f"{why.value}  {display_key(key)}")
+class _Names:
+    """What ``--verbose`` names, as it is found."""
+
+    def __init__(self, wanted: bool, console: Console) -> None:
+        self._wanted = wanted
+        self._console = console
+
+    def image(self, why: Why, key: str) -> None:
+        """An image that would be made."""
+        if self._wanted:
+            print_text(f"{why.value}  {display_key(key)}", self._console)
+
+    def left_out(self, found: Sequence[tuple[LeftOutWhy, str]]) -> None:
+        """Files and folders that are left out."""
+        for why, key in found if self._wanted else ():
+            print_text(f"{why.value}  {display_key(key)}", self._console)
 
 
 def _preview_document(request: LocalJob, found: Preview) -> dict[str, Any]:
@@ -379,6 +429,7 @@ def _preview_document(request: LocalJob, found: Preview) -> dict[str, Any]:
         "pending": found.pending,
         "reasons": {why.value: count for why, count in found.reasons.items()},
         "problems": found.problems,
+        "leftOut": found.left_out,
         "needBytes": found.need_bytes,
     }
 
@@ -391,6 +442,8 @@ def _show_preview(found: Preview) -> None:
             err.print(f"  {_WHY[why]}: {formatting.count(count)}")
     if found.problems:
         err.print(f"  could not be listed: {formatting.count(found.problems)}")
+    if found.left_out:
+        err.print(f"  left out: {shown(found.left_out)}")
 
 
 def _run(runner: LocalRun, *, tolerated: bool) -> int:

@@ -11,6 +11,7 @@ from fpj_cli.context import err
 from fpj_core import formatting
 from fpj_core.model import Counts, Job, Phase
 from fpj_core.progress import Progress
+from fpj_core.sources.filters import shown
 from fpj_core.sources.keys import display_key
 
 _COLOURS = {Phase.COMPLETED: "green", Phase.COMPLETED_WITH_ERRORS: "yellow"}
@@ -45,6 +46,7 @@ class Done:
                 "bytesWritten": mine.bytes_written,
             },
             "errorBreakdown": dict(self.counts.errors),
+            "leftOut": dict(self.job.left_out),
             "durationSeconds": round(self.seconds, 3),
             "exitCode": int(self.code),
         }
@@ -62,6 +64,8 @@ class Done:
         if mine.completed:
             rate = formatting.rate(mine.completed / self.seconds)
             _say(f"  {formatting.size(mine.bytes_written)} written to {escape(display_key(location))}, {rate}")
+        if self.job.left_out:
+            _say(f"  Left out: {shown(self.job.left_out)}")
         if self.job.message:
             _say(f"  {escape(self.job.message)}")
         for name, count in sorted(self.counts.errors.items()):

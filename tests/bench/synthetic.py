@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 from fpj_core.model import SourceEntry
 from fpj_core.sources.base import OpenedImage, Problems, nothing
+from fpj_core.sources.filters import LeftOut
 
 _IN_FOLDER = 1_000
 _BYTES = 2_900_000
@@ -18,6 +19,11 @@ class SyntheticSource:
     def __init__(self, count: int) -> None:
         self._count = count
         self.problems = Problems()
+        self.left_out = LeftOut()
+
+    def leaves_out(self, key: str) -> bool:
+        """Nothing."""
+        return False
 
     def list(self, on_step: Callable[[], None] = nothing) -> Iterator[SourceEntry]:
         """Every entry in natural order."""

@@ -183,7 +183,9 @@ def put_misnamed(case: Case) -> None:
     case.put("misnamed/a\nb \x1b[31m[/odd].jpg", b"hello, I am text", UNSUPPORTED)
     case.put("misnamed/markup[/y].jpg", b"hello, I am text", UNSUPPORTED)
     case.put("misnamed/page.png", b"<html>404</html>", UNSUPPORTED)
-    case.put("misnamed/photoshop.psd", b"8BPS\0\1" + bytes(40), UNSUPPORTED)
+    case.put("misnamed/photoshop.jpg", b"8BPS\0\1" + bytes(40), UNSUPPORTED)
+    for name in ("photoshop.psd", "raw.cr2", "video.mov"):
+        (case.folder / "misnamed" / name).write_bytes(photo(1, 80, 60))
     case.put("misnamed/archive.jpg", zipped({"a.jpg": photo(1, 80, 60)}), UNSUPPORTED)
     (case.folder / "misnamed/notes.txt").write_text("no image, and does not say that it is one")
     os.mkfifo(case.folder / "misnamed/pipe.jpg")
@@ -243,9 +245,9 @@ def put_links(case: Case, outside: Path) -> None:
     (outside / "secret.jpg").write_bytes(photo(9, 80, 60))
     links = case.folder / "links"
     links.mkdir()
+    for name, target in (("file.jpg", outside / "secret.jpg"), ("folder", outside)):
+        (links / name).symlink_to(target)
     for name, target, error in (
-        ("file.jpg", outside / "secret.jpg", VIOLATION),
-        ("folder", outside, VIOLATION),
         ("itself.jpg", "itself.jpg", VIOLATION),
         ("nothing.jpg", "nothing-there.jpg", GONE),
     ):
@@ -345,6 +347,7 @@ def test_all_others_are_made(bad_run: BadRun) -> None:
     assert finished.json["phase"] == "CompletedWithErrors"
     assert finished.json["progress"]["total"] == len(case.good) + len(case.bad)
     assert finished.json["errorBreakdown"] == Counter(case.bad.values())
+    assert finished.json["leftOut"] == {"raw": 1, "photoshop": 1, "video": 1, "outwardLink": 2}
     assert {row["key"] for row in bad_run.outputs} == case.good
     for row in bad_run.outputs:
         assert size_of(Path(row["path"])) == (row["width"], row["height"])

@@ -241,6 +241,32 @@ def test_the_live_display(fpj: Fpj, photos: Path) -> None:
     assert "60 made" in text
 
 
+def test_what_is_left_out_is_counted_and_named_and_keeps_what_was_made_of_it(fpj: Fpj, tmp_path: Path) -> None:
+    source = tmp_path / "album"
+    for name in ("a.jpg", "b.jpg", "drafts/c.jpg", "old/d.jpg"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(photo(1, 80, 60))
+    (source / "a.nef").write_bytes(b"sensor data")
+    assert fpj.run(source).counts == (4, 0, 0)
+    made = files_in(fpj.out)
+    filtered = ("--exclude", "b.jpg", "--exclude", "drafts/")
+    dry = fpj.run(source, *filtered, "--dry-run", "--verbose")
+    assert (dry.json["total"], dry.json["leftOut"]) == (2, {"excluded": 1, "excludedFolder": 1, "raw": 1})
+    (source / ".fpjignore").write_text("old/\n")
+    again = fpj.run(source, *filtered, "-v")
+    assert (again.code, again.counts) == (0, (0, 1, 0))
+    assert again.json["leftOut"] == {"excluded": 1, "excludedFolder": 2, "raw": 1}
+    named = {line for line in again.stderr.splitlines() if line.startswith(("raw ", "excluded"))}
+    assert named == {"raw  a.nef", "excluded  b.jpg", "excludedFolder  drafts", "excludedFolder  old"}
+    assert "Left out: 1 by filter, 2 folders by filter, 1 raw file" in again.stderr
+    (source / ".fpjignore").unlink()
+    assert files_in(fpj.out) == made
+    assert fpj.run(source).counts == (0, 4, 0), "nothing is lost, nothing is made again"
+    wrong = fpj.run(source, "--exclude", "!")
+    assert (wrong.code, wrong.json["error"]["type"]) == (2, "UsageProblem")
+    assert "--exclude" in wrong.stderr and "spec" not in wrong.stderr
+
+
 def test_collections_are_named_after_their_folder(fpj: Fpj, photos: Path) -> None:
     fpj.run(photos)
     assert {path.split("/")[0] for path in files_in(fpj.out)} == {collection_id_for(photos)}

@@ -21,6 +21,7 @@ from fpj_core.ids import image_id
 from fpj_core.model import Format, ImageLimits, TierSpec
 from fpj_core.objects import Bucket
 from fpj_core.sources.base import IN_MEMORY
+from fpj_core.sources.filters import Filter
 from fpj_core.sources.s3 import S3Source, S3SourceConfig
 from fpj_worker.tasks import ImageHandler, ImageTask, start_image_pool
 
@@ -89,6 +90,22 @@ def test_what_is_no_image_is_left_out(objects: Objects) -> None:
     objects.put("text.jpg", b"I am text")
     objects.put("empty.jpg", b"")
     assert listing(objects.bucket()) == (["empty.jpg", "photo.txt", "scan", "short", "text.jpg"], {})
+
+
+def test_filters_and_ignore_files_work_as_in_a_folder(objects: Objects) -> None:
+    names = ["a.jpg", "a.png", "b.cr2", "old/c.jpg", "odd//d.jpg", "x/e.jpg", "x/y/e.jpg", "x/y/f.jpg"]
+    for name in [*names, "z/pages.zip"]:
+        objects.put(f"in/{name}", packed({"1.jpg": JPEG, "2.png": JPEG}) if name.endswith("zip") else JPEG)
+    objects.put("in/.fpjignore", b"old/\nx/e.jpg\n")
+    objects.put("in/x/y/.fpjignore", b"e.jpg\n")
+    source = S3SourceConfig(objects.bucket("in"), Filter(exclude=("*.png", "odd/"))).build()
+    assert [entry.key for entry in source.list()] == ["a.jpg", "x/y/f.jpg", "z/pages.zip!/1.jpg"]
+    assert source.problems.count == 0
+    assert source.left_out.document() == {"excluded": 5, "raw": 1}
+    assert source.leaves_out("old/more.jpg") and not source.leaves_out("x/f.jpg")
+    objects.put("in/.fpjignore", b"!")
+    with pytest.raises(SourceError, match=r"\.fpjignore: line 1"):
+        list(source.list())
 
 
 def test_a_version_changes_with_the_content(objects: Objects) -> None:

@@ -7,13 +7,14 @@ per image beside one batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from fpj_core.errors import ErrorType, SourceShrankError
 from fpj_core.ids import image_id
 from fpj_core.model import ImageRecord, SourceEntry
 from fpj_core.sources.base import ListingProblem, Source, nothing
+from fpj_core.sources.filters import Why
 from fpj_core.store.codec import batched, spans
 from fpj_core.store.protocol import Store
 
@@ -35,6 +36,12 @@ class IndexResult:
     changed: int = 0
     deleted: int = 0
     problems: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """By reason (`fpj_core.sources.filters.Why`): files and folders that are no part of the collection."""
+
+
+def name_nothing(_left_out: Sequence[tuple[Why, str]]) -> None:
+    """Do nothing: for callers who need no names of what is left out."""
 
 
 def index_collection(
@@ -46,19 +53,24 @@ def index_collection(
     fence: int,
     accept_vanished: bool = False,
     before_first: Callable[[], None] = nothing,
+    on_left_out: Callable[[Sequence[tuple[Why, str]]], None] = name_nothing,
 ) -> IndexResult:
     """List ``source`` and record its images under ``collection``.
 
     ``on_progress`` is called with the number listed so far after each batch, and often while the source lists; what
     it raises ends the indexing, and the next one goes on from what is recorded. ``fence`` is that of the
     collection's lease; ``before_first`` is called before the first images are recorded. Unless ``accept_vanished``,
-    a source that is suddenly empty, or lacks more than half of a hundred or more images, is not believed. Raises
+    a source that is suddenly empty, or lacks more than half of a hundred or more images, is not believed. Images that
+    are left out now, by a filter or for what they are, are not lacking: they are marked deleted without that question.
+    ``on_left_out`` gets the names of what is left out, some at a time. Raises
     `SourceShrankError` then, and nothing is marked deleted; `FencedError` once the lease was taken over,
     `fpj_core.errors.SourceError` and `StoreError`.
     """
-    index = _Index(store, collection, fence, accept_vanished=accept_vanished)
+    index = _Index(store, source, collection, fence, accept_vanished=accept_vanished)
 
     def on_step() -> None:
+        if len(source.left_out.untaken) >= _BATCH:
+            on_left_out(source.left_out.take())
         if len(source.problems.untaken) >= _BATCH:
             index.add_problems(source.problems.take())
         on_progress(index.result.listed)
@@ -69,8 +81,9 @@ def index_collection(
         index.add(batch)
         on_step()
     index.add_problems(source.problems.take())
+    on_left_out(source.left_out.take())
     index.mark_vanished(on_step)
-    return index.result
+    return replace(index.result, left_out=source.left_out.document())
 
 
 def listing_problem(image: ImageRecord) -> tuple[ErrorType, str] | None:
@@ -89,13 +102,14 @@ def _entry_of(problem: ListingProblem) -> SourceEntry:
 class _Index:
     """One pass over a source."""
 
-    def __init__(self, store: Store, collection: str, fence: int, *, accept_vanished: bool) -> None:
+    def __init__(self, store: Store, source: Source, collection: str, fence: int, *, accept_vanished: bool) -> None:
         self.result = IndexResult()
         self._accept_vanished = accept_vanished
         self._kept = 0
         self._is_whole = True
         """Whether the source itself could be listed to its end: everything lies behind it."""
         self._store = store
+        self._source = source
         self._collection = collection
         self._fence = fence
         self._next = store.next_ordinal(collection)
@@ -163,10 +177,18 @@ class _Index:
 
     def _refuse_shrunk(self, on_step: Callable[[], None]) -> None:
         vanished = sum(len(ordinals) for ordinals in self._vanished(on_step))
-        if self._is_too_few(vanished):  # troubles that are over are no images that are gone
-            vanished = sum(_is_image(each) for ordinals in self._vanished(on_step) for each in self._records(ordinals))
+        if self._is_too_few(vanished):
+            vanished = sum(self._is_lost(each) for some in self._vanished(on_step) for each in self._records(some))
         if self._is_too_few(vanished):
             raise SourceShrankError(vanished, vanished + self._kept)
+
+    def _is_lost(self, image: ImageRecord) -> bool:
+        """Troubles that are over are no images that are gone, nor are those that a filter leaves out.
+
+        A source in which nothing at all was found proves no filter: it may not be mounted.
+        """
+        found = self.result.listed > 0 or self._source.left_out.counts.total() > 0
+        return _is_image(image) and not (found and self._source.leaves_out(image.key))
 
     def _is_too_few(self, vanished: int) -> bool:
         known = vanished + self._kept

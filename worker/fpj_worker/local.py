@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -19,9 +19,10 @@ from fpj_core.leases import is_dead, lease_name, local_holder
 from fpj_core.model import Counts, Folder, ImageLimits, Job, Lease, Phase, Shard, TierSpec
 from fpj_core.progress import Progress, measure
 from fpj_core.sources.base import SourceConfig
+from fpj_core.sources.filters import Why as LeftOutWhy
 from fpj_core.store.protocol import Store
 from fpj_worker.claiming import Claim, SourceClaim, refuse_own_source
-from fpj_worker.indexer import IndexResult, index_collection
+from fpj_worker.indexer import index_collection, name_nothing
 from fpj_worker.planner import Planner, PlanSettings
 from fpj_worker.preview import Preview, Previewer, Wanted, Why
 from fpj_worker.shard import JobContext, Pool, ShardProcessor
@@ -84,16 +85,23 @@ class LocalRun:
     """One run of one job.
 
     ``should_stop`` is asked several times a second; once it says yes, images in flight get a few seconds, results
-    are recorded, the job is left Suspended and `InterruptedRunError` is raised.
+    are recorded, the job is left Suspended and `InterruptedRunError` is raised. ``on_left_out`` gets the names of what
+    of the source is left out, some at a time.
     """
 
     def __init__(
-        self, store: Store, request: LocalJob, observer: Observer, should_stop: Callable[[], bool] = lambda: False
+        self,
+        store: Store,
+        request: LocalJob,
+        observer: Observer,
+        should_stop: Callable[[], bool] = lambda: False,
+        on_left_out: Callable[[Sequence[tuple[LeftOutWhy, str]]], None] = name_nothing,
     ) -> None:
         self._store = store
         self._request = request
         self._observer = observer
         self._should_stop = should_stop
+        self._on_left_out = on_left_out
         self._job = request.job
         self._folder: CacheFolder = request.folder.build()
         self._lease: Lease | None = None
@@ -147,7 +155,8 @@ class LocalRun:
             self._observer.listed(listed)
             self._tick()
 
-        return Previewer(self._store, self._folder, wanted, on_image).compare(request.source.build(), on_step)
+        previewer = Previewer(self._store, self._folder, wanted, on_image, self._on_left_out)
+        return previewer.compare(request.source.build(), on_step)
 
     def progress(self) -> tuple[Progress, Counts]:
         """Where the job stands, from the store."""
@@ -190,7 +199,7 @@ class LocalRun:
             )
         )
 
-    def _index(self) -> IndexResult:
+    def _index(self) -> None:
         self._enter("Index")
         collection = self._job.collection
         self._folder.sweep(collection)
@@ -199,7 +208,7 @@ class LocalRun:
             self._observer.listed(listed)
             self._tick()
 
-        return index_collection(
+        found = index_collection(
             self._store,
             self._request.source.build(),
             collection,
@@ -207,7 +216,9 @@ class LocalRun:
             fence=self._fence,
             accept_vanished=self._request.accept_vanished,
             before_first=lambda: self._claim_source().take(self._fence),
+            on_left_out=self._on_left_out,
         )
+        self._job = replace(self._job, left_out=found.left_out)
 
     def _plan(self) -> None:
         attempt = self._job.planned_attempt + 1

@@ -9,8 +9,10 @@ from enum import StrEnum
 from fpj_core.folders import CacheFolder
 from fpj_core.model import Derivative, Format, ImageRecord, SourceEntry, TierSpec, tier_digests
 from fpj_core.sources.base import Source
+from fpj_core.sources.filters import Why as LeftOutWhy
 from fpj_core.store.codec import batched, spans
 from fpj_core.store.protocol import Store
+from fpj_worker.indexer import name_nothing
 
 _BATCH = 1_000
 _BYTES_PER_PIXEL = {Format.PNG: 1.5, Format.WEBP: 0.15, Format.AVIF: 0.1}
@@ -36,6 +38,8 @@ class Preview:
     problems: int = 0
     need_bytes: int = 0
     reasons: dict[Why, int] = field(default_factory=lambda: dict.fromkeys(Why, 0))
+    left_out: dict[str, int] = field(default_factory=dict)
+    """By reason, as in `fpj_worker.indexer.IndexResult`."""
 
     @property
     def pending(self) -> int:
@@ -55,15 +59,24 @@ class Wanted:
 
 
 class Previewer:
-    """Compares a source with what is recorded. ``on_image`` gets each image that would be made, by reason and key."""
+    """Compares a source with what is recorded. ``on_image`` gets each image that would be made, by reason and key.
+
+    ``on_left_out`` gets what is left out, some at a time.
+    """
 
     def __init__(
-        self, store: Store, folder: CacheFolder, wanted: Wanted, on_image: Callable[[Why, str], None] | None = None
+        self,
+        store: Store,
+        folder: CacheFolder,
+        wanted: Wanted,
+        on_image: Callable[[Why, str], None] | None = None,
+        on_left_out: Callable[[Sequence[tuple[LeftOutWhy, str]]], None] = name_nothing,
     ) -> None:
         self._store = store
         self._folder = folder
         self._wanted = wanted
         self._on_image = on_image or (lambda _why, _key: None)
+        self._on_left_out = on_left_out
         self._digests = tier_digests(wanted.tiers)
         self._sizes = self._bytes_per_file()
 
@@ -73,6 +86,8 @@ class Previewer:
 
         def stepped() -> None:
             source.problems.take()  # they are counted; nobody needs them here
+            if len(source.left_out.untaken) >= _BATCH:
+                self._on_left_out(source.left_out.take())
             on_step(found.total)
 
         for batch in batched(source.list(stepped), _BATCH):
@@ -84,7 +99,8 @@ class Previewer:
                 self._add(found, entry, lacking)
             found.total += len(batch)
             stepped()
-        found.problems = source.problems.count
+        self._on_left_out(source.left_out.take())
+        found.problems, found.left_out = source.problems.count, source.left_out.document()
         return found
 
     def _add(self, found: Preview, entry: SourceEntry, lacking: Mapping[str, Why]) -> None:

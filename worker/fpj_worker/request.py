@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from fpj_core.errors import CacheFolderError, ManifestError
@@ -17,6 +17,7 @@ from fpj_core.ids import collection_id_for, new_job_id
 from fpj_core.model import Folder, Job, tier_digests
 from fpj_core.objects import Bucket
 from fpj_core.sources.base import SourceConfig
+from fpj_core.sources.filters import Filter
 from fpj_core.sources.keys import display_key
 from fpj_core.sources.local import LocalSourceConfig
 from fpj_core.sources.s3 import S3SourceConfig
@@ -70,7 +71,7 @@ def local_job(
         name=resource.metadata.name,
         collection=resource.collection_id,
         manifest=manifest,
-        digest=_digest([spec.job_type, repr(source), place.record.location, tier_digests(tiers)]),
+        digest=_digest([spec.job_type, repr(source), place.record.location, tier_digests(tiers), *_chosen(source)]),
         created_at=time.time(),
     )
     return LocalJob(
@@ -104,6 +105,11 @@ def unfinished_job(store: Store, wanted: Job) -> Job | None:
     return newest[0] if _forced(newest[0]) or not _forced(wanted) else None
 
 
+def _chosen(source: SourceConfig) -> list[object]:
+    """The filter, as far as there is one: earlier versions had none."""
+    return [asdict(source.filter)] if source.filter else []
+
+
 def _forced(job: Job) -> bool:
     spec = job.manifest.get("spec")
     return isinstance(spec, dict) and bool(spec.get("force"))
@@ -111,10 +117,12 @@ def _forced(job: Job) -> bool:
 
 def source_config(resource: FileProcessingJob, claim_root: Path | None, keys: Keys | None = None) -> SourceConfig:
     """Where the resource's images are, seen from this machine."""
-    source = resource.spec.collection.source
+    collection = resource.spec.collection
+    source = collection.source
+    wanted = Filter(tuple(collection.include or ()), tuple(collection.exclude or ()))
     if source.s3 is not None:
-        return S3SourceConfig(_bucket(source.s3, keys))
-    return LocalSourceConfig(_path(source.local, source.persistent_volume_claim, claim_root))
+        return S3SourceConfig(_bucket(source.s3, keys), wanted)
+    return LocalSourceConfig(_path(source.local, source.persistent_volume_claim, claim_root), wanted)
 
 
 def source_identity(resource: FileProcessingJob, config: SourceConfig, namespace: str | None = None) -> str:

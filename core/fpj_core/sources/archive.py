@@ -84,9 +84,14 @@ class Archives:
         self._open_content = open_content
 
     def list_members(
-        self, path: bytes, container: str, problems: Problems, on_step: Callable[[], None] = nothing
+        self,
+        path: bytes,
+        container: str,
+        problems: Problems,
+        on_step: Callable[[], None] = nothing,
+        takes: Callable[[str], bool] = lambda _key: True,
     ) -> Iterator[SourceEntry]:
-        """The images in an archive, in natural order. What cannot be listed becomes a problem.
+        """The images in an archive whose keys ``takes`` takes, in natural order. What cannot be listed is a problem.
 
         Raises `ContentChangedError`, and `ImageError` for content that cannot be read any more.
         """
@@ -102,14 +107,14 @@ class Archives:
             problems.add(container, ErrorType.TOO_LARGE, f"{len(members):,} members; {_MOST_MEMBERS:,} are allowed")
             return
         for name in sorted(members, key=natural_key):
-            info = members[name]
+            info, key = members[name], member_key(container, name)
             on_step()
-            if not _leads_out(name) and (_left_out(name) or not _may_be_image(archive, info)):
+            if not _leads_out(name) and (_left_out(name) or not takes(key) or not _may_be_image(archive, info)):
                 continue
             if refusal := _refusal(info):
-                problems.add(member_key(container, name), *refusal)
+                problems.add(key, *refusal)
             else:
-                yield SourceEntry(member_key(container, name), info.file_size, f"{info.file_size}-{info.CRC:08x}")
+                yield SourceEntry(key, info.file_size, f"{info.file_size}-{info.CRC:08x}")
 
     @contextmanager
     def open_member(self, path: bytes, member: str, *, max_file_size: int) -> Iterator[OpenedImage]:

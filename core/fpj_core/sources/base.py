@@ -11,6 +11,7 @@ from typing import IO, Protocol, TypeVar
 
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import SourceEntry
+from fpj_core.sources.filters import Filter, LeftOut
 
 T = TypeVar("T")
 
@@ -19,7 +20,7 @@ IN_MEMORY = 8 * 2**20
 
 IMAGE_EXTENSIONS = frozenset(
     ("avif", "avifs", "bmp", "dib", "gif", "heic", "heif", "jfif", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp")
-    + ("arw", "cr2", "cr3", "dng", "exr", "hdr", "ico", "j2k", "jp2", "jxl", "nef", "psd", "raf")
+    + ("exr", "hdr", "ico", "j2k", "jp2", "jxl")
 )
 """Files so named are listed unopened: what they really hold shows, visibly, when they are processed."""
 
@@ -89,6 +90,13 @@ class Source(Protocol):
     def problems(self) -> Problems:
         """What went wrong in the latest listing; complete once that is exhausted."""
 
+    @property
+    def left_out(self) -> LeftOut:
+        """What the latest listing left out, and why; complete once that is exhausted."""
+
+    def leaves_out(self, key: str) -> bool:
+        """Whether the latest listing left out what has this key, or would have: by its name or by a filter."""
+
     def list(self, on_step: Callable[[], None] = nothing) -> Iterator[SourceEntry]:
         """Every image in natural order, streamed in bounded memory. Raises `SourceError` if there is no source.
 
@@ -103,6 +111,10 @@ class Source(Protocol):
 class SourceConfig(Protocol):
     """How to reach a source; small and picklable, so that each worker process builds its own."""
 
+    @property
+    def filter(self) -> Filter:
+        """What of it is wanted."""
+
     def build(self) -> Source:
         """A source, not yet touched."""
 
@@ -116,7 +128,7 @@ def stepping(items: Iterable[T], on_step: Callable[[], None], every: int = STEP)
 
 
 def left_out(name: str) -> bool:
-    """Whether a file or folder is left out by its name: hidden ones, and what systems strew about."""
+    """Whether a file or folder is passed over by its name: hidden ones, and what systems strew about."""
     return name.startswith(".") or name.casefold() in _LEFT_OUT
 
 

@@ -1,8 +1,8 @@
 """Images in a folder of this machine, which is also how a mounted volume looks.
 
 Links: a link to a file inside the folder is listed; one to a folder inside it is passed over, since that folder is
-listed at its own place (so link loops cannot arise); one that leaves the folder is refused. A folder tagged as a cache
-(CACHEDIR.TAG, https://bford.info/cachedir/) is passed over: fpj tags its own cache folders.
+listed at its own place (so link loops cannot arise); one that leaves the folder is left out, and counted. A folder
+tagged as a cache (CACHEDIR.TAG, https://bford.info/cachedir/) is passed over: fpj tags its own cache folders.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from fpj_core.errors import ErrorType, ImageError, SourceError
@@ -32,6 +32,8 @@ from fpj_core.sources.base import (
     refuse_too_large,
     stepping,
 )
+from fpj_core.sources.choice import Choice
+from fpj_core.sources.filters import IGNORE_FILE, MOST_IGNORE_BYTES, Filter, LeftOut, Why, kind_left_out, path_of
 from fpj_core.sources.keys import key_from_path, path_from_key, split_key
 from fpj_core.sources.natural import natural_key, sorted_externally
 from fpj_core.sources.sniff import HEAD, sniff
@@ -47,10 +49,11 @@ class LocalSourceConfig:
     """A folder, or a single image or archive, by its path."""
 
     root: str
+    filter: Filter = field(default=Filter(), repr=False)
 
     def build(self) -> LocalSource:
         """See `fpj_core.sources.base.SourceConfig`."""
-        return LocalSource(self.root)
+        return LocalSource(self.root, self.filter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +65,14 @@ class _Found:
     mtime_ns: int
 
 
-_Trouble = tuple[ErrorType, str]
-"""Why an entry cannot be listed."""
+_Trouble = tuple[ErrorType, str] | Why
+"""Why an entry cannot be listed, or is left out."""
 
 
 class LocalSource:
     """See `fpj_core.sources.base.Source`."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, wanted: Filter = Filter()) -> None:  # noqa: B008 - frozen
         self._given = root
         self._root = os.fsencode(os.path.realpath(root))
         self._single: str | None = None
@@ -78,11 +81,22 @@ class LocalSource:
             self._root = os.path.dirname(self._root)
         self._archives = Archives()
         self._many = Manyfold()
+        self._choice = Choice(wanted)
         self.problems = Problems()
+
+    @property
+    def left_out(self) -> LeftOut:
+        """See `fpj_core.sources.base.Source.left_out`."""
+        return self._choice.left_out
+
+    def leaves_out(self, key: str) -> bool:
+        """See `fpj_core.sources.base.Source.leaves_out`."""
+        return self._choice.leaves_out(key)
 
     def list(self, on_step: Callable[[], None] = nothing) -> Iterator[SourceEntry]:
         """See `fpj_core.sources.base.Source.list`."""
         self.problems = Problems()
+        self._choice.begin()
         self._archives.close()  # they may have been replaced since
         if self._single is not None:
             yield from self._list_single(self._single)
@@ -93,6 +107,8 @@ class LocalSource:
             raise SourceError(f"{self._given}: {error.strerror}") from error
         if _is_cache(self._root):
             raise SourceError(f"{self._given} is a cache folder ({CACHE_TAG} says so), not a source of images")
+        if trouble := self._take_up_ignore_file(self._root, ""):
+            raise SourceError(f"{self._given}: {trouble[1]}")
         yield from self._list_folder(self._root, "", 0, on_step)
 
     @contextmanager
@@ -114,7 +130,8 @@ class LocalSource:
             info = os.stat(os.path.join(self._root, os.fsencode(name)))
         except OSError as error:
             raise SourceError(f"{self._given}: {error.strerror}") from error
-        yield from self._entries(self._root, "", _Found(name, info.st_size, info.st_mtime_ns))
+        if self._choice.takes(key_from_path(name)):
+            yield from self._entries(self._root, "", _Found(name, info.st_size, info.st_mtime_ns))
 
     def _list_folder(
         self, folder: bytes, prefix: str, depth: int, on_step: Callable[[], None]
@@ -129,24 +146,61 @@ class LocalSource:
                 key = prefix + key_from_path(found.name)
                 self.problems.add(key, ErrorType.PATH_VIOLATION, f"folders nest deeper than {_MOST_DEPTH}")
             else:
-                below = os.path.join(folder, os.fsencode(found.name))
-                if not _is_cache(below):
-                    yield from self._list_folder(below, f"{prefix}{key_from_path(found.name)}/", depth + 1, on_step)
+                yield from self._list_below(folder, prefix + key_from_path(found.name), found, depth + 1, on_step)
+
+    def _list_below(
+        self, folder: bytes, key: str, found: _Found, depth: int, on_step: Callable[[], None]
+    ) -> Iterator[SourceEntry]:
+        below = os.path.join(folder, os.fsencode(found.name))
+        if _is_cache(below):
+            return
+        if trouble := self._take_up_ignore_file(below, f"{key}/"):
+            self.problems.add(key, *trouble)
+            return
+        yield from self._list_folder(below, f"{key}/", depth, on_step)
+
+    def _take_up_ignore_file(self, folder: bytes, prefix: str) -> tuple[ErrorType, str] | None:
+        """Follow the folder's `.fpjignore`, if it has one; else why that cannot be known: then it is not listed."""
+        path = os.path.join(folder, IGNORE_FILE.encode())
+        try:
+            content = _head(path, MOST_IGNORE_BYTES + 1)
+            self._refuse_outside(os.path.realpath(path))  # only where there is one: it takes its time
+            if len(content) > MOST_IGNORE_BYTES:
+                return ErrorType.TOO_LARGE, f"{IGNORE_FILE} has more than {MOST_IGNORE_BYTES:,} bytes"
+            self._choice.rules.add_ignore_file(path_of(prefix), content.decode("utf-8", "surrogateescape"))
+        except ImageError as refusal:
+            if refusal.error_type is ErrorType.NOT_FOUND:
+                return None
+            if refusal.error_type is ErrorType.ACCESS_DENIED and not os.path.lexists(path):
+                return None  # no file of this folder can be looked at: each will be a trouble of its own
+            return refusal.error_type, f"{IGNORE_FILE}: {refusal.message}"
+        except ValueError as error:
+            return ErrorType.UNSUPPORTED_FORMAT, f"{IGNORE_FILE}, {error}"
+        return None
 
     def _scan(self, folder: bytes, prefix: str) -> Iterator[_Found]:
         try:
             with os.scandir(os.fsdecode(folder)) as entries:
-                named = (entry for entry in entries if not left_out(entry.name))
+                named = (entry for entry in entries if not left_out(entry.name) and self._takes(entry, prefix))
                 while batch := list(islice(named, STEP)):
                     looked = self._many(self._look_at, batch, self._look_from_thread)
                     for entry, found in zip(batch, looked, strict=True):
                         if isinstance(found, _Found):
                             yield found
+                        elif isinstance(found, Why):
+                            self.left_out.add(found, prefix + key_from_path(entry.name))
                         elif found is not None:
                             self.problems.add(prefix + key_from_path(entry.name), *found)
         except OSError as error:
             refusal = image_error_from_os(error, "the folder")
             self.problems.add(prefix.rstrip("/"), refusal.error_type, refusal.message)
+
+    def _takes(self, entry: os.DirEntry[str], prefix: str) -> bool:
+        """By its name alone: what is left out need not be looked at."""
+        if self._choice.rules.idle and not kind_left_out(extension(entry.name)):
+            return True
+        key = prefix + key_from_path(entry.name)
+        return self._choice.enters(key) if entry.is_dir(follow_symlinks=False) else self._choice.takes(key)
 
     def _look_from_thread(self, entry: os.DirEntry[str]) -> _Found | _Trouble | None:
         """The entry's own stat is faster, but keeps all other threads waiting."""
@@ -172,8 +226,8 @@ class LocalSource:
             return ErrorType.NOT_FOUND, "a link to nothing"
         except OSError as error:
             return ErrorType.PATH_VIOLATION, f"cannot be followed: {error.strerror}"
-        except ImageError as error:
-            return error.error_type, error.message
+        except ImageError:
+            return Why.OUTWARD_LINK
         return None
 
     def _entries(self, folder: bytes, prefix: str, found: _Found) -> Iterator[SourceEntry]:
@@ -181,7 +235,8 @@ class LocalSource:
         kind = extension(found.name)
         key = prefix + key_from_path(found.name)
         if kind in ARCHIVE_EXTENSIONS:
-            yield from self._archives.list_members(os.path.join(folder, os.fsencode(found.name)), key, self.problems)
+            path = os.path.join(folder, os.fsencode(found.name))
+            yield from self._archives.list_members(path, key, self.problems, takes=self._choice.takes)
         elif kind in IMAGE_EXTENSIONS or self._content_is_image(os.path.join(folder, os.fsencode(found.name)), key):
             yield SourceEntry(key, found.size, f"{found.size}-{found.mtime_ns}")
 

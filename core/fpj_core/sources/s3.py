@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import obstore
@@ -35,6 +35,8 @@ from fpj_core.sources.base import (
     refuse_too_large,
     stepping,
 )
+from fpj_core.sources.choice import Choice
+from fpj_core.sources.filters import IGNORE_FILE, MOST_IGNORE_BYTES, Filter, LeftOut
 from fpj_core.sources.keys import key_from_path, path_from_key, split_key
 from fpj_core.sources.natural import natural_key, sorted_externally
 from fpj_core.sources.sniff import HEAD, sniff
@@ -50,24 +52,36 @@ class S3SourceConfig:
     """A bucket, or the part of it below a prefix."""
 
     bucket: Bucket
+    filter: Filter = field(default=Filter(), repr=False)
 
     def build(self) -> S3Source:
         """See `fpj_core.sources.base.SourceConfig`."""
-        return S3Source(self.bucket)
+        return S3Source(self.bucket, self.filter)
 
 
 class S3Source:
     """See `fpj_core.sources.base.Source`."""
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, wanted: Filter = Filter()) -> None:  # noqa: B008 - frozen
         self._bucket = bucket
         self._client: S3Store | None = None
         self._archives = Archives(self._ranged)
+        self._choice = Choice(wanted)
         self.problems = Problems()
+
+    @property
+    def left_out(self) -> LeftOut:
+        """See `fpj_core.sources.base.Source.left_out`."""
+        return self._choice.left_out
+
+    def leaves_out(self, key: str) -> bool:
+        """See `fpj_core.sources.base.Source.leaves_out`."""
+        return self._choice.leaves_out(key)
 
     def list(self, on_step: Callable[[], None] = nothing) -> Iterator[SourceEntry]:
         """See `fpj_core.sources.base.Source.list`."""
         self.problems = Problems()
+        self._choice.begin()
         self._archives.close()  # they may have been replaced since
         for name, size, etag in sorted_externally(
             self._objects(on_step), key=lambda each: natural_key(each[0]), on_step=on_step
@@ -95,10 +109,16 @@ class S3Source:
     # Listing ----------------------------------------------------------------------------------------------
 
     def _objects(self, on_step: Callable[[], None]) -> Iterator[tuple[str, int, str]]:
-        """(name below the prefix, size, ETag) of what may be an image or an archive."""
+        """(name below the prefix, size, ETag) of what may be an image or an archive.
+
+        Whoever sorts them has them all before the first is asked about: by then, the ignore files are known.
+        """
+        ignore_files: list[tuple[str, int]] = []
         try:
             for page in stepping(pages(self._bucket, self._connected()), on_step, every=1):
                 for found in page:
+                    if found.key.rpartition("/")[2] == IGNORE_FILE and not found.odd:
+                        ignore_files.append((found.key, found.size))
                     if any(left_out(part) for part in found.key.split("/") if part not in (".", "..")):
                         continue
                     if found.odd:
@@ -107,16 +127,31 @@ class S3Source:
                         yield found.key, found.size, found.etag
         except OBJECT_ERRORS as error:
             raise SourceError(f"cannot list {self._bucket.url}: {object_error(error, 'the bucket').message}") from error
+        for name, size in stepping(ignore_files, on_step, every=1):
+            self._take_up_ignore_file(name, size)
+
+    def _take_up_ignore_file(self, name: str, size: int) -> None:
+        """Raises `SourceError` for one that cannot be followed: what it leaves out is not known then."""
+        try:
+            refuse_too_large(size, MOST_IGNORE_BYTES)
+            content = self._read(name, MOST_IGNORE_BYTES)
+            folder = name.removesuffix(IGNORE_FILE)
+            self._choice.rules.add_ignore_file(folder, content.decode("utf-8", "surrogateescape"))
+        except (ImageError, ValueError) as error:
+            raise SourceError(f"{self._bucket.url}: {name}: {error}") from error
 
     def _refuse_odd(self, found: Listed) -> None:
         """An object whose key cannot be asked for is nobody's problem but its own, if it is named like an image."""
-        if extension(found.key) in IMAGE_EXTENSIONS | ARCHIVE_EXTENSIONS:
+        key = key_from_path(found.key)
+        if extension(key) in IMAGE_EXTENSIONS | ARCHIVE_EXTENSIONS and not self._choice.rules.excludes_key(key):
             message = "an object's name cannot be used: it has an empty part, '.', '..' or a control character"
-            self.problems.add(key_from_path(found.key), ErrorType.PATH_VIOLATION, message)
+            self.problems.add(key, ErrorType.PATH_VIOLATION, message)
 
     def _entries(self, name: str, size: int, etag: str, on_step: Callable[[], None]) -> Iterator[SourceEntry]:
         kind = extension(name)
         key = key_from_path(name)
+        if not self._choice.takes(key):
+            return
         if size == 0 and not (kind in IMAGE_EXTENSIONS and self._exists(name)):
             return  # empty, or the marker of a folder that is called like an image
         if kind in ARCHIVE_EXTENSIONS:
@@ -167,19 +202,25 @@ class S3Source:
     def _members(self, name: str, key: str, on_step: Callable[[], None]) -> Sequence[SourceEntry]:
         """An archive's images, all of one content. What cannot be listed becomes a problem."""
         try:
-            problems, found = self._unchanged(name, lambda: self._listed_members(name, key, on_step))
+            problems, left_out, found = self._unchanged(name, lambda: self._listed_members(name, key, on_step))
         except ImageError as error:
             self.problems.add(key, error.error_type, error.message)
             return ()
         for each in problems.take():
             self.problems.add(each.key, each.error_type, each.message)
+        for why, left in left_out.take():
+            self.left_out.add(why, left)
         return found
 
     def _listed_members(
         self, name: str, key: str, on_step: Callable[[], None]
-    ) -> tuple[Problems, Sequence[SourceEntry]]:
-        problems = Problems()
-        return problems, [*self._archives.list_members(name.encode(), key, problems, on_step)]
+    ) -> tuple[Problems, LeftOut, Sequence[SourceEntry]]:
+        problems, left_out = Problems(), LeftOut()
+
+        def takes(member: str) -> bool:
+            return self._choice.takes(member, left_out)
+
+        return problems, left_out, [*self._archives.list_members(name.encode(), key, problems, on_step, takes)]
 
     def _opened_member(self, stack: ExitStack, name: str, member: str, max_file_size: int) -> OpenedImage:
         path = name.encode()

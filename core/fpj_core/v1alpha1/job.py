@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from fpj_core.model import Fit, Format, Phase
+from fpj_core.sources.filters import MOST_PATTERN_LENGTH, MOST_PATTERNS, refuse_patterns
 from fpj_core.v1alpha1.common import (
     LABEL_PATTERN,
     NAME_PATTERN,
@@ -38,6 +39,7 @@ _NO_THUMBNAIL = "thumbnail has no effect with jobType Cache: use Both, or leave 
 _NOT_NEGATIVE = "maxFailedImages may not be negative"
 _RESERVED = "the name 'thumbnail' is reserved for the thumbnail tier"
 COLOUR_PATTERN = r"^#[0-9a-f]{6}$"
+Pattern = Annotated[str, Field(min_length=1, max_length=MOST_PATTERN_LENGTH)]
 
 
 class JobType(StrEnum):
@@ -81,6 +83,19 @@ class Collection(ApiModel):
         pattern=NAME_PATTERN,
     )
     source: Source = Field(description="Where the images are. Archives (zip, cbz) in it count as folders.")
+    include: list[Pattern] | None = Field(
+        None,
+        description="Only images that match one of these patterns, which are those of .gitignore; all by default.",
+        max_length=MOST_PATTERNS,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    exclude: list[Pattern] | None = Field(
+        None,
+        description="No images, and nothing in folders, that match these patterns, which are those of .gitignore. They "
+        "go before those of files .fpjignore in the source. What was made of such images before stays.",
+        max_length=MOST_PATTERNS,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
     accept_vanished: bool | None = Field(
         None,
         description="Take the source's word that it is empty, or lacks more than half of 100 or more known images: "
@@ -91,6 +106,12 @@ class Collection(ApiModel):
         description="Go on although the collection's images are recorded as another source's: the same images at "
         "another place. False by default: the job fails with SourceChanged.",
     )
+
+    @field_validator("include", "exclude")
+    @classmethod
+    def _patterns(cls, patterns: list[str] | None) -> list[str] | None:
+        refuse_patterns(patterns or ())
+        return patterns
 
 
 class Tier(ApiModel):
@@ -196,7 +217,9 @@ class FileProcessingJobSpec(ApiModel):
     """What to make of which images."""
 
     job_type: JobType = Field(description="What to make: cache images, a thumbnail, or both. Immutable.")
-    collection: Collection = Field(description="The images. Immutable, but for acceptVanished and acceptSource.")
+    collection: Collection = Field(
+        description="The images. Immutable, but for include, exclude, acceptVanished and acceptSource."
+    )
     cache: Cache | None = Field(
         None, description="Cache images; one tier 'full' of at most 1920x1080, quality 85, jpeg, by default."
     )

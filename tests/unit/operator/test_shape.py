@@ -16,7 +16,7 @@ NEED_ANOTHER = {
     "jobType": "Cache", "collection.id": "other", "cache.tiers[0].maxWidth": 777, "cache.tiers[0].name": "other",
     "thumbnail.fit": "Cover", "cacheFolder": "other", "sharding.workersPerPod": 7, "limits.maxPixels": 7,
     "limits.maxAttemptsPerImage": 7, "skipCheck": "Record", "force": True, "queueName": "other",
-    "workerTemplate.nodeSelector": {"a": "b"},
+    "workerTemplate.nodeSelector": {"a": "b"}, "collection.include": ["*.jpg"], "collection.exclude": ["old/"],
 }  # fmt: skip
 ACT = {
     "suspend": True, "priority": 77, "recovery.maxAttempts": 7, "activeDeadlineSeconds": 77,

@@ -15,6 +15,7 @@ from fpj_core.folders.ownership import FolderState
 from fpj_core.model import Fit, Format, ImageFacts, Job, SourceEntry, TierSpec
 from fpj_core.paths import derivative_path
 from fpj_core.sources.base import Problems, nothing
+from fpj_core.sources.filters import Filter, LeftOut
 from fpj_worker.pool import Outcome
 from fpj_worker.tasks import ImageDone, ImageTask, WrittenFile
 
@@ -39,6 +40,11 @@ class ListSource:
         self.listed = list(listed)
         self.troubles = troubles
         self.problems = Problems()
+        self.left_out = LeftOut()
+        self.filter = Filter()
+
+    def leaves_out(self, key: str) -> bool:
+        return False
 
     def build(self) -> ListSource:
         return self

@@ -15,6 +15,7 @@ from fpj_core.errors import ErrorType, SourceError, SourceShrankError
 from fpj_core.ids import image_id
 from fpj_core.model import ImageRecord, SourceEntry
 from fpj_core.sources.base import nothing
+from fpj_core.sources.filters import Why
 from fpj_core.store.codec import batched
 from fpj_core.store.protocol import Store
 from fpj_worker import indexer
@@ -281,6 +282,36 @@ def test_new_images_do_not_make_up_for_those_that_vanished(store: Store) -> None
     index(store, *entries(100))
     with pytest.raises(SourceShrankError):
         index(store, *entries(500, 1_000))
+
+
+def test_what_a_filter_leaves_out_now_is_not_lacking(store: Store) -> None:
+    """Nor are files that earlier versions took for images that fail. What is known of them comes back with them."""
+    source = ListSource(entries(300))
+    index_collection(store, source, COLLECTION, fence=0)
+    known = store.images(COLLECTION, 299, 300)
+    source.listed = entries(10)
+    source.leaves_out = lambda key: int(key[1:-4]) >= 150  # type: ignore[method-assign]
+    source.left_out.add(Why.EXCLUDED, "p299.jpg")
+    with pytest.raises(SourceShrankError, match="140 of 150"):
+        index_collection(store, source, COLLECTION, fence=0)
+    source.leaves_out = lambda key: int(key[1:-4]) >= 20  # type: ignore[method-assign]
+    source.left_out.add(Why.EXCLUDED, "p299.jpg")
+    named: list[tuple[Why, str]] = []
+    result = index_collection(store, source, COLLECTION, fence=0, on_left_out=named.extend)
+    assert (result.deleted, result.left_out, named) == (290, {"excluded": 2}, [(Why.EXCLUDED, "p299.jpg")])
+    index_collection(store, ListSource(entries(300)), COLLECTION, fence=0)
+    assert store.images(COLLECTION, 299, 300) == known
+
+
+def test_a_filter_does_not_explain_a_source_in_which_nothing_is_found(store: Store) -> None:
+    """It may not be mounted."""
+    index(store, *entries(3))
+    source = ListSource()
+    source.leaves_out = lambda _key: True  # type: ignore[method-assign]
+    with pytest.raises(SourceShrankError):
+        index_collection(store, source, COLLECTION, fence=0)
+    source.left_out.add(Why.EXCLUDED_FOLDER, "photos")
+    assert index_collection(store, source, COLLECTION, fence=0).deleted == 3
 
 
 def known_facts(store: Store) -> ImageRecord:

@@ -16,6 +16,7 @@ from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.manifest import parse_resource
 from fpj_core.model import Folder, ImageLimits, Phase
 from fpj_core.objects import Bucket
+from fpj_core.sources.filters import Filter
 from fpj_core.sources.local import LocalSourceConfig
 from fpj_core.sources.s3 import S3SourceConfig
 from fpj_core.store.protocol import Store
@@ -52,6 +53,18 @@ def cache_folder(name: str, path: str, **spec: Any) -> CacheFolder:
 
 def request(place: Place = PLACE, **spec: Any) -> LocalJob:
     return local_job(resource(**spec), place, workers=None)
+
+
+def test_a_filter_is_part_of_what_a_run_can_go_on_with() -> None:
+    plain, filtered = request(), request(collection={"source": {"local": {"path": "/p"}}, "exclude": ["old/"]})
+    assert filtered.source.filter == Filter(exclude=("old/",))
+    assert request(collection={"source": {"local": {"path": "/p"}}}).job.digest != filtered.job.digest
+    assert repr(plain.source) == f"LocalSourceConfig(root={plain.source.root!r})", "digests of earlier versions stay"  # type: ignore[attr-defined]
+
+
+def test_a_pattern_that_is_none_is_named_by_its_field() -> None:
+    with pytest.raises(ManifestError, match=r"spec\.collection\.exclude.*'!' is no pattern"):
+        request(collection={"source": {"local": {"path": "/p"}}, "exclude": ["!"]})
 
 
 # Settings -------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 
 from fpj_core.errors import FencedError
@@ -59,7 +59,7 @@ def run_index(task: Task, store: Store, stop: Stop) -> None:
     log.info("indexed", extra=asdict(found))
     planner = Planner(store, folder, task.collection, _plan_settings(task), record.enter, record.tick)
     planned = planner.plan(job, task.attempt, resumed=job.planned_attempt > 0)
-    record.finish(planned)
+    record.finish(planned, found.left_out)
     store.delete_attempts(task.job_id, task.attempt, stop.check)
     log.info("planned", extra=asdict(planned))
 
@@ -122,7 +122,7 @@ class _Record:
         if time.monotonic() - self._noted_at >= _NOTE_SECONDS:
             self._note()
 
-    def finish(self, planned: Planned) -> None:
+    def finish(self, planned: Planned, left_out: Mapping[str, int]) -> None:
         """The shards are there: from here on, pods may work on them."""
         self._measure_stage()
         now = time.time()
@@ -138,6 +138,7 @@ class _Record:
                 last_progress_at=now,
                 last_progress_done=planned.done,
                 made_before=planned.made_before,
+                left_out=left_out,
             )
         )
 
