@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from fpj_core.model import Fit, Format, Phase
-from fpj_core.sources.filters import MOST_PATTERN_LENGTH, MOST_PATTERNS, refuse_patterns
+from fpj_core.sources.filters import MOST_PATTERN_LENGTH, MOST_PATTERNS, PATTERN, refuse_patterns
 from fpj_core.v1alpha1.common import (
     LABEL_PATTERN,
     NAME_PATTERN,
@@ -39,7 +39,7 @@ _NO_THUMBNAIL = "thumbnail has no effect with jobType Cache: use Both, or leave 
 _NOT_NEGATIVE = "maxFailedImages may not be negative"
 _RESERVED = "the name 'thumbnail' is reserved for the thumbnail tier"
 COLOUR_PATTERN = r"^#[0-9a-f]{6}$"
-Pattern = Annotated[str, Field(min_length=1, max_length=MOST_PATTERN_LENGTH)]
+Pattern = Annotated[str, Field(min_length=1, max_length=MOST_PATTERN_LENGTH, json_schema_extra={"pattern": PATTERN})]
 
 
 class JobType(StrEnum):
