@@ -7,6 +7,7 @@
     │   ├── SourceShrankError  most of a known collection is not there any more
     │   └── SourceChangedError the collection's images are of another source
     ├── CacheFolderError       no cache folder fits, or its path cannot be used
+    ├── EnvironmentFaultError  source or folder stopped working while images were made; they may heal
     ├── ImageError             one image failed; carries an ErrorType
     │   └── ContentChangedError  it was replaced while it was read: read it anew
     └── StoreError             the store refused or lost an operation
@@ -39,6 +40,7 @@ class ErrorType(StrEnum):
     FETCH_TIMEOUT = "FetchTimeout"
     OUT_OF_MEMORY = "OutOfMemory"
     WORKER_CRASHED = "WorkerCrashed"
+    READ_FAILED = "ReadFailed"
     WRITE_FAILED = "WriteFailed"
     DISK_FULL = "DiskFull"
     PATH_VIOLATION = "PathViolation"
@@ -57,6 +59,7 @@ _TRANSIENT = frozenset(
         ErrorType.FETCH_TIMEOUT,
         ErrorType.OUT_OF_MEMORY,
         ErrorType.WORKER_CRASHED,
+        ErrorType.READ_FAILED,
         ErrorType.WRITE_FAILED,
         ErrorType.DISK_FULL,
         ErrorType.STORE_UNAVAILABLE,
@@ -126,17 +129,22 @@ class CacheFolderError(FpjError):
     """No cache folder fits the job, or the chosen one cannot be used."""
 
 
-class ImageError(FpjError):
-    """One image failed; the job goes on."""
+class EnvironmentFaultError(FpjError):
+    """Source or cache folder do not work at the moment: no image's fault, and none is charged."""
 
-    def __init__(self, error_type: ErrorType, message: str) -> None:
+
+class ImageError(FpjError):
+    """One image failed; the job goes on. ``environment`` says that any other might have, too: see `fpj_core.faults`."""
+
+    def __init__(self, error_type: ErrorType, message: str, environment: bool = False) -> None:
         self.error_type = error_type
         self.message = message
+        self.environment = environment
         super().__init__(f"{error_type}: {message}")
 
-    def __reduce__(self) -> tuple[type[ImageError], tuple[ErrorType, str]]:
+    def __reduce__(self) -> tuple[type[ImageError], tuple[ErrorType, str, bool]]:
         # The default would call __init__ with the one formatted argument and fail to unpickle.
-        return (type(self), (self.error_type, self.message))
+        return (type(self), (self.error_type, self.message, self.environment))
 
 
 class ContentChangedError(ImageError):

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, field
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any
 
 from obstore import exceptions
 from obstore.store import S3Store
 
+from fpj_core import faults
 from fpj_core.errors import ErrorType, ImageError
 
 OBJECT_ERRORS = (exceptions.BaseError, OSError, ValueError)
 """What obstore raises: its own errors, built-in ones for what is missing, ValueError for names it cannot send."""
 
-_STATUS = re.compile(r"status code: (\d{3})")
 _ASKED_FOR_CREDENTIALS = "http://169.254."
 """Where the machine's own role is asked for when no credentials are given."""
 _RETRIES = 5
@@ -82,21 +82,25 @@ class Bucket:
 
 def object_error(error: Exception, what: str) -> ImageError:
     """The typed error for a failed request about ``what``."""
+    environment = faults.of_object_error(error).environment
+    return ImageError(*_type_and_words(error, what), environment)
+
+
+def _type_and_words(error: Exception, what: str) -> tuple[ErrorType, str]:
     text = str(error)
-    found = _STATUS.search(text)  # listing's errors carry the status in their words alone
-    status = found[1] if found else ""
+    status = faults.status_of(text)  # listing's errors carry the status in their words alone
     if isinstance(error, exceptions.InvalidPathError | ValueError):
-        return ImageError(ErrorType.PATH_VIOLATION, f"an object's name cannot be used: {_first_line(error)}")
+        return ErrorType.PATH_VIOLATION, f"an object's name cannot be used: {_first_line(error)}"
     if _ASKED_FOR_CREDENTIALS in text:
         message = f"{what}: there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        return ImageError(ErrorType.STORE_UNAVAILABLE, message)
+        return ErrorType.STORE_UNAVAILABLE, message
     if "NoSuchBucket" in text:
-        return ImageError(ErrorType.NOT_FOUND, "the bucket does not exist")
-    if isinstance(error, exceptions.NotFoundError | FileNotFoundError) or status == "404":
-        return ImageError(ErrorType.NOT_FOUND, f"{what} does not exist")
-    if isinstance(error, _REFUSED) or status in ("401", "403"):
-        return ImageError(ErrorType.ACCESS_DENIED, f"{what} is refused: check the credentials and their rights")
-    return ImageError(ErrorType.STORE_UNAVAILABLE, f"{what}: {_first_line(error)}")
+        return ErrorType.NOT_FOUND, "the bucket does not exist"
+    if isinstance(error, exceptions.NotFoundError | FileNotFoundError) or status == HTTPStatus.NOT_FOUND:
+        return ErrorType.NOT_FOUND, f"{what} does not exist"
+    if isinstance(error, _REFUSED) or status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return ErrorType.ACCESS_DENIED, f"{what} is refused: check the credentials and their rights"
+    return ErrorType.STORE_UNAVAILABLE, f"{what}: {_first_line(error)}"
 
 
 def _first_line(error: BaseException) -> str:

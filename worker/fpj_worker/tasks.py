@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
-from fpj_core.errors import ImageError
+from fpj_core.errors import ErrorType, ImageError
 from fpj_core.folders import FolderConfig
 from fpj_core.folders.local import LocalFolderConfig
 from fpj_core.folders.s3 import S3FolderConfig
@@ -91,6 +91,7 @@ class ImageHandler:
         """Open the source and the cache folder for this child."""
         # Image libraries are for children alone: the supervisor starts faster, and never forks after libvips.
         from fpj_worker.engine import process_image  # noqa: PLC0415
+        from fpj_worker.engine.reading import refuse_unreadable  # noqa: PLC0415
 
         source = self.source.build()
         folder = self.folder.build()
@@ -102,7 +103,12 @@ class ImageHandler:
                 with fetching():
                     given = source.open(task.key, task.size, max_file_size=self.limits.max_file_size)
                     opened = stack.enter_context(given)
-                processed = process_image(opened, self.tiers, self.limits, make=task.lacking, admit=admit)
+                try:
+                    processed = process_image(opened, self.tiers, self.limits, make=task.lacking, admit=admit)
+                except ImageError as error:
+                    if error.error_type is ErrorType.CORRUPT_IMAGE:
+                        refuse_unreadable(opened)
+                    raise
             files = []
             for output in processed.outputs:
                 path = derivative_path(self.collection, output.tier, task.image, output.extension)

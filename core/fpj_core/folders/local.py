@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from fpj_core import faults
 from fpj_core.errors import CacheFolderError, ErrorType, ImageError
 from fpj_core.folders.base import Expected, lacking_by_asking
 from fpj_core.folders.ownership import MARKER, PROBE, FolderState, is_litter
@@ -285,10 +286,14 @@ def _unlink(name: str, folder: int) -> None:
 
 
 def _typed(error: OSError) -> ImageError:
+    environment = faults.of_errno(error.errno).environment
     if error.errno in _FULL:
-        return ImageError(ErrorType.DISK_FULL, f"the cache folder is full: {error.strerror}")
+        return ImageError(ErrorType.DISK_FULL, f"the cache folder is full: {error.strerror}", environment)
     if error.errno in _LINKS:
         return ImageError(ErrorType.PATH_VIOLATION, "a link or a file stands where the cache folder has a folder")
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-        return ImageError(ErrorType.ACCESS_DENIED, f"the cache folder cannot be written: {error.strerror}")
-    return ImageError(ErrorType.WRITE_FAILED, f"the cache folder cannot be written: {error.strerror}")
+        return ImageError(ErrorType.ACCESS_DENIED, f"the cache folder cannot be written: {error.strerror}", environment)
+    # A folder that is missing is missing for all.
+    gone = error.errno == errno.ENOENT
+    message = f"the cache folder cannot be written: {error.strerror}"
+    return ImageError(ErrorType.WRITE_FAILED, message, environment or gone)

@@ -83,7 +83,7 @@ class S3Folder:
         except OBJECT_ERRORS as error:
             failure = object_error(error, _OBJECT)
             if failure.error_type is ErrorType.NOT_FOUND:  # the bucket: it is not the image that is missing
-                failure = ImageError(ErrorType.WRITE_FAILED, failure.message)
+                failure = ImageError(ErrorType.WRITE_FAILED, failure.message, environment=True)
             raise failure from error
 
     def size(self, relative: str) -> int | None:

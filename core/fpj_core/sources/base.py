@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, Protocol, TypeVar
 
+from fpj_core import faults
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import SourceEntry
 from fpj_core.sources.filters import Filter, LeftOut
@@ -141,9 +142,12 @@ def image_error_from_os(error: OSError, what: str) -> ImageError:
     """The typed error for an operating system's refusal to read ``what``."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return ImageError(ErrorType.NOT_FOUND, f"{what} is gone")
+    fault = faults.of_errno(error.errno)
+    kind = ErrorType.READ_FAILED if fault.transient else ErrorType.INTERNAL
     if isinstance(error, PermissionError):
-        return ImageError(ErrorType.ACCESS_DENIED, f"{what} cannot be read: {error.strerror}")
-    return ImageError(ErrorType.INTERNAL, f"{what} cannot be read: {error.strerror or os.strerror(error.errno or 0)}")
+        kind = ErrorType.ACCESS_DENIED
+    said = f"{what} cannot be read: {error.strerror or os.strerror(error.errno or 0)}"
+    return ImageError(kind, said, fault.environment)
 
 
 def open_regular(path: bytes, what: str) -> int:
@@ -178,7 +182,9 @@ def copy_bounded(chunks: Iterable[bytes | memoryview], target: IO[bytes], max_si
             target.write(chunk)
             target.flush()
         except OSError as error:
-            raise ImageError(ErrorType.DISK_FULL, f"no room for a temporary copy: {error.strerror}") from error
+            fault = faults.of_errno(error.errno)
+            message = f"no room for a temporary copy: {error.strerror}"
+            raise ImageError(ErrorType.DISK_FULL, message, fault.environment) from error
 
 
 def refuse_too_large(size: int, max_file_size: int) -> None:

@@ -22,6 +22,7 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from fpj_core import faults
 from fpj_core.errors import StoreError, StoreUnavailableError
 
 Document = dict[str, Any]
@@ -110,6 +111,8 @@ def translated(secrets: Sequence[str] = ()) -> Iterator[None]:
     except ExecutionTimeout as error:
         raise StoreUnavailableError(f"MongoDB took too long: {_cause(error)}") from error
     except PyMongoError as error:
+        if faults.of_mongodb_error(error).transient:
+            raise StoreUnavailableError(f"MongoDB does not answer now: {_cause(error)}") from error
         raise StoreError(f"MongoDB refused: {_cause(error)}") from error
 
 

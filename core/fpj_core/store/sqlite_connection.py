@@ -60,10 +60,11 @@ class Connection:
             self._sqlite.execute("BEGIN IMMEDIATE")
             try:
                 yield self._sqlite
+                self._sqlite.execute("COMMIT")
             except BaseException:
-                self._sqlite.execute("ROLLBACK")
+                if self._sqlite.in_transaction:  # a full disk has undone it already, and must be what is reported
+                    self._sqlite.execute("ROLLBACK")
                 raise
-            self._sqlite.execute("COMMIT")
 
     def _prepare(self) -> None:
         self._sqlite.execute("PRAGMA journal_mode = WAL")

@@ -78,18 +78,20 @@ def test_errors_that_may_pass() -> None:
         "DecodeTimeout",
         "OutOfMemory",
         "WorkerCrashed",
+        "ReadFailed",
         "WriteFailed",
         "DiskFull",
         "StoreUnavailable",
         "FetchTimeout",
     }
     assert transient == passing
-    assert len(ErrorType) == 15
+    assert len(ErrorType) == 16
 
 
 def test_image_errors_cross_processes() -> None:
-    error = pickle.loads(pickle.dumps(ImageError(ErrorType.TOO_LARGE, "9 bytes")))
+    error = pickle.loads(pickle.dumps(ImageError(ErrorType.TOO_LARGE, "9 bytes", environment=True)))
     assert (error.error_type, error.message, str(error)) == (ErrorType.TOO_LARGE, "9 bytes", "TooLarge: 9 bytes")
+    assert error.environment
 
 
 def test_errors_say_what_they_know() -> None:

@@ -36,10 +36,14 @@ def test_an_error_arrives_and_names_nothing_to_be_called(error_type: ErrorType) 
     """Some versions of Python pickle a member of an enumeration as a call of getattr, which no answer may name."""
     data = sent(error_type)
     assert not {opcode.name for opcode, _, _ in pickletools.genops(data)} & {"GLOBAL", "STACK_GLOBAL", "REDUCE"}
-    assert read(data) == (ERROR, (error_type, "because"), 0.1)
+    assert read(data) == (ERROR, (error_type, "because", False), 0.1)
 
 
-@pytest.mark.parametrize("content", [("Corupt", "a"), ("CorruptImage", 1), "CorruptImage", (ErrorType.INTERNAL, "a")])
+@pytest.mark.parametrize(
+    "content",
+    [("Corupt", "a", False), ("CorruptImage", 1, False), ("CorruptImage", "a"), ("CorruptImage", "a", 1)]
+    + ["CorruptImage", (ErrorType.INTERNAL, "a", False)],
+)
 def test_no_error_of_ours(content: object) -> None:
     with pytest.raises(GarbledError):
         read(pickle.dumps((ERROR, content, 0.1)))

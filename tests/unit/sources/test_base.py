@@ -51,7 +51,7 @@ def test_extensions(name: str, expected: str) -> None:
         (errno.ENOTDIR, ErrorType.NOT_FOUND),
         (errno.EACCES, ErrorType.ACCESS_DENIED),
         (errno.EPERM, ErrorType.ACCESS_DENIED),
-        (errno.EIO, ErrorType.INTERNAL),
+        (errno.EIO, ErrorType.READ_FAILED),
     ],
 )
 def test_errors_of_the_system_have_types(number: int, error_type: ErrorType) -> None:

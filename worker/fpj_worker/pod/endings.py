@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass
 
 from obstore import exceptions
 
+from fpj_core import faults
 from fpj_core.errors import (
     CacheFolderError,
     ErrorType,
@@ -26,11 +26,6 @@ from fpj_worker.pool import PoolError
 from fpj_worker.stopping import InterruptedRunError
 
 _MISSING = (FileNotFoundError, NotADirectoryError)
-_PASSING = frozenset(
-    (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH)
-    + (errno.EAGAIN, errno.EBUSY, errno.ENOSPC, errno.EDQUOT)
-)
-"""What a volume over a network says while it is away, and a full one."""
 
 
 class ShardHeldError(FpjError):
@@ -86,4 +81,5 @@ def _trouble(cause: BaseException | None) -> ErrorType | None:
         return object_error(cause, "").error_type
     if isinstance(cause, _MISSING):
         return ErrorType.NOT_FOUND
-    return ErrorType.WRITE_FAILED if isinstance(cause, OSError) and cause.errno in _PASSING else None
+    passing = isinstance(cause, OSError) and faults.of_errno(cause.errno).transient
+    return ErrorType.WRITE_FAILED if passing else None

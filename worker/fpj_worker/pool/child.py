@@ -22,6 +22,7 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import Any, TextIO
 
+from fpj_core import faults
 from fpj_core.errors import ErrorType, ImageError
 from fpj_worker.pool.sandbox import Part, Reach, confine
 
@@ -136,11 +137,15 @@ class _Child:
         try:
             return DONE, self._handle(task, self._admit)
         except ImageError as error:
-            return ERROR, (error.error_type.value, error.message)
+            return ERROR, (error.error_type.value, error.message, error.environment)
         except MemoryError:
-            return ERROR, (ErrorType.OUT_OF_MEMORY.value, "the memory limit of one image was reached")
+            return ERROR, (ErrorType.OUT_OF_MEMORY.value, "the memory limit of one image was reached", False)
+        except OSError as error:
+            fault = faults.of_errno(error.errno)
+            kind = ErrorType.READ_FAILED if fault.environment and fault.transient else ErrorType.INTERNAL
+            return ERROR, (kind.value, f"{type(error).__name__}: {error}", fault.environment)
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs one image
-            return ERROR, (ErrorType.INTERNAL.value, f"{type(error).__name__}: {error}")
+            return ERROR, (ErrorType.INTERNAL.value, f"{type(error).__name__}: {error}", False)
 
     def tell_away(self, what: str) -> None:
         """Since this moment the task waits for that, or, for an empty ``what``, works."""
@@ -164,7 +169,7 @@ def _pickled(kind: str, content: Any, elapsed: float) -> bytes:
     try:
         return pickle.dumps((kind, content, elapsed), pickle.HIGHEST_PROTOCOL)
     except Exception as error:  # noqa: BLE001 - pickling runs arbitrary code
-        failure = (ErrorType.INTERNAL.value, f"the result cannot be sent: {error}")
+        failure = (ErrorType.INTERNAL.value, f"the result cannot be sent: {error}", False)
         return pickle.dumps((ERROR, failure, elapsed))
 
 

@@ -391,9 +391,11 @@ class ProcessPool(Generic[T, R]):
 
     def _overdue(self, child: _Child[T]) -> ImageError:
         if child.away == Away.FETCHING:
-            return ImageError(ErrorType.FETCH_TIMEOUT, f"its bytes took longer than {self._away_timeout:g} s to come")
+            message = f"its bytes took longer than {self._away_timeout:g} s to come"
+            return ImageError(ErrorType.FETCH_TIMEOUT, message, environment=True)
         if child.away:
-            return ImageError(ErrorType.WRITE_FAILED, f"its files took longer than {self._away_timeout:g} s to go")
+            message = f"its files took longer than {self._away_timeout:g} s to go"
+            return ImageError(ErrorType.WRITE_FAILED, message, environment=True)
         return ImageError(ErrorType.DECODE_TIMEOUT, f"took longer than {self._timeout:g} s")
 
     def _bury(self, child: _Child[T], error: ImageError | None = None) -> None:

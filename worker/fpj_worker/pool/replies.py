@@ -44,7 +44,7 @@ class Replies:
             raise GarbledError(f"not an answer: {error}") from error
         if kind not in _KINDS or type(elapsed) is not float or not _fits(kind, content):
             raise GarbledError("not an answer")
-        return kind, (ErrorType(content[0]), content[1]) if kind == ERROR else content, elapsed
+        return kind, (ErrorType(content[0]), *content[1:]) if kind == ERROR else content, elapsed
 
 
 class _Unpickler(pickle.Unpickler):
@@ -67,6 +67,7 @@ def _fits(kind: str, content: Any) -> bool:
     if kind == READY:
         return isinstance(content, dict)
     if kind == ERROR:
-        error_type, message = content if isinstance(content, tuple) and len(content) == 2 else (None, None)
-        return type(error_type) is str and error_type in _ERROR_TYPES and type(message) is str
+        error_type, message, environment = content if isinstance(content, tuple) and len(content) == 3 else [None] * 3
+        texts = type(error_type) is str and error_type in _ERROR_TYPES and type(message) is str
+        return texts and type(environment) is bool
     return True
