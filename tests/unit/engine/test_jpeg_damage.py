@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import pyvips
-from unit.engine.pictures import BLUE, GREEN, RED, YELLOW, corners, encoded, near, pixels, run, scene
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unit.engine.pictures import BLUE, FULL, GREEN, RED, YELLOW, corners, encoded, near, pixels, run, scene
 
 from fpj_core.errors import ErrorType, ImageError
+from fpj_core.model import ImageLimits
+from fpj_core.sources.base import OpenedImage
+from fpj_worker.engine import ProcessedImage, process_image
+from fpj_worker.engine.scans import Picture
 
 QUARTERS = [RED, GREEN, BLUE, YELLOW]
 P3 = bytes(pyvips.Image.profile_load("p3"))
@@ -81,3 +89,77 @@ def test_a_profile_that_is_there_twice_is_used() -> None:
     once = pixels(run(with_segment(0xE2, b"ICC_PROFILE\0\1\1" + P3)).outputs[0].data)
     assert near(corners(twice), corners(once), 2)
     assert not near(corners(once), QUARTERS, 5)
+
+
+# Roads ----------------------------------------------------------------------------------------------------
+
+Make = Callable[[bytes], ProcessedImage]
+
+
+@pytest.fixture(params=["turbo", "libvips", "too large for memory"])
+def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Make:
+    """Each way on which a JPEG is decoded; of CMYK there is the second alone."""
+    if request.param != "turbo":
+        monkeypatch.setattr("fpj_worker.engine.weight._TURBO_PIXELS", 0)
+    if request.param != "too large for memory":
+        return run
+    monkeypatch.setattr("fpj_worker.engine.header._IN_MEMORY", 1)
+
+    def by_path(data: bytes) -> ProcessedImage:
+        path = tmp_path / "x.jpg"
+        path.write_bytes(data)
+        return process_image(OpenedImage("x", path=bytes(path)), (FULL,), ImageLimits())
+
+    return by_path
+
+
+CMYK = encoded(scene().convert("CMYK"), "JPEG", quality=92)
+ALL_KINDS = {"CMYK": CMYK} | {kind: jpeg(kind) for kind in KINDS}
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+@pytest.mark.parametrize("behind", [b"", TRAILER])
+def test_on_every_road_a_missing_end_is_a_warning(make: Make, kind: str, behind: bytes) -> None:
+    whole, lacking = make(ALL_KINDS[kind]), make(ALL_KINDS[kind][:-2] + behind)
+    assert whole.facts.warning is None
+    assert lacking.facts.warning
+    assert near(corners(pixels(lacking.outputs[0].data)), corners(pixels(whole.outputs[0].data)), 2)
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+@pytest.mark.parametrize("missing", [12, 900])
+@pytest.mark.parametrize("behind", [b"", TRAILER])
+def test_on_every_road_missing_pixels_are_refused(make: Make, kind: str, missing: int, behind: bytes) -> None:
+    with pytest.raises(ImageError) as error:
+        make(ALL_KINDS[kind][:-missing] + behind)
+    assert error.value.error_type is ErrorType.CORRUPT_IMAGE
+
+
+@pytest.mark.parametrize("kind", ["CMYK", "baseline", "progressive"])
+def test_pixels_that_are_missing_before_an_end_marker_are_refused_too(make: Make, kind: str) -> None:
+    """As a download leaves it that was cut off and ended by a program."""
+    data = ALL_KINDS[kind]
+    with pytest.raises(ImageError, match="cut off") as error:
+        make(data[: len(data) - len(data) // 3] + b"\xff\xd9")
+    assert error.value.error_type is ErrorType.CORRUPT_IMAGE
+
+
+@pytest.mark.parametrize("kind", ["CMYK", "baseline"])
+def test_on_every_road_what_is_wrong_beside_the_picture_is_a_warning(make: Make, kind: str) -> None:
+    data = ALL_KINDS[kind]
+    whole = corners(pixels(make(data).outputs[0].data))
+    for segment in (b"ICC_PROFILE\0\1\1", b"ICC_PROFILE\0\3\2" + b"x" * 20):
+        result = make(with_segment(0xE2, segment, data=data))
+        assert near(corners(pixels(result.outputs[0].data)), whole, 2)
+    noisy = make(data[:-2] + bytes(40) + data[-2:])
+    assert near(corners(pixels(noisy.outputs[0].data)), whole, 2)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.binary(max_size=9), st.binary(max_size=9), st.integers(0, 12), st.integers(1, 9), st.integers(0, 30))
+def test_a_picture_is_read_piece_by_piece(head: bytes, coded: bytes, start: int, count: int, position: int) -> None:
+    picture = Picture(head, min(start, len(coded)), len(coded))
+    whole = picture.joined(coded)
+    assert len(picture) == len(whole)
+    assert whole[position : position + count].startswith(found := picture.read(coded, position, count))
+    assert found or position >= len(whole), "nothing at its end alone"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 import struct
 from dataclasses import dataclass
@@ -117,12 +118,12 @@ def read_header(data: bytes) -> JpegHeader:
     )
 
 
-def is_cut_off(data: bytes, header: JpegHeader) -> bool:
+def is_cut_off(data: bytes | mmap.mmap, header: JpegHeader) -> bool:
     """Whether the end marker is missing. Entropy-coded data cannot hold its bytes, so looking for them is exact."""
     return data.rfind(_END_OF_IMAGE, header.scan) < 0
 
 
-def segment(data: bytes, position: int) -> tuple[int, int, bytes]:
+def segment(data: bytes | memoryview, position: int) -> tuple[int, int, bytes]:
     """(marker, offset of what follows, content) of the next segment; what is none is passed over, as by libjpeg."""
     found = _MARKER.search(data, position)
     position = found.end() if found else len(data)

@@ -20,6 +20,7 @@ from fpj_core.errors import ErrorType, ImageError
 from fpj_core.sources.base import OpenedImage, image_error_from_os
 from fpj_worker.engine import exif, matrixprofile
 from fpj_worker.engine.exif import Exif
+from fpj_worker.engine.scans import Content, Picture
 from fpj_worker.engine.tiffbare import Patch
 
 pyvips.cache_set_max(0)  # no image is ever decoded twice, so a cache only holds memory
@@ -97,24 +98,31 @@ def decode(
     canvas: tuple[int, int] | None = None,
     patch: Patch | None = None,
     profile: bytes | None = None,
+    picture: tuple[Picture, Content] | None = None,
+    strict: bool = False,
 ) -> npt.NDArray[np.uint8]:
     """The first frame, scaled down to at most ``width`` x ``height`` (as stored, before orientation), in sRGB or grey.
 
     ``shrink`` is the factor (1, 2, 4, 8) by which libjpeg may scale while decoding. Bands after the first ``shown``
     are left out. The frame is put on the ``canvas`` (width, height). The file is read with the ``patch``. Without a
-    profile of its own it is in the colours of ``profile``.
+    profile of its own it is in the colours of ``profile``. Of a JPEG the ``picture`` is read, if it is given; a
+    ``strict`` decode refuses one that libjpeg complains of.
     """
     options = {"shrink": shrink} if image_format == "jpeg" and shrink > 1 else {}
+    _complaints()
     try:
-        image = _load(opened, image_format, patch, **options)
+        image = _load(opened, image_format, patch, picture, strict=strict, **options)
         if shown is not None and image.bands > shown:
             image = image.extract_band(0, n=shown)
         if profile is not None and not image.get_typeof(_PROFILE):
             image = image.copy()
             image.set_type(pyvips.GValue.blob_type, _PROFILE, profile)
-        return to_array(to_srgb(scale(on_canvas(image, canvas), width, height)))
+        pixels = to_array(to_srgb(scale(on_canvas(image, canvas), width, height)))
     except pyvips.Error as error:
         raise typed(error) from error
+    if strict and (complaints := _complaints()):  # libvips does not look again behind the last lines
+        raise ImageError(ErrorType.CORRUPT_IMAGE, complaints[0])
+    return pixels
 
 
 def decode_deep(opened: OpenedImage) -> tuple[npt.NDArray[np.uint16], int]:
@@ -239,10 +247,20 @@ def _icc(image: Any) -> Any:
     return converted.extract_band(1).copy(interpretation="b-w") if image.bands == 1 < converted.bands else converted
 
 
-def _load(opened: OpenedImage, image_format: str, patch: Patch | None = None, **options: Any) -> Any:
+def _load(
+    opened: OpenedImage,
+    image_format: str,
+    patch: Patch | None = None,
+    picture: tuple[Picture, Content] | None = None,
+    *,
+    strict: bool = False,
+    **options: Any,
+) -> Any:
     """Always through the format's own loader, which (unlike thumbnail_buffer) keeps ``fail_on``."""
     loader = _LOADERS[image_format]
-    options |= {"access": "sequential", "fail_on": "error"}
+    options |= {"access": "sequential", "fail_on": "warning" if strict else "error"}
+    if picture is not None:
+        return pyvips.Image.new_from_source(_source(_Pieces(*picture)), "", **options)
     if patch is not None and opened.data is not None:
         opened = OpenedImage(opened.name, data=patch.applied(0, opened.data))
     if opened.path is not None and (image_format == "jpeg" or patch is not None):
@@ -259,10 +277,32 @@ def _stream(path: bytes, patch: Patch | None) -> Any:
         file = _File(os.open(path, os.O_RDONLY | os.O_CLOEXEC), patch)
     except OSError as error:
         raise image_error_from_os(error, "the file") from error
+    return _source(file)
+
+
+def _source(file: _File | _Pieces) -> Any:
     source = pyvips.SourceCustom()
     source.on_read(file.read)
     source.on_seek(file.seek)
     return source
+
+
+class _Pieces:
+    """A picture as a file."""
+
+    def __init__(self, picture: Picture, data: Content) -> None:
+        self._picture = picture
+        self._data = data
+        self._position = 0
+
+    def read(self, count: int) -> bytes:
+        found = self._picture.read(self._data, self._position, count)
+        self._position += len(found)
+        return found
+
+    def seek(self, offset: int, whence: int) -> int:
+        self._position = offset + (0, self._position, len(self._picture))[whence]
+        return self._position
 
 
 class _File:
@@ -295,6 +335,13 @@ def _exif(image: Any) -> Exif:
 
 def _get(image: Any, name: str, default: int) -> int:
     return int(image.get(name)) if image.get_typeof(name) else default
+
+
+def _complaints() -> list[str]:
+    """What decoders complained of since this was last asked, in lines."""
+    said = pyvips.ffi.string(pyvips.vips_lib.vips_error_buffer()).decode("utf-8", "replace")
+    pyvips.vips_lib.vips_error_clear()
+    return [line[:300] for line in said.splitlines()]
 
 
 def typed(error: pyvips.Error) -> ImageError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import pyvips
@@ -12,7 +13,7 @@ from fpj_core.errors import ErrorType, ImageError
 from fpj_core.heap import give_back
 from fpj_core.model import Fit, Format, ImageFacts, ImageLimits, TierSpec
 from fpj_core.sources.base import OpenedImage
-from fpj_worker.engine import ending, libvips, matrixprofile, turbo
+from fpj_worker.engine import ending, lenient, libvips, matrixprofile, turbo
 from fpj_worker.engine.animation import animate
 from fpj_worker.engine.encode import EXTENSIONS, encode, output_format
 from fpj_worker.engine.geometry import Placement, by_size, place
@@ -110,7 +111,7 @@ def _decode(opened: OpenedImage, header: Header, largest: Placement) -> tuple[Pi
 
 
 def _decode_by_libvips(opened: OpenedImage, header: Header, width: int, height: int) -> tuple[Pixels, str | None]:
-    def decode(patch: Patch | None) -> Pixels:
+    def decode(patch: Patch | None, **options: Any) -> Pixels:
         return libvips.decode(
             opened,
             header.format,
@@ -121,8 +122,16 @@ def _decode_by_libvips(opened: OpenedImage, header: Header, width: int, height: 
             canvas=header.canvas,
             patch=patch,
             profile=header.profile,
+            **options,
         )
 
+    if header.jpeg is not None:
+        with lenient.content(opened, header.data) as data:
+            return lenient.decode(
+                data,
+                header.jpeg,
+                lambda picture, strict: decode(None, picture=(picture, data) if picture else None, strict=strict),
+            )
     try:
         return decode(header.patch), ending.warning(opened, header.format)
     except ImageError as complaint:

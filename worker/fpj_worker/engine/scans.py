@@ -5,8 +5,11 @@ For files that libjpeg complains of: damage outside the picture, before or after
 
 from __future__ import annotations
 
+import mmap
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
 
 from fpj_core.errors import ImageError
 from fpj_worker.engine import jpeg
@@ -22,24 +25,53 @@ _MOST_SCANS = 500
 _PADDING, _MOST_DIRECTORY = 64, 4_096
 """Bytes of a Samsung trailer: zeros behind it, and its directory."""
 
+Content = bytes | mmap.mmap
+
 _Finest = dict[tuple[int, int], int]
 """(component, coefficient) to the lowest bit of it that was sent (T.81, G.1.1.1)."""
 
 
-def bare(data: bytes, header: JpegHeader, before: int | None = None) -> bytes | None:
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A JPEG of ``head``, the bytes from ``start`` to ``stop`` of a file, and ``TAIL``."""
+
+    TAIL: ClassVar = b"\xff\xd9"
+
+    head: bytes
+    start: int
+    stop: int
+
+    def joined(self, data: Content) -> bytes:
+        """All of it."""
+        return b"".join((self.head, data[self.start : self.stop], self.TAIL))
+
+    def read(self, data: Content, position: int, count: int) -> bytes:
+        """Some bytes of it."""
+        found = self.head[position : position + count]
+        at = self.start + max(position - len(self.head), 0)
+        found += data[at : min(at + count - len(found), self.stop)] if at < self.stop else b""
+        beyond = position + len(found) - len(self.head) - (self.stop - self.start)
+        return found + self.TAIL[beyond : beyond + count - len(found)] if beyond >= 0 else found
+
+    def __len__(self) -> int:
+        return len(self.head) + self.stop - self.start + len(self.TAIL)
+
+
+def bare(data: Content, header: JpegHeader, before: int | None = None) -> Picture | None:
     """The picture without all that is not needed to decode it, ended after its last scan; None if scans are lacking.
 
     That scan ends at its first marker, ``before`` an offset at the latest.
     """
     try:
-        data = data[:before]
-        end = _end(data, header)
-        return data[:2] + b"".join(_needed(data, header)) + data[header.scan : end] + b"\xff\xd9" if end else None
+        with memoryview(data) as whole, whole[:before] as seen:
+            end = _end(seen, header)
+            head = b"\xff\xd8" + b"".join(_needed(seen, header))
+        return Picture(head, header.scan, end) if end else None
     except (ImageError, IndexError):
         return None
 
 
-def samsung_trailer(data: bytes) -> int | None:
+def samsung_trailer(data: Content) -> int | None:
     """Where the trailer of a Samsung camera begins, which its last bytes point to; None if there is none.
 
     Its directory (SEFH) lists blocks by what they begin with; the distances beside that are not always right.
@@ -52,7 +84,7 @@ def samsung_trailer(data: bytes) -> int | None:
     return min((found for kind in kinds if (found := data.rfind(kind, 0, directory)) >= 0), default=directory)
 
 
-def _needed(data: bytes, header: JpegHeader) -> Iterator[bytes]:
+def _needed(data: memoryview, header: JpegHeader) -> Iterator[bytes]:
     """The segments before the first coded data that libjpeg decodes by. What says JFIF says how colours are coded."""
     position = 2
     while position < header.scan:
@@ -64,7 +96,7 @@ def _needed(data: bytes, header: JpegHeader) -> Iterator[bytes]:
         position = end
 
 
-def _end(data: bytes, header: JpegHeader) -> int | None:
+def _end(data: memoryview, header: JpegHeader) -> int | None:
     """The offset behind the scan that completes the picture."""
     finest: _Finest = {}
     position, content = header.scan, header.first_scan
