@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 from fpj_core.model import SourceEntry
-from fpj_core.sources.base import OpenedImage, Problems, nothing
+from fpj_core.sources.base import FORGETFUL, Memory, OpenedImage, Problems, nothing
 from fpj_core.sources.filters import LeftOut
 
 _IN_FOLDER = 1_000
@@ -25,7 +25,7 @@ class SyntheticSource:
         """Nothing."""
         return False
 
-    def list(self, on_step: Callable[[], None] = nothing) -> Iterator[SourceEntry]:
+    def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
         """Every entry in natural order."""
         for number in range(self._count):
             key = f"{2000 + number // _IN_FOLDER}/IMG_{number:08}.jpg"

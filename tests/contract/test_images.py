@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -40,6 +41,18 @@ def test_images_come_back_as_they_were_written(store: Store) -> None:
     assert store.images_by_key(COLLECTION, [*KEYS, "unknown"]) == {i.key: i for i in images}
     assert store.images(COLLECTION, 0, 100) == images
     assert store.next_ordinal(COLLECTION) == len(KEYS)
+
+
+def test_images_below_a_folder(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[type(store).__module__], "_WINDOW", 2)
+    names = ["a.zip!/1.jpg", "a.zip!/10.jpg", "a.zip!/\U0001f600.jpg", "a.zip!/ä/2.jpg", "a.zip!/gone.jpg"]
+    others = ["a.zip", "a.zip!", "a.zip!0", "a.zip/1.jpg", "b.zip!/1.jpg"]
+    images = [image(n, key=key) for n, key in enumerate(names + others)]
+    images[4] = replace(images[4], deleted=True)
+    store.upsert_images([*images, image(0, collection="other", key="a.zip!/1.jpg")], 0)
+    below = [found.key for found in store.images_below(COLLECTION, "a.zip!/")]
+    assert below == sorted(names[:4], key=str.encode)
+    assert list(store.images_below("none", "a/")) == []
 
 
 def test_an_empty_collection(store: Store) -> None:

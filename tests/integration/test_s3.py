@@ -6,6 +6,7 @@ import json
 import os
 import random
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from unit.sources.surroundings import open_files, small_disk
 from fpj_core.errors import CacheFolderError, ErrorType, ImageError, SourceError
 from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.ids import image_id
-from fpj_core.model import Format, ImageLimits, TierSpec
+from fpj_core.model import Format, ImageLimits, SourceEntry, TierSpec
 from fpj_core.objects import Bucket
-from fpj_core.sources.base import IN_MEMORY
+from fpj_core.sources.base import IN_MEMORY, Forgetful, ListingProblem
 from fpj_core.sources.filters import Filter
 from fpj_core.sources.s3 import S3Source, S3SourceConfig
 from fpj_worker.tasks import ImageHandler, ImageTask, start_image_pool
@@ -155,6 +156,58 @@ def test_a_listing_says_that_it_goes_on_before_it_finds_anything(objects: Object
     steps: list[None] = []
     assert list(S3Source(objects.bucket()).list(lambda: steps.append(None))) == []
     assert len(steps) >= 1_001 + 1 + 2 + 1, "per object, per page, and while an archive is fetched"
+
+
+class Remembering(Forgetful):
+    """What was listed and noted before."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, SourceEntry] = {}
+        self.below: list[SourceEntry | ListingProblem] = []
+
+    def versions(self, keys: Sequence[str]) -> dict[str, str]:
+        return {key: self.known[key].version for key in keys if key in self.known}
+
+    def members(self, container: str) -> Iterator[SourceEntry | ListingProblem]:
+        return iter([each for each in self.below if each.key.startswith(f"{container}!/")])
+
+    def note(self, entry: SourceEntry) -> None:
+        self.known[entry.key] = entry
+
+
+def test_what_is_unchanged_is_not_opened_again(objects: Objects, proxy: Proxy) -> None:
+    for number in range(3):
+        objects.put(f"{number}.jpg", JPEG)
+        objects.put(f"{number}.xmp", b"<x:xmpmeta and so on, for thirty bytes and more>")
+        objects.put(f"{number}", JPEG)
+    objects.put("a.zip", packed({"1.jpg": JPEG, "2.jpg": JPEG, "../3.jpg": JPEG}))
+    objects.put("album.jpg/", b"")
+    objects.put("empty.jpg", b"")
+    source, memory = S3Source(objects.bucket(endpoint=proxy.url)), Remembering()
+
+    def listed() -> list[SourceEntry]:
+        proxy.requests.clear()
+        found = list(source.list(memory=memory))
+        memory.known |= {entry.key: entry for entry in found}
+        memory.below = [*found, *source.problems.take()]
+        return sorted(found, key=lambda each: each.key)
+
+    first = listed()
+    assert len(first) == 3 + 3 + 2 + 1
+    assert len(proxy.requests) == 1 + 3 + 3 + 1 + 2
+    excluding = S3Source(objects.bucket(), Filter(exclude=("a.zip/2.jpg",)))
+    for _ in range(2):
+        assert len(list(excluding.list(memory=memory))) == len(first) - 1
+    listed()
+    assert listed() == first, "other rules, other images"
+    assert [request.split("?")[0] for request in proxy.requests] == [f"GET /{objects.name}"], "the listing alone"
+    assert [problem.key for problem in source.problems.first] == ["a.zip!/../3.jpg"]
+    objects.put("1.xmp", b"<x:xmpmeta that was changed>" * 3)
+    objects.put("a.zip", packed({"1.jpg": JPEG}))
+    assert len(listed()) == len(first) - 1
+    assert len(proxy.requests) == 1 + 2, "what changed is opened"
+    objects.put("2.xmp", JPEG)
+    assert len(listed()) == len(first), "it is an image now"
 
 
 # Reading --------------------------------------------------------------------------------------------------

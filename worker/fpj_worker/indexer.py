@@ -17,6 +17,7 @@ from fpj_core.sources.base import ListingProblem, Source, nothing
 from fpj_core.sources.filters import Why
 from fpj_core.store.codec import batched, spans
 from fpj_core.store.protocol import Store
+from fpj_worker.memory import StoreMemory
 
 _BATCH = 1_000
 _TICK_IMAGES = 5_000
@@ -68,22 +69,46 @@ def index_collection(
     """
     index = _Index(store, source, collection, fence, accept_vanished=accept_vanished)
 
+    memory = StoreMemory(store, collection, listing_problem)
+    begin = once(before_first)
+
     def on_step() -> None:
         if len(source.left_out.untaken) >= _BATCH:
             on_left_out(source.left_out.take())
         if len(source.problems.untaken) >= _BATCH:
             index.add_problems(source.problems.take())
+        if memory.full:
+            begin()
+            index.note(memory.take(archives=False))
         on_progress(index.result.listed)
 
-    for batch in batched(source.list(on_step), _BATCH):
-        if not index.result.listed:
-            before_first()
+    def keep_notes() -> None:
+        if notes := memory.take(archives=True):
+            begin()
+            index.add_problems(source.problems.take())  # an archive's, before the archive counts as listed
+            index.note(notes)
+
+    for batch in batched(source.list(on_step, memory), _BATCH):
+        begin()
         index.add(batch)
+        keep_notes()
         on_step()
+    keep_notes()
     index.add_problems(source.problems.take())
     on_left_out(source.left_out.take())
     index.mark_vanished(on_step)
     return replace(index.result, left_out=source.left_out.document())
+
+
+def once(call: Callable[[], None]) -> Callable[[], None]:
+    """``call``, but for all times after the first."""
+    left = [call]
+
+    def first() -> None:
+        if left:
+            left.pop()()
+
+    return first
 
 
 def listing_problem(image: ImageRecord) -> tuple[ErrorType, str] | None:
@@ -138,6 +163,23 @@ class _Index:
             added=self.result.added + added,
             changed=self.result.changed + changed,
         )
+
+    def note(self, entries: list[SourceEntry]) -> None:
+        """Record objects that are no images, so that they need not be opened again while they are unchanged.
+
+        One that was an image, or a trouble, until now is not seen any more: that is said first, and this next time.
+        """
+        for some in batched(entries, _BATCH):
+            known = self._store.images_by_key(self._collection, [entry.key for entry in some])
+            notes = []
+            for entry in some:
+                image = known.get(entry.key)
+                if image is None:
+                    notes.append(replace(self._new_image(entry), deleted=True))
+                elif image.deleted and image.version != entry.version:
+                    notes.append(replace(_fresh(image, entry), deleted=True))
+            if notes:
+                self._store.upsert_images(notes, self._fence)
 
     def add_problems(self, problems: list[ListingProblem]) -> None:
         """Troubles take the places of images: whatever cannot be listed is counted and named."""

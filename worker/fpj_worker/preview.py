@@ -12,7 +12,8 @@ from fpj_core.sources.base import Source
 from fpj_core.sources.filters import Why as LeftOutWhy
 from fpj_core.store.codec import batched, spans
 from fpj_core.store.protocol import Store
-from fpj_worker.indexer import name_nothing
+from fpj_worker.indexer import listing_problem, name_nothing
+from fpj_worker.memory import ReadOnlyMemory
 
 _BATCH = 1_000
 _BYTES_PER_PIXEL = {Format.PNG: 1.5, Format.WEBP: 0.15, Format.AVIF: 0.1}
@@ -90,7 +91,8 @@ class Previewer:
                 self._on_left_out(source.left_out.take())
             on_step(found.total)
 
-        for batch in batched(source.list(stepped), _BATCH):
+        memory = ReadOnlyMemory(self._store, self._wanted.collection, listing_problem)
+        for batch in batched(source.list(stepped, memory), _BATCH):
             images = self._images(batch)
             made = self._derivatives(sorted(image.ordinal for image in images.values()))
             for entry in batch:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import IO, Protocol, TypeVar
 
 from fpj_core import faults
@@ -84,6 +85,47 @@ class Problems:
         return taken
 
 
+class Memory(Protocol):
+    """What earlier listings recorded, for sources where opening an object costs a request.
+
+    A key is recorded with the version of its image, or with one that `Noted` begins.
+    """
+
+    def versions(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """Those recorded for these keys, up to 1,000."""
+
+    def members(self, container: str) -> Iterator[SourceEntry | ListingProblem]:
+        """What an archive was last found to hold."""
+
+    def note(self, entry: SourceEntry) -> None:
+        """An object that is no image itself; everything in it has been listed before."""
+
+
+class Noted(StrEnum):
+    """What was found by opening an object. The number changes with the rules that decide it."""
+
+    NO_IMAGE = "none/1:"
+    ARCHIVE = "archive/1:"
+
+
+class Forgetful:
+    """See `Memory`: nothing is known."""
+
+    def versions(self, keys: Sequence[str]) -> Mapping[str, str]:  # noqa: ARG002
+        """Nothing."""
+        return {}
+
+    def members(self, container: str) -> Iterator[SourceEntry | ListingProblem]:  # noqa: ARG002
+        """Nothing."""
+        return iter(())
+
+    def note(self, entry: SourceEntry) -> None:
+        """Forgotten."""
+
+
+FORGETFUL = Forgetful()
+
+
 class Source(Protocol):
     """A set of images that can be listed and opened."""
 
@@ -98,8 +140,10 @@ class Source(Protocol):
     def leaves_out(self, key: str) -> bool:
         """Whether the latest listing left out what has this key, or would have: by its name or by a filter."""
 
-    def list(self, on_step: Callable[[], None] = nothing) -> Iterator[SourceEntry]:
-        """Every image in natural order, streamed in bounded memory. Raises `SourceError` if there is no source.
+    def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
+        """Every image, new ones in natural order, in bounded memory. Raises `SourceError` if there is no source.
+
+        What ``memory`` says of an object of the same version need not be found out again.
 
         ``on_step`` is called often, also before the first image is found: at least per page of names and per file
         that is opened. What it raises ends the listing.

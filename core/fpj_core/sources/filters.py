@@ -7,6 +7,7 @@ goes before a `.fpjignore`, and one nearer to the file before one further up.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import warnings
 from collections import Counter
@@ -103,6 +104,13 @@ class Rules:
         self._include = compiled(wanted.include) if wanted.include else None
         self._exclude = compiled(wanted.exclude) if wanted.exclude else None
         self._ignored: dict[str, GitIgnoreSpec] = {}
+        self._begun = hashlib.blake2b(repr(wanted).encode(), digest_size=8)
+        self._hash = self._begun.copy()
+
+    @property
+    def mark(self) -> str:
+        """What tells these rules from others; empty where nothing is left out by rules."""
+        return "" if self.idle else f":{self._hash.hexdigest()}"
 
     @property
     def idle(self) -> bool:
@@ -112,6 +120,7 @@ class Rules:
     def forget_ignore_files(self) -> None:
         """Before another listing."""
         self._ignored.clear()
+        self._hash = self._begun.copy()
 
     def add_ignore_file(self, folder: str, text: str) -> None:
         """Take up the `.fpjignore` of a folder, which is empty for the root and else ends in a slash.
@@ -121,6 +130,7 @@ class Rules:
         if len(self._ignored) >= _MOST_IGNORE_FILES:
             raise ValueError(f"there are more than {_MOST_IGNORE_FILES:,} files {IGNORE_FILE}")
         self._ignored[folder] = compiled(text.splitlines())
+        self._hash.update(f"{folder}\0{text}\0".encode("utf-8", "surrogateescape"))
 
     def excludes(self, path: str) -> bool:
         """Whether the file, or the folder (its path ends in a slash), is left out. Its folders are taken as asked."""

@@ -20,8 +20,10 @@ from fpj_core.model import SourceEntry
 from fpj_core.sources.archive import Archives
 from fpj_core.sources.base import (
     ARCHIVE_EXTENSIONS,
+    FORGETFUL,
     IMAGE_EXTENSIONS,
     STEP,
+    Memory,
     OpenedImage,
     Problems,
     extension,
@@ -93,7 +95,11 @@ class LocalSource:
         """See `fpj_core.sources.base.Source.leaves_out`."""
         return self._choice.leaves_out(key)
 
-    def list(self, on_step: Callable[[], None] = nothing) -> Iterator[SourceEntry]:
+    def list(
+        self,
+        on_step: Callable[[], None] = nothing,
+        memory: Memory = FORGETFUL,  # noqa: ARG002 - opening a file costs less than asking a store
+    ) -> Iterator[SourceEntry]:
         """See `fpj_core.sources.base.Source.list`."""
         self.problems = Problems()
         self._choice.begin()

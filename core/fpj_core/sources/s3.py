@@ -7,9 +7,10 @@ processes share nothing, and a killed one leaves nothing behind (docs/design/obj
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TypeVar
 
 import obstore
@@ -23,8 +24,13 @@ from fpj_core.ranged import RangedObject, pieces
 from fpj_core.sources.archive import Archives
 from fpj_core.sources.base import (
     ARCHIVE_EXTENSIONS,
+    FORGETFUL,
     IMAGE_EXTENSIONS,
     IN_MEMORY,
+    STEP,
+    ListingProblem,
+    Memory,
+    Noted,
     OpenedImage,
     Problems,
     closed_after,
@@ -67,6 +73,8 @@ class S3Source:
         self._client: S3Store | None = None
         self._archives = Archives(self._ranged)
         self._choice = Choice(wanted)
+        self._opened: tuple[str, str | None] = ("", None)
+        """The archive that was opened last, and the ETag of what was read."""
         self.problems = Problems()
 
     @property
@@ -78,16 +86,18 @@ class S3Source:
         """See `fpj_core.sources.base.Source.leaves_out`."""
         return self._choice.leaves_out(key)
 
-    def list(self, on_step: Callable[[], None] = nothing) -> Iterator[SourceEntry]:
+    def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
         """See `fpj_core.sources.base.Source.list`."""
         self.problems = Problems()
         self._choice.begin()
         self._archives.close()  # they may have been replaced since
-        for name, size, etag in sorted_externally(
-            self._objects(on_step), key=lambda each: natural_key(each[0]), on_step=on_step
-        ):
-            on_step()
-            yield from self._entries(name, size, etag, on_step)
+        ordered = sorted_externally(self._objects(on_step), key=lambda each: natural_key(each.key), on_step=on_step)
+        while some := [*islice(ordered, STEP)]:
+            opened = [key_from_path(each.key) for each in some if _must_be_opened(each)]
+            known = memory.versions(opened) if opened else {}
+            for each in some:
+                on_step()
+                yield from self._entries(each, known, memory, on_step)
 
     @contextmanager
     def open(self, key: str, size: int, *, max_file_size: int) -> Iterator[OpenedImage]:
@@ -108,8 +118,8 @@ class S3Source:
 
     # Listing ----------------------------------------------------------------------------------------------
 
-    def _objects(self, on_step: Callable[[], None]) -> Iterator[tuple[str, int, str]]:
-        """(name below the prefix, size, ETag) of what may be an image or an archive.
+    def _objects(self, on_step: Callable[[], None]) -> Iterator[Listed]:
+        """What may be an image or an archive.
 
         Whoever sorts them has them all before the first is asked about: by then, the ignore files are known.
         """
@@ -124,7 +134,7 @@ class S3Source:
                     if found.odd:
                         self._refuse_odd(found)
                     else:
-                        yield found.key, found.size, found.etag
+                        yield found
         except OBJECT_ERRORS as error:
             raise SourceError(f"cannot list {self._bucket.url}: {object_error(error, 'the bucket').message}") from error
         for name, size in stepping(ignore_files, on_step, every=1):
@@ -147,17 +157,42 @@ class S3Source:
             message = "an object's name cannot be used: it has an empty part, '.', '..' or a control character"
             self.problems.add(key, ErrorType.PATH_VIOLATION, message)
 
-    def _entries(self, name: str, size: int, etag: str, on_step: Callable[[], None]) -> Iterator[SourceEntry]:
-        kind = extension(name)
-        key = key_from_path(name)
+    def _entries(
+        self, found: Listed, known: Mapping[str, str], memory: Memory, on_step: Callable[[], None]
+    ) -> Iterator[SourceEntry]:
+        key, etag = key_from_path(found.key), found.etag.strip('"')
+        before = known.get(key)
         if not self._choice.takes(key):
             return
-        if size == 0 and not (kind in IMAGE_EXTENSIONS and self._exists(name)):
-            return  # empty, or the marker of a folder that is called like an image
-        if kind in ARCHIVE_EXTENSIONS:
-            yield from self._members(name, key, on_step)
-        elif kind in IMAGE_EXTENSIONS or self._content_is_image(name, key):
-            yield SourceEntry(key, size, etag.strip('"'))
+        if found.size == 0 and extension(found.key) not in IMAGE_EXTENSIONS:
+            return
+        as_archive = f"{Noted.ARCHIVE}{etag}{self._choice.rules.mark}"
+        if before == as_archive:
+            yield from self._remembered(memory.members(key))
+        elif extension(found.key) in ARCHIVE_EXTENSIONS:
+            members, whole = self._members(found.key, key, on_step)
+            yield from members
+            if whole and self._opened == (found.key, found.etag):
+                memory.note(SourceEntry(key, found.size, as_archive))
+        elif before != Noted.NO_IMAGE + etag:
+            verdict = True if before == etag else self._is_image(found, key)
+            if verdict:
+                yield SourceEntry(key, found.size, etag)
+            elif verdict is not None:
+                memory.note(SourceEntry(key, found.size, Noted.NO_IMAGE + etag))
+
+    def _remembered(self, members: Iterator[SourceEntry | ListingProblem]) -> Iterator[SourceEntry]:
+        for each in members:
+            if isinstance(each, ListingProblem):
+                self.problems.add(each.key, each.error_type, each.message)
+            else:
+                yield each
+
+    def _is_image(self, found: Listed, key: str) -> bool | None:
+        """None where that could not be found out."""
+        if found.size == 0:  # rather the marker of a folder that is called like an image
+            return self._exists(found.key)
+        return extension(found.key) in IMAGE_EXTENSIONS or self._content_is_image(found.key, key)
 
     def _exists(self, name: str) -> bool:
         try:
@@ -166,14 +201,15 @@ class S3Source:
             return object_error(error, "the object").error_type is not ErrorType.NOT_FOUND
         return True
 
-    def _content_is_image(self, name: str, key: str) -> bool:
+    def _content_is_image(self, name: str, key: str) -> bool | None:
         try:
             head = bytes(obstore.get_range(self._connected(), name, start=0, length=HEAD))
         except OBJECT_ERRORS as error:
             refusal = object_error(error, "the object")
-            if refusal.error_type is not ErrorType.NOT_FOUND:  # the marker of a folder, or gone since
-                self.problems.add(key, refusal.error_type, refusal.message)
-            return False
+            if refusal.error_type is ErrorType.NOT_FOUND:  # the marker of a folder, or gone since
+                return False
+            self.problems.add(key, refusal.error_type, refusal.message)
+            return None
         return sniff(head) not in (None, "zip")
 
     # Reading ----------------------------------------------------------------------------------------------
@@ -197,20 +233,24 @@ class S3Source:
     # Archives ---------------------------------------------------------------------------------------------
 
     def _ranged(self, path: bytes) -> RangedObject:
-        return RangedObject(self._connected(), path.decode(), "the archive")
+        content = RangedObject(self._connected(), path.decode(), "the archive")
+        self._opened = (path.decode(), content.etag)
+        return content
 
-    def _members(self, name: str, key: str, on_step: Callable[[], None]) -> Sequence[SourceEntry]:
-        """An archive's images, all of one content. What cannot be listed becomes a problem."""
+    def _members(self, name: str, key: str, on_step: Callable[[], None]) -> tuple[Sequence[SourceEntry], bool]:
+        """An archive's images, all of one content, and whether these and its problems are all that there is to say."""
         try:
             problems, left_out, found = self._unchanged(name, lambda: self._listed_members(name, key, on_step))
         except ImageError as error:
             self.problems.add(key, error.error_type, error.message)
-            return ()
+            return (), False
+        whole = all(each.key != key for each in problems.untaken)
         for each in problems.take():
             self.problems.add(each.key, each.error_type, each.message)
+        whole = whole and not left_out.untaken  # what is left out is counted by every run
         for why, left in left_out.take():
             self.left_out.add(why, left)
-        return found
+        return found, whole
 
     def _listed_members(
         self, name: str, key: str, on_step: Callable[[], None]
@@ -236,3 +276,8 @@ class S3Source:
                 return read()
             self._archives.forget(name.encode())
         return read()
+
+
+def _must_be_opened(found: Listed) -> bool:
+    """Whether its name and size alone do not say whether it is an image."""
+    return (extension(found.key) not in IMAGE_EXTENSIONS) is (found.size > 0)

@@ -32,6 +32,11 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def after_prefix(prefix: str) -> str:
+    """The first key above all that begin with ``prefix``, which ends in a slash."""
+    return prefix[:-1] + chr(ord("/") + 1)
+
+
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Lists of up to ``size`` items (itertools.batched needs Python 3.12)."""
     iterator = iter(items)

@@ -13,7 +13,7 @@ from pymongo.errors import DuplicateKeyError
 from fpj_core.errors import FencedError, NoStoreError
 from fpj_core.leases import lease_name
 from fpj_core.model import Derivative, Folder, ImageRecord, Job
-from fpj_core.store.codec import windows
+from fpj_core.store.codec import after_prefix, windows
 from fpj_core.store.counters import IMAGES, Amount, Place, add
 from fpj_core.store.mongodb_connection import Document, connect, translated
 from fpj_core.store.mongodb_counters import folder_of, upserted
@@ -87,6 +87,18 @@ class MongoStore(MongoJobs):
         with translated():
             found = self._db.images.find({"collection": collection, "key": {"$in": list(keys)}})
             return {document["key"]: _image(document) for document in found}
+
+    def images_below(self, collection: str, prefix: str) -> Iterator[ImageRecord]:
+        """See `fpj_core.store.protocol.Store.images_below`."""
+        last, end = prefix, after_prefix(prefix)
+        while True:
+            query = {"collection": collection, "key": {"$gt": last, "$lt": end}, "deleted": False}
+            with translated():
+                found = list(self._db.images.find(query).sort("key", 1).limit(_WINDOW))
+            yield from map(_image, found)
+            if len(found) < _WINDOW:
+                return
+            last = found[-1]["key"]
 
     def upsert_images(self, images: Sequence[ImageRecord], fence: int) -> None:
         """See `fpj_core.store.protocol.Store.upsert_images`.

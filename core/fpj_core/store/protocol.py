@@ -97,6 +97,9 @@ class Store(Protocol):
     def images_by_key(self, collection: str, keys: Sequence[str]) -> dict[str, ImageRecord]:
         """Known images among ``keys`` (up to 1,000), deleted ones included."""
 
+    def images_below(self, collection: str, prefix: str) -> Iterator[ImageRecord]:
+        """Images not deleted whose keys begin with ``prefix``, which ends in a slash, ascending by key."""
+
     def upsert_images(self, images: Sequence[ImageRecord], fence: int) -> None:
         """Insert or replace whole records (up to 1,000), atomically per record.
 

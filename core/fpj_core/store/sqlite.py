@@ -10,7 +10,7 @@ from typing import Any
 from fpj_core.errors import FencedError
 from fpj_core.leases import lease_name
 from fpj_core.model import Derivative, Folder, ImageRecord, Job
-from fpj_core.store.codec import windows
+from fpj_core.store.codec import after_prefix, windows
 from fpj_core.store.counters import IMAGES, Amount, Place, add
 from fpj_core.store.protocol import nothing
 from fpj_core.store.sqlite_connection import Connection
@@ -81,6 +81,21 @@ class SQLiteStore(SQLiteJobs):
         with self._connection.read() as db:
             rows = db.execute(query, (self._number(collection), *keys)).fetchall()
         return {row[2]: _image(collection, row) for row in rows}
+
+    def images_below(self, collection: str, prefix: str) -> Iterator[ImageRecord]:
+        """See `fpj_core.store.protocol.Store.images_below`."""
+        query = (
+            f"SELECT {_IMAGE} FROM images INDEXED BY images_by_key"
+            " WHERE collection = ? AND key > ? AND key < ? AND NOT deleted ORDER BY key LIMIT ?"
+        )
+        last, end = prefix, after_prefix(prefix)
+        while True:
+            with self._connection.read() as db:
+                rows = db.execute(query, (self._number(collection), last, end, _WINDOW)).fetchall()
+            yield from (_image(collection, row) for row in rows)
+            if len(rows) < _WINDOW:
+                return
+            last = rows[-1][2]
 
     def upsert_images(self, images: Sequence[ImageRecord], fence: int) -> None:
         """See `fpj_core.store.protocol.Store.upsert_images`."""

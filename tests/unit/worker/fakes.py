@@ -14,7 +14,7 @@ from fpj_core.folders.base import Expected, lacking_by_asking
 from fpj_core.folders.ownership import FolderState
 from fpj_core.model import Fit, Format, ImageFacts, Job, SourceEntry, TierSpec
 from fpj_core.paths import derivative_path
-from fpj_core.sources.base import Problems, nothing
+from fpj_core.sources.base import FORGETFUL, Memory, Problems, nothing
 from fpj_core.sources.filters import Filter, LeftOut
 from fpj_worker.pool import Outcome
 from fpj_worker.tasks import ImageDone, ImageTask, WrittenFile
@@ -49,8 +49,9 @@ class ListSource:
     def build(self) -> ListSource:
         return self
 
-    def list(self, on_step: Callable[[], None] = nothing) -> Iterator[SourceEntry]:
+    def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
         self.problems = Problems()
+        self.memory = memory
         yield from self.listed
         for trouble in self.troubles:
             self.problems.add(*trouble)

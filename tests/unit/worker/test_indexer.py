@@ -14,7 +14,7 @@ from unit.worker.fakes import COLLECTION, ListSource, entries
 from fpj_core.errors import ErrorType, SourceError, SourceShrankError
 from fpj_core.ids import image_id
 from fpj_core.model import ImageRecord, SourceEntry
-from fpj_core.sources.base import nothing
+from fpj_core.sources.base import FORGETFUL, ListingProblem, Memory, Noted, nothing
 from fpj_core.sources.filters import Why
 from fpj_core.store.codec import batched
 from fpj_core.store.protocol import Store
@@ -165,7 +165,7 @@ def test_problems_alone_are_recorded_while_the_source_lists(store: Store) -> Non
     most = 0
 
     class Broken(ListSource):
-        def list(self, on_step=nothing):  # type: ignore[no-untyped-def]
+        def list(self, on_step=nothing, memory=FORGETFUL):  # type: ignore[no-untyped-def]
             nonlocal most
             for number in range(5_000):
                 self.problems.add(f"{number:04}.zip", ErrorType.CORRUPT_IMAGE, "no archive")
@@ -207,7 +207,7 @@ def test_what_progress_raises_ends_the_index_and_the_next_one_goes_on(
 
 def test_a_source_that_fails_deletes_nothing(store: Store) -> None:
     class Broken(ListSource):
-        def list(self, on_step=nothing):  # type: ignore[no-untyped-def]
+        def list(self, on_step=nothing, memory=FORGETFUL):  # type: ignore[no-untyped-def]
             yield from entries(2)
             raise SourceError("unplugged")
 
@@ -219,14 +219,73 @@ def test_a_source_that_fails_deletes_nothing(store: Store) -> None:
 
 def test_progress_is_told_while_a_source_lists_and_has_found_nothing_yet(store: Store) -> None:
     class Slow(ListSource):
-        def list(self, on_step: Callable[[], None] = nothing) -> Iterator[SourceEntry]:
+        def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
             for _page in range(3):
                 on_step()
-            yield from super().list(on_step)
+            yield from super().list(on_step, memory)
 
     told: list[int] = []
     index_collection(store, Slow(entries(2)), COLLECTION, told.append, fence=0)
     assert told[:3] == [0, 0, 0]
+
+
+class Noting(ListSource):
+    """Opens an archive of two images and one that is none, and what is no image at all; notes what it found."""
+
+    def __init__(self, content: str = "v1") -> None:
+        super().__init__()
+        self.content = content
+        self.known: dict[str, str] = {}
+        self.remembered: list[SourceEntry | ListingProblem] = []
+
+    def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
+        self.known = dict(memory.versions(["a.zip", "note.txt", "z.jpg"]))
+        self.remembered = list(memory.members("a.zip"))
+        memory.note(SourceEntry("note.txt", 9, Noted.NO_IMAGE + self.content))
+        yield from (SourceEntry(f"a.zip!/{number}.jpg", 5, self.content) for number in range(2))
+        self.problems.add("a.zip!/x.jpg", DENIED, "encrypted")
+        memory.note(SourceEntry("a.zip", 99, Noted.ARCHIVE + self.content))
+        yield SourceEntry("z.jpg", 7, self.content)
+
+
+def test_what_opening_taught_is_known_the_next_time(store: Store) -> None:
+    source = Noting()
+    assert index_collection(store, source, COLLECTION, fence=0) == IndexResult(listed=3, added=4, problems=1)
+    assert source.known == {} and source.remembered == []
+    assert index_collection(store, source, COLLECTION, fence=0) == IndexResult(listed=3, problems=1)
+    assert source.known == {"a.zip": "archive/1:v1", "note.txt": "none/1:v1", "z.jpg": "v1"}
+    assert source.remembered == [
+        SourceEntry("a.zip!/0.jpg", 5, "v1"),
+        SourceEntry("a.zip!/1.jpg", 5, "v1"),
+        ListingProblem("a.zip!/x.jpg", DENIED, "encrypted"),
+    ]
+    assert set(live(store)) == {"a.zip!/0.jpg", "a.zip!/1.jpg", "a.zip!/x.jpg", "z.jpg"}, "notes are no images"
+    assert store.count_images(COLLECTION) == 4
+    source.content = "v2"
+    assert index_collection(store, source, COLLECTION, fence=0) == IndexResult(listed=3, changed=3, problems=1)
+    index_collection(store, source, COLLECTION, fence=0)
+    assert source.known["note.txt"] == "none/1:v2"
+
+
+def test_no_archive_counts_as_listed_before_its_images_are_recorded(store: Store) -> None:
+    class Broken(Noting):
+        def list(self, on_step=nothing, memory=FORGETFUL):  # type: ignore[no-untyped-def]
+            yield from super().list(on_step, memory)
+            raise SourceError("unplugged")
+
+    with pytest.raises(SourceError):
+        index_collection(store, Broken(), COLLECTION, fence=0)
+    assert store.images_by_key(COLLECTION, ["a.zip"]) == {}
+
+
+def test_an_image_that_is_none_any_more_is_gone(store: Store) -> None:
+    index(store, SourceEntry("note.txt", 9, "v0"), *entries(1))
+    for _ in range(2):
+        source = Noting()
+        index_collection(store, source, COLLECTION, fence=0)
+    assert "note.txt" not in live(store)
+    index_collection(store, source, COLLECTION, fence=0)
+    assert source.known["note.txt"] == "none/1:v1"
 
 
 def test_only_one_batch_is_held(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ from fpj_core.exits import CommandExit
 from fpj_core.leases import lease_name, local_holder
 from fpj_core.model import Counts, Derivative, Folder, ImageLimits, Job, Phase, ShardState
 from fpj_core.progress import Progress
-from fpj_core.sources.base import Source, nothing
+from fpj_core.sources.base import FORGETFUL, Source, nothing
 from fpj_core.store.protocol import Store
 from fpj_worker.local import InterruptedRunError, JobFailedError, LocalJob, LocalRun
 from fpj_worker.preview import Why
@@ -376,7 +376,7 @@ def test_a_deadline_ends_the_job(bench: Bench) -> None:
 
 def test_a_source_that_is_not_there_fails_the_job(bench: Bench) -> None:
     class Missing(ListSource):
-        def list(self, on_step=nothing):  # type: ignore[no-untyped-def]
+        def list(self, on_step=nothing, memory=FORGETFUL):  # type: ignore[no-untyped-def]
             raise SourceError("/photos: No such file or directory")
             yield
 
