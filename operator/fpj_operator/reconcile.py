@@ -320,6 +320,9 @@ class _Decision:
     def _active(self) -> Plan:
         """What comes next in an attempt whose records and spec are right so far."""
         o = self.o
+        if o.store.record is not None and o.store.record.phase is Phase.RECOVERING:
+            # An operator died over it. The attempt's pods are refused whatever they want to record.
+            return self._recover_or_fail("RecordsLost", "the recovery of this attempt was begun, and not finished")
         if (ended := self._bounds()) is not None:
             return ended
         return self._within_slot(self._indexing() if o.phase is Phase.INDEXING else self._running())

@@ -6,7 +6,7 @@ import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from unit.operator.world import SETTINGS, Database, Resource, World
 
@@ -241,6 +241,7 @@ def test_every_history_ends_well(actions: list[tuple[object, ...]]) -> None:
 
 @given(st.lists(LOSSES, max_size=30))
 @settings(max_examples=250, deadline=None)
+@example([("look", NAMES[-1]), ("restore the store",), ("die", NAMES[-1], 1)])
 def test_nothing_that_is_lost_or_edited_counts_as_done(actions: list[tuple[object, ...]]) -> None:
     history = History(names=(NAMES[-1],))
     for action in actions:
