@@ -338,36 +338,6 @@ def test_no_tier_is_enlarged_from_a_smaller_one(flip: bool) -> None:
     assert line[9::12].min() > 215
 
 
-def gif(canvas: tuple[int, int], *frames: tuple[int, int]) -> bytes:
-    """Frames of red, then green and blue, at the upper left; none of them has a transparent colour."""
-    images = [Image.new("P", size, number) for number, size in enumerate(frames)]
-    for image in images:
-        image.putpalette([*RED, *GREEN, *BLUE, 0, 0, 0])
-    found = b"GIF89a" + struct.pack("<HH", *canvas) + b"\xf1\0\0" + bytes((*RED, *GREEN, *BLUE, 0, 0, 0))
-    for image in images:
-        data = encoded(image, "GIF", optimize=False)
-        start = data.index(b"," + struct.pack("<4H", 0, 0, *image.size)) + 10
-        table = 3 * 2 ** ((data[start - 1] & 7) + 1) if data[start - 1] & 0x80 else 0
-        found += b"!\xf9\4\4\x0a\0\0\0," + struct.pack("<4HB", 0, 0, *image.size, 0) + data[start + table : -1]
-    return found + b";"
-
-
-@pytest.mark.parametrize("canvas", [(640, 480), (800, 600), (64, 48)])
-def test_a_gif_has_the_size_of_its_canvas(canvas: tuple[int, int]) -> None:
-    frame = (canvas[0] // 2, canvas[1] // 2)
-    result = run(gif(canvas, frame), tier(format=Format.PNG))
-    assert (result.facts.width, result.facts.height) == canvas
-    assert near([tuple(pixels(result.outputs[0].data)[5, 5].tolist())], [RED])
-    moving = run(gif(canvas, frame, frame), tier(format=Format.WEBP, animated=True, width=32, height=24)).outputs[0]
-    image = Image.open(io.BytesIO(moving.data))
-    assert (image.n_frames, image.size) == (2, (32, 24))  # type: ignore[attr-defined]
-    for number, colour in enumerate((RED, GREEN)):
-        image.seek(number)
-        shown = np.asarray(image.convert("RGBA"))
-        assert near([tuple(shown[4, 4, :3].tolist())], [colour], 20)
-        assert canvas == (64, 48) or shown[-3, -3, 3] == 0
-
-
 @pytest.mark.parametrize(("alpha", "mode"), [(0, "RGB"), (128, "RGBA")])
 def test_a_bmp_whose_alpha_is_all_zero_is_opaque(alpha: int, mode: str) -> None:
     array = np.asarray(scene(64, 48).convert("RGBA")).copy()

@@ -5,6 +5,8 @@ The frames are read one after another, and only the scaled ones are held: a GIF 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -12,19 +14,23 @@ import pyvips
 
 from fpj_core.model import Format, TierSpec
 from fpj_core.sources.base import OpenedImage
-from fpj_worker.engine import encode, libvips
+from fpj_worker.engine import encode, gif, libvips
 from fpj_worker.engine.geometry import Placement
 from fpj_worker.engine.header import Header, stored
 from fpj_worker.engine.pixels import Pixels, crop_centre, orient
+from fpj_worker.engine.reading import reader
 
 _TIMING = ("delay", "loop")
+_RGBA = 4
+_FLAGS, _HAS_ALPHA = 20, 0x10
 
 
 def animate(opened: OpenedImage, header: Header, placement: Placement, tier: TierSpec) -> bytes:
     """Scale every frame, and cut out its middle; timing and looping stay. Raises `ImageError`."""
-    source = libvips.load_frames(opened, header.format)
+    source = libvips.load_frames(opened, header.format, header.patch)
+    masks = _masks(opened, header)
     try:
-        frames = _scaled(source, header, placement)
+        frames = _scaled(source, header, placement, masks)
     except pyvips.Error as error:
         raise libvips.typed(error) from error
     joined = libvips.from_array(frames)
@@ -32,23 +38,42 @@ def animate(opened: OpenedImage, header: Header, placement: Placement, tier: Tie
     for name in _TIMING:
         if kind := source.get_typeof(name):
             joined.set_type(kind, name, source.get(name))
-    return encode.save(joined, Format.WEBP, tier.quality)
+    encoded = encode.save(joined, Format.WEBP, tier.quality)
+    return _stating_alpha(encoded) if frames.shape[-1] == _RGBA else encoded
 
 
-def _scaled(source: Any, header: Header, placement: Placement) -> Pixels:
+def _stating_alpha(webp: bytes) -> bytes:
+    """With the flag of alpha (RFC 9649, 2.7): libwebp forgets it where opaque frames cover a part only."""
+    if webp[12:16] != b"VP8X":
+        return webp
+    return webp[:_FLAGS] + bytes([webp[_FLAGS] | _HAS_ALPHA]) + webp[_FLAGS + 1 :]
+
+
+def _masks(opened: OpenedImage, header: Header) -> Iterator[gif.Mask | None]:
+    """For each frame, where something was painted; None for all, or where the frames say so themselves."""
+    if header.first_frame is None:
+        return repeat(None)
+    with reader(opened) as read:
+        places = list(gif.frames(read, header.pages))
+    if len(places) < header.pages or gif.covers_all(places, header.width, header.height):
+        return repeat(None)
+    return gif.covered(places, header.width, header.height)
+
+
+def _scaled(source: Any, header: Header, placement: Placement, masks: Iterator[gif.Mask | None]) -> Pixels:
     """All frames, one below the other."""
     height = placement.crop_height
-    first = _frame(source, 0, header, placement)
+    first = _frame(source, 0, header, placement, next(masks))
     frames = np.empty((header.pages * height, *first.shape[1:]), np.uint8)
     frames[:height] = first
     for number in range(1, header.pages):
-        frames[number * height : (number + 1) * height] = _frame(source, number, header, placement)
+        frames[number * height : (number + 1) * height] = _frame(source, number, header, placement, next(masks))
     return frames
 
 
-def _frame(source: Any, number: int, header: Header, placement: Placement) -> Pixels:
+def _frame(source: Any, number: int, header: Header, placement: Placement, mask: gif.Mask | None) -> Pixels:
     page = source.get("page-height") if source.get_typeof("page-height") else source.height
-    whole = libvips.on_canvas(source.crop(0, number * page, source.width, page), header.canvas)
+    whole = libvips.on_canvas(source.crop(0, number * page, source.width, page), header.canvas, mask)
     width, height = stored(header, placement)
     frame = libvips.to_array(libvips.to_srgb(libvips.scale(whole, width, height)))
     return crop_centre(orient(frame, header.orientation), placement.crop_width, placement.crop_height)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import struct
 from dataclasses import dataclass
 
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import ImageLimits
 from fpj_core.sources.base import OpenedImage, image_error_from_os
 from fpj_core.sources.sniff import HEAD, sniff
-from fpj_worker.engine import exif, jpeg, libvips, primaries, taken, tiff, tiffbare
+from fpj_worker.engine import exif, gif, jpeg, libvips, primaries, taken, tiff, tiffbare
 from fpj_worker.engine.exif import Exif
 from fpj_worker.engine.geometry import Placement
+from fpj_worker.engine.gif import Frame, Mask
 from fpj_worker.engine.jpeg import JpegHeader
 from fpj_worker.engine.pillow import PillowImage
 from fpj_worker.engine.reading import reader
@@ -50,6 +50,9 @@ class Header:
     canvas: tuple[int, int] | None = None
     """(width, height) that a GIF states for all its frames, where its decoder takes another."""
 
+    first_frame: Frame | None = None
+    """Of a GIF without transparency: what lies beside it was not painted."""
+
     patch: Patch | None = None
     """Without it the file cannot be read."""
 
@@ -58,6 +61,14 @@ class Header:
 
     captured_at: str | None = None
     """As in `ImageFacts`."""
+
+    @property
+    def mask(self) -> Mask | None:
+        """Of the first frame, 255 where it was painted; None if it is everywhere, or says so itself."""
+        place = self.first_frame
+        if place is None or gif.covers_all([place], self.width, self.height):
+            return None
+        return next(gif.covered([place], self.width, self.height))
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -128,13 +139,15 @@ def _vips_header(opened: OpenedImage, image_format: str) -> Header:
     found, patch = _libvips_header(opened, image_format)
     stated = _tiff_exif(opened) if image_format == "tiff" else found.exif
     whole = image_format in _WHOLE_IN_MEMORY or found.interlaced
-    canvas = _gif_canvas(opened, found.width, found.height) if image_format == "gif" else None
+    canvas, first_frame = _gif_frame(opened, found) if image_format == "gif" else (None, None)
+    patch = gif.believed(*canvas) if canvas else patch
     width, height = canvas or (found.width, found.height)
     return Header(
         format=image_format,
         width=width,
         height=height,
         canvas=canvas,
+        first_frame=first_frame,
         patch=patch,
         pages=found.pages if image_format in ("gif", "webp") else 1,
         orientation=found.exif.orientation or 1,
@@ -173,11 +186,13 @@ def _dcf_profile(stated: Exif, opened: OpenedImage) -> bytes | None:
     return primaries.adobe_rgb() if stated.is_adobe_rgb(opened.name) else None
 
 
-def _gif_canvas(opened: OpenedImage, width: int, height: int) -> tuple[int, int] | None:
-    """Some common sizes of screens, which old programs wrote, libvips takes for wrong: then it crops to the frames."""
-    across, down = struct.unpack_from("<HH", _read(opened, 10).ljust(10, b"\0"), 6)
-    stated = max(width, across), max(height, down)
-    return stated if stated != (width, height) else None
+def _gif_frame(opened: OpenedImage, found: libvips.VipsHeader) -> tuple[tuple[int, int] | None, Frame | None]:
+    """(the canvas, where libvips takes another; the first frame of a GIF without transparency)."""
+    with reader(opened) as read:
+        across, down = gif.screen(read)
+        first = None if found.alpha else next(gif.frames(read, 1), None)
+    stated = max(found.width, across), max(found.height, down)
+    return stated if stated != (found.width, found.height) else None, first
 
 
 def _tiff_header(opened: OpenedImage) -> TiffHeader:

@@ -72,23 +72,35 @@ def _primary(meta: bytes) -> Properties:
     return found
 
 
+def is_sequence_alone(read: Read) -> bool:
+    """Whether a file has tracks (``moov``), and no still image beside them."""
+    kinds = {kind for kind, _, _ in _outermost(read)}
+    return b"moov" in kinds and b"meta" not in kinds
+
+
 def _meta(read: Read) -> bytes:
     """The content of the file's ``meta`` box; nothing if there is none."""
+    for kind, position, size in _outermost(read):
+        if kind == b"meta":
+            return read(position, min(size, _MOST_META))
+    return b""
+
+
+def _outermost(read: Read) -> Iterator[tuple[bytes, int, int]]:
+    """(kind, offset of the content, its size) of the file's boxes."""
     position = 0
     for _ in range(_MOST_BOXES):
         head = read(position, 16)
         if len(head) < 8:
-            break
+            return
         size, kind = struct.unpack_from(">L4s", head)
         start = 8
-        if size == 1:
+        if size == 1 and len(head) == 16:
             (size,), start = struct.unpack_from(">Q", head, 8), 16
-        if kind == b"meta":
-            return read(position + start, min(size - start, _MOST_META) if size else _MOST_META)
+        yield kind, position + start, size - start if size else _MOST_META
         if size < start:
-            break  # it reaches to the end of the file, or makes no sense
+            return  # it reaches to the end of the file, or makes no sense
         position += size
-    return b""
 
 
 def _boxes(content: bytes, position: int = 0) -> Iterator[tuple[bytes, bytes]]:

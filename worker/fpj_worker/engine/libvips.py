@@ -68,6 +68,7 @@ class VipsHeader:
     exif: Exif
     xmp: bytes
     interlaced: bool
+    alpha: bool
 
 
 def read_header(opened: OpenedImage, image_format: str, patch: Patch | None = None) -> VipsHeader:
@@ -84,6 +85,7 @@ def read_header(opened: OpenedImage, image_format: str, patch: Patch | None = No
         exif=_exif(image),
         xmp=bytes(image.get("xmp-data")) if image.get_typeof("xmp-data") else b"",
         interlaced=bool(_get(image, "interlaced", 0)),
+        alpha=bool(image.hasalpha()),
     )
 
 
@@ -96,6 +98,7 @@ def decode(
     shrink: int = 1,
     shown: int | None = None,
     canvas: tuple[int, int] | None = None,
+    mask: npt.NDArray[np.uint8] | None = None,
     patch: Patch | None = None,
     profile: bytes | None = None,
     picture: tuple[Picture, Content] | None = None,
@@ -104,9 +107,9 @@ def decode(
     """The first frame, scaled down to at most ``width`` x ``height`` (as stored, before orientation), in sRGB or grey.
 
     ``shrink`` is the factor (1, 2, 4, 8) by which libjpeg may scale while decoding. Bands after the first ``shown``
-    are left out. The frame is put on the ``canvas`` (width, height). The file is read with the ``patch``. Without a
-    profile of its own it is in the colours of ``profile``. Of a JPEG the ``picture`` is read, if it is given; a
-    ``strict`` decode refuses one that libjpeg complains of.
+    are left out. The frame is cut to the ``canvas`` (width, height) and shown where its ``mask`` is 255. The file is
+    read with the ``patch``. Without a profile of its own it is in the colours of ``profile``. Of a JPEG the ``picture``
+    is read, if it is given; a ``strict`` decode refuses one that libjpeg complains of.
     """
     options = {"shrink": shrink} if image_format == "jpeg" and shrink > 1 else {}
     _complaints()
@@ -117,7 +120,7 @@ def decode(
         if profile is not None and not image.get_typeof(_PROFILE):
             image = image.copy()
             image.set_type(pyvips.GValue.blob_type, _PROFILE, profile)
-        pixels = to_array(to_srgb(scale(on_canvas(image, canvas), width, height)))
+        pixels = to_array(to_srgb(scale(on_canvas(image, canvas, mask), width, height)))
     except pyvips.Error as error:
         raise typed(error) from error
     if strict and (complaints := _complaints()):  # libvips does not look again behind the last lines
@@ -136,21 +139,21 @@ def decode_deep(opened: OpenedImage) -> tuple[npt.NDArray[np.uint16], int]:
     return (pixels.astype(np.uint16) * np.uint16(256), 8) if pixels.dtype == np.uint8 else (pixels, bits)
 
 
-def load_frames(opened: OpenedImage, image_format: str) -> Any:
+def load_frames(opened: OpenedImage, image_format: str, patch: Patch | None = None) -> Any:
     """All frames of an animation, one below the other, to be read once from top to bottom. Raises `ImageError`."""
     try:
-        return _load(opened, image_format, n=-1)
+        return _load(opened, image_format, patch, n=-1)
     except pyvips.Error as error:
         raise typed(error) from error
 
 
-def on_canvas(image: Any, canvas: tuple[int, int] | None) -> Any:
-    """A frame in the upper left of a larger, transparent canvas."""
-    if canvas is None:
-        return image
-    if not image.hasalpha():
-        image = image.bandjoin(255)
-    return image.embed(0, 0, *canvas, extend="black")
+def on_canvas(image: Any, canvas: tuple[int, int] | None, mask: npt.NDArray[np.uint8] | None = None) -> Any:
+    """A frame cut to the canvas, transparent where the mask of that size is 0."""
+    if canvas is not None:
+        image = image.crop(0, 0, min(image.width, canvas[0]), min(image.height, canvas[1]))
+        if (image.width, image.height) != canvas:
+            image = (image if image.hasalpha() else image.bandjoin(255)).embed(0, 0, *canvas, extend="black")
+    return image if mask is None or image.hasalpha() else image.bandjoin(from_array(mask))
 
 
 def scale(image: Any, width: int, height: int) -> Any:

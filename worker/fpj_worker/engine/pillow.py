@@ -37,6 +37,9 @@ class PillowImage:
                 formats=[{"heic": "HEIF"}.get(image_format, image_format.upper())],
             )
         except Exception as error:
+            if image_format != "bmp" and _is_sequence(opened):
+                message = f"{image_format} sequences without a still image cannot be read"
+                raise ImageError(ErrorType.UNSUPPORTED_FORMAT, message) from error
             raise _typed(error) from error
         self.coded: tuple[int, int] = self._image.size
         properties = _properties(opened) if image_format != "bmp" else {}
@@ -106,6 +109,11 @@ def _module() -> Any:
 def _properties(opened: OpenedImage) -> heif.Properties:
     with reader(opened) as read:
         return heif.primary(read)
+
+
+def _is_sequence(opened: OpenedImage) -> bool:
+    with reader(opened) as read:
+        return heif.is_sequence_alone(read)
 
 
 def _deep(opened: OpenedImage, image_format: str) -> tuple[npt.NDArray[np.uint16], int]:

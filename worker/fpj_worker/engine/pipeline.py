@@ -120,6 +120,7 @@ def _decode_by_libvips(opened: OpenedImage, header: Header, width: int, height: 
             shrink=_shrink_on_load(header, width, height),
             shown=header.shown,
             canvas=header.canvas,
+            mask=header.mask,
             patch=patch,
             profile=header.profile,
             **options,
