@@ -79,6 +79,7 @@ lint: $(VENV)/.test ## Check style, types, import rules and generated files
 	$(BIN)/python -m fpj_operator.install --check deploy
 	$(BIN)/python hack/metrics_reference.py --check docs/reference
 	$(BIN)/python hack/dashboard.py --check charts/fpj/files
+	$(BIN)/python hack/man_page.py --check cli/man
 	$(BIN)/python -m fpj_operator.chart --check charts/fpj
 	$(BIN)/python hack/argocd.py --check deploy/argocd
 	$(BIN)/python hack/licences.py --check docs
@@ -94,6 +95,10 @@ docs: crds deploy chart licences ## Generate the references, the chart's files a
 	$(BIN)/python -m fpj_core.reference docs/reference
 	$(BIN)/python hack/metrics_reference.py docs/reference
 	$(BIN)/python hack/dashboard.py charts/fpj/files
+	$(BIN)/python hack/man_page.py cli/man
+
+man: $(VENV)/.run ## Generate the man page of fpj into cli/man; the wheel brings it
+	$(BIN)/python hack/man_page.py cli/man
 
 deploy: $(VENV)/.test ## Generate deploy/ : the operator, its rights, health checks for Argo CD
 	$(BIN)/python -m fpj_operator.install deploy
@@ -144,4 +149,4 @@ clean: ## Remove what was made here (caches outside the checkout stay)
 	rm -rf $(VENV) $(VENV)-* out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help run setup test lint fmt crds docs deploy chart release-tools licences sbom audit wheel image cluster-binaries cluster-up cluster-down kind-up bench lock clean
+.PHONY: help run setup test lint fmt crds docs deploy chart release-tools licences sbom audit wheel image cluster-binaries cluster-up cluster-down kind-up bench lock clean man

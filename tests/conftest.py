@@ -22,6 +22,13 @@ for _number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(_number, lambda _signal, _frame: None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_a_person(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Neither the store nor the configuration of whoever runs the tests is theirs to use."""
+    for variable in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        os.environ[variable] = str(tmp_path_factory.mktemp(variable.lower()))
+
+
 @pytest.fixture(scope="session")
 def mongodb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server, without a database name."""

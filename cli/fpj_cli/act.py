@@ -9,8 +9,10 @@ import click
 
 from fpj_cli.backend import ClusterError
 from fpj_cli.context import UsageProblemError, err, find_job, opened_store, out, print_text
+from fpj_cli.helptexts import Command
 from fpj_cli.local import StoreJobs
 from fpj_cli.run import go_on
+from fpj_cli.setup import job_names
 from fpj_cli.tables import Rows
 from fpj_cli.target import (
     all_namespaces_option,
@@ -30,8 +32,8 @@ _workers = click.option(
 )
 
 
-@click.command(short_help="Stop a job; what is done is kept.")
-@click.argument("job")
+@click.command(cls=Command, short_help="Stop a job; what is done is kept.")
+@click.argument("job", shell_complete=job_names)
 @target_options
 def suspend(job: str, store_url: str) -> None:
     """Stop JOB. What is done is kept, and `resume` goes on from there."""
@@ -44,8 +46,8 @@ def suspend(job: str, store_url: str) -> None:
     _say(found, "suspended")
 
 
-@click.command(short_help="Go on with a job: only what is not done yet.")
-@click.argument("job", required=False)
+@click.command(cls=Command, short_help="Go on with a job: only what is not done yet.")
+@click.argument("job", required=False, shell_complete=job_names)
 @_workers
 @click.option("--json", "as_json", is_flag=True, help="On this machine: print one JSON object at the end.")
 @click.option("-q", "--quiet", is_flag=True, help="On this machine: show no progress and no summary.")
@@ -68,8 +70,8 @@ def resume(job: str | None, workers: int | None, as_json: bool, quiet: bool, sto
     _say(found, "resumed")
 
 
-@click.command(short_help="Try again what failed, in one job or all.")
-@click.argument("job", required=False)
+@click.command(cls=Command, short_help="Try again what failed, in one job or all.")
+@click.argument("job", required=False, shell_complete=job_names)
 @click.option("--all", "every", is_flag=True, help="Every job that failed or has failed images.")
 @_yes
 @_workers
@@ -87,8 +89,8 @@ def recover(job: str | None, every: bool, yes: bool, workers: int | None, store_
         sys.exit(_recover_here(store_url, job, yes=yes, workers=workers))
 
 
-@click.command(short_help="Let a deleted job go whose operator is gone.")
-@click.argument("job", required=False)
+@click.command(cls=Command, short_help="Let a deleted job go whose operator is gone.")
+@click.argument("job", required=False, shell_complete=job_names)
 @click.option("--all", "every", is_flag=True, help="Every job that is being deleted.")
 @_yes
 @all_namespaces_option

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from fpj_core.errors import FpjError, NoStoreError
@@ -66,6 +67,11 @@ def default_store() -> str:
     """``$XDG_DATA_HOME/fpj/fpj.db``: one store per user, so that `fpj get` finds every run."""
     base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return str(Path(base).expanduser() / "fpj" / "fpj.db")
+
+
+def was_given(parameter: str) -> bool:
+    """Whether the command line itself has the option, which a variable or the configuration file may set, too."""
+    return click.get_current_context().get_parameter_source(parameter) is ParameterSource.COMMANDLINE
 
 
 def store_option(command: Command) -> Command:

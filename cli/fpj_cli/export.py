@@ -17,6 +17,8 @@ import click
 
 from fpj_cli.context import UsageProblemError, err, find_job, opened_store, output_option, print_json, store_option
 from fpj_cli.finding import matcher, source_roots
+from fpj_cli.helptexts import Command
+from fpj_cli.setup import job_names
 from fpj_cli.tables import stream
 from fpj_core import formatting
 from fpj_core.model import Derivative, Folder, ImageRecord
@@ -32,8 +34,8 @@ Made = tuple[ImageRecord, list[Derivative]]
 Document = dict[str, Any]
 
 
-@click.command(short_help="Write one line per image, for other programs: JSON Lines or CSV.")
-@click.argument("job", required=False)
+@click.command(cls=Command, short_help="Write one line per image, for other programs: JSON Lines or CSV.")
+@click.argument("job", required=False, shell_complete=job_names)
 @click.option(
     "--format",
     "file_format",
@@ -67,9 +69,9 @@ def export(job: str | None, file_format: str, base_url: str, to: Path | None, st
                 stream_.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-@click.command(short_help="Find an image's outputs, or the image behind an output.")
+@click.command(cls=Command, short_help="Find an image's outputs, or the image behind an output.")
 @click.argument("name")
-@click.option("--job", help="Only in this job's collection.  [default: in all]")
+@click.option("--job", shell_complete=job_names, help="Only in this job's collection.  [default: in all]")
 @output_option
 @store_option
 def find(name: str, job: str | None, output: str, store_url: str) -> None:
@@ -96,8 +98,8 @@ def find(name: str, job: str | None, output: str, store_url: str) -> None:
         sys.exit(1)
 
 
-@click.command(short_help="List which file was made of which image.")
-@click.argument("job", required=False)
+@click.command(cls=Command, short_help="List which file was made of which image.")
+@click.argument("job", required=False, shell_complete=job_names)
 @click.option("--limit", type=click.IntRange(1), help="How many images to show.  [default: all]")
 @output_option
 @store_option

@@ -12,7 +12,9 @@ import click
 
 from fpj_cli.backend import ClusterError, Jobs
 from fpj_cli.context import err, out
+from fpj_cli.helptexts import Command
 from fpj_cli.screen import Screen, choose_screen, shown_phase, told
+from fpj_cli.setup import job_names
 from fpj_cli.target import all_namespaces_option, opened_jobs, target_options
 from fpj_core import formatting
 from fpj_core.model import Phase
@@ -45,8 +47,8 @@ class Duration(click.ParamType[float]):
         return hours * 3_600 + minutes * 60 + seconds
 
 
-@click.command(short_help="Show live progress of one job or all.")
-@click.argument("job", required=False)
+@click.command(cls=Command, short_help="Show live progress of one job or all.")
+@click.argument("job", required=False, shell_complete=job_names)
 @all_namespaces_option
 @target_options
 def watch(job: str | None, store_url: str) -> None:
@@ -98,8 +100,8 @@ def _watch_all(jobs: Jobs, screen: Screen) -> int:
     return code
 
 
-@click.command(short_help="Wait for a job to end.")
-@click.argument("job", required=False)
+@click.command(cls=Command, short_help="Wait for a job to end.")
+@click.argument("job", required=False, shell_complete=job_names)
 @click.option(
     "--for",
     "wanted",

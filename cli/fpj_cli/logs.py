@@ -15,6 +15,8 @@ import click
 
 from fpj_cli.backend import ClusterError, Document
 from fpj_cli.context import UsageProblemError, err
+from fpj_cli.helptexts import Command
+from fpj_cli.setup import job_names
 from fpj_cli.target import cluster_options, opened_cluster
 from fpj_core.names import LABEL_ATTEMPT, LABEL_ROLE, ROLE_INDEX, ROLE_SHARDS
 from fpj_core.resource import JobResource
@@ -53,8 +55,8 @@ class WorkerPod:
         return self.phase in ("Running", "Succeeded", "Failed")
 
 
-@click.command(short_help="Print the logs of a job's pods.")
-@click.argument("job")
+@click.command(cls=Command, short_help="Print the logs of a job's pods.")
+@click.argument("job", shell_complete=job_names)
 @click.option("--shard", type=click.IntRange(0), metavar="N", help="Only of the pods of this shard.")
 @click.option("--role", type=click.Choice([ROLE_INDEX, ROLE_SHARDS]), help="Only of the index pod, or of shards.")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -11,14 +14,17 @@ from fpj_cli.act import recover, release, resume, suspend
 from fpj_cli.endings import guarded
 from fpj_cli.export import export, find, outputs
 from fpj_cli.follow import wait, watch
+from fpj_cli.helptexts import Group
 from fpj_cli.logs import logs
 from fpj_cli.recorded import stats
 from fpj_cli.run import run
+from fpj_cli.settings import Settings, load_settings
+from fpj_cli.setup import completion, config
 from fpj_cli.show import describe, failures, get
 from fpj_cli.target import cluster_options, is_plugin
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(fpj_core.__version__, prog_name="fpj")
 @cluster_options
 def cli() -> None:
@@ -33,7 +39,7 @@ def cli() -> None:
     """  # noqa: D301 - click keeps the lines after a real backspace as they are
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(fpj_core.__version__, prog_name="kubectl fpj")
 @cluster_options
 def plugin() -> None:
@@ -49,7 +55,7 @@ def plugin() -> None:
 
 
 _ANYWHERE = (get, describe, failures, watch, wait, suspend, resume, recover, logs, release)
-for command in (run, *_ANYWHERE, stats, outputs, find, export):
+for command in (run, *_ANYWHERE, stats, outputs, find, export, config, completion):
     cli.add_command(command)
 for command in _ANYWHERE:
     plugin.add_command(command)
@@ -62,7 +68,17 @@ def main() -> None:
 
 def _command() -> None:
     group, name = (plugin, "kubectl fpj") if is_plugin() else (cli, "fpj")
-    group(prog_name=name, standalone_mode=False)
+    settings = None if _asks_for_help(sys.argv[1:]) else load_settings(os.environ, group)
+    group(prog_name=name, standalone_mode=False, **_extra(settings, group))
+
+
+def _extra(settings: Settings | None, group: click.Group) -> dict[str, Any]:
+    return {"obj": settings, "default_map": settings.default_map(group)} if settings else {}
+
+
+def _asks_for_help(arguments: Sequence[str]) -> bool:
+    """Then what is set does not matter, nor that it is wrong. A shell that completes asks for no settings either."""
+    return not arguments or not {"-h", "--help", "--version"}.isdisjoint(arguments) or "_FPJ_COMPLETE" in os.environ
 
 
 if __name__ == "__main__":

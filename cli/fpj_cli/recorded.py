@@ -18,6 +18,8 @@ from fpj_cli.context import (
     print_text,
     store_option,
 )
+from fpj_cli.helptexts import Command
+from fpj_cli.setup import job_names
 from fpj_cli.tables import Rows
 from fpj_core import formatting
 from fpj_core.model import Folder
@@ -26,8 +28,8 @@ from fpj_core.store.counters import Drift
 from fpj_core.store.protocol import CollectionStatistics, Store
 
 
-@click.command()
-@click.argument("collection", required=False)
+@click.command(cls=Command)
+@click.argument("collection", required=False, shell_complete=job_names)
 @click.option("--verify", is_flag=True, help="Count every record and compare; exit with 1 if a total is wrong.")
 @click.option("--repair", is_flag=True, help="Count every record and set the totals that are wrong.")
 @output_option

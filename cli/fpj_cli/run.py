@@ -22,8 +22,10 @@ from fpj_cli.context import (
     print_text,
     store_option,
     store_or_empty,
+    was_given,
 )
 from fpj_cli.display import choose_display
+from fpj_cli.helptexts import Command
 from fpj_cli.interrupts import stop_on_signals
 from fpj_cli.summary import Done
 from fpj_core import formatting
@@ -69,7 +71,7 @@ _SAID_BY_MANIFEST = {
 }
 
 
-@click.command(short_help="Make cache images and thumbnails of a folder, or run a manifest.")
+@click.command(cls=Command, short_help="Make cache images and thumbnails of a folder, or run a manifest.")
 @click.argument("target", type=click.Path(path_type=Path), metavar="FOLDER|MANIFEST")
 @click.option(
     "--out",
@@ -202,7 +204,7 @@ def go_on(store: Store, found: Job, *, workers: int | None = None, as_json: bool
 
 
 def _from_manifest(path: Path, options: dict[str, Any]) -> tuple[FileProcessingJob, list[CacheFolder]]:
-    overridden = [option for name, option in _SAID_BY_MANIFEST.items() if options.get(name)]
+    overridden = [option for name, option in _SAID_BY_MANIFEST.items() if was_given(name)]
     if overridden:
         raise UsageProblemError(f"a manifest says what to make: leave out {', '.join(overridden)}")
     resources = load_manifest_file(path)
@@ -213,7 +215,7 @@ def _from_manifest(path: Path, options: dict[str, Any]) -> tuple[FileProcessingJ
     if job.spec.suspend:
         raise ManifestError(["spec.suspend: the job is suspended; set it to false to run it"], origin=str(path))
     changes: dict[str, Any] = {"force": True} if options["force"] else {}
-    if options["max_failed"]:
+    if options["max_failed"] and (was_given("max_failed") or job.spec.max_failed_images is None):
         changes["max_failed_images"] = _max_failed(options["max_failed"])
     if accepted := {name: True for name in _ACCEPTED if options[name]}:
         changes["collection"] = job.spec.collection.model_copy(update=accepted)
@@ -229,7 +231,7 @@ def _from_folder(folder: Path, options: dict[str, Any]) -> FileProcessingJob:
         raise UsageProblemError(f"{folder} is neither a folder, an image, an archive (zip, cbz) nor a manifest (.yaml)")
     real = _storable(folder.resolve())
     job_type = JobType(options["job_type"] or JobType.BOTH)
-    _refuse_without_effect(job_type, options)
+    _refuse_without_effect(job_type)
     output = {
         name: options[option]
         for name, option in (("format", "image_format"), ("quality", "quality"))
@@ -260,14 +262,14 @@ def _from_folder(folder: Path, options: dict[str, Any]) -> FileProcessingJob:
     return resource
 
 
-def _refuse_without_effect(job_type: JobType, options: dict[str, Any]) -> None:
+def _refuse_without_effect(job_type: JobType) -> None:
     """Raise `UsageProblemError` for an option that says something of what is not made."""
     of = {
         JobType.THUMBNAIL: (("tiers", "--tier"),),
         JobType.CACHE: (("thumbnail", "--thumbnail"), ("fit", "--fit")),
     }
     for name, option in of.get(job_type, ()):
-        if options[name]:
+        if was_given(name):
             raise UsageProblemError(f"{option} has no effect with --type {job_type.value.lower()}: leave one out")
 
 
@@ -329,7 +331,7 @@ def _box(option: str, text: str) -> tuple[int, int]:
 
 
 def _place(resource: FileProcessingJob, folders: list[CacheFolder], store: Store, options: dict[str, Any]) -> Place:
-    if options["out"]:
+    if options["out"] and (was_given("out") or not (folders or resource.spec.cache_folder)):
         _storable(options["out"].resolve())
         return place_for_path(options["out"])
     place = place_by_rules(resource, folders, store.folders(), options["claim_root"])

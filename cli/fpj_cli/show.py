@@ -8,7 +8,9 @@ from rich.markup import escape
 from fpj_cli.backend import ClusterError, Document, Jobs
 from fpj_cli.context import err, nothing_yet, opened_store, out, output_option, print_json, print_text
 from fpj_cli.display import STAGES
+from fpj_cli.helptexts import Command
 from fpj_cli.local import failures_in
+from fpj_cli.setup import job_names
 from fpj_cli.tables import Rows, age, errors, fields, left, percent, rate
 from fpj_cli.target import (
     all_namespaces_option,
@@ -31,8 +33,8 @@ _SHOWN = 100
 _WIDE_HEADS = ("SKIPPED", "SHARDS", "LAST-PROGRESS")
 
 
-@click.command(short_help="List jobs, newest first.")
-@click.argument("job", required=False)
+@click.command(cls=Command, short_help="List jobs, newest first.")
+@click.argument("job", required=False, shell_complete=job_names)
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Newest jobs to show.")
 @click.option(
     "-o",
@@ -87,8 +89,8 @@ def _list(jobs: list[JobResource], *, wide: bool, namespaces: bool) -> Rows:
 # One job --------------------------------------------------------------------------------------------------
 
 
-@click.command(short_help="Show one job in full.")
-@click.argument("job", required=False)
+@click.command(cls=Command, short_help="Show one job in full.")
+@click.argument("job", required=False, shell_complete=job_names)
 @output_option
 @target_options
 def describe(job: str | None, output: str, store_url: str) -> None:
@@ -246,8 +248,8 @@ def _moment(seconds: float | None) -> str:
 # Failures -------------------------------------------------------------------------------------------------
 
 
-@click.command(short_help="List the images that failed, and why.")
-@click.argument("job", required=False)
+@click.command(cls=Command, short_help="List the images that failed, and why.")
+@click.argument("job", required=False, shell_complete=job_names)
 @click.option(
     "--type",
     "error_type",

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,7 +32,10 @@ _Parameter = TypeVar("_Parameter")
 
 @dataclass(slots=True)
 class Target:
-    """What the options said, those before the command and those after it."""
+    """What the options said, those before the command and those after it.
+
+    ``chosen`` says that the command line itself had one of them: defaults alone choose no cluster.
+    """
 
     cluster: bool = False
     kubeconfig: str | None = None
@@ -40,6 +43,7 @@ class Target:
     namespace: str | None = None
     all_namespaces: bool = False
     operator_namespace: str | None = None
+    chosen: bool = field(default=False, compare=False)
 
 
 def is_plugin() -> bool:
@@ -81,11 +85,11 @@ def operator_namespace_option(command: Command) -> Command:
 def in_cluster() -> bool:
     """Whether the command that is running works in a cluster."""
     target = _target()
-    if is_plugin() or target != Target():
+    if is_plugin() or target.chosen:
         return True
     if _store_source() is ParameterSource.COMMANDLINE:
         return False
-    return os.environ.get("FPJ_CLUSTER", "").lower() in _TRUE
+    return target.cluster or os.environ.get("FPJ_CLUSTER", "").lower() in _TRUE
 
 
 @contextmanager
@@ -119,8 +123,8 @@ def opened_cluster(*, may_have_store: bool = False) -> Iterator[ClusterJobs]:
 
 
 def store_given() -> bool:
-    """Whether a store was named, by option or by environment."""
-    return _store_source() in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+    """Whether a store was named, by option, by environment or in the configuration file."""
+    return _store_source() not in (None, ParameterSource.DEFAULT)
 
 
 def _store_source() -> ParameterSource | None:
@@ -137,7 +141,11 @@ def _target() -> Target:
 def _kept(*names: str, **settings: Any) -> Callable[[Command], Command]:
     def keep(context: click.Context, parameter: click.Parameter, value: _Parameter) -> _Parameter:
         if value and parameter.name:  # click shares `meta` between the group and its command
-            setattr(context.meta.setdefault(_KEY, Target()), parameter.name, value)
+            target = context.meta.setdefault(_KEY, Target())
+            given = context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+            if given or not getattr(target, parameter.name):
+                setattr(target, parameter.name, value)
+            target.chosen = target.chosen or given
         return value
 
     return click.option(*names, expose_value=False, callback=keep, **settings)

@@ -47,6 +47,11 @@ def test_the_plain_wheel_makes_images(installed: Path, tmp_path: Path) -> None:
     assert json.loads(ran.stdout)["progress"]["completed"] == 16
 
 
+def test_the_wheel_brings_a_man_page(installed: Path) -> None:
+    page = installed.parent / "share/man/man1/fpj.1"
+    assert page.read_text() == (ROOT / "cli/man/fpj.1").read_text()
+
+
 def test_what_the_wheel_lacks_is_told_with_advice_that_works(installed: Path, tmp_path: Path) -> None:
     asked = done(installed / "fpj", "get", "-n", "photos", FPJ_STORE=f"{tmp_path}/s")
     assert asked.returncode == 2

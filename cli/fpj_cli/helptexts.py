@@ -1,0 +1,62 @@
+"""How ``--help`` is laid out: commands and options under headings, by what they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import click
+
+COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "Run and resume": ("run", "resume", "recover", "suspend"),
+    "Look": ("get", "describe", "failures", "watch", "wait", "logs", "stats", "outputs", "find"),
+    "Export": ("export",),
+    "Cluster": ("release",),
+    "Set up": ("config", "completion", "schema"),
+}
+"""By heading, the commands; whatever is in none of them stands under "Other"."""
+_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "What to make": ("job_type", "tiers", "thumbnail", "image_format", "quality", "fit"),
+    "Of which images": ("include", "exclude", "collection", "force", "accept_vanished", "accept_source", "claim_root"),
+    "In a cluster": ("cluster", "kubeconfig", "context", "namespace", "all_namespaces", "operator_namespace"),
+    "What is printed": ("output", "as_json", "quiet", "verbose", "dry_run", "limit"),
+}
+
+
+class Command(click.Command):
+    """A command whose options stand under headings, if it has many."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See `click.Command.format_options`."""
+        for heading, parameters in sections(self, ctx).items():
+            with formatter.section(heading):
+                formatter.write_dl([record for each in parameters if (record := each.get_help_record(ctx))])
+
+
+def sections(command: click.Command, ctx: click.Context) -> dict[str, list[click.Parameter]]:
+    """By heading, the parameters that help tells of; "Options" has those that belong nowhere else."""
+    shown = [each for each in command.get_params(ctx) if isinstance(each, click.Option) and each.get_help_record(ctx)]
+    heading_of = {name: heading for heading, names in _OPTIONS.items() for name in names}
+    found: dict[str, list[click.Parameter]] = {heading: [] for heading in ("Options", *_OPTIONS)}
+    for each in shown:
+        found[heading_of.get(each.name or "", "Options")].append(each)
+    return {heading: parameters for heading, parameters in found.items() if parameters}
+
+
+class Group(click.Group):
+    """A group whose commands stand under headings."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """See `click.Group.format_commands`."""
+        width = max(map(len, self.commands))
+        for heading, names in command_sections(self).items():
+            with formatter.section(heading):
+                rows = [(name.ljust(width), self.commands[name].get_short_help_str(formatter.width)) for name in names]
+                formatter.write_dl(rows)
+
+
+def command_sections(group: click.Group) -> dict[str, list[str]]:
+    """By heading, the names of the group's commands."""
+    placed = {heading: [name for name in names if name in group.commands] for heading, names in COMMANDS.items()}
+    known = {name for names in placed.values() for name in names}
+    placed["Other"] = [name for name in group.commands if name not in known]
+    return {heading: names for heading, names in placed.items() if names}

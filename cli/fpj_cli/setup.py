@@ -1,0 +1,97 @@
+"""The commands for setting fpj up: config, completion."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import closing, suppress
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from fpj_cli.context import default_store, err, output_option, print_json, print_text
+from fpj_cli.helptexts import Command
+from fpj_cli.settings import Settings, load_settings, shown_rows, variable
+from fpj_cli.tables import Rows
+from fpj_core.errors import FpjError
+from fpj_core.store import file_of, open_store
+
+SHELLS = ("bash", "zsh", "fish")
+_MOST_NAMES = 200
+
+
+def settings_of(context: click.Context) -> Settings:
+    """What is set, as it was read when the command began."""
+    found = context.find_object(Settings)
+    root = context.find_root().command
+    if found is None and isinstance(root, click.Group):
+        return load_settings(os.environ, root)
+    return found or Settings(file=load_settings({}, click.Group()).file)
+
+
+@click.command(cls=Command, short_help="Show the defaults that are set, and where each comes from.")
+@output_option
+@click.pass_context
+def config(context: click.Context, output: str) -> None:
+    """Show the defaults of options that are set, and where each comes from.
+
+    A default is set by a variable (FPJ_WORKERS=8), or in ~/.config/fpj/config.toml (workers = 8), by the option's long
+    name. The command line goes before the variable, that before the file.
+    """
+    settings = settings_of(context)
+    rows = list(shown_rows(settings, {"store": default_store(), "cluster": "false"}))
+    if output == "json":
+        document = [
+            {"key": key, "variable": variable(key), "value": _without_password(key, value), "from": origin}
+            for key, value, origin in rows
+        ]
+        print_json({"file": str(settings.file), "settings": document})
+        return
+    shown = Rows("KEY", "VALUE", "FROM")
+    for key, value, origin in rows:
+        shown.add(key, _without_password(key, value), origin)
+    print_text(shown)
+    if not settings.file.exists():
+        err.print(f"There is no {settings.file}.", markup=False, soft_wrap=True)
+
+
+def _without_password(key: str, value: str) -> str:
+    """A store's URL may hold one."""
+    scheme, found, rest = value.partition("://")
+    if key != "store" or not found or "@" not in rest:
+        return value
+    return f"{scheme}://…@{rest.rpartition('@')[2]}"
+
+
+@click.command(cls=Command, short_help="Print a script that completes commands in a shell.")
+@click.argument("shell", type=click.Choice(SHELLS))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print what makes SHELL complete commands, options and names of jobs.
+
+    \b
+    fpj completion bash > ~/.local/share/bash-completion/completions/fpj
+    fpj completion zsh > "${fpath[1]}/_fpj"
+    fpj completion fish > ~/.config/fish/completions/fpj.fish
+    """  # noqa: D301 - click keeps the lines after a real backspace as they are
+    found = get_completion_class(shell)
+    if found is None:
+        raise AssertionError("unreachable")
+    script = found(context.find_root().command, {}, "fpj", "_FPJ_COMPLETE")
+    sys.stdout.write(script.source_template % script.source_vars() + "\n")
+
+
+def job_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For a shell: names of jobs in a store of this machine. A server is not asked: that may take its time."""
+    with suppress(FpjError, OSError):
+        url = context.params.get("store_url") or _default_url(context)
+        if file_of(url) is None:
+            return []
+        with closing(open_store(url, make=False)) as store:
+            names = dict.fromkeys(job.name for job in store.jobs(limit=_MOST_NAMES))
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return []
+
+
+def _default_url(context: click.Context) -> str:
+    return str(settings_of(context).get("store") or default_store())
