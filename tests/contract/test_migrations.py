@@ -7,6 +7,7 @@ import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,16 @@ def test_a_newer_schema_is_refused_and_left_alone(old_mongodb: str, mongodb_serv
         with pytest.raises(StoreError, match=r"newer fpj.*schema 999"):
             open_store(old_mongodb)
         assert (meta.find_one() or {})["schema"] == 999
+
+
+def test_a_newer_schema_of_sqlite_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    open_store(str(path)).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 999")
+        with pytest.raises(StoreError, match=r"newer fpj.*schema 999"):
+            open_store(str(path))
+        assert db.execute("PRAGMA user_version").fetchone() == (999,)
 
 
 def test_a_store_of_schema_2_is_migrated_and_keeps_all(tmp_path: Path) -> None:

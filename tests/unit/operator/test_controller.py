@@ -29,6 +29,7 @@ class Refusing(Line):
     refusal: ClusterError | None = None
     status: Document | None = None
     written = 0
+    versions: tuple[str | None, ...] = ()
 
     async def replace(self, document: Document) -> Document | None:
         if document["kind"] == "Lease" and self.refusal:
@@ -41,8 +42,9 @@ class Refusing(Line):
         return await super().create(manifest)
 
     async def apply_status(
-        self, kind: str, namespace: str, name: str, status: Document, uid: str, _version: str | None
+        self, kind: str, namespace: str, name: str, status: Document, uid: str, version: str | None
     ) -> Document:
+        self.versions += (version,)
         self.status = copy.deepcopy(status)
         self.written += 1
         metadata = {"name": name, "namespace": namespace, "uid": uid, "resourceVersion": "7"}
@@ -128,6 +130,52 @@ def test_a_renewal_that_is_refused_is_reported_and_the_work_goes_on(tmp_path: Pa
         held = store.lease(lease_name(ALBUM))
         assert held is not None and held.holder == uid and held.expires_at > time.time()
         assert len([each for each in line.server.held if each[0] == "Event"]) == 1, "a Warning says it once"
+
+    try:
+        run(scene())
+    finally:
+        store.close()
+
+
+def test_a_slot_goes_back_where_no_status_says_what_became_of_the_job(tmp_path: Path) -> None:
+    """Neither the API server answers, nor can anything be written."""
+    world = World()
+    world.add()
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    line: Any = Refusing(Server(), "operator")
+    controller = Controller(line, store, SETTINGS)
+
+    async def scene() -> None:
+        for name in ("photos", "next"):
+            metadata = {"name": name, "namespace": NAMESPACE, "uid": f"uid-of-{name}"}
+            controller.jobs.note({"metadata": metadata, "spec": {"collection": {"id": name}}})
+        line.silent = True
+        with pytest.raises(ClusterError):
+            await controller._decide_and_act(KEY, replace(world.observe("photos"), lease=LeaseView(), now=time.time()))
+        assert not controller.jobs.is_at_work(KEY)
+        line.silent = False
+        await controller._leases.acquire(Key(NAMESPACE, "thief"), "uid-of-thief", ALBUM)
+        await controller._decide_and_act(KEY, replace(world.observe("photos"), lease=LeaseView(), now=time.time()))
+        assert not controller.jobs.is_at_work(KEY) and "thief" in str(line.status), "the collection is somebody else's"
+
+    try:
+        run(scene())
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("version", ["41", ""])
+def test_a_status_is_written_upon_what_was_read(tmp_path: Path, version: str) -> None:
+    world = World()
+    world.add()
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    line: Any = Refusing(Server(), "operator")
+    controller = Controller(line, store, SETTINGS)
+
+    async def scene() -> None:
+        observed = replace(world.observe("photos"), folder=None, folder_problem="none", version=version)
+        await controller._decide_and_act(KEY, observed)
+        assert line.versions == (version or None,)
 
     try:
         run(scene())

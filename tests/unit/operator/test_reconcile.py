@@ -694,6 +694,18 @@ def test_lost_records_are_recovered_and_in_the_end_given_up() -> None:
     assert "another one" in job.condition("Failed")["message"]
 
 
+@pytest.mark.parametrize("shards", [[], [ShardState.SUCCEEDED] * 2, [ShardState.SUCCEEDED] * 4])
+def test_as_many_shards_as_were_planned_are_neither_fewer_nor_more(shards: list[ShardState]) -> None:
+    world = World()
+    job = world.add()
+    running(world)
+    job.shards = shards
+    world.look()
+    assert job.phase is Phase.RECOVERING
+    assert job.condition("Ready")["reason"] == "RecordsLost"
+    assert "3 shards were planned" in job.condition("Ready")["message"]
+
+
 def test_a_plan_that_went_elsewhere_is_lost() -> None:
     """The index pod has recorded it in another database than the operator's."""
     world = World()

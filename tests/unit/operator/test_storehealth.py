@@ -39,6 +39,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_EVERY_SECONDS", "_AWAY_SECONDS"):
         monkeypatch.setattr(storehealth, name, 0.05)
     monkeypatch.setattr(storehealth, "_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(storehealth, "_CALL_SECONDS", 60.0)
 
 
 async def until(condition: Any) -> None:
