@@ -129,6 +129,10 @@ def test_a_renewal_that_is_refused_is_reported_and_the_work_goes_on(tmp_path: Pa
         assert line.written == 1, "the same words are written once"
         held = store.lease(lease_name(ALBUM))
         assert held is not None and held.holder == uid and held.expires_at > time.time()
+        lapsed = replace(observed.lease, expires_at=observed.now - 1)
+        await controller._decide_and_act(key, replace(observed, lease=lapsed))
+        found = {each["type"]: each for each in line.status["conditions"]}
+        assert (found["CollectionLocked"]["status"], found["Progressing"]["status"]) == ("False", "True")
         assert len([each for each in line.server.held if each[0] == "Event"]) == 1, "a Warning says it once"
 
     try:
