@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from bench.plane import Document, at_once, control_plane, cpu_seconds, load, quantile, until
+from bench.plane import Document, Plane, at_once, control_plane, cpu_seconds, load, quantile, until
 from bench.result import Benchmark, Row, Scale, at_least, at_most
 from fpj_operator.queue import JobQueue, queue_words
 from fpj_operator.state import Key
@@ -73,15 +73,16 @@ def queued(scale: Scale) -> Iterator[Row]:
     with control_plane() as plane, plane.operator(max_concurrent_jobs=1) as operator:
         plane.cache_folder()
         with plane.watching(plane.jobs, see):
+            _occupy(plane)
             at_once(plane.create, [f"old-{number}" for number in range(queue)])
-            until(lambda: len(said) == queue, "a condition of every queued job", 600)
+            until(lambda: len(said) == queue + 1, "a condition of every queued job", 600)
             time.sleep(scale.pick(2, 10))  # what the queue itself costs goes on meanwhile
             for number in range(fresh):
                 name = f"new-{number}"
                 created[name] = time.monotonic()
                 plane.create(name)
                 time.sleep(0.2)
-            until(lambda: len(said) == queue + fresh, "a condition of every new job", 120)
+            until(lambda: len(said) == queue + 1 + fresh, "a condition of every new job", 120)
             waits = [said[name] - created[name] for name in created]
             busy, requests = cpu_seconds(operator.pid), plane.requests()
             seconds = scale.pick(10, 30)
@@ -96,6 +97,27 @@ def queued(scale: Scale) -> Iterator[Row]:
 
     yield from _turns(20_000, 1)
     yield from _turns(20_000, 20_000)
+
+
+def _occupy(plane: Plane) -> None:
+    """Fill the slot with a job whose pod runs, as far as the API server knows.
+
+    No pod runs here, and a job none of whose pods can run gives its slot to the next, which is a change.
+    """
+    plane.create("busy")
+    pods = plane.path("pods", group="api/v1")
+    until(lambda: plane.api.items(pods), "a pod of the first job", 60)
+    (pod,) = plane.api.items(pods)
+    worker = {"name": "worker", "image": "none", "imageID": "", "ready": True, "restartCount": 0}
+    running = {"startedAt": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    status = {
+        "phase": "Running",
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "containerStatuses": [worker | {"started": True, "state": {"running": running}}],
+    }
+    plane.api.patch(f"{plane.path('pods', pod['metadata']['name'], group='api/v1')}/status", {"status": status})
+    child = plane.children
+    until(lambda: plane.api.items(child)[0].get("status", {}).get("ready") == 1, "a ready pod", 60)
 
 
 def _turns(queue: int, collections: int) -> Iterator[Row]:
