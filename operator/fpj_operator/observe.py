@@ -16,6 +16,7 @@ from fpj_core.model import Folder, Phase, ShardState
 from fpj_core.records import folder_record
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob, Resource
+from fpj_operator.children import WAVE
 from fpj_operator.conditions import attempt_from, seconds_of
 from fpj_operator.folders import Folders
 from fpj_operator.leases import Leases
@@ -187,12 +188,17 @@ def _ask_store(store: Store, uid: str, attempt: int) -> StoreView:
 
 
 def _silent(store: Store, uid: str, attempt: int, states: Mapping[ShardState, int]) -> tuple[str, ...]:
-    """See `StoreView.silent`. Where there are more than a few such shards, other pods end and take them over."""
-    left = states.get(ShardState.RUNNING, 0)
-    if not 0 < left <= _MOST_SILENT or states.get(ShardState.PENDING):
+    """See `StoreView.silent`. Where there are more than a few such shards, other pods end and take them over.
+
+    Shards of later waves wait for this one to end.
+    """
+    left, waiting = states.get(ShardState.RUNNING, 0), states.get(ShardState.PENDING, 0)
+    if not 0 < left <= _MOST_SILENT:
         return ()
     found = store.silent_shards(uid, attempt, time.time() - _STALLED_SECONDS)
-    shards = [store.shard(uid, attempt, index) for index in found] if len(found) == left else []
+    if len(found) != left or waiting > max(sum(states.values()) - (found[-1] // WAVE + 1) * WAVE, 0):
+        return ()
+    shards = [store.shard(uid, attempt, index) for index in found]
     holders = [shard.holder for shard in shards if shard is not None and shard.holder is not None]
     return tuple(dict.fromkeys(holders)) if len(holders) == left else ()
 

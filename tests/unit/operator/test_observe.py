@@ -75,6 +75,19 @@ def test_pods_are_silent_once_nobody_else_has_anything_left_to_do(three_shards: 
     assert silent(three_shards) == (), "one came back to life"
 
 
+def test_shards_of_a_later_wave_take_over_none_of_this_one(
+    three_shards: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fpj_operator.observe.WAVE", 2)
+    first = claim(three_shards, 0, 600)
+    assert silent(three_shards) == (), "the wave's other shard waits for a pod"
+    claim(three_shards, 1, 600)
+    three_shards.finish_shard(first, ShardState.SUCCEEDED, time.time())
+    assert silent(three_shards) == ("pod-1",)
+    claim(three_shards, 2, 600)
+    assert silent(three_shards) == ("pod-1", "pod-2")
+
+
 class PodsThere:
     """An API server with these pods, which run."""
 
