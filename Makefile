@@ -80,6 +80,7 @@ lint: $(VENV)/.test ## Check style, types, import rules and generated files
 	$(BIN)/python hack/metrics_reference.py --check docs/reference
 	$(BIN)/python hack/dashboard.py --check charts/fpj/files
 	$(BIN)/python hack/man_page.py --check cli/man
+	$(BIN)/python hack/json_schemas.py --check docs/reference/schemas
 	$(BIN)/python -m fpj_operator.chart --check charts/fpj
 	$(BIN)/python hack/argocd.py --check deploy/argocd
 	$(BIN)/python hack/licences.py --check docs
@@ -96,6 +97,7 @@ docs: crds deploy chart licences ## Generate the references, the chart's files a
 	$(BIN)/python hack/metrics_reference.py docs/reference
 	$(BIN)/python hack/dashboard.py charts/fpj/files
 	$(BIN)/python hack/man_page.py cli/man
+	$(BIN)/python hack/json_schemas.py docs/reference/schemas
 
 man: $(VENV)/.run ## Generate the man page of fpj into cli/man; the wheel brings it
 	$(BIN)/python hack/man_page.py cli/man

@@ -72,6 +72,7 @@ class StoreJobs:
             measure(_until_now(job, phase), counts), whole, states, moved, at_rest=job.phase.at_rest
         )
         status |= {"phase": phase, "stage": job.stage, "conditions": _conditions(job)}
+        status["leftOut"] = dict(job.left_out)
         for name, moment in (("startTime", job.started_at), ("completionTime", job.finished_at)):
             if moment:
                 status[name] = formatting.moment(moment)

@@ -19,7 +19,7 @@ from fpj_cli.logs import logs
 from fpj_cli.recorded import stats
 from fpj_cli.run import run
 from fpj_cli.settings import Settings, load_settings
-from fpj_cli.setup import completion, config
+from fpj_cli.setup import completion, config, schema
 from fpj_cli.show import describe, failures, get
 from fpj_cli.target import cluster_options, is_plugin
 
@@ -55,7 +55,7 @@ def plugin() -> None:
 
 
 _ANYWHERE = (get, describe, failures, watch, wait, suspend, resume, recover, logs, release)
-for command in (run, *_ANYWHERE, stats, outputs, find, export, config, completion):
+for command in (run, *_ANYWHERE, stats, outputs, find, export, config, completion, schema):
     cli.add_command(command)
 for command in _ANYWHERE:
     plugin.add_command(command)

@@ -34,8 +34,7 @@ from fpj_core.exits import CommandExit
 from fpj_core.ids import collection_id_for
 from fpj_core.manifest import load_manifest_file, parse_resource
 from fpj_core.model import Fit, Format, Job
-from fpj_core.sources.filters import Why as LeftOutWhy
-from fpj_core.sources.filters import shown
+from fpj_core.sources.filters import Reason, left_out_text
 from fpj_core.sources.keys import display_key
 from fpj_core.sources.local import may_hold_images
 from fpj_core.store.protocol import Store
@@ -400,7 +399,7 @@ def _execute(
         return 0
     done = Done(code, runner.job, *runner.progress(), runner.of_this_run(), time.monotonic() - started)
     if as_json:
-        print_json(done.document())
+        print_json(done.document(request.folder.location))
     if not quiet:
         done.tell(request.folder.location)
     return code
@@ -418,7 +417,7 @@ class _Names:
         if self._wanted:
             print_text(f"{why.value}  {display_key(key)}", self._console)
 
-    def left_out(self, found: Sequence[tuple[LeftOutWhy, str]]) -> None:
+    def left_out(self, found: Sequence[tuple[Reason, str]]) -> None:
         """Files and folders that are left out."""
         for why, key in found if self._wanted else ():
             print_text(f"{why.value}  {display_key(key)}", self._console)
@@ -445,7 +444,7 @@ def _show_preview(found: Preview) -> None:
     if found.problems:
         err.print(f"  could not be listed: {formatting.count(found.problems)}")
     if found.left_out:
-        err.print(f"  left out: {shown(found.left_out)}")
+        err.print(f"  left out: {left_out_text(found.left_out)}")
 
 
 def _run(runner: LocalRun, *, tolerated: bool) -> int:

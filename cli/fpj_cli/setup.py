@@ -1,4 +1,4 @@
-"""The commands for setting fpj up: config, completion."""
+"""The commands for setting fpj up: config, completion, schema."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from fpj_cli.context import default_store, err, output_option, print_json, print_text
+from fpj_cli.context import UsageProblemError, default_store, err, output_option, print_json, print_text
 from fpj_cli.helptexts import Command
 from fpj_cli.settings import Settings, load_settings, shown_rows, variable
 from fpj_cli.tables import Rows
@@ -79,6 +79,30 @@ def completion(context: click.Context, shell: str) -> None:
         raise AssertionError("unreachable")
     script = found(context.find_root().command, {}, "fpj", "_FPJ_COMPLETE")
     sys.stdout.write(script.source_template % script.source_vars() + "\n")
+
+
+@click.command(cls=Command, short_help="Print the JSON Schema of what a command prints as JSON.")
+@click.argument("name", required=False, shell_complete=lambda _context, _parameter, begun: _schema_names(begun))
+def schema(name: str | None) -> None:
+    """Print the JSON Schema of what the command NAME prints with --json or -o json; without NAME, the names there are.
+
+    Fields may be added in later versions; none is renamed or dropped.
+    """
+    from fpj_cli.documents import SCHEMAS  # noqa: PLC0415 - takes its time, which no other command need pay
+    from fpj_cli.documents import schema as schema_of  # noqa: PLC0415
+
+    if name is None:
+        sys.stdout.write("\n".join(SCHEMAS) + "\n")
+    elif name in SCHEMAS:
+        print_json(schema_of(name))
+    else:
+        raise UsageProblemError(f"there is no schema {name!r}; there are {', '.join(SCHEMAS)}")
+
+
+def _schema_names(begun: str) -> list[CompletionItem]:
+    from fpj_cli.documents import SCHEMAS  # noqa: PLC0415
+
+    return [CompletionItem(name) for name in SCHEMAS if name.startswith(begun)]
 
 
 def job_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -25,6 +25,7 @@ from fpj_core import formatting
 from fpj_core.errors import ErrorType
 from fpj_core.jobevents import Event
 from fpj_core.resource import JobResource, seconds_of
+from fpj_core.sources.filters import left_out_text
 from fpj_core.sources.keys import display_key
 
 _HEADS = ("NAME", "TYPE", "PHASE", "PROGRESS", "DONE", "FAILED", "RATE", "ETA", "AGE")
@@ -100,7 +101,12 @@ def describe(job: str | None, output: str, store_url: str) -> None:
         events, missing = _events(jobs, found)
     if output == "json":
         document = found.summary()
-        document |= {"errorBreakdown": found.errors, "shards": found.shards, "conditions": found.conditions}
+        document |= {
+            "errorBreakdown": found.errors,
+            "leftOut": found.left_out,
+            "shards": found.shards,
+            "conditions": found.conditions,
+        }
         document |= {"events": [_event_document(each) for each in events], "manifest": found.manifest()}
         print_json(document)
         return
@@ -160,6 +166,7 @@ def _numbers(job: JobResource) -> dict[str, str]:
         "Completed": formatting.count(progress["completed"]),
         "Skipped": formatting.count(progress["skipped"]),
         "Failed": formatting.count(progress["failed"]) + (f" ({errors(job.errors)})" if job.errors else ""),
+        "Left out": left_out_text(job.left_out),
         "Written": formatting.size(progress["bytesWritten"]),
         "Rate": rate(job),
         "Time left": left(job) if not job.finished else "",

@@ -11,7 +11,7 @@ from fpj_cli.context import err
 from fpj_core import formatting
 from fpj_core.model import Counts, Job, Phase
 from fpj_core.progress import Progress
-from fpj_core.sources.filters import shown
+from fpj_core.sources.filters import left_out_text
 from fpj_core.sources.keys import display_key
 
 _COLOURS = {Phase.COMPLETED: "green", Phase.COMPLETED_WITH_ERRORS: "yellow"}
@@ -28,13 +28,14 @@ class Done:
     mine: Counts
     seconds: float
 
-    def document(self) -> dict[str, Any]:
-        """What programs get."""
+    def document(self, location: str) -> dict[str, Any]:
+        """What programs get: `fpj_cli.documents.Run`. ``location`` is the cache folder's."""
         mine = self.mine
         return {
             "jobId": self.job.id,
             "name": self.job.name,
             "collection": self.job.collection,
+            "cacheFolder": location,
             "phase": self.job.phase.value,
             "reason": self.job.reason,
             "message": self.job.message,
@@ -65,7 +66,7 @@ class Done:
             rate = formatting.rate(mine.completed / self.seconds)
             _say(f"  {formatting.size(mine.bytes_written)} written to {escape(display_key(location))}, {rate}")
         if self.job.left_out:
-            _say(f"  Left out: {shown(self.job.left_out)}")
+            _say(f"  Left out: {left_out_text(self.job.left_out)}")
         if self.job.message:
             _say(f"  {escape(self.job.message)}")
         for name, count in sorted(self.counts.errors.items()):

@@ -356,7 +356,7 @@ class Job:
     planned_shards: int = 0
     """Shards of the plan of ``planned_attempt``: so many must succeed. 0 also where an earlier version planned."""
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """By reason (`fpj_core.sources.filters.Why`), what of the source is no part of the collection."""
+    """By reason (`fpj_core.sources.filters.Reason`), what of the source is no part of the collection."""
     version: int = 0
 
 

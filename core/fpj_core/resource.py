@@ -168,6 +168,11 @@ class JobResource:
         return dict(sorted((self.status.get("errorBreakdown") or {}).items()))
 
     @property
+    def left_out(self) -> dict[str, int]:
+        """What of the source is no part of the collection, by reason; of runs on this machine."""
+        return dict(self.status.get("leftOut") or {})
+
+    @property
     def shards(self) -> dict[str, int]:
         """How many stand where: total, active, succeeded, failed."""
         found = self.status.get("shards") or {}

@@ -14,7 +14,7 @@ from fpj_core.errors import ErrorType, SourceShrankError
 from fpj_core.ids import image_id
 from fpj_core.model import ImageRecord, SourceEntry
 from fpj_core.sources.base import ListingProblem, Source, nothing
-from fpj_core.sources.filters import Why
+from fpj_core.sources.filters import Reason
 from fpj_core.store.codec import batched, spans
 from fpj_core.store.protocol import Store
 from fpj_worker.memory import StoreMemory
@@ -38,10 +38,10 @@ class IndexResult:
     deleted: int = 0
     problems: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """By reason (`fpj_core.sources.filters.Why`): files and folders that are no part of the collection."""
+    """By reason (`fpj_core.sources.filters.Reason`): files and folders that are no part of the collection."""
 
 
-def name_nothing(_left_out: Sequence[tuple[Why, str]]) -> None:
+def name_nothing(_left_out: Sequence[tuple[Reason, str]]) -> None:
     """Do nothing: for callers who need no names of what is left out."""
 
 
@@ -54,7 +54,7 @@ def index_collection(
     fence: int,
     accept_vanished: bool = False,
     before_first: Callable[[], None] = nothing,
-    on_left_out: Callable[[Sequence[tuple[Why, str]]], None] = name_nothing,
+    on_left_out: Callable[[Sequence[tuple[Reason, str]]], None] = name_nothing,
 ) -> IndexResult:
     """List ``source`` and record its images under ``collection``.
 
@@ -112,7 +112,7 @@ def once(call: Callable[[], None]) -> Callable[[], None]:
 
 
 def listing_problem(image: ImageRecord) -> tuple[ErrorType, str] | None:
-    """Why the source could not list this entry as an image, or None for an image."""
+    """Reason the source could not list this entry as an image, or None for an image."""
     if not image.version.startswith(_PROBLEM):
         return None
     error_type, _, message = image.version.removeprefix(_PROBLEM).partition(_WAS)[0].partition(":")

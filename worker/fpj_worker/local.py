@@ -19,7 +19,7 @@ from fpj_core.leases import is_dead, lease_name, local_holder
 from fpj_core.model import Counts, Folder, ImageLimits, Job, Lease, Phase, Shard, TierSpec
 from fpj_core.progress import Progress, measure
 from fpj_core.sources.base import SourceConfig
-from fpj_core.sources.filters import Why as LeftOutWhy
+from fpj_core.sources.filters import Reason
 from fpj_core.store.protocol import Store
 from fpj_worker.claiming import Claim, SourceClaim, refuse_own_source
 from fpj_worker.indexer import index_collection, name_nothing
@@ -95,7 +95,7 @@ class LocalRun:
         request: LocalJob,
         observer: Observer,
         should_stop: Callable[[], bool] = lambda: False,
-        on_left_out: Callable[[Sequence[tuple[LeftOutWhy, str]]], None] = name_nothing,
+        on_left_out: Callable[[Sequence[tuple[Reason, str]]], None] = name_nothing,
     ) -> None:
         self._store = store
         self._request = request

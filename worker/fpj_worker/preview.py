@@ -9,7 +9,7 @@ from enum import StrEnum
 from fpj_core.folders import CacheFolder
 from fpj_core.model import Derivative, Format, ImageRecord, SourceEntry, TierSpec, tier_digests
 from fpj_core.sources.base import Source
-from fpj_core.sources.filters import Why as LeftOutWhy
+from fpj_core.sources.filters import Reason
 from fpj_core.store.codec import batched, spans
 from fpj_core.store.protocol import Store
 from fpj_worker.indexer import listing_problem, name_nothing
@@ -71,7 +71,7 @@ class Previewer:
         folder: CacheFolder,
         wanted: Wanted,
         on_image: Callable[[Why, str], None] | None = None,
-        on_left_out: Callable[[Sequence[tuple[LeftOutWhy, str]]], None] = name_nothing,
+        on_left_out: Callable[[Sequence[tuple[Reason, str]]], None] = name_nothing,
     ) -> None:
         self._store = store
         self._folder = folder

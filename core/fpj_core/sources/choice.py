@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fpj_core.sources.base import ARCHIVE_EXTENSIONS, IMAGE_EXTENSIONS, extension
-from fpj_core.sources.filters import Filter, LeftOut, Rules, Why, kind_left_out, path_of
+from fpj_core.sources.filters import Filter, LeftOut, Reason, Rules, kind_left_out, path_of
 
 
 class Choice:
@@ -28,7 +28,7 @@ class Choice:
         why = kind_left_out(kind)
         if not self.rules.idle and self.rules.excludes_key(key):
             if why or kind in IMAGE_EXTENSIONS or kind in ARCHIVE_EXTENSIONS:
-                left_out.add(Why.EXCLUDED, key)
+                left_out.add(Reason.EXCLUDED, key)
             return False
         if why:
             left_out.add(why, key)
@@ -38,7 +38,7 @@ class Choice:
         """Whether to enter a folder, whose own folders were entered; its key has no slash at its end."""
         if self.rules.idle or not self.rules.excludes(path_of(key) + "/"):
             return True
-        self.left_out.add(Why.EXCLUDED_FOLDER, key)
+        self.left_out.add(Reason.EXCLUDED_FOLDER, key)
         return False
 
     def leaves_out(self, key: str) -> bool:

@@ -45,8 +45,8 @@ _VIDEO = frozenset(
 )
 
 
-class Why(StrEnum):
-    """Why a file, or a folder, is left out."""
+class Reason(StrEnum):
+    """Reason a file, or a folder, is left out."""
 
     EXCLUDED = "excluded"
     EXCLUDED_FOLDER = "excludedFolder"
@@ -56,7 +56,8 @@ class Why(StrEnum):
     OUTWARD_LINK = "outwardLink"
 
 
-_KINDS = dict.fromkeys(_RAW, Why.RAW) | dict.fromkeys(_PHOTOSHOP, Why.PHOTOSHOP) | dict.fromkeys(_VIDEO, Why.VIDEO)
+_KINDS = dict.fromkeys(_RAW, Reason.RAW)
+_KINDS |= dict.fromkeys(_PHOTOSHOP, Reason.PHOTOSHOP) | dict.fromkeys(_VIDEO, Reason.VIDEO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +75,25 @@ class Filter:
 class LeftOut:
     """How many were left out, by reason, and the names that nobody took yet."""
 
-    counts: Counter[Why] = field(default_factory=Counter)
-    untaken: list[tuple[Why, str]] = field(default_factory=list)
+    counts: Counter[Reason] = field(default_factory=Counter)
+    untaken: list[tuple[Reason, str]] = field(default_factory=list)
 
-    def add(self, why: Why, key: str) -> None:
+    def add(self, why: Reason, key: str) -> None:
         """Count one, and keep its name until it is taken."""
         self.counts[why] += 1
         self.untaken.append((why, key))
 
-    def take(self) -> list[tuple[Why, str]]:
+    def take(self) -> list[tuple[Reason, str]]:
         """Those since this was last asked. Whoever lists takes them now and then: there may be millions."""
         taken, self.untaken = self.untaken, []
         return taken
 
     def document(self) -> dict[str, int]:
         """By reason, those that there are."""
-        return {why.value: self.counts[why] for why in Why if self.counts[why]}
+        return {why.value: self.counts[why] for why in Reason if self.counts[why]}
 
 
-def kind_left_out(kind: str) -> Why | None:
+def kind_left_out(kind: str) -> Reason | None:
     """Of a lower-case extension: why fpj makes nothing of files that are so named."""
     return _KINDS.get(kind)
 
@@ -214,16 +215,16 @@ def _folders(path: str) -> Iterator[str]:
         at = path.find("/", at + 1)
 
 
-def shown(counts: Mapping[str, int]) -> str:
+def left_out_text(counts: Mapping[str, int]) -> str:
     """``120 excluded, 3 raw``: what people read of `LeftOut.document`."""
     return ", ".join(f"{count:,} {_WORDS.get(name, (name, name))[count != 1]}" for name, count in counts.items())
 
 
 _WORDS: Mapping[str, tuple[str, str]] = {
-    Why.EXCLUDED: ("by filter", "by filter"),
-    Why.EXCLUDED_FOLDER: ("folder by filter", "folders by filter"),
-    Why.RAW: ("raw file", "raw files"),
-    Why.PHOTOSHOP: ("Photoshop file", "Photoshop files"),
-    Why.VIDEO: ("video", "videos"),
-    Why.OUTWARD_LINK: ("link that leaves the source", "links that leave the source"),
+    Reason.EXCLUDED: ("by filter", "by filter"),
+    Reason.EXCLUDED_FOLDER: ("folder by filter", "folders by filter"),
+    Reason.RAW: ("raw file", "raw files"),
+    Reason.PHOTOSHOP: ("Photoshop file", "Photoshop files"),
+    Reason.VIDEO: ("video", "videos"),
+    Reason.OUTWARD_LINK: ("link that leaves the source", "links that leave the source"),
 }

@@ -35,7 +35,7 @@ from fpj_core.sources.base import (
     stepping,
 )
 from fpj_core.sources.choice import Choice
-from fpj_core.sources.filters import IGNORE_FILE, MOST_IGNORE_BYTES, Filter, LeftOut, Why, kind_left_out, path_of
+from fpj_core.sources.filters import IGNORE_FILE, MOST_IGNORE_BYTES, Filter, LeftOut, Reason, kind_left_out, path_of
 from fpj_core.sources.keys import key_from_path, path_from_key, split_key
 from fpj_core.sources.natural import natural_key, sorted_externally
 from fpj_core.sources.sniff import HEAD, sniff
@@ -67,8 +67,8 @@ class _Found:
     mtime_ns: int
 
 
-_Trouble = tuple[ErrorType, str] | Why
-"""Why an entry cannot be listed, or is left out."""
+_Trouble = tuple[ErrorType, str] | Reason
+"""Reason an entry cannot be listed, or is left out."""
 
 
 class LocalSource:
@@ -193,7 +193,7 @@ class LocalSource:
                     for entry, found in zip(batch, looked, strict=True):
                         if isinstance(found, _Found):
                             yield found
-                        elif isinstance(found, Why):
+                        elif isinstance(found, Reason):
                             self.left_out.add(found, prefix + key_from_path(entry.name))
                         elif found is not None:
                             self.problems.add(prefix + key_from_path(entry.name), *found)
@@ -233,7 +233,7 @@ class LocalSource:
         except OSError as error:
             return ErrorType.PATH_VIOLATION, f"cannot be followed: {error.strerror}"
         except ImageError:
-            return Why.OUTWARD_LINK
+            return Reason.OUTWARD_LINK
         return None
 
     def _entries(self, folder: bytes, prefix: str, found: _Found) -> Iterator[SourceEntry]:

@@ -15,7 +15,7 @@ from fpj_core.errors import ErrorType, SourceError, SourceShrankError
 from fpj_core.ids import image_id
 from fpj_core.model import ImageRecord, SourceEntry
 from fpj_core.sources.base import FORGETFUL, ListingProblem, Memory, Noted, nothing
-from fpj_core.sources.filters import Why
+from fpj_core.sources.filters import Reason
 from fpj_core.store.codec import batched
 from fpj_core.store.protocol import Store
 from fpj_worker import indexer
@@ -350,14 +350,14 @@ def test_what_a_filter_leaves_out_now_is_not_lacking(store: Store) -> None:
     known = store.images(COLLECTION, 299, 300)
     source.listed = entries(10)
     source.leaves_out = lambda key: int(key[1:-4]) >= 150  # type: ignore[method-assign]
-    source.left_out.add(Why.EXCLUDED, "p299.jpg")
+    source.left_out.add(Reason.EXCLUDED, "p299.jpg")
     with pytest.raises(SourceShrankError, match="140 of 150"):
         index_collection(store, source, COLLECTION, fence=0)
     source.leaves_out = lambda key: int(key[1:-4]) >= 20  # type: ignore[method-assign]
-    source.left_out.add(Why.EXCLUDED, "p299.jpg")
-    named: list[tuple[Why, str]] = []
+    source.left_out.add(Reason.EXCLUDED, "p299.jpg")
+    named: list[tuple[Reason, str]] = []
     result = index_collection(store, source, COLLECTION, fence=0, on_left_out=named.extend)
-    assert (result.deleted, result.left_out, named) == (290, {"excluded": 2}, [(Why.EXCLUDED, "p299.jpg")])
+    assert (result.deleted, result.left_out, named) == (290, {"excluded": 2}, [(Reason.EXCLUDED, "p299.jpg")])
     index_collection(store, ListSource(entries(300)), COLLECTION, fence=0)
     assert store.images(COLLECTION, 299, 300) == known
 
@@ -369,7 +369,7 @@ def test_a_filter_does_not_explain_a_source_in_which_nothing_is_found(store: Sto
     source.leaves_out = lambda _key: True  # type: ignore[method-assign]
     with pytest.raises(SourceShrankError):
         index_collection(store, source, COLLECTION, fence=0)
-    source.left_out.add(Why.EXCLUDED_FOLDER, "photos")
+    source.left_out.add(Reason.EXCLUDED_FOLDER, "photos")
     assert index_collection(store, source, COLLECTION, fence=0).deleted == 3
 
 
