@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.result import Benchmark
 from bench.suites import (
     against_peers,
+    bucket,
     formats,
     looks,
     memory,
@@ -32,6 +33,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *timeouts.BENCHMARKS,
     *stores.BENCHMARKS,
     *looks.BENCHMARKS,
+    *bucket.BENCHMARKS,
     *formats.BENCHMARKS,
     *operator_rate.BENCHMARKS,
     *operator_rejected.BENCHMARKS,

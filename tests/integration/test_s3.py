@@ -10,13 +10,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import obstore
 import pytest
 from e2e.conftest import Fpj, photo
 from integration.conftest import KEY, SECRET, Objects, Proxy
+from obstore import exceptions
 from unit.sources.archives import JPEG, packed
 from unit.sources.surroundings import open_files, small_disk
 
 from fpj_core.errors import CacheFolderError, ErrorType, ImageError, SourceError
+from fpj_core.folders.ownership import MARKER, FolderState, refuse_strange
 from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.ids import image_id
 from fpj_core.model import Format, ImageLimits, SourceEntry, TierSpec
@@ -27,7 +30,7 @@ from fpj_core.sources.s3 import S3Source, S3SourceConfig
 from fpj_worker.tasks import ImageHandler, ImageTask, start_image_pool
 
 LIMIT = 100 * 2**20
-PATH = "photos/full/ab/abcd.jpg"
+PATH = "photos/full/ab/ab0123456789abcdef0123456789abcd.jpg"
 
 
 def listing(bucket: Bucket) -> tuple[list[str], dict[str, str]]:
@@ -418,6 +421,63 @@ def test_a_cache_folder(objects: Objects) -> None:
     assert objects.keys() == []
 
 
+def test_a_cache_folder_is_marked_by_the_first_job_and_by_no_other(objects: Objects) -> None:
+    one, other = (S3FolderConfig(objects.bucket("cache")).build() for _ in range(2))
+    assert (one.look(), other.look()) == (FolderState(), FolderState())
+    one.mark(b"one", "photos")
+    other.mark(b"other", "photos")
+    assert objects.keys() == [f"cache/{MARKER}"]
+    assert one.look() == other.look() == FolderState(marker=b"one", empty=False)
+    objects.put(f"cache/{MARKER}", b"")
+    assert one.look().marker == b"", "put there by hand"
+
+
+def test_strange_objects_are_no_cache_folder(objects: Objects) -> None:
+    for name in (
+        "site/index.html",
+        f"made/{PATH}",
+        f"made/{PATH}".replace(".jpg", ".webp"),
+        f"mixed/{PATH}",
+        "mixed/a.txt",
+    ):
+        objects.put(name, b"data")
+
+    def look(prefix: str) -> FolderState:
+        return S3FolderConfig(objects.bucket(prefix)).build().look()
+
+    assert look("site") == FolderState(empty=False)
+    assert look("made") == FolderState(empty=False, ours=True), "as versions before the marker left them"
+    assert look("mixed") == FolderState(empty=False)
+    with pytest.raises(CacheFolderError, match="holds files that are not fpj's"):
+        refuse_strange(look("site"), "s3://bucket/site", recorded=False, found=False)
+
+
+@pytest.mark.parametrize("words", ["status code: 501 Not Implemented", "NotImplemented"])
+def test_a_server_without_conditional_writes(objects: Objects, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    put = obstore.put
+
+    def unconditional(*arguments: Any, mode: str | None = None, **options: Any) -> Any:
+        if mode == "create":
+            raise exceptions.GenericError(f"Server returned non-2xx {words}")
+        return put(*arguments, **options)
+
+    monkeypatch.setattr(obstore, "put", unconditional)
+    folder = S3FolderConfig(objects.bucket("cache")).build()
+    folder.mark(b"one", "photos")
+    folder.mark(b"other", "photos")
+    assert folder.look().marker == b"one"
+
+
+def test_a_cache_folder_below_a_source_is_no_part_of_it(objects: Objects) -> None:
+    for name in ("1.jpg", "-/0.jpg", "cache/.fpj-folder", f"cache/{PATH}", "z/cache/photos/1.jpg", "cached/2.jpg"):
+        objects.put(f"in/{name}", JPEG)
+    keys, problems = listing(objects.bucket("in"))
+    assert sorted(keys) == ["-/0.jpg", "1.jpg", "cached/2.jpg", "z/cache/photos/1.jpg"]
+    assert problems == {}
+    with pytest.raises(SourceError, match="is a cache folder"):
+        listing(objects.bucket("in/cache"))
+
+
 def test_outputs_are_ready_to_be_served(objects: Objects) -> None:
     folder = S3FolderConfig(objects.bucket("cache")).build()
     for extension, kind in (("jpg", "jpeg"), ("webp", "webp"), ("avif", "avif"), ("png", "png")):
@@ -461,7 +521,7 @@ def fpj(tmp_path: Path) -> Fpj:
     return Fpj(str(tmp_path / "fpj.db"), tmp_path / "out", credentials)
 
 
-def manifest(path: Path, objects: Objects) -> Path:
+def manifest(path: Path, objects: Objects, **folder_spec: str) -> Path:
     """A job from one part of a bucket into another."""
 
     def resource(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
@@ -470,8 +530,9 @@ def manifest(path: Path, objects: Objects) -> Path:
     def place(prefix: str) -> dict[str, Any]:
         return {"s3": {"bucket": objects.name, "prefix": prefix, "endpoint": objects.endpoint}}
 
-    folder = resource("CacheFolder", {"storage": place("cache")})
-    job = resource("FileProcessingJob", {"jobType": "Both", "collection": {"id": "photos", "source": place("photos")}})
+    folder = resource("CacheFolder", {"storage": place("cache")} | folder_spec)
+    spec = {"jobType": "Both", "collection": {"id": "photos", "source": place("photos")}, "cacheFolder": "cachefolder"}
+    job = resource("FileProcessingJob", spec)
     path.write_text("\n---\n".join(json.dumps(document) for document in (folder, job)))
     return path
 
@@ -486,7 +547,8 @@ def test_a_run_from_bucket_to_bucket(fpj: Fpj, objects: Objects, tmp_path: Path)
     assert finished.code == 1, finished.stderr
     assert finished.counts == (7, 0, 1)
     assert {key: error for key, (error, _) in fpj.failures().items()} == {"book.cbz!/2.jpg": "UnsupportedFormat"}
-    made = objects.keys("cache/")
+    marker, *made = objects.keys("cache/")
+    assert marker == "cache/.fpj-folder"
     assert len(made) == 14
     assert all(objects.get(key).startswith(b"\xff\xd8\xff") for key in made)
     assert not fpj.out.exists()
@@ -496,7 +558,26 @@ def test_a_run_from_bucket_to_bucket(fpj: Fpj, objects: Objects, tmp_path: Path)
     completed, skipped, failed = fpj("run", job, "--json").counts
     assert (completed + skipped, failed) == (7, 1)
     assert 1 <= completed <= 2, "the changed one, and the one of the missing file"
-    assert objects.keys("cache/") == made
+    assert objects.keys("cache/") == [marker, *made]
+
+
+def test_a_bucket_mirrors_a_bucket(fpj: Fpj, objects: Objects, tmp_path: Path) -> None:
+    names = ["a b+c&d='e',(1)!.jpg", "Ä/😀.jpg", "q?x#%20{1}.jpg", "a.jpg", "A.JPG", "a.png", "e\u0301.jpg"]
+    for number, name in enumerate(names):
+        objects.put(f"photos/{name}", photo(number, 60, 40))
+    job = manifest(tmp_path / "job.yaml", objects, layout="Mirror")
+    finished = fpj("run", job, "--json")
+    assert finished.counts == (7, 0, 0), finished.stderr
+    rows = [json.loads(line) for line in fpj("export").stdout.splitlines()]
+    paths = {row["source"]: row["tiers"]["full"]["path"] for row in rows}
+    assert paths["a b+c&d='e',(1)!.jpg"] == "full/a b+c&d='e',(1)!.jpg"
+    assert paths["e\u0301.jpg"] == "full/\u00e9.jpg"
+    made = sorted(f"cache/{tier['path']}" for row in rows for tier in row["tiers"].values())
+    assert [key for key in objects.keys("cache/") if not key.endswith(".fpj-folder")] == made
+    assert len(set(made)) == 14
+    assert fpj("run", job, "--json").counts == (0, 7, 0), "found by listing"
+    objects.remove(f"cache/{paths['Ä/😀.jpg']}")
+    assert fpj("run", job, "--json").counts == (1, 6, 0)
 
 
 def test_a_run_without_a_bucket(fpj: Fpj, objects: Objects, tmp_path: Path) -> None:

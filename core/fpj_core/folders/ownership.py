@@ -56,13 +56,18 @@ def refuse_strange(state: FolderState, location: str, *, recorded: bool, found: 
     if recorded:
         raise CacheFolderError(
             f"cache folder {location} has no marker ({MARKER}) and none of its recorded files: it is not mounted, or"
-            f" was emptied. Nothing was changed. Mount it; or, if its files are gone for good: touch"
-            f" {PurePath(location) / MARKER}"
+            f" was emptied. Nothing was changed. Mount it; or, if its files are gone for good: {_advice(location)}"
         )
     if not state.empty:
         raise CacheFolderError(
             f"cache folder {location} holds files that are not fpj's; choose a folder that is new or empty"
         )
+
+
+def _advice(location: str) -> str:
+    if location.startswith("s3://"):
+        return f"put an empty object {location}/{MARKER} there"
+    return f"touch {PurePath(location) / MARKER}"
 
 
 def refuse_overlap(source: str, folder: str) -> None:

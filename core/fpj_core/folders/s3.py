@@ -6,17 +6,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import obstore
+from obstore import exceptions
 from obstore.store import S3Store
 
 from fpj_core.errors import CacheFolderError, ErrorType, ImageError
 from fpj_core.folders.base import Expected
 from fpj_core.folders.listing import Listing
-from fpj_core.folders.ownership import FolderState
+from fpj_core.folders.ownership import MARKER, FolderState, is_litter
 from fpj_core.manyfold import Manyfold
+from fpj_core.objectlist import pages
 from fpj_core.objects import OBJECT_ERRORS, Bucket, object_error
+from fpj_core.paths import is_derivative
 from fpj_core.sources.base import extension, nothing
 
 _PROBE = ".fpj-probe"
+_MOST_MARKER = 4_096
 _OBJECT = "the cache folder's object"
 _CACHE_CONTROL = "public, max-age=86400"
 _CONTENT_TYPES = {
@@ -61,16 +65,54 @@ class S3Folder:
             obstore.put(self._connected(), _PROBE, b"")
             obstore.delete(self._connected(), _PROBE)
         except OBJECT_ERRORS as error:
-            reason = object_error(error, "the bucket").message
-            raise CacheFolderError(f"cache folder {self._bucket.url} cannot be written: {reason}") from error
+            raise self._not_writable(error) from error
+
+    def _not_writable(self, error: Exception) -> CacheFolderError:
+        reason = object_error(error, "the bucket").message
+        return CacheFolderError(f"cache folder {self._bucket.url} cannot be written: {reason}")
 
     def look(self) -> FolderState:
-        """See `fpj_core.folders.base.CacheFolder.look`. A bucket that is not there says so: it needs no marker."""
-        return FolderState(marker=b"")
+        """See `fpj_core.folders.base.CacheFolder.look`. Of what is there, the first page of a listing must do."""
+        try:
+            marker = self._marker()
+            if marker is not None:
+                return FolderState(marker=marker, empty=False)
+            page = next(pages(self._bucket, self._connected()), [])
+        except OBJECT_ERRORS as error:
+            reason = object_error(error, "the bucket").message
+            raise CacheFolderError(f"cache folder {self._bucket.url} cannot be read: {reason}") from error
+        names = [each.key for each in page if not is_litter(each.key.rpartition("/")[2])]
+        return FolderState(empty=not names, ours=bool(names) and all(map(is_derivative, names)))
 
     def mark(self, marker: bytes, collection: str) -> None:  # noqa: ARG002
-        """See `fpj_core.folders.base.CacheFolder.mark`."""
+        """See `fpj_core.folders.base.CacheFolder.mark`. Of several jobs that do it at once, the first one's counts."""
         self.check_writable()
+        try:
+            if self._marker() is None:
+                self._create(MARKER, marker)
+        except OBJECT_ERRORS as error:
+            raise self._not_writable(error) from error
+
+    def _marker(self) -> bytes | None:
+        """Raises what obstore raises."""
+        try:
+            found = obstore.get(self._connected(), MARKER)  # not by range, which nothing is in of an empty one
+            return bytes(found.bytes()) if found.meta["size"] <= _MOST_MARKER else b""
+        except FileNotFoundError as error:
+            if "NoSuchBucket" in str(error):
+                raise
+            return None
+
+    def _create(self, name: str, content: bytes) -> None:
+        """Write an object unless there is one. A server that cannot see to that does not keep us from writing."""
+        try:
+            obstore.put(self._connected(), name, content, mode="create")
+        except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+            return
+        except OBJECT_ERRORS as error:
+            if not _is_unsupported(error):
+                raise
+            obstore.put(self._connected(), name, content)
 
     def free_bytes(self) -> int | None:
         """Unbounded."""
@@ -129,6 +171,12 @@ class S3Folder:
         if self._client is None:
             self._client = self._bucket.connect()
         return self._client
+
+
+def _is_unsupported(error: Exception) -> bool:
+    """Whether a server, or the client, has no conditional writes."""
+    unsupported = (exceptions.NotSupportedError, NotImplementedError)
+    return isinstance(error, unsupported) or "code: 501" in str(error) or "NotImplemented" in str(error)
 
 
 def _headers(relative: str) -> dict[str, str]:

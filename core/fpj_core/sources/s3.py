@@ -17,6 +17,7 @@ import obstore
 from obstore.store import S3Store
 
 from fpj_core.errors import ContentChangedError, ErrorType, ImageError, SourceError
+from fpj_core.folders.ownership import MARKER
 from fpj_core.model import SourceEntry
 from fpj_core.objectlist import Listed, pages
 from fpj_core.objects import OBJECT_ERRORS, Bucket, object_error
@@ -73,6 +74,8 @@ class S3Source:
         self._client: S3Store | None = None
         self._archives = Archives(self._ranged)
         self._choice = Choice(wanted)
+        self._caches: set[str] = set()
+        """Folders that are marked as cache folders, each with its slash."""
         self._opened: tuple[str, str | None] = ("", None)
         """The archive that was opened last, and the ETag of what was read."""
         self.problems = Problems()
@@ -91,6 +94,7 @@ class S3Source:
         self.problems = Problems()
         self._choice.begin()
         self._archives.close()  # they may have been replaced since
+        self._caches.clear()
         ordered = sorted_externally(self._objects(on_step), key=lambda each: natural_key(each.key), on_step=on_step)
         while some := [*islice(ordered, STEP)]:
             opened = [key_from_path(each.key) for each in some if _must_be_opened(each)]
@@ -129,6 +133,8 @@ class S3Source:
                 for found in page:
                     if found.key.rpartition("/")[2] == IGNORE_FILE and not found.odd:
                         ignore_files.append((found.key, found.size))
+                    if found.key.rpartition("/")[2] == MARKER:
+                        self._leave_cache_folder(found.key.removesuffix(MARKER))
                     if any(left_out(part) for part in found.key.split("/") if part not in (".", "..")):
                         continue
                     if found.odd:
@@ -139,6 +145,15 @@ class S3Source:
             raise SourceError(f"cannot list {self._bucket.url}: {object_error(error, 'the bucket').message}") from error
         for name, size in stepping(ignore_files, on_step, every=1):
             self._take_up_ignore_file(name, size)
+
+    def _leave_cache_folder(self, folder: str) -> None:
+        if not folder:
+            raise SourceError(f"{self._bucket.url} is a cache folder ({MARKER} says so), not a source of images")
+        self._caches.add(folder)
+
+    def _is_cached(self, key: str) -> bool:
+        parts = key.split("/")
+        return any("/".join(parts[:end]) + "/" in self._caches for end in range(1, len(parts)))
 
     def _take_up_ignore_file(self, name: str, size: int) -> None:
         """Raises `SourceError` for one that cannot be followed: what it leaves out is not known then."""
@@ -162,7 +177,7 @@ class S3Source:
     ) -> Iterator[SourceEntry]:
         key, etag = key_from_path(found.key), found.etag.strip('"')
         before = known.get(key)
-        if not self._choice.takes(key):
+        if (self._caches and self._is_cached(found.key)) or not self._choice.takes(key):
             return
         if found.size == 0 and extension(found.key) not in IMAGE_EXTENSIONS:
             return
