@@ -62,6 +62,9 @@ class Header:
     captured_at: str | None = None
     """As in `ImageFacts`."""
 
+    alpha: bool = False
+    """Whether pixels are decoded with alpha."""
+
     @property
     def mask(self) -> Mask | None:
         """Of the first frame, 255 where it was painted; None if it is everywhere, or says so itself."""
@@ -148,6 +151,7 @@ def _vips_header(opened: OpenedImage, image_format: str) -> Header:
         height=height,
         canvas=canvas,
         first_frame=first_frame,
+        alpha=found.alpha or (first_frame is not None and not gif.covers_all([first_frame], width, height)),
         patch=patch,
         pages=found.pages if image_format in ("gif", "webp") else 1,
         orientation=found.exif.orientation or 1,
@@ -209,6 +213,7 @@ def _pillow_header(opened: OpenedImage, image_format: str) -> Header:
         pages=1,
         orientation=image.orientation,
         captured_at=image.captured_at,
+        alpha=image.alpha,
         # The decoder's frame and its conversion to RGB; at 16 bits 15.5 (HEIC) and 26 (AVIF) were measured.
         memory=image.coded[0] * image.coded[1] * (26 if image.is_hdr else 8),
         pillow=image,

@@ -52,6 +52,7 @@ class PillowImage:
         stated = exif.parse(exif.without_prefix(self._image.info.get("exif") or b""))
         self.orientation = (stated.orientation or 1) if image_format == "avif" else 1
         self.captured_at = stated.captured_at or taken.from_xmp(self._image.info.get("xmp") or b"")
+        self.alpha = bool(self._image.has_transparency_data)
         self._opened = opened
         self.is_hdr = self._coding is not None and self._coding.is_hdr
         if self.is_hdr and self.orientation >= 5:  # its decoder turns it

@@ -19,6 +19,9 @@ _CUBIC_UP_TO = 1.34
 _BOXES_FROM = 4
 """Halving by boxes leaves at least half of this for the last, careful step: then nobody sees or measures the boxes."""
 
+_STRIP = 128
+"""Rows."""
+
 _ORIENT: dict[int, Callable[[Pixels], object]] = {
     2: lambda pixels: cv2.flip(pixels, 1),
     3: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
@@ -69,9 +72,12 @@ def flatten(pixels: Pixels, background: str) -> Pixels:
     if bands(pixels) != 4:
         return pixels
     colour = np.frombuffer(bytes.fromhex(background[1:]), dtype=np.uint8).astype(np.uint16)
-    alpha = pixels[..., 3:].astype(np.uint16)
-    mixed = (pixels[..., :3] * alpha + colour * (255 - alpha) + 127) // 255
-    return mixed.astype(np.uint8)
+    flat = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for top in range(0, len(pixels), _STRIP):  # 16-bit numbers of a whole picture would take five times its memory
+        strip = pixels[top : top + _STRIP]
+        alpha = strip[..., 3:].astype(np.uint16)
+        flat[top : top + _STRIP] = (strip[..., :3] * alpha + colour * (255 - alpha) + 127) // 255
+    return flat
 
 
 def bands(pixels: Pixels) -> int:

@@ -11,13 +11,16 @@ from fpj_worker.engine.encode import output_format
 from fpj_worker.engine.geometry import Placement, by_size
 from fpj_worker.engine.header import Header, stored
 
-_PIXEL = 3
+_OPAQUE, _WITH_ALPHA = 3, 4
 """Bytes of a decoded pixel."""
-_ENCODER = {Format.JPEG: 3, Format.PNG: 6, Format.WEBP: 9, Format.AVIF: 21}
+_ENCODER = {Format.JPEG: 3, Format.PNG: 10, Format.WEBP: 13, Format.AVIF: 25}
+_ENCODER_OF_ALPHA = {Format.JPEG: 5, Format.PNG: 14, Format.WEBP: 38, Format.AVIF: 45}
 """Bytes per pixel that encoding takes, and checking what was encoded, beside the pixels themselves.
 
-Measured with 10,000 x 10,000 and 5,000 x 5,000 pixels (AVIF 4,000 x 4,000), one thread: PNG 5.2 to 5.4, WebP 8.1 to 10,
-AVIF 18. JPEG took nothing there; its output buffer fills with noise up to the size of the pixels.
+The largest resident size of a process that makes noise, the worst content, one thread, above its size before, less the
+pixels: 8,000 x 8,000 JPEG 1.6, PNG 9.4, WebP 11.5; 3,500 x 3,500 PNG 9.8, WebP 14.7, AVIF 25. With alpha, 5,000 x
+5,000: JPEG 4.7 (the pixels laid on the background), PNG 12.8, WebP 37; 3,500 x 3,500 PNG 13.2, WebP 37.5, AVIF 44. What
+is smooth takes 55 to 90 % of it.
 """
 _TURBO_PIXELS = 40_000_000
 """Scaled pixels that the libjpeg-turbo road may hold at once: 120 MB."""
@@ -58,14 +61,19 @@ def _scaled_memory(header: Header, largest: Placement) -> int:
     pixels = width * height
     if header.jpeg is not None and fits_turbo(header, width, height):
         pixels += turbo.scaled_pixels(header.jpeg, width, height)
-    return pixels * _PIXEL
+    return pixels * _pixel(header)
 
 
 def _output_memory(header: Header, tier: TierSpec, placement: Placement, limits: ImageLimits) -> int:
     if moves(header, tier):
         return _animation_memory(header, placement, limits)
-    encoder = _ENCODER[output_format(tier, header.format, alpha=True)]  # whether it has alpha is not known yet
-    return placement.width * placement.height * _PIXEL + placement.crop_width * placement.crop_height * encoder
+    encoder = _ENCODER_OF_ALPHA if header.alpha else _ENCODER
+    encoding = encoder[output_format(tier, header.format, alpha=header.alpha)]
+    return placement.width * placement.height * _pixel(header) + placement.crop_width * placement.crop_height * encoding
+
+
+def _pixel(header: Header) -> int:
+    return _WITH_ALPHA if header.alpha else _OPAQUE
 
 
 def _animation_memory(header: Header, placement: Placement, limits: ImageLimits) -> int:
