@@ -34,8 +34,9 @@ _GAVE_UP = frozenset({"PodFailurePolicy", "MaxFailedIndexesExceeded"})
 _MOST_PODS = 100
 _LOST_SECONDS = 15.0
 """After the end of its grace period a pod that is still there is on a node that does not answer."""
-_STALLED_SECONDS = 60.0
-"""Four times as long as pods wait before they take over a silent pod's shard."""
+_STALLED_SECONDS = 360.0
+"""Longer than a pod waits for a store that does not answer it (4 minutes, and a minute of the driver's for the last
+call); and than it takes until a lost node is reported as such."""
 _MOST_SILENT = 10
 _NEEDED_BYTES = 2**20
 """A folder must at least have room for so much to be chosen."""
