@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 import click
 
 from fpj_cli.backend import ClusterError
-from fpj_cli.context import UsageProblemError, err, find_job, opened_store, out, print_text
+from fpj_cli.context import UsageProblemError, err, find_job, opened_store, out
 from fpj_cli.helptexts import Command
 from fpj_cli.local import StoreJobs
 from fpj_cli.run import go_on
 from fpj_cli.setup import job_names
-from fpj_cli.tables import Rows
+from fpj_cli.tables import Rows, print_rows
 from fpj_cli.target import (
     all_namespaces_option,
     cluster_options,
@@ -184,7 +184,7 @@ def _confirm(jobs: Sequence[JobResource], what: str, *, yes: bool) -> None:
     shown = Rows("NAME", "PHASE", "FAILED", "REASON")
     for job in jobs:
         shown.add(job.full_name, job.phase, str(job.progress["failed"]), job.why[1])
-    print_text(shown, err)
+    print_rows(shown, err)
     if not sys.stdin.isatty():
         raise UsageProblemError("nobody is there to ask: add --yes")
     number = "this job" if len(jobs) == 1 else f"these {len(jobs)} jobs"

@@ -15,12 +15,11 @@ from fpj_cli.context import (
     out,
     output_option,
     print_json,
-    print_text,
     store_option,
 )
 from fpj_cli.helptexts import Command
 from fpj_cli.setup import job_names
-from fpj_cli.tables import Rows
+from fpj_cli.tables import Rows, print_rows
 from fpj_core import formatting
 from fpj_core.model import Folder
 from fpj_core.sources.keys import display_key
@@ -59,13 +58,13 @@ def stats(collection: str | None, verify: bool, repair: bool, output: str, store
         for tier, (files, size) in sorted(each.by_tier.items()):
             shown.add(*head, tier, formatting.count(files), formatting.size(size))
             head = ("", "", "")
-    print_text(shown)
+    print_rows(shown)
     shown = Rows("CACHE FOLDER", "LOCATION", "FILES", "SIZE", "COLLECTIONS")
     for folder in folders:
         held, location = formatting.size(folder.bytes), display_key(folder.location)
         shown.add(folder.name, location, formatting.count(folder.files), held, str(folder.collections))
     out.print()
-    print_text(shown)
+    print_rows(shown)
 
 
 def _known(store: Store, collection: str | None) -> list[CollectionStatistics]:
@@ -134,7 +133,7 @@ def _check_totals(collection: str | None, store_url: str, output: str, *, repair
             )
             shown.add(each.collection, each.folder or "(images)", each.tier, recorded, counted)
         if wrong:
-            print_text(shown)
+            print_rows(shown)
         for name in busy:
             err.print(f"{name} was changed while it was counted: try again when no job works on it.")
         if not wrong and not busy:

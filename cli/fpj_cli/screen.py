@@ -21,6 +21,7 @@ from fpj_core.resource import STALE, JobResource
 
 _PLAIN_SECONDS = 5.0
 _MOST_WIDTH = 120
+_PHASE, _LEAST_BAR = 10, 6
 
 
 class Screen(Protocol):
@@ -173,13 +174,19 @@ class LiveScreen:
         row.width = width
         row.add_column(width=1)
         row.add_column(width=names, no_wrap=True, overflow="ellipsis")
-        row.add_column(width=10, no_wrap=True, overflow="ellipsis")
-        row.add_column(ratio=1, min_width=6)
-        row.add_column(no_wrap=True)
-        mark: RenderableType = self._spinner if job.phase != Phase.SUSPENDED else Text("-")
+        cells: list[RenderableType] = [self._spinner if job.phase != Phase.SUSPENDED else Text("-")]
+        cells.append(Text(self._title(job), style="bold"))
+        rest = width - 3 - names - len(numbers)  # the figures come first, then the phase, then the bar
+        if rest > _PHASE:
+            row.add_column(width=_PHASE, no_wrap=True, overflow="ellipsis")
+            cells.append(Text(shown_phase(job)))
+            rest -= _PHASE + 1
         total = job.progress["total"]
-        bar: RenderableType = ProgressBar(total=total, completed=job.done) if total else Text("")
-        row.add_row(mark, Text(self._title(job), style="bold"), Text(shown_phase(job)), bar, Text(numbers))
+        if rest > _LEAST_BAR:
+            row.add_column(ratio=1)
+            cells.append(ProgressBar(total=total, completed=job.done) if total else Text(""))
+        row.add_column(no_wrap=True, overflow="ellipsis")
+        row.add_row(*cells, Text(numbers))
         return row
 
 

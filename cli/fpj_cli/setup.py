@@ -9,10 +9,10 @@ from contextlib import closing, suppress
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from fpj_cli.context import UsageProblemError, default_store, err, output_option, print_json, print_text
+from fpj_cli.context import UsageProblemError, default_store, err, output_option, print_json
 from fpj_cli.helptexts import Command
 from fpj_cli.settings import Settings, load_settings, shown_rows, variable
-from fpj_cli.tables import Rows
+from fpj_cli.tables import Rows, print_rows
 from fpj_core.errors import FpjError
 from fpj_core.store import file_of, open_store
 
@@ -50,7 +50,7 @@ def config(context: click.Context, output: str) -> None:
     shown = Rows("KEY", "VALUE", "FROM")
     for key, value, origin in rows:
         shown.add(key, _without_password(key, value), origin)
-    print_text(shown)
+    print_rows(shown)
     if not settings.file.exists():
         err.print(f"There is no {settings.file}.", markup=False, soft_wrap=True)
 

@@ -11,7 +11,7 @@ from fpj_cli.display import STAGES
 from fpj_cli.helptexts import Command
 from fpj_cli.local import failures_in
 from fpj_cli.setup import job_names
-from fpj_cli.tables import Rows, age, errors, fields, left, percent, rate
+from fpj_cli.tables import Rows, age, errors, fields, left, percent, print_rows, rate, terminal_width
 from fpj_cli.target import (
     all_namespaces_option,
     in_cluster,
@@ -61,7 +61,7 @@ def get(job: str | None, limit: int, output: str, store_url: str) -> None:
         where = f" in {jobs.place}" if in_cluster() else " yet"
         err.print(f"No jobs{where}. Make one with: [bold]{make}[/bold]", soft_wrap=True)
         return
-    print_text(_list(shown, wide=output == "wide", namespaces=jobs.all_namespaces))
+    print_rows(_list(shown, wide=output == "wide", namespaces=jobs.all_namespaces))
     if len(found) > limit:
         err.print(f"There are older ones; see more with --limit {limit * 10}.")
 
@@ -110,7 +110,7 @@ def describe(job: str | None, output: str, store_url: str) -> None:
         document |= {"events": [_event_document(each) for each in events], "manifest": found.manifest()}
         print_json(document)
         return
-    out.print(fields(_description(found)), soft_wrap=True)
+    out.print(fields(_description(found), terminal_width()), soft_wrap=True)
     if len(found.conditions) > 1:
         _section("Conditions", _conditions(found))
     if events or missing:
@@ -245,7 +245,7 @@ def _hints(job: JobResource) -> list[str]:
 
 def _section(title: str, content: Rows | str) -> None:
     out.print(f"\n[bold]{title}:[/bold]")
-    print_text(content)
+    print_rows(content) if isinstance(content, Rows) else print_text(content)
 
 
 def _moment(seconds: float | None) -> str:
@@ -290,7 +290,7 @@ def failures(job: str | None, error_type: str | None, limit: int | None, output:
     shown = Rows("IMAGE", "ERROR", "ATTEMPTS", "REASON")
     for failure in listed:
         shown.add(display_key(failure["key"]), failure["errorType"], str(failure["attempts"]), failure["message"])
-    print_text(shown)
+    print_rows(shown)
     failed = found.errors.get(error_type, 0) if error_type else found.progress["failed"]
     if failed > len(listed):
         err.print(f"{formatting.count(failed - len(listed))} more; see them with --limit {failed}.")
