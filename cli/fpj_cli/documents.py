@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
 
 from fpj_core.errors import ErrorType
-from fpj_core.model import Phase
+from fpj_core.model import Layout, Phase
 from fpj_core.resource import STALE
 from fpj_core.sources.filters import Reason
 from fpj_core.v1alpha1 import JobType
@@ -200,6 +200,7 @@ class FolderTotals(Document):
 
     name: str
     location: str
+    layout: Layout
     priority: int
     max_bytes: Number | None
     files: Number

@@ -101,6 +101,7 @@ def _of_folder(folder: Folder) -> dict[str, Any]:
     return {
         "name": folder.name,
         "location": folder.location,
+        "layout": folder.layout.value,
         "priority": folder.priority,
         "maxBytes": folder.max_bytes,
         "files": folder.files,

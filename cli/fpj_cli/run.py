@@ -33,7 +33,7 @@ from fpj_core.errors import ManifestError
 from fpj_core.exits import CommandExit
 from fpj_core.ids import collection_id_for
 from fpj_core.manifest import load_manifest_file, parse_resource
-from fpj_core.model import Fit, Format, Job
+from fpj_core.model import Fit, Format, Job, Layout
 from fpj_core.sources.filters import Reason, left_out_text
 from fpj_core.sources.keys import display_key
 from fpj_core.sources.local import may_hold_images
@@ -99,6 +99,12 @@ _SAID_BY_MANIFEST = {
     "--fit",
     type=click.Choice(list(Fit), case_sensitive=False),
     help="How thumbnails meet their box.  [default: Inside]",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(list(Layout), case_sensitive=False),
+    help="How files in --out are named: by ids, or Mirror: TIER/FOLDERS/NAME.EXT after the source, for a web server."
+    "  [default: as the cache folder is, else Hashed]",
 )
 @click.option("--collection", metavar="ID", help="Name the collection.  [default: made from the folder's path]")
 @click.option(
@@ -330,20 +336,27 @@ def _box(option: str, text: str) -> tuple[int, int]:
 
 
 def _place(resource: FileProcessingJob, folders: list[CacheFolder], store: Store, options: dict[str, Any]) -> Place:
+    usual = Layout(options["layout"] or Layout.HASHED)
+    layout = usual if was_given("layout") else None
     if options["out"] and (was_given("out") or not (folders or resource.spec.cache_folder)):
         _storable(options["out"].resolve())
-        return place_for_path(options["out"])
+        return place_for_path(options["out"], store.folders(), layout, usual)
     place = place_by_rules(resource, folders, store.folders(), options["claim_root"])
-    return place or _place_by_habit(resource, store)
+    if place and layout not in (None, place.record.layout):
+        raise UsageProblemError(
+            f"--layout {layout}: the CacheFolder {place.record.name} is {place.record.layout} by its manifest; change"
+            " spec.layout there, or say --out DIR"
+        )
+    return place or _place_by_habit(resource, store, layout, usual)
 
 
-def _place_by_habit(resource: FileProcessingJob, store: Store) -> Place:
+def _place_by_habit(resource: FileProcessingJob, store: Store, layout: Layout | None, usual: Layout) -> Place:
     """Where this collection was written before, wherever one is now; else a folder in the current one. It is said."""
     for job in store.jobs(collection=resource.collection_id, limit=_EARLIER_JOBS):
         before = parse_resource(dict(job.manifest))
         if isinstance(before, FileProcessingJob) and (place := _place_of_job(store, job, before)):
-            return place
-    return place_for_path(Path(_DEFAULT_OUT))
+            return replace(place, record=replace(place.record, layout=layout or place.record.layout))
+    return place_for_path(Path(_DEFAULT_OUT), store.folders(), layout, usual)
 
 
 def _recorded_place(store: Store, job: Job, resource: FileProcessingJob) -> Place:

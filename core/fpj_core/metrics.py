@@ -41,6 +41,7 @@ _TIMED = frozenset(
         "images_by_key",
         "upsert_images",
         "mark_deleted",
+        "claim_names",
         "images",
         "count_images",
     )

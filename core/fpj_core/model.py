@@ -40,6 +40,13 @@ class Fit(StrEnum):
     SMART = "Smart"
 
 
+class Layout(StrEnum):
+    """How a cache folder names its files: by ids, or after the source's own folders and names. It never changes."""
+
+    HASHED = "Hashed"
+    MIRROR = "Mirror"
+
+
 @dataclass(frozen=True, slots=True)
 class TierSpec:
     """One named output size, every default resolved."""
@@ -372,7 +379,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A cache folder with its statistics, which are aggregations over derivatives."""
+    """A cache folder with its statistics, which are aggregations over derivatives.
+
+    ``mirrored`` is the one collection that a folder of the layout Mirror holds, once a job has written there.
+    """
 
     name: str
     location: str
@@ -381,3 +391,5 @@ class Folder:
     files: int = 0
     bytes: int = 0
     collections: int = 0
+    layout: Layout = Layout.HASHED
+    mirrored: str | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fpj_core.model import Folder
+from dataclasses import replace
+
+from fpj_core.model import Folder, Layout
 from fpj_core.v1alpha1.cachefolder import CacheFolder, Storage
 from fpj_core.v1alpha1.common import parse_quantity
 
@@ -20,7 +22,13 @@ def folder_record(folder: CacheFolder) -> Folder:
         location=_location(spec.storage, metadata.namespace or ""),
         priority=spec.priority or 0,
         max_bytes=None if spec.max_bytes is None else parse_quantity(spec.max_bytes),
+        layout=spec.layout or Layout.HASHED,
     )
+
+
+def used_for(folder: Folder, collection: str) -> Folder:
+    """The folder as a job of the collection records it."""
+    return replace(folder, mirrored=collection if folder.layout is Layout.MIRROR else None)
 
 
 def _location(storage: Storage, namespace: str) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Barrier
 
 import pytest
 from contract.records import COLLECTION, JOB, batch, derivative, image, job, shard
 
 from fpj_core.errors import FencedError
 from fpj_core.leases import lease_name
-from fpj_core.model import Counts, Folder, ImageFacts
+from fpj_core.model import Counts, Folder, ImageFacts, Layout
 from fpj_core.store.protocol import Store
 
 KEYS = [
@@ -33,6 +35,39 @@ def record(store: Store, *derivatives, facts=None) -> None:  # type: ignore[no-u
     assert claimed
     empty = batch(claimed, 0, 0, counts=Counts())
     store.flush(replace(empty, derivatives=derivatives, facts=facts or {}), 1.0)
+
+
+def names(*numbers: int) -> list[str]:
+    return [f"{number:032x}" for number in numbers]
+
+
+def test_a_name_is_its_first_images_for_ever(store: Store, open_another: Callable[[], Store]) -> None:
+    one, two, three = names(1, 2, 3)
+    assert store.claim_names(COLLECTION, []) == {}
+    assert store.claim_names(COLLECTION, [(one, "a"), (two, "b"), (one, "c")]) == {one: "a", two: "b"}
+    assert open_another().claim_names(COLLECTION, [(three, "d"), (two, "e"), (one, "f")]) == {
+        one: "a",
+        two: "b",
+        three: "d",
+    }
+    assert store.claim_names("other", [(one, "z")]) == {one: "z"}, "each collection has its own"
+    many = names(*range(100, 1_100))
+    assert store.claim_names(COLLECTION, [(name, name[-4:]) for name in many])[many[-1]] == many[-1][-4:]
+
+
+def test_of_many_who_claim_at_once_one_owns_each_name(open_another: Callable[[], Store]) -> None:
+    stores = [open_another() for _ in range(4)]
+    wanted = names(*range(50))
+    gate = Barrier(4)
+
+    def claim(number: int) -> dict[str, str]:
+        gate.wait()
+        return stores[number].claim_names(COLLECTION, [(name, f"of {number}") for name in wanted])
+
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(claim, range(4)))
+    assert all(answer == answers[0] for answer in answers)
+    assert set(answers[0]) == set(wanted)
 
 
 def test_images_come_back_as_they_were_written(store: Store) -> None:
@@ -202,8 +237,9 @@ def test_folders_keep_their_statistics_when_described_again(store: Store) -> Non
     record(store, derivative(0))
     store.refresh_folder("cache")
     store.upsert_folder(Folder("cache", "/moved", 7))
-    store.upsert_folder(Folder("b", "/b"))
-    assert store.folders() == [Folder("b", "/b"), Folder("cache", "/moved", 7, None, 1, 10, 1)]
+    mirror = Folder("b", "/b", layout=Layout.MIRROR, mirrored=COLLECTION)
+    store.upsert_folder(mirror)
+    assert store.folders() == [mirror, Folder("cache", "/moved", 7, None, 1, 10, 1)]
 
 
 @pytest.mark.parametrize("ordinal", [2**31, 10_000_000])

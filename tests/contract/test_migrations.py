@@ -20,7 +20,7 @@ from pymongo.collection import Collection
 
 from fpj_core.errors import FencedError, StoreError
 from fpj_core.leases import lease_name
-from fpj_core.model import ShardState
+from fpj_core.model import Layout, ShardState
 from fpj_core.store import open_store
 from fpj_core.store.counters import CounterCheck
 from fpj_core.store.protocol import CollectionStatistics, Store
@@ -182,6 +182,25 @@ def test_a_newer_schema_of_sqlite_is_refused_and_left_alone(tmp_path: Path) -> N
         with pytest.raises(StoreError, match=r"newer fpj.*schema 999"):
             open_store(str(path))
         assert db.execute("PRAGMA user_version").fetchone() == (999,)
+
+
+def test_a_store_of_schema_4_is_migrated_and_keeps_all(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with sqlite3.connect(path) as db:
+        db.executescript((DUMPS / "4.sql").read_text())
+        assert db.execute("PRAGMA user_version").fetchone() == (4,)
+    db.close()
+    store = open_store(str(path))
+    assert {each.captured_at for each in store.images(COLLECTION, 0, 99)} == {"2024-05-01T12:30:00"}
+    assert [(each.name, each.layout, each.mirrored) for each in store.folders()] == [("cache", Layout.HASHED, None)]
+    assert store.claim_names(COLLECTION, [("0" * 32, "image")]) == {"0" * 32: "image"}
+    store.close()
+
+
+def test_a_folder_that_an_earlier_version_recorded_in_mongodb_is_hashed(old_mongodb: str) -> None:
+    store = open_store(old_mongodb)
+    assert [each.layout for each in store.folders()] == [Layout.HASHED]
+    store.close()
 
 
 def test_a_store_of_schema_2_is_migrated_and_keeps_all(tmp_path: Path) -> None:

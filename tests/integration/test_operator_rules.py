@@ -82,6 +82,7 @@ FOLDERS: list[tuple[str, Any, str]] = [
     ("spec.storage.persistentVolumeClaim", {"claimName": "a", "path": ".."}, "path may not contain '..'"),
     ("spec.priority", -1_000_001, "greater than or equal to -1000000"),
     ("spec.maxBytes", "1Zi", "should match"),
+    ("spec.layout", "Nested", "layout.*Unsupported"),
     ("spec.policy", {"ttl": 59}, "ttl.*greater than or equal to 60"),
     ("spec.policy", {"eviction": "FIFO"}, "eviction.*Unsupported"),
     ("spec.policy", {"highWatermark": 101}, "highWatermark.*less than or equal to 100"),
@@ -117,6 +118,7 @@ CHANGES: list[tuple[str, str, Any, str]] = [
     ("fileprocessingjobs", "spec.collection.id", "other", "collection is immutable"),
     ("fileprocessingjobs", "spec.collection.source", S3, "collection is immutable"),
     ("cachefolders", "spec.storage", S3, "storage is immutable"),
+    ("cachefolders", "spec.layout", "Mirror", "layout is immutable"),
 ]
 
 
@@ -180,6 +182,8 @@ def test_what_is_immutable_cannot_be_changed(api: Api, namespace: str) -> None:
         assert message in said, said
     free = changed(made["fileprocessingjobs"], "spec.priority", 7)
     assert api.call("PUT", f"{at}/fileprocessingjobs/job", free)["spec"]["priority"] == 7
+    said = changed(made["cachefolders"], "spec.layout", "Hashed")
+    assert api.call("PUT", f"{at}/cachefolders/folder", said)["spec"]["layout"] == "Hashed", "what it was, written down"
 
 
 def test_every_rule_of_the_types_is_in_the_tables() -> None:

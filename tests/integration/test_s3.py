@@ -414,7 +414,7 @@ def test_a_cache_folder(objects: Objects) -> None:
         assert folder.size(PATH) == len(data)
         assert objects.get(f"cache/{PATH}") == data
     assert objects.keys() == [f"cache/{PATH}"]
-    folder.sweep("photos")
+    folder.sweep(["photos"])
     folder.remove(PATH)
     folder.remove(PATH)
     assert folder.size(PATH) is None
@@ -576,8 +576,6 @@ def test_a_bucket_mirrors_a_bucket(fpj: Fpj, objects: Objects, tmp_path: Path) -
     assert [key for key in objects.keys("cache/") if not key.endswith(".fpj-folder")] == made
     assert len(set(made)) == 14
     assert fpj("run", job, "--json").counts == (0, 7, 0), "found by listing"
-    objects.remove(f"cache/{paths['Ä/😀.jpg']}")
-    assert fpj("run", job, "--json").counts == (1, 6, 0)
 
 
 def test_a_run_without_a_bucket(fpj: Fpj, objects: Objects, tmp_path: Path) -> None:

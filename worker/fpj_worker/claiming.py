@@ -8,7 +8,9 @@ from itertools import islice
 
 from fpj_core.errors import SourceChangedError
 from fpj_core.folders import CacheFolder, FolderConfig, LocalFolderConfig
-from fpj_core.folders.ownership import new_marker, refuse_overlap, refuse_strange
+from fpj_core.folders.ownership import new_marker, refuse_other_layout, refuse_overlap, refuse_strange
+from fpj_core.model import Folder
+from fpj_core.paths import own_folders
 from fpj_core.sources.base import SourceConfig
 from fpj_core.sources.local import LocalSourceConfig
 from fpj_core.store.protocol import Store
@@ -46,36 +48,44 @@ class SourceClaim:
 
 
 class Claim:
-    """A job's claim to its cache folder. ``tiers`` are the names of what it makes."""
+    """A job's claim to its cache folder, as ``record`` has it. ``tiers`` are the names of what it makes."""
 
     def __init__(
-        self, store: Store, folder: CacheFolder, name: str, location: str, collection: str, tiers: Sequence[str]
+        self, store: Store, folder: CacheFolder, record: Folder, collection: str, tiers: Sequence[str]
     ) -> None:
         self._store = store
         self._folder = folder
-        self._name = name
-        self._location = location
+        self._record = record
         self._collection = collection
         self._tiers = tiers
 
     def check(self) -> None:
         """Change nothing. Raises `CacheFolderError` unless the job may write there."""
         state = self._folder.look()
+        refuse_other_layout(self._record, state.marker, self._known())
         if state.marker is not None:
             return
         recorded = self._recorded()
         found = any(self._folder.size(path) == size for path, size in recorded[:_LOOKED_FOR])
-        refuse_strange(state, self._location, recorded=bool(recorded) or self._has_files(), found=found)
+        refuse_strange(state, self._record.location, recorded=bool(recorded) or self._has_files(), found=found)
 
     def take(self) -> None:
         """Check, make the folder if need be, and mark it. Raises `CacheFolderError`."""
         self.check()
-        self._folder.mark(new_marker(self._store.identity(), self._name), self._collection)
+        own = own_folders(self._record.layout, self._collection, self._tiers)
+        self._folder.mark(new_marker(self._store.identity(), self._record), own)
+        refuse_other_layout(self._record, self._folder.look().marker, None)  # another job may have been faster
+
+    def _known(self) -> Folder | None:
+        """What the store knows of a folder that has files."""
+        known = next((each for each in self._store.folders() if each.name == self._record.name), None)
+        return known if known and self._has_files() else None
 
     def _recorded(self) -> list[tuple[str, int]]:
         """Path and size of some of the collection's files in the folder."""
         files = self._store.derivative_files(self._collection, self._tiers)
-        return [(path, size) for _, _, folder, path, size in islice(files, 50 * _LOOKED_FOR) if folder == self._name]
+        name = self._record.name
+        return [(path, size) for _, _, folder, path, size in islice(files, 50 * _LOOKED_FOR) if folder == name]
 
     def _has_files(self) -> bool:
-        return self._store.folder_totals(self._name)[0] > 0
+        return self._store.folder_totals(self._record.name)[0] > 0

@@ -17,6 +17,7 @@ from fpj_core.errors import FencedError, FpjError, LeaseHeldError
 from fpj_core.folders import CacheFolder, FolderConfig
 from fpj_core.leases import is_dead, lease_name, local_holder
 from fpj_core.model import Counts, Folder, ImageLimits, Job, Lease, Phase, Shard, TierSpec
+from fpj_core.paths import own_folders
 from fpj_core.progress import Progress, measure
 from fpj_core.sources.base import SourceConfig
 from fpj_core.sources.filters import Reason
@@ -173,8 +174,14 @@ class LocalRun:
         return self._store.job_counts(self._job.id, self._job.planned_attempt)[0]
 
     def _claim_folder(self) -> Claim:
-        record, tiers = self._request.folder_record, [tier.name for tier in self._request.tiers]
-        return Claim(self._store, self._folder, record.name, record.location, self._job.collection, tiers)
+        request = self._request
+        tiers = [tier.name for tier in request.tiers]
+        return Claim(self._store, self._folder, request.folder_record, self._job.collection, tiers)
+
+    @property
+    def _own_folders(self) -> Sequence[str]:
+        request = self._request
+        return own_folders(request.folder_record.layout, self._job.collection, [tier.name for tier in request.tiers])
 
     def _claim_source(self) -> SourceClaim:
         request = self._request
@@ -202,7 +209,7 @@ class LocalRun:
     def _index(self) -> None:
         self._enter("Index")
         collection = self._job.collection
-        self._folder.sweep(collection)
+        self._folder.sweep(self._own_folders)
 
         def on_progress(listed: int) -> None:
             self._observer.listed(listed)
@@ -246,6 +253,7 @@ class LocalRun:
             shard_size=request.shard_size,
             check_files=request.check_files,
             force=request.force,
+            layout=request.folder_record.layout,
         )
         return Planner(self._store, self._folder, self._job.collection, settings, self._enter, self._tick)
 
@@ -316,7 +324,7 @@ class LocalRun:
             raise
 
     def _end(self, phase: Phase, reason: str, message: str = "") -> None:
-        self._folder.sweep(self._job.collection)  # a child that was killed may have left part of a file
+        self._folder.sweep(self._own_folders)  # a child that was killed may have left part of a file
         self._job = self._store.update_job(
             replace(
                 self._timed(),
@@ -383,6 +391,7 @@ class LocalRun:
             fence=self._fence,
             batch_size=request.batch_size,
             check_files=request.check_files,
+            layout=request.folder_record.layout,
         )
 
     def _pool(self) -> Pool:
@@ -394,5 +403,6 @@ class LocalRun:
             tiers=request.tiers,
             limits=request.limits,
             token=f"{self._job.id}-{os.getpid()}",
+            layout=request.folder_record.layout,
         )
         return start_image_pool(handler, request.workers)

@@ -7,10 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from fpj_core.folders import CacheFolder
-from fpj_core.model import Counts, Job, Shard, TierSpec, tier_digests
+from fpj_core.model import Counts, Job, Layout, Shard, TierSpec, tier_digests
 from fpj_core.planning import cut_shards
+from fpj_core.store.codec import batched, spans
 from fpj_core.store.protocol import Store
+from fpj_worker.naming import MirrorNames
 from fpj_worker.verify import forget_made_by_others, forget_missing_files
+
+_NAMED = 1_000
+"""Images that are named at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,7 @@ class PlanSettings:
     """From the number of images to process to images per shard."""
     check_files: bool
     force: bool
+    layout: Layout = Layout.HASHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,19 @@ class Planner:
                 self._store, self._collection, self._tier_names, settings.folder_name, self._folder, self._on_tick
             )
         self._on_stage("Plan")
-        return sum(1 for _ in self._pending())
+        pending = self._pending()
+        return sum(1 for _ in (self._named(pending) if settings.layout is Layout.MIRROR else pending))
+
+    def _named(self, pending: Iterator[int]) -> Iterator[int]:
+        """The same ordinals. Their images get their names here, in this order, and keep them wherever they are made."""
+        naming = MirrorNames(self._store, self._collection)
+        for ordinals in batched(pending, _NAMED):
+            wanted = set(ordinals)
+            for start, stop in spans(ordinals):
+                images = self._store.images(self._collection, start, stop)
+                naming.of([image for image in images if image.ordinal in wanted])
+            self._on_tick()
+            yield from ordinals
 
     def _pending(self) -> Iterator[int]:
         return self._store.pending_ordinals(self._collection, self._digests, self._on_tick)

@@ -14,8 +14,9 @@ from fpj_core.errors import CacheFolderError, ManifestError
 from fpj_core.folders import Candidate, FolderConfig, LocalFolderConfig, select_folder
 from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.ids import collection_id_for, new_job_id
-from fpj_core.model import Folder, Job, tier_digests
+from fpj_core.model import Folder, Job, Layout, tier_digests
 from fpj_core.objects import Bucket
+from fpj_core.records import used_for
 from fpj_core.sources.base import SourceConfig
 from fpj_core.sources.filters import Filter
 from fpj_core.sources.keys import display_key
@@ -80,7 +81,7 @@ def local_job(
         tiers=tiers,
         limits=resolve_limits(spec),
         folder=place.config,
-        folder_record=place.record,
+        folder_record=used_for(place.record, job.collection),
         workers=workers or usable_cores(),
         batch_size=resolve_sharding(spec, 0).batch_size,
         identity=source_identity(resource, source),
@@ -141,10 +142,14 @@ def source_identity(resource: FileProcessingJob, config: SourceConfig, namespace
     return f"folder {display_key(os.path.realpath(config.root))}"
 
 
-def place_for_path(path: Path) -> Place:
-    """A cache folder named after its path."""
+def place_for_path(
+    path: Path, known: Sequence[Folder] = (), layout: Layout | None = None, usual: Layout = Layout.HASHED
+) -> Place:
+    """A cache folder named after its path, laid out as asked for, else as it is known to be, else as usual."""
     config = LocalFolderConfig(str(path.expanduser().absolute()))
-    return Place(Folder(collection_id_for(Path(config.location)), config.location), config)
+    name = collection_id_for(Path(config.location))
+    kept = next((each.layout for each in known if each.name == name), usual)
+    return Place(Folder(name, config.location, layout=layout or kept), config)
 
 
 def place_by_rules(
@@ -185,6 +190,7 @@ def _place_of(folder: CacheFolder, claim_root: Path | None, held: Mapping[str, F
         location=config.location,
         priority=folder.spec.priority or 0,
         max_bytes=None if folder.spec.max_bytes is None else parse_quantity(folder.spec.max_bytes),
+        layout=folder.spec.layout or Layout.HASHED,
     )
     return Place(record, config)
 

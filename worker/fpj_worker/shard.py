@@ -35,6 +35,7 @@ from fpj_core.model import (
     ImageFacts,
     ImageLimits,
     ImageRecord,
+    Layout,
     Shard,
     ShardBatch,
     ShardState,
@@ -44,6 +45,7 @@ from fpj_core.model import (
 from fpj_core.sources.keys import display_key
 from fpj_core.store.protocol import Store
 from fpj_worker.indexer import listing_problem
+from fpj_worker.naming import MirrorNames
 from fpj_worker.pool import Outcome, ProcessPool
 from fpj_worker.tasks import ImageDone, ImageTask, is_answer
 
@@ -75,6 +77,7 @@ class JobContext:
     fence: int
     batch_size: int = 100
     check_files: bool = True
+    layout: Layout = Layout.HASHED
 
 
 @dataclass(slots=True)
@@ -143,6 +146,7 @@ class ShardProcessor:
         self._patience = patience
         self._patient = True
         self._digests = tier_digests(context.tiers)
+        self._naming = MirrorNames(store, context.collection) if context.layout is Layout.MIRROR else None
 
     @property
     def pending(self) -> int:
@@ -212,6 +216,7 @@ class ShardProcessor:
         self._untrusted = False
         self._sync = self._folder.syncer()
         self._sizes: dict[str, int | None] = {}
+        self._names: dict[str, str] = {}
         self._counted_ahead = self._count_ahead(shard)
         self._flushed_at = self._heartbeat_at = time.monotonic()
 
@@ -242,6 +247,7 @@ class ShardProcessor:
             stop = min(self._unread + _READ, self._shard.stop)
             read = self._patiently(partial(self._read, self._unread, stop))
             self._sizes = self._sizes_of([each for _, derivatives in read for each in derivatives.values()])
+            self._names = self._names_of([image for image, _ in read])
             for image, derivatives in read:
                 self._take(image, derivatives)
             self._unread = stop
@@ -255,6 +261,10 @@ class ShardProcessor:
             recorded.setdefault(derivative.image, {})[derivative.tier] = derivative
         images = self._store.images(context.collection, start, stop)
         return [(image, recorded.get(image.id, {})) for image in images]
+
+    def _names_of(self, images: Sequence[ImageRecord]) -> dict[str, str]:
+        """By image id; none where files are named by ids."""
+        return self._patiently(partial(self._naming.of, images)) if self._naming else {}
 
     @property
     def _looks(self) -> bool:
@@ -286,7 +296,8 @@ class ShardProcessor:
         else:
             slot.stale_paths = tuple(d.path for d in recorded.values() if d.folder == self._context.folder_name)
             self._by_ordinal[image.ordinal] = slot
-            self._ready.append(ImageTask(image.ordinal, image.id, image.key, image.size, lacking))
+            name = self._names.get(image.id)
+            self._ready.append(ImageTask(image.ordinal, image.id, image.key, image.size, lacking, name))
         self._held += not slot.recorded
         _append(self._slots, slot)
 

@@ -17,9 +17,9 @@ from fpj_core.errors import ErrorType, ImageError
 from fpj_core.folders import FolderConfig
 from fpj_core.folders.local import LocalFolderConfig
 from fpj_core.folders.s3 import S3FolderConfig
-from fpj_core.model import ImageFacts, ImageLimits, TierSpec
+from fpj_core.model import ImageFacts, ImageLimits, Layout, TierSpec
 from fpj_core.objects import Bucket
-from fpj_core.paths import derivative_path
+from fpj_core.paths import derivative_path, mirror_path, own_folders
 from fpj_core.sources.base import SourceConfig
 from fpj_core.sources.local import LocalSourceConfig
 from fpj_core.sources.s3 import S3SourceConfig
@@ -52,6 +52,14 @@ class ImageTask:
     key: str
     size: int
     lacking: tuple[str, ...]
+    name: str | None = None
+    """In a folder of the layout Mirror, what its files are called, with folders and without an extension."""
+
+    def path(self, collection: str, tier: str, extension: str) -> str:
+        """Where a file of the image goes, within the cache folder. Raises `ImageError` (PathViolation)."""
+        if self.name is not None:
+            return mirror_path(tier, self.name, extension)
+        return derivative_path(collection, tier, self.image, extension)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,7 @@ class ImageHandler:
     tiers: tuple[TierSpec, ...]
     limits: ImageLimits
     token: str
+    layout: Layout = Layout.HASHED
 
     def __call__(self) -> Callable[[ImageTask, Admit], ImageDone]:
         """Open the source and the cache folder for this child."""
@@ -111,7 +120,7 @@ class ImageHandler:
                     raise
             files = []
             for output in processed.outputs:
-                path = derivative_path(self.collection, output.tier, task.image, output.extension)
+                path = task.path(self.collection, output.tier, output.extension)
                 with storing():
                     folder.write(path, output.data, token=self.token)
                 files.append(WrittenFile(output.tier, path, output.width, output.height, len(output.data)))
@@ -150,7 +159,7 @@ def _is_file_of(file: WrittenFile, task: ImageTask, collection: str) -> bool:
     if not (_is_text(file.tier) and file.tier in task.lacking and _is_text(file.path)):
         return False
     with suppress(ImageError):
-        expected = derivative_path(collection, file.tier, task.image, file.path.rpartition(".")[2])
+        expected = task.path(collection, file.tier, file.path.rpartition(".")[2])
         return file.path == expected and _are_numbers(file.width, file.height, file.bytes)
     return False
 
@@ -180,7 +189,7 @@ def start_image_pool(handler: ImageHandler, workers: int) -> ProcessPool[ImageTa
 
 
 def reach_of(handler: ImageHandler, environment: Mapping[str, str]) -> Reach | None:
-    """What a child needs for these places: the source to read, and its collection's part of the cache folder.
+    """What a child needs for these places: the source to read, and the job's own folders in the cache folder.
 
     For buckets it needs the network and the bucket's keys; see SECURITY.md. Raises `ValueError` for a ``FPJ_SANDBOX``
     that does not exist.
@@ -190,15 +199,16 @@ def reach_of(handler: ImageHandler, environment: Mapping[str, str]) -> Reach | N
         return None
     source, folder = handler.source, handler.folder
     buckets = [each.bucket for each in (source, folder) if isinstance(each, S3SourceConfig | S3FolderConfig)]
-    own = os.path.join(folder.location, handler.collection)
-    if isinstance(folder, LocalFolderConfig):
+    names = own_folders(handler.layout, handler.collection, [tier.name for tier in handler.tiers])
+    own = [os.path.join(folder.location, name) for name in names]
+    for path in own if isinstance(folder, LocalFolderConfig) else ():
         with suppress(OSError):  # each image will say what is wrong
-            os.makedirs(own, exist_ok=True)
+            os.makedirs(path, exist_ok=True)
     named = {name: value for name, value in environment.items() if name.startswith(_BUCKET_VARIABLES)}
     files = [value for name, value in named.items() if name.endswith(("_FILE", "_DIR", "_BUNDLE"))]
     return Reach(
         read=(*([source.root] if isinstance(source, LocalSourceConfig) else []), *(files if buckets else [])),
-        write=(own,) if isinstance(folder, LocalFolderConfig) else (),
+        write=tuple(own) if isinstance(folder, LocalFolderConfig) else (),
         ports=tuple(sorted({port for bucket in buckets for port in _ports(bucket, named)})),
         environment=named if buckets else {},
         mode=mode,

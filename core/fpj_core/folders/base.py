@@ -17,7 +17,7 @@ Expected = tuple[str, int, tuple[int, str]]
 
 
 class CacheFolder(Protocol):
-    """A place for derivatives. Paths are relative, as `fpj_core.paths.derivative_path` makes them."""
+    """A place for derivatives. Paths are relative, as `fpj_core.paths` makes them."""
 
     def check_writable(self) -> None:
         """Make the folder if need be. Raises `CacheFolderError` when it cannot be written."""
@@ -25,10 +25,11 @@ class CacheFolder(Protocol):
     def look(self) -> FolderState:
         """What is there. Changes nothing. Raises `CacheFolderError` when the folder cannot be read."""
 
-    def mark(self, marker: bytes, collection: str) -> None:
+    def mark(self, marker: bytes, own: Sequence[str]) -> None:
         """Make the folder if need be, and put the marker where there is none or an empty one.
 
-        Raises `CacheFolderError` when it cannot be written.
+        ``own`` are the folders right below it that the job writes to (`fpj_core.paths.own_folders`). Raises
+        `CacheFolderError` when it cannot be written.
         """
 
     def free_bytes(self) -> int | None:
@@ -69,8 +70,8 @@ class CacheFolder(Protocol):
         before must then not be relied on, also when a later call succeeds. Raises `CacheFolderError`, too.
         """
 
-    def sweep(self, collection: str) -> None:
-        """Remove what killed writers left behind. Only for whoever holds the collection's lease."""
+    def sweep(self, own: Sequence[str]) -> None:
+        """Remove what killed writers left in these folders. Only for whoever holds their collection's lease."""
 
 
 def lacking_by_asking(

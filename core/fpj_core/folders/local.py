@@ -1,8 +1,8 @@
 """A cache folder on a file system.
 
 The folder's own path is resolved once; below it no link is ever followed, so a link planted inside leads nowhere.
-Files appear whole: each is written to ``<collection>/.tmp`` and renamed. They are not forced to disk one by one: who
-records them syncs the file system before (`LocalFolder.syncer`).
+Files appear whole: each is written to ``.tmp`` in the first folder of its path, and renamed. They are not forced to
+disk one by one: who records them syncs the file system before (`LocalFolder.syncer`).
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ _TAG = CACHE_TAG_SIGNATURE + b"\n# This folder holds images that fpj can make ag
 _MOST_MARKER = 4_096
 _PART = re.compile(r"[0-9a-f]{2}")
 _LINKS = {errno.ELOOP, errno.ENOTDIR}
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
+"""What a file system says that has no hard links."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +88,20 @@ class LocalFolder:
         except OSError as error:
             raise CacheFolderError(f"cache folder {self._root} cannot be read: {error.strerror}") from error
 
-    def mark(self, marker: bytes, collection: str) -> None:
+    def mark(self, marker: bytes, own: Sequence[str]) -> None:
         """See `fpj_core.folders.base.CacheFolder.mark`.
 
-        The cache tag goes only into what is made here: the folder, else the collection's part of it.
+        The cache tag goes only into what is made here: the folder, else the job's own folders in it.
         """
         self.check_writable()
         with self._refusing():
             self._put(MARKER, marker)
-            if not _is_tagged(self._root):
-                below = os.path.join(self._root, collection)
+            if _is_tagged(self._root):
+                return
+            for name in own:
                 with suppress(FileExistsError):
-                    os.mkdir(below)
-                    self._put(f"{collection}/{CACHE_TAG}", _TAG)
+                    os.mkdir(os.path.join(self._root, name))
+                    self._put(f"{name}/{CACHE_TAG}", _TAG)
 
     def _put(self, name: str | None, content: bytes) -> None:
         """Write a file under a name of its own (process ids come again in containers), and keep it if there is none.
@@ -110,8 +113,8 @@ class LocalFolder:
             with open(probe, "xb") as stream:
                 stream.write(content)
             target = name and os.path.join(self._root, name)
-            if target and (not os.path.lexists(target) or (name == MARKER and not os.path.getsize(target))):
-                os.rename(probe, target)
+            if target:
+                _keep(probe, target, replace_empty=name == MARKER)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(probe)
@@ -133,10 +136,10 @@ class LocalFolder:
     def write(self, relative: str, data: bytes, *, token: str) -> None:
         """See `fpj_core.folders.base.CacheFolder.write`."""
         folder, _, name = relative.rpartition("/")
-        collection = relative.partition("/")[0]
+        own = relative.partition("/")[0]
         temporary = f"{token}-{os.getpid()}-{next(self._numbers)}"
         try:
-            source = self._folder(f"{collection}/{_TEMPORARY}")
+            source = self._folder(f"{own}/{_TEMPORARY}")
             target = self._folder(folder)
             self._write_temporary(source, temporary, data)
             try:
@@ -187,13 +190,14 @@ class LocalFolder:
 
         return refusing
 
-    def sweep(self, collection: str) -> None:
+    def sweep(self, own: Sequence[str]) -> None:
         """See `fpj_core.folders.base.CacheFolder.sweep`."""
-        with suppress(OSError):
-            folder = self._folder(f"{collection}/{_TEMPORARY}", make=False)
-            for name in os.listdir(folder):
-                with suppress(OSError):
-                    _unlink(name, folder)
+        for each in own:
+            with suppress(OSError):
+                folder = self._folder(f"{each}/{_TEMPORARY}", make=False)
+                for name in os.listdir(folder):
+                    with suppress(OSError):
+                        _unlink(name, folder)
 
     def _write_temporary(self, folder: int, name: str, data: bytes) -> None:
         try:
@@ -216,7 +220,7 @@ class LocalFolder:
         if relative in self._folders:
             self._folders.move_to_end(relative)
             return self._folders[relative]
-        # O_PATH: a confined process may write below the collection's own folder, and not even list this one.
+        # O_PATH: a confined process may write below the job's own folders, and not even list this one.
         current = os.open(self._root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         for component in relative.split("/"):
             parent = current
@@ -249,6 +253,22 @@ def _make(root: str) -> bool:
             raise
         return False
     return True
+
+
+def _keep(probe: str, target: str, *, replace_empty: bool) -> None:
+    """Give the file its name if that is free. Of several who try at once, one succeeds, where there are hard links."""
+    if replace_empty and os.path.lexists(target) and not os.path.getsize(target):
+        os.rename(probe, target)
+        return
+    try:
+        os.link(probe, target)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if not os.path.lexists(target):
+            os.rename(probe, target)
 
 
 def _read(path: str) -> bytes:

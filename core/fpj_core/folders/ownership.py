@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from fpj_core.errors import CacheFolderError
+from fpj_core.model import Folder, Layout
 
 MARKER = ".fpj-folder"
 PROBE = ".fpj-probe-"
@@ -39,10 +42,41 @@ def is_litter(name: str) -> bool:
     return name.casefold() in _LITTER or name.startswith((PROBE, ".trash", ".Trash"))
 
 
-def new_marker(store: str, folder: str) -> bytes:
-    """The content of a marker: an id of this folder alone, the identity of the store, the folder's name there."""
-    document = {"id": uuid.uuid4().hex, "store": store, "folder": folder}
+def new_marker(store: str, folder: Folder) -> bytes:
+    """The content of a marker: an id of this folder alone, the identity of the store, the folder's name there.
+
+    For a folder of the layout Mirror also that, and the one collection that it holds.
+    """
+    document = {"id": uuid.uuid4().hex, "store": store, "folder": folder.name}
+    if folder.layout is Layout.MIRROR:
+        document |= {"layout": folder.layout.value, "collection": folder.mirrored or ""}
     return json.dumps(document).encode() + b"\n"
+
+
+def refuse_other_layout(wanted: Folder, marker: bytes | None, known: Folder | None) -> None:
+    """Raise `CacheFolderError` unless the folder is laid out as wanted, or nothing is laid out yet.
+
+    ``known`` is what the store has recorded of the folder, if it has files there. Names by ids and names after a source
+    are never mixed, nor those of two sources.
+    """
+    for layout, mirrored in (*_marked(marker), *([(known.layout, known.mirrored)] if known else [])):
+        if (layout, mirrored) == (wanted.layout, wanted.mirrored):
+            continue
+        said = (
+            "names its files by ids" if layout is Layout.HASHED else f"mirrors the collection {mirrored}, and no other"
+        )
+        advice = "choose another folder" + ("" if layout is wanted.layout else f", or the layout {layout.value}")
+        raise CacheFolderError(f"cache folder {wanted.location} {said}; it keeps its layout: {advice}")
+
+
+def _marked(marker: bytes | None) -> Iterator[tuple[Layout, str | None]]:
+    """What a marker says of the layout; nothing where it was put there by hand."""
+    with suppress(ValueError, AttributeError):
+        document = json.loads(marker or b"null")
+        if document.get("layout") == Layout.MIRROR:
+            yield Layout.MIRROR, document.get("collection")
+        else:
+            yield Layout.HASHED, None
 
 
 def refuse_strange(state: FolderState, location: str, *, recorded: bool, found: bool) -> None:

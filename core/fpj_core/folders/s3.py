@@ -84,7 +84,7 @@ class S3Folder:
         names = [each.key for each in page if not is_litter(each.key.rpartition("/")[2])]
         return FolderState(empty=not names, ours=bool(names) and all(map(is_derivative, names)))
 
-    def mark(self, marker: bytes, collection: str) -> None:  # noqa: ARG002
+    def mark(self, marker: bytes, own: Sequence[str]) -> None:  # noqa: ARG002
         """See `fpj_core.folders.base.CacheFolder.mark`. Of several jobs that do it at once, the first one's counts."""
         self.check_writable()
         try:
@@ -164,7 +164,7 @@ class S3Folder:
         """See `fpj_core.folders.base.CacheFolder.syncer`. An object that was accepted is kept."""
         return nothing
 
-    def sweep(self, collection: str) -> None:
+    def sweep(self, own: Sequence[str]) -> None:
         """Nothing is ever left behind."""
 
     def _connected(self) -> S3Store:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fpj_core.errors import CacheFolderError
-from fpj_core.model import Folder
+from fpj_core.model import Folder, Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,8 @@ class Candidate:
 def select_folder(candidates: Sequence[Candidate], need_bytes: int, name: str | None = None) -> Folder:
     """By name; else of those with room the highest priority; of equals the one with the least used share.
 
-    Raises `CacheFolderError` that says of each candidate why it was passed over.
+    One of the layout Mirror, which holds one collection alone, is chosen by name only. Raises `CacheFolderError` that
+    says of each candidate why it was passed over.
     """
     if name is not None:
         for candidate in candidates:
@@ -42,10 +43,13 @@ def select_folder(candidates: Sequence[Candidate], need_bytes: int, name: str | 
                 return candidate.folder
         known = ", ".join(sorted(candidate.folder.name for candidate in candidates)) or "none"
         raise CacheFolderError(f"unknown cache folder {name!r} (known: {known})")
+    named = [candidate.folder.name for candidate in candidates if candidate.folder.layout is Layout.MIRROR]
+    candidates = [candidate for candidate in candidates if candidate.folder.name not in named]
     fitting = [candidate for candidate in candidates if candidate.room >= need_bytes]
     if fitting:
         return min(fitting, key=lambda c: (-c.folder.priority, c.used_share, c.folder.name)).folder
     if not candidates:
-        raise CacheFolderError("there is no cache folder")
+        besides = f" but {', '.join(named)}, of layout Mirror, which a job must name in cacheFolder" if named else ""
+        raise CacheFolderError(f"there is no cache folder{besides}")
     rooms = ", ".join(f"{c.folder.name} has room for {c.room:,.0f}" for c in candidates)
     raise CacheFolderError(f"no cache folder has room for {need_bytes:,} bytes: {rooms}")

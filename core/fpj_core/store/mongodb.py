@@ -142,6 +142,19 @@ class MongoStore(MongoJobs):
             on_step()
         return images
 
+    # Names ------------------------------------------------------------------------------------------------
+
+    def claim_names(self, collection: str, wanted: Sequence[tuple[str, str]]) -> dict[str, str]:
+        """See `fpj_core.store.protocol.Store.claim_names`."""
+        with translated():
+            owners = self._owners(collection, [name for name, _ in wanted])
+            first = {name: image for name, image in reversed(wanted) if name not in owners}
+            if first:
+                inserts = [InsertOne({"_id": f"{collection}/{name}", "image": image}) for name, image in first.items()]
+                upserted(self._db.names, inserts)  # those that somebody claimed at this moment stay theirs
+                owners |= self._owners(collection, list(first))
+        return owners
+
     # Derivatives ------------------------------------------------------------------------------------------
 
     def derivatives(self, collection: str, start: int, stop: int, tiers: Sequence[str]) -> list[Derivative]:
@@ -208,7 +221,13 @@ class MongoStore(MongoJobs):
     def upsert_folder(self, folder: Folder) -> None:
         """See `fpj_core.store.protocol.Store.upsert_folder`."""
         change = {
-            "$set": {"location": folder.location, "priority": folder.priority, "max_bytes": folder.max_bytes},
+            "$set": {
+                "location": folder.location,
+                "priority": folder.priority,
+                "max_bytes": folder.max_bytes,
+                "layout": folder.layout.value,
+                "mirrored": folder.mirrored,
+            },
             "$setOnInsert": {"files": 0, "bytes": 0, "collections": 0},
         }
         with translated():
@@ -220,6 +239,10 @@ class MongoStore(MongoJobs):
             return [folder_of(document) for document in self._db.folders.find().sort("_id", 1)]
 
     # Helpers ----------------------------------------------------------------------------------------------
+
+    def _owners(self, collection: str, names: Sequence[str]) -> dict[str, str]:
+        found = self._db.names.find({"_id": {"$in": [f"{collection}/{name}" for name in names]}})
+        return {each["_id"].rpartition("/")[2]: each["image"] for each in found}
 
     def _put_images(self, collection: str, images: Sequence[ImageRecord], fence: int) -> None:
         self._check_fence(collection, fence)

@@ -51,7 +51,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("job", ASCENDING), ("error_type", ASCENDING), ("ordinal", ASCENDING)]),
     ],
 }
-"""Per collection. Leases, folders, job states, collections, counters of images and ``meta`` are found by ``_id`` alone.
+"""Per collection. Leases, folders, job states, collections, names, counters of images and ``meta`` have ``_id`` alone.
 
 Before schema 2 shards were in ``shards``: under another name, pods of earlier versions can change nothing of these.
 """

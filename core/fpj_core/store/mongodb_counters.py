@@ -19,7 +19,7 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from fpj_core.errors import StoreError
-from fpj_core.model import Folder
+from fpj_core.model import Folder, Layout
 from fpj_core.store.counters import IMAGES, Amount, CounterCheck, Place, add, check
 from fpj_core.store.mongodb_connection import Document, translated, unacknowledged
 from fpj_core.store.protocol import CollectionStatistics, nothing
@@ -221,8 +221,9 @@ def upserted(
 
 
 def folder_of(document: Document) -> Folder:
-    """A folder's record."""
-    return Folder(name=document["_id"], **{name: document[name] for name in _FOLDER_FIELDS if name in document})
+    """A folder's record; earlier versions wrote none of a layout."""
+    known = {name: document[name] for name in _FOLDER_FIELDS if name in document}
+    return Folder(name=document["_id"], **known | {"layout": Layout(document.get("layout", Layout.HASHED))})
 
 
 def _sum(images: Iterator[Mapping[str, Any]] | Any) -> Amount:

@@ -124,6 +124,15 @@ class Store(Protocol):
         They are counted some ten thousand at a time; ``on_step`` is called in between.
         """
 
+    # Names ------------------------------------------------------------------------------------------------
+
+    def claim_names(self, collection: str, wanted: Sequence[tuple[str, str]]) -> dict[str, str]:
+        """From (name, image id), up to 1,000, to the image that owns each name: the first that ever wanted it.
+
+        Of several in ``wanted`` that is the first. Nobody loses a name again, so whoever asks once more, from
+        wherever, gets the same answer. Names are 32 hex digits (`fpj_core.folders.mirror.claimed_name`).
+        """
+
     # Derivatives ------------------------------------------------------------------------------------------
 
     def derivatives(self, collection: str, start: int, stop: int, tiers: Sequence[str]) -> list[Derivative]:
@@ -249,7 +258,7 @@ class Store(Protocol):
     # Folders and statistics -------------------------------------------------------------------------------
 
     def upsert_folder(self, folder: Folder) -> None:
-        """Record a folder's name, location, priority and bound. Statistics are left alone."""
+        """Record a folder, but for its statistics."""
 
     def folders(self) -> list[Folder]:
         """All folders with their statistics as last refreshed, by name."""

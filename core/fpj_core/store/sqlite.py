@@ -14,7 +14,7 @@ from fpj_core.store.codec import after_prefix, windows
 from fpj_core.store.counters import IMAGES, Amount, Place, add
 from fpj_core.store.protocol import nothing
 from fpj_core.store.sqlite_connection import Connection
-from fpj_core.store.sqlite_counters import count, images_among
+from fpj_core.store.sqlite_counters import FOLDER, count, folder_of, images_among
 from fpj_core.store.sqlite_jobs import SQLiteJobs
 
 _WINDOW = 5_000
@@ -165,6 +165,19 @@ class SQLiteStore(SQLiteJobs):
             on_step()
         return images
 
+    # Names ------------------------------------------------------------------------------------------------
+
+    def claim_names(self, collection: str, wanted: Sequence[tuple[str, str]]) -> dict[str, str]:
+        """See `fpj_core.store.protocol.Store.claim_names`. Once all are owned, nothing is written."""
+        number = self._given_number(collection)
+        with self._connection.read() as db:
+            owners = _owners(db, number, [name for name, _ in wanted])
+        if free := [(number, name, image) for name, image in wanted if name not in owners]:
+            with self._connection.write() as db:
+                db.executemany("INSERT OR IGNORE INTO names (collection, name, image) VALUES (?, ?, ?)", free)
+                owners |= _owners(db, number, [name for _, name, _ in free])
+        return owners
+
     # Derivatives ------------------------------------------------------------------------------------------
 
     def derivatives(self, collection: str, start: int, stop: int, tiers: Sequence[str]) -> list[Derivative]:
@@ -238,17 +251,18 @@ class SQLiteStore(SQLiteJobs):
     def upsert_folder(self, folder: Folder) -> None:
         """See `fpj_core.store.protocol.Store.upsert_folder`."""
         query = (
-            "INSERT INTO folders (name, location, priority, max_bytes) VALUES (?, ?, ?, ?) ON CONFLICT (name)"
-            " DO UPDATE SET location = excluded.location, priority = excluded.priority, max_bytes = excluded.max_bytes"
+            "INSERT INTO folders (name, location, priority, max_bytes, layout, mirrored) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET location = excluded.location, priority = excluded.priority,"
+            " max_bytes = excluded.max_bytes, layout = excluded.layout, mirrored = excluded.mirrored"
         )
+        row = (folder.name, folder.location, folder.priority, folder.max_bytes, folder.layout.value, folder.mirrored)
         with self._connection.write() as db:
-            db.execute(query, (folder.name, folder.location, folder.priority, folder.max_bytes))
+            db.execute(query, row)
 
     def folders(self) -> list[Folder]:
         """See `fpj_core.store.protocol.Store.folders`."""
-        query = "SELECT name, location, priority, max_bytes, files, bytes, collections FROM folders ORDER BY name"
         with self._connection.read() as db:
-            return [Folder(*row) for row in db.execute(query)]
+            return [folder_of(row) for row in db.execute(f"SELECT {FOLDER} FROM folders ORDER BY name")]
 
     # Helpers ----------------------------------------------------------------------------------------------
 
@@ -288,6 +302,12 @@ def _by_collection(rows: Sequence[tuple[Any, ...]]) -> dict[int, list[tuple[Any,
     for row in rows:
         found.setdefault(row[0], []).append(row)
     return found
+
+
+def _owners(db: sqlite3.Connection, number: int, names: Sequence[str]) -> dict[str, str]:
+    marks = ",".join("?" * len(names))
+    query = f"SELECT name, image FROM names WHERE collection = ? AND name IN ({marks})"
+    return dict(db.execute(query, (number, *names)).fetchall())
 
 
 def _check_fence(db: sqlite3.Connection, collection: str, fence: int) -> None:

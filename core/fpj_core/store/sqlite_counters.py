@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from fpj_core.errors import StoreError
-from fpj_core.model import Folder
+from fpj_core.model import Folder, Layout
 from fpj_core.store.counters import IMAGES, Amount, CounterCheck, Place, check
 from fpj_core.store.protocol import CollectionStatistics, nothing
 from fpj_core.store.sqlite_connection import Connection
 
-_FOLDER = "name, location, priority, max_bytes, files, bytes, collections"
+FOLDER = "name, location, priority, max_bytes, files, bytes, collections, layout, mirrored"
+"""Columns of a folder, as `folder_of` takes them."""
 
 
 class SQLiteCounters:
@@ -41,10 +43,10 @@ class SQLiteCounters:
         totals = self.folder_totals(name)
         with self._connection.write() as db:
             db.execute("UPDATE folders SET files = ?, bytes = ?, collections = ? WHERE name = ?", (*totals, name))
-            row = db.execute(f"SELECT {_FOLDER} FROM folders WHERE name = ?", (name,)).fetchone()
+            row = db.execute(f"SELECT {FOLDER} FROM folders WHERE name = ?", (name,)).fetchone()
         if row is None:
             raise StoreError(f"folder {name} is not recorded")
-        return Folder(*row)
+        return folder_of(row)
 
     def statistics(self, collection: str | None = None, namespace: str | None = None) -> list[CollectionStatistics]:
         """See `fpj_core.store.protocol.Store.statistics`."""
@@ -167,3 +169,9 @@ def count(db: sqlite3.Connection, collection: int, change: Mapping[Place, Amount
             " SET files = files + excluded.files, bytes = bytes + excluded.bytes",
             (*key, files, size),
         )
+
+
+def folder_of(row: tuple[Any, ...]) -> Folder:
+    """A folder's record."""
+    name, location, priority, most, files, size, collections, layout, mirrored = row
+    return Folder(name, location, priority, most, files, size, collections, Layout(layout), mirrored)

@@ -1,6 +1,6 @@
 """The SQLite schema. Collections are numbered, so that a million rows do not repeat a name."""
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -15,6 +15,10 @@ CREATE TABLE images (
     PRIMARY KEY (collection, ordinal)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX images_by_key ON images (collection, key);
+
+CREATE TABLE names (
+    collection INTEGER NOT NULL, name TEXT NOT NULL, image TEXT NOT NULL, PRIMARY KEY (collection, name)
+) WITHOUT ROWID;
 
 CREATE TABLE derivatives (
     collection INTEGER NOT NULL, ordinal INTEGER NOT NULL, tier TEXT NOT NULL, image TEXT NOT NULL,
@@ -67,7 +71,8 @@ CREATE TABLE leases (
 
 CREATE TABLE folders (
     name TEXT PRIMARY KEY, location TEXT NOT NULL, priority INTEGER NOT NULL, max_bytes INTEGER,
-    files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, collections INTEGER NOT NULL DEFAULT 0
+    files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, collections INTEGER NOT NULL DEFAULT 0,
+    layout TEXT NOT NULL DEFAULT 'Hashed', mirrored TEXT
 ) WITHOUT ROWID;
 """
 
@@ -116,5 +121,14 @@ INSERT INTO image_counters SELECT collection, count(*), sum(size) FROM images WH
 """,
     2: "ALTER TABLE collections ADD COLUMN source TEXT",
     3: "ALTER TABLE images ADD COLUMN captured_at TEXT",
+    4: """
+CREATE TABLE names (
+    collection INTEGER NOT NULL, name TEXT NOT NULL, image TEXT NOT NULL, PRIMARY KEY (collection, name)
+) WITHOUT ROWID;
+
+ALTER TABLE folders ADD COLUMN layout TEXT NOT NULL DEFAULT 'Hashed';
+
+ALTER TABLE folders ADD COLUMN mirrored TEXT
+""",
 }
 """By version, what leads to the next. Shards of version 1 are those of the job's planned attempt."""

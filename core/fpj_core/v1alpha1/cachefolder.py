@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from fpj_core.model import Layout
 from fpj_core.v1alpha1.common import (
     S3,
     ApiModel,
@@ -24,6 +25,7 @@ from fpj_core.v1alpha1.common import (
 _ONE_STORAGE = "exactly one of persistentVolumeClaim, s3 and local must be given"
 HIGH_WATERMARK, LOW_WATERMARK = 90, 80
 """What an absent one means: percentages of maxBytes at which eviction begins and ends."""
+_LAYOUT_KEPT = "(has(self.layout) ? self.layout : 'Hashed') == (has(oldSelf.layout) ? oldSelf.layout : 'Hashed')"
 _WATERMARKS = "lowWatermark must be below highWatermark"
 
 
@@ -90,6 +92,14 @@ class CacheFolderSpec(ApiModel):
     """Where it is, how much it may hold, and what goes first."""
 
     storage: Storage = Field(description="Where the folder is. Immutable.")
+    layout: Layout | None = Field(
+        None,
+        description=(
+            "How files are named: Hashed (the default), `<collection>/<tier>/<2 hex>/<image id>.<ext>`, for any number"
+            " of collections; or Mirror, `<tier>/<folders>/<name>.<ext>` after the source, for one collection, whose"
+            " job must name the folder. Immutable."
+        ),
+    )
     priority: int | None = Field(
         None,
         description="Folders of higher priority are chosen first; 0 by default.",
@@ -101,6 +111,7 @@ class CacheFolderSpec(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(cel="self.storage == oldSelf.storage", message="storage is immutable: make a new CacheFolder instead"),
+        Rule(cel=_LAYOUT_KEPT, message="layout is immutable: make a new CacheFolder instead"),
     )
 
 

@@ -34,7 +34,10 @@ RULES = {
     "spec.cache.tiers[]": ["the name 'thumbnail' is reserved for the thumbnail tier"],
 }
 FOLDER_RULES = {
-    "spec": ["storage is immutable: make a new CacheFolder instead"],
+    "spec": [
+        "storage is immutable: make a new CacheFolder instead",
+        "layout is immutable: make a new CacheFolder instead",
+    ],
     "spec.storage": ["exactly one of persistentVolumeClaim, s3 and local must be given"],
     "spec.storage.persistentVolumeClaim": ["path may not contain '..'"],
     "spec.policy": ["lowWatermark must be below highWatermark"],

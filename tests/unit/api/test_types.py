@@ -453,7 +453,8 @@ def test_immutability_is_the_api_servers_to_check() -> None:
     )
     assert rules == ["self.jobType == oldSelf.jobType", same], "acceptVanished may be said of a job that has failed"
     rules = [rule["rule"] for rule in spec_schema(CacheFolder)["x-kubernetes-validations"]]
-    assert rules == ["self.storage == oldSelf.storage"]
+    kept = "(has(self.layout) ? self.layout : 'Hashed') == (has(oldSelf.layout) ? oldSelf.layout : 'Hashed')"
+    assert rules == ["self.storage == oldSelf.storage", kept]
     assert problems(job(jobType="Cache")) == problems(job(jobType="Thumbnail")) == []
 
 

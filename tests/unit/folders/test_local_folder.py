@@ -120,6 +120,30 @@ def test_what_a_killed_check_left_hinders_no_one(root: Path) -> None:
     LocalFolderConfig(str(root)).build().check_writable()
 
 
+def test_of_two_who_mark_a_folder_at_once_the_first_one_does(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is late has found no marker a moment ago."""
+    first, late = (LocalFolderConfig(str(root)).build() for _ in range(2))
+    first.mark(b"first", ["photos"])
+    monkeypatch.setattr(os.path, "lexists", lambda _path: False)
+    late.mark(b"late", ["photos"])
+    assert late.look().marker == b"first"
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_file_system_without_hard_links_is_marked_too(
+    root: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refuse)
+    folder = LocalFolderConfig(str(root)).build()
+    for content in (b"first", b"second"):
+        folder.mark(content, ["photos"])
+    assert sorted(os.listdir(root)) == [".fpj-folder", CACHE_TAG]
+    assert folder.look().marker == b"first"
+
+
 def test_a_path_that_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CacheFolderError, match=r"file cannot be written: File exists"):
@@ -256,7 +280,7 @@ def test_whatever_stands_in_a_folders_place_is_not_followed(
         with pytest.raises(ImageError) as error:
             folder.remove(PATH)
         assert error.value.error_type is ErrorType.PATH_VIOLATION
-    folder.sweep("photos")
+    folder.sweep(["photos"])
     assert files(root) | files(outside) == before
     assert not (tmp_path / "nothing").exists()
 
@@ -301,7 +325,7 @@ def test_a_root_that_is_gone_is_not_made_by_writing(folder: CacheFolder, root: P
     assert refusal(folder) is ErrorType.WRITE_FAILED
     assert folder.size(PATH) is None
     folder.remove(PATH)
-    folder.sweep("photos")
+    folder.sweep(["photos"])
     assert not root.exists()
 
 
@@ -311,14 +335,14 @@ def test_sweeping_removes_what_killed_writers_left(folder: CacheFolder, root: Pa
         (root / collection / ".tmp" / "odd").mkdir()
         for name in ("killed-1-0", "killed-1-1"):
             (root / collection / ".tmp" / name).write_bytes(b"part")
-    folder.sweep("photos")
+    folder.sweep(["photos"])
     assert os.listdir(root / "photos" / ".tmp") == ["odd"]
     assert (root / PATH).exists()
     assert sorted(os.listdir(root / "other" / ".tmp")) == ["killed-1-0", "killed-1-1", "odd"], "another's lease"
 
 
 def test_looking_and_removing_make_nothing(folder: CacheFolder, root: Path) -> None:
-    folder.sweep("photos")
+    folder.sweep(["photos"])
     folder.remove(PATH)
     folder.size(PATH)
     assert os.listdir(root) == [CACHE_TAG]

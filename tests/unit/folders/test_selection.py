@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fpj_core.errors import CacheFolderError
 from fpj_core.folders import Candidate, select_folder
-from fpj_core.model import Folder
+from fpj_core.model import Folder, Layout
 
 GIB = 2**30
 
@@ -45,6 +45,14 @@ def test_by_room_then_priority_then_used_share(candidates: list[Candidate], chos
 def test_a_name_settles_it() -> None:
     candidates = [candidate("high", 9), candidate("full", free=0)]
     assert select_folder(candidates, GIB, "full").name == "full"
+
+
+def test_a_folder_that_mirrors_one_collection_is_chosen_by_name_alone() -> None:
+    mirror = Candidate(Folder("mirror", "/mirror", 9, layout=Layout.MIRROR), None)
+    assert select_folder([mirror, candidate("low")], GIB).name == "low"
+    assert select_folder([mirror, candidate("low")], GIB, "mirror").name == "mirror"
+    with pytest.raises(CacheFolderError, match="there is no cache folder but mirror, of layout Mirror"):
+        select_folder([mirror], GIB)
 
 
 def test_a_refusal_says_why() -> None:

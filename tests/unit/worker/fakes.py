@@ -13,7 +13,6 @@ from fpj_core.errors import CacheFolderError, ErrorType, ImageError
 from fpj_core.folders.base import Expected, lacking_by_asking
 from fpj_core.folders.ownership import FolderState
 from fpj_core.model import Fit, Format, ImageFacts, Job, SourceEntry, TierSpec
-from fpj_core.paths import derivative_path
 from fpj_core.sources.base import FORGETFUL, Memory, Problems, nothing
 from fpj_core.sources.filters import Filter, LeftOut
 from fpj_worker.pool import Outcome
@@ -83,7 +82,7 @@ class MemoryFolder:
     def look(self) -> FolderState:
         return FolderState(marker=b"")
 
-    def mark(self, marker: bytes, collection: str) -> None:
+    def mark(self, marker: bytes, own: Sequence[str]) -> None:
         pass
 
     def free_bytes(self) -> int | None:
@@ -110,7 +109,7 @@ class MemoryFolder:
         self.files.pop(relative, None)
         self.removed.append(relative)
 
-    def sweep(self, collection: str) -> None:
+    def sweep(self, own: Sequence[str]) -> None:
         self.swept += 1
 
     def syncer(self) -> Callable[[], None]:
@@ -199,7 +198,7 @@ class ScriptedPool:
             return Outcome(task, None, error, 0.5)
         files = []
         for tier in task.lacking:
-            path = derivative_path(COLLECTION, tier, task.image, self.extension)
+            path = task.path(COLLECTION, tier, self.extension)
             self.folder.write(path, bytes(size_of(task.ordinal, tier)), token="t")
             files.append(WrittenFile(tier, path, 4, 3, size_of(task.ordinal, tier)))
         return Outcome(task, ImageDone(ImageFacts(40, 30, "jpeg", b"\1", "#aabbcc"), tuple(files)), None, 0.25)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from unit.worker.test_shard import derivative, have
 from fpj_core.errors import CacheFolderError
 from fpj_core.folders import LocalFolderConfig
 from fpj_core.folders.ownership import MARKER
+from fpj_core.model import Folder, Layout
 from fpj_core.sources.local import CACHE_TAG, CACHE_TAG_SIGNATURE, LocalSourceConfig
 from fpj_core.store.protocol import Store
 from fpj_worker.claiming import Claim, refuse_own_source
@@ -23,9 +26,11 @@ from fpj_worker.verify import forget_missing_files
 TIERS = ("full",)
 
 
-def claim(store: Store, root: Path) -> Claim:
+def claim(store: Store, root: Path, mirrored: str | None = None) -> Claim:
     config = LocalFolderConfig(str(root))
-    return Claim(store, config.build(), "cache", config.location, COLLECTION, TIERS)
+    layout = Layout.HASHED if mirrored is None else Layout.MIRROR
+    record = Folder("cache", config.location, layout=layout, mirrored=mirrored)
+    return Claim(store, config.build(), record, mirrored or COLLECTION, TIERS)
 
 
 def record(store: Store, root: Path, count: int = 3, *, made: bool = True) -> list[Path]:
@@ -164,3 +169,76 @@ def test_files_elsewhere_are_no_evidence(store: Store, tmp_path: Path) -> None:
     """Records of another cache folder say nothing about this one."""
     have(store, MemoryFolder(), *(replace(derivative(number, FULL), folder="other") for number in range(3)))
     claim(store, tmp_path / "out").take()
+
+
+# Layouts --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (None, COLLECTION, "names its files by ids; it keeps its layout: choose another folder, or the layout Hashed"),
+        (COLLECTION, None, "mirrors the collection holiday, and no other.*another folder, or the layout Mirror"),
+        (
+            COLLECTION,
+            "other",
+            "mirrors the collection holiday, and no other; it keeps its layout: choose another",
+        ),
+    ],
+)
+@pytest.mark.parametrize("known_by", ["marker", "record"])
+def test_a_folder_keeps_its_layout_and_its_collection(
+    store: Store, tmp_path: Path, before: str | None, after: str | None, words: str, known_by: str
+) -> None:
+    root = tmp_path / "out"
+    claim(store, root, before).take()
+    if known_by == "record":  # as of a bucket, or after its marker was made anew by hand
+        layout = Layout.HASHED if before is None else Layout.MIRROR
+        store.upsert_folder(Folder("cache", str(root), layout=layout, mirrored=before))
+        record(store, root)
+        (root / MARKER).write_bytes(b"")
+    found = sorted(tmp_path.rglob("*"))
+    with pytest.raises(CacheFolderError, match=words):
+        claim(store, root, after).take()
+    assert sorted(tmp_path.rglob("*")) == found
+    claim(store, root, before).take()
+
+
+def test_a_marker_of_an_earlier_version_or_somebody_elses_hand_says_no_more_than_it_does(
+    store: Store, tmp_path: Path
+) -> None:
+    for content in (b"", b"mine", b"[]", b"7", b'{"id": "1", "store": "2", "folder": "3"}'):
+        root = tmp_path / f"a{content.hex()}"
+        root.mkdir()
+        (root / MARKER).write_bytes(content)
+        claim(store, root).take()
+
+
+def test_of_two_collections_at_once_one_gets_the_folder(store: Store, tmp_path: Path) -> None:
+    """Both find it new; then both mark it."""
+    root = tmp_path / "out"
+    gate = threading.Barrier(2)
+
+    def take(collection: str) -> str:
+        mine = claim(store, root, collection)
+        mine.check()
+        gate.wait()
+        try:
+            mine.take()
+        except CacheFolderError:
+            return ""
+        return collection
+
+    with ThreadPoolExecutor(2) as threads:
+        winners = sorted(threads.map(take, ["one", "two"]))
+    assert winners[0] == ""
+    assert f'"collection": "{winners[1]}"' in (root / MARKER).read_text()
+
+
+def test_a_mirrored_folder_among_others_tags_each_tier_that_it_makes(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    root = tmp_path / "out"
+    root.mkdir()
+    claim(store, root, COLLECTION).take()
+    assert sorted(os.listdir(root)) == [MARKER, "full"]
+    assert os.listdir(root / "full") == [CACHE_TAG]

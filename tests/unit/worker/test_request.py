@@ -14,7 +14,7 @@ from fpj_core.errors import CacheFolderError, ManifestError
 from fpj_core.folders import LocalFolderConfig
 from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.manifest import parse_resource
-from fpj_core.model import Folder, ImageLimits, Phase
+from fpj_core.model import Folder, ImageLimits, Layout, Phase
 from fpj_core.objects import Bucket
 from fpj_core.sources.filters import Filter
 from fpj_core.sources.local import LocalSourceConfig
@@ -157,6 +157,18 @@ def test_a_path_is_a_cache_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tm
     assert place_for_path(tmp_path / "out") == place
     (tmp_path / "link").symlink_to(tmp_path / "out")
     assert place_for_path(tmp_path / "link").record == place.record, "by its real path"
+
+
+def test_a_path_is_laid_out_as_asked_else_as_it_is_else_as_usual(tmp_path: Path) -> None:
+    new = place_for_path(tmp_path).record
+    assert new.layout is Layout.HASHED
+    known = [replace(new, layout=Layout.MIRROR)]
+    assert place_for_path(tmp_path, known).record.layout is Layout.MIRROR
+    assert place_for_path(tmp_path, known, usual=Layout.HASHED).record.layout is Layout.MIRROR
+    assert place_for_path(tmp_path, known, Layout.HASHED).record.layout is Layout.HASHED
+    assert place_for_path(tmp_path, [], usual=Layout.MIRROR).record.layout is Layout.MIRROR
+    mirrored = local_job(resource({"local": {"path": str(tmp_path)}}), place_for_path(tmp_path, known), workers=1)
+    assert mirrored.folder_record.mirrored == mirrored.job.collection
 
 
 def test_no_folder_is_named_and_none_is_asked_for(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from unit.worker_pod.conftest import BOUND, COLLECTION, UID, Cluster, Pod, folde
 
 from fpj_core.jobs import change_job
 from fpj_core.manifest import parse_resource
-from fpj_core.model import Counts, Phase, ShardState
+from fpj_core.model import Counts, Layout, Phase, ShardState
+from fpj_core.store import open_store
 from fpj_core.v1alpha1 import FileProcessingJob
 from fpj_worker.local import LocalRun
 from fpj_worker.pod.index import run_index
@@ -97,6 +98,32 @@ def test_pods_come_to_the_same_as_a_run_on_one_machine(cluster: Cluster, tmp_pat
     (failed,) = [event for pod in shards for event in pod.events if event["message"] == "image failed"]
     assert (failed["key"], failed["error_type"], failed["level"]) == (("broken.jpg", "CorruptImage", "warning"))
     assert failed["image"] and failed["said"]
+
+
+def test_pods_of_a_mirrored_folder_name_files_alike_whichever_runs_first(cluster: Cluster, tmp_path: Path) -> None:
+    """Confined to the tiers that they write."""
+    for number, name in enumerate(("a.jpg", "A.jpg", "b/x.jpg", "a.jpeg", "B/X.jpg", "c.jpg")):
+        (cluster.album / name).parent.mkdir(parents=True, exist_ok=True)
+        (cluster.album / name).write_bytes(photo(number))
+    folder = folder_manifest()
+    folder["spec"]["layout"] = "Mirror"
+    cluster.spec = {"sharding": {"shardSize": 2, "batchSize": 3, "workersPerPod": 2}}
+    cluster.record()
+    task = {"FPJ_TASK": cluster.task(folder=folder)}
+    cluster.run("index", **task)
+    for number in (2, 0, 1):
+        cluster.run("shard", number, **task)
+    out = tmp_path / "local"
+    manifest = job_manifest(**cluster.spec)
+    manifest["spec"]["collection"] = {"id": COLLECTION, "source": {"local": {"path": str(cluster.album)}}}
+    resource = parse_resource(manifest)
+    assert isinstance(resource, FileProcessingJob)
+    with closing(open_store(str(tmp_path / "alone.db"))) as store:
+        place = place_for_path(out, layout=Layout.MIRROR)
+        LocalRun(store, local_job(resource, place, workers=2), _NoObserver()).run()
+    files = {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*.jpg"))}
+    assert len(files) == 12
+    assert cluster.files() == files
 
 
 def test_a_second_attempt_does_only_what_is_left(cluster: Cluster) -> None:

@@ -12,7 +12,7 @@ from unit.worker_pod.conftest import COLLECTION, UID, folder_manifest, job_manif
 from fpj_core.errors import ManifestError
 from fpj_core.folders import LocalFolderConfig
 from fpj_core.folders.s3 import S3FolderConfig
-from fpj_core.model import Folder
+from fpj_core.model import Folder, Layout
 from fpj_core.objects import Bucket
 from fpj_core.sources.local import LocalSourceConfig
 from fpj_core.sources.s3 import S3SourceConfig
@@ -71,6 +71,9 @@ def test_the_folder_is_recorded_with_its_bounds() -> None:
     folder = folder_manifest(s3={"bucket": "out"})
     folder["spec"] |= {"priority": 7, "maxBytes": "2Ki"}
     assert read_task(environment({"folder": folder})).folder_record == Folder("team.main", "s3://out", 7, 2048)
+    folder["spec"]["layout"] = "Mirror"
+    record = read_task(environment({"folder": folder})).folder_record
+    assert (record.layout, record.mirrored) == (Layout.MIRROR, "team.photos")
 
 
 def index_of(shards: str, completion: int) -> int:

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from fpj_core.errors import FencedError
 from fpj_core.jobs import change_job, refuse_stopped
 from fpj_core.model import Job
+from fpj_core.paths import own_folders
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import SkipCheck, resolve_sharding, resolve_tiers
 from fpj_worker.claiming import Claim, SourceClaim, refuse_own_source
@@ -43,9 +44,9 @@ def run_index(task: Task, store: Store, stop: Stop) -> None:
     claim = SourceClaim(store, task.collection, identity, accept=accept)
     claim.check()
     place, tiers = task.folder_record, [tier.name for tier in resolve_tiers(task.job.spec)]
-    Claim(store, folder, place.name, place.location, task.collection, tiers).take()
+    Claim(store, folder, place, task.collection, tiers).take()
     store.upsert_folder(task.folder_record)
-    folder.sweep(task.collection)
+    folder.sweep(own_folders(place.layout, task.collection, tiers))
     source = task.source.build()
     found = index_collection(
         store,
@@ -72,6 +73,7 @@ def _plan_settings(task: Task) -> PlanSettings:
         shard_size=lambda pending: resolve_sharding(spec, pending).shard_size,
         check_files=spec.skip_check is not SkipCheck.RECORD,
         force=bool(spec.force),
+        layout=task.folder_record.layout,
     )
 
 

@@ -260,6 +260,7 @@ def _context(task: Task) -> JobContext:
         fence=task.fence,
         batch_size=resolve_sharding(spec, 0).batch_size,
         check_files=spec.skip_check is not SkipCheck.RECORD,
+        layout=task.folder_record.layout,
     )
 
 
@@ -272,4 +273,5 @@ def _handler(task: Task) -> ImageHandler:
         tiers=resolve_tiers(spec),
         limits=resolve_limits(spec),
         token=uuid.uuid4().hex,  # process ids are the same in every container
+        layout=task.folder_record.layout,
     )

@@ -14,7 +14,7 @@ from fpj_core.errors import ManifestError
 from fpj_core.folders import FolderConfig
 from fpj_core.manifest import parse_resource
 from fpj_core.model import Folder
-from fpj_core.records import folder_record
+from fpj_core.records import folder_record, used_for
 from fpj_core.sources.base import SourceConfig
 from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob
 from fpj_worker.request import Keys, folder_config, source_config
@@ -108,7 +108,7 @@ def read_task(environment: Mapping[str, str]) -> Task:
         report=document.report,
         source=source_config(job, Path(environment.get("FPJ_SOURCE_ROOT", "/source")), _keys(environment, "SOURCE")),
         folder=folder_config(folder, Path(environment.get("FPJ_CACHE_ROOT", "/cache")), _keys(environment, "FOLDER")),
-        folder_record=folder_record(folder),
+        folder_record=used_for(folder_record(folder), document.collection),
         pod=environment.get("POD_NAME") or socket.gethostname(),
         suspect_after=float(environment.get("FPJ_SUSPECT_SECONDS", _SUSPECT_SECONDS)),
         grace=max(float(environment.get("FPJ_GRACE_SECONDS", _GRACE_SECONDS)) - _SPARE_SECONDS, 0.0),
