@@ -498,3 +498,43 @@ def test_a_source_is_remembered_once_something_was_found_in_it(bench: Bench) -> 
     bench.source = ListSource(entries(40))
     bench.run(identity="folder /a")
     assert bench.store.collection_source(COLLECTION) == "folder /a"
+
+
+# The live figures -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [5, 1_000])
+def test_the_live_figures_are_those_of_whoever_counts_beside(bench: Bench, batch_size: int) -> None:
+    """From the first second on, however rarely results are recorded, and over the bounds of shards."""
+    bench.source = ListSource(entries(2_000))
+    local = bench.prepare(batch_size=batch_size, shard_size=lambda _pending: 700)
+    seen: list[tuple[float, int, Progress]] = []
+    delivered: list[int] = []
+
+    class Beside(Watcher):
+        def progress(self, progress: Progress, errors: Mapping[str, int]) -> None:
+            seen.append((bench.clock.now, len(delivered), progress))
+
+    class Counted(ScriptedPool):
+        def poll(self, timeout: float) -> Any:
+            outcomes = super().poll(timeout)
+            delivered.extend(outcome.task.ordinal for outcome in outcomes)
+            return outcomes
+
+    def pool() -> ScriptedPool:
+        bench.pools.append(Counted(bench.folder, bench.fate, clock=bench.clock))
+        return bench.pools[-1]
+
+    local._observer = Beside()
+    local._pool = pool  # type: ignore[assignment, method-assign]
+    local.run()
+    began = 1_000.0
+    while_running = [each for each in seen if 0 < each[2].completed < 2_000]
+    assert while_running[0][0] - began <= 1.0, "the first figure comes within a second"
+    assert len(while_running) > 50
+    for now, finished, progress in while_running:
+        if now - began < 1.0:
+            continue
+        rate = finished / (now - began)
+        assert progress.images_per_second == pytest.approx(rate, rel=0.05)
+        assert progress.eta_seconds == pytest.approx((2_000 - finished) / rate, rel=0.05, abs=1.0)
