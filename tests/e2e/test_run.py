@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from e2e.conftest import Fpj, files_in, manifest, photo, size_of, wait_for
+from PIL import ExifTags, Image
 
 from fpj_core.exits import CommandExit
 from fpj_core.ids import collection_id_for
@@ -178,9 +179,20 @@ def test_a_bad_manifest_says_where(fpj: Fpj, photos: Path, tmp_path: Path) -> No
 
 def test_mongodb_as_the_store(fpj: Fpj, photos: Path, mongodb_server: str) -> None:
     fpj.store = f"{mongodb_server}/e2e_{os.getpid()}_{os.urandom(4).hex()}"
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "2026:11:28 10:20:30"
+    (photos / "7.jpg").write_bytes(photo(7, 80, 60, exif=exif))
     assert fpj.run(photos).counts == (60, 0, 0)
     made = files_in(fpj.out)
     assert len(made) == 120
+    exported = {each["source"]: each for each in map(json.loads, fpj("export").stdout.splitlines())}
+    assert exported.keys() == {path.name for path in photos.iterdir()}
+    paths = {tier["path"]: tier["bytes"] for each in exported.values() for tier in each["tiers"].values()}
+    assert paths == {path: (fpj.out / path).stat().st_size for path in made}
+    assert exported["7.jpg"]["capturedAt"].startswith("2026-11-28T10:20:30")
+    assert all(each["thumbHash"] and each["color"] and each["srcset"] for each in exported.values())
+    assert fpj.listed("find", "7.jpg") == [exported["7.jpg"]]
+    assert len(fpj("export", "--format", "csv").stdout.splitlines()) == 61
     (fpj.out / next(iter(made))).unlink()
     assert fpj.run(photos).counts == (1, 59, 0)
     assert files_in(fpj.out) == made
