@@ -108,7 +108,7 @@ def test_the_stated_peak_counts() -> None:
     assert (np.diff(usual[:4]) > 0).all() and (np.diff(bright) > 0).all()
     assert bright[2] < usual[2] < 1
     assert np.allclose([usual[3], bright[4]], 1, atol=0.01)
-    dim = hdr.to_srgb(columns([[pq(203)] * 3]), hdr.Coding(PQ, BT2020, 203.0), 65_535)
+    dim = hdr.to_srgb(columns([[pq(203)] * 3]), 65_535, hdr.Coding(PQ, BT2020, 203.0))
     assert near(tuple(dim[32, 32]), (255, 255, 255))
 
 

@@ -52,7 +52,7 @@ class Coding:
         return self.transfer in (PQ, HLG)
 
 
-def to_srgb(pixels: Deep, coding: Coding, brightest: int) -> npt.NDArray[np.uint8]:
+def to_srgb(pixels: Deep, brightest: int, coding: Coding) -> npt.NDArray[np.uint8]:
     """Pixels of shape (height, width) or (height, width, 3 or 4) as sRGB. ``brightest`` is the sample for 1.0."""
     light = _table(coding.transfer, brightest)
     matrix = primaries.to_srgb(coding.primaries if primaries.is_known(coding.primaries) else 9).astype(np.float32)

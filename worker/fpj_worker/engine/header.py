@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import struct
 from dataclasses import dataclass
 
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import ImageLimits
 from fpj_core.sources.base import OpenedImage, image_error_from_os
 from fpj_core.sources.sniff import HEAD, sniff
-from fpj_worker.engine import exif, gif, jpeg, libvips, primaries, taken, tiff, tiffbare
+from fpj_worker.engine import exif, gif, jpeg, libvips, png, primaries, taken, tiff, tiffbare
 from fpj_worker.engine.exif import Exif
 from fpj_worker.engine.geometry import Placement
 from fpj_worker.engine.gif import Frame, Mask
+from fpj_worker.engine.hdr import Coding
 from fpj_worker.engine.jpeg import JpegHeader
 from fpj_worker.engine.pillow import PillowImage
 from fpj_worker.engine.reading import reader
@@ -27,6 +29,8 @@ _IN_MEMORY = 64 * 2**20
 """JPEG files up to this size are read whole; what is larger is streamed by libvips."""
 _COLOURS = 3
 """Components of a JPEG whose colours a profile of RGB can be for."""
+_RIFF = 8
+"""Bytes of a RIFF header, which its size leaves out."""
 _JPEG_HEAD = 256 * 2**10
 
 
@@ -58,6 +62,9 @@ class Header:
 
     profile: bytes | None = None
     """An ICC profile of its colours, beside one that it holds itself."""
+
+    coding: Coding | None = None
+    """Of HDR that libvips decodes."""
 
     captured_at: str | None = None
     """As in `ImageFacts`."""
@@ -141,6 +148,9 @@ def _vips_header(opened: OpenedImage, image_format: str) -> Header:
     described = _tiff_header(opened) if image_format == "tiff" else None
     found, patch = _libvips_header(opened, image_format)
     stated = _tiff_exif(opened) if image_format == "tiff" else found.exif
+    coding = None
+    if image_format == "png":
+        stated, coding = _png_statements(opened, stated)
     whole = image_format in _WHOLE_IN_MEMORY or found.interlaced
     canvas, first_frame = _gif_frame(opened, found) if image_format == "gif" else (None, None)
     patch = gif.believed(*canvas) if canvas else patch
@@ -154,9 +164,10 @@ def _vips_header(opened: OpenedImage, image_format: str) -> Header:
         alpha=found.alpha or (first_frame is not None and not gif.covers_all([first_frame], width, height)),
         patch=patch,
         pages=found.pages if image_format in ("gif", "webp") else 1,
-        orientation=found.exif.orientation or 1,
+        orientation=stated.orientation or 1,
         captured_at=stated.captured_at or taken.from_xmp(found.xmp),
-        profile=_dcf_profile(stated, opened) if image_format == "tiff" else None,
+        profile=_dcf_profile(stated, opened) if image_format == "tiff" else _nominal_profile(coding),
+        coding=coding if coding and coding.is_hdr else None,
         memory=width * height * max(found.pixel_bytes, 4) if whole else described.tile_row if described else 0,
         shown=described.shown if described else None,
     )
@@ -166,7 +177,7 @@ def _libvips_header(opened: OpenedImage, image_format: str) -> tuple[libvips.Vip
     try:
         return libvips.read_header(opened, image_format), None
     except ImageError:
-        patch = bare_tiff(opened, image_format)
+        patch = _webp_of_its_size(opened) if image_format == "webp" else bare_tiff(opened, image_format)
         if patch is None:
             raise
     return libvips.read_header(opened, image_format, patch), patch
@@ -180,9 +191,30 @@ def bare_tiff(opened: OpenedImage, image_format: str) -> Patch | None:
         return tiffbare.bare(read)
 
 
+def _webp_of_its_size(opened: OpenedImage) -> Patch | None:
+    """For a WebP that libwebp refuses: with the file's own size, if it states another. Its chunks must be whole."""
+    size = (len(opened.data) if opened.data is not None else _size(opened)) - _RIFF
+    stated = _read(opened, _RIFF)[4:]
+    found = struct.pack("<L", size & ~1)
+    return Patch(4, found) if size < 2**32 and found != stated else None
+
+
 def _tiff_exif(opened: OpenedImage) -> Exif:
     with reader(opened) as read:
         return exif.read_directory(read)
+
+
+def _png_statements(opened: OpenedImage, stated: Exif) -> tuple[Exif, Coding | None]:
+    """Exif that stands behind the pixels counts, too."""
+    size = len(opened.data) if opened.data is not None else _size(opened)
+    with reader(opened) as read:
+        if stated == exif.NOTHING:
+            stated = exif.parse(exif.without_prefix(png.late_exif(read, size)))
+        return stated, png.coding(read)
+
+
+def _nominal_profile(coding: Coding | None) -> bytes | None:
+    return primaries.profile(coding.primaries, coding.transfer) if coding and not coding.is_hdr else None
 
 
 def _dcf_profile(stated: Exif, opened: OpenedImage) -> bytes | None:

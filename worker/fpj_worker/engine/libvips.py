@@ -18,7 +18,7 @@ import pyvips
 
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.sources.base import OpenedImage, image_error_from_os
-from fpj_worker.engine import exif, matrixprofile
+from fpj_worker.engine import exif, hdr, matrixprofile
 from fpj_worker.engine.exif import Exif
 from fpj_worker.engine.scans import Content, Picture
 from fpj_worker.engine.tiffbare import Patch
@@ -36,6 +36,7 @@ _LOADERS = {
 }
 Sample = TypeVar("Sample", np.uint8, np.uint16)
 
+_RGB = 3
 _PROFILE = "icc-profile-data"
 _SAMPLE_BYTES = {"uchar": 1, "ushort": 2}
 _OUT_OF_MEMORY = ("out of memory", "failed to allocate", "cannot allocate", "insufficient memory")
@@ -101,6 +102,7 @@ def decode(
     mask: npt.NDArray[np.uint8] | None = None,
     patch: Patch | None = None,
     profile: bytes | None = None,
+    coding: hdr.Coding | None = None,
     picture: tuple[Picture, Content] | None = None,
     strict: bool = False,
 ) -> npt.NDArray[np.uint8]:
@@ -120,12 +122,21 @@ def decode(
         if profile is not None and not image.get_typeof(_PROFILE):
             image = image.copy()
             image.set_type(pyvips.GValue.blob_type, _PROFILE, profile)
-        pixels = to_array(to_srgb(scale(on_canvas(image, canvas, mask), width, height)))
+        image = scale(on_canvas(image, canvas, mask), width, height)
+        pixels = to_array(to_srgb(image)) if coding is None else hdr.to_srgb(*_deep(image), coding)
     except pyvips.Error as error:
         raise typed(error) from error
     if strict and (complaints := _complaints()):  # libvips does not look again behind the last lines
         raise ImageError(ErrorType.CORRUPT_IMAGE, complaints[0])
     return pixels
+
+
+def _deep(image: Any) -> tuple[npt.NDArray[np.uint16], int]:
+    """(at 16 bits a sample, grey as RGB, the brightest sample)."""
+    if image.bands < _RGB:
+        image = image[0].bandjoin([image[0], image[0], *([image[1]] if image.hasalpha() else [])])
+    pixels = to_array(image)
+    return (pixels, 65_535) if pixels.dtype == np.uint16 else (pixels.astype(np.uint16) * np.uint16(256), 65_280)
 
 
 def decode_deep(opened: OpenedImage) -> tuple[npt.NDArray[np.uint16], int]:
@@ -332,8 +343,8 @@ def _exif(image: Any) -> Exif:
     """By the Exif block itself where there is one: libvips knows an orientation as SHORT alone."""
     if image.get_typeof("exif-data"):
         return exif.parse(exif.without_prefix(bytes(image.get("exif-data"))))
-    found = _get(image, "orientation", 1)
-    return Exif(orientation=found if 1 <= found <= 8 else 1)
+    found = _get(image, "orientation", 0)
+    return Exif(orientation=found if 1 <= found <= 8 else None)
 
 
 def _get(image: Any, name: str, default: int) -> int:

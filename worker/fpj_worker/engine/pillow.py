@@ -20,9 +20,6 @@ from fpj_worker.engine import exif, hdr, heif, libvips, primaries, taken
 from fpj_worker.engine.pixels import Pixels, resize
 from fpj_worker.engine.reading import reader
 
-_GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0}
-"""By transfer characteristics (ITU-T H.273, table 3). Those of television are shown by sRGB's curve, as browsers do."""
-
 
 class PillowImage:
     """An opened image whose header has been read. Raises `ImageError` (CorruptImage).
@@ -64,7 +61,7 @@ class PillowImage:
         """A profile of what the boxes say, where that is other than sRGB."""
         if self._coding is None:
             return None
-        return primaries.profile(self._coding.primaries, _GAMMAS.get(self._coding.transfer))
+        return primaries.profile(self._coding.primaries, self._coding.transfer)
 
     def scaled(self, width: int, height: int) -> Pixels:
         """The first frame, scaled down to ``width`` x ``height`` as stored, in sRGB or grey."""
@@ -75,7 +72,7 @@ class PillowImage:
             deep = libvips.resize(deep, width, height)
         except Exception as error:
             raise _typed(error) from error
-        return hdr.to_srgb(deep, self._coding, (2**bits - 1) << (16 - bits))
+        return hdr.to_srgb(deep, (2**bits - 1) << (16 - bits), self._coding)
 
     def decode(self) -> npt.NDArray[np.uint8]:
         """The first frame in full, in sRGB or grey, as stored, cut to its clean aperture."""

@@ -123,6 +123,7 @@ def _decode_by_libvips(opened: OpenedImage, header: Header, width: int, height: 
             mask=header.mask,
             patch=patch,
             profile=header.profile,
+            coding=header.coding,
             **options,
         )
 

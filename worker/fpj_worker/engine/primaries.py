@@ -23,6 +23,8 @@ _PRIMARIES: Mapping[int, tuple[tuple[float, float], ...]] = {
 _ADOBE = ((0.6400, 0.3300), (0.2100, 0.7100), (0.1500, 0.0600))
 _ADOBE_GAMMA = 563 / 256
 """Adobe RGB (1998) Color Image Encoding, 2005-05, 4.3.1.1 and 4.3.1.2: 2.19921875."""
+_GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0}
+"""By transfer characteristics."""
 _FINE = 2**16 - 1
 
 
@@ -54,8 +56,12 @@ def adobe_rgb() -> bytes:
 
 
 @lru_cache(maxsize=8)
-def profile(primaries: int, gamma: float | None) -> bytes | None:
-    """An ICC profile of these primaries, with sRGB's own curve if ``gamma`` is None; None if sRGB itself is meant."""
+def profile(primaries: int, transfer: int) -> bytes | None:
+    """An ICC profile of these primaries and transfer characteristics (ITU-T H.273, tables 2 and 3).
+
+    None if sRGB itself is meant, or what is not known. The curves of television are shown as sRGB's, as browsers do.
+    """
+    gamma = _GAMMAS.get(transfer)
     if not is_known(primaries) or (primaries == _SRGB and gamma is None):
         return None
     return _profile(_PRIMARIES[primaries], _SRGB_CURVE if gamma is None else _gamma(gamma))

@@ -12,13 +12,14 @@ from fpj_worker.engine.reading import Read
 _NEEDED = frozenset(
     (256, 257, 258, 259, 262, 273, 277, 278, 279)  # size, depth, compression, colours, strips
     + (266, 274, 284, 292, 293, 317, 320, 322, 323, 324, 325)  # orders, fax options, predictor, palette, tiles
-    + (332, 334, 338, 339, 347, 529, 530, 531, 532, 34675)  # inks, bands, JPEG tables, YCbCr, ICC profile
+    + (332, 334, 339, 347, 529, 530, 531, 532, 34675)  # inks, bands, JPEG tables, YCbCr, ICC profile
 )
 _ALLOWED: dict[int, Callable[[int], bool]] = {
     266: lambda value: value in (1, 2),
     274: lambda value: 1 <= value <= 8,
     284: lambda value: value in (1, 2),
     317: lambda value: value in (1, 2, 3),
+    338: lambda value: value in (0, 1, 2, 999),
 }
 """Tags that do without a value better than with a wrong one."""
 _SHORT = 3
