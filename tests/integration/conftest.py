@@ -135,6 +135,7 @@ class Proxy(ThreadingHTTPServer):
         self.target = target.removeprefix("http://")
         self.faults: list[int | str] = []
         self.requests: list[str] = []
+        self.headers: list[dict[str, str]] = []
         self.pause = 0.0
         """Seconds before each answer."""
         self.sent = 0
@@ -153,6 +154,7 @@ class _Passing(BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         fault = self.server.next_fault(f"{self.command} {self.path}")
+        self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
         content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if isinstance(fault, int):
             self._answer(fault, {}, b"<Error><Code>Fault</Code><Message>on purpose</Message></Error>")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import random
@@ -485,6 +487,16 @@ def test_outputs_are_ready_to_be_served(objects: Objects) -> None:
         head = objects.head(f"cache/photos/full/ab/abcd.{extension}")
         assert head["ContentType"] == f"image/{kind}"
         assert head["CacheControl"] == "public, max-age=86400"
+    bucket = objects.bucket("cache")
+    S3FolderConfig(bucket, "no-store").build().write("photos/full/ab/other.jpg", b"data", token="t")
+    assert objects.head("cache/photos/full/ab/other.jpg")["CacheControl"] == "no-store"
+
+
+def test_outputs_are_sent_with_a_checksum_for_the_server_to_verify(objects: Objects, proxy: Proxy) -> None:
+    folder = S3FolderConfig(objects.bucket("cache", endpoint=proxy.url)).build()
+    folder.write(PATH, b"data", token="t")
+    expected = base64.b64encode(hashlib.sha256(b"data").digest()).decode()
+    assert proxy.headers[-1]["x-amz-checksum-sha256"] == expected
 
 
 def test_a_finished_folder_is_checked_by_listing_it(objects: Objects, proxy: Proxy) -> None:

@@ -32,6 +32,7 @@ from fpj_core.v1alpha1 import (
     resolve_sharding,
     resolve_tiers,
 )
+from fpj_core.v1alpha1.cachefolder import CACHE_CONTROL
 from fpj_core.v1alpha1.common import S3, Local, PersistentVolumeClaim, parse_quantity
 from fpj_worker.local import LocalJob
 from fpj_worker.resources import usable_cores
@@ -178,7 +179,7 @@ def folder_config(folder: CacheFolder, claim_root: Path | None, keys: Keys | Non
     """Where the cache folder is, seen from this machine."""
     storage = folder.spec.storage
     if storage.s3 is not None:
-        return S3FolderConfig(_bucket(storage.s3, keys))
+        return S3FolderConfig(_bucket(storage.s3, keys), folder.spec.cache_control or CACHE_CONTROL)
     return LocalFolderConfig(_path(storage.local, storage.persistent_volume_claim, claim_root))
 
 

@@ -18,11 +18,11 @@ from fpj_core.objectlist import pages
 from fpj_core.objects import OBJECT_ERRORS, Bucket, object_error
 from fpj_core.paths import is_derivative
 from fpj_core.sources.base import extension, nothing
+from fpj_core.v1alpha1.cachefolder import CACHE_CONTROL
 
 _PROBE = ".fpj-probe"
 _MOST_MARKER = 4_096
 _OBJECT = "the cache folder's object"
-_CACHE_CONTROL = "public, max-age=86400"
 _CONTENT_TYPES = {
     "avif": "image/avif",
     "gif": "image/gif",
@@ -38,6 +38,7 @@ class S3FolderConfig:
     """A bucket, or the part of it below a prefix."""
 
     bucket: Bucket
+    cache_control: str = CACHE_CONTROL
 
     @property
     def location(self) -> str:
@@ -46,7 +47,7 @@ class S3FolderConfig:
 
     def build(self) -> S3Folder:
         """See `fpj_core.folders.base.FolderConfig`."""
-        return S3Folder(self.bucket)
+        return S3Folder(self.bucket, self.cache_control)
 
 
 class S3Folder:
@@ -54,8 +55,9 @@ class S3Folder:
 
     answers_at_once = False
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, cache_control: str) -> None:
         self._bucket = bucket
+        self._cache_control = cache_control
         self._many = Manyfold()
         self._client: S3Store | None = None
 
@@ -121,7 +123,7 @@ class S3Folder:
     def write(self, relative: str, data: bytes, *, token: str) -> None:  # noqa: ARG002 - no temporary names needed
         """See `fpj_core.folders.base.CacheFolder.write`."""
         try:
-            obstore.put(self._connected(), relative, data, attributes=_headers(relative))
+            obstore.put(self._connected(), relative, data, attributes=self._headers(relative))
         except OBJECT_ERRORS as error:
             failure = object_error(error, _OBJECT)
             if failure.error_type is ErrorType.NOT_FOUND:  # the bucket: it is not the image that is missing
@@ -167,6 +169,11 @@ class S3Folder:
     def sweep(self, own: Sequence[str]) -> None:
         """Nothing is ever left behind."""
 
+    def _headers(self, relative: str) -> dict[str, str]:
+        """How the object is served."""
+        kind = _CONTENT_TYPES.get(extension(relative))
+        return {"Cache-Control": self._cache_control} | ({"Content-Type": kind} if kind else {})
+
     def _connected(self) -> S3Store:
         if self._client is None:
             self._client = self._bucket.connect()
@@ -177,9 +184,3 @@ def _is_unsupported(error: Exception) -> bool:
     """Whether a server, or the client, has no conditional writes."""
     unsupported = (exceptions.NotSupportedError, NotImplementedError)
     return isinstance(error, unsupported) or "code: 501" in str(error) or "NotImplemented" in str(error)
-
-
-def _headers(relative: str) -> dict[str, str]:
-    """How the object is served. Its content changes when its source does, so caches must ask again after a day."""
-    kind = _CONTENT_TYPES.get(extension(relative))
-    return {"Cache-Control": _CACHE_CONTROL} | ({"Content-Type": kind} if kind else {})

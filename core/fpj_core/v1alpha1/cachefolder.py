@@ -26,6 +26,12 @@ _ONE_STORAGE = "exactly one of persistentVolumeClaim, s3 and local must be given
 HIGH_WATERMARK, LOW_WATERMARK = 90, 80
 """What an absent one means: percentages of maxBytes at which eviction begins and ends."""
 _LAYOUT_KEPT = "(has(self.layout) ? self.layout : 'Hashed') == (has(oldSelf.layout) ? oldSelf.layout : 'Hashed')"
+CACHE_CONTROL = "public, max-age=86400"
+"""What an absent one means: an output changes when its source does, so caches must ask again after a day."""
+_DIRECTIVE = r"[A-Za-z][A-Za-z-]*(=[0-9]+|=\"[A-Za-z, -]*\")?"
+CACHE_CONTROL_PATTERN = rf"^{_DIRECTIVE}(, ?{_DIRECTIVE})*$"
+"""Directives as in RFC 9111, without what could begin another header."""
+_ONLY_S3 = "cacheControl is only for storage.s3"
 _WATERMARKS = "lowWatermark must be below highWatermark"
 
 
@@ -107,12 +113,28 @@ class CacheFolderSpec(ApiModel):
         le=1_000_000,
     )
     max_bytes: Quantity | None = Field(None, description="Most it may hold; all of its disk by default.")
+    cache_control: str | None = Field(
+        None,
+        description=(
+            "Cache-Control that objects are written with, for whoever serves them; only for storage.s3;"
+            f" '{CACHE_CONTROL}' by default. Objects that are there keep theirs."
+        ),
+        max_length=256,
+        pattern=CACHE_CONTROL_PATTERN,
+    )
     policy: Policy | None = Field(None, description="When derivatives are evicted.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(cel="!has(self.cacheControl) || has(self.storage.s3)", message=_ONLY_S3),
         Rule(cel="self.storage == oldSelf.storage", message="storage is immutable: make a new CacheFolder instead"),
         Rule(cel=_LAYOUT_KEPT, message="layout is immutable: make a new CacheFolder instead"),
     )
+
+    @model_validator(mode="after")
+    def _only_s3(self) -> CacheFolderSpec:
+        if self.cache_control is not None and self.storage.s3 is None:
+            raise ValueError(_ONLY_S3)
+        return self
 
 
 class CacheFolderStatus(ApiModel):

@@ -71,6 +71,7 @@ RULES: dict[str, Callable[[Document], bool]] = {
             strict=True,
         )
     ),
+    "cacheControl is only for storage.s3": lambda o: "cacheControl" not in o or "s3" in o["storage"],
     "lowWatermark must be below highWatermark": lambda o: o.get("lowWatermark", 80) < o.get("highWatermark", 90),
 }
 

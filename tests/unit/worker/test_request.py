@@ -24,6 +24,7 @@ from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob
 from fpj_worker.local import LocalJob
 from fpj_worker.request import (
     Place,
+    folder_config,
     local_job,
     place_by_rules,
     place_for_path,
@@ -207,6 +208,17 @@ def test_a_full_folder_is_passed_over(tmp_path: Path) -> None:
     place = place_by_rules(resource(), given, known, None)
     assert place
     assert place.record.name == "room"
+
+
+def test_what_a_manifest_says_of_caches_is_sent_with_each_object() -> None:
+    storage = {"s3": {"bucket": "cache"}}
+    manifest = {"metadata": {"name": "c"}, "spec": {"storage": storage}}
+    plain, said = (
+        CacheFolder.model_validate(manifest | {"spec": {"storage": storage} | more})
+        for more in ({}, {"cacheControl": "no-store"})
+    )
+    assert folder_config(plain, None) == S3FolderConfig(Bucket("cache"))
+    assert folder_config(said, None) == S3FolderConfig(Bucket("cache"), "no-store")
 
 
 def test_recorded_places_come_back() -> None:
