@@ -59,22 +59,24 @@ class Claim:
         self._collection = collection
         self._tiers = tiers
 
-    def check(self) -> None:
-        """Change nothing. Raises `CacheFolderError` unless the job may write there."""
+    def check(self) -> bytes | None:
+        """The marker that is there. Changes nothing. Raises `CacheFolderError` unless the job may write there."""
         state = self._folder.look()
         refuse_other_layout(self._record, state.marker, self._known())
         if state.marker is not None:
-            return
+            return state.marker
         recorded = self._recorded()
         found = any(self._folder.size(path) == size for path, size in recorded[:_LOOKED_FOR])
         refuse_strange(state, self._record.location, recorded=bool(recorded) or self._has_files(), found=found)
+        return None
 
     def take(self) -> None:
         """Check, make the folder if need be, and mark it. Raises `CacheFolderError`."""
-        self.check()
+        marker = self.check()
         own = own_folders(self._record.layout, self._collection, self._tiers)
         self._folder.mark(new_marker(self._store.identity(), self._record), own)
-        refuse_other_layout(self._record, self._folder.look().marker, None)  # another job may have been faster
+        if not marker:  # another job may have been faster
+            refuse_other_layout(self._record, self._folder.look().marker, None)
 
     def _known(self) -> Folder | None:
         """What the store knows of a folder that has files."""
