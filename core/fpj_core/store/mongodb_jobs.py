@@ -141,7 +141,8 @@ class MongoJobs(MongoCounters):
                 documents = [_shard_document(replace(each, attempt=attempt, epoch=epoch)) for each in batch]
                 puts = [ReplaceOne({"_id": each["_id"]} | older, each, upsert=True) for each in documents]
                 _, kept = upserted(self._db.job_shards, puts)
-                if kept:
+                if kept:  # the others of this batch belong to no plan
+                    self._db.job_shards.delete_many({"job": job, "attempt": attempt, "epoch": epoch})
                     raise _planned_since(job, attempt)
             number += len(batch)
         with translated():

@@ -141,3 +141,16 @@ def test_the_resource_of_a_job() -> None:
     assert key_of(job) == Key("team", "n")
     assert key_of(replace(job, manifest={"metadata": {"name": "n", "namespace": "team"}})) is None
     assert key_of(replace(job, manifest={})) is None
+
+
+def test_a_job_that_ends_while_its_resource_is_asked_for_keeps_its_end(store: Store) -> None:
+    uid = put(store, "running", days=40, phase=Phase.RUNNING)
+
+    async def ended_meanwhile(_: Key) -> None:
+        found = store.get_job(uid)
+        assert found is not None
+        store.update_job(replace(found, phase=Phase.COMPLETED, finished_at=NOW - 1))
+
+    asyncio.run(prune(store, health_of(store), ended_meanwhile, KEEPS, NOW))
+    found = store.get_job(uid)
+    assert found is not None and (found.phase, found.finished_at) == (Phase.COMPLETED, NOW - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from unit.operator.leases_world import Document, Line, Server, health_of, run
 
 from fpj_core import names
 from fpj_core.cluster import ClusterError
-from fpj_core.errors import StoreUnavailableError
+from fpj_core.errors import FencedError, StoreUnavailableError
 from fpj_core.leases import lease_name
-from fpj_core.model import Job, Phase
+from fpj_core.model import Job, Phase, Shard
 from fpj_core.store import Store, open_store
 from fpj_operator.leases import Leases
 from fpj_operator.state import Key
@@ -50,7 +51,10 @@ class Place:
         any_store: Any = self.store
         line: Any = Line(self.server, "before")
         await Leases(line, any_store, health_of(any_store), 300.0).acquire(KEY, "uid-1", ALBUM)
-        self.store.create_job(Job("uid-1", "photos", ALBUM, {}, "", phase=Phase.RUNNING, created_at=1.0))
+        record = Job("uid-1", "photos", ALBUM, {}, "", phase=Phase.RUNNING, created_at=1.0)
+        self.store.put_shards("uid-1", 2, [Shard("uid-1", 2, 0, ALBUM, 0, 9, 0)])
+        self.store.create_job(replace(record, planning_attempt=2, planned_attempt=2))
+        self.held = self.store.claim_shard("uid-1", 2, "pod", 1.0)
         self.server.put("operator", {"kind": "Lease", "metadata": {"name": "fpj-operator", "namespace": "team"}})
 
     def operator(self) -> tuple[Vanished, Line]:
@@ -70,7 +74,15 @@ class Place:
         stored = lease is not None and lease.holder == "uid-1" and lease.expires_at > 0
         holder = self.server.held[LEASE]["spec"]["holderIdentity"]
         assert record
-        return record.phase is Phase.CANCELLED and not stored and holder == ""
+        return record.phase is Phase.CANCELLED and not stored and holder == "" and self._is_fenced()
+
+    def _is_fenced(self) -> bool:
+        """Whether the pod that held the shard can record nothing any more."""
+        try:
+            self.store.store.heartbeat(self.held, 2.0)
+        except FencedError:
+            return True
+        return False
 
     @property
     def untouched(self) -> bool:
