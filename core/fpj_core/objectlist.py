@@ -26,7 +26,7 @@ _SPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An object. ``odd`` says that it cannot be asked for by its key; ``key`` is below the bucket's prefix."""
+    """An object. ``odd`` says that obstore cannot ask for it by its key; ``key`` is below the bucket's prefix."""
 
     key: str
     size: int
@@ -70,6 +70,11 @@ def is_odd(key: str) -> bool:
     """Whether obstore cannot ask for an object of this key."""
     parts = key.split("/")
     return any(part in ("", ".", "..") for part in parts) or any(ord(each) < 32 or ord(each) == 127 for each in key)
+
+
+def leads_elsewhere(key: str) -> bool:
+    """Whether an object of this key has no URL of its own: it would be another object's, or NUL is in it."""
+    return "\0" in key or any(part in (".", "..") for part in key.split("/"))
 
 
 def _ascending(after: str, found: Sequence[Listed]) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from obstore import exceptions
 from obstore.store import S3Store
@@ -49,10 +50,23 @@ class Bucket:
     def connect_to(self, query: str) -> S3Store:
         """A client whose object of the empty name is the bucket itself, asked with ``query``."""
         endpoint = self.endpoint or os.environ.get("AWS_ENDPOINT_URL")
+        return self._client(self._address(endpoint, f"?{query}"), virtual_hosted_style_request=True)
+
+    def _address(self, endpoint: str | None, rest: str) -> str:
+        """Of the bucket, with what the client's own slash is to become the end of."""
         if not endpoint:
             end = "com.cn" if self._region.startswith("cn-") else "com"
             endpoint = f"https://s3.{self._region}.amazonaws.{end}"
-        return self._client(f"{endpoint.rstrip('/')}/{self.bucket}?{query}", virtual_hosted_style_request=True)
+        return f"{endpoint.rstrip('/')}/{self.bucket}{rest}"
+
+    def connect_to_object(self, key: str) -> S3Store:
+        """A client whose object of the empty name is the one of this key, which obstore would not ask for.
+
+        A key with ``.`` or ``..`` between slashes would lead to another object, as in any URL.
+        """
+        endpoint = self.endpoint or os.environ.get("AWS_ENDPOINT_URL")
+        whole = f"{self.prefix}/{key}" if self.prefix else key
+        return self._client(self._address(endpoint, f"/{quote(whole)}?x-id="), virtual_hosted_style_request=True)
 
     @property
     def _region(self) -> str:

@@ -19,7 +19,7 @@ from obstore.store import S3Store
 from fpj_core.errors import ContentChangedError, ErrorType, ImageError, SourceError
 from fpj_core.folders.ownership import MARKER
 from fpj_core.model import SourceEntry
-from fpj_core.objectlist import Listed, pages
+from fpj_core.objectlist import Listed, is_odd, leads_elsewhere, pages
 from fpj_core.objects import OBJECT_ERRORS, Bucket, object_error
 from fpj_core.ranged import RangedObject, pieces
 from fpj_core.sources.archive import Archives
@@ -52,6 +52,9 @@ _TRIES = 3
 """How often an archive is read that is being replaced all the time."""
 
 T = TypeVar("T")
+
+_ELSEWHERE = "an object's name cannot be used: it has a part '.' or '..'"
+_ODD_ARCHIVE = "an archive's name cannot be used: it has an empty part, '.', '..' or a control character"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ class S3Source:
                         self._leave_cache_folder(found.key.removesuffix(MARKER))
                     if any(left_out(part) for part in found.key.split("/") if part not in (".", "..")):
                         continue
-                    if found.odd:
+                    if found.odd and not _is_askable(found.key):
                         self._refuse_odd(found)
                     else:
                         yield found
@@ -166,11 +169,13 @@ class S3Source:
             raise SourceError(f"{self._bucket.url}: {name}: {error}") from error
 
     def _refuse_odd(self, found: Listed) -> None:
-        """An object whose key cannot be asked for is nobody's problem but its own, if it is named like an image."""
+        """An object whose key cannot be asked for is nobody's problem but its own, if it is named like an image.
+
+        Archives are read by range, which takes a key that obstore can ask for.
+        """
         key = key_from_path(found.key)
         if extension(key) in IMAGE_EXTENSIONS | ARCHIVE_EXTENSIONS and not self._choice.rules.excludes_key(key):
-            message = "an object's name cannot be used: it has an empty part, '.', '..' or a control character"
-            self.problems.add(key, ErrorType.PATH_VIOLATION, message)
+            self.problems.add(key, ErrorType.PATH_VIOLATION, _ODD_ARCHIVE if _is_archive(key) else _ELSEWHERE)
 
     def _entries(
         self, found: Listed, known: Mapping[str, str], memory: Memory, on_step: Callable[[], None]
@@ -211,7 +216,7 @@ class S3Source:
 
     def _exists(self, name: str) -> bool:
         try:
-            obstore.head(self._connected(), name)
+            obstore.head(*self._place(name))
         except OBJECT_ERRORS as error:
             return object_error(error, "the object").error_type is not ErrorType.NOT_FOUND
         return True
@@ -236,14 +241,20 @@ class S3Source:
 
     def _read(self, name: str, max_size: int) -> bytes:
         try:
-            result = obstore.get(self._connected(), name)
+            result = obstore.get(*self._place(name))
             refuse_too_large(result.meta["size"], max_size)
             return bytes(result.bytes())
         except OBJECT_ERRORS as error:
             raise object_error(error, "the object") from error
 
     def _pieces(self, name: str, max_size: int) -> Iterator[memoryview]:
-        return pieces(self._connected(), name, "the object", max_size)
+        return pieces(*self._place(name), "the object", max_size)
+
+    def _place(self, name: str) -> tuple[S3Store, str]:
+        """A client and what it knows the object by. Raises `ImageError` (PathViolation)."""
+        if leads_elsewhere(name):
+            raise ImageError(ErrorType.PATH_VIOLATION, _ELSEWHERE)
+        return (self._bucket.connect_to_object(name), "") if is_odd(name) else (self._connected(), name)
 
     # Archives ---------------------------------------------------------------------------------------------
 
@@ -296,3 +307,12 @@ class S3Source:
 def _must_be_opened(found: Listed) -> bool:
     """Whether its name and size alone do not say whether it is an image."""
     return (extension(found.key) not in IMAGE_EXTENSIONS) is (found.size > 0)
+
+
+def _is_archive(key: str) -> bool:
+    return extension(key) in ARCHIVE_EXTENSIONS
+
+
+def _is_askable(odd: str) -> bool:
+    """Whether an image of a key that obstore refuses can be read all the same."""
+    return extension(odd) in IMAGE_EXTENSIONS and not leads_elsewhere(odd)
