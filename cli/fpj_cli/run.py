@@ -356,12 +356,14 @@ def _place_by_habit(resource: FileProcessingJob, store: Store, layout: Layout | 
         before = parse_resource(dict(job.manifest))
         if isinstance(before, FileProcessingJob) and (place := _place_of_job(store, job, before)):
             return replace(place, record=replace(place.record, layout=layout or place.record.layout))
+    if place := _place_of_files(store, resource.collection_id):
+        return replace(place, record=replace(place.record, layout=layout or place.record.layout))
     return place_for_path(Path(_DEFAULT_OUT), store.folders(), layout, usual)
 
 
 def _recorded_place(store: Store, job: Job, resource: FileProcessingJob) -> Place:
     """Where the job wrote before: of the cache folders that the store knows, the one its digest was made with."""
-    if place := _place_of_job(store, job, resource):
+    if place := _place_of_job(store, job, resource) or _place_of_files(store, job.collection):
         return place
     raise UsageProblemError("the job's cache folder is not known any more; run it with: fpj run … --out DIR")
 
@@ -372,6 +374,13 @@ def _place_of_job(store: Store, job: Job, resource: FileProcessingJob) -> Place 
         if local_job(resource, place, workers=None).job.digest == job.digest:
             return place
     return None
+
+
+def _place_of_files(store: Store, collection: str) -> Place | None:
+    """Where a file of the collection is recorded: jobs' digests are of the version that wrote them."""
+    tiers = sorted({tier for each in store.statistics(collection) for tier in each.by_tier})
+    name = next((folder for _, _, folder, _, _ in store.derivative_files(collection, tiers)), None)
+    return next((place_of_record(each) for each in store.folders() if each.name == name), None)
 
 
 def _storable(path: Path) -> Path:

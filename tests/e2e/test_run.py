@@ -297,3 +297,10 @@ def test_without_out_a_collection_stays_where_it_is_and_it_is_said(fpj: Fpj, tmp
     assert f"Writing to {tmp_path}/here/fpj-out" in second.stderr
     assert (second.code, second.json["reason"], second.json["exitCode"]) == (1, "TooManyFailedImages", 1)
     assert os.listdir(tmp_path / "there") == []
+    with closing(sqlite3.connect(fpj.store)) as store:  # as by a version whose engine makes other bytes
+        store.execute("UPDATE jobs SET document = json_set(document, '$.digest', 'of another version')")
+        store.commit()
+    upgraded = fpj("run", source, "--max-failed", "1", "--json", cwd=tmp_path / "there")
+    assert upgraded.json["cacheFolder"] == f"{tmp_path}/here/fpj-out", "an upgrade does not move it"
+    assert fpj("resume", "--json", cwd=tmp_path / "there").json["cacheFolder"] == f"{tmp_path}/here/fpj-out"
+    assert os.listdir(tmp_path / "there") == []
