@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
@@ -183,7 +182,7 @@ def shown_phase(store: Store, job: Job) -> str:
     if job.phase.finished or job.phase in (Phase.SUSPENDED, Phase.PENDING):
         return job.phase.value
     lease = store.lease(lease_name(job.collection))
-    held = lease is not None and lease.expires_at > time.time() and not is_dead(lease.holder)
+    held = lease is not None and lease.expires_at > store.now() and not is_dead(lease.holder)
     return job.phase.value if held and lease and lease.holder.startswith(job.id) else "Stale"
 
 

@@ -112,17 +112,16 @@ class Leases:
 
     async def _acquire_stored(self, view: LeaseView, name: str, uid: str) -> Lease:
         """The store's lease. Whose Lease has lapsed before our eyes has lost that too, whenever its clock says."""
-        now = time.time()
 
         def acquire(check: Check) -> Lease:
             try:
-                return self._store.acquire_lease(name, uid, self._seconds, now)
+                return self._store.acquire_lease(name, uid, self._seconds, self._store.now())
             except LeaseHeldError as held:
                 if held.holder != view.holder:
                     raise
                 check()
                 self._store.break_lease(name, held.holder)
-                return self._store.acquire_lease(name, uid, self._seconds, now)
+                return self._store.acquire_lease(name, uid, self._seconds, self._store.now())
 
         return await self._health.ask(uid, acquire)
 

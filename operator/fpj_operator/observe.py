@@ -179,7 +179,7 @@ def _ask_store(store: Store, uid: str, attempt: int) -> StoreView:
     if (record := store.get_job(uid)) is None:
         return StoreView(store.identity())
     try:
-        view = jobs.observe(store, uid, attempt, time.time())
+        view = jobs.observe(store, uid, attempt, store.now())
     except UnrecordedJobError:
         return StoreView(store.identity())
     if view is None:
@@ -196,7 +196,7 @@ def _silent(store: Store, uid: str, attempt: int, states: Mapping[ShardState, in
     left, waiting = states.get(ShardState.RUNNING, 0), states.get(ShardState.PENDING, 0)
     if not 0 < left <= _MOST_SILENT:
         return ()
-    found = store.silent_shards(uid, attempt, time.time() - _STALLED_SECONDS)
+    found = store.silent_shards(uid, attempt, store.now() - _STALLED_SECONDS)
     if len(found) != left or waiting > max(sum(states.values()) - (found[-1] // WAVE + 1) * WAVE, 0):
         return ()
     shards = [store.shard(uid, attempt, index) for index in found]

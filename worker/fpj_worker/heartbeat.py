@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from contextvars import copy_context
 from typing import Self
 
@@ -50,7 +49,7 @@ class Heartbeat:
     def _run(self) -> None:
         while not self._ended.wait(self._interval):
             try:
-                self._store.heartbeat(self._shard, time.time())
+                self._store.heartbeat(self._shard, self._store.now())
             except FencedError as error:
                 self._lost = error
                 return

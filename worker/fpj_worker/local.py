@@ -276,7 +276,7 @@ class LocalRun:
                 shard = self._claim(holder)
 
     def _claim(self, holder: str) -> Shard | None:
-        return self._store.claim_shard(self._job.id, self._job.planned_attempt, holder, time.time())
+        return self._store.claim_shard(self._job.id, self._job.planned_attempt, holder, self._store.now())
 
     def _finish(self) -> Job:
         self._enter("Finish")
@@ -295,12 +295,12 @@ class LocalRun:
         name = lease_name(self._job.collection)
         holder = local_holder(self._job.id)
         try:
-            self._lease = self._store.acquire_lease(name, holder, LEASE_SECONDS, time.time())
+            self._lease = self._store.acquire_lease(name, holder, LEASE_SECONDS, self._store.now())
         except LeaseHeldError as held:
             if not is_dead(held.holder):
                 raise
             self._store.break_lease(name, held.holder)
-            self._lease = self._store.acquire_lease(name, holder, LEASE_SECONDS, time.time())
+            self._lease = self._store.acquire_lease(name, holder, LEASE_SECONDS, self._store.now())
         try:
             yield
         finally:
@@ -347,7 +347,7 @@ class LocalRun:
             raise InterruptedRunError("interrupted; run again to go on from here")
         now = time.monotonic()
         if now - self._renewed_at >= _PERSIST_SECONDS and self._lease:
-            self._lease = self._store.renew_lease(self._lease, LEASE_SECONDS, time.time())
+            self._lease = self._store.renew_lease(self._lease, LEASE_SECONDS, self._store.now())
             self._renewed_at = now
             if self._processing_since is not None:
                 self._job = self._store.update_job(self._timed())

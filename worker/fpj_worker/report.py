@@ -13,7 +13,6 @@ import os
 import random
 import ssl
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from http.client import HTTPException, HTTPSConnection
@@ -159,14 +158,14 @@ class Reporter:
         return True
 
     def _report_if_slot(self) -> bool:
-        now = time.time()
+        now = self._store.now()
         if has_slot := self._store.claim_reporter(self._job_id, self._holder, self._interval, now):
             self._report(observe(self._store, self._job_id, self._attempt, now))
         return has_slot
 
     def _report_last(self) -> bool:
         """What this pod has done since its last report. While others work, one of them tells it within seconds."""
-        view = observe(self._store, self._job_id, self._attempt, time.time())
+        view = observe(self._store, self._job_id, self._attempt, self._store.now())
         if view is not None and not view.states.get(ShardState.RUNNING):
             self._report(view)
         return True

@@ -171,9 +171,9 @@ class ShardProcessor:
         except FpjError:
             with suppress(StoreError):
                 self.hand_back(grace())
-                self._store.finish_shard(shard, ShardState.PENDING, time.time())
+                self._store.finish_shard(shard, ShardState.PENDING, self._store.now())
             raise
-        self._patiently(lambda: self._store.finish_shard(shard, ShardState.SUCCEEDED, time.time()))
+        self._patiently(lambda: self._store.finish_shard(shard, ShardState.SUCCEEDED, self._store.now()))
 
     def run(self, shard: Shard) -> None:
         """Process the shard from its cursor to its end.
@@ -413,7 +413,7 @@ class ShardProcessor:
         elif prefix_done and self._passed >= _READ:
             self._flush()  # a long run of skipped images moves the cursor too
         if now - self._heartbeat_at >= _HEARTBEAT_SECONDS:
-            self._patiently(lambda: self._store.heartbeat(self._shard, time.time()))
+            self._patiently(lambda: self._store.heartbeat(self._shard, self._store.now()))
             self._heartbeat_at = time.monotonic()
 
     def _patiently(self, ask: Callable[[], T]) -> T:
@@ -441,7 +441,7 @@ class ShardProcessor:
             batch = self._batch(prefix, fresh, cursor)
             if batch.derivatives:
                 self._bring_to_disk()
-            self._patiently(lambda: self._store.flush(batch, time.time()))
+            self._patiently(lambda: self._store.flush(batch, self._store.now()))
             self._meter.counted(batch.counts)
             self._heartbeat_at = time.monotonic()
         self._cursor = cursor

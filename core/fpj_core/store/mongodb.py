@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from pymongo import InsertOne, ReplaceOne
@@ -20,6 +21,7 @@ from fpj_core.store.mongodb_counters import folder_of, upserted
 from fpj_core.store.mongodb_jobs import MongoJobs
 from fpj_core.store.mongodb_schema import identity_of, is_empty, prepare
 from fpj_core.store.protocol import nothing
+from fpj_core.store.serverclock import ServerClock
 
 _WINDOW = 5_000
 _IMAGE_FIELDS = frozenset(field.name for field in fields(ImageRecord)) - {"id"}
@@ -41,6 +43,7 @@ class MongoStore(MongoJobs):
         self._client, database = connect(url, max_pool_size=max_pool_size, prepare=ready)
         super().__init__(database)
         self._url = url
+        self._clock = ServerClock(self._server_time)
 
     @property
     def location(self) -> str:
@@ -51,6 +54,16 @@ class MongoStore(MongoJobs):
         """See `fpj_core.store.protocol.Store.identity`."""
         with translated():
             return identity_of(self._db)
+
+    def now(self) -> float:
+        """See `fpj_core.store.protocol.Store.now`."""
+        return self._clock.now()
+
+    def _server_time(self) -> float:
+        """Of the primary, in whole milliseconds."""
+        with translated():
+            told: datetime = self._db.command("hello")["localTime"]
+        return told.replace(tzinfo=UTC).timestamp()
 
     def close(self) -> None:
         """See `fpj_core.store.protocol.Store.close`."""

@@ -58,6 +58,12 @@ class Store(Protocol):
         Another store has another one, and so has one that was emptied: what was recorded elsewhere is not there.
         """
 
+    def now(self) -> float:
+        """Seconds since the epoch by the store's clock: that of its server, or of the one host that uses the file.
+
+        What ``now`` of leases, claims and heartbeats is, for hosts may disagree. Raises `StoreError`.
+        """
+
     def close(self) -> None:
         """Release every connection. The store is unusable afterwards."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,10 @@ class SQLiteStore(SQLiteJobs):
         with self._connection.read() as db:
             (identity,) = db.execute("SELECT value FROM meta WHERE name = 'identity'").fetchone()
         return str(identity)
+
+    def now(self) -> float:
+        """See `fpj_core.store.protocol.Store.now`. This host's: its processes alone use the file."""
+        return time.time()
 
     def close(self) -> None:
         """See `fpj_core.store.protocol.Store.close`."""

@@ -68,7 +68,7 @@ def test_an_empty_store_says_what_to_do(store: Store) -> None:
 
 def test_a_job_that_nobody_works_on_is_stale(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_000.0
-    monkeypatch.setattr("fpj_cli.context.time.time", lambda: now)
+    monkeypatch.setattr("time.time", lambda: now)
     running = job("1111", "a", 1.0)
     assert shown_phase(store, running) == "Stale", "no lease at all"
     lease = store.acquire_lease(lease_name("c"), local_holder("1111"), 60, now)

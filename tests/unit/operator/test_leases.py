@@ -66,6 +66,7 @@ Scene = Callable[[Place], Awaitable[None]]
 def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Scene], None]]:
     clocks = Clocks()
     monkeypatch.setattr(module, "time", clocks)
+    monkeypatch.setattr("fpj_core.store.sqlite.time", clocks)
     monkeypatch.setattr(module, "_WRITING_SECONDS", 0.0)
     store = open_store(f"sqlite:///{tmp_path}/store.db")
 

@@ -24,4 +24,5 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr("fpj_worker.shard.time", clock)
     monkeypatch.setattr("fpj_worker.local.time", clock)
+    monkeypatch.setattr("fpj_core.store.sqlite.time", clock)
     return clock

@@ -114,7 +114,7 @@ class _Claims:
         task = self._task
         until = time.monotonic() + task.suspect_after
         while True:
-            since = time.time() - 2 * task.heartbeat_interval
+            since = self._store.now() - 2 * task.heartbeat_interval
             silent = self._store.silent_shards(task.job_id, task.attempt, since)
             for index in silent:
                 if claimed := self._claim(index):
@@ -126,7 +126,7 @@ class _Claims:
     def _claim(self, index: int) -> Shard | None:
         task = self._task
         return self._store.claim_shard(
-            task.job_id, task.attempt, task.pod, time.time(), suspect_after=task.suspect_after, index=index
+            task.job_id, task.attempt, task.pod, self._store.now(), suspect_after=task.suspect_after, index=index
         )
 
     def _pause(self) -> None:
@@ -147,7 +147,7 @@ class _Claims:
         try:
             self._check_attempt()
         except FencedError:
-            self._store.finish_shard(claimed, ShardState.PENDING, time.time())
+            self._store.finish_shard(claimed, ShardState.PENDING, self._store.now())
             raise
         return claimed
 
