@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,9 @@ from unit.engine.pictures import encoded, pixels, run, tier
 from unit.engine.test_aperture import with_clap
 from unit.engine.test_orientation import block
 
-from fpj_core.model import Format
-from fpj_worker.engine import hdr
+from fpj_core.model import Format, ImageLimits
+from fpj_core.sources.base import OpenedImage
+from fpj_worker.engine import hdr, process_image
 
 PQ, HLG = 16, 18
 BT709, BT2020, P3 = 1, 9, 12
@@ -135,6 +138,15 @@ def test_an_avif_is_cut_all_the_same(side: int) -> None:
     result = run(data, tier(format=Format.PNG, width=side, height=side))
     assert (result.facts.width, result.facts.height) == (32, 32)
     assert near(tuple(pixels(result.outputs[0].data).reshape(-1, 3).mean(axis=0)), (100, 100, 100), 4)
+
+
+@pytest.mark.parametrize("container", [heic, avif], ids=["heic", "avif"])
+def test_whatever_the_file_is_called(container, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path = os.fsencode(tmp_path) + b"/caf\xe9"
+    with open(path, "wb") as file:
+        file.write(container(columns([[GREY] * 3]), PQ))
+    result = process_image(OpenedImage("x", path=path), (tier(format=Format.PNG),), ImageLimits())
+    assert near(tuple(pixels(result.outputs[0].data)[32, 32]), (100, 100, 100))
 
 
 @pytest.mark.parametrize("container", [heic, avif], ids=["heic", "avif"])

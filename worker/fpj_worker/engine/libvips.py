@@ -36,6 +36,7 @@ _LOADERS = {
 }
 Sample = TypeVar("Sample", np.uint8, np.uint16)
 
+_STREAMED = ("jpeg", "avif")
 _RGB = 3
 _PROFILE = "icc-profile-data"
 _SAMPLE_BYTES = {"uchar": 1, "ushort": 2}
@@ -277,8 +278,9 @@ def _load(
         return pyvips.Image.new_from_source(_source(_Pieces(*picture)), "", **options)
     if patch is not None and opened.data is not None:
         opened = OpenedImage(opened.name, data=patch.applied(0, opened.data))
-    if opened.path is not None and (image_format == "jpeg" or patch is not None):
+    if opened.path is not None and (image_format in _STREAMED or patch is not None):
         # Only JPEGs too large for memory come by their path. libvips would map the whole file; a source is streamed.
+        # Its loader for AVIF takes a path in UTF-8 alone.
         return pyvips.Image.new_from_source(_stream(opened.path, patch), "", **options)  # keeps the source alive
     if opened.path is not None:
         return getattr(pyvips.Image, loader)(opened.path, **options)

@@ -68,6 +68,7 @@ class PillowImage:
         if self._coding is None or not self.is_hdr:
             return resize(self.decode(), width, height)
         try:
+            self._image.close()
             deep, bits = _deep(self._opened, self._image.format)
             deep = libvips.resize(deep, width, height)
         except Exception as error:
@@ -123,9 +124,9 @@ def _deep(opened: OpenedImage, image_format: str) -> tuple[npt.NDArray[np.uint16
         return libvips.decode_deep(opened)
     import pillow_heif  # noqa: PLC0415 - see above
 
-    place = io.BytesIO(opened.data) if opened.data is not None else os.fsdecode(opened.path or b"")
-    image = pillow_heif.open_heif(place, convert_hdr_to_8bit=False)
-    pixels = np.asarray(image)
+    with io.BytesIO(opened.data) if opened.data is not None else open(opened.path or b"", "rb") as file:
+        image = pillow_heif.open_heif(file, convert_hdr_to_8bit=False)
+        pixels = np.asarray(image)
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint16) * np.uint16(256), 8
     return pixels, int(image.info.get("bit_depth", 10))
@@ -143,5 +144,7 @@ def _typed(error: Exception) -> ImageError:
     if isinstance(error, MemoryError):
         return ImageError(ErrorType.OUT_OF_MEMORY, "the memory limit of one image was reached")
     words = str(error).replace("\n", " ")[:300] or type(error).__name__
+    if words.startswith("cannot identify image file"):  # and which, by its path
+        words = "its header makes no sense"
     unsupported = words.lower().startswith("unsupported")
     return ImageError(ErrorType.UNSUPPORTED_FORMAT if unsupported else ErrorType.CORRUPT_IMAGE, words)
