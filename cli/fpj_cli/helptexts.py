@@ -15,7 +15,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 }
 """By heading, the commands; whatever is in none of them stands under "Other"."""
 _OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "What to make": ("job_type", "tiers", "thumbnail", "image_format", "quality", "fit"),
+    "What to make": ("job_type", "tiers", "thumbnail", "image_format", "quality", "fit", "layout", "cache_control"),
     "Of which images": ("include", "exclude", "collection", "force", "accept_vanished", "accept_source", "claim_root"),
     "In a cluster": ("cluster", "kubeconfig", "context", "namespace", "all_namespaces", "operator_namespace"),
     "What is printed": ("output", "as_json", "quiet", "verbose", "dry_run", "limit"),

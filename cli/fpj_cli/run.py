@@ -39,9 +39,18 @@ from fpj_core.sources.keys import display_key
 from fpj_core.sources.local import may_hold_images
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import API_VERSION, CacheFolder, FileProcessingJob, JobType
+from fpj_core.v1alpha1.cachefolder import CACHE_CONTROL, CACHE_CONTROL_PATTERN
 from fpj_worker.local import JobFailedError, LocalJob, LocalRun
 from fpj_worker.preview import Preview, Why
-from fpj_worker.request import Place, local_job, place_by_rules, place_for_path, place_of_record, unfinished_job
+from fpj_worker.request import (
+    Place,
+    local_job,
+    place_by_rules,
+    place_for_path,
+    place_of_record,
+    unfinished_job,
+    with_cache_control,
+)
 from fpj_worker.stopping import InterruptedRunError
 
 _MANIFESTS = {".yaml", ".yml"}
@@ -53,6 +62,7 @@ _WHY = {
     Why.FORCED: "forced",
 }
 _DEFAULT_OUT = "fpj-out"
+_MOST_CACHE_CONTROL = 256
 _EARLIER_JOBS = 5
 """Of a collection, those that are asked where it was written."""
 _ACCEPTED = {"accept_vanished": "acceptVanished", "accept_source": "acceptSource"}
@@ -105,6 +115,12 @@ _SAID_BY_MANIFEST = {
     type=click.Choice(list(Layout), case_sensitive=False),
     help="How files in --out are named: by ids, or Mirror: TIER/FOLDERS/NAME.EXT after the source, for a web server."
     "  [default: as the cache folder is, else Hashed]",
+)
+@click.option(
+    "--cache-control",
+    metavar="TEXT",
+    help="Cache-Control of what is written to a bucket, e.g. 'public, max-age=3600'."
+    f"  [default: what the manifest says, else '{CACHE_CONTROL}']",
 )
 @click.option("--collection", metavar="ID", help="Name the collection.  [default: made from the folder's path]")
 @click.option(
@@ -178,7 +194,7 @@ def run(
             resource, folders = _from_manifest(target, options)
         else:
             resource, folders = _from_folder(target, options), []
-        place = _place(resource, folders, store, options)
+        place = _cached(_place(resource, folders, store, options), options["cache_control"])
         if not (options["out"] or quiet):
             err.print(
                 f"Writing to {display_key(place.record.location)} (--out DIR for elsewhere)",
@@ -348,6 +364,15 @@ def _place(resource: FileProcessingJob, folders: list[CacheFolder], store: Store
             " spec.layout there, or say --out DIR"
         )
     return place or _place_by_habit(resource, store, layout, usual)
+
+
+def _cached(place: Place, cache_control: str | None) -> Place:
+    """What is a default alone says nothing of a folder that is no bucket."""
+    if cache_control is None or not (was_given("cache_control") or place.record.location.startswith("s3://")):
+        return place
+    if not re.fullmatch(CACHE_CONTROL_PATTERN, cache_control) or len(cache_control) > _MOST_CACHE_CONTROL:
+        raise UsageProblemError(f"--cache-control {cache_control!r}: write directives such as 'public, max-age=3600'")
+    return with_cache_control(place, cache_control)
 
 
 def _place_by_habit(resource: FileProcessingJob, store: Store, layout: Layout | None, usual: Layout) -> Place:

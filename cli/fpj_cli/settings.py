@@ -31,6 +31,7 @@ KEYS: Mapping[str, str] = {
     "exclude": "exclude",
     "workers": "workers",
     "max-failed": "max_failed",
+    "cache-control": "cache_control",
     "claim-root": "claim_root",
     "cluster": "cluster",
     "namespace": "namespace",

@@ -381,7 +381,8 @@ class Lease:
 class Folder:
     """A cache folder with its statistics, which are aggregations over derivatives.
 
-    ``mirrored`` is the one collection that a folder of the layout Mirror holds, once a job has written there.
+    ``mirrored`` is the one collection that a folder of the layout Mirror holds, once a job has written there. ``reach``
+    is, as JSON, what beside its location says how to write to a bucket (`fpj_core.records.Reach`).
     """
 
     name: str
@@ -393,3 +394,4 @@ class Folder:
     collections: int = 0
     layout: Layout = Layout.HASHED
     mirrored: str | None = None
+    reach: str | None = None

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, dataclass, replace
 
 from fpj_core.model import Folder, Layout
-from fpj_core.v1alpha1.cachefolder import CacheFolder, Storage
+from fpj_core.v1alpha1.cachefolder import CacheFolder, CacheFolderSpec, Storage
 from fpj_core.v1alpha1.common import parse_quantity
 
 
 def folder_name(namespace: str | None, name: str) -> str:
     """A CacheFolder's name in the store."""
     return f"{namespace}.{name}" if namespace else name
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a bucket needs beside its location; of each, None is the default. Keys are never recorded."""
+
+    endpoint: str | None = None
+    region: str | None = None
+    cache_control: str | None = None
+
+    def recorded(self) -> str | None:
+        """As `Folder.reach` holds it."""
+        given = {name: value for name, value in asdict(self).items() if value}
+        return json.dumps(given, sort_keys=True) if given else None
+
+
+def reach_of(folder: Folder) -> Reach:
+    """What was recorded; what later versions record beside is passed over."""
+    given = json.loads(folder.reach or "{}")
+    return Reach(given.get("endpoint"), given.get("region"), given.get("cache_control"))
 
 
 def folder_record(folder: CacheFolder) -> Folder:
@@ -23,7 +44,14 @@ def folder_record(folder: CacheFolder) -> Folder:
         priority=spec.priority or 0,
         max_bytes=None if spec.max_bytes is None else parse_quantity(spec.max_bytes),
         layout=spec.layout or Layout.HASHED,
+        reach=spec_reach(spec),
     )
+
+
+def spec_reach(spec: CacheFolderSpec) -> str | None:
+    """How a folder's bucket is reached, to be recorded; None for other storage."""
+    bucket = spec.storage.s3
+    return Reach(bucket.endpoint, bucket.region, spec.cache_control).recorded() if bucket else None
 
 
 def used_for(folder: Folder, collection: str) -> Folder:

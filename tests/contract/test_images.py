@@ -237,7 +237,7 @@ def test_folders_keep_their_statistics_when_described_again(store: Store) -> Non
     record(store, derivative(0))
     store.refresh_folder("cache")
     store.upsert_folder(Folder("cache", "/moved", 7))
-    mirror = Folder("b", "/b", layout=Layout.MIRROR, mirrored=COLLECTION)
+    mirror = Folder("b", "s3://b", layout=Layout.MIRROR, mirrored=COLLECTION, reach='{"endpoint": "http://minio"}')
     store.upsert_folder(mirror)
     assert store.folders() == [mirror, Folder("cache", "/moved", 7, None, 1, 10, 1)]
 

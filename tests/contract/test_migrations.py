@@ -20,7 +20,7 @@ from pymongo.collection import Collection
 
 from fpj_core.errors import FencedError, StoreError
 from fpj_core.leases import lease_name
-from fpj_core.model import Layout, ShardState
+from fpj_core.model import Folder, Layout, ShardState
 from fpj_core.store import open_store
 from fpj_core.store.counters import CounterCheck
 from fpj_core.store.protocol import CollectionStatistics, Store
@@ -194,6 +194,19 @@ def test_a_store_of_schema_4_is_migrated_and_keeps_all(tmp_path: Path) -> None:
     assert {each.captured_at for each in store.images(COLLECTION, 0, 99)} == {"2024-05-01T12:30:00"}
     assert [(each.name, each.layout, each.mirrored) for each in store.folders()] == [("cache", Layout.HASHED, None)]
     assert store.claim_names(COLLECTION, [("0" * 32, "image")]) == {"0" * 32: "image"}
+    store.close()
+
+
+def test_a_store_of_schema_5_is_migrated_and_keeps_all(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with sqlite3.connect(path) as db:
+        db.executescript((DUMPS / "5.sql").read_text())
+        assert db.execute("PRAGMA user_version").fetchone() == (5,)
+    db.close()
+    store = open_store(str(path))
+    assert store.folders() == [Folder("cache", "/cache", 2, 10**9, 7, 63, 1, layout=Layout.HASHED, reach=None)]
+    store.upsert_folder(replace(store.folders()[0], reach="{}"))
+    assert store.folders()[0].reach == "{}"
     store.close()
 
 

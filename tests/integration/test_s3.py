@@ -596,6 +596,26 @@ def test_a_bucket_mirrors_a_bucket(fpj: Fpj, objects: Objects, tmp_path: Path) -
     assert fpj("run", job, "--json").counts == (0, 7, 0), "found by listing"
 
 
+def test_a_resumed_job_finds_its_bucket_again(fpj: Fpj, objects: Objects, tmp_path: Path) -> None:
+    """Its endpoint is in the manifest alone, which is gone by then."""
+    objects.put("photos/0.jpg", photo(0))
+    job = manifest(tmp_path / "job.yaml", objects)
+    assert fpj("run", job, "--json", "--cache-control", "no-store").counts == (1, 0, 0)
+    job.unlink()
+    made = objects.keys("cache/photos/")
+    assert {objects.head(key)["CacheControl"] for key in made} == {"no-store"}
+    objects.remove(made[0])
+    resumed = fpj("resume", "fileprocessingjob", "--json")
+    assert resumed.code == 0, resumed.stderr
+    assert objects.keys("cache/photos/") == made
+    assert {objects.head(key)["CacheControl"] for key in made} == {"no-store"}
+    wrong = fpj("run", tmp_path, "--out", tmp_path / "out", "--cache-control", "no-store")
+    assert wrong.code == 2
+    assert "--cache-control is only for a cache folder in a bucket" in wrong.stderr
+    wrong = fpj("run", tmp_path, "--cache-control", "no store\r\nX: y")
+    assert wrong.code == 2
+
+
 def test_a_run_without_a_bucket(fpj: Fpj, objects: Objects, tmp_path: Path) -> None:
     job = manifest(tmp_path / "job.yaml", objects)
     job.write_text(job.read_text().replace(objects.name, "no-such-bucket"))

@@ -16,7 +16,7 @@ from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.ids import collection_id_for, new_job_id
 from fpj_core.model import Folder, Job, Layout, tier_digests
 from fpj_core.objects import Bucket
-from fpj_core.records import used_for
+from fpj_core.records import reach_of, spec_reach, used_for
 from fpj_core.sources.base import SourceConfig
 from fpj_core.sources.filters import Filter
 from fpj_core.sources.keys import display_key
@@ -73,7 +73,7 @@ def local_job(
         name=resource.metadata.name,
         collection=resource.collection_id,
         manifest=manifest,
-        digest=_digest([spec.job_type, repr(source), place.record.location, tier_digests(tiers), *_chosen(source)]),
+        digest=_digest([spec.job_type, repr(source), _where(place), tier_digests(tiers), *_chosen(source)]),
         created_at=time.time(),
     )
     return LocalJob(
@@ -172,7 +172,18 @@ def place_of_record(folder: Folder) -> Place:
     if not folder.location.startswith("s3://"):
         return Place(folder, LocalFolderConfig(folder.location))
     bucket, _, prefix = folder.location.removeprefix("s3://").partition("/")
-    return Place(folder, S3FolderConfig(Bucket(bucket, prefix)))
+    reach = reach_of(folder)
+    place = Bucket(bucket, prefix, reach.endpoint, reach.region)
+    return Place(folder, S3FolderConfig(place, reach.cache_control or CACHE_CONTROL))
+
+
+def with_cache_control(place: Place, cache_control: str) -> Place:
+    """The place, whose objects are written with another Cache-Control. Raises `ManifestError` unless it is a bucket."""
+    if not isinstance(place.config, S3FolderConfig):
+        raise ManifestError(["--cache-control is only for a cache folder in a bucket"])
+    reach = replace(reach_of(place.record), cache_control=cache_control)
+    record = replace(place.record, reach=reach.recorded())
+    return Place(record, replace(place.config, cache_control=cache_control))
 
 
 def folder_config(folder: CacheFolder, claim_root: Path | None, keys: Keys | None = None) -> FolderConfig:
@@ -192,6 +203,7 @@ def _place_of(folder: CacheFolder, claim_root: Path | None, held: Mapping[str, F
         priority=folder.spec.priority or 0,
         max_bytes=None if folder.spec.max_bytes is None else parse_quantity(folder.spec.max_bytes),
         layout=folder.spec.layout or Layout.HASHED,
+        reach=spec_reach(folder.spec),
     )
     return Place(record, config)
 
@@ -216,6 +228,12 @@ def _bucket(place: S3, keys: Keys | None) -> Bucket:
         keys.access_key_id if keys else None,
         keys.secret_access_key if keys else None,
     )
+
+
+def _where(place: Place) -> str:
+    """The folder's location; buckets of one name are told apart by their services."""
+    endpoint = place.config.bucket.endpoint if isinstance(place.config, S3FolderConfig) else None
+    return f"{place.record.location} at {endpoint}" if endpoint else place.record.location
 
 
 def _digest(settings: list[object]) -> str:

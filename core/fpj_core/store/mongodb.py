@@ -240,6 +240,7 @@ class MongoStore(MongoJobs):
                 "max_bytes": folder.max_bytes,
                 "layout": folder.layout.value,
                 "mirrored": folder.mirrored,
+                "reach": folder.reach,
             },
             "$setOnInsert": {"files": 0, "bytes": 0, "collections": 0},
         }

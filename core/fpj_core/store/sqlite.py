@@ -256,11 +256,14 @@ class SQLiteStore(SQLiteJobs):
     def upsert_folder(self, folder: Folder) -> None:
         """See `fpj_core.store.protocol.Store.upsert_folder`."""
         query = (
-            "INSERT INTO folders (name, location, priority, max_bytes, layout, mirrored) VALUES (?, ?, ?, ?, ?, ?)"
+            "INSERT INTO folders (name, location, priority, max_bytes, layout, mirrored, reach)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (name) DO UPDATE SET location = excluded.location, priority = excluded.priority,"
-            " max_bytes = excluded.max_bytes, layout = excluded.layout, mirrored = excluded.mirrored"
+            " max_bytes = excluded.max_bytes, layout = excluded.layout, mirrored = excluded.mirrored,"
+            " reach = excluded.reach"
         )
-        row = (folder.name, folder.location, folder.priority, folder.max_bytes, folder.layout.value, folder.mirrored)
+        layout = (folder.layout.value, folder.mirrored, folder.reach)
+        row = (folder.name, folder.location, folder.priority, folder.max_bytes, *layout)
         with self._connection.write() as db:
             db.execute(query, row)
 

@@ -12,7 +12,7 @@ from fpj_core.store.counters import IMAGES, Amount, CounterCheck, Place, check
 from fpj_core.store.protocol import CollectionStatistics, nothing
 from fpj_core.store.sqlite_connection import Connection
 
-FOLDER = "name, location, priority, max_bytes, files, bytes, collections, layout, mirrored"
+FOLDER = "name, location, priority, max_bytes, files, bytes, collections, layout, mirrored, reach"
 """Columns of a folder, as `folder_of` takes them."""
 
 
@@ -173,5 +173,5 @@ def count(db: sqlite3.Connection, collection: int, change: Mapping[Place, Amount
 
 def folder_of(row: tuple[Any, ...]) -> Folder:
     """A folder's record."""
-    name, location, priority, most, files, size, collections, layout, mirrored = row
-    return Folder(name, location, priority, most, files, size, collections, Layout(layout), mirrored)
+    name, location, priority, most, files, size, collections, layout, mirrored, reach = row
+    return Folder(name, location, priority, most, files, size, collections, Layout(layout), mirrored, reach)

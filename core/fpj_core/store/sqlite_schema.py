@@ -1,6 +1,6 @@
 """The SQLite schema. Collections are numbered, so that a million rows do not repeat a name."""
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -72,7 +72,7 @@ CREATE TABLE leases (
 CREATE TABLE folders (
     name TEXT PRIMARY KEY, location TEXT NOT NULL, priority INTEGER NOT NULL, max_bytes INTEGER,
     files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, collections INTEGER NOT NULL DEFAULT 0,
-    layout TEXT NOT NULL DEFAULT 'Hashed', mirrored TEXT
+    layout TEXT NOT NULL DEFAULT 'Hashed', mirrored TEXT, reach TEXT
 ) WITHOUT ROWID;
 """
 
@@ -130,5 +130,6 @@ ALTER TABLE folders ADD COLUMN layout TEXT NOT NULL DEFAULT 'Hashed';
 
 ALTER TABLE folders ADD COLUMN mirrored TEXT
 """,
+    5: "ALTER TABLE folders ADD COLUMN reach TEXT",
 }
 """By version, what leads to the next. Shards of version 1 are those of the job's planned attempt."""

@@ -16,6 +16,7 @@ from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.manifest import parse_resource
 from fpj_core.model import Folder, ImageLimits, Layout, Phase
 from fpj_core.objects import Bucket
+from fpj_core.records import folder_record
 from fpj_core.sources.filters import Filter
 from fpj_core.sources.local import LocalSourceConfig
 from fpj_core.sources.s3 import S3SourceConfig
@@ -32,6 +33,7 @@ from fpj_worker.request import (
     source_config,
     source_identity,
     unfinished_job,
+    with_cache_control,
 )
 from fpj_worker.resources import usable_cores
 
@@ -225,6 +227,24 @@ def test_recorded_places_come_back() -> None:
     assert place_of_record(Folder("a", "/a")).config == LocalFolderConfig("/a")
     assert place_of_record(Folder("b", "s3://cache/a/b")).config == S3FolderConfig(Bucket("cache", "a/b"))
     assert place_of_record(Folder("b", "s3://cache")).config.location == "s3://cache"
+    bucket = {"bucket": "cache", "prefix": "a/b", "endpoint": "http://minio:9000", "region": "eu-1"}
+    document = folder_document(storage={"s3": bucket}, cacheControl="no-store") | {"metadata": {"name": "b"}}
+    parsed = parse_resource(document)
+    assert isinstance(parsed, CacheFolder)
+    place = place_by_rules(resource(), [parsed], [], None)
+    assert place
+    assert place.config == S3FolderConfig(Bucket("cache", "a/b", "http://minio:9000", "eu-1"), "no-store")
+    assert place_of_record(place.record) == place
+    assert place_of_record(replace(folder_record(parsed), name="b")).config == place.config, "as a cluster records it"
+    other = with_cache_control(place, "private, max-age=5")
+    assert place_of_record(other.record) == other
+    assert other.config == replace(place.config, cache_control="private, max-age=5")
+
+
+def test_two_buckets_of_one_name_are_two_places() -> None:
+    one = Place(Folder("one", "s3://cache"), S3FolderConfig(Bucket("cache", endpoint="http://one")))
+    two = Place(Folder("two", "s3://cache"), S3FolderConfig(Bucket("cache", endpoint="http://two")))
+    assert request(one).job.digest != request(two).job.digest
 
 
 # Going on -------------------------------------------------------------------------------------------------
