@@ -70,8 +70,16 @@ def operator_status(
         "recoveryAttempts": before.get("recoveryAttempts", 0) if recovery_attempts is None else recovery_attempts,
         "startTime": start or (before.get("startTime") if started else None),
         "completionTime": (before.get("completionTime") or now) if verdict.phase.finished else None,
+        "leftOut": _left_out(observed),
     }
     return {name: value for name, value in (status | dict(progress or {})).items() if value is not None}
+
+
+def _left_out(observed: Observed) -> Mapping[str, int] | None:
+    """What of the source is no part of the collection, as last recorded; None where nothing is left out."""
+    record = observed.store.record
+    found = observed.status.get("leftOut") if record is None else dict(record.left_out)
+    return found or None
 
 
 def seen_status(observed: Observed, *, changed: bool) -> dict[str, Any]:
@@ -99,7 +107,7 @@ def seen_status(observed: Observed, *, changed: bool) -> dict[str, Any]:
 
 def same_status(wanted: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
     """Whether writing ``wanted`` would change nothing. What workers say beside it does not matter."""
-    if any(name in current and name not in wanted for name in ("startTime", "completionTime")):
+    if any(name in current and name not in wanted for name in ("startTime", "completionTime", "leftOut")):
         return False
     return all(current.get(name) == value for name, value in wanted.items())
 

@@ -378,6 +378,13 @@ class FileProcessingJobStatus(ApiModel):
         # Operator and workers each state it as a whole: what one leaves out must not stay because another said it.
         json_schema_extra={"x-kubernetes-map-type": "atomic"},
     )
+    left_out: dict[str, int] | None = Field(
+        None,
+        description="By reason, files and folders of the source that are no part of the collection: excluded, "
+        "excludedFolder, raw, photoshop, video, outwardLink.",
+        max_length=32,
+        json_schema_extra={"x-kubernetes-map-type": "atomic"},
+    )
     shards: ShardStatus | None = Field(None, description="How many shards stand where.")
     attempt: Attempt | None = Field(None, description="The current or latest go at the job.")
     recovery_attempts: int | None = Field(None, description="Times the job was recovered.", ge=0)

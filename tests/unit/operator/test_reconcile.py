@@ -215,6 +215,21 @@ def test_a_job_whose_last_pods_are_silent_does_not_wait_until_it_is_stale() -> N
     assert failed["reason"] == "StaleJob"
 
 
+def test_what_the_source_holds_beside_is_said_of_the_latest_listing() -> None:
+    world = World()
+    job = world.add()
+    world.settle()
+    assert "leftOut" not in job.status
+    world.indexed()
+    assert job.record is not None
+    job.record = replace(job.record, left_out={"raw": 3, "excluded": 7})
+    world.settle()
+    assert job.status["leftOut"] == {"raw": 3, "excluded": 7}
+    job.record = replace(job.record, left_out={})
+    world.settle()
+    assert "leftOut" not in job.status
+
+
 def test_progress_keeps_a_job_from_being_stale() -> None:
     world = World()
     job = world.add(recovery={"staleAfterSeconds": 60})
