@@ -90,3 +90,15 @@ def swapped(name: bytes) -> bytes:
     profile = bytearray(_profile(b"RGB ", {b"desc": _description(name), b"A2B0": lut, **_COMMON}))
     profile[20:24] = b"Lab "
     return bytes(profile)
+
+
+def with_tag(name: bytes, content: bytes) -> bytes:
+    """sRGB with one more tag."""
+    curve = b"para\0\0\0\0" + struct.pack(">HH5l", 3, 0, 157_286, 62_119, 3_417, 5_072, 2_651)
+    colorants = {
+        b"rXYZ": _xyz(0.43607, 0.22249, 0.01392),
+        b"gXYZ": _xyz(0.38515, 0.71687, 0.09708),
+        b"bXYZ": _xyz(0.14307, 0.06061, 0.71410),
+    }
+    curves = dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
+    return _profile(b"RGB ", {b"desc": _description(b"sRGB")} | colorants | curves | {name: content} | _COMMON)

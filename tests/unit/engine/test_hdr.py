@@ -15,6 +15,7 @@ import pillow_heif
 import pytest
 import pyvips
 from PIL import Image
+from unit.engine import icc
 from unit.engine.pictures import encoded, pixels, run, tier
 from unit.engine.test_aperture import with_clap
 from unit.engine.test_orientation import block
@@ -138,6 +139,15 @@ def test_an_avif_is_cut_all_the_same(side: int) -> None:
     result = run(data, tier(format=Format.PNG, width=side, height=side))
     assert (result.facts.width, result.facts.height) == (32, 32)
     assert near(tuple(pixels(result.outputs[0].data).reshape(-1, 3).mean(axis=0)), (100, 100, 100), 4)
+
+
+@pytest.mark.parametrize("image_format", ["AVIF", "HEIF"])
+@pytest.mark.parametrize(("transfer", "expected"), [(PQ, (229, 229, 229)), (13, (148, 148, 148))])
+def test_the_numbers_of_a_profile_count(image_format: str, transfer: int, expected: tuple[int, ...]) -> None:
+    """Its tables would show light of 10,000 cd/m² as white, and all else as black."""
+    profile = icc.with_tag(b"cicp", b"cicp\0\0\0\0" + bytes((BT2020, transfer, 0, 1)))
+    data = encoded(Image.new("RGB", (64, 64), (148, 148, 148)), image_format, icc_profile=profile, quality=100)
+    assert near(seen(data, 1)[0], expected, 4)
 
 
 @pytest.mark.parametrize("container", [heic, avif], ids=["heic", "avif"])

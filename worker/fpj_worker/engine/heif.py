@@ -9,11 +9,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 
+from fpj_worker.engine import matrixprofile
 from fpj_worker.engine.hdr import Coding
 from fpj_worker.engine.reading import Read
 
 _MOST_META = 4 * 2**20
 _MOST_BOXES = 4_096
+_UNSPECIFIED = 2
+"""Of transfer characteristics (ITU-T H.273, table 3)."""
 _FULL_BOX = 4
 """Bytes of version and flags."""
 
@@ -48,13 +51,18 @@ def aperture(properties: Properties, width: int, height: int) -> Aperture | None
 
 
 def coding(properties: Properties) -> Coding | None:
-    """How samples stand for light (``nclx``), with the brightest of it (``clli``); None where nothing is said."""
+    """How samples stand for light, with the brightest of it (``clli``); None where nothing is said.
+
+    By ``nclx``, or by the same numbers in an ICC profile, whose tables are not meant for light beyond white.
+    """
     nclx, levels = properties.get(b"nclx", b""), properties.get(b"clli", b"")
-    if len(nclx) < 4:
+    stated = struct.unpack_from(">HH", nclx) if len(nclx) >= 4 else None
+    if stated is None or stated[1] == _UNSPECIFIED:
+        stated = matrixprofile.numbers_of(properties.get(b"prof", b"")) or stated
+    if stated is None:
         return None
-    primaries, transfer = struct.unpack_from(">HH", nclx)
     brightest = struct.unpack_from(">H", levels)[0] if len(levels) >= 2 else 0
-    return Coding(transfer, primaries, float(brightest)) if brightest else Coding(transfer, primaries)
+    return Coding(stated[1], stated[0], float(brightest)) if brightest else Coding(stated[1], stated[0])
 
 
 def _primary(meta: bytes) -> Properties:

@@ -43,6 +43,8 @@ _SAMPLE_BYTES = {"uchar": 1, "ushort": 2}
 _OUT_OF_MEMORY = ("out of memory", "failed to allocate", "cannot allocate", "insufficient memory")
 _NOTHING_ASKED_FOR = "(0 elements"
 """libtiff's words for a damaged directory: it "failed to allocate" room for nothing."""
+_NOISE = "source: bad seek"
+"""What libheif's way of finding a file's end leaves behind."""
 _UNSUPPORTED = (
     "support is not configured",
     "unsupported jpeg process",
@@ -363,7 +365,8 @@ def _complaints() -> list[str]:
 def typed(error: pyvips.Error) -> ImageError:
     """What libvips and the decoders below it complain of, by their words."""
     detail = (error.detail or str(error)).strip()
-    message = detail.splitlines()[0][:300] if detail else "libvips cannot decode it"
+    lines = [line for line in detail.splitlines() if _NOISE not in line]
+    message = lines[0][:300] if lines else "libvips cannot decode it"
     words = detail.lower()
     if any(word in words for word in _UNSUPPORTED):
         return ImageError(ErrorType.UNSUPPORTED_FORMAT, message)

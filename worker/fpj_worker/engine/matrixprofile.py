@@ -35,6 +35,15 @@ def transform_of(profile: bytes) -> tuple[npt.NDArray[np.int16], Levels] | None:
     return _transform(profile) if len(profile) <= _LARGEST else None
 
 
+def numbers_of(profile: bytes) -> tuple[int, int] | None:
+    """(primaries, transfer) that a profile's ``cicp`` tag names (ICC.1:2022, 9.2.17; ITU-T H.273); None without one."""
+    try:
+        tag = _tags(profile)[b"cicp"]
+        return tag[8], tag[9]
+    except (KeyError, IndexError, struct.error):
+        return None
+
+
 @lru_cache(maxsize=8)
 def _transform(profile: bytes) -> tuple[npt.NDArray[np.int16], Levels] | None:
     try:
