@@ -103,6 +103,7 @@ class Place:
         """A cache folder and a schedule."""
         storage = {"persistentVolumeClaim": {"claimName": "cache", "path": "a/b"}}
         spec = {"storage": storage, "maxBytes": "1Gi", "policy": {"eviction": "LRU", "ttl": 3600, "highWatermark": 95}}
+        spec |= {"layout": "Mirror"}
         self.kube.within(namespace).apply(resource("CacheFolder", "cache", spec), schedule_manifest())
 
 

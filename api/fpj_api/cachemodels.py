@@ -22,6 +22,7 @@ class Folder(Answer):
     created_at: str
     storage: str = Field(description="persistentVolumeClaim, s3 or local.")
     location: str = Field(description="Claim and path, or bucket and prefix.")
+    layout: str = Field(description="Hashed or Mirror.")
     priority: int
     max_bytes: int | None = Field(description="Null for all of its disk.")
     eviction: str = Field(description="LRU, Priority or None.")
@@ -113,6 +114,7 @@ def folder_of(document: Mapping[str, Any]) -> Folder:
         **_head(document),
         storage=storage,
         location=_location(where),
+        layout=spec.get("layout") or "Hashed",
         priority=spec.get("priority") or 0,
         max_bytes=_bytes(spec.get("maxBytes")),
         eviction=policy.get("eviction") or "None",

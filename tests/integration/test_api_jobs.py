@@ -166,6 +166,7 @@ def test_folders_and_schedules(place: Place, client: Client) -> None:
     (folder,) = client.get(f"{V1}/cache/folders?namespace={place.one}")["items"]
     assert (folder["name"], folder["storage"], folder["location"]) == ("cache", "persistentVolumeClaim", "cache/a/b")
     assert (folder["maxBytes"], folder["eviction"], folder["ttl"], folder["totalBytes"]) == (2**30, "LRU", 3600, None)
+    assert folder["layout"] == "Mirror"
     assert (folder["highWatermark"], folder["lowWatermark"], folder["conditions"]) == (95, 80, [])
     wait_for(lambda: client.get(f"{V1}/schedules")["items"], "it is listed", 30)
     (schedule,) = client.get(f"{V1}/schedules")["items"]

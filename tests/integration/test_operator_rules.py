@@ -83,6 +83,7 @@ FOLDERS: list[tuple[str, Any, str]] = [
     ("spec.priority", -1_000_001, "greater than or equal to -1000000"),
     ("spec.maxBytes", "1Zi", "should match"),
     ("spec.layout", "Nested", "layout.*Unsupported"),
+    ("spec", {"cacheControl": "no-store"}, "cacheControl is only for storage.s3"),
     ("spec.policy", {"ttl": 59}, "ttl.*greater than or equal to 60"),
     ("spec.policy", {"eviction": "FIFO"}, "eviction.*Unsupported"),
     ("spec.policy", {"highWatermark": 101}, "highWatermark.*less than or equal to 100"),

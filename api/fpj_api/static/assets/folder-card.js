@@ -11,6 +11,7 @@ const STORAGE = { persistentVolumeClaim: "Claim", s3: "S3", local: "Local" };
  */
 export function folderCard(folder) {
   const pairs = [
+    ["Layout", folder.layout || DASH],
     ["Priority", count(folder.priority)],
     ["Eviction", eviction(folder)],
     ["Files", count(folder.totalFiles)],
