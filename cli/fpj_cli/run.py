@@ -34,7 +34,8 @@ from fpj_core.exits import CommandExit
 from fpj_core.ids import collection_id_for
 from fpj_core.manifest import load_manifest_file, parse_resource
 from fpj_core.model import Fit, Format, Job, Layout
-from fpj_core.sources.filters import Reason, left_out_text
+from fpj_core.sources.base import extension
+from fpj_core.sources.filters import Reason, kind_left_out, left_out_text
 from fpj_core.sources.keys import display_key
 from fpj_core.sources.local import may_hold_images
 from fpj_core.store.protocol import Store
@@ -248,6 +249,8 @@ def _from_folder(folder: Path, options: dict[str, Any]) -> FileProcessingJob:
     """The manifest that says the same as the options."""
     if not folder.exists():
         raise UsageProblemError(f"{folder} does not exist")
+    if folder.is_file() and (reason := kind_left_out(extension(folder.name))):
+        raise UsageProblemError(f"{folder} is a {reason.value} file by its name: fpj makes nothing of those")
     if folder.is_file() and not may_hold_images(folder):
         raise UsageProblemError(f"{folder} is neither a folder, an image, an archive (zip, cbz) nor a manifest (.yaml)")
     real = _storable(folder.resolve())

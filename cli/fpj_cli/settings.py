@@ -27,6 +27,7 @@ KEYS: Mapping[str, str] = {
     "format": "image_format",
     "quality": "quality",
     "fit": "fit",
+    "layout": "layout",
     "include": "include",
     "exclude": "exclude",
     "workers": "workers",

@@ -11,7 +11,7 @@ from fpj_cli.context import err
 from fpj_core import formatting
 from fpj_core.model import Counts, Job, Phase
 from fpj_core.progress import Progress
-from fpj_core.sources.filters import left_out_text
+from fpj_core.sources.filters import Reason, left_out_text
 from fpj_core.sources.keys import display_key
 
 _COLOURS = {Phase.COMPLETED: "green", Phase.COMPLETED_WITH_ERRORS: "yellow"}
@@ -67,6 +67,8 @@ class Done:
             _say(f"  {formatting.size(mine.bytes_written)} written to {escape(display_key(location))}, {rate}")
         if self.job.left_out:
             _say(f"  Left out: {left_out_text(self.job.left_out)}")
+        if not self.progress.total and self.job.left_out.get(Reason.EXCLUDED):
+            _say("  [yellow]The filter leaves out every image that the source has.[/]")
         if self.job.message:
             _say(f"  {escape(self.job.message)}")
         for name, count in sorted(self.counts.errors.items()):

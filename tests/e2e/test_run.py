@@ -274,6 +274,10 @@ def test_what_is_left_out_is_counted_and_named_and_keeps_what_was_made_of_it(fpj
     (source / ".fpjignore").unlink()
     assert files_in(fpj.out) == made
     assert fpj.run(source).counts == (0, 4, 0), "nothing is lost, nothing is made again"
+    nothing = fpj.run(source, "--include", "*.jpgg")
+    assert nothing.code == 0 and "The filter leaves out every image" in nothing.stderr
+    assert files_in(fpj.out) == made
+    assert "raw file" in fpj("run", source / "a.nef").stderr
     wrong = fpj.run(source, "--exclude", "!")
     assert (wrong.code, wrong.json["error"]["type"]) == (2, "UsageProblem")
     assert "--exclude" in wrong.stderr and "spec" not in wrong.stderr

@@ -57,6 +57,7 @@ def test_the_command_line_goes_before_the_variable_and_that_before_the_file(tmp_
 
 def test_every_key_is_an_option_and_can_be_set_in_both_places(tmp_path: Path) -> None:
     given: dict[str, Any] = {
+        "layout": "mirror",
         "type": "both",
         "quality": 1,
         "workers": 1,
