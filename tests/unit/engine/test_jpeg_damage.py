@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import ImageLimits
 from fpj_core.sources.base import OpenedImage
 from fpj_worker.engine import ProcessedImage, process_image
+from fpj_worker.engine import jpeg as jpeg_module
 from fpj_worker.engine.scans import Picture
 
 QUARTERS = [RED, GREEN, BLUE, YELLOW]
@@ -153,6 +155,17 @@ def test_on_every_road_what_is_wrong_beside_the_picture_is_a_warning(make: Make,
         assert near(corners(pixels(result.outputs[0].data)), whole, 2)
     noisy = make(data[:-2] + bytes(40) + data[-2:])
     assert near(corners(pixels(noisy.outputs[0].data)), whole, 2)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 30), st.integers(1, 9), st.sampled_from([b"", b"\xff\xd9"]), st.integers(0, 30))
+def test_the_end_marker_is_found_block_by_block(before: int, block: int, marker: bytes, behind: int) -> None:
+    data = bytes(before) + marker + bytes(behind)
+    header = replace(jpeg_module.read_header(jpeg()), scan=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jpeg_module, "_BLOCK", block)
+        found = jpeg_module.is_file_cut_off(lambda start, count: data[start : start + count], len(data), header)
+    assert found is jpeg_module.is_cut_off(data, header)
 
 
 @settings(deadline=None, max_examples=30)

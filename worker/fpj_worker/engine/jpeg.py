@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import re
 import struct
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from fpj_core.errors import ErrorType, ImageError
 from fpj_worker.engine import exif
 from fpj_worker.engine.exif import Exif
+from fpj_worker.engine.reading import Read
 
 FRAMES = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
@@ -25,6 +25,7 @@ _MOST_SEGMENTS = 4_096
 """A profile takes 255 at most, extended XMP some hundreds."""
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _START_OF_SCAN = 0xDA
+_BLOCK = 2**20
 _END_OF_IMAGE = b"\xff\xd9"
 
 
@@ -118,9 +119,20 @@ def read_header(data: bytes) -> JpegHeader:
     )
 
 
-def is_cut_off(data: bytes | mmap.mmap, header: JpegHeader) -> bool:
+def is_cut_off(data: bytes, header: JpegHeader) -> bool:
     """Whether the end marker is missing. Entropy-coded data cannot hold its bytes, so looking for them is exact."""
     return data.rfind(_END_OF_IMAGE, header.scan) < 0
+
+
+def is_file_cut_off(read: Read, size: int, header: JpegHeader) -> bool:
+    """`is_cut_off` for a file of ``size`` bytes, from its end: there the marker usually is."""
+    stop = size
+    while stop > header.scan:
+        start = max(stop - _BLOCK, header.scan)
+        if _END_OF_IMAGE in read(start, stop - start + 1):  # it may lie across two blocks
+            return False
+        stop = start
+    return True
 
 
 def segment(data: bytes | memoryview, position: int) -> tuple[int, int, bytes]:

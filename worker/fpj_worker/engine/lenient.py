@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,12 @@ from fpj_core.errors import ErrorType, ImageError
 from fpj_core.sources.base import OpenedImage, image_error_from_os
 from fpj_worker.engine import jpeg, scans
 from fpj_worker.engine.jpeg import JpegHeader
+from fpj_worker.engine.reading import reader
 from fpj_worker.engine.scans import Content, Picture
 
 Decoded = npt.NDArray[np.uint8]
-Attempt = Callable[[Picture | None, bool], Decoded]
-"""Decodes a picture, the whole file if that is None. The flag says that any complaint is an `ImageError`."""
+Attempt = Callable[[tuple[Picture, Content] | None, bool], Decoded]
+"""Decodes a picture in some content, the whole file if that is None. The flag makes any complaint an `ImageError`."""
 
 _EXTRANEOUS = "extraneous bytes before marker"
 _CUT_OFF_WORDS = ("premature end of jpeg", "premature end of input")
@@ -26,14 +28,26 @@ _PART, _ALIKE = 20, 2
 """Of the rows so many a part, and levels of difference there, count as missing."""
 
 
-def decode(data: Content, header: JpegHeader, attempt: Attempt) -> tuple[Decoded, str | None]:
-    """(pixels, warning or None).
+def decode(data: bytes, header: JpegHeader, attempt: Attempt) -> tuple[Decoded, str | None]:
+    """(pixels, warning or None) of a file in memory.
 
-    A file that lacks pixels at its end is refused (CorruptImage); one that lacks only its end marker, or that libjpeg
+    One that lacks pixels at its end is refused (CorruptImage); one that lacks only its end marker, or that libjpeg
     complains of and yet decodes, gives a warning.
     """
+    return _decode(lambda: nullcontext(data), header, attempt, cut_off=jpeg.is_cut_off(data, header))
+
+
+def decode_file(opened: OpenedImage, header: JpegHeader, attempt: Attempt) -> tuple[Decoded, str | None]:
+    """`decode` for a file that is too large for memory. It is mapped once something is wrong with it, no sooner."""
+    with reader(opened) as read:
+        cut_off = jpeg.is_file_cut_off(read, os.stat(opened.path or b"").st_size, header)
+    return _decode(lambda: _mapped(opened), header, attempt, cut_off=cut_off)
+
+
+def _decode(
+    whole: Callable[[], AbstractContextManager[Content]], header: JpegHeader, attempt: Attempt, *, cut_off: bool
+) -> tuple[Decoded, str | None]:
     warning = "the file is cut off: the JPEG end marker is missing"
-    cut_off = jpeg.is_cut_off(data, header)
     if not cut_off:
         try:
             return attempt(None, True), None
@@ -41,9 +55,8 @@ def decode(data: Content, header: JpegHeader, attempt: Attempt) -> tuple[Decoded
             if complaint.error_type is not ErrorType.CORRUPT_IMAGE:
                 raise
             warning = complaint.message
-    trailer = scans.samsung_trailer(data)
-    picture = scans.bare(data, header, trailer)
-    bare = _decode_bare(picture, attempt, hides_noise=trailer is not None) if picture else None
+    with whole() as data:
+        bare = _decode_bare(data, header, attempt)
     if bare is not None:
         return bare, warning
     if cut_off:
@@ -57,17 +70,12 @@ def decode(data: Content, header: JpegHeader, attempt: Attempt) -> tuple[Decoded
 
 
 @contextmanager
-def content(opened: OpenedImage, header_data: bytes | None) -> Iterator[Content]:
-    """The whole file, in memory or mapped. Raises `ImageError`."""
-    held = opened.data if opened.data is not None else header_data
-    if held is not None:
-        yield held
-        return
+def _mapped(opened: OpenedImage) -> Iterator[Content]:
     try:
         with open(opened.path or b"", "rb", buffering=0) as stream:
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:
-        raise image_error_from_os(OSError(str(error)), "the file") from error
+    except OSError as error:
+        raise image_error_from_os(error, "the file") from error
     try:
         yield mapped
     finally:
@@ -81,16 +89,20 @@ def _ends_flat(pixels: Decoded) -> bool:
     return bool((lower.max(axis=0) - lower.min(axis=0)).max() <= _ALIKE)
 
 
-def _decode_bare(picture: Picture, attempt: Attempt, *, hides_noise: bool) -> Decoded | None:
+def _decode_bare(data: Content, header: JpegHeader, attempt: Attempt) -> Decoded | None:
     """The picture alone, if all of it is there; None if not. Before Samsung's trailer may stand what is no picture."""
+    trailer = scans.samsung_trailer(data)
+    picture = scans.bare(data, header, trailer)
+    if picture is None:
+        return None
     try:
-        return attempt(picture, True)
+        return attempt((picture, data), True)
     except ImageError as complaint:
         if complaint.error_type is not ErrorType.CORRUPT_IMAGE:
             raise
-        if _EXTRANEOUS not in complaint.message or not hides_noise:
+        if _EXTRANEOUS not in complaint.message or trailer is None:
             return None
     try:
-        return attempt(picture, False)
+        return attempt((picture, data), False)
     except ImageError:
         return None

@@ -20,6 +20,7 @@ from fpj_worker.engine.geometry import Placement, by_size, place
 from fpj_worker.engine.header import Header, bare_tiff, read_header, stored
 from fpj_worker.engine.pixels import Pixels, bands, crop_centre, flatten, orient, resize
 from fpj_worker.engine.placeholder import describe
+from fpj_worker.engine.scans import Content, Picture
 from fpj_worker.engine.tiffbare import Patch
 from fpj_worker.engine.validate import validate
 from fpj_worker.engine.weight import fits_turbo, moves, weigh
@@ -128,12 +129,14 @@ def _decode_by_libvips(opened: OpenedImage, header: Header, width: int, height: 
         )
 
     if header.jpeg is not None:
-        with lenient.content(opened, header.data) as data:
-            return lenient.decode(
-                data,
-                header.jpeg,
-                lambda picture, strict: decode(None, picture=(picture, data) if picture else None, strict=strict),
-            )
+        data = opened.data if opened.data is not None else header.data
+
+        def attempt(picture: tuple[Picture, Content] | None, strict: bool) -> Pixels:
+            return decode(None, picture=picture, strict=strict)
+
+        if data is not None:
+            return lenient.decode(data, header.jpeg, attempt)
+        return lenient.decode_file(opened, header.jpeg, attempt)
     try:
         return decode(header.patch), ending.warning(opened, header.format)
     except ImageError as complaint:

@@ -13,14 +13,14 @@ import simplejpeg
 from fpj_core.errors import ErrorType, ImageError
 from fpj_worker.engine import lenient
 from fpj_worker.engine.jpeg import JpegHeader
-from fpj_worker.engine.scans import Picture
+from fpj_worker.engine.scans import Content, Picture
 
 
 def decode(data: bytes, header: JpegHeader, width: int, height: int) -> tuple[npt.NDArray[np.uint8], str | None]:
     """(pixels at least ``width`` x ``height`` as stored, warning or None). Raises as `lenient.decode` does."""
 
-    def attempt(picture: Picture | None, strict: bool) -> npt.NDArray[np.uint8]:
-        content = data if picture is None else picture.joined(data)
+    def attempt(part: tuple[Picture, Content] | None, strict: bool) -> npt.NDArray[np.uint8]:
+        content = data if part is None else part[0].joined(part[1])
         try:
             return _decode(content, header, width, height, strict=strict)
         except ValueError as error:
