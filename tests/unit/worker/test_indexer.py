@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +17,7 @@ from fpj_core.ids import image_id
 from fpj_core.model import ImageRecord, SourceEntry
 from fpj_core.sources.base import FORGETFUL, ListingProblem, Memory, Noted, nothing
 from fpj_core.sources.filters import Reason
+from fpj_core.sources.local import LocalSource
 from fpj_core.store.codec import batched
 from fpj_core.store.protocol import Store
 from fpj_worker import indexer
@@ -360,6 +362,23 @@ def test_what_a_filter_leaves_out_now_is_not_lacking(store: Store) -> None:
     assert (result.deleted, result.left_out, named) == (290, {"excluded": 2}, [(Reason.EXCLUDED, "p299.jpg")])
     index_collection(store, ListSource(entries(300)), COLLECTION, fence=0)
     assert store.images(COLLECTION, 299, 300) == known
+
+
+def test_raw_files_that_an_earlier_version_took_for_failed_images_are_no_loss(store: Store, tmp_path: Path) -> None:
+    raws = [f"{number}.nef" for number in range(150)]
+    for name in (*raws, "a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "out.jpg").symlink_to("/etc/hostname")
+    source = LocalSource(str(tmp_path))
+    images = list(source.list())
+    old = [SourceEntry(name, 1, "1-1") for name in raws]
+    index(store, *images, *old, troubles=[("out.jpg", ErrorType.PATH_VIOLATION, "a link that leaves the source")])
+    facts = [replace(each, width=4, height=3, thumbhash=b"\1") for each in store.images(COLLECTION, 0, 2)]
+    store.upsert_images(facts, 0)
+    result = index_collection(store, source, COLLECTION, fence=0)
+    assert (result.listed, result.deleted, result.problems) == (2, 151, 0)
+    assert result.left_out == {"raw": 150, "outwardLink": 1}
+    assert store.images(COLLECTION, 0, 999) == facts, "nothing else has changed"
 
 
 def test_a_filter_does_not_explain_a_source_in_which_nothing_is_found(store: Store) -> None:
