@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,6 +117,8 @@ def _from_file(path: Path, parameters: Mapping[str, click.Parameter]) -> Iterato
         return
     except OSError as error:
         raise UsageProblemError(f"{path}: {error.strerror}") from error
+    import tomllib  # noqa: PLC0415 - most have no such file
+
     try:
         text = content.decode()
         document = tomllib.loads(text)
