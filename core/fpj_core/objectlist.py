@@ -7,9 +7,9 @@ client and with the same credentials.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, unquote_plus, urlencode
 from xml.etree import ElementTree
 
 import obstore
@@ -21,7 +21,9 @@ from fpj_core.objects import Bucket
 PAGE = 1_000
 """The most that S3 gives at a time."""
 
-_SPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
+_REPLACED = "\ufffd"
+"""What MinIO lists for a character that XML has not."""
+_NOT_XML = "list response"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +41,52 @@ def pages(bucket: Bucket, client: S3Store, after: str = "") -> Iterator[list[Lis
 
     Folder markers, whose keys end in a slash, may look like an object without the slash. Raises what obstore raises.
     """
-    while True:
+    walk = _Walk(bucket, client, after)
+    while not ((yield from walk.plain()) or (yield from walk.raw())):
+        pass
+
+
+class _Walk:
+    """A way through a bucket. Both ways of going give pages as far as they can, and say whether that was the end."""
+
+    def __init__(self, bucket: Bucket, client: S3Store, after: str) -> None:
+        self._bucket = bucket
+        self._client = client
+        self._after = after
+
+    def plain(self) -> Generator[list[Listed], None, bool]:
+        """Until a page that cannot be relied on."""
         try:
-            for page in obstore.list(client, offset=after or None, chunk_size=PAGE):
+            for page in obstore.list(self._client, offset=self._after or None, chunk_size=PAGE):
                 found = [
                     Listed(each["path"], each["size"], each["e_tag"] or str(each["last_modified"])) for each in page
                 ]
-                if not _ascending(after, found):
-                    break
+                if not _ascending(self._after, found) or any(_REPLACED in each.key for each in found):
+                    return False
                 yield found
-                after = found[-1].key
-            else:
-                return
+                self._after = found[-1].key
         except exceptions.InvalidPathError:
-            pass
+            return False
+        except exceptions.GenericError as error:
+            if _NOT_XML not in str(error):
+                raise
+            return False
+        return True
+
+    def raw(self) -> Generator[list[Listed], None, bool]:
+        """Until a page whose last key obstore can go on from."""
         truncated = True
         while truncated:
-            found, truncated = _raw_page(bucket, after)
+            found, truncated = _raw_page(self._bucket, self._after)
             if not found:
-                return
+                return True
+            if found[-1].key.encode() <= self._after.encode():
+                raise exceptions.GenericError("the listing does not go on: the same names come again")
             yield [each for each in found if not each.key.endswith("/")]
-            after = found[-1].key
+            self._after = found[-1].key
             if not found[-1].odd:
-                break
-        else:
-            return
+                return False
+        return True
 
 
 def is_odd(key: str) -> bool:
@@ -95,10 +118,15 @@ def _raw_page(bucket: Bucket, after: str) -> tuple[list[Listed], bool]:
     query |= {"start-after": prefix + after} if after else {}
     # What the client adds to its address, a slash, becomes the value of a parameter that S3 passes over.
     client = bucket.connect_to(urlencode(query | {"x-id": ""}, quote_via=quote))
-    answer = ElementTree.fromstring(bytes(obstore.get(client, "").bytes()))  # noqa: S314 - the storage's own words
+    try:
+        answer = ElementTree.fromstring(bytes(obstore.get(client, "").bytes()))  # noqa: S314 - the storage's own words
+    except ElementTree.ParseError as error:
+        raise exceptions.GenericError(f"the listing cannot be read: {error}") from error
+    # A space comes as a plus from Amazon and MinIO, as %20 from Ceph; a plus as %2B from all of them.
+    decoded = unquote_plus if answer.findtext("{*}EncodingType") == "url" else str
     found = []
-    for each in answer.iter(f"{_SPACE}Contents"):
-        key = unquote(each.findtext(f"{_SPACE}Key", "")).removeprefix(prefix)
-        etag = each.findtext(f"{_SPACE}ETag", "") or each.findtext(f"{_SPACE}LastModified", "")
-        found.append(Listed(key, int(each.findtext(f"{_SPACE}Size", "0")), etag, is_odd(key)))
-    return found, answer.findtext(f"{_SPACE}IsTruncated") == "true"
+    for each in answer.findall("{*}Contents"):
+        key = decoded(each.findtext("{*}Key", "")).removeprefix(prefix)
+        etag = each.findtext("{*}ETag", "") or each.findtext("{*}LastModified", "")
+        found.append(Listed(key, int(each.findtext("{*}Size", "0")), etag, is_odd(key)))
+    return found, answer.findtext("{*}IsTruncated") == "true"
