@@ -52,14 +52,15 @@ class Audit:
 
     def addresses(self, user: str, resource: str, *verbs: str) -> list[str]:
         """Paths and queries by which a user asked for a resource."""
-        entries = [json.loads(line) for line in self._log.read_text().splitlines()]
-        return [
-            str(entry["requestURI"])
-            for entry in entries
-            if entry["user"]["username"] == user
-            and entry.get("objectRef", {}).get("resource") == resource
-            and entry["verb"] in verbs
-        ]
+        return [str(entry["requestURI"]) for entry in self.entries(user, resource, *verbs)]
+
+    def entries(self, user: str, resource: str, *verbs: str) -> Iterator[dict[str, Any]]:
+        """All that is written down of a user's requests for a resource."""
+        for line in self._log.read_text().splitlines():
+            entry: dict[str, Any] = json.loads(line)
+            where = entry.get("objectRef", {}).get("resource")
+            if entry["user"]["username"] == user and where == resource and entry["verb"] in verbs:
+                yield entry
 
     def refused(self, user: str) -> set[Request]:
         """What a user was not allowed."""
