@@ -438,6 +438,11 @@ def test_a_cache_folder_is_marked_by_the_first_job_and_by_no_other(objects: Obje
     assert one.look() == other.look() == FolderState(marker=b"one", empty=False)
     objects.put(f"cache/{MARKER}", b"")
     assert one.look().marker == b"", "put there by hand"
+    other.mark(b"again", ["photos"])
+    assert one.look().marker == b"again"
+    objects.put(f"cache/{MARKER}", b"x" * 100_000)
+    other.mark(b"other", ["photos"])
+    assert len(objects.get(f"cache/{MARKER}")) == 100_000, "somebody else's"
 
 
 def test_strange_objects_are_no_cache_folder(objects: Objects) -> None:

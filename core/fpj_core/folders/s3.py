@@ -22,6 +22,8 @@ from fpj_core.v1alpha1.cachefolder import CACHE_CONTROL
 
 _PROBE = ".fpj-probe"
 _MOST_MARKER = 4_096
+_NOT_OURS = b"?"
+"""Stands for a marker that is too long to be read: it is one, and says nothing."""
 _OBJECT = "the cache folder's object"
 _CONTENT_TYPES = {
     "avif": "image/avif",
@@ -90,8 +92,11 @@ class S3Folder:
         """See `fpj_core.folders.base.CacheFolder.mark`. Of several jobs that do it at once, the first one's counts."""
         self.check_writable()
         try:
-            if self._marker() is None:
+            there = self._marker()
+            if there is None:
                 self._create(MARKER, marker)
+            elif not there:
+                obstore.put(self._connected(), MARKER, marker)
         except OBJECT_ERRORS as error:
             raise self._not_writable(error) from error
 
@@ -99,7 +104,7 @@ class S3Folder:
         """Raises what obstore raises."""
         try:
             found = obstore.get(self._connected(), MARKER)  # not by range, which nothing is in of an empty one
-            return bytes(found.bytes()) if found.meta["size"] <= _MOST_MARKER else b""
+            return bytes(found.bytes()) if found.meta["size"] <= _MOST_MARKER else _NOT_OURS
         except FileNotFoundError as error:
             if "NoSuchBucket" in str(error):
                 raise
