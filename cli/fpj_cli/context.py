@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -12,7 +13,9 @@ from typing import IO, Any, TypeVar, cast
 
 import click
 from click.core import ParameterSource
+from rich.cells import cell_len
 from rich.console import Console
+from rich.text import Text
 
 from fpj_core.errors import FpjError, NoStoreError
 from fpj_core.filesystems import shared_type
@@ -56,6 +59,7 @@ err = Console(file=cast("IO[str]", Forgiving()), highlight=False, emoji=False)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _MOST_JOBS = 1_000
+_WORD = re.compile(r"\S+\s*")
 
 
 class UsageProblemError(FpjError):
@@ -189,6 +193,29 @@ def shown_phase(store: Store, job: Job) -> str:
 def print_text(text: object, console: Console = out) -> None:
     """Something as it is: nothing in it is markup, and no line is broken."""
     console.print(str(text), markup=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """A line for people, on standard error: wrapped between words on a terminal, whole in a log that is searched."""
+    line = Text.from_markup(text)
+    parts = line.divide(_breaks(line.plain, err.width)) if err.is_terminal else [line]
+    for each in parts:
+        each.rstrip()
+        err.print(each, soft_wrap=True)
+
+
+def _breaks(text: str, width: int) -> list[int]:
+    """Where to break lines: before words. One that is longer than a line, a path say, stays whole."""
+    breaks, begun = [], 0
+    for word in _WORD.finditer(text):
+        if (
+            cell_len(text[begun : word.end()].rstrip()) > width
+            and word.start() > begun
+            and text[: word.start()].strip()
+        ):
+            begun = word.start()
+            breaks.append(begun)
+    return breaks
 
 
 def print_json(document: object) -> None:

@@ -55,7 +55,7 @@ def export(job: str | None, file_format: str, base_url: str, to: Path | None, st
 
     \b
     fpj export > images.jsonl
-    fpj export --format csv --base-url https://example.com/images/ --to images.csv
+    fpj export --format csv --base-url /img/ --to images.csv
     """  # noqa: D301 - click keeps the lines after a real backspace as they are
     with opened_store(store_url) as store, _target(to) as stream_:
         collection = find_job(store, job).collection

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Mapping
 
 import click
@@ -22,8 +24,28 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+_COLUMNS = re.compile(r" {2,}")
+
+
+def write_help(text: str, formatter: click.HelpFormatter) -> None:
+    """A help text. Examples keep their lines where they fit; in a narrow terminal their columns are wrapped."""
+    for paragraph in inspect.cleandoc(text).split("\n\n"):
+        formatter.write_paragraph()
+        rows = [_COLUMNS.split(line.strip(), maxsplit=1) for line in paragraph.lstrip("\b").strip().splitlines()]
+        wide = any(len(line) + formatter.current_indent + 2 > formatter.width for line in paragraph.splitlines())
+        with formatter.indentation():
+            if paragraph.startswith("\b") and wide and all(len(row) == 2 for row in rows):
+                formatter.write_dl([(example, meaning) for example, meaning in rows], col_max=formatter.width // 2)
+            else:
+                formatter.write_text(paragraph)
+
+
 class Command(click.Command):
     """A command whose options stand under headings, if it has many."""
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """See `click.Command.format_help_text`."""
+        write_help(self.help or "", formatter)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """See `click.Command.format_options`."""
@@ -44,6 +66,10 @@ def sections(command: click.Command, ctx: click.Context) -> dict[str, list[click
 
 class Group(click.Group):
     """A group whose commands stand under headings."""
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """See `click.Command.format_help_text`."""
+        write_help(self.help or "", formatter)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """See `click.Group.format_commands`."""

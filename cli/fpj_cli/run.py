@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from fpj_cli.context import (
     UsageProblemError,
@@ -20,6 +21,7 @@ from fpj_cli.context import (
     out,
     print_json,
     print_text,
+    say,
     store_option,
     store_or_empty,
     was_given,
@@ -184,7 +186,7 @@ def run(
 
     \b
     fpj run ~/Pictures --out /srv/cache
-    fpj run photos --tier full=2560x1440 --tier medium=1280x960 --format webp
+    fpj run photos --tier full=2560x1440 --format webp
     fpj run job.yaml --workers 8
 
     Exit codes: 0 done, 1 images failed or the run was given up, 2 bad input, 3 another run holds the collection,
@@ -197,11 +199,7 @@ def run(
             resource, folders = _from_folder(target, options), []
         place = _cached(_place(resource, folders, store, options), options["cache_control"])
         if not (options["out"] or quiet):
-            err.print(
-                f"Writing to {display_key(place.record.location)} (--out DIR for elsewhere)",
-                markup=False,
-                soft_wrap=True,
-            )
+            say(f"Writing to {escape(display_key(place.record.location))} (--out DIR for elsewhere)")
         request = local_job(resource, place, workers=workers, claim_root=options["claim_root"])
         if earlier := unfinished_job(store, request.job):
             request = replace(request, job=earlier)
@@ -494,7 +492,7 @@ def _show_preview(found: Preview) -> None:
     if found.problems:
         err.print(f"  could not be listed: {formatting.count(found.problems)}")
     if found.left_out:
-        err.print(f"  left out: {left_out_text(found.left_out)}")
+        say(f"  left out: {left_out_text(found.left_out)}")
 
 
 def _run(runner: LocalRun, *, tolerated: bool) -> int:

@@ -70,9 +70,9 @@ def completion(context: click.Context, shell: str) -> None:
     """Print what makes SHELL complete commands, options and names of jobs.
 
     \b
-    fpj completion bash > ~/.local/share/bash-completion/completions/fpj
-    fpj completion zsh > "${fpath[1]}/_fpj"
-    fpj completion fish > ~/.config/fish/completions/fpj.fish
+    eval "$(fpj completion bash)"    in ~/.bashrc
+    eval "$(fpj completion zsh)"     in ~/.zshrc
+    fpj completion fish | source     in ~/.config/fish/config.fish
     """  # noqa: D301 - click keeps the lines after a real backspace as they are
     found = get_completion_class(shell)
     if found is None:

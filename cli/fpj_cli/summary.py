@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from fpj_cli.context import err
+from fpj_cli.context import say
 from fpj_core import formatting
 from fpj_core.model import Counts, Job, Phase
 from fpj_core.progress import Progress
@@ -61,24 +61,19 @@ class Done:
         if left := self.progress.total - self.counts.done:
             numbers.append(f"{formatting.count(left)} left")
         colour = _COLOURS.get(self.job.phase, "red")
-        _say(f"[bold {colour}]{self.job.phase.value}[/]  {', '.join(numbers)} in {formatting.duration(self.seconds)}")
+        say(f"[bold {colour}]{self.job.phase.value}[/]  {', '.join(numbers)} in {formatting.duration(self.seconds)}")
         if mine.completed:
             rate = formatting.rate(mine.completed / self.seconds)
-            _say(f"  {formatting.size(mine.bytes_written)} written to {escape(display_key(location))}, {rate}")
+            say(f"  {formatting.size(mine.bytes_written)} written to {escape(display_key(location))}, {rate}")
         if self.job.left_out:
-            _say(f"  Left out: {left_out_text(self.job.left_out)}")
+            say(f"  Left out: {left_out_text(self.job.left_out)}")
         if not self.progress.total and self.job.left_out.get(Reason.EXCLUDED):
-            _say("  [yellow]The filter leaves out every image that the source has.[/]")
+            say("  [yellow]The filter leaves out every image that the source has.[/]")
         if self.job.message:
-            _say(f"  {escape(self.job.message)}")
+            say(f"  {escape(self.job.message)}")
         for name, count in sorted(self.counts.errors.items()):
-            _say(f"  {name}: {formatting.count(count)}")
+            say(f"  {name}: {formatting.count(count)}")
         if self.counts.errors:
-            _say("  See each one with: [bold]fpj failures[/]")
+            say("  See each one with: [bold]fpj failures[/]")
         if self.job.phase is Phase.SUSPENDED:
-            _say("  Run the same command again to go on.")
-
-
-def _say(text: str) -> None:
-    """A whole line: a terminal wraps it, and a log is searched for paths."""
-    err.print(text, soft_wrap=True)
+            say("  Run the same command again to go on.")

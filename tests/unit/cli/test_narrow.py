@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
-from fpj_cli import tables
+from fpj_cli import context, tables
 from fpj_cli.display import LiveDisplay
+from fpj_cli.main import cli
 from fpj_cli.screen import LiveScreen
 from fpj_cli.show import _description, _list
 from fpj_cli.tables import Rows, fields, stream
@@ -82,6 +84,25 @@ def test_long_tables_are_wrapped_while_they_come(
     monkeypatch.setattr(tables, "terminal_width", lambda *_: None)
     stream(("IMAGE", "TIER", "SIZE", "FILE"), [("a.jpg", "thumbnail", "300x200", path)])
     assert capsys.readouterr().out.splitlines()[1].endswith(f"   {path}"), "a pipe gets whole lines"
+
+
+@pytest.mark.parametrize("command", ["", *cli.commands])
+def test_help(command: str) -> None:
+    words = [command, "--help"] if command else ["--help"]
+    shown = CliRunner().invoke(cli, words, terminal_width=WIDTH).output
+    assert max(map(len, shown.splitlines())) <= WIDTH, shown
+
+
+def test_what_a_run_says_is_wrapped_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    target, text = terminal()
+    monkeypatch.setattr(context, "err", target)
+    path = f"/srv/{'long/' * 20}"
+    context.say(f"  591 KiB written to {path}, and some more words after it, which take another line, 6.7/s")
+    assert text.getvalue().splitlines() == [
+        "  591 KiB written to",
+        f"{path},",
+        "and some more words after it, which take another line, 6.7/s",
+    ]
 
 
 def test_one_job_in_full() -> None:
