@@ -32,8 +32,19 @@ def test_an_idle_run_opens_no_object_and_asks_for_none(objects: Objects, proxy: 
     assert fpj("run", manifest, "--json").counts == (COUNT + 3, 0, 0)
     proxy.requests.clear()
     assert fpj("run", manifest, "--json").counts == (0, COUNT + 3, 0)
-    passed = ("list-type=2", "?delete", ".fpj-")
-    of_objects = [each for each in proxy.requests if not any(word in each for word in passed)]
-    assert of_objects == []
+    assert of_objects(proxy) == []
     assert len(proxy.requests) <= 8, "listings, and whether the cache folder can be written"
     assert {each.split()[0] for each in proxy.requests} <= {"GET", "PUT", "POST"}
+
+    proxy.requests.clear()
+    assert "Would process 0 of" in fpj("run", manifest, "--dry-run").stderr
+    assert of_objects(proxy) == []
+    lost = objects.keys("cache/photos/full/")[0]
+    objects.remove(lost)
+    assert "Would process 1 of" in fpj("run", manifest, "--dry-run").stderr
+
+
+def of_objects(proxy: Proxy) -> list[str]:
+    """Requests for single objects, but for those of fpj itself."""
+    passed = ("list-type=2", "?delete", ".fpj-")
+    return [each for each in proxy.requests if not any(word in each for word in passed)]

@@ -59,6 +59,23 @@ class Wanted:
     force: bool
 
 
+class _Lost:
+    """Which recorded files are not there: a bit for each."""
+
+    def __init__(self) -> None:
+        self._bits: dict[str, bytearray] = {}
+
+    def add(self, ordinal: int, tier: str) -> None:
+        bits = self._bits.setdefault(tier, bytearray())
+        if len(bits) <= ordinal >> 3:
+            bits.extend(bytes((ordinal >> 3) + 1 - len(bits)))
+        bits[ordinal >> 3] |= 1 << (ordinal & 7)
+
+    def has(self, ordinal: int, tier: str) -> bool:
+        bits = self._bits.get(tier, b"")
+        return ordinal >> 3 < len(bits) and bool(bits[ordinal >> 3] & (1 << (ordinal & 7)))
+
+
 class Previewer:
     """Compares a source with what is recorded. ``on_image`` gets each image that would be made, by reason and key.
 
@@ -80,6 +97,7 @@ class Previewer:
         self._on_left_out = on_left_out
         self._digests = tier_digests(wanted.tiers)
         self._sizes = self._bytes_per_file()
+        self._lost: _Lost | None = None
 
     def compare(self, source: Source, on_step: Callable[[int], None]) -> Preview:
         """List the source. Raises `SourceError`, `CacheFolderError`, `StoreError`, and what ``on_step`` raises."""
@@ -91,6 +109,7 @@ class Previewer:
                 self._on_left_out(source.left_out.take())
             on_step(found.total)
 
+        self._lost = self._all_lost(stepped)
         memory = ReadOnlyMemory(self._store, self._wanted.collection, listing_problem)
         for batch in batched(source.list(stepped, memory), _BATCH):
             images = self._images(batch)
@@ -130,8 +149,28 @@ class Previewer:
         if made.digest != self._digests[made.tier]:
             return Why.SETTINGS_CHANGED
         elsewhere = made.folder != self._wanted.folder_name
-        lost = self._wanted.check_files and (elsewhere or self._folder.size(made.path) != made.bytes)
+        lost = self._wanted.check_files and (elsewhere or self._is_lost(made))
         return Why.FILE_LOST if lost else None
+
+    def _is_lost(self, made: Derivative) -> bool:
+        if self._lost is not None:
+            return self._lost.has(made.ordinal, made.tier)
+        return self._folder.size(made.path) != made.bytes
+
+    def _all_lost(self, on_step: Callable[[], None]) -> _Lost | None:
+        """All files that are not there, found at once; None where they are better asked about one by one."""
+        if self._folder.answers_at_once or not self._wanted.check_files or self._wanted.force:
+            return None
+        files = self._store.derivative_files(self._wanted.collection, list(self._digests), on_step)
+        expected = (
+            (path, size, (ordinal, tier))
+            for ordinal, tier, folder, path, size in files
+            if folder == self._wanted.folder_name
+        )
+        lost = _Lost()
+        for ordinal, tier in self._folder.lacking(expected, on_step):
+            lost.add(ordinal, tier)
+        return lost
 
     def _images(self, batch: Sequence[SourceEntry]) -> dict[str, ImageRecord]:
         return self._store.images_by_key(self._wanted.collection, [entry.key for entry in batch])
