@@ -66,6 +66,8 @@ JOBS: list[tuple[str, Any, str]] = [
     ("spec.queueName", "A", "should match"),
     ("spec.workerTemplate", {"env": [{"name": "A"}, {"name": "A"}]}, r"env\[1\].*Duplicate"),
     ("spec.workerTemplate", {"serviceAccountName": "A"}, "serviceAccountName.*should match"),
+    ("spec.collection.exclude", ["*.png", "!"], r"exclude\[1\].*should match"),
+    ("spec.collection.include", ["# all"], r"include\[0\].*should match"),
     ("spec.colour", "red", "unknown field"),
     # rules of the spec itself, which name the field in their words
     ("spec", {"maxFailedImages": -1}, "maxFailedImages may not be negative"),
@@ -182,6 +184,7 @@ def test_what_is_immutable_cannot_be_changed(api: Api, namespace: str) -> None:
         said = refusal(api, "PUT", f"{at}/{plural}/{document['metadata']['name']}", changed(document, path, value))
         assert message in said, said
     free = changed(made["fileprocessingjobs"], "spec.priority", 7)
+    free = changed(free, "spec.collection.exclude", ["drafts/", "!a b/*.[jt]pg", "/x/**/y"])
     assert api.call("PUT", f"{at}/fileprocessingjobs/job", free)["spec"]["priority"] == 7
     said = changed(made["cachefolders"], "spec.layout", "Hashed")
     assert api.call("PUT", f"{at}/cachefolders/folder", said)["spec"]["layout"] == "Hashed", "what it was, written down"
