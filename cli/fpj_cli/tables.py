@@ -23,7 +23,7 @@ COLOURS = {
     Phase.COMPLETED_WITH_ERRORS.value: "yellow",
     Phase.FAILED.value: "red",
 }
-_GAP = 3
+_GAP, _NARROW_GAP = 3, 2
 _MEASURED = 1_000
 _LEAST_LAST = 24
 """Columns that are worth wrapping a text in."""
@@ -92,13 +92,14 @@ def _fitted(
 ) -> Iterator[str]:
     """The lines of a table; ``measured`` are the rows that say how wide its columns are."""
     widths = [max(map(cell_len, column)) for column in zip(*measured, strict=True)]
-    before = sum(widths[:-1]) + _GAP * (len(widths) - 1)
+    gap = _GAP if width is None or sum(widths) + _GAP * (len(widths) - 1) <= width else _NARROW_GAP
+    before = sum(widths[:-1]) + gap * (len(widths) - 1)
     if width is None or before + widths[-1] <= width:
-        yield from (_line(row, widths) for row in chain([heads], rows))
+        yield from (_line(row, widths, gap) for row in chain([heads], rows))
     elif width - before >= max(_LEAST_LAST, *(cell_len(line) for row in measured for line in _wrapped(row[-1], 1))):
         for row in chain([heads], rows):
             last, *more = _wrapped(row[-1], width - before)
-            yield _line([*row[:-1], last], widths)
+            yield _line([*row[:-1], last], widths, gap)
             yield from (" " * before + each for each in more)
     else:
         for row in rows:
@@ -136,8 +137,8 @@ def _wrapped(text: str, width: int) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [set_cell_size(cell, max(width, cell_len(cell)) + _GAP) for cell, width in zip(row, widths, strict=True)]
+def _line(row: Sequence[str], widths: Sequence[int], gap: int) -> str:
+    cells = [set_cell_size(cell, max(width, cell_len(cell)) + gap) for cell, width in zip(row, widths, strict=True)]
     return "".join(cells).rstrip()
 
 

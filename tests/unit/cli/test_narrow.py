@@ -63,13 +63,15 @@ def test_reasons_and_paths_are_wrapped_between_words() -> None:
     rows.add("2019/summer/holiday with everybody/IMG_0042.jpg", "CorruptImage", "1", reason)
     rows.add("a.jpg", "TooLarge", "1", "600,000,000 bytes")
     fits(rows.fitted(WIDTH), [reason, "600,000,000 bytes", "ERROR: CorruptImage"])
+    tight = Rows("NAME", "PHASE")
+    tight.add("x" * 49, "Completed")
+    assert tight.fitted(WIDTH).splitlines()[1] == f"{'x' * 49}  Completed", "the columns move together first"
     short = Rows("AGE", "TYPE", "MESSAGE")
     short.add("3s", "Warning", reason)
     assert short.fitted(WIDTH).splitlines() == [
-        "AGE   TYPE      MESSAGE",
-        "3s    Warning   the file ends in the middle of the picture,",
-        "                after 1,234 of 5,678 bytes that it should",
-        "                have",
+        "AGE  TYPE     MESSAGE",
+        "3s   Warning  the file ends in the middle of the picture,",
+        "              after 1,234 of 5,678 bytes that it should have",
     ]
 
 
