@@ -16,6 +16,7 @@ from rich.text import Text
 
 from fpj_core import formatting
 from fpj_core.progress import Progress
+from fpj_core.sources.keys import display_key
 
 STAGES = {
     "Index": "Listing images",
@@ -25,6 +26,7 @@ STAGES = {
     "Finish": "Finishing",
 }
 _PLAIN_SECONDS = 5.0
+_WAIT_SECONDS = 60.0
 _LEAST_BAR, _MOST_BAR = 6, 32
 
 
@@ -42,6 +44,9 @@ class Display(Protocol):
         """See `fpj_worker.local.Observer`."""
 
     def progress(self, progress: Progress, errors: Mapping[str, int]) -> None:
+        """See `fpj_worker.local.Observer`."""
+
+    def waiting(self, why: str, left: float) -> None:
         """See `fpj_worker.local.Observer`."""
 
 
@@ -70,6 +75,9 @@ class QuietDisplay:
     def progress(self, progress: Progress, errors: Mapping[str, int]) -> None:
         """Show nothing."""
 
+    def waiting(self, why: str, left: float) -> None:
+        """Show nothing."""
+
 
 class PlainDisplay(QuietDisplay):
     """A line per stage, and one every few seconds."""
@@ -77,9 +85,11 @@ class PlainDisplay(QuietDisplay):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._last = time.monotonic()
+        self._why = ""
 
     def stage(self, name: str) -> None:
         """Name the stage."""
+        self._why = ""
         self._console.print(f"{STAGES[name]} …", highlight=False)
 
     def listed(self, images: int) -> None:
@@ -91,6 +101,12 @@ class PlainDisplay(QuietDisplay):
         """Say how far the job is, now and then."""
         if self._due():
             self._console.print(f"  {_line(progress)}{_errors(errors)}", highlight=False, soft_wrap=True)
+
+    def waiting(self, why: str, left: float) -> None:
+        """Say what is waited for: at once, when that changes, and now and then."""
+        if why != self._why or time.monotonic() - self._last >= _WAIT_SECONDS:
+            self._why, self._last = why, time.monotonic()
+            self._console.print(f"  {_waiting(why, left)}", markup=False, highlight=False, soft_wrap=True)
 
     def _due(self) -> bool:
         now = time.monotonic()
@@ -109,6 +125,7 @@ class LiveDisplay:
         self._listed = 0
         self._progress: Progress | None = None
         self._errors: Mapping[str, int] = {}
+        self._waits = ""
         # Last: it asks for the first picture at once.
         self._live = Live(console=console, refresh_per_second=8, transient=True, get_renderable=self._render)
 
@@ -122,6 +139,7 @@ class LiveDisplay:
     def stage(self, name: str) -> None:
         """Show the stage."""
         self._stage = name
+        self._waits = ""
 
     def listed(self, images: int) -> None:
         """Show how many images are listed."""
@@ -132,8 +150,15 @@ class LiveDisplay:
         self._progress = progress
         self._errors = errors
 
+    def waiting(self, why: str, left: float) -> None:
+        """Show what is waited for."""
+        self._waits = _waiting(why, left)
+
     def _render(self) -> RenderableType:
         head = Table.grid(padding=(0, 1))
+        if self._waits:
+            head.add_row(self._spinner, Text(self._waits, style="yellow"))
+            return head
         progress = self._progress
         if self._stage != "Process" or progress is None:
             note = f"{formatting.count(self._listed)} images" if self._listed else ""
@@ -166,6 +191,10 @@ def _line(progress: Progress) -> str:
         f"{progress.percent}%  {formatting.count(done)}/{formatting.count(progress.total)}"
         f"  {formatting.rate(progress.images_per_second)}  {formatting.duration(progress.eta_seconds)} left"
     )
+
+
+def _waiting(why: str, left: float) -> str:
+    return f"Waiting, {formatting.duration(left)} more at most: {display_key(why)}"
 
 
 def _errors(errors: Mapping[str, int]) -> str:

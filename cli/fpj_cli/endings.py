@@ -15,6 +15,7 @@ from fpj_cli.backend import ClusterError
 from fpj_cli.context import UsageProblemError, err
 from fpj_core.errors import (
     CacheFolderError,
+    EnvironmentFaultError,
     ErrorType,
     FencedError,
     FpjError,
@@ -54,6 +55,8 @@ def code_of(error: BaseException) -> CommandExit:
         return CommandExit.BAD_INPUT
     if isinstance(error, StoreError | ClusterError):
         return CommandExit.STORE
+    if isinstance(error, EnvironmentFaultError):
+        return CommandExit.SUSPENDED
     if isinstance(error, SourceError | CacheFolderError):
         return _code_of_place(error)
     return CommandExit.ENVIRONMENT if isinstance(error, OSError) else CommandExit.INCOMPLETE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ import click
 
 from fpj_cli.backend import ClusterError, Jobs
 from fpj_cli.context import err, out
+from fpj_cli.durations import Duration
 from fpj_cli.helptexts import Command
 from fpj_cli.screen import Screen, choose_screen, shown_phase, told
 from fpj_cli.setup import job_names
@@ -26,25 +26,8 @@ _PATIENCE_SECONDS = 60.0
 """An API server may be away for so long, as while it is updated, without anyone who waits giving up."""
 _TIMED_OUT = 124
 """As of timeout(1)."""
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 T = TypeVar("T")
-
-
-class Duration(click.ParamType[float]):
-    """``90``, ``90s``, ``10m``, ``1h30m``; in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Into seconds."""
-        if isinstance(value, (int, float)):
-            return float(value)
-        found = _DURATION.fullmatch(str(value))
-        if not value or found is None:
-            self.fail(f"{value!r} is no duration; write for example 90s, 10m or 1h30m", param, ctx)
-        hours, minutes, seconds = (float(part or 0) for part in found.groups())
-        return hours * 3_600 + minutes * 60 + seconds
 
 
 @click.command(cls=Command, short_help="Show live progress of one job or all.")

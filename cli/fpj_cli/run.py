@@ -27,11 +27,12 @@ from fpj_cli.context import (
     was_given,
 )
 from fpj_cli.display import choose_display
+from fpj_cli.durations import Duration
 from fpj_cli.helptexts import Command
 from fpj_cli.interrupts import stop_on_signals
 from fpj_cli.summary import Done
 from fpj_core import formatting
-from fpj_core.errors import ManifestError
+from fpj_core.errors import EnvironmentFaultError, ManifestError
 from fpj_core.exits import CommandExit
 from fpj_core.ids import collection_id_for
 from fpj_core.manifest import load_manifest_file, parse_resource
@@ -43,7 +44,7 @@ from fpj_core.sources.local import may_hold_images
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import API_VERSION, CacheFolder, FileProcessingJob, JobType
 from fpj_core.v1alpha1.cachefolder import CACHE_CONTROL, CACHE_CONTROL_PATTERN
-from fpj_worker.local import JobFailedError, LocalJob, LocalRun
+from fpj_worker.local import WAIT_SECONDS, JobFailedError, LocalJob, LocalRun
 from fpj_worker.preview import Preview, Why
 from fpj_worker.request import (
     Place,
@@ -144,6 +145,15 @@ _SAID_BY_MANIFEST = {
     metavar="N|P%",
     help="How many images may fail: so many still are exit code 0, more end the run.  [default: none, and no end]",
 )
+@click.option(
+    "--wait-for-environment",
+    "wait_seconds",
+    type=Duration(),
+    metavar="DURATION",
+    default=WAIT_SECONDS,
+    help="How long to wait for a source or cache folder that stops working, such as a full disk or a lost mount; then"
+    " the job is left Suspended.  [default: 10m]",
+)
 @click.option("--force", is_flag=True, help="Make everything again.")
 @click.option(
     "--accept-vanished",
@@ -178,6 +188,7 @@ def run(
     dry_run: bool,
     verbose: bool,
     workers: int | None,
+    wait_seconds: float,
     **options: Any,
 ) -> None:
     """Make cache images and thumbnails of every image in FOLDER, or run a FileProcessingJob MANIFEST.
@@ -190,7 +201,8 @@ def run(
     fpj run job.yaml --workers 8
 
     Exit codes: 0 done, 1 images failed or the run was given up, 2 bad input, 3 another run holds the collection,
-    4 the store or the network failed, 5 this machine failed (a full disk, say), 130 interrupted.
+    4 the store or the network failed, 5 this machine failed (a full disk, say), 6 source or cache folder stopped
+    working and did not heal in time, 130 interrupted.
     """  # noqa: D301 - click keeps the lines after a real backspace as they are
     with store_or_empty(store_url) if dry_run else opened_store(store_url, make=True) as store:
         if target.suffix.lower() in _MANIFESTS and target.is_file():
@@ -201,6 +213,7 @@ def run(
         if not (options["out"] or quiet):
             say(f"Writing to {escape(display_key(place.record.location))} (--out DIR for elsewhere)")
         request = local_job(resource, place, workers=workers, claim_root=options["claim_root"])
+        request = replace(request, wait_seconds=wait_seconds)
         if earlier := unfinished_job(store, request.job):
             request = replace(request, job=earlier)
         tolerated = options["max_failed"] is not None
@@ -501,6 +514,8 @@ def _run(runner: LocalRun, *, tolerated: bool) -> int:
         runner.run()
     except InterruptedRunError:
         return CommandExit.INTERRUPTED
+    except EnvironmentFaultError:
+        return CommandExit.SUSPENDED
     except JobFailedError:
         return CommandExit.INCOMPLETE
     failed = runner.progress()[1].failed

@@ -32,6 +32,7 @@ KEYS: Mapping[str, str] = {
     "workers": "workers",
     "max-failed": "max_failed",
     "cache-control": "cache_control",
+    "wait-for-environment": "wait_seconds",
     "claim-root": "claim_root",
     "cluster": "cluster",
     "namespace": "namespace",

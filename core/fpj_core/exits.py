@@ -36,6 +36,8 @@ class CommandExit(IntEnum):
     """The store, the network or the cluster failed or refused."""
     ENVIRONMENT = 5
     """A fault of this machine: a disk that is full, unreadable, read-only or not mounted."""
+    SUSPENDED = 6
+    """The source or the cache folder stopped working and did not heal in time: nothing is lost, run again to go on."""
     TIMED_OUT = 124
     """As of timeout(1)."""
     INTERRUPTED = 130

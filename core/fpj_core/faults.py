@@ -160,7 +160,7 @@ def of_mongodb_error(error: BaseException) -> Fault:
     return _by_name(MONGODB, error) or REFUSAL
 
 
-def may_be_environment(error_type: ErrorType, *, environment: bool) -> bool:
+def may_be_environment(error_type: ErrorType, environment: bool) -> bool:
     """Whether an image must not be charged before a probe: what is missing or late may be so with all of its folder."""
     return environment or error_type in _SUSPICIOUS
 

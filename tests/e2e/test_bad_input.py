@@ -481,18 +481,19 @@ def test_a_folder_that_may_not_be_written_is_refused_at_once(fpj: Fpj, few: Path
 def test_a_full_folder(fpj: Fpj, few: Path, mounted: Callable[[str], Path]) -> None:
     """What fits is made. Once there is room, the next run makes the rest and nothing else."""
     fpj.out = mounted("size=400k")
-    finished = fpj.run(few)
-    assert finished.code == 1, finished.stderr
+    finished = fpj.run(few, "--wait-for-environment", 0)
+    assert finished.code == 6, finished.stderr
     completed, _, failed = finished.counts
-    assert completed + failed == 12
-    assert completed > 0
-    assert finished.json["errorBreakdown"] == {"DiskFull": failed}
-    assert all("full" in reason for _, reason in fpj.failures().values())
+    assert 0 < completed < 12
+    assert failed == 0, "no image is charged for it"
+    assert (finished.json["phase"], finished.json["reason"]) == ("Suspended", "EnvironmentFault")
     rows = fpj.listed("outputs")
     assert {str(fpj.out / path) for path in files_in(fpj.out)} >= {row["path"] for row in rows}
     assert all(size_of(fpj.out / path) for path in files_in(fpj.out)), "no part of a file"
     subprocess.run(["mount", "-o", "remount,size=40m", fpj.out], check=True)
-    assert fpj.run(few).counts == (failed, completed, 0)
+    finished = fpj.run(few)
+    assert (finished.code, finished.json["progress"]["failed"]) == (0, 0)
+    assert finished.json["thisRun"]["completed"] == 12 - len(rows) // 2
 
 
 def test_a_folder_that_becomes_read_only_midway(fpj: Fpj, few: Path, mounted: Callable[[str], Path]) -> None:
@@ -500,13 +501,11 @@ def test_a_folder_that_becomes_read_only_midway(fpj: Fpj, few: Path, mounted: Ca
     (few / "1-makes-the-cache-read-only.jpg").write_bytes(photo(50))
     fpj.environment = injecting("decoder") | {"PYTHON_TEST_MOUNT": str(fpj.out)}
     job = manifest(fpj.out.parent / "a.yaml", few, limits={"maxAttemptsPerImage": 1})
-    finished = fpj("run", job, "--out", fpj.out, "--json", "--workers", 1)
-    assert finished.code == 1, finished.stderr
-    assert finished.counts == (1, 0, 12)
-    assert finished.json["errorBreakdown"] == {"AccessDenied": 12}
-    assert {reason for _, reason in fpj.failures().values()} == {
-        "the cache folder cannot be written: Read-only file system"
-    }
+    finished = fpj("run", job, "--out", fpj.out, "--json", "--workers", 1, "--wait-for-environment", 0)
+    assert finished.code == 6, finished.stderr
+    assert finished.counts == (1, 0, 0)
+    assert finished.json["message"] == f"cache folder {fpj.out} cannot be written: Read-only file system"
+    assert fpj.failures() == {}
     refused = fpj("run", job, "--out", fpj.out)
     assert refused.code == 5
     assert one_line(refused) == f"Error: cache folder {fpj.out} cannot be written: Read-only file system"

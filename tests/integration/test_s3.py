@@ -9,6 +9,7 @@ import os
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,21 @@ def test_an_object_that_vanishes_after_listing_is_not_found(objects: Objects) ->
     assert refusal(fresh, "a//b.jpg").error_type is ErrorType.NOT_FOUND
     for key in ("a/../b.jpg", "../a.jpg", "a//./b.jpg", "nul\0.jpg"):
         assert refusal(fresh, key).error_type is ErrorType.PATH_VIOLATION
+
+
+def test_a_look_at_a_bucket_and_a_probe_of_it(objects: Objects) -> None:
+    source, folder = S3Source(objects.bucket()), S3FolderConfig(objects.bucket("cache")).build()
+    with pytest.raises(SourceError, match="is empty"):
+        source.look([])
+    objects.put("a.jpg", JPEG)
+    assert [each and each.error_type for each in source.look(["a.jpg", "b.jpg"])] == [None, ErrorType.NOT_FOUND]
+    folder.probe("photos")
+    assert [entry.key for entry in source.list()] == ["a.jpg"]
+    gone = replace(objects.bucket(), bucket="nowhere")
+    with pytest.raises(SourceError, match="bucket does not exist"):
+        S3Source(gone).look([])
+    with pytest.raises(CacheFolderError, match="bucket does not exist"):
+        S3FolderConfig(gone).build().probe("photos")
 
 
 def test_a_full_disk_for_temporary_copies(objects: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

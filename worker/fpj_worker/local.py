@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from fpj_core.errors import FencedError, FpjError, LeaseHeldError
+from fpj_core.errors import EnvironmentFaultError, FencedError, FpjError, LeaseHeldError, StoreUnavailableError
 from fpj_core.folders import CacheFolder, FolderConfig
 from fpj_core.leases import is_dead, lease_name, local_holder
 from fpj_core.model import Counts, Folder, ImageLimits, Job, Lease, Phase, Shard, TierSpec
@@ -22,10 +22,12 @@ from fpj_core.progress import Progress, measure
 from fpj_core.sources.base import SourceConfig
 from fpj_core.sources.filters import Reason
 from fpj_core.store.protocol import Store
+from fpj_worker.breaker import Outage
 from fpj_worker.claiming import Claim, SourceClaim, refuse_own_source
 from fpj_worker.indexer import index_collection, name_nothing
 from fpj_worker.planner import Planner, PlanSettings
 from fpj_worker.preview import Preview, Previewer, Wanted, Why
+from fpj_worker.probe import Probe
 from fpj_worker.shard import JobContext, Pool, ShardProcessor
 from fpj_worker.stopping import InterruptedRunError
 from fpj_worker.tasks import ImageHandler, start_image_pool
@@ -34,6 +36,9 @@ LEASE_SECONDS = 60.0
 _PERSIST_SECONDS = 5.0
 _SHOW_SECONDS = 0.25
 _STOP_GRACE_SECONDS = 10.0
+_WAIT_POLL_SECONDS = 0.2
+WAIT_SECONDS = 600.0
+"""For so long a source or cache folder that does not work is waited for, if nobody says otherwise."""
 
 
 class JobFailedError(FpjError):
@@ -63,6 +68,8 @@ class LocalJob:
     max_failed: Callable[[int], int | None] = lambda _total: None
     """From the number of images to how many may fail before the job is given up."""
     deadline_seconds: float | None = None
+    wait_seconds: float = WAIT_SECONDS
+    """How long to wait for a source or cache folder that has stopped working."""
     check_files: bool = True
     force: bool = False
     accept_vanished: bool = False
@@ -80,6 +87,9 @@ class Observer(Protocol):
 
     def progress(self, progress: Progress, errors: Mapping[str, int]) -> None:
         """Where the job stands, several times a second at most."""
+
+    def waiting(self, why: str, left: float) -> None:
+        """The source or the cache folder does not work; they are waited for, so many seconds more at most."""
 
 
 class LocalRun:
@@ -111,6 +121,8 @@ class LocalRun:
         self._unrecorded: Callable[[], Counts] = Counts
         self._before = Counts()
         self._resumed = False
+        self._probe = Probe(store, request.source, request.folder, request.job.collection, self._own_folders[0])
+        self._recorded_done = 0
 
     @property
     def _fence(self) -> int:
@@ -125,7 +137,8 @@ class LocalRun:
         """Run the job to its end and return it as recorded.
 
         Raises `InterruptedRunError`, `JobFailedError`, `fpj_core.errors.LeaseHeldError` when another run holds the
-        collection, `SourceError`, `CacheFolderError`, `StoreError`.
+        collection, `SourceError`, `CacheFolderError`, `StoreError`; and, with the job Suspended,
+        `EnvironmentFaultError` when source or cache folder stopped working and did not heal in time.
         """
         refuse_own_source(self._request.source, self._request.folder)
         with self._locked():
@@ -261,12 +274,32 @@ class LocalRun:
         self._enter("Process")
         self._processing_since = time.monotonic()
         self._job = self._store.update_job(self._timed())  # whoever looks on counts the time from here
+        outage = Outage(self._request.wait_seconds)
+        while (why := self._work()) is not None:
+            self._wait(why, outage)
+
+    def _work(self) -> str | None:
+        """All shards, one after another; or what of the environment came in the way."""
+        try:
+            self._work_off()
+        except EnvironmentFaultError as error:
+            return str(error)
+        return None
+
+    def _work_off(self) -> None:
         holder = local_holder(self._job.id)
         shard = self._claim(holder)
         if shard is None:
             return
         with self._pool() as pool:
-            processor = ShardProcessor(self._store, pool, self._folder, self._context(), self._tick)
+            processor = ShardProcessor(
+                self._store,
+                pool,
+                self._folder,
+                self._context(),
+                self._tick,
+                probe=lambda _tick: self._probe(self._check_stop),  # the store may be on the same full disk
+            )
             while shard is not None:
                 self._unrecorded = lambda: processor.unrecorded
                 try:
@@ -274,6 +307,62 @@ class LocalRun:
                 finally:
                     self._unrecorded = Counts
                 shard = self._claim(holder)
+
+    def _wait(self, why: str, outage: Outage) -> None:
+        """Until the environment is well again. Raises `EnvironmentFaultError` when it is given up."""
+        began = time.monotonic()
+        with suppress(StoreUnavailableError):
+            self._recorded_done = self.progress()[1].done
+        outage.begin(began, self._recorded_done)
+        self._note_wait("EnvironmentFault", why)
+        try:
+            while True:
+                self._pause(why, outage)
+                why = self._probe(self._check_stop) or self._take_back() or ""
+                if not why:
+                    break
+        finally:
+            if self._processing_since is not None:
+                self._processing_since += time.monotonic() - began  # it is no time of work
+        self._note_wait("", "")
+        self._observer.stage("Process")
+
+    def _pause(self, why: str, outage: Outage) -> None:
+        until = time.monotonic() + outage.pause()
+        while (now := time.monotonic()) < until:
+            if not (left := outage.left(now)):
+                raise EnvironmentFaultError(why)
+            self._observer.waiting(why, left)
+            time.sleep(_WAIT_POLL_SECONDS)
+            self._tick_waiting()
+
+    def _take_back(self) -> str | None:
+        """The shards that could not be handed back while the store was away; why that cannot be done yet."""
+        try:
+            self._store.release_shards(self._job.id, self._job.planned_attempt)
+        except StoreUnavailableError as error:
+            return str(error)
+        return None
+
+    def _note_wait(self, reason: str, message: str) -> None:
+        """For whoever asks how the job is."""
+        self._job = replace(self._job, reason=reason, message=message)
+        with suppress(StoreUnavailableError):
+            self._job = self._store.update_job(self._timed())
+
+    def _tick_waiting(self) -> None:
+        """As `_tick`; a store that is away, too, as on the same full disk, is part of what is waited for."""
+        self._check_stop()
+        self._check_bounds(0)
+        now = time.monotonic()
+        if now - self._renewed_at >= _PERSIST_SECONDS and self._lease:
+            self._renewed_at = now
+            with suppress(StoreUnavailableError):
+                self._lease = self._store.renew_lease(self._lease, LEASE_SECONDS, time.time())
+
+    def _check_stop(self) -> None:
+        if self._should_stop():
+            raise InterruptedRunError("interrupted; run again to go on from here")
 
     def _claim(self, holder: str) -> Shard | None:
         return self._store.claim_shard(self._job.id, self._job.planned_attempt, holder, self._store.now())
@@ -314,6 +403,9 @@ class LocalRun:
         except InterruptedRunError as error:
             self._end(Phase.SUSPENDED, "Interrupted", str(error))
             raise
+        except EnvironmentFaultError as error:
+            self._end(Phase.SUSPENDED, "EnvironmentFault", str(error))
+            raise
         except JobFailedError as error:
             self._end(Phase.FAILED, error.reason, str(error))
             raise
@@ -343,8 +435,7 @@ class LocalRun:
 
     def _tick(self) -> None:
         """Look whether to stop, keep the lease, show and persist progress; each as often as it needs."""
-        if self._should_stop():
-            raise InterruptedRunError("interrupted; run again to go on from here")
+        self._check_stop()
         now = time.monotonic()
         if now - self._renewed_at >= _PERSIST_SECONDS and self._lease:
             self._lease = self._store.renew_lease(self._lease, LEASE_SECONDS, self._store.now())

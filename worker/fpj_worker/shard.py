@@ -20,6 +20,7 @@ from typing import Protocol, TypeVar
 
 from fpj_core.errors import (
     CacheFolderError,
+    EnvironmentFaultError,
     ErrorType,
     FencedError,
     FpjError,
@@ -27,6 +28,7 @@ from fpj_core.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from fpj_core.faults import may_be_environment
 from fpj_core.folders import CacheFolder
 from fpj_core.model import (
     Counts,
@@ -44,9 +46,11 @@ from fpj_core.model import (
 )
 from fpj_core.sources.keys import display_key
 from fpj_core.store.protocol import Store
+from fpj_worker.breaker import Breaker
 from fpj_worker.indexer import listing_problem
 from fpj_worker.naming import MirrorNames
-from fpj_worker.pool import Outcome, ProcessPool
+from fpj_worker.pool import Outcome, PoolError, ProcessPool
+from fpj_worker.probe import is_environment
 from fpj_worker.tasks import ImageDone, ImageTask, is_answer
 
 _READ = 1_000
@@ -63,6 +67,9 @@ _RETRY_MAX_SECONDS = 10.0
 T = TypeVar("T")
 
 Pool = ProcessPool[ImageTask, ImageDone]
+
+Ask = Callable[[Callable[[], None]], str | None]
+"""What is wrong with source or cache folder, None for nothing; see `fpj_worker.probe.Probe`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +132,8 @@ class ShardProcessor:
     ``on_tick`` is called every fraction of a second; what it raises ends the shard where it stands, after which
     `hand_back` keeps what is finished. For ``patience`` seconds a store that has gone is waited for, with all results
     kept; the heartbeat may lapse meanwhile, and who lost the shard to another is fenced as ever.
+
+    With a ``probe``, no image is charged for a fault that may be the environment's before that has found it well.
     """
 
     def __init__(
@@ -136,6 +145,7 @@ class ShardProcessor:
         on_tick: Callable[[], None] = lambda: None,
         meter: Meter | None = None,
         patience: float = 0.0,
+        probe: Ask | None = None,
     ) -> None:
         self._store = store
         self._pool = pool
@@ -145,6 +155,8 @@ class ShardProcessor:
         self._meter = meter or _Unmetered()
         self._patience = patience
         self._patient = True
+        self._probe = probe
+        self._breaker = Breaker()
         self._digests = tier_digests(context.tiers)
         self._naming = MirrorNames(store, context.collection) if context.layout is Layout.MIRROR else None
 
@@ -162,16 +174,20 @@ class ShardProcessor:
         """Process the shard and record its end: done, or, when anything but a lost claim stops it, handed back.
 
         Images in flight then get as many seconds as ``grace`` says. Raises what `run` raises, also where a store that
-        has gone cannot be told: the claim then lapses by itself.
+        has gone cannot be told: the claim then lapses by itself. Where source or cache folder are why, that is
+        `EnvironmentFaultError`.
         """
         try:
             self.run(shard)
         except FencedError:
             raise
-        except FpjError:
+        except FpjError as error:
             with suppress(StoreError):
-                self.hand_back(grace())
+                with suppress(CacheFolderError):  # what is not surely on disk is not recorded
+                    self.hand_back(grace())
                 self._store.finish_shard(shard, ShardState.PENDING, self._store.now())
+            if trouble := self._behind(error):
+                raise EnvironmentFaultError(trouble) from error
             raise
         self._patiently(lambda: self._store.finish_shard(shard, ShardState.SUCCEEDED, self._store.now()))
 
@@ -186,6 +202,7 @@ class ShardProcessor:
             self._dispatch()
             for outcome in self._pool.poll(_POLL_SECONDS if self._pool.in_flight else self._idle_seconds()):
                 self._settle(outcome)
+            self._judge()
             self._record(force=not self._by_ordinal)  # nothing left to wait for
             self._on_tick()
 
@@ -210,15 +227,16 @@ class ShardProcessor:
         self._by_ordinal: dict[int, _Slot] = {}
         self._ready: deque[ImageTask] = deque()
         self._waiting: list[tuple[float, int, ImageTask]] = []
+        self._doubtful: list[tuple[_Slot, ImageError, float]] = []
         self._gathered = 0
         self._held = 0
         self._passed = 0
         self._untrusted = False
-        self._sync = self._folder.syncer()
         self._sizes: dict[str, int | None] = {}
         self._names: dict[str, str] = {}
-        self._counted_ahead = self._count_ahead(shard)
         self._flushed_at = self._heartbeat_at = time.monotonic()
+        self._counted_ahead = self._count_ahead(shard)
+        self._sync = self._folder.syncer()
 
     def _count_ahead(self, shard: Shard) -> int:
         """How many images after the cursor the plan found up to date, and has counted.
@@ -339,7 +357,7 @@ class ShardProcessor:
     def _idle_seconds(self) -> float:
         """How long to sleep when nothing is in flight: until the next retry is due."""
         if not self._waiting:
-            return 0.0
+            return _POLL_SECONDS if self._doubtful else 0.0
         return min(max(self._waiting[0][0] - time.monotonic(), 0.0), _POLL_SECONDS)
 
     def _settle(self, outcome: Outcome[ImageTask, ImageDone]) -> None:
@@ -350,14 +368,54 @@ class ShardProcessor:
             error = ImageError(ErrorType.WORKER_CRASHED, "the decoder's answer is not about this image")
         self._meter.settled(task.size, outcome.elapsed)
         if error is None and outcome.result is not None:
+            self._breaker.went_well()
             self._complete(slot, outcome.result, outcome.elapsed)
-        elif error is not None and error.error_type.transient and slot.attempts < self._context.limits.max_attempts:
+            del self._by_ordinal[task.ordinal]
+            return
+        error = error or ImageError(ErrorType.INTERNAL, "the worker returned nothing")
+        last = not error.error_type.transient or slot.attempts >= self._context.limits.max_attempts
+        doubtful = self._probe is not None and may_be_environment(error.error_type, error.environment)
+        if doubtful:
+            self._breaker.fault(last=last)
+        if not last:
             due = time.monotonic() + _backoff(slot.attempts)
             heapq.heappush(self._waiting, (due, task.ordinal, task))
-            return
+        elif doubtful:
+            self._doubtful.append((slot, error, outcome.elapsed))
         else:
-            self._fail(slot, error or ImageError(ErrorType.INTERNAL, "the worker returned nothing"), outcome.elapsed)
-        del self._by_ordinal[task.ordinal]
+            self._charge(slot, error, outcome.elapsed)
+
+    def _charge(self, slot: _Slot, error: ImageError, elapsed: float) -> None:
+        self._fail(slot, error, elapsed)
+        del self._by_ordinal[slot.image.ordinal]
+
+    # The environment --------------------------------------------------------------------------------------
+
+    def _judge(self) -> None:
+        """Charge images for what may be the environment's fault, once that is known to be well.
+
+        Raises `EnvironmentFaultError` where it is not.
+        """
+        began = time.monotonic()
+        if self._probe is None or not self._breaker.asks(began):
+            return
+        if trouble := self._probe(self._on_tick):
+            raise EnvironmentFaultError(trouble)
+        now = time.monotonic()
+        self._breaker.was_well(now, now - began)
+        for slot, error, elapsed in self._doubtful:
+            self._charge(slot, error, elapsed)
+        self._doubtful.clear()
+
+    def _behind(self, error: FpjError) -> str | None:
+        """What of the environment is behind an error that stopped the shard."""
+        if self._probe is None or isinstance(error, EnvironmentFaultError):
+            return None
+        if is_environment(error):
+            return str(error)
+        if isinstance(error, PoolError | StoreUnavailableError | CacheFolderError):
+            return self._probe(self._on_tick)
+        return None
 
     def _complete(self, slot: _Slot, done: ImageDone, elapsed: float) -> None:
         context = self._context

@@ -63,6 +63,13 @@ class CacheFolder(Protocol):
     def remove(self, relative: str) -> None:
         """Remove a file if it is there."""
 
+    def probe(self, own: str) -> None:
+        """Show that a file can be kept here at this moment, by keeping one for a moment; it leaves nothing behind.
+
+        ``own`` is a folder right below it that the job writes to. Raises
+        `CacheFolderError`, also where a folder has lost its marker: then another one is in its place.
+        """
+
     def syncer(self) -> Callable[[], None]:
         """What brings everything written from now on, by whichever process, to disk.
 

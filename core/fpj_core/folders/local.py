@@ -35,6 +35,8 @@ _FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXE
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TAG = CACHE_TAG_SIGNATURE + b"\n# This folder holds images that fpj can make again.\n"
 _MOST_MARKER = 4_096
+_PROBE_BYTES = 4 * 2**20
+"""What a probe writes: a disk that is full for images has room for small files, often."""
 _PART = re.compile(r"[0-9a-f]{2}")
 _LINKS = {errno.ELOOP, errno.ENOTDIR}
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
@@ -179,6 +181,20 @@ class LocalFolder:
         except OSError as error:
             raise _typed(error) from error
 
+    def probe(self, own: str) -> None:
+        """See `fpj_core.folders.base.CacheFolder.probe`."""
+        self._forget_folders()  # another file system may have taken their place
+        with self._refusing():
+            if not os.path.lexists(os.path.join(self._root, MARKER)):
+                os.stat(self._root)
+                raise CacheFolderError(f"cache folder {self._root} has lost its marker ({MARKER}): is it mounted?")
+            folder = self._folder(f"{own}/{_TEMPORARY}")
+            name = f"{PROBE}{uuid.uuid4().hex}"
+            try:
+                self._write_temporary(folder, name, os.urandom(_PROBE_BYTES), sync=True)
+            finally:
+                _unlink(name, folder)
+
     def syncer(self) -> Callable[[], None]:
         """See `fpj_core.folders.base.CacheFolder.syncer`."""
         with self._refusing():
@@ -199,7 +215,7 @@ class LocalFolder:
                     with suppress(OSError):
                         _unlink(name, folder)
 
-    def _write_temporary(self, folder: int, name: str, data: bytes) -> None:
+    def _write_temporary(self, folder: int, name: str, data: bytes, *, sync: bool = False) -> None:
         try:
             descriptor = os.open(name, _FILE_FLAGS, 0o666, dir_fd=folder)
         except FileNotFoundError:
@@ -209,6 +225,8 @@ class LocalFolder:
             view = memoryview(data)
             while view:
                 view = view[os.write(descriptor, view) :]
+            if sync:
+                os.fsync(descriptor)
         except OSError:
             _unlink(name, folder)
             raise

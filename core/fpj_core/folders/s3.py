@@ -167,6 +167,10 @@ class S3Folder:
             if failure.error_type is not ErrorType.NOT_FOUND:
                 raise failure from error
 
+    def probe(self, own: str) -> None:  # noqa: ARG002
+        """See `fpj_core.folders.base.CacheFolder.probe`."""
+        self.check_writable()
+
     def syncer(self) -> Callable[[], None]:
         """See `fpj_core.folders.base.CacheFolder.syncer`. An object that was accepted is kept."""
         return nothing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 
 _syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
@@ -22,7 +23,7 @@ class FileSystemSync:
     def __call__(self) -> None:
         """Return when what was written is on disk. Raises `OSError`: some of it may be lost, now and for good."""
         if os.stat(self._root).st_dev != os.fstat(self._descriptor).st_dev:
-            raise OSError(0, "another file system has taken its place")
+            raise OSError(errno.ESTALE, "another file system has taken its place")
         if _syncfs is None:
             os.sync()
         elif _syncfs(self._descriptor):

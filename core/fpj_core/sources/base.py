@@ -152,6 +152,12 @@ class Source(Protocol):
     def open(self, key: str, size: int, *, max_file_size: int) -> AbstractContextManager[OpenedImage]:
         """Open one image. Raises `ImageError`: NotFound, AccessDenied, PathViolation, TooLarge."""
 
+    def look(self, keys: Sequence[str]) -> Sequence[ImageError | None]:
+        """Read a little of each image, past all caches; None for one that can be read. Changes nothing.
+
+        Raises `SourceError` where there is no source, or an empty one.
+        """
+
 
 class SourceConfig(Protocol):
     """How to reach a source; small and picklable, so that each worker process builds its own."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -128,6 +128,31 @@ class LocalSource:
             return
         refuse_too_large(_readable_size(path), max_file_size)
         yield OpenedImage(name=key, path=path)
+
+    def look(self, keys: Sequence[str]) -> Sequence[ImageError | None]:
+        """See `fpj_core.sources.base.Source.look`."""
+        try:
+            with os.scandir(self._root) as entries:
+                empty = next(entries, None) is None
+        except OSError as error:
+            raise SourceError(f"the source {self._given} cannot be read: {error.strerror}") from error
+        if empty:
+            raise SourceError(f"the source {self._given} is empty: is it mounted?")
+        return [self._trouble(key) for key in keys]
+
+    def _trouble(self, key: str) -> ImageError | None:
+        try:
+            descriptor = open_regular(self._contained(split_key(key)[0]), "the file")
+        except ImageError as error:
+            return error
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # what is in memory proves nothing
+            os.pread(descriptor, HEAD, 0)
+        except OSError as error:
+            return image_error_from_os(error, "the file")
+        finally:
+            os.close(descriptor)
+        return None
 
     # Listing ----------------------------------------------------------------------------------------------
 

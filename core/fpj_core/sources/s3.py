@@ -123,6 +123,23 @@ class S3Source:
             copy_bounded(self._pieces(name, max_file_size), target, max_file_size)
             yield OpenedImage(name=key, path=b"/proc/self/fd/%d" % target.fileno())
 
+    def look(self, keys: Sequence[str]) -> Sequence[ImageError | None]:
+        """See `fpj_core.sources.base.Source.look`."""
+        try:
+            found = next(iter(obstore.list(self._connected(), chunk_size=1)), None)
+        except OBJECT_ERRORS as error:
+            raise SourceError(f"cannot list {self._bucket.url}: {object_error(error, 'the bucket').message}") from error
+        if not found:
+            raise SourceError(f"{self._bucket.url} is empty")
+        return [self._trouble(path_from_key(split_key(key)[0]).decode("utf-8", "replace")) for key in keys]
+
+    def _trouble(self, name: str) -> ImageError | None:
+        try:
+            obstore.head(self._connected(), name)
+        except OBJECT_ERRORS as error:
+            return object_error(error, "the object")
+        return None
+
     # Listing ----------------------------------------------------------------------------------------------
 
     def _objects(self, on_step: Callable[[], None]) -> Iterator[Listed]:

@@ -64,6 +64,7 @@ def test_every_key_is_an_option_and_can_be_set_in_both_places(tmp_path: Path) ->
         "cluster": True,
         "fit": "cover",
         "format": "png",
+        "wait-for-environment": "5m",
     }
     for key in KEYS:
         value = given.get(key, str(tmp_path))

@@ -419,3 +419,36 @@ def test_without_syncfs_everything_is_synced(folder: CacheFolder, monkeypatch: p
     monkeypatch.setattr(os, "sync", lambda: synced.append(True))
     folder.syncer()()
     assert synced
+
+
+# Looking whether it works ---------------------------------------------------------------------------------
+
+
+def test_a_probe_leaves_nothing_behind(folder: CacheFolder, root: Path) -> None:
+    folder.mark(b"{}", ["photos"])
+    folder.write(PATH, b"data", token="t")
+    before = files(root)
+    folder.probe("photos")
+    assert files(root) == before
+
+
+def test_a_probe_finds_a_disk_full_that_has_room_for_small_files(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        folder = LocalFolderConfig(str(disk)).build()
+        folder.mark(b"{}", ["photos"])
+        with pytest.raises(CacheFolderError, match="No space left"):
+            folder.probe("photos")
+        assert not [path for path in disk.rglob("*") if "probe" in path.name]
+        folder.write(PATH, b"small", token="t")
+
+
+def test_a_probe_finds_another_folder_in_its_place(folder: CacheFolder, root: Path) -> None:
+    folder.mark(b"{}", ["photos"])
+    folder.write(PATH, b"data", token="t")
+    root.rename(root.with_name("away"))
+    with pytest.raises(CacheFolderError, match="No such file"):
+        folder.probe("photos")
+    root.mkdir()
+    with pytest.raises(CacheFolderError, match="is it mounted"):
+        folder.probe("photos")
+    assert not list(root.iterdir())

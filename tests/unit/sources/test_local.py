@@ -403,3 +403,22 @@ def test_a_listing_is_stopped_wherever_it_is(tmp_path: Path) -> None:
 
     with pytest.raises(StopError):
         next(LocalSource(str(tmp_path)).list(stop))
+
+
+# Looking whether it works ---------------------------------------------------------------------------------
+
+
+def test_a_look_says_of_each_image_whether_it_can_be_read(photos: Path) -> None:
+    for name in ("1.jpg", "2.jpg"):
+        put(photos / name)
+    answers = LocalSource(str(photos)).look(["1.jpg", "gone.jpg", "book.zip!/1.jpg", "2.jpg"])
+    assert [each and each.error_type for each in answers] == [None, ErrorType.NOT_FOUND, ErrorType.NOT_FOUND, None]
+
+
+def test_a_look_at_a_source_that_is_gone_or_not_mounted(photos: Path) -> None:
+    source = LocalSource(str(photos))
+    with pytest.raises(SourceError, match="is it mounted"):
+        source.look([])
+    photos.rmdir()
+    with pytest.raises(SourceError, match="No such file"):
+        source.look([])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from fpj_core.errors import CacheFolderError, ErrorType, ImageError
+from fpj_core.errors import CacheFolderError, ErrorType, ImageError, SourceError
 from fpj_core.folders.base import Expected, lacking_by_asking
 from fpj_core.folders.ownership import FolderState
 from fpj_core.model import Fit, Format, ImageFacts, Job, SourceEntry, TierSpec
@@ -41,6 +41,7 @@ class ListSource:
         self.problems = Problems()
         self.left_out = LeftOut()
         self.filter = Filter()
+        self.sick = ""
 
     def leaves_out(self, key: str) -> bool:
         return False
@@ -58,6 +59,11 @@ class ListSource:
     def open(self, key: str, size: int, *, max_file_size: int) -> Any:
         raise NotImplementedError
 
+    def look(self, keys: Sequence[str]) -> Sequence[ImageError | None]:
+        if self.sick:
+            raise SourceError(self.sick)
+        return [None for _ in keys]
+
 
 class MemoryFolder:
     """A cache folder that remembers sizes alone."""
@@ -71,6 +77,7 @@ class MemoryFolder:
         self.refuses_removal = False
         self.synced: set[str] = set()
         self.sync_error: CacheFolderError | None = None
+        self.sick = ""
         self._unwritten: set[str] = set()
 
     def build(self) -> MemoryFolder:
@@ -111,6 +118,10 @@ class MemoryFolder:
 
     def sweep(self, own: Sequence[str]) -> None:
         self.swept += 1
+
+    def probe(self, own: str) -> None:
+        if self.sick:
+            raise CacheFolderError(self.sick)
 
     def syncer(self) -> Callable[[], None]:
         return self._sync

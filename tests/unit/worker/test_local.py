@@ -24,6 +24,7 @@ from unit.worker.fakes import (
 
 from fpj_cli.endings import code_of
 from fpj_core.errors import (
+    EnvironmentFaultError,
     ErrorType,
     FencedError,
     ImageError,
@@ -51,6 +52,7 @@ class Watcher:
 
     stages: list[str] = field(default_factory=list)
     shown: list[tuple[Progress, Mapping[str, int]]] = field(default_factory=list)
+    waited: list[str] = field(default_factory=list)
 
     def stage(self, name: str) -> None:
         self.stages.append(name)
@@ -60,6 +62,9 @@ class Watcher:
 
     def progress(self, progress: Progress, errors: Mapping[str, int]) -> None:
         self.shown.append((progress, dict(errors)))
+
+    def waiting(self, why: str, left: float) -> None:
+        self.waited.append(why)
 
 
 @dataclass
@@ -410,6 +415,118 @@ def test_a_store_that_goes_away_ends_the_run_and_the_next_one_finds_the_truth(be
 
 
 # The lease ------------------------------------------------------------------------------------------------
+
+
+# Environment faults ----------------------------------------------------------------------------------------
+
+EIO = ImageError(ErrorType.READ_FAILED, "EIO", environment=True)
+FULL_DISK = ImageError(ErrorType.DISK_FULL, "full", environment=True)
+GONE = ImageError(ErrorType.NOT_FOUND, "the file is gone")
+
+
+def sickening(bench: Bench, error: ImageError, *, since: int, until: float) -> Fate:
+    """What was well for so many images is sick until that time, for every image and for a probe."""
+
+    def fate(_task: Any, _attempt: int) -> ImageError | None:
+        sick = len(bench.folder.files) >= 2 * since and bench.clock.now < until
+        return error if sick else None
+
+    probe, look = bench.folder.probe, bench.source.look
+
+    def probed(own: str) -> None:
+        bench.folder.sick = "full" if error is FULL_DISK and bench.clock.now < until else ""
+        probe(own)
+
+    def looked(keys: Any) -> Any:
+        bench.source.sick = "gone" if error is not FULL_DISK and bench.clock.now < until else ""
+        return look(keys)
+
+    bench.folder.probe, bench.source.look = probed, looked  # type: ignore[method-assign]
+    return fate
+
+
+@pytest.mark.parametrize("error", [EIO, FULL_DISK, GONE])
+@pytest.mark.parametrize("since", [0, 17])
+def test_an_environment_that_fails_costs_no_image_and_is_waited_for(
+    bench: Bench, error: ImageError, since: int
+) -> None:
+    bench.fate = sickening(bench, error, since=since, until=bench.clock.now + 200)
+    done, counts = bench.run()
+    assert (done.phase, numbers(counts), counts.errors) == (Phase.COMPLETED, (40, 0, 0), {})
+    assert done.reason == "AllImagesDone" and not done.message
+    assert bench.store.failures(done.id) == []
+    assert len(recorded(bench)) == 80
+    assert bench.watcher.waited
+    assert bench.watcher.stages.count("Process") == 2
+    assert done.active_seconds < 100, "waiting is no work"
+    assert sum(pool.attempts.total() for pool in bench.pools) < 40 + 3 * 10, "no more is given out"
+
+
+@pytest.mark.parametrize("error", [EIO, FULL_DISK, GONE])
+def test_an_environment_that_does_not_heal_suspends_the_job(bench: Bench, error: ImageError) -> None:
+    began = bench.clock.now
+    bench.fate = sickening(bench, error, since=17, until=began + 10_000)
+    local = bench.prepare(wait_seconds=300.0)
+    with pytest.raises(EnvironmentFaultError):
+        local.run()
+    assert 300 <= bench.clock.now - began < 340
+    stored = bench.store.get_job("job-1")
+    assert stored and (stored.phase, stored.reason) == (Phase.SUSPENDED, "EnvironmentFault")
+    assert stored.message
+    counts = local.progress()[1]
+    assert counts.failed == 0
+    assert len(recorded(bench)) == len(bench.folder.files) >= 2 * 17, "what is made is kept"
+    bench.clock.now = began + 20_000
+    done, counts = bench.run(stored)
+    assert (done.phase, numbers(counts)) == (Phase.COMPLETED, (40, 0, 0))
+
+
+def test_waiting_can_be_interrupted(bench: Bench) -> None:
+    began = bench.clock.now
+    bench.fate = sickening(bench, EIO, since=17, until=began + 10_000)
+    local = bench.prepare(should_stop=lambda: bench.clock.now > began + 60)
+    with pytest.raises(InterruptedRunError):
+        local.run()
+    stored = bench.store.get_job("job-1")
+    assert stored and (stored.phase, stored.reason) == (Phase.SUSPENDED, "Interrupted")
+    assert local.progress()[1].failed == 0
+
+
+def test_a_store_on_the_same_full_disk_is_waited_for_too(bench: Bench) -> None:
+    until = bench.clock.now + 100
+    bench.fate = sickening(bench, FULL_DISK, since=17, until=until)
+    flush, renew = bench.store.flush, bench.store.renew_lease
+
+    def full(ask: Callable[..., Any]) -> Callable[..., Any]:
+        def asked(*arguments: Any) -> Any:
+            if len(bench.folder.files) >= 2 * 17 and bench.clock.now < until:
+                raise StoreUnavailableError("database or disk is full")
+            return ask(*arguments)
+
+        return asked
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench.store, "flush", full(flush))
+        patch.setattr(bench.store, "renew_lease", full(renew))
+        done, counts = bench.run()
+    assert (done.phase, sum(numbers(counts)), counts.failed) == (Phase.COMPLETED, 40, 0)
+    assert len(recorded(bench)) == 80
+
+
+@pytest.mark.parametrize("error", [EIO, GONE, ImageError(ErrorType.ACCESS_DENIED, "mode 000", environment=True)])
+def test_what_is_an_images_own_fault_is_charged_as_ever(bench: Bench, error: ImageError) -> None:
+    bench.fate = lambda task, _attempt: error if task.ordinal % 4 == 1 else None
+    done, counts = bench.run()
+    assert (done.phase, numbers(counts)) == (Phase.COMPLETED_WITH_ERRORS, (30, 0, 10))
+    assert {each.attempts for each in bench.store.failures(done.id)} == {3 if error.error_type.transient else 1}
+    assert not bench.watcher.waited
+
+
+def test_a_common_path_asks_for_no_probe(bench: Bench) -> None:
+    bench.fate = lambda task, _attempt: CORRUPT if task.ordinal % 4 == 1 else None
+    bench.source.sick = bench.folder.sick = "nobody may ask"
+    _, counts = bench.run()
+    assert numbers(counts) == (30, 0, 10)
 
 
 def test_a_collection_that_another_holds_is_left_alone(bench: Bench) -> None:

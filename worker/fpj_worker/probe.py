@@ -1,0 +1,89 @@
+"""Whether source and cache folder work at this moment: they are used a little, as making an image would use them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from fpj_core.errors import CacheFolderError, FpjError, ImageError, SourceError, StoreError
+from fpj_core.faults import of_errno, of_object_error
+from fpj_core.folders import FolderConfig
+from fpj_core.sources.base import SourceConfig
+from fpj_core.store.protocol import Store
+from fpj_worker.breaker import common_fault
+
+_SAMPLE = 20
+_WINDOW = 25
+"""Ordinals among which one image of the sample is looked for."""
+_ANSWER_SECONDS = 30.0
+_POLL_SECONDS = 0.2
+
+
+class Probe:
+    """Asks in a thread, for storage over a network may never answer: that is an answer, too.
+
+    ``own`` is a folder right below the cache folder that the job writes to.
+    """
+
+    def __init__(self, store: Store, source: SourceConfig, folder: FolderConfig, collection: str, own: str) -> None:
+        self._store = store
+        self._source = source
+        self._folder = folder
+        self._collection = collection
+        self._own = own
+        self._thread: threading.Thread | None = None
+        self._answer: str | None = None
+
+    def __call__(self, on_tick: Callable[[], None]) -> str | None:
+        """What is wrong, in a sentence; None if all is well. ``on_tick`` may raise, which ends the wait."""
+        if self._thread is None or not self._thread.is_alive():  # one that hangs is waited for, not joined by another
+            keys, known = self._sample()
+            self._answer = None
+            self._thread = threading.Thread(target=self._ask, args=(keys, known), name="probe", daemon=True)
+            self._thread.start()
+        until = time.monotonic() + _ANSWER_SECONDS
+        while self._thread.is_alive():
+            if time.monotonic() >= until:
+                return f"source or cache folder have not answered for {_ANSWER_SECONDS:g} s"
+            on_tick()
+            self._thread.join(_POLL_SECONDS)
+        return self._answer
+
+    def _sample(self) -> tuple[list[str], int]:
+        """Keys of some images, from all over the collection, and how many there are; none while the store is away."""
+        store, collection = self._store, self._collection
+        try:
+            end = store.next_ordinal(collection)
+            keys = []
+            for number in range(_SAMPLE):
+                start = end * number // _SAMPLE
+                keys += [image.key for image in store.images(collection, start, min(start + _WINDOW, end))[:1]]
+            return list(dict.fromkeys(keys)), store.count_images(collection, 0, end)
+        except StoreError:
+            return [], 0
+
+    def _ask(self, keys: list[str], known: int) -> None:
+        try:
+            fault = common_fault(self._source.build().look(keys), known)
+            self._answer = f"the source does not work: {fault.message}" if fault else None
+            if fault is None:
+                self._folder.build().probe(self._own)
+        except FpjError as error:
+            self._answer = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is no use in going on
+            self._answer = f"{type(error).__name__}: {error}"
+
+
+def is_environment(error: BaseException) -> bool:
+    """Whether an error of a source or cache folder is the environment's, by the one table."""
+    if isinstance(error, ImageError):
+        return error.environment
+    cause = error.__cause__
+    if not isinstance(error, SourceError | CacheFolderError) or cause is None:
+        return False
+    if isinstance(cause, ImageError):
+        return cause.environment
+    if isinstance(cause, OSError):
+        return of_errno(cause.errno).environment
+    return of_object_error(cause).environment
