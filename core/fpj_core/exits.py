@@ -19,6 +19,8 @@ class ExitCode(IntEnum):
     MAY_HEAL = 1
     PERMANENT = 40
     FENCED = 41
+    ENVIRONMENT = 42
+    """Source or cache folder do not work now: the shard is handed back, no image is charged, and no try is used up."""
     TERMINATED = 143
     """After SIGTERM: what was finished is recorded, and the shard handed back."""
 
@@ -54,6 +56,8 @@ class Reason(StrEnum):
     SOURCE_CHANGED = "SourceChanged"
     """The collection's images are of another source."""
     CACHE_FOLDER_UNUSABLE = "CacheFolderUnusable"
+    ENVIRONMENT_FAULT = "EnvironmentFault"
+    """Source or cache folder have stopped working while images were made."""
     STORE_UNAVAILABLE = "StoreUnavailable"
     STORE_REFUSED = "StoreRefused"
     WORKERS_FAILED = "WorkersFailed"

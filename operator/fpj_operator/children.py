@@ -54,7 +54,7 @@ def shards_job(
         "completions": last - first + 1,
         "parallelism": min(sharding.parallelism, last - first + 1),
         "backoffLimitPerIndex": sharding.backoff_limit_per_shard,
-        "podFailurePolicy": _failure_policy("FailIndex"),
+        "podFailurePolicy": _failure_policy("FailIndex", _on_exit("Ignore", ExitCode.ENVIRONMENT)),
     }
     if sharding.max_failed_shards is not None:
         spec["maxFailedIndexes"] = min(max(sharding.max_failed_shards - failed, 0), last - first + 1)
@@ -316,13 +316,17 @@ def _resources(observed: Observed) -> dict[str, Any]:
     }
 
 
-def _failure_policy(fenced: str) -> dict[str, Any]:
-    """Evictions cost no try. What no pod can do ends the Job; ``fenced`` is what a fenced pod ends."""
+def _failure_policy(fenced: str, *more: dict[str, Any]) -> dict[str, Any]:
+    """Evictions cost no try. What no pod can do ends the Job; ``fenced`` is what a fenced pod ends.
+
+    Kubernetes waits longer each time before it replaces a pod whose failure is ignored, too.
+    """
     return {
         "rules": [
             {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             _on_exit("FailJob", ExitCode.PERMANENT),
             _on_exit(fenced, ExitCode.FENCED),
+            *more,
         ]
     }
 

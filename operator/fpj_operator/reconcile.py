@@ -72,7 +72,8 @@ _STOPPED: Mapping[str, Mapping[str, Any]] = {
     "shards": {"active": 0},
 }
 _ACTIVE = frozenset({Phase.INDEXING, Phase.RUNNING})
-_MAY_HEAL = frozenset({Reason.STORE_UNAVAILABLE.value, Reason.SHARD_HELD.value, Reason.FENCED.value})
+_SICK = Reason.ENVIRONMENT_FAULT.value
+_MAY_HEAL = frozenset({Reason.STORE_UNAVAILABLE.value, Reason.SHARD_HELD.value, Reason.FENCED.value, _SICK})
 """Why pods may have used up their retries although the next attempt can succeed."""
 
 
@@ -398,7 +399,9 @@ class _Decision:
             limit = min(limit, self.settings.stale_after_floor)
         if silent <= limit:
             return None
-        return self._recover_or_fail("StaleJob", f"no progress for {silent:.0f} s", trouble[1] if trouble else "")
+        trouble = trouble or self._sick_still()
+        reason = _SICK if trouble and trouble[0] == _SICK else "StaleJob"
+        return self._recover_or_fail(reason, f"no progress for {silent:.0f} s", trouble[1] if trouble else "")
 
     def _indexing(self) -> Plan:
         child = self._child(names.ROLE_INDEX, 0)
@@ -652,7 +655,16 @@ class _Decision:
             return verdict
         recorded = self.o.store.record.last_progress_at if self.o.store.record else None
         over = 0 < child.trouble_since < (recorded or 0.0)  # what the pods did since is newer than how one ended
-        return replace(verdict, trouble=None if over else child.trouble, delay=child.delay)
+        trouble = None if over else child.trouble or self._sick_still()
+        return replace(verdict, trouble=trouble, delay=child.delay)
+
+    def _sick_still(self) -> tuple[str, str] | None:
+        """What pods said of source or cache folder, until an image is done: each new pod only tries it again."""
+        moving, record = self._moving(), self.o.store.record
+        moved = record.last_progress_at if record else None
+        if moving.get("reason") != _SICK or (moved or 0.0) > seconds_of(moving.get("lastTransitionTime")):
+            return None
+        return _SICK, str(moving.get("message", ""))
 
     def _moving(self) -> Mapping[str, Any]:
         """The condition Progressing as it was last written."""

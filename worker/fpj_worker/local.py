@@ -358,7 +358,7 @@ class LocalRun:
         if now - self._renewed_at >= _PERSIST_SECONDS and self._lease:
             self._renewed_at = now
             with suppress(StoreUnavailableError):
-                self._lease = self._store.renew_lease(self._lease, LEASE_SECONDS, time.time())
+                self._lease = self._store.renew_lease(self._lease, LEASE_SECONDS, self._store.now())
 
     def _check_stop(self) -> None:
         if self._should_stop():

@@ -500,7 +500,7 @@ def test_what_cannot_heal_stops_a_whole_child_job_and_a_fenced_pod_its_index_alo
     (job,) = [step.manifest for step in plan.steps_first if isinstance(step, Apply) and step.manifest["kind"] == "Job"]
     rules = job["spec"]["podFailurePolicy"]["rules"]
     assert [(rule["action"], rule.get("onExitCodes", {}).get("values")) for rule in rules] == [
-        ("Ignore", None), ("FailJob", [40]), ("FailIndex", [41]),
+        ("Ignore", None), ("FailJob", [40]), ("FailIndex", [41]), ("Ignore", [42]),
     ]  # fmt: skip
 
 
@@ -834,6 +834,50 @@ def shown(world: World, **child: Any) -> dict[str, Any]:
     world.resources["photos"].children[found.name] = replace(found, **child)
     world.look()
     return world.resources["photos"].condition("Progressing")
+
+
+def test_an_environment_fault_is_shown_until_an_image_is_done() -> None:
+    """Each pod that tries again works for a moment: that is no progress, neither to people nor to the reaper."""
+    world = World()
+    world.add()
+    running(world)
+    world.now += 10
+    said = {"trouble": ("EnvironmentFault", "the disk is full"), "trouble_since": world.now}
+    began = shown(world, **said)
+    assert (began["status"], began["reason"]) == ("False", "EnvironmentFault")
+    for _ in range(3):
+        world.now += 20
+        assert shown(world, trouble=None, trouble_since=0.0) == began
+        world.now += 20
+        assert shown(world, **(said | {"trouble_since": world.now})) == began
+    world.now += 5
+    world.progressed()
+    condition = shown(world, trouble=None, trouble_since=0.0)
+    assert (condition["status"], condition["reason"]) == ("True", "Running")
+
+
+def test_an_environment_that_does_not_heal_costs_recoveries_and_then_the_job() -> None:
+    world = World()
+    job = world.add(recovery={"staleAfterSeconds": 60, "maxAttempts": 1})
+    for recovery in (0, 1):
+        running(world)
+        assert job.status["recoveryAttempts"] == recovery
+        child = world.child(names.ROLE_SHARDS)
+        assert child
+        sick = replace(child, trouble=("EnvironmentFault", "full"), trouble_since=world.now + 1)
+        world.now += 2
+        job.children[child.name] = sick
+        world.settle()
+        world.now += 59
+        job.children[child.name] = child
+        world.settle()
+        assert job.phase is Phase.RUNNING
+        world.now += 2
+        world.settle()
+    assert job.phase is Phase.FAILED
+    failed = job.condition("Failed")
+    assert failed["reason"] == "EnvironmentFault"
+    assert "full" in failed["message"]
 
 
 def test_work_that_went_on_since_ends_a_trouble() -> None:

@@ -13,6 +13,7 @@ from obstore import exceptions
 from fpj_core.errors import (
     CacheFolderError,
     ConcurrencyError,
+    EnvironmentFaultError,
     ErrorType,
     FencedError,
     FpjError,
@@ -57,6 +58,7 @@ def os_error(number: int) -> OSError:
         (because(CacheFolderError("no"), exceptions.GenericError("timed out")), 1, "CacheFolderUnusable"),
         (ImageError(ErrorType.STORE_UNAVAILABLE, "no"), 1, "CacheFolderUnusable"),
         (ImageError(ErrorType.ACCESS_DENIED, "no"), 40, "CacheFolderUnusable"),
+        (EnvironmentFaultError("full"), 42, "EnvironmentFault"),
         (FencedError("no"), 41, "Fenced"),
         (StoreUnavailableError("no"), 1, "StoreUnavailable"),
         (ConcurrencyError("no"), 1, "StoreRefused"),

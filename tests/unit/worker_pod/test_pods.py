@@ -334,7 +334,6 @@ def test_pods_of_a_replaced_attempt_are_fenced(cluster: Cluster, command: str) -
     cluster.prepare(3)
     cluster.attempt = 2
     cluster.plan()
-    cluster.attempt = 1
     before = cluster.shards
     assert reason_of(cluster.start(command), 41) == "Fenced"
     assert cluster.shards == before
@@ -377,6 +376,26 @@ def test_a_worker_at_work_stops_when_the_next_attempt_is_planned(cluster: Cluste
     planned = cluster.shards
     assert reason_of(pod, 41) == "Fenced"
     assert cluster.shards == planned
+
+
+# The environment ------------------------------------------------------------------------------------------
+
+
+def test_a_source_that_moves_away_costs_no_image(cluster: Cluster) -> None:
+    cluster.prepare(40, sharding={"shardSize": 100, "batchSize": 3, "workersPerPod": 2})
+    pod = cluster.start("shard", **slow(0.05))
+    cluster.wait_until(lambda c: c.shards[0].cursor >= 3, "the first results")
+    cluster.album.rename(cluster.root / "away")
+    assert reason_of(pod, 42) == "EnvironmentFault"
+    assert cluster.states == [ShardState.PENDING]
+    assert 3 <= cluster.counts.completed < 40 and cluster.counts.failed == 0
+    cluster.attempt = 2
+    assert reason_of(cluster.start("index"), 42) == "EnvironmentFault", "it was there once, and may come back"
+    (cluster.root / "away").rename(cluster.album)
+    cluster.run("index")
+    cluster.run("shard")
+    assert (cluster.counts.failed, cluster.counts.done) == (0, 40)
+    assert len(cluster.files()) == 80
 
 
 # SIGTERM --------------------------------------------------------------------------------------------------

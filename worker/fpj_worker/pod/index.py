@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 
-from fpj_core.errors import FencedError
+from fpj_core.errors import CacheFolderError, EnvironmentFaultError, FencedError, SourceError
 from fpj_core.jobs import change_job, refuse_stopped
 from fpj_core.model import Job
 from fpj_core.paths import own_folders
@@ -19,6 +20,7 @@ from fpj_worker.indexer import index_collection
 from fpj_worker.metrics import STAGE_SECONDS
 from fpj_worker.planner import Planned, Planner, PlanSettings
 from fpj_worker.pod.task import Task
+from fpj_worker.probe import is_environment
 from fpj_worker.request import source_identity
 from fpj_worker.stopping import Stop
 
@@ -37,6 +39,22 @@ def run_index(task: Task, store: Store, stop: Stop) -> None:
     if job.planned_attempt == task.attempt:
         log.info("planned before")
         return
+    with _known(job):
+        _plan_attempt(task, store, stop, record, job)
+
+
+@contextmanager
+def _known(job: Job) -> Iterator[None]:
+    """Of a job that was planned before, source and cache folder did work: where they do not now, they may heal."""
+    try:
+        yield
+    except (SourceError, CacheFolderError) as error:
+        if job.planned_attempt and (is_environment(error) or isinstance(error.__cause__, FileNotFoundError)):
+            raise EnvironmentFaultError(str(error)) from error
+        raise
+
+
+def _plan_attempt(task: Task, store: Store, stop: Stop, record: _Record, job: Job) -> None:
     folder = task.folder.build()
     refuse_own_source(task.source, task.folder)
     identity = source_identity(task.job, task.source, task.namespace)

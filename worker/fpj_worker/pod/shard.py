@@ -13,12 +13,14 @@ from fpj_core.errors import FencedError, FpjError, StoreError
 from fpj_core.jobs import recorded_job, refuse_stopped
 from fpj_core.logs import about
 from fpj_core.model import Counts, Failure, Shard, ShardState
+from fpj_core.paths import own_folders
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import SkipCheck, resolve_limits, resolve_sharding, resolve_tiers
 from fpj_worker.heartbeat import Heartbeat
 from fpj_worker.metrics import BUSY, PENDING, PROCESSES, STAGE_SECONDS, PrometheusMeter
 from fpj_worker.pod.endings import ShardHeldError
 from fpj_worker.pod.task import Task
+from fpj_worker.probe import Probe
 from fpj_worker.report import Reporter, StatusWriter
 from fpj_worker.shard import JobContext, Pool, ShardProcessor
 from fpj_worker.stopping import Stop
@@ -194,7 +196,14 @@ class _Worker:
         task = self._task
         self._pool = start_image_pool(_handler(task), _workers(task))
         self._processor = ShardProcessor(
-            self._store, self._pool, task.folder.build(), _context(task), self._tick, self._meter, _PATIENCE_SECONDS
+            self._store,
+            self._pool,
+            task.folder.build(),
+            _context(task),
+            self._tick,
+            self._meter,
+            _PATIENCE_SECONDS,
+            _probe(task, self._store),
         )
         PROCESSES.set(_workers(task))
         if task.report and self._reporter is None:
@@ -247,6 +256,12 @@ class PodMeter(PrometheusMeter):
 
 def _workers(task: Task) -> int:
     return resolve_sharding(task.job.spec, 0).workers_per_pod
+
+
+def _probe(task: Task, store: Store) -> Probe:
+    tiers = [tier.name for tier in resolve_tiers(task.job.spec)]
+    own = own_folders(task.folder_record.layout, task.collection, tiers)
+    return Probe(store, task.source, task.folder, task.collection, own[0])
 
 
 def _context(task: Task) -> JobContext:
