@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import pyvips
+import simplejpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.engine.pictures import BLUE, FULL, GREEN, RED, YELLOW, corners, encoded, near, pixels, run, scene
@@ -141,9 +142,27 @@ def test_on_every_road_missing_pixels_are_refused(make: Make, kind: str, missing
 def test_pixels_that_are_missing_before_an_end_marker_are_refused_too(make: Make, kind: str) -> None:
     """As a download leaves it that was cut off and ended by a program."""
     data = ALL_KINDS[kind]
+    stop = data.rindex(b"\xff\xda") - 40 if kind == "progressive" else len(data) - len(data) // 3
     with pytest.raises(ImageError, match="cut off") as error:
-        make(data[: len(data) - len(data) // 3] + b"\xff\xd9")
+        make(data[:stop] + b"\xff\xd9")
     assert error.value.error_type is ErrorType.CORRUPT_IMAGE
+
+
+def test_a_flipped_bit_in_a_progressive_jpeg_costs_no_picture(make: Make) -> None:
+    """libjpeg says that a scan ends too soon, as of one that was cut off; but all scans are there."""
+    data = jpeg("progressive")
+    middle = data.index(b"\xff\xda") + 200
+    flipped = (data[:at] + bytes((data[at] ^ 16,)) + data[at + 1 :] for at in range(middle, middle + 200))
+    shorter = next(each for each in flipped if "premature end of data segment" in complaint(each))
+    assert "premature end of data segment" in (make(shorter).facts.warning or "")
+
+
+def complaint(data: bytes) -> str:
+    try:
+        simplejpeg.decode_jpeg(data, strict=True)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.parametrize("kind", ["CMYK", "baseline"])

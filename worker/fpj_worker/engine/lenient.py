@@ -56,7 +56,9 @@ def _decode(
                 raise
             warning = complaint.message
     with whole() as data:
-        bare = _decode_bare(data, header, attempt)
+        trailer = scans.samsung_trailer(data)
+        picture = scans.bare(data, header, trailer)
+        bare = _decode_bare(data, picture, attempt, has_trailer=trailer is not None)
     if bare is not None:
         return bare, warning
     if cut_off:
@@ -64,7 +66,7 @@ def _decode(
     if any(words in warning.lower() for words in _CUT_OFF_WORDS):
         raise ImageError(ErrorType.CORRUPT_IMAGE, f"the file is cut off: {warning}")
     pixels = attempt(None, False)
-    if _ENDS_WITHIN in warning.lower() and (header.progressive or _ends_flat(pixels)):
+    if _ENDS_WITHIN in warning.lower() and (picture is None or _ends_flat(pixels)):
         raise ImageError(ErrorType.CORRUPT_IMAGE, f"the file is cut off: {warning}")
     return pixels, warning
 
@@ -89,10 +91,8 @@ def _ends_flat(pixels: Decoded) -> bool:
     return bool((lower.max(axis=0) - lower.min(axis=0)).max() <= _ALIKE)
 
 
-def _decode_bare(data: Content, header: JpegHeader, attempt: Attempt) -> Decoded | None:
+def _decode_bare(data: Content, picture: Picture | None, attempt: Attempt, *, has_trailer: bool) -> Decoded | None:
     """The picture alone, if all of it is there; None if not. Before Samsung's trailer may stand what is no picture."""
-    trailer = scans.samsung_trailer(data)
-    picture = scans.bare(data, header, trailer)
     if picture is None:
         return None
     try:
@@ -100,7 +100,7 @@ def _decode_bare(data: Content, header: JpegHeader, attempt: Attempt) -> Decoded
     except ImageError as complaint:
         if complaint.error_type is not ErrorType.CORRUPT_IMAGE:
             raise
-        if _EXTRANEOUS not in complaint.message or trailer is None:
+        if _EXTRANEOUS not in complaint.message or not has_trailer:
             return None
     try:
         return attempt((picture, data), False)
