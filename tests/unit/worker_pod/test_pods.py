@@ -335,6 +335,7 @@ def test_pods_of_a_replaced_attempt_are_fenced(cluster: Cluster, command: str) -
     cluster.attempt = 2
     cluster.plan()
     before = cluster.shards
+    cluster.attempt = 1
     assert reason_of(cluster.start(command), 41) == "Fenced"
     assert cluster.shards == before
 
