@@ -483,11 +483,10 @@ def test_a_full_folder(fpj: Fpj, few: Path, mounted: Callable[[str], Path]) -> N
     fpj.out = mounted("size=400k")
     finished = fpj.run(few, "--wait-for-environment", 0)
     assert finished.code == 6, finished.stderr
-    completed, _, failed = finished.counts
-    assert 0 < completed < 12
-    assert failed == 0, "no image is charged for it"
+    assert finished.counts[2] == 0, "no image is charged for it"
     assert (finished.json["phase"], finished.json["reason"]) == ("Suspended", "EnvironmentFault")
     rows = fpj.listed("outputs")
+    assert 0 < len(rows) < 24, "what fits is made"
     assert {str(fpj.out / path) for path in files_in(fpj.out)} >= {row["path"] for row in rows}
     assert all(size_of(fpj.out / path) for path in files_in(fpj.out)), "no part of a file"
     subprocess.run(["mount", "-o", "remount,size=40m", fpj.out], check=True)
