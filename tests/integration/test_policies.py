@@ -276,6 +276,7 @@ DECISIONS: dict[str, Any] = {
     "attempt": {"number": 9},
     "observedGeneration": 7,
     "recoveryAttempts": 3,
+    "leftOut": {"raw": 2},
     "startTime": "2026-11-29T01:02:03Z",
     "completionTime": "2026-11-29T01:02:03Z",
     "conditions": [
