@@ -6,9 +6,13 @@ import json
 import os
 import random
 import signal
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
-from e2e.installation import process_of
+from e2e.installation import USER, process_of
 from e2e.photographs import LITTLE, running
 from world import FINISHED
 
@@ -164,3 +168,69 @@ def decoder(trial: Trial) -> None:
             trial.must(secrets in file.read(), "its supervisor does have the store's address")
         namespace = os.readlink(f"/proc/{worker.pid}/ns/user")
         trial.seen(f"user namespace of the pod: {namespace}, of this machine: {os.readlink('/proc/self/ns/user')}")
+
+
+@experiment("environment", "the cache folder is full, then read-only, then the source is gone, for 25 s each")
+def environment(trial: Trial) -> None:
+    with trial.place() as (site, _), mounted(site.out):
+        sizes = pictures(site, "environment", 240)
+        slow_job(site, "environment", "environment", slowness=0.3)
+        trial.wait(lambda: done(site, "environment") > 8, "it runs", 90)
+        source, away = site.folder / "environment", site.folder / "away"
+        faults = {
+            "full": (lambda: fill(site.out / "filler"), (site.out / "filler").unlink),
+            "read-only": (lambda: mount(site.out, "-o", "remount,ro"), lambda: mount(site.out, "-o", "remount,rw")),
+            "without a source": (lambda: move(source, away), lambda: move(away, source)),
+        }
+        for what, (begin, end) in faults.items():
+            before = done(site, "environment")
+            begin()
+            trial.injected(f"{what}, with {before} images done")
+
+            def told() -> bool:
+                return site.condition("environment", "Progressing")[1] == "EnvironmentFault"
+
+            try:
+                trial.took(told, "the condition says EnvironmentFault", 60)
+                trial.seen(site.condition("environment", "Progressing")[2][:200])
+                time.sleep(25)
+            finally:
+                end()
+            healed = done(site, "environment")
+            trial.took(lambda healed=healed: done(site, "environment") > healed, "images are made again", 180)
+            trial.took(lambda told=told: not told(), "the condition says so no more", 60)
+        status = site.wait_end("environment", seconds=400)
+        site.check("environment", sizes, LITTLE)
+        attempt, recoveries = status["attempt"]["number"], status.get("recoveryAttempts", 0)
+        trial.must((attempt, recoveries) == (1, 0), f"240 images exact; attempt {attempt}, recoveries {recoveries}")
+
+
+@contextmanager
+def mounted(folder: Path) -> Iterator[None]:
+    """A file system of 64 MB there meanwhile."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=64m,uid={USER},gid={USER}", "tmpfs", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def mount(folder: Path, *options: str) -> None:
+    subprocess.run(["mount", *options, folder], check=True)
+
+
+def fill(path: Path) -> None:
+    """Until nothing more can be written."""
+    with suppress(OSError), path.open("wb", buffering=0) as file:
+        while file.write(bytes(2**20)):
+            pass
+    with suppress(OSError), path.open("ab", buffering=0) as file:
+        while file.write(bytes(512)):
+            pass
+
+
+def move(source: Path, target: Path) -> None:
+    """All that is in a folder: the folder itself is mounted into the pods."""
+    target.mkdir(exist_ok=True)
+    for each in list(source.iterdir()):
+        each.rename(target / each.name)
