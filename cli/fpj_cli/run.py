@@ -36,14 +36,14 @@ from fpj_core.errors import EnvironmentFaultError, ManifestError
 from fpj_core.exits import CommandExit
 from fpj_core.ids import collection_id_for
 from fpj_core.manifest import load_manifest_file, parse_resource
-from fpj_core.model import Fit, Format, Job, Layout
+from fpj_core.model import CACHE_CONTROL, Fit, Format, Job, Layout
 from fpj_core.sources.base import extension
 from fpj_core.sources.filters import Reason, kind_left_out, left_out_text
 from fpj_core.sources.keys import display_key
 from fpj_core.sources.local import may_hold_images
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import API_VERSION, CacheFolder, FileProcessingJob, JobType
-from fpj_core.v1alpha1.cachefolder import CACHE_CONTROL, CACHE_CONTROL_PATTERN
+from fpj_core.v1alpha1.cachefolder import CACHE_CONTROL_PATTERN
 from fpj_worker.local import WAIT_SECONDS, JobFailedError, LocalJob, LocalRun
 from fpj_worker.preview import Preview, Why
 from fpj_worker.request import (

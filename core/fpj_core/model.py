@@ -40,6 +40,10 @@ class Fit(StrEnum):
     SMART = "Smart"
 
 
+CACHE_CONTROL = "public, max-age=86400"
+"""Of objects, unless a folder says another: an output changes when its source does, so caches ask again after a day."""
+
+
 class Layout(StrEnum):
     """How a cache folder names its files: by ids, or after the source's own folders and names. It never changes."""
 

@@ -14,7 +14,7 @@ from fpj_core.errors import CacheFolderError, ManifestError
 from fpj_core.folders import Candidate, FolderConfig, LocalFolderConfig, select_folder
 from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.ids import collection_id_for, new_job_id
-from fpj_core.model import Folder, Job, Layout, tier_digests
+from fpj_core.model import CACHE_CONTROL, Folder, Job, Layout, tier_digests
 from fpj_core.objects import Bucket
 from fpj_core.records import reach_of, spec_reach, used_for
 from fpj_core.sources.base import SourceConfig
@@ -32,7 +32,6 @@ from fpj_core.v1alpha1 import (
     resolve_sharding,
     resolve_tiers,
 )
-from fpj_core.v1alpha1.cachefolder import CACHE_CONTROL
 from fpj_core.v1alpha1.common import S3, Local, PersistentVolumeClaim, parse_quantity
 from fpj_worker.local import LocalJob
 from fpj_worker.resources import usable_cores

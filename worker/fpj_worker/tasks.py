@@ -23,7 +23,6 @@ from fpj_core.paths import derivative_path, mirror_path, own_folders
 from fpj_core.sources.base import SourceConfig
 from fpj_core.sources.local import LocalSourceConfig
 from fpj_core.sources.s3 import S3SourceConfig
-from fpj_worker.metrics import CONFINED
 from fpj_worker.pool import Admit, Away, ProcessPool, away
 from fpj_worker.pool.sandbox import Mode, Part, Reach
 from fpj_worker.resources import child_memory_limit, heavy_budget
@@ -226,6 +225,8 @@ def _ports(bucket: Bucket, environment: Mapping[str, str]) -> set[int]:
 
 def _tell(lacking: Mapping[str, str]) -> None:
     """Once, of what confines the children."""
+    from fpj_worker.metrics import CONFINED  # noqa: PLC0415 - children import this module, and need no metrics
+
     for part in Part:
         CONFINED.labels(part.value).set(part.value not in lacking)
     if lacking:

@@ -14,11 +14,11 @@ from fpj_core.folders.base import Expected
 from fpj_core.folders.listing import Listing
 from fpj_core.folders.ownership import MARKER, FolderState, is_litter
 from fpj_core.manyfold import Manyfold
+from fpj_core.model import CACHE_CONTROL
 from fpj_core.objectlist import pages
 from fpj_core.objects import OBJECT_ERRORS, Bucket, object_error
 from fpj_core.paths import is_derivative
 from fpj_core.sources.base import extension, nothing
-from fpj_core.v1alpha1.cachefolder import CACHE_CONTROL
 
 _PROBE = ".fpj-probe"
 _MOST_MARKER = 4_096

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from fpj_core.model import Layout
+from fpj_core.model import CACHE_CONTROL, Layout
 from fpj_core.v1alpha1.common import (
     S3,
     ApiModel,
@@ -26,8 +26,6 @@ _ONE_STORAGE = "exactly one of persistentVolumeClaim, s3 and local must be given
 HIGH_WATERMARK, LOW_WATERMARK = 90, 80
 """What an absent one means: percentages of maxBytes at which eviction begins and ends."""
 _LAYOUT_KEPT = "(has(self.layout) ? self.layout : 'Hashed') == (has(oldSelf.layout) ? oldSelf.layout : 'Hashed')"
-CACHE_CONTROL = "public, max-age=86400"
-"""What an absent one means: an output changes when its source does, so caches must ask again after a day."""
 _DIRECTIVE = r"[A-Za-z][A-Za-z-]*(=[0-9]+|=\"[A-Za-z, -]*\")?"
 CACHE_CONTROL_PATTERN = rf"^{_DIRECTIVE}(, ?{_DIRECTIVE})*$"
 """Directives as in RFC 9111, without what could begin another header."""
