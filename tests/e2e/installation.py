@@ -129,13 +129,14 @@ class Installation:
 
     @property
     def operators(self) -> list[Document]:
-        """The operator's pods."""
-        return self.api.items(f"/api/v1/namespaces/{SYSTEM}/pods")
+        """The operator's pods, but for those that a rollout is about to end."""
+        pods = self.api.items(f"/api/v1/namespaces/{SYSTEM}/pods")
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
     @property
     def leader(self) -> str:
         """The address of the operator that leads; empty for none."""
-        addresses = [pod["status"]["podIP"] for pod in self.operators if "deletionTimestamp" not in pod["metadata"]]
+        addresses = [pod["status"]["podIP"] for pod in self.operators]
         return next((each for each in addresses if self.leads(each)), "")
 
     def leads(self, address: str) -> bool:
