@@ -202,7 +202,7 @@ def _batch(shard: Shard, ordinal: int, who: str) -> ShardBatch:
     )
     one = Counts(completed=1, bytes_written=1)
     return ShardBatch(
-        shard.job, shard.index, _COLLECTION, shard.epoch, 0, ordinal, ordinal + 1, one, derivatives=(derivative,)
+        shard.job, 1, shard.index, _COLLECTION, shard.epoch, 0, ordinal, ordinal + 1, one, derivatives=(derivative,)
     )
 
 
