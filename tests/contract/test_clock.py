@@ -75,7 +75,8 @@ def test_a_slow_answer_replaces_nothing(server: Server, clock: ServerClock) -> N
     server.takes, server.ahead = 3.0, 0.0
     assert clock.now() == pytest.approx(6_064.0)
     server.takes = 0.1
-    assert clock.now() == pytest.approx(1_064.1)
+    server.monotonic += 10
+    assert clock.now() == pytest.approx(1_074.1)
 
 
 def test_while_the_server_is_away_it_counts_on_and_at_first_it_is_an_error(server: Server, clock: ServerClock) -> None:
@@ -87,3 +88,26 @@ def test_while_the_server_is_away_it_counts_on_and_at_first_it_is_an_error(serve
     server.away = True
     server.monotonic += 500
     assert clock.now() == pytest.approx(6_500.0)
+
+
+def test_an_outage_costs_one_wait_in_ten_seconds(server: Server, clock: ServerClock) -> None:
+    clock.now()
+    server.monotonic += 61
+    server.away = True
+    for _ in range(19):
+        clock.now()
+        server.monotonic += 1
+    assert server.asked == 3
+
+
+def test_nobody_waits_for_the_question_of_another(server: Server) -> None:
+    def ask() -> float:
+        if server.asked:
+            assert clock.now() == pytest.approx(6_061.0), "another caller counts on meanwhile"
+        return server.ask()
+
+    clock = ServerClock(ask, lambda: server.monotonic)
+    clock.now()
+    server.monotonic += 61
+    clock.now()
+    assert server.asked == 2

@@ -45,7 +45,9 @@ def test_a_store_that_is_emptied_is_no_success(world: World) -> None:
     after = status["attempt"]
     assert after["storeId"] != before["storeId"]
     assert (after["number"], status["recoveryAttempts"]) == (2, 1)
-    world.check_exact("emptied", "emptied", completed=40)
+    skipped = status["progress"]["skipped"]
+    assert skipped <= 4, "files that two pods were recording, two at a time, while the records went"
+    world.check_exact("emptied", "emptied", completed=40 - skipped, skipped=skipped)
 
 
 def test_a_store_that_is_emptied_whenever_it_has_a_plan_ends_the_job(world: World) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from fpj_core.errors import StoreUnavailableError
 
 _EVERY_SECONDS = 60.0
+_AGAIN_SECONDS = 10.0
+"""After a question without a good answer: so long an outage costs nobody another wait."""
 _SOON_SECONDS = 0.5
 """An answer that took no longer is off by at most half of it; one that took longer replaces nothing."""
 
@@ -23,24 +26,31 @@ class ServerClock:
         self._ask, self._monotonic = ask, monotonic
         self._lock = threading.Lock()
         self._ahead: float | None = None
-        self._asked_at = 0.0
+        self._ask_at = 0.0
 
     def now(self) -> float:
         """Raises `StoreError` as long as the server has never been asked with success."""
-        with self._lock:
-            before = self._monotonic()
-            if self._ahead is None or before - self._asked_at > _EVERY_SECONDS:
-                self._measure(before)
-            return self._monotonic() + (self._ahead or 0.0)
+        if self._ahead is None:
+            self._measure()
+        elif self._takes_turn():
+            with suppress(StoreUnavailableError):
+                self._measure()
+        return self._monotonic() + (self._ahead or 0.0)
 
-    def _measure(self, before: float) -> None:
-        try:
-            answered = self._ask()
-        except StoreUnavailableError:
-            if self._ahead is None:
-                raise
-            return
+    def _takes_turn(self) -> bool:
+        """Whether the caller is the one to ask; all others count on meanwhile."""
+        with self._lock:
+            now = self._monotonic()
+            if now < self._ask_at:
+                return False
+            self._ask_at = now + _AGAIN_SECONDS
+            return True
+
+    def _measure(self) -> None:
+        before = self._monotonic()
+        answered = self._ask()
         took = self._monotonic() - before
-        if self._ahead is None or took <= _SOON_SECONDS:
-            self._ahead = answered - before - took / 2
-            self._asked_at = before
+        with self._lock:
+            if self._ahead is None or took <= _SOON_SECONDS:
+                self._ahead = answered - before - took / 2
+                self._ask_at = before + (_EVERY_SECONDS if took <= _SOON_SECONDS else _AGAIN_SECONDS)
