@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cluster  # noqa: F401 - it knows where fpj_cluster is
 import pytest
@@ -29,21 +30,20 @@ def server_binary() -> Path:
 
 def free_port() -> int:
     """One that neither Linux hands out (from 32768 on) nor clusters take (from 20000 on)."""
-    (port,) = free_ports(1, range(10_000, 20_000))
-    return port
+    return int(free_ports(1, range(10_000, 20_000))[0])
 
 
 def start_server(storage: Path, port: int, *options: str, host: str = "127.0.0.1") -> subprocess.Popen[bytes]:
-    where = ["--host", host, "--port", str(port), "--storage-path", storage]
+    where = ["--host", host, "--port", str(port), "--storage-path", str(storage)]
     server = subprocess.Popen(
-        [server_binary(), *where, "--cache-size", "256M", *options],
+        [str(server_binary()), *where, "--cache-size", "256M", *options],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
-            with MongoClient(f"mongodb://{host}:{port}", serverSelectionTimeoutMS=500) as client:
+            with MongoClient[dict[str, Any]](f"mongodb://{host}:{port}", serverSelectionTimeoutMS=500) as client:
                 client.admin.command("ping")
         except PyMongoError:
             time.sleep(0.1)
@@ -59,7 +59,7 @@ def guarded_server(storage: Path, user: str, password: str) -> Iterator[int]:
     port = free_port()
     server = start_server(storage, port)
     try:
-        with MongoClient(f"mongodb://127.0.0.1:{port}") as client:
+        with MongoClient[dict[str, Any]](f"mongodb://127.0.0.1:{port}") as client:
             roles = [{"role": "readWriteAnyDatabase", "db": "admin"}]
             client.admin.command("createUser", user, pwd=password, roles=roles)
     finally:

@@ -17,8 +17,9 @@ from statistics import median
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from fpj_worker.pool.pool import _CHILD_ENVIRONMENT as CHILD_ENVIRONMENT
+from fpj_worker.pool import pool
 
+CHILD_ENVIRONMENT: Mapping[str, str] = pool._CHILD_ENVIRONMENT
 _TESTS = Path(__file__).resolve().parents[1]
 _PATH = {"PYTHONPATH": os.pathsep.join([str(_TESTS), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
 

@@ -7,7 +7,7 @@ phones write them. Everything follows from a seed: the same photographs on every
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import cv2
@@ -43,20 +43,20 @@ def photographs(size: str, count: int) -> list[Path]:
     """``count`` JPEGs (4:2:0, baseline, without a profile) of one of `SIZES`."""
     width, height = SIZES[size]
     folder = _folder() / f"{width}x{height}"
-    return [cached(folder / f"{n:03}.jpg", lambda path, n=n: _write(path, n, width, height)) for n in range(count)]
+    return [cached(folder / f"{n:03}.jpg", partial(_write, number=n, width=width, height=height)) for n in range(count)]
 
 
 def wide_gamut(count: int) -> list[Path]:
     """The 12-megapixel photographs again, bit for bit, tagged as Display P3."""
     originals = photographs("12 MP", count)
     folder = _folder() / "4000x3000-p3"
-    return [cached(folder / path.name, lambda target, path=path: _tag(path, target, "p3")) for path in originals]
+    return [cached(folder / path.name, partial(_tag, path, profile="p3")) for path in originals]
 
 
 def web_images(count: int) -> list[Path]:
     """Images as they are found on web pages: 800x600, some 100 KB."""
     folder = _folder() / "web"
-    return [cached(folder / f"{n:03}.jpg", lambda path, n=n: _write_web(path, n)) for n in range(count)]
+    return [cached(folder / f"{n:03}.jpg", partial(_write_web, number=n)) for n in range(count)]
 
 
 def photograph_pixels(number: int, width: int, height: int) -> Pixels:
@@ -66,7 +66,7 @@ def photograph_pixels(number: int, width: int, height: int) -> Pixels:
     scene = _cut(wallpapers[number % len(wallpapers)], width, height, chance).astype(np.float32)
     noise = cv2.GaussianBlur(chance.standard_normal(scene.shape, dtype=np.float32), (0, 0), _DEMOSAIC_BLUR)
     scene += noise * np.sqrt(scene * _SHOT_NOISE + _READ_NOISE) * _NOISE
-    return np.clip(scene + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(scene + 0.5, 0, 255), dtype=np.uint8)
 
 
 @cache

@@ -30,6 +30,6 @@ def production_python() -> Path:
 def _install(digest: str, ready: Path) -> None:
     folder = cache_folder() / f"operator-{digest}"
     subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-    install = [folder / "bin" / "pip", "install", "--quiet", "--require-hashes", "--requirement", _REQUIREMENTS]
-    subprocess.run(install, check=True)
+    install = [str(folder / "bin" / "pip"), "install", "--quiet", "--require-hashes"]
+    subprocess.run([*install, "--requirement", str(_REQUIREMENTS)], check=True)
     ready.touch()

@@ -57,7 +57,8 @@ def _compared(x: Brightness, y: Brightness) -> tuple[Brightness, Brightness]:
     variance_x, variance_y = _blur(x * x) - mean_x**2, _blur(y * y) - mean_y**2
     covariance = _blur(x * y) - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
-    return luminance, (2 * covariance + _C2) / (variance_x + variance_y + _C2)
+    structure = (2 * covariance + _C2) / (variance_x + variance_y + _C2)
+    return luminance.astype(np.float32, copy=False), structure.astype(np.float32, copy=False)
 
 
 def _brightness(pixels: Pixels) -> Brightness:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
+from fpj_core.errors import ImageError
 from fpj_core.model import SourceEntry
 from fpj_core.sources.base import FORGETFUL, Memory, OpenedImage, Problems, nothing
 from fpj_core.sources.filters import LeftOut
@@ -33,4 +34,8 @@ class SyntheticSource:
 
     def open(self, key: str, size: int, *, max_file_size: int) -> AbstractContextManager[OpenedImage]:
         """There is nothing to open."""
+        raise NotImplementedError
+
+    def look(self, keys: Sequence[str]) -> Sequence[ImageError | None]:
+        """There is nothing to read."""
         raise NotImplementedError

@@ -129,9 +129,11 @@ class Api:
             raise
 
     def _once(self, method: str, path: str, body: Mapping[str, Any] | None, content: str) -> Document:
-        given = {} if body is None else {"body": json.dumps(body), "headers": {"Content-Type": content}}
+        data = None if body is None else json.dumps(body)
+        headers = None if body is None else {"Content-Type": content}
+        patience = urllib3.Timeout(connect=5, read=30)
         try:
-            response = self._pool.request(method, self.url + path, timeout=urllib3.Timeout(connect=5, read=30), **given)
+            response = self._pool.request(method, self.url + path, body=data, headers=headers, timeout=patience)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ApiError(0, str(error)) from error
         if response.status >= 300:

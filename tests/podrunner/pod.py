@@ -73,7 +73,7 @@ class Pod:
 
     @property
     def labels(self) -> Mapping[str, str]:
-        return self.document["metadata"].get("labels", {})
+        return dict(self.document["metadata"].get("labels", {}))
 
     @property
     def job(self) -> str:
@@ -203,7 +203,8 @@ class Pod:
 
     def _run(self) -> None:
         container = self.document["spec"]["containers"][0]
-        program, *arguments = [*container.get("command", []), *container.get("args", [])]
+        line: list[str] = [*container.get("command", []), *container.get("args", [])]
+        program, *arguments = line
         self.process = ContainerProcess(
             [*PROGRAMS.get(program, [program]), *arguments], self._environment, self._folder
         )

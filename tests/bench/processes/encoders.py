@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable
 from statistics import mean
+from typing import cast
 
 import cv2
 import numpy as np
@@ -48,7 +49,7 @@ def main() -> None:
     """Encode."""
     count, extent = int(sys.argv[1]), sys.argv[2]
     large = (photograph_pixels(number, 4_000, 3_000) for number in range(count))
-    pictures = [cv2.resize(each, (1_920, 1_440), interpolation=cv2.INTER_AREA) for each in large]
+    pictures = [cast("Pixels", cv2.resize(each, (1_920, 1_440), interpolation=cv2.INTER_AREA)) for each in large]
     answer = {}
     for name, encode in encoders(full=extent == "full").items():
         encode(pictures[0][:64, :64].copy())

@@ -47,6 +47,9 @@ class _Nobody:
     def progress(self, progress: Progress, errors: Mapping[str, int]) -> None:
         """Nothing."""
 
+    def waiting(self, why: str, left: float) -> None:
+        """Nothing."""
+
 
 def finished(scale: Scale) -> Iterator[Row]:
     """Requests of one whole run over a collection that is done, as `fpj run` makes them, by a server's own count."""

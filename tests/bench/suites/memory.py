@@ -45,7 +45,8 @@ def operations(scale: Scale) -> Iterator[Row]:
         "12 MP JPEG, progressive": in_format("12 MP", "JPEG, progressive"),
         "12 MP PNG": in_format("12 MP", "PNG"),
     }
-    targets = dict.fromkeys(small) | ({} if scale.quick else _LARGE)
+    targets: dict[str, Target | None] = dict.fromkeys(small)
+    targets.update({} if scale.quick else _LARGE)
     for name, target in targets.items():
         path = small.get(name) or large_file(name)
         once = run_module("once", str(path))

@@ -77,11 +77,12 @@ def _pretend(plane: Plane, which: tuple[Document, int]) -> None:
     """A pod like one of the Job's own that failed long ago. No controller knows it, and no scheduler."""
     pod, number = which
     labels = {name: value for name, value in pod["metadata"]["labels"].items() if "controller-uid" not in name}
-    metadata = {"name": f"{pod['metadata']['name']}-{number}", "labels": labels}
+    name = f"{pod['metadata']['name']}-{number}"
+    metadata = {"name": name, "labels": labels}
     spec = pod["spec"] | {"schedulerName": "nobody"}
     path = plane.path("pods", group="api/v1")
     plane.api.call("POST", path, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-    _patch_status(plane, metadata["name"], 1, Reason.STORE_UNAVAILABLE)
+    _patch_status(plane, name, 1, Reason.STORE_UNAVAILABLE)
 
 
 def _fail(plane: Plane, pod: Document) -> None:

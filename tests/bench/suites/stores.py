@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -247,7 +247,7 @@ def _mongodb() -> Iterator[Store]:
         store.close()
 
 
-def _stores() -> Mapping[str, Callable[[], object]]:
+def _stores() -> Mapping[str, Callable[[], AbstractContextManager[Store]]]:
     return {"SQLite": _sqlite, "MongoDB": _mongodb}
 
 
