@@ -52,6 +52,8 @@ class Election:
         self._sightings = Sightings(clock)
         self._leads_until = float("-inf")
         self._other_leads = False
+        self.took_over_after: float | None = None
+        """Seconds from when the lease of a silent leader was seen to change for the last time to this one's claim."""
 
     @property
     def leads(self) -> bool:
@@ -119,7 +121,11 @@ class Election:
         if held not in ("", self.identity) and self._sightings.left(_NAME, found["spec"], self._seconds) > 0:
             self._other_leads = True
             return False
+        silent = self._sightings.stood(_NAME) if held not in ("", self.identity) else None
         if held != self.identity:
             spec |= {"acquireTime": now, "leaseTransitions": found["spec"].get("leaseTransitions", 0) + 1}
         found["spec"] |= spec
-        return await self._cluster.replace(found) is not None
+        won = await self._cluster.replace(found) is not None
+        if won and silent is not None:
+            self.took_over_after = silent
+        return won

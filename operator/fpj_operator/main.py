@@ -90,6 +90,8 @@ async def _run(settings: OperatorSettings) -> int:
         if not await _first(stop, election.win()):
             return 0
         metrics.LEADER.set(1)
+        if election.took_over_after is not None:
+            metrics.TAKEOVER.observe(election.took_over_after)
         store = timed(cast("Store", LateStore(settings.store_url)))
         controller, schedules = Controller(cluster, store, settings, traces), ScheduleController(cluster)
         metrics.QUEUE_DEPTH.set_function(lambda: controller.work.depth)

@@ -38,6 +38,26 @@ JOBS_QUEUED = Gauge("fpj_jobs_queued", "Jobs that wait for one of the slots of t
 JOBS_IN_TROUBLE = Gauge("fpj_jobs_in_trouble", "Jobs at work that something keeps from moving, by reason.", ["reason"])
 ENDED = Counter("fpj_jobs_ended", "Jobs that ended, by phase.", ["phase"])
 RECOVERED = Counter("fpj_jobs_recovered", "Attempts that were ended to begin another, by reason.", ["reason"])
+STALE_DETECTION = Histogram(
+    "fpj_stale_detection_seconds",
+    "Seconds without progress after which an attempt was ended as stale.",
+    buckets=(30, 60, 120, 300, 600, 900, 1_200, 1_800, 3_600),
+)
+RECOVERY = Histogram(
+    "fpj_job_recovery_seconds",
+    "Seconds from the end of an attempt that was disturbed to the next one's pods processing images.",
+    buckets=(1, 2.5, 5, 10, 20, 30, 60, 120, 300, 900),
+)
+STATUS_DELAY = Histogram(
+    "fpj_status_delay_seconds",
+    "Seconds of progress that the store had and the status of a running job had not, at each look.",
+    buckets=(0.5, 1, 2.5, 5, 7.5, 10, 15, 30, 60, 120, 300),
+)
+TAKEOVER = Histogram(
+    "fpj_operator_takeover_seconds",
+    "Seconds from the last renewal of another operator's lease to this one leading; none was given back.",
+    buckets=(5, 10, 15, 17.5, 20, 25, 30, 60, 120, 300),
+)
 LOCK_WAITS = Counter("fpj_lease_waits", "Times a job found its collection locked by another.")
 IMAGES = Counter("fpj_images", "Images by result, added at each look at their job.", ["result"])
 IMAGES_FAILED = Counter("fpj_images_failed", "Failed images by error type, added at each look.", ["error_type"])

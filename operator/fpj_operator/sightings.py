@@ -39,6 +39,10 @@ class Sightings:
         lasts = max(float(spec.get("leaseDurationSeconds") or 0), least)
         return max(since + lasts - self._clock(), 0.0)
 
+    def stood(self, name: Hashable) -> float | None:
+        """Seconds since the Lease was first seen as it last was; None for one that is not known."""
+        return self._clock() - self._seen[name][1] if name in self._seen else None
+
     def forget(self, name: Hashable) -> None:
         """Nobody holds it."""
         self._seen.pop(name, None)

@@ -14,7 +14,7 @@ from typing import Any
 
 from fpj_core.model import Counts, Phase
 from fpj_operator import metrics
-from fpj_operator.conditions import condition
+from fpj_operator.conditions import condition, seconds_of
 from fpj_operator.state import DeleteChildren, Observed, Plan
 from fpj_operator.traces import Traces
 
@@ -30,6 +30,8 @@ class Tally:
         """By uid, of jobs that have not ended."""
         self._pending: dict[str, int] = {}
         """Images left, of jobs at work."""
+        self._disturbed: dict[str, float] = {}
+        """By uid, when the attempt was ended that a job is recovering from; only those that this operator ended."""
         # Added up when somebody asks, in another thread: once for each look would be too much with thousands of jobs.
         metrics.IMAGES_PENDING.set_function(lambda: sum(list(self._pending.values())))
 
@@ -38,6 +40,7 @@ class Tally:
         phase = Phase(plan.status["phase"]) if plan.status else observed.phase
         self._count_images(observed, phase)
         _count_events(observed, plan, phase)
+        self._measure(observed, plan, phase)
         if plan.status and phase is not observed.phase:
             log.info("phase changed", extra={"phase": phase.value, "before": observed.phase.value} | _said(plan.status))
             if phase.finished and self._traces is not None:
@@ -47,6 +50,20 @@ class Tally:
         """The job is gone, or at an end."""
         self._counted.pop(uid, None)
         self._pending.pop(uid, None)
+        self._disturbed.pop(uid, None)
+
+    def _measure(self, observed: Observed, plan: Plan, phase: Phase) -> None:
+        """Seconds that people wait for what they see, and for a job that was disturbed."""
+        if observed.phase is Phase.RUNNING:
+            _measure_delay(observed)
+        if _ends_attempt(plan, phase):
+            self._disturbed[observed.uid] = observed.now
+            if _said(plan.status or {}).get("reason") == "StaleJob":
+                metrics.STALE_DETECTION.observe(max(0.0, observed.now - _last_progress(observed)))
+        elif phase is Phase.RUNNING and observed.uid in self._disturbed:
+            metrics.RECOVERY.observe(max(0.0, observed.now - self._disturbed.pop(observed.uid)))
+        elif phase.finished:
+            self._disturbed.pop(observed.uid, None)
 
     def _count_images(self, observed: Observed, phase: Phase) -> None:
         uid, store = observed.uid, observed.store
@@ -87,10 +104,27 @@ def since(counts: Counts, before: Counts) -> Counts:
 def _count_events(observed: Observed, plan: Plan, phase: Phase) -> None:
     if phase.finished and not observed.phase.finished:
         metrics.ENDED.labels(phase.value).inc()
-    if phase is Phase.RECOVERING and any(isinstance(step, DeleteChildren) for step in plan.steps_first):
+    if _ends_attempt(plan, phase):
         metrics.RECOVERED.labels(_said(plan.status or {}).get("reason", "")).inc()
     if _waits_for_lock(plan.status) and not _waits_for_lock(observed.status):
         metrics.LOCK_WAITS.inc()
+
+
+def _ends_attempt(plan: Plan, phase: Phase) -> bool:
+    """Whether a plan ends an attempt to begin another."""
+    return phase is Phase.RECOVERING and any(isinstance(step, DeleteChildren) for step in plan.steps_first)
+
+
+def _measure_delay(observed: Observed) -> None:
+    """How much later the store's last progress is than the one in the status, once that has any."""
+    told = seconds_of(observed.status.get("lastProgressAt"))
+    if told and observed.store.record and observed.store.progress is not None:
+        metrics.STATUS_DELAY.observe(max(0.0, (observed.store.record.last_progress_at or told) - told))
+
+
+def _last_progress(observed: Observed) -> float:
+    recorded = observed.store.record.last_progress_at if observed.store.record else None
+    return max(recorded or 0.0, observed.attempt.started_at, seconds_of(observed.status.get("lastProgressAt")))
 
 
 def _said(status: Mapping[str, Any]) -> dict[str, str]:

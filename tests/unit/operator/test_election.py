@@ -101,6 +101,20 @@ def test_a_leader_that_sees_another_stops_at_once() -> None:
     with_two(scene)
 
 
+def test_how_long_nobody_led_is_known() -> None:
+    async def scene(server: Server, first: Candidate, second: Candidate) -> None:
+        assert first.election.took_over_after is None, "nobody led before"
+        await first.crash()
+        crashed = last_renewal(server, "first")
+        await asyncio.sleep(3 * LASTS)
+        assert second.leads
+        assert second.election.took_over_after is not None
+        seen_late = LASTS * module._BETWEEN
+        assert 0 <= second.led[0] - crashed - second.election.took_over_after <= seen_late
+
+    with_two(scene)
+
+
 def test_a_short_silence_changes_nothing() -> None:
     async def scene(server: Server, first: Candidate, second: Candidate) -> None:
         for _ in range(5):

@@ -11,6 +11,7 @@ from unit.operator.test_runbooks import ALL_IS_WELL, SOURCES, reasons_in
 from unit.operator.world import World
 
 from fpj_core.exits import Reason
+from fpj_core.formatting import moment
 from fpj_core.model import Counts, Phase
 from fpj_operator import metrics
 from fpj_operator.queue import JobQueue
@@ -129,6 +130,61 @@ def test_recoveries_are_counted_by_reason(counted: Counted) -> None:
     counted.look()
     gained = {reason: value("fpj_jobs_recovered_total", reason=reason) - before[reason] for reason in before}
     assert gained == dict.fromkeys(before, 0) | {"StaleJob": 1, "LeaseLost": 1, "Resumed": 1}
+
+
+class Observations:
+    """What a histogram has gained since: how many, and their sum."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._before = self._now()
+
+    def _now(self) -> tuple[float, float]:
+        return value(f"{self._name}_count"), value(f"{self._name}_sum")
+
+    @property
+    def gained(self) -> tuple[float, float]:
+        number, total = self._now()
+        return number - self._before[0], total - self._before[1]
+
+
+def test_silence_and_recovery_are_measured(counted: Counted) -> None:
+    silence, recovery = Observations("fpj_stale_detection_seconds"), Observations("fpj_job_recovery_seconds")
+    job = counted.world.add(recovery={"staleAfterSeconds": 60, "maxAttempts": 2})
+    counted.look()
+    counted.world.indexed(shards=2, total=200)
+    counted.look()
+    counted.world.now += 61
+    counted.world.lease = replace(counted.world.lease, expires_at=counted.world.now + 300)
+    observed = counted.world.observe("photos")
+    counted.tally.take(observed, counted.world.look("photos"))
+    assert job.phase is Phase.RECOVERING
+    assert silence.gained == (1, 61)
+    assert recovery.gained == (0, 0), "not yet"
+    counted.world.now += 5
+    counted.look()
+    counted.world.indexed(shards=2, total=200)
+    counted.look()
+    assert job.phase is Phase.RUNNING
+    assert recovery.gained == (1, 5)
+    counted.look()
+    assert (silence.gained, recovery.gained) == ((1, 61), (1, 5)), "each of them once"
+
+
+def test_how_far_a_status_is_behind_the_store_is_measured(counted: Counted) -> None:
+    delay = Observations("fpj_status_delay_seconds")
+    job = counted.world.add()
+    counted.look()
+    counted.world.indexed(shards=2, total=200)
+    counted.look()
+    assert delay.gained == (0, 0), "the status says nothing of progress yet"
+    job.status["lastProgressAt"] = moment(counted.world.now)  # as a worker reports it
+    counted.look()
+    assert delay.gained == (4, 0), "it says what the store says"
+    counted.world.now += 7
+    counted.world.worked(shard=0, completed=50)
+    counted.tally.take(counted.world.observe("photos"), counted.world.look("photos"))
+    assert delay.gained == (5, 7), "seven seconds of progress are missing"
 
 
 def test_a_job_that_is_gone_leaves_nothing_pending(counted: Counted) -> None:
