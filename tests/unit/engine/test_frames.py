@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pillow_heif
 import pytest
 import pyvips
 from PIL import Image
-from unit.engine.pictures import BLUE, GREEN, RED, encoded, near, pixels, run, tier
+from unit.engine.pictures import BLUE, GREEN, RED, corners, encoded, near, pixels, run, scene, tier
 
 from fpj_core.errors import ImageError
 from fpj_core.model import Format, ImageLimits
 from fpj_core.sources.base import OpenedImage
-from fpj_worker.engine import gif, process_image
+from fpj_worker.engine import gif, process_image, webpframes
 
 Place = tuple[int, int, int, int]
 SMALL, LISTED = (64, 48), (640, 480)
@@ -127,6 +128,60 @@ def test_frames_of_a_damaged_file_are_none(end: int) -> None:
     assert len(found) <= 2
     looping = data[:20] + b"!\xfe" * 40
     assert list(gif.frames(lambda offset, count: looping[offset : offset + count], 9)) == []
+
+
+# Time -----------------------------------------------------------------------------------------------------
+
+
+def moving(*pictures: Image.Image, delays: Sequence[int]) -> bytes:
+    """Frames as they are, none joined, played three times."""
+    body = b"VP8X" + struct.pack("<LL", 10, 2) + b"".join(struct.pack("<L", side - 1)[:3] for side in SMALL)
+    body += b"ANIM" + struct.pack("<L", 6) + b"\xff\xff\xff\xff\3\0"
+    for picture, delay in zip(pictures, delays, strict=True):
+        places = (0, 0, picture.width - 1, picture.height - 1, delay)
+        frame = b"".join(struct.pack("<L", each)[:3] for each in places) + b"\0"
+        frame += encoded(picture, "WEBP", lossless=True)[12:]
+        body += b"ANMF" + struct.pack("<L", len(frame)) + frame
+    return b"RIFF" + struct.pack("<L", len(body) + 4) + b"WEBP" + body
+
+
+def shown(data: bytes) -> list[npt.NDArray[np.uint8]]:
+    image = Image.open(io.BytesIO(data))
+    found = []
+    for number in range(getattr(image, "n_frames", 1)):
+        image.seek(number)
+        found.append(np.asarray(image.convert("RGB")))
+    return found
+
+
+@pytest.mark.parametrize("turned", ["00", "0000", "0110", "0011", "0111"])
+def test_frames_that_look_alike_are_kept(turned: str) -> None:
+    """The encoder joins them; if all do, what it makes moves no more."""
+    whole, back = scene(*SMALL), scene(*SMALL).rotate(180)
+    pictures, delays = [back if each == "1" else whole for each in turned], [120, 5, 70, 1_000][: len(turned)]
+    (output,) = run(moving(*pictures, delays=delays), tier(format=Format.WEBP, animated=True, quality=95)).outputs
+    image = pyvips.Image.webpload_buffer(output.data, n=-1)
+    assert image.get("delay") == [120, 100, 70, 1_000][: len(turned)]
+    assert image.get("loop") == 3
+    assert image.bands == 3 or image[3].min() == 255
+    for picture, found in zip(pictures, shown(output.data), strict=True):
+        assert near(corners(found), corners(np.asarray(picture)), 16)
+
+
+def test_what_is_cleared_after_a_joined_frame_stands_until_then() -> None:
+    """Drawn once more for each time, and cleared after the last."""
+    cleared = webp_of(SMALL, (0, 0, *SMALL), middle(SMALL), (0, 0, 8, 8), disposal=1)
+    apart = webpframes.separated(cleared, SMALL, [100, 30, 70, 100], 0, lambda _number: b"", alpha=False)
+    kept = [each.tolist() for each in (frame[24, 32] for frame in shown(apart))]
+    assert kept[:3] == [[*RED], [*GREEN], [*GREEN]]
+    assert kept[3] not in ([*GREEN], [*RED])
+
+
+@pytest.mark.parametrize("delays", [[100, 100], [100, 50, 50, 50], [30, 70, 300]])
+def test_times_that_do_not_add_up_change_nothing(delays: list[int]) -> None:
+    """As far as they are not those of the frames."""
+    whole = webp_of(SMALL, (0, 0, *SMALL), middle(SMALL), (0, 0, 8, 8))
+    assert webpframes.separated(whole, SMALL, delays, 0, lambda _number: b"", alpha=False) == whole
 
 
 # HEIC -----------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from unit.engine.test_orientation import block
 
 from fpj_core.model import Format, ImageLimits
 from fpj_core.sources.base import OpenedImage
-from fpj_worker.engine import hdr, process_image
+from fpj_worker.engine import codedcolours, hdr, process_image
 
 PQ, HLG = 16, 18
 BT709, BT2020, P3 = 1, 9, 12
@@ -165,3 +165,91 @@ def test_wide_primaries_without_a_profile_are_converted(container) -> None:  # t
     red = [[200 / 255, 40 / 255, 40 / 255]]
     assert near(seen(container(columns(red), 13, P3), 1)[0], (218, 0, 26), 5)
     assert near(seen(container(columns(red), 13, BT709), 1)[0], (200, 40, 40), 3)
+
+
+# Colours that the coded picture alone states --------------------------------------------------------------
+
+
+def av1_stating(data: bytes, transfer: int, primaries: int = BT2020) -> bytes:
+    """With other numbers in the sequence header of an AVIF that says (1, 13), sRGB, or that it says nothing."""
+    start = data.index(b"mdat") + 4
+    bits = f"{int.from_bytes(data[start : start + 24], 'big'):0192b}"
+    at = max(bits.find(f"1{first:08b}{second:08b}") for first, second in ((BT709, 13), (2, 2))) + 1
+    bits = bits[:at] + f"{primaries:08b}{transfer:08b}" + bits[at + 16 :]
+    return data[:start] + int(bits, 2).to_bytes(24, "big") + data[start + 24 :]
+
+
+def card(*levels: float) -> Image.Image:
+    return Image.fromarray((columns([[level] * 3 for level in levels]) >> 8).astype(np.uint8))
+
+
+def stated_in_the_stream(container: str, transfer: int) -> bytes:
+    """A grey card and reference white."""
+    levels = (GREY, WHITE[transfer])
+    if container == "heic":
+        return heic(columns([[level] * 3 for level in levels]), transfer)
+    return av1_stating(encoded(card(*levels), "AVIF", quality=100, speed=9), transfer)
+
+
+def without_box(data: bytes) -> bytes:
+    return data.replace(b"colrnclx", b"freenclx")
+
+
+def unspecified(data: bytes) -> bytes:
+    at = data.index(b"colrnclx") + 8
+    return data[:at] + struct.pack(">HH", 2, 2) + data[at + 4 :]
+
+
+@pytest.mark.parametrize("silenced", [without_box, unspecified])
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+@pytest.mark.parametrize("container", ["heic", "avif"])
+def test_what_only_the_coded_picture_states_counts(container: str, transfer: int, silenced) -> None:  # type: ignore[no-untyped-def]
+    grey, white = seen(silenced(stated_in_the_stream(container, transfer)), 2)
+    assert near(grey, (100, 100, 100), 5)
+    assert near(white, (229, 229, 229), 4)
+
+
+def test_a_box_and_a_profile_count_more_than_the_coded_picture() -> None:
+    for more in ({}, {"icc_profile": icc.rgb(b"x", None)}):
+        named = encoded(card(GREY), "AVIF", quality=100, speed=9, **more)
+        assert near(seen(av1_stating(named, PQ), 1)[0], (97, 97, 97), 3)
+
+
+@pytest.mark.parametrize("stop", range(0, 60, 7))
+def test_a_coded_picture_that_ends_early_states_nothing(stop: int) -> None:
+    whole = stated_in_the_stream("heic", PQ)
+    box = whole[whole.index(b"hvcC") + 4 :][:200]
+    assert codedcolours.of_hevc(box) == (BT2020, PQ)
+    assert codedcolours.of_hevc(box[:stop]) is None
+    coded = stated_in_the_stream("avif", PQ)
+    coded = coded[coded.index(b"mdat") + 4 :]
+    assert codedcolours.of_av1(coded) == (BT2020, PQ)
+    assert codedcolours.of_av1(coded[: stop // 6]) is None
+
+
+def test_a_moving_sequence_header_is_understood_too() -> None:
+    """With timing, a decoder model, two operating points and frame numbers, as video encoders write it."""
+    fields = [(0, 3), (0, 2), (1, 1), (1, 32), (25, 32), (1, 1), (1, 1), (1, 1), (9, 5), (1, 32), (9, 5), (9, 5)]
+    fields += [(1, 1), (1, 5)]  # initial display delay, two operating points
+    for level in (5, 9):
+        fields += [(0, 12), (level, 5), *([(1, 1)] if level > 7 else []), (1, 1), (0, 21), (1, 1), (9, 4)]
+    fields += [(5, 4), (5, 4), (63, 6), (63, 6), (1, 1), (0, 7), (0, 3), (0, 4), (1, 1), (0, 2), (0, 1), (1, 1)]
+    fields += [(0, 1), (1, 1), (6, 3), (0, 3), (1, 1), (0, 1), (1, 1), (BT2020, 8), (PQ, 8), (9, 8)]
+    bits = "".join(f"{value:0{width}b}" for value, width in fields)
+    content = int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big")
+    assert codedcolours.of_av1(bytes((0x12, 0, 0x0A, len(content))) + content) == (BT2020, PQ)
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+def test_the_numbers_of_a_profile_count_in_every_format(image_format: str, transfer: int) -> None:
+    profile = icc.with_tag(b"cicp", b"cicp\0\0\0\0" + bytes((BT2020, transfer, 0, 1)))
+    both = card(GREY, WHITE[transfer])
+    more: dict[str, Any] = {"quality": 98} if image_format in ("JPEG", "WEBP") else {}
+    grey, white = seen(encoded(both, image_format, icc_profile=profile, **more), 2)
+    assert near(grey, (100, 100, 100), 5)
+    assert near(white, (229, 229, 229), 5)
+    if image_format == "JPEG":
+        grey, _ = seen(encoded(both, "JPEG", icc_profile=profile, quality=98, progressive=True, subsampling=0), 2)
+        assert near(grey, (100, 100, 100), 5)
+        seen(encoded(both.convert("CMYK"), "JPEG", icc_profile=profile), 2)

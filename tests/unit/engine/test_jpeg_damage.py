@@ -121,7 +121,7 @@ ALL_KINDS = {"CMYK": CMYK} | {kind: jpeg(kind) for kind in KINDS}
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
-@pytest.mark.parametrize("behind", [b"", TRAILER])
+@pytest.mark.parametrize("behind", [b"", TRAILER, bytes(700)])
 def test_on_every_road_a_missing_end_is_a_warning(make: Make, kind: str, behind: bytes) -> None:
     whole, lacking = make(ALL_KINDS[kind]), make(ALL_KINDS[kind][:-2] + behind)
     assert whole.facts.warning is None
@@ -131,7 +131,7 @@ def test_on_every_road_a_missing_end_is_a_warning(make: Make, kind: str, behind:
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
 @pytest.mark.parametrize("missing", [12, 900])
-@pytest.mark.parametrize("behind", [b"", TRAILER])
+@pytest.mark.parametrize("behind", [b"", TRAILER, bytes(700)])
 def test_on_every_road_missing_pixels_are_refused(make: Make, kind: str, missing: int, behind: bytes) -> None:
     with pytest.raises(ImageError) as error:
         make(ALL_KINDS[kind][:-missing] + behind)

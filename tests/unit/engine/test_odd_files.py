@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+import pyvips
 from unit.engine.pictures import BLUE, GREEN, RED, YELLOW, corners, encoded, near, pixels, run, scene, tier
 from unit.engine.test_hdr import BT709, GREY, HLG, P3, PQ, WHITE, columns, seen
 from unit.engine.test_hdr import near as close
@@ -74,6 +75,19 @@ def test_hdr_in_a_png_is_tone_mapped(transfer: int, bits: int) -> None:
 def test_primaries_of_a_png_are_converted(primaries: int, expected: tuple[int, ...]) -> None:
     data = bytes(from_array((columns([[200 / 255, 40 / 255, 40 / 255]]) >> 8).astype("uint8")).pngsave_buffer())
     assert close(seen(first(chunk(b"cICP", bytes((primaries, 13, 0, 1))), data), 1)[0], expected, 5)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "own", "expected"),
+    [((BT709, 13), "p3", (200, 40, 40)), ((P3, 13), "srgb", (218, 0, 26)), ((2, 2), "p3", (218, 0, 26))],
+)
+def test_the_numbers_of_a_png_count_more_than_its_profile(
+    numbers: tuple[int, int], own: str, expected: tuple[int, ...]
+) -> None:
+    image = from_array((columns([[200 / 255, 40 / 255, 40 / 255]]) >> 8).astype("uint8"))
+    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", bytes(pyvips.Image.profile_load(own)))
+    data = first(chunk(b"cICP", bytes((*numbers, 0, 1))), bytes(image.pngsave_buffer()))
+    assert close(seen(data, 1)[0], expected, 5)
 
 
 def test_a_tiff_with_extra_samples_that_it_has_not() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 import pyvips
+from PIL import Image
 from unit.engine import icc
 from unit.engine.pictures import encoded, pixels, run, scene, tier
 
@@ -75,3 +78,14 @@ def test_an_unusable_profile_costs_no_picture(mode: str) -> None:
     broken = bytes(pyvips.Image.profile_load("cmyk"))
     data = encoded(scene().convert(mode), "PNG", icc_profile=broken)
     assert abs(int(pixels(run(data).outputs[0].data)[20, 20, 0]) - 220) < 12
+
+
+@pytest.mark.parametrize("image_format", ["WEBP", "JPEG", "TIFF"])
+@pytest.mark.parametrize("colour", [(90, 90, 90), (90, 60, 90)])
+def test_a_profile_of_grey_is_used_where_all_is_grey(image_format: str, colour: tuple[int, int, int]) -> None:
+    """What has no format for grey is written as colours, and the scanner's profile with it."""
+    image = Image.new("RGB", (64, 64), colour)
+    more: dict[str, Any] = {"lossless": True} if image_format == "WEBP" else {}
+    data = encoded(image, image_format, icc_profile=icc.LINEAR_GREY, **more)
+    shown = lightened(90) if len({*colour}) == 1 else 90
+    assert abs(int(pixels(run(data, tier(format=Format.PNG)).outputs[0].data)[20, 20, 0]) - shown) <= 2

@@ -14,7 +14,7 @@ import pyvips
 
 from fpj_core.model import Format, TierSpec
 from fpj_core.sources.base import OpenedImage
-from fpj_worker.engine import encode, gif, libvips
+from fpj_worker.engine import encode, gif, libvips, webpframes
 from fpj_worker.engine.geometry import Placement
 from fpj_worker.engine.header import Header, stored
 from fpj_worker.engine.pixels import Pixels, crop_centre, orient
@@ -22,6 +22,8 @@ from fpj_worker.engine.reading import reader
 
 _TIMING = ("delay", "loop")
 _RGBA = 4
+_SHORTEST_DELAY, _USUAL_DELAY = 10, 100
+"""Milliseconds: browsers, and libvips with them, show a frame of at most the first for as long as the second."""
 _FLAGS, _HAS_ALPHA = 20, 0x10
 
 
@@ -38,8 +40,25 @@ def animate(opened: OpenedImage, header: Header, placement: Placement, tier: Tie
     for name in _TIMING:
         if kind := source.get_typeof(name):
             joined.set_type(kind, name, source.get(name))
-    encoded = encode.save(joined, Format.WEBP, tier.quality)
+    encoded = _with_all_frames(encode.save(joined, Format.WEBP, tier.quality), joined, frames, header.pages)
     return _stating_alpha(encoded) if frames.shape[-1] == _RGBA else encoded
+
+
+def _with_all_frames(encoded: bytes, joined: Any, frames: Pixels, count: int) -> bytes:
+    """Also those that look like the one before."""
+    height = len(frames) // count
+    stated = joined.get("delay") if joined.get_typeof("delay") else []
+    if len(stated) != count:
+        return encoded
+    delays = [_USUAL_DELAY if each <= _SHORTEST_DELAY else each for each in stated]
+    return webpframes.separated(
+        encoded,
+        (frames.shape[1], height),
+        delays,
+        joined.get("loop") if joined.get_typeof("loop") else 1,
+        lambda number: encode.lossless_webp(frames[number * height : number * height + 1, :1]),
+        alpha=frames.shape[-1] == _RGBA,
+    )
 
 
 def _stating_alpha(webp: bytes) -> bytes:
@@ -75,5 +94,5 @@ def _frame(source: Any, number: int, header: Header, placement: Placement, mask:
     page = source.get("page-height") if source.get_typeof("page-height") else source.height
     whole = libvips.on_canvas(source.crop(0, number * page, source.width, page), header.canvas, mask)
     width, height = stored(header, placement)
-    frame = libvips.to_array(libvips.to_srgb(libvips.scale(whole, width, height)))
+    frame = libvips.shown_as(libvips.scale(whole, width, height), header.coding)
     return crop_centre(orient(frame, header.orientation), placement.crop_width, placement.crop_height)

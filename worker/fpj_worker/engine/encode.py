@@ -36,6 +36,11 @@ def encode(pixels: Pixels, image_format: Format, tier: TierSpec) -> bytes:
     return save(libvips.from_array(pixels), image_format, tier.quality)
 
 
+def lossless_webp(pixels: Pixels) -> bytes:
+    """Encode to the last bit."""
+    return bytes(libvips.from_array(pixels).webpsave_buffer(lossless=True, exact=True, keep="none"))
+
+
 def save(image: Any, image_format: Format, quality: int) -> bytes:
     """Encode a libvips image (with its frames, for WebP). Raises `ImageError` (Internal)."""
     try:

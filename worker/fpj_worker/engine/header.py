@@ -10,7 +10,7 @@ from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import ImageLimits
 from fpj_core.sources.base import OpenedImage, image_error_from_os
 from fpj_core.sources.sniff import HEAD, sniff
-from fpj_worker.engine import exif, gif, jpeg, libvips, png, primaries, taken, tiff, tiffbare
+from fpj_worker.engine import exif, gif, jpeg, libvips, matrixprofile, png, primaries, taken, tiff, tiffbare
 from fpj_worker.engine.exif import Exif
 from fpj_worker.engine.geometry import Placement
 from fpj_worker.engine.gif import Frame, Mask
@@ -61,10 +61,10 @@ class Header:
     """Without it the file cannot be read."""
 
     profile: bytes | None = None
-    """An ICC profile of its colours, beside one that it holds itself."""
+    """An ICC profile of its colours, which counts more than one that it holds itself."""
 
     coding: Coding | None = None
-    """Of HDR that libvips decodes."""
+    """Of HDR that Pillow does not decode."""
 
     captured_at: str | None = None
     """As in `ImageFacts`."""
@@ -125,6 +125,7 @@ def _jpeg_header(opened: OpenedImage) -> Header:
         orientation=found.exif.orientation or 1,
         captured_at=found.exif.captured_at or taken.from_xmp(found.xmp),
         profile=found.icc or (_dcf_profile(found.exif, opened) if found.components == _COLOURS else None),
+        coding=_coding_of(found.icc) if found.components == _COLOURS else None,
         # A progressive file keeps all coefficients, 2 bytes each, until its last scan.
         memory=pixels * found.components * 2 if found.progressive else 0,
         jpeg=found,
@@ -151,6 +152,7 @@ def _vips_header(opened: OpenedImage, image_format: str) -> Header:
     coding = None
     if image_format == "png":
         stated, coding = _png_statements(opened, stated)
+    dcf = _dcf_profile(stated, opened) if image_format == "tiff" and not found.profile else None
     whole = image_format in _WHOLE_IN_MEMORY or found.interlaced
     canvas, first_frame = _gif_frame(opened, found) if image_format == "gif" else (None, None)
     patch = gif.believed(*canvas) if canvas else patch
@@ -166,8 +168,8 @@ def _vips_header(opened: OpenedImage, image_format: str) -> Header:
         pages=found.pages if image_format in ("gif", "webp") else 1,
         orientation=stated.orientation or 1,
         captured_at=stated.captured_at or taken.from_xmp(found.xmp),
-        profile=_dcf_profile(stated, opened) if image_format == "tiff" else _nominal_profile(coding),
-        coding=coding if coding and coding.is_hdr else None,
+        profile=_numbered_profile(coding, found.profile) or dcf,
+        coding=coding if coding and coding.is_hdr else None if coding else _coding_of(found.profile),
         memory=width * height * max(found.pixel_bytes, 4) if whole else described.tile_row if described else 0,
         shown=described.shown if described else None,
     )
@@ -213,8 +215,19 @@ def _png_statements(opened: OpenedImage, stated: Exif) -> tuple[Exif, Coding | N
         return stated, png.coding(read)
 
 
-def _nominal_profile(coding: Coding | None) -> bytes | None:
-    return primaries.profile(coding.primaries, coding.transfer) if coding and not coding.is_hdr else None
+def _numbered_profile(coding: Coding | None, own: bytes | None) -> bytes | None:
+    """A profile of what ``cICP`` says, which counts more than the PNG's own (PNG, 4.3)."""
+    if coding is None or coding.is_hdr or not primaries.is_known(coding.primaries):
+        return None
+    nominal = primaries.profile(coding.primaries, coding.transfer)
+    return primaries.srgb() if nominal is None and own else nominal
+
+
+def _coding_of(profile: bytes | None) -> Coding | None:
+    """HDR by the numbers in a profile: its tables are not meant for light beyond white."""
+    numbers = matrixprofile.numbers_of(profile) if profile else None
+    coding = Coding(numbers[1], numbers[0]) if numbers and profile and profile[16:20] == b"RGB " else None
+    return coding if coding and coding.is_hdr else None
 
 
 def _dcf_profile(stated: Exif, opened: OpenedImage) -> bytes | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 
-from fpj_worker.engine import matrixprofile
+from fpj_worker.engine import codedcolours, matrixprofile
 from fpj_worker.engine.hdr import Coding
 from fpj_worker.engine.reading import Read
 
@@ -19,6 +19,11 @@ _UNSPECIFIED = 2
 """Of transfer characteristics (ITU-T H.273, table 3)."""
 _FULL_BOX = 4
 """Bytes of version and flags."""
+
+_CODED = b"coded"
+"""Not a box: colours as the coded picture itself states them, in two bytes."""
+_MOST_CODED = 256
+"""Bytes in which a coded picture's sequence header is looked for."""
 
 Aperture = tuple[int, int, int, int]
 """Left, top, width and height of what belongs to the picture, in pixels as stored."""
@@ -31,7 +36,7 @@ Properties = Mapping[bytes, bytes]
 def primary(read: Read) -> Properties:
     """The properties of the primary image; none where that makes no sense."""
     try:
-        return _primary(_meta(read))
+        return _primary(read, _meta(read))
     except (struct.error, IndexError):
         return {}
 
@@ -53,19 +58,21 @@ def aperture(properties: Properties, width: int, height: int) -> Aperture | None
 def coding(properties: Properties) -> Coding | None:
     """How samples stand for light, with the brightest of it (``clli``); None where nothing is said.
 
-    By ``nclx``, or by the same numbers in an ICC profile, whose tables are not meant for light beyond white.
+    By ``nclx``, or by the same numbers in an ICC profile, whose tables are not meant for light beyond white; without
+    either, by the coded picture.
     """
     nclx, levels = properties.get(b"nclx", b""), properties.get(b"clli", b"")
     stated = struct.unpack_from(">HH", nclx) if len(nclx) >= 4 else None
     if stated is None or stated[1] == _UNSPECIFIED:
-        stated = matrixprofile.numbers_of(properties.get(b"prof", b"")) or stated
+        coded = tuple(properties.get(_CODED, b"")) or stated
+        stated = matrixprofile.numbers_of(properties.get(b"prof", b"")) or coded
     if stated is None:
         return None
     brightest = struct.unpack_from(">H", levels)[0] if len(levels) >= 2 else 0
     return Coding(stated[1], stated[0], float(brightest)) if brightest else Coding(stated[1], stated[0])
 
 
-def _primary(meta: bytes) -> Properties:
+def _primary(read: Read, meta: bytes) -> Properties:
     boxes = dict(_boxes(meta, _FULL_BOX))
     named = boxes.get(b"pitm")
     if named is None:
@@ -77,7 +84,55 @@ def _primary(meta: bytes) -> Properties:
             found.setdefault(content[:4], content[4:])
         else:
             found.setdefault(kind, content)
+    if not found.keys() & {b"prof", b"rICC"} and (numbers := _coded(read, boxes, item)):
+        found[_CODED] = bytes(numbers)
     return found
+
+
+def _coded(read: Read, boxes: Mapping[bytes, bytes], item: int) -> codedcolours.Numbers | None:
+    """What the coded picture of an item states, of a grid the first one's."""
+    part = _first_part(boxes.get(b"iref", b""), item)
+    for kind, content in _properties(boxes.get(b"iprp", b""), part):
+        if kind == b"hvcC":
+            return codedcolours.of_hevc(content)
+        if kind == b"av1C":
+            place = _place(boxes.get(b"iloc", b""), part)
+            stated = codedcolours.of_av1(content[4:])
+            return stated or (codedcolours.of_av1(read(place, _MOST_CODED)) if place is not None else None)
+    return None
+
+
+def _first_part(iref: bytes, item: int) -> int:
+    """The first item that a derived one (``dimg``) is made of; the item itself if it is made of none."""
+    width = 4 if iref[:1] == b"\1" else 2
+    for kind, content in _boxes(iref, _FULL_BOX):
+        if kind == b"dimg" and _unsigned(content, 0, width) == item:
+            return _unsigned(content, width + 2, width)
+    return item
+
+
+def _place(iloc: bytes, item: int) -> int | None:
+    """Where in the file an item's data begins (14496-12, 8.11.3); None if it lies elsewhere."""
+    version = iloc[0]
+    sizes = iloc[4] >> 4, iloc[4] & 15, iloc[5] >> 4, (iloc[5] & 15) * (version > 0)
+    width = 4 if version == 2 else 2
+    position = 6 + width
+    for _ in range(min(_unsigned(iloc, 6, width), len(iloc))):
+        found = _unsigned(iloc, position, width)
+        position += width
+        method = 0
+        if version:
+            method = _unsigned(iloc, position, 2) & 15
+            position += 2
+        position += 2
+        base = _unsigned(iloc, position, sizes[2])
+        position += sizes[2]
+        extents = _unsigned(iloc, position, 2)
+        position += 2
+        if found == item:
+            return base + _unsigned(iloc, position + sizes[3], sizes[0]) if extents and not method else None
+        position += extents * (sizes[3] + sizes[0] + sizes[1])
+    return None
 
 
 def is_sequence_alone(read: Read) -> bool:

@@ -58,7 +58,10 @@ def _decode(
     with whole() as data:
         trailer = scans.samsung_trailer(data)
         picture = scans.bare(data, header, trailer)
-        bare = _decode_bare(data, picture, attempt, has_trailer=trailer is not None)
+        bare = None
+        for each in scans.unpadded(data, picture) if picture and cut_off else [picture]:
+            if bare is None:
+                bare = _decode_bare(data, each, attempt, has_trailer=trailer is not None)
     if bare is not None:
         return bare, warning
     if cut_off:

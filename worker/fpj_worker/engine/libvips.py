@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any, TypeVar
 
 os.environ.setdefault("VIPS_CONCURRENCY", "1")  # processes are the unit of parallelism; read when libvips starts
@@ -39,6 +39,8 @@ Sample = TypeVar("Sample", np.uint8, np.uint16)
 _STREAMED = ("jpeg", "avif")
 _RGB = 3
 _PROFILE = "icc-profile-data"
+_GREY = b"GRAY"
+"""A profile's space."""
 _SAMPLE_BYTES = {"uchar": 1, "ushort": 2}
 _OUT_OF_MEMORY = ("out of memory", "failed to allocate", "cannot allocate", "insufficient memory")
 _NOTHING_ASKED_FOR = "(0 elements"
@@ -73,6 +75,8 @@ class VipsHeader:
     xmp: bytes
     interlaced: bool
     alpha: bool
+    profile: bytes | None
+    """Its own ICC profile."""
 
 
 def read_header(opened: OpenedImage, image_format: str, patch: Patch | None = None) -> VipsHeader:
@@ -90,6 +94,7 @@ def read_header(opened: OpenedImage, image_format: str, patch: Patch | None = No
         xmp=bytes(image.get("xmp-data")) if image.get_typeof("xmp-data") else b"",
         interlaced=bool(_get(image, "interlaced", 0)),
         alpha=bool(image.hasalpha()),
+        profile=bytes(image.get(_PROFILE)) if image.get_typeof(_PROFILE) else None,
     )
 
 
@@ -113,8 +118,8 @@ def decode(
 
     ``shrink`` is the factor (1, 2, 4, 8) by which libjpeg may scale while decoding. Bands after the first ``shown``
     are left out. The frame is cut to the ``canvas`` (width, height) and shown where its ``mask`` is 255. The file is
-    read with the ``patch``. Without a profile of its own it is in the colours of ``profile``. Of a JPEG the ``picture``
-    is read, if it is given; a ``strict`` decode refuses one that libjpeg complains of.
+    read with the ``patch``. It is in the colours of ``profile``, if one is given, else of its own. Of a JPEG the
+    ``picture`` is read, if it is given; a ``strict`` decode refuses one that libjpeg complains of.
     """
     options = {"shrink": shrink} if image_format == "jpeg" and shrink > 1 else {}
     _complaints()
@@ -122,16 +127,25 @@ def decode(
         image = _load(opened, image_format, patch, picture, strict=strict, **options)
         if shown is not None and image.bands > shown:
             image = image.extract_band(0, n=shown)
-        if profile is not None and not image.get_typeof(_PROFILE):
+        if profile is not None:
             image = image.copy()
             image.set_type(pyvips.GValue.blob_type, _PROFILE, profile)
         image = scale(on_canvas(image, canvas, mask), width, height)
-        pixels = to_array(to_srgb(image)) if coding is None else hdr.to_srgb(*_deep(image), coding)
+        pixels = shown_as(image, coding)
     except pyvips.Error as error:
         raise typed(error) from error
     if strict and (complaints := _complaints()):  # libvips does not look again behind the last lines
         raise ImageError(ErrorType.CORRUPT_IMAGE, complaints[0])
     return pixels
+
+
+def shown_as(image: Any, coding: hdr.Coding | None) -> npt.NDArray[np.uint8]:
+    """Compute the image in 8-bit sRGB or grey; HDR by its ``coding``. Raises pyvips.Error."""
+    if coding is not None:
+        return hdr.to_srgb(*_deep(image), coding)
+    pixels: npt.NDArray[np.uint8] = to_array(to_srgb(image))
+    coloured = image.bands >= _RGB and image.get_typeof(_PROFILE)
+    return _greys(pixels, bytes(image.get(_PROFILE))) if coloured else pixels
 
 
 def _deep(image: Any) -> tuple[npt.NDArray[np.uint16], int]:
@@ -218,6 +232,22 @@ def _is_srgb(profile: bytes) -> bool:
 
 def convert_profile(pixels: npt.NDArray[np.uint8], profile: bytes) -> npt.NDArray[np.uint8]:
     """Pixels in the colours of an ICC profile, as sRGB. A profile that cannot be used leaves them as they are."""
+    converted = _converted(pixels, profile)
+    return converted if pixels.ndim < _RGB else _greys(converted, profile)
+
+
+def _greys(pixels: npt.NDArray[np.uint8], profile: bytes) -> npt.NDArray[np.uint8]:
+    """By a profile of grey, pixels that were written as colours (WebP has no others) and are all grey."""
+    if profile[16:20] != _GREY or pixels.ndim < _RGB:
+        return pixels
+    lowest, highest = (reduce(how, np.moveaxis(pixels[..., :3], 2, 0)) for how in (np.minimum, np.maximum))
+    if (highest - lowest).max() > _UNSEEN:
+        return pixels
+    greys = _converted(np.ascontiguousarray(pixels[..., 1]), profile)
+    return np.dstack((greys, greys, greys, *pixels.transpose(2, 0, 1)[3:]))
+
+
+def _converted(pixels: npt.NDArray[np.uint8], profile: bytes) -> npt.NDArray[np.uint8]:
     image = from_array(pixels)
     image.set_type(pyvips.GValue.blob_type, _PROFILE, profile)
     try:

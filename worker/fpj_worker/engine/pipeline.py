@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import cv2
+import numpy as np
 import pyvips
 
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.heap import give_back
 from fpj_core.model import Fit, Format, ImageFacts, ImageLimits, TierSpec
 from fpj_core.sources.base import OpenedImage
-from fpj_worker.engine import ending, lenient, libvips, matrixprofile, turbo
+from fpj_worker.engine import ending, hdr, lenient, libvips, matrixprofile, turbo
 from fpj_worker.engine.animation import animate
 from fpj_worker.engine.encode import EXTENSIONS, encode, output_format
 from fpj_worker.engine.geometry import Placement, by_size, place
@@ -103,7 +104,9 @@ def _decode(opened: OpenedImage, header: Header, largest: Placement) -> tuple[Pi
     elif fits_turbo(header, width, height) and header.jpeg and header.data:
         pixels, warning = turbo.decode(header.data, header.jpeg, width, height)
         pixels = resize(pixels, width, height)
-        if header.profile and not libvips.is_srgb(header.profile):
+        if header.coding:
+            pixels = hdr.to_srgb(pixels.astype(np.uint16) * np.uint16(256), 255 * 256, header.coding)
+        elif header.profile and not libvips.is_srgb(header.profile):
             converted = matrixprofile.to_srgb(pixels, header.profile) if bands(pixels) == 3 else None
             pixels = libvips.convert_profile(pixels, header.profile) if converted is None else converted
     else:

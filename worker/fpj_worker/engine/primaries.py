@@ -55,6 +55,12 @@ def adobe_rgb() -> bytes:
     return _profile(_ADOBE, _gamma(_ADOBE_GAMMA))
 
 
+@lru_cache(maxsize=1)
+def srgb() -> bytes:
+    """An ICC profile of sRGB."""
+    return _profile(_PRIMARIES[_SRGB], _SRGB_CURVE)
+
+
 @lru_cache(maxsize=8)
 def profile(primaries: int, transfer: int) -> bytes | None:
     """An ICC profile of these primaries and transfer characteristics (ITU-T H.273, tables 2 and 3).

@@ -8,7 +8,7 @@ from __future__ import annotations
 import mmap
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from fpj_core.errors import ImageError
@@ -22,6 +22,9 @@ _START_OF_SCAN, _ADOBE, _JFIF = 0xDA, 0xEE, 0xE0
 _CANONICAL_JFIF = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
 _COEFFICIENTS = 64
 _MOST_SCANS = 500
+_BLOCK = 2**20
+_DATA_ZEROS = 4
+"""Of zeros behind a picture so many may be its own."""
 _PADDING, _MOST_DIRECTORY = 64, 4_096
 """Bytes of a Samsung trailer: zeros behind it, and its directory."""
 
@@ -69,6 +72,19 @@ def bare(data: Content, header: JpegHeader, before: int | None = None) -> Pictur
         return Picture(head, header.scan, end) if end else None
     except (ImageError, IndexError):
         return None
+
+
+def unpadded(data: Content, picture: Picture) -> list[Picture]:
+    """The picture without the zeros at its end, and with the first of them: they may be of its data.
+
+    A decoder takes zeros for data; that some are left over does not say that all of the picture is there.
+    """
+    stop = picture.stop
+    while stop > picture.start and not data[max(stop - _BLOCK, picture.start) : stop].strip(b"\0"):
+        stop = max(stop - _BLOCK, picture.start)
+    block = data[max(stop - _BLOCK, picture.start) : stop]
+    stop -= len(block) - len(block.rstrip(b"\0"))
+    return [replace(picture, stop=end) for end in range(stop, min(stop + _DATA_ZEROS, picture.stop + 1))]
 
 
 def samsung_trailer(data: Content) -> int | None:
