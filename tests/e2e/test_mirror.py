@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 from e2e.conftest import Fpj, files_in, injecting, kill_with_children, photo, wait_for
+
+from fpj_core.store import open_store
 
 ODD = ["dot..jpg", "a:b?.jpg", "CON.jpg", "2019/Ä \u202e<x>.jpg", "shots.jpg/%41#1.jpg", "deep/dot./x.jpg"]
 SLOW = injecting("decoder") | {"PYTHON_TEST_SLOWNESS": "0.05"}
@@ -58,7 +61,8 @@ def test_a_killed_run_goes_on_under_the_same_names(fpj: Fpj, album: Path, tmp_pa
     process = fpj.start("run", album, "--out", fpj.out, "--layout", "mirror", "--collection", "album", "--workers", 2)
     wait_for(lambda: sum(path.suffix == ".jpg" for path in fpj.out.rglob("*")) > 4, "the first files")
     kill_with_children(process)
-    part = fpj.out / "thumbnail" / ".tmp" / "part-of-a-file"
+    with closing(open_store(fpj.store, make=False)) as store:
+        part = fpj.out / "thumbnail" / ".tmp" / f"{store.identity()}-part-of-a-file"
     part.parent.mkdir(parents=True, exist_ok=True)
     part.touch()
     fpj.environment = {}

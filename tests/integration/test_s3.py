@@ -438,7 +438,7 @@ def test_a_cache_folder(objects: Objects) -> None:
         assert folder.size(PATH) == len(data)
         assert objects.get(f"cache/{PATH}") == data
     assert objects.keys() == [f"cache/{PATH}"]
-    folder.sweep(["photos"])
+    folder.sweep(["photos"], "store")
     folder.remove(PATH)
     folder.remove(PATH)
     assert folder.size(PATH) is None

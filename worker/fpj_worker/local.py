@@ -222,7 +222,7 @@ class LocalRun:
     def _index(self) -> None:
         self._enter("Index")
         collection = self._job.collection
-        self._folder.sweep(self._own_folders)
+        self._folder.sweep(self._own_folders, self._store.identity())
 
         def on_progress(listed: int) -> None:
             self._observer.listed(listed)
@@ -416,7 +416,8 @@ class LocalRun:
             raise
 
     def _end(self, phase: Phase, reason: str, message: str = "") -> None:
-        self._folder.sweep(self._own_folders)  # a child that was killed may have left part of a file
+        # A child that was killed may have left part of a file.
+        self._folder.sweep(self._own_folders, self._store.identity())
         self._job = self._store.update_job(
             replace(
                 self._timed(),
@@ -493,7 +494,7 @@ class LocalRun:
             collection=self._job.collection,
             tiers=request.tiers,
             limits=request.limits,
-            token=f"{self._job.id}-{os.getpid()}",
+            token=f"{self._store.identity()}-{self._job.id}-{os.getpid()}",
             layout=request.folder_record.layout,
         )
         return start_image_pool(handler, request.workers)

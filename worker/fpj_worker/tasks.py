@@ -84,7 +84,7 @@ class ImageDone:
 class ImageHandler:
     """Called once in each child process; returns the function that handles its tasks.
 
-    ``token`` makes the temporary file names of this run unlike those of any other.
+    ``token`` makes the temporary file names of this run unlike those of any other; see `CacheFolder.write`.
     """
 
     source: SourceConfig

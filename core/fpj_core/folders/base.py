@@ -38,6 +38,8 @@ class CacheFolder(Protocol):
     def write(self, relative: str, data: bytes, *, token: str) -> None:
         """Write a file whole or not at all. ``token`` tells this writer's temporary names from others'.
 
+        It begins with the identity of the writer's store and a dash: see `sweep`.
+
         Raises `ImageError`: DiskFull, WriteFailed, AccessDenied, PathViolation, StoreUnavailable.
         """
 
@@ -77,8 +79,12 @@ class CacheFolder(Protocol):
         before must then not be relied on, also when a later call succeeds. Raises `CacheFolderError`, too.
         """
 
-    def sweep(self, own: Sequence[str]) -> None:
-        """Remove what killed writers left in these folders. Only for whoever holds their collection's lease."""
+    def sweep(self, own: Sequence[str], store: str) -> None:
+        """Remove what killed writers left in these folders. Only for whoever holds their collection's lease.
+
+        That lease is of one store, whose identity is ``store``: of other stores' writers, which may be active, only
+        what is old is removed.
+        """
 
 
 def lacking_by_asking(

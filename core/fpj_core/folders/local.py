@@ -35,6 +35,8 @@ _FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXE
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TAG = CACHE_TAG_SIGNATURE + b"\n# This folder holds images that fpj can make again.\n"
 _MOST_MARKER = 4_096
+_ABANDONED_SECONDS = 3_600.0
+"""A temporary file lives for as long as one write takes: seconds, or minutes on storage that stalls."""
 _PROBE_BYTES = 4 * 2**20
 """What a probe writes: a disk that is full for images has room for small files, often."""
 _PART = re.compile(r"[0-9a-f]{2}")
@@ -206,14 +208,35 @@ class LocalFolder:
 
         return refusing
 
-    def sweep(self, own: Sequence[str]) -> None:
+    def sweep(self, own: Sequence[str], store: str) -> None:
         """See `fpj_core.folders.base.CacheFolder.sweep`."""
         for each in own:
             with suppress(OSError):
                 folder = self._folder(f"{each}/{_TEMPORARY}", make=False)
-                for name in os.listdir(folder):
+                names = os.listdir(folder)
+                ours = [name for name in names if name.startswith(f"{store}-")]
+                for name in (*ours, *self._abandoned(folder, set(names).difference(ours))):
                     with suppress(OSError):
                         _unlink(name, folder)
+
+    def _abandoned(self, folder: int, names: Iterable[str]) -> Iterator[str]:
+        """Those that nobody can still be writing, by the clock that dates them: a server's may differ from ours."""
+        modified = {}
+        for name in names:
+            with suppress(OSError):
+                modified[name] = os.lstat(name, dir_fd=folder).st_mtime
+        if modified:
+            now = self._time_in(folder)
+            yield from (name for name, at in modified.items() if now - at > _ABANDONED_SECONDS)
+
+    def _time_in(self, folder: int) -> float:
+        """By the clock of whoever serves the folder. Raises OSError."""
+        name = f"{PROBE}{uuid.uuid4().hex}"
+        self._write_temporary(folder, name, b"")
+        try:
+            return os.lstat(name, dir_fd=folder).st_mtime
+        finally:
+            _unlink(name, folder)
 
     def _write_temporary(self, folder: int, name: str, data: bytes, *, sync: bool = False) -> None:
         try:

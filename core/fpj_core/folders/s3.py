@@ -175,7 +175,7 @@ class S3Folder:
         """See `fpj_core.folders.base.CacheFolder.syncer`. An object that was accepted is kept."""
         return nothing
 
-    def sweep(self, own: Sequence[str]) -> None:
+    def sweep(self, own: Sequence[str], store: str) -> None:
         """Nothing is ever left behind."""
 
     def _headers(self, relative: str) -> dict[str, str]:

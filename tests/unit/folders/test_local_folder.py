@@ -9,6 +9,7 @@ import pickle
 import resource
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -280,7 +281,7 @@ def test_whatever_stands_in_a_folders_place_is_not_followed(
         with pytest.raises(ImageError) as error:
             folder.remove(PATH)
         assert error.value.error_type is ErrorType.PATH_VIOLATION
-    folder.sweep(["photos"])
+    folder.sweep(["photos"], "store")
     assert files(root) | files(outside) == before
     assert not (tmp_path / "nothing").exists()
 
@@ -325,7 +326,7 @@ def test_a_root_that_is_gone_is_not_made_by_writing(folder: CacheFolder, root: P
     assert refusal(folder) is ErrorType.WRITE_FAILED
     assert folder.size(PATH) is None
     folder.remove(PATH)
-    folder.sweep(["photos"])
+    folder.sweep(["photos"], "store")
     assert not root.exists()
 
 
@@ -333,16 +334,32 @@ def test_sweeping_removes_what_killed_writers_left(folder: CacheFolder, root: Pa
     for collection in ("photos", "other"):
         folder.write(f"{collection}/full/ab/abcd.jpg", b"data", token="t")
         (root / collection / ".tmp" / "odd").mkdir()
-        for name in ("killed-1-0", "killed-1-1"):
+        for name in ("store-1-0", "store-1-1"):
             (root / collection / ".tmp" / name).write_bytes(b"part")
-    folder.sweep(["photos"])
+    folder.sweep(["photos"], "store")
     assert os.listdir(root / "photos" / ".tmp") == ["odd"]
     assert (root / PATH).exists()
-    assert sorted(os.listdir(root / "other" / ".tmp")) == ["killed-1-0", "killed-1-1", "odd"], "another's lease"
+    assert sorted(os.listdir(root / "other" / ".tmp")) == ["odd", "store-1-0", "store-1-1"], "another's lease"
+
+
+@pytest.mark.parametrize("skew", [-86_400.0, 0.0, 86_400.0])
+def test_sweeping_spares_what_another_store_may_be_writing(
+    folder: CacheFolder, root: Path, monkeypatch: pytest.MonkeyPatch, skew: float
+) -> None:
+    """Its runs hold leases that ours cannot see. The folder's own clock says what is old, not this host's."""
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now + skew)
+    folder.write(PATH, b"data", token="t")
+    for name, age in {"other-1-0": 0, "other-1-1": 3_000, "other-1-2": 4_000, "storefront-1-0": 0}.items():
+        left = root / "photos" / ".tmp" / name
+        left.write_bytes(b"part")
+        os.utime(left, (now - age, now - age))
+    folder.sweep(["photos"], "store")
+    assert sorted(os.listdir(root / "photos" / ".tmp")) == ["other-1-0", "other-1-1", "storefront-1-0"]
 
 
 def test_looking_and_removing_make_nothing(folder: CacheFolder, root: Path) -> None:
-    folder.sweep(["photos"])
+    folder.sweep(["photos"], "store")
     folder.remove(PATH)
     folder.size(PATH)
     assert os.listdir(root) == [CACHE_TAG]

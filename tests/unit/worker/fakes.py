@@ -116,7 +116,7 @@ class MemoryFolder:
         self.files.pop(relative, None)
         self.removed.append(relative)
 
-    def sweep(self, own: Sequence[str]) -> None:
+    def sweep(self, own: Sequence[str], store: str) -> None:
         self.swept += 1
 
     def probe(self, own: str) -> None:

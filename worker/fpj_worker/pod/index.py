@@ -64,7 +64,7 @@ def _plan_attempt(task: Task, store: Store, stop: Stop, record: _Record, job: Jo
     place, tiers = task.folder_record, [tier.name for tier in resolve_tiers(task.job.spec)]
     Claim(store, folder, place, task.collection, tiers).take()
     store.upsert_folder(task.folder_record)
-    folder.sweep(own_folders(place.layout, task.collection, tiers))
+    folder.sweep(own_folders(place.layout, task.collection, tiers), store.identity())
     source = task.source.build()
     found = index_collection(
         store,

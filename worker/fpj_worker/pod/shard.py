@@ -194,7 +194,7 @@ class _Worker:
 
     def _start(self) -> None:
         task = self._task
-        self._pool = start_image_pool(_handler(task), _workers(task))
+        self._pool = start_image_pool(_handler(task, self._store.identity()), _workers(task))
         self._processor = ShardProcessor(
             self._store,
             self._pool,
@@ -279,7 +279,7 @@ def _context(task: Task) -> JobContext:
     )
 
 
-def _handler(task: Task) -> ImageHandler:
+def _handler(task: Task, store: str) -> ImageHandler:
     spec = task.job.spec
     return ImageHandler(
         source=task.source,
@@ -287,6 +287,6 @@ def _handler(task: Task) -> ImageHandler:
         collection=task.collection,
         tiers=resolve_tiers(spec),
         limits=resolve_limits(spec),
-        token=uuid.uuid4().hex,  # process ids are the same in every container
+        token=f"{store}-{uuid.uuid4().hex}",  # process ids are the same in every container
         layout=task.folder_record.layout,
     )
