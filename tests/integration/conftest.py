@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import http.client
 import os
 import socket
@@ -136,6 +138,12 @@ class Proxy(ThreadingHTTPServer):
         self.faults: list[int | str] = []
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []
+        self.verifying = False
+        """Whether uploads are checked as S3 checks them, which the server behind does not."""
+        self.damages = 0
+        """How many of the next uploads lose a bit on their way."""
+        self.checksums: list[str] = []
+        """What was sent with uploads while they are checked."""
         self.pause = 0.0
         """Seconds before each answer."""
         self.sent = 0
@@ -155,7 +163,12 @@ class _Passing(BaseHTTPRequestHandler):
     def handle_any(self) -> None:
         fault = self.server.next_fault(f"{self.command} {self.path}")
         self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
-        content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        content = self._damaged(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        if not self._verified(content):
+            self._answer(
+                400, {}, b"<Error><Code>BadDigest</Code><Message>The checksum did not match.</Message></Error>"
+            )
+            return
         if isinstance(fault, int):
             self._answer(fault, {}, b"<Error><Code>Fault</Code><Message>on purpose</Message></Error>")
             return
@@ -168,6 +181,19 @@ class _Passing(BaseHTTPRequestHandler):
         finally:
             connection.close()
         self._answer(response.status, dict(response.headers), body, cut=fault == "cut")
+
+    def _damaged(self, content: bytes) -> bytes:
+        if self.command != "PUT" or not content or not self.server.damages:
+            return content
+        self.server.damages -= 1
+        return bytes([content[0] ^ 1]) + content[1:]
+
+    def _verified(self, content: bytes) -> bool:
+        if self.command != "PUT" or not self.server.verifying:
+            return True
+        sent = self.headers.get("x-amz-checksum-sha256", "")
+        self.server.checksums.append(sent)
+        return base64.b64encode(hashlib.sha256(content).digest()).decode() == sent
 
     do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = handle_any  # noqa: N815
 

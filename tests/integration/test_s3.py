@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -519,11 +519,28 @@ def test_outputs_are_ready_to_be_served(objects: Objects) -> None:
     assert objects.head("cache/photos/full/ab/other.jpg")["CacheControl"] == "no-store"
 
 
-def test_outputs_are_sent_with_a_checksum_for_the_server_to_verify(objects: Objects, proxy: Proxy) -> None:
+def test_a_server_that_verifies_checksums_takes_every_output_and_no_damaged_one(objects: Objects, proxy: Proxy) -> None:
+    """As S3 does. What arrives is checked against the checksum that was sent, and so is what is stored."""
     folder = S3FolderConfig(objects.bucket("cache", endpoint=proxy.url)).build()
-    folder.write(PATH, b"data", token="t")
-    expected = base64.b64encode(hashlib.sha256(b"data").digest()).decode()
-    assert proxy.headers[-1]["x-amz-checksum-sha256"] == expected
+    proxy.verifying = True
+    part = 5 * 2**20  # what is larger is uploaded in parts, each with a checksum of its own
+    for path, size, parts in (("photos/full/ab/small.jpg", 4, 1), ("photos/full/ab/large.jpg", part + 4, 2)):
+        proxy.checksums.clear()
+        folder.write(path, random.Random(size).randbytes(size), token="t")
+        stored = objects.get(f"cache/{path}")
+        assert stored == random.Random(size).randbytes(size)
+        pieces = [stored[start : start + part] for start in range(0, size, part)]
+        assert sorted(map(base64.b64decode, proxy.checksums)) == sorted(sha256(piece).digest() for piece in pieces)
+        assert len(proxy.checksums) == parts
+        assert objects.head(f"cache/{path}")["ContentType"] == "image/jpeg"
+    proxy.damages = 1
+    with pytest.raises(ImageError) as refused:
+        folder.write("photos/full/ab/damaged.jpg", b"data", token="t")
+    assert (refused.value.error_type, proxy.damages) == (ErrorType.STORE_UNAVAILABLE, 0)
+    assert refused.value.error_type.transient
+    assert folder.size("photos/full/ab/damaged.jpg") is None, "no damaged file is kept"
+    folder.write("photos/full/ab/damaged.jpg", b"data", token="t")
+    assert objects.get("cache/photos/full/ab/damaged.jpg") == b"data"
 
 
 def test_a_finished_folder_is_checked_by_listing_it(objects: Objects, proxy: Proxy) -> None:
