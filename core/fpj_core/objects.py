@@ -44,29 +44,32 @@ class Bucket:
 
     def connect(self) -> S3Store:
         """A client with bounded retries and time limits. Nothing is sent yet."""
-        endpoint = self.endpoint or os.environ.get("AWS_ENDPOINT_URL")
-        return self._client(endpoint, prefix=self.prefix or None)
+        return self._client(self._endpoint, prefix=self.prefix or None)
 
     def connect_to(self, query: str) -> S3Store:
         """A client whose object of the empty name is the bucket itself, asked with ``query``."""
-        endpoint = self.endpoint or os.environ.get("AWS_ENDPOINT_URL")
-        return self._client(self._address(endpoint, f"?{query}"), virtual_hosted_style_request=True)
+        return self._client(f"{self.address}?{query}", virtual_hosted_style_request=True)
 
-    def _address(self, endpoint: str | None, rest: str) -> str:
-        """Of the bucket, with what the client's own slash is to become the end of."""
+    @property
+    def address(self) -> str:
+        """The bucket's own URL, in the form that names it in the path."""
+        endpoint = self._endpoint
         if not endpoint:
             end = "com.cn" if self._region.startswith("cn-") else "com"
             endpoint = f"https://s3.{self._region}.amazonaws.{end}"
-        return f"{endpoint.rstrip('/')}/{self.bucket}{rest}"
+        return f"{endpoint.rstrip('/')}/{self.bucket}"
 
     def connect_to_object(self, key: str) -> S3Store:
         """A client whose object of the empty name is the one of this key, which obstore would not ask for.
 
         A key with ``.`` or ``..`` between slashes would lead to another object, as in any URL.
         """
-        endpoint = self.endpoint or os.environ.get("AWS_ENDPOINT_URL")
         whole = f"{self.prefix}/{key}" if self.prefix else key
-        return self._client(self._address(endpoint, f"/{quote(whole)}?x-id="), virtual_hosted_style_request=True)
+        return self._client(f"{self.address}/{quote(whole)}?x-id=", virtual_hosted_style_request=True)
+
+    @property
+    def _endpoint(self) -> str | None:
+        return self.endpoint or os.environ.get("AWS_ENDPOINT_URL")
 
     @property
     def _region(self) -> str:

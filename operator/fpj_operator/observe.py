@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fpj_core import jobs, names
@@ -13,6 +13,7 @@ from fpj_core.errors import CacheFolderError, ManifestError, StoreError, Unrecor
 from fpj_core.folders import Candidate, select_folder
 from fpj_core.manifest import read_resource
 from fpj_core.model import Folder, Phase, ShardState
+from fpj_core.overlap import overlap_of_places
 from fpj_core.records import folder_record
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob, Resource
@@ -273,10 +274,17 @@ async def _folder(
         wanted = attempt.cache_folder
     try:
         candidates = [Candidate(_record(folder, document), None) for folder, document in folders]
-        chosen = select_folder(candidates, _NEEDED_BYTES, wanted)
+        overlapping = {} if wanted else _overlapping(job, [folder for folder, _ in folders])
+        chosen = select_folder(candidates, _NEEDED_BYTES, wanted, overlapping)
     except CacheFolderError as error:
         return None, str(error)
     return next(folder for folder, _ in folders if folder.metadata.name == chosen.name), None
+
+
+def _overlapping(job: FileProcessingJob, folders: Sequence[CacheFolder]) -> dict[str, str]:
+    """By name, how folders overlap the job's source: such a one is no choice, and refused if it is named."""
+    found = {each.metadata.name: overlap_of_places(job.spec.collection.source, each.spec.storage) for each in folders}
+    return {name: how for name, how in found.items() if how}
 
 
 def _parse_folder(document: Document) -> CacheFolder | None:

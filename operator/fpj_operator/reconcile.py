@@ -17,6 +17,7 @@ from fpj_core import names
 from fpj_core.exits import Reason
 from fpj_core.formatting import count, moment
 from fpj_core.model import Counts, Phase, ShardState
+from fpj_core.overlap import overlap_of_places
 from fpj_core.status import NO_TIME, status_document
 from fpj_core.v1alpha1 import (
     CacheFolder,
@@ -152,6 +153,9 @@ class _Decision:
             return ended
         if o.folder is None:
             return self._wait("NoCacheFolder", o.folder_problem or "there is no cache folder", _QUEUE_SECONDS)
+        if o.job and (how := overlap_of_places(o.job.spec.collection.source, o.folder.spec.storage)):
+            text = f"cache folder {o.folder.metadata.name} {how}; choose another one, or give it a path of its own"
+            return self._fail(Reason.CACHE_FOLDER_UNUSABLE.value, text)
         if o.lock:
             return self._wait("CollectionLocked", o.lock, None, lock_message=o.lock)
         if not o.slot_free:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import PurePosixPath
 
 from fpj_core.errors import SourceChangedError
 from fpj_core.folders import CacheFolder, FolderConfig, LocalFolderConfig
-from fpj_core.folders.ownership import new_marker, refuse_other_layout, refuse_overlap, refuse_strange
+from fpj_core.folders.ownership import new_marker, overlap_refusal, refuse_other_layout, refuse_strange
+from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.model import Folder
+from fpj_core.objects import Bucket
+from fpj_core.overlap import overlap
 from fpj_core.paths import own_folders
 from fpj_core.sources.base import SourceConfig
+from fpj_core.sources.keys import display_key
 from fpj_core.sources.local import LocalSourceConfig
+from fpj_core.sources.s3 import S3SourceConfig
 from fpj_core.store.protocol import Store
 
 _LOOKED_FOR = 100
@@ -22,7 +28,40 @@ def refuse_own_source(source: SourceConfig, folder: FolderConfig) -> None:
     """Raise `CacheFolderError` if the cache folder is the source or lies above it."""
     if isinstance(source, LocalSourceConfig) and isinstance(folder, LocalFolderConfig):
         real = os.path.realpath(source.root)
-        refuse_overlap(os.path.dirname(real) if os.path.isfile(real) else real, folder.location)
+        where = PurePosixPath(os.path.dirname(real) if os.path.isfile(real) else real)
+        how = overlap(where, PurePosixPath(folder.location)) or _overlap_by_another_path(where, folder.location)
+        said = display_key(str(where))
+    elif isinstance(source, S3SourceConfig) and isinstance(folder, S3FolderConfig):
+        how = overlap(_address(source.bucket), _address(folder.bucket))
+        said = source.bucket.url
+    else:
+        return
+    if how:
+        raise overlap_refusal(folder.location, how, said)
+
+
+def _overlap_by_another_path(source: PurePosixPath, folder: str) -> str | None:
+    """How they overlap where one volume is mounted twice, as a claim that is both is in a pod."""
+    there = _identity(folder)
+    if there is None:
+        return None
+    for above in (source, *source.parents):
+        if _identity(str(above)) == there:
+            return overlap(source, above)
+    return None
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Of a file or folder; None where there is none that can be asked about."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino
+
+
+def _address(bucket: Bucket) -> PurePosixPath:
+    return PurePosixPath(bucket.address.lower()) / bucket.prefix
 
 
 class SourceClaim:

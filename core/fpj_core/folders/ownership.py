@@ -104,8 +104,6 @@ def _advice(location: str) -> str:
     return f"touch {PurePath(location) / MARKER}"
 
 
-def refuse_overlap(source: str, folder: str) -> None:
-    """Raise `CacheFolderError` if a cache folder is a source or lies above it. Both are real paths."""
-    if PurePath(source).is_relative_to(folder):
-        where = "is the source itself" if source == folder else f"lies above the source {source}"
-        raise CacheFolderError(f"cache folder {folder} {where}; choose another one with --out")
+def overlap_refusal(folder: str, how: str, source: str) -> CacheFolderError:
+    """What is raised for a cache folder that overlaps the source; ``how`` is of `fpj_core.overlap`."""
+    return CacheFolderError(f"cache folder {folder} {how} ({source}); choose another folder")

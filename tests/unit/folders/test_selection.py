@@ -55,6 +55,14 @@ def test_a_folder_that_mirrors_one_collection_is_chosen_by_name_alone() -> None:
         select_folder([mirror], GIB)
 
 
+def test_an_unfit_folder_is_passed_over_unless_it_is_named() -> None:
+    unfit = {"high": "is the source itself"}
+    assert select_folder([candidate("high", 9), candidate("low")], GIB, unfit=unfit).name == "low"
+    assert select_folder([candidate("high", 9), candidate("low")], GIB, "high", unfit).name == "high"
+    with pytest.raises(CacheFolderError, match="there is no cache folder but high, which is the source itself"):
+        select_folder([candidate("high")], GIB, unfit=unfit)
+
+
 def test_a_refusal_says_why() -> None:
     with pytest.raises(CacheFolderError, match=r"unknown cache folder 'x' \(known: a, b\)"):
         select_folder([candidate("b"), candidate("a")], GIB, "x")

@@ -6,15 +6,19 @@ import asyncio
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import pytest
 from unit.api.documents import full_job, put
 
-from fpj_core.model import Job, Shard, ShardState
+from fpj_core.model import Job, Phase, Shard, ShardState
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
-from fpj_operator.observe import _as_begun, _ask_store, _parse, _stalled
+from fpj_operator.folders import Folders
+from fpj_operator.observe import _as_begun, _ask_store, _folder, _parse, _stalled
+from fpj_operator.state import Attempt
 
 JOB = put(full_job(), "metadata.uid", "uid-1")
 
@@ -103,3 +107,29 @@ def test_pods_stall_only_where_no_other_takes_their_place(pods: tuple[str, ...],
     server: Any = PodsThere(*pods)
     found = asyncio.run(_stalled(server, "team", ("pod-0", "pod-1")))
     assert found == (("pod-0", "pod-1") if stalled else ())
+
+
+async def _chosen(source: dict[str, Any], cache_folder: str | None, **storages: dict[str, Any]) -> tuple[Any, Any]:
+    """The name of the folder that a job of this source gets, and why it gets none."""
+    documents = [
+        {
+            "apiVersion": "fpj.dev/v1alpha1",
+            "kind": "CacheFolder",
+            "metadata": {"name": name, "namespace": "team", "uid": name},
+            "spec": {"storage": storage},
+        }
+        for name, storage in storages.items()
+    ]
+    listed = SimpleNamespace(list=AsyncMock(return_value=documents))
+    document = put(put(JOB, "spec.collection.source", source), "spec.cacheFolder", cache_folder)
+    folder, problem = await _folder(Folders(cast("Any", listed)), "team", _parse(document)[0], Attempt(), Phase.PENDING)
+    return folder and folder.metadata.name, problem
+
+
+def test_a_cache_folder_that_overlaps_the_source_is_no_choice() -> None:
+    source = {"persistentVolumeClaim": {"claimName": "photos", "path": "in"}}
+    above, inside = ({"persistentVolumeClaim": {"claimName": "photos", "path": path}} for path in (".", "in/cache"))
+    assert asyncio.run(_chosen(source, None, above=above, inside=inside)) == ("inside", None)
+    assert asyncio.run(_chosen(source, "above", above=above, inside=inside)) == ("above", None), "refused later"
+    said = "there is no cache folder but above, which lies above the source"
+    assert asyncio.run(_chosen(source, None, above=above)) == (None, said)

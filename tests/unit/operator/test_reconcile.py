@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from unit.operator.world import World
+from unit.operator.world import World, folder_resource
 
 from fpj_core import names
 from fpj_core.formatting import moment
@@ -131,6 +131,19 @@ def test_no_cache_folder_is_waited_for() -> None:
     world.folder = folder
     world.settle()
     assert job.phase is Phase.INDEXING
+
+
+@pytest.mark.parametrize(("path", "said"), [("album", "is the source itself"), (None, "lies above the source")])
+def test_a_cache_folder_that_overlaps_the_source_is_refused(path: str | None, said: str) -> None:
+    """Before any pod can write there, or take its outputs for images."""
+    world = World()
+    world.folder = folder_resource(claimName="photos", path=path)
+    source = {"persistentVolumeClaim": {"claimName": "photos", "path": "/album/"}}
+    job = world.add(collection={"id": "photos", "source": source}, cacheFolder="cache")
+    world.settle()
+    assert job.phase is Phase.FAILED and world.applied == 0
+    assert job.condition("Failed")["reason"] == "CacheFolderUnusable"
+    assert f"cache folder cache {said}" in job.condition("Failed")["message"]
 
 
 @pytest.mark.parametrize("stage", ["pending", "indexing", "running"])

@@ -62,13 +62,13 @@ def job_resource(name: str = "photos", **spec: Any) -> FileProcessingJob:
     return found
 
 
-def folder_resource() -> CacheFolder:
+def folder_resource(**claim: str | None) -> CacheFolder:
     found = parse_resource(
         {
             "apiVersion": "fpj.dev/v1alpha1",
             "kind": "CacheFolder",
             "metadata": {"name": "cache", "namespace": NAMESPACE},
-            "spec": {"storage": {"persistentVolumeClaim": {"claimName": "cache"}}},
+            "spec": {"storage": {"persistentVolumeClaim": claim or {"claimName": "cache"}}},
         }
     )
     assert isinstance(found, CacheFolder)

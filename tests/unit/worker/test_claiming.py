@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from unit.worker.fakes import COLLECTION, FULL, MemoryFolder
@@ -17,8 +18,11 @@ from unit.worker.test_shard import derivative, have
 from fpj_core.errors import CacheFolderError
 from fpj_core.folders import LocalFolderConfig
 from fpj_core.folders.ownership import MARKER
+from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.model import Folder, Layout
+from fpj_core.objects import Bucket
 from fpj_core.sources.local import CACHE_TAG, CACHE_TAG_SIGNATURE, LocalSourceConfig
+from fpj_core.sources.s3 import S3SourceConfig
 from fpj_core.store.protocol import Store
 from fpj_worker.claiming import Claim, refuse_own_source
 from fpj_worker.verify import forget_missing_files
@@ -52,6 +56,51 @@ def test_the_source_and_what_lies_above_it_are_refused_before_anything_is_writte
     with pytest.raises(CacheFolderError, match="source"):
         refuse_own_source(LocalSourceConfig(str(source)), LocalFolderConfig(str(source / out)))
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("source", "out", "said"),
+    [("in", "in", "is the source itself"), ("in/deep", "in", "lies above"), ("in", "", "lies above")],
+)
+def test_a_bucket_that_is_the_source_or_lies_above_it_is_refused(
+    source: str, out: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://s3.example/")
+    folder = S3FolderConfig(Bucket("b", out))
+    with pytest.raises(CacheFolderError, match=said):
+        refuse_own_source(S3SourceConfig(Bucket("b", source, "https://s3.example")), folder)
+    refuse_own_source(S3SourceConfig(Bucket("b", source, "https://other.example")), folder)
+    refuse_own_source(S3SourceConfig(Bucket("c", source)), folder)
+    refuse_own_source(LocalSourceConfig("/b/in"), folder)
+
+
+@pytest.mark.parametrize(
+    ("source", "out", "said"),
+    [("", "", "is the source itself"), ("x", "x", "is the source itself"), ("x/y", "x", "above"), ("x", "", "above")],
+)
+def test_a_volume_that_is_mounted_twice_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, out: str, said: str
+) -> None:
+    """As in a pod whose source and cache folder are of one claim."""
+    for mount in ("source", "cache"):
+        (tmp_path / mount / "x" / "y").mkdir(parents=True)
+        (tmp_path / mount / "z").mkdir()
+    honest = os.stat
+
+    def stat(path: int | str | os.PathLike[str], **how: Any) -> os.stat_result:
+        mounted = isinstance(path, int) or str(path).replace(str(tmp_path / "cache"), str(tmp_path / "source"))
+        return honest(path if mounted is True else mounted, **how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.stat", stat)
+        with pytest.raises(CacheFolderError, match=said):
+            refuse_own_source(_source(tmp_path, source), LocalFolderConfig(str(tmp_path / "cache" / out)))
+        for fine in ("z", "x/y/z", "new"):
+            refuse_own_source(_source(tmp_path, source), LocalFolderConfig(str(tmp_path / "cache" / fine)))
+
+
+def _source(tmp_path: Path, below: str) -> LocalSourceConfig:
+    return LocalSourceConfig(str(tmp_path / "source" / below))
 
 
 @pytest.mark.parametrize("out", ["cache", "../originals-cache"])
