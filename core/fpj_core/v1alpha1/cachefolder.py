@@ -159,6 +159,7 @@ class CacheFolder(ApiModel):
     awaited: ClassVar[bool] = False
     """Whether whoever applies one has to wait for the operator."""
     columns: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"name": "Layout", "type": "string", "jsonPath": ".spec.layout"},
         {"name": "Priority", "type": "integer", "jsonPath": ".spec.priority"},
         {"name": "Files", "type": "integer", "jsonPath": ".status.totalFiles"},
         {"name": "Bytes", "type": "integer", "jsonPath": ".status.totalBytes"},

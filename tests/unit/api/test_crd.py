@@ -229,6 +229,8 @@ def test_columns() -> None:
     wide = [column["name"] for column in columns if column.get("priority")]
     assert always == ["Type", "Phase", "Progress", "Done", "Failed", "Rate", "ETA", "Age"]
     assert wide == ["Skipped", "Shards", "Last-Progress"]
+    folders = [column["name"] for column in definition(CacheFolder)["additionalPrinterColumns"]]
+    assert folders == ["Layout", "Priority", "Files", "Bytes", "Collections", "Age"]
 
 
 @pytest.mark.parametrize("resource", RESOURCES)
