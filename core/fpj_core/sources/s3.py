@@ -53,7 +53,10 @@ _TRIES = 3
 
 T = TypeVar("T")
 
-_ELSEWHERE = "an object's name cannot be used: it has a part '.' or '..'"
+_ELSEWHERE = (
+    "an object's name cannot be used: it has a part '.' or '..', so its URL leads to another object;"
+    " copy it to another name"
+)
 _ODD_ARCHIVE = "an archive's name cannot be used: it has an empty part, '.', '..' or a control character"
 
 
