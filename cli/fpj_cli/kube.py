@@ -30,8 +30,11 @@ _CHUNK = 2**16
 MERGE_PATCH = "application/merge-patch+json"
 
 
-def connect(kubeconfig: str | None, context: str | None) -> Api:
-    """By the kubeconfig; inside a pod, where there is none, by the pod's service account. No request is made yet."""
+def connect(kubeconfig: str | None, context: str | None, seconds: float | None = None) -> Api:
+    """By the kubeconfig; inside a pod, where there is none, by the pod's service account. No request is made yet.
+
+    ``seconds`` is how long it may take to connect, and then to be answered.
+    """
     configuration = Configuration()
     if kubeconfig is None and context is None and not _has_kubeconfig() and (_ACCOUNT / "token").exists():
         config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
@@ -40,7 +43,7 @@ def connect(kubeconfig: str | None, context: str | None) -> Api:
         namespace = _load_kubeconfig(configuration, kubeconfig, context)
     # What may be tried again is for the commands to say.
     configuration.retries = False
-    return Api(configuration, namespace or "default")
+    return Api(configuration, namespace or "default", seconds)
 
 
 def _has_kubeconfig() -> bool:
@@ -64,8 +67,9 @@ def _load_kubeconfig(configuration: Configuration, kubeconfig: str | None, conte
 class Api:
     """One API server, as one user."""
 
-    def __init__(self, configuration: Configuration, namespace: str) -> None:
+    def __init__(self, configuration: Configuration, namespace: str, seconds: float | None = None) -> None:
         self.configuration = configuration
+        self._limits = (seconds or _CONNECT_SECONDS, seconds or _READ_SECONDS)
         self.namespace = namespace
         self._client = ApiClient(configuration)
         self._client.user_agent = "fpj"
@@ -95,7 +99,7 @@ class Api:
 
     def lines(self, path: str, *, endless: bool = False, **query: str | int) -> Iterator[str]:
         """Text as it comes. If ``endless``, the next line may be long in coming."""
-        response = self._send("GET", path, query, read_seconds=None if endless else _READ_SECONDS, streamed=True)
+        response = self._send("GET", path, query, endless=endless, streamed=True)
         rest = b""
         try:
             for chunk in response.stream(_CHUNK, decode_content=True):
@@ -121,7 +125,7 @@ class Api:
         query: Mapping[str, str | int],
         body: Mapping[str, Any] | None = None,
         *,
-        read_seconds: float | None = _READ_SECONDS,
+        endless: bool = False,
         streamed: bool = False,
     ) -> urllib3.BaseHTTPResponse:
         url = self.configuration.host + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
@@ -131,7 +135,7 @@ class Api:
                 url,
                 header_params=self.headers() | ({"Content-Type": MERGE_PATCH} if body is not None else {}),
                 body=body,
-                _request_timeout=(_CONNECT_SECONDS, read_seconds),
+                _request_timeout=(self._limits[0], None if endless else self._limits[1]),
             ).response
             if not 200 <= response.status < 300:
                 raise problem(response.status, response.data)

@@ -19,7 +19,7 @@ from fpj_cli.logs import logs
 from fpj_cli.recorded import stats
 from fpj_cli.run import run
 from fpj_cli.settings import Settings, load_settings
-from fpj_cli.setup import completion, config, schema
+from fpj_cli.setup import completion, config, kubectl_lines, schema
 from fpj_cli.show import describe, failures, get
 from fpj_cli.target import cluster_options, is_plugin
 
@@ -64,6 +64,11 @@ for command in _ANYWHERE:
 def main() -> None:
     """Entry point. Errors that are the user's to fix are shown without a traceback."""
     sys.exit(guarded(_command, sys.argv[1:]))
+
+
+def complete() -> None:
+    """Entry point of `kubectl_complete-fpj`, which kubectl's completion runs for `kubectl fpj`."""
+    sys.stdout.writelines(f"{line}\n" for line in kubectl_lines(plugin, sys.argv[1:]))
 
 
 def _command() -> None:

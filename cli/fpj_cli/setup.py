@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import CompletionItem, ShellComplete, get_completion_class
 
 from fpj_cli.context import UsageProblemError, default_store, err, output_option, print_json
 from fpj_cli.helptexts import Command
 from fpj_cli.settings import Settings, load_settings, shown_rows, variable
 from fpj_cli.tables import Rows, print_rows
+from fpj_cli.target import in_cluster, opened_cluster
 from fpj_core.errors import FpjError
 from fpj_core.store import file_of, open_store
 
 SHELLS = ("bash", "zsh", "fish")
 _MOST_NAMES = 200
+_ANSWER_SECONDS = 2.0
+"""For which whoever pressed Tab waits for a cluster."""
+_DEFAULT, _NO_FILES = 0, 4
+"""ShellCompDirectiveDefault and ShellCompDirectiveNoFileComp of Cobra."""
 
 
 def settings_of(context: click.Context) -> Settings:
@@ -73,6 +79,8 @@ def completion(context: click.Context, shell: str) -> None:
     eval "$(fpj completion bash)"    in ~/.bashrc
     eval "$(fpj completion zsh)"     in ~/.zshrc
     fpj completion fish | source     in ~/.config/fish/config.fish
+
+    For `kubectl fpj`, kubectl's own completion asks kubectl_complete-fpj, which is installed beside fpj.
     """  # noqa: D301 - click keeps the lines after a real backspace as they are
     found = get_completion_class(shell)
     if found is None:
@@ -106,15 +114,41 @@ def _schema_names(begun: str) -> list[CompletionItem]:
 
 
 def job_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """For a shell: names of jobs in a store of this machine. A server is not asked: that may take its time."""
-    with suppress(FpjError, OSError):
-        url = context.params.get("store_url") or _default_url(context)
-        if file_of(url) is None:
-            return []
-        with closing(open_store(url, make=False)) as store:
-            names = dict.fromkeys(job.name for job in store.jobs(limit=_MOST_NAMES))
+    """For a shell: names of jobs in a store of this machine, or in a cluster, which must answer soon.
+
+    A database is not asked: that may take its time.
+    """
+    with suppress(FpjError, OSError), context.scope(cleanup=False):
+        names = _names_in_cluster() if in_cluster() else _names_in_file(context)
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
     return []
+
+
+def _names_in_cluster() -> Iterable[str]:
+    with opened_cluster(may_have_store=True, seconds=_ANSWER_SECONDS) as jobs:
+        return jobs.names(_MOST_NAMES)
+
+
+def _names_in_file(context: click.Context) -> Iterable[str]:
+    url = context.params.get("store_url") or _default_url(context)
+    if file_of(url) is None:
+        return ()
+    with closing(open_store(url, make=False)) as store:
+        return dict.fromkeys(job.name for job in store.jobs(limit=_MOST_NAMES))
+
+
+def kubectl_lines(plugin: click.Group, arguments: Sequence[str]) -> Iterator[str]:
+    """What `kubectl_complete-fpj` answers: a line per choice, and at the end whether files are choices, too.
+
+    ``arguments`` are the words after `kubectl fpj`, of which the last is being typed. The form is that of Cobra.
+    """
+    *words, begun = arguments or ("",)
+    files = False
+    for item in ShellComplete(plugin, {}, "kubectl fpj", "").get_completions([*words], begun):
+        files = files or item.type != "plain"
+        if item.type == "plain":
+            yield f"{item.value}\t{' '.join(item.help.split())}" if item.help else str(item.value)
+    yield f":{_DEFAULT if files else _NO_FILES}"
 
 
 def _default_url(context: click.Context) -> str:

@@ -48,7 +48,7 @@ class Target:
 
 def is_plugin() -> bool:
     """Whether kubectl called us."""
-    return Path(sys.argv[0]).name.startswith("kubectl-fpj")
+    return Path(sys.argv[0]).name.startswith(("kubectl-fpj", "kubectl_complete-fpj"))
 
 
 def target_options(command: Command) -> Command:
@@ -63,7 +63,9 @@ def cluster_options(command: Command) -> Command:
             "-n", "--namespace", metavar="NAMESPACE", help="In the cluster: the namespace; the context's by default."
         ),
         _kept("--context", metavar="NAME", help="In the cluster: the kubeconfig's context."),
-        _kept("--kubeconfig", metavar="FILE", help="In the cluster: the kubeconfig.  [env: KUBECONFIG]"),
+        _kept(
+            "--kubeconfig", type=click.Path(), metavar="FILE", help="In the cluster: the kubeconfig.  [env: KUBECONFIG]"
+        ),
         _kept("--cluster", is_flag=True, help="Jobs of the cluster, not of this machine.  [env: FPJ_CLUSTER=1]"),
     ):
         command = option(command)
@@ -104,8 +106,11 @@ def opened_jobs(store_url: str) -> Iterator[Jobs]:
 
 
 @contextmanager
-def opened_cluster(*, may_have_store: bool = False) -> Iterator[ClusterJobs]:
-    """The jobs of the cluster. Only failures are in a store: for anything else ``--store`` is a mistake."""
+def opened_cluster(*, may_have_store: bool = False, seconds: float | None = None) -> Iterator[ClusterJobs]:
+    """The jobs of the cluster. Only failures are in a store: for anything else ``--store`` is a mistake.
+
+    ``seconds`` is how long an answer may take, where the usual limits are too long.
+    """
     if not may_have_store and _store_source() is ParameterSource.COMMANDLINE:
         raise UsageProblemError("--store names a store of this machine: leave it out in a cluster")
     try:
@@ -114,7 +119,7 @@ def opened_cluster(*, may_have_store: bool = False) -> Iterator[ClusterJobs]:
     except ModuleNotFoundError as error:
         raise UsageProblemError(f"a cluster needs {error.name}, which is not installed; {_INSTALL}") from error
     target = _target()
-    api = connect(target.kubeconfig, target.context)
+    api = connect(target.kubeconfig, target.context, seconds)
     namespace = None if target.all_namespaces else target.namespace or api.namespace
     try:
         yield ClusterJobs(api, namespace, target.operator_namespace or "fpj-system")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -158,6 +159,19 @@ def test_get_lists_newest_first(place: Place) -> None:
     assert found[0]["progress"] == PROGRESS | {"etaSeconds": 78, "bytesWritten": 0, "averageProcessingMs": 0.0}
     assert place("get", "--limit", "1").stderr.startswith("There are older ones")
     assert [place.name, "photos"] in [line.split()[:2] for line in place("get", "-A").stdout.splitlines()]
+
+
+def test_kubectl_completes_names_of_jobs(place: Place, tmp_path: Path) -> None:
+    """With kubectl's own completion, which finds a plugin's by its name."""
+    place.job("photos")
+    place.job("paintings")
+    for name, entry in (("kubectl-fpj", "main"), ("kubectl_complete-fpj", "complete")):
+        (tmp_path / name).write_text(f"#!{sys.executable}\nfrom fpj_cli.main import {entry}\n{entry}()\n")
+        (tmp_path / name).chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "KUBECONFIG": str(place.kube.kubeconfig)}
+    asked = [str(place.kube.kubectl), "__complete", "fpj", "get", "-n", place.name, "p"]
+    answer = subprocess.run(asked, env=environment, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert answer.splitlines()[:3] == ["paintings", "photos", ":4"]
 
 
 def test_a_job_is_named_as_kubectl_prints_it_or_by_its_id(place: Place) -> None:

@@ -69,10 +69,10 @@ def api(server: Server) -> Iterator[Api]:
     api.close()
 
 
-def made(host: str) -> Api:
+def made(host: str, seconds: float | None = None) -> Api:
     configuration = Configuration(host=host)
     configuration.retries = False
-    return Api(configuration, "default")
+    return Api(configuration, "default", seconds)
 
 
 def refusal(**status: Any) -> bytes:
@@ -108,12 +108,12 @@ def test_nobody_listens() -> None:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_server_that_falls_silent(api: Api, server: Server, monkeypatch: pytest.MonkeyPatch, streamed: bool) -> None:
-    monkeypatch.setattr(kube, "_READ_SECONDS", 0.2)
-    monkeypatch.setattr(Api._send, "__kwdefaults__", {"read_seconds": 0.2, "streamed": False})
+def test_a_server_that_falls_silent(server: Server, streamed: bool) -> None:
+    api = made(f"http://127.0.0.1:{server.server_address[1]}", 0.2)
     server.delay = 1.0
     with pytest.raises(UnreachableError, match=r": no answer in time$"):
         list(api.lines("/log")) if streamed else api.get("/apis")
+    api.close()
 
 
 def test_lists_of_any_length(api: Api, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

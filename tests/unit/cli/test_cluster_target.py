@@ -71,7 +71,9 @@ def test_the_environment_may_choose_the_cluster() -> None:
     assert not run("look", "--store", "s", FPJ_CLUSTER="1")[0], "an option is nearer than the environment"
 
 
-@pytest.mark.parametrize("name", ["kubectl-fpj", "/usr/local/bin/kubectl-fpj", "kubectl-fpj.exe"])
+@pytest.mark.parametrize(
+    "name", ["kubectl-fpj", "/usr/local/bin/kubectl-fpj", "kubectl-fpj.exe", "kubectl_complete-fpj"]
+)
 def test_the_plugin_is_for_clusters(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(sys, "argv", [name])
     assert run("look")[0]

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from fpj_cli import main
 from fpj_cli.context import UsageProblemError
-from fpj_cli.main import cli
+from fpj_cli.main import cli, complete
 from fpj_cli.settings import KEYS, Settings, config_file, load_settings, variable
 from fpj_cli.setup import job_names
 from fpj_cli.target import in_cluster
@@ -193,6 +193,40 @@ def test_names_of_jobs_are_completed_from_a_file_and_no_server_is_asked(
         monkeypatch.setenv("FPJ_STORE", place)
         assert [item.value for item in job_names(context, get, "ph")] == names
     assert not (tmp_path / "typo.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ((), ["get\tList jobs", ":4"]),
+        (("fai",), ["failures\t", ":4"]),
+        (("get", "ph"), ["photos", ":4"]),
+        (("-n", "team", "describe", ""), ["paintings", "photos", ":4"]),
+        (("get", "--outp"), ["--output\t", ":4"]),
+        (("get", "--output", "js"), ["json", ":4"]),
+        (("get", "--kubeconfig", "/"), [":0"]),
+    ],
+)
+def test_kubectl_completes_as_fpj_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], answer: list[str]
+) -> None:
+    """By the rules of kubectl_complete-NAME: a line per choice, and Cobra's directive for the shell."""
+    monkeypatch.setattr("fpj_cli.setup._names_in_cluster", lambda: ["paintings", "photos"])
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/kubectl_complete-fpj", *words])
+    complete()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == answer[-1]
+    assert [line for line in lines for begun in answer if line.startswith(begun)] == lines or not words
+    assert all(any(line.startswith(begun) for line in lines) for begun in answer)
+
+
+def test_a_cluster_that_cannot_be_asked_completes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.setattr(sys, "argv", ["kubectl_complete-fpj", "get", ""])
+    complete()
+    assert capsys.readouterr().out == ":4\n"
 
 
 def test_every_command_stands_under_a_heading() -> None:
