@@ -66,6 +66,7 @@ test: lint $(RELEASE_VENV)/.tools ## Run everything: lint, types, unit, contract
 	[ "$$(id -u)" -ne 0 ] || hack/node-packages.sh
 	[ "$$(id -u)" -ne 0 ] || hack/browser.sh > /dev/null
 	[ "$$(id -u)" -ne 0 ] || hack/image-base.sh > /dev/null
+	[ "$$(id -u)" -ne 0 ] || hack/toxiproxy.sh > /dev/null
 	$(BIN)/pytest -n auto --dist loadfile
 	hack/test-interpreters.sh
 
@@ -144,6 +145,14 @@ bench: $(VENV)/.test ## Measure against the peers and the targets (ARGS=--quick 
 	hack/bench-setup.sh
 	$(BIN)/python hack/run_words.py $(BIN)/python tests/bench/run.py ARGS
 
+chaos: $(VENV)/.test ## Inject faults on a real node, by seed (ARGS='--seeds 1-100 --faults 100'); as root, resumes
+	hack/secantusd.sh > /dev/null
+	hack/cluster-binaries.sh > /dev/null
+	hack/node-packages.sh
+	hack/image-base.sh > /dev/null
+	hack/toxiproxy.sh > /dev/null
+	@$(BIN)/python hack/run_words.py $(BIN)/python hack/chaos.py ARGS
+
 lock: $(VENV)/.test ## Resolve the dependencies again into requirements/
 	hack/lock.sh
 
@@ -151,4 +160,4 @@ clean: ## Remove what was made here (caches outside the checkout stay)
 	rm -rf $(VENV) $(VENV)-* out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help run setup test lint fmt crds docs deploy chart release-tools licences sbom audit wheel image cluster-binaries cluster-up cluster-down kind-up bench lock clean man
+.PHONY: help run setup test lint fmt crds docs deploy chart release-tools licences sbom audit wheel image cluster-binaries cluster-up cluster-down kind-up bench chaos lock clean man

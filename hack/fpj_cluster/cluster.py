@@ -117,16 +117,38 @@ class Cluster:
 
     def stop_apiserver(self, *, kill: bool = False) -> None:
         """End the API server: with SIGTERM, or with SIGKILL as a crash would."""
-        process = State.read(self.layout.state).processes[_APISERVER]
+        self.stop(_APISERVER, kill=kill)
+
+    def start_apiserver(self) -> None:
+        """Start the API server after `stop_apiserver`, and wait until it is ready."""
+        self.start(_APISERVER)
+
+    def stop(self, name: str, *, kill: bool = False) -> None:
+        """End a component: with SIGTERM, or with SIGKILL as a crash would."""
+        process = State.read(self.layout.state).processes[name]
         if kill:
             process.signal(signal.SIGKILL)
         end([process], grace=30)
 
-    def start_apiserver(self) -> None:
-        """Start the API server after `stop_apiserver`, and wait until it is ready."""
+    def start(self, name: str) -> None:
+        """Start a component after `stop`; of the API server, wait until it is ready."""
         self._state = State.read(self.layout.state)
-        self._spawn(_APISERVER, self._control_plane()[_APISERVER])
-        self._wait_for(_APISERVER, lambda: self._api.is_ok("/readyz"))
+        commands = self._control_plane()
+        if self._state.node:
+            commands |= Node(self.layout).commands(binaries.locate(node=True), self._state.ports)
+        self._spawn(name, commands[name])
+        if name == _APISERVER:
+            self._wait_for(name, lambda: self._api.is_ok("/readyz"))
+
+    @contextmanager
+    def stopped(self, name: str) -> Iterator[None]:
+        """A component stands still meanwhile: its connections stay open, and it answers nothing."""
+        process = State.read(self.layout.state).processes[name]
+        process.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            process.signal(signal.SIGCONT)
 
     def import_image(self, tar: Path) -> None:
         """Give the node an image: a docker-archive or OCI tar file. Pods name it with `imagePullPolicy: Never`."""

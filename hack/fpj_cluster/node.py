@@ -50,8 +50,8 @@ class Node:
     def commands(self, binaries: Mapping[str, Path], ports: Mapping[str, int]) -> dict[str, list[str]]:
         """Each component's command, in the order in which they start."""
         config = self._layout.config
-        (config / "kubelet.json").write_text(json.dumps(nodeconfig.kubelet(self._layout, ports), indent=1))
-        (config / "proxy.json").write_text(json.dumps(nodeconfig.proxy(self._layout, ports), indent=1))
+        _write_once(config / "kubelet.json", nodeconfig.kubelet(self._layout, ports))
+        _write_once(config / "proxy.json", nodeconfig.proxy(self._layout, ports))
         return {
             "containerd": [_path_of("containerd"), f"--config={config}/containerd.toml"],
             "kubelet": [
@@ -163,6 +163,12 @@ class Node:
             run("umount", "--lazy", mount, may_fail=True)
         if left := _mounts_below(self._layout.root):
             raise ClusterError(f"these do not let themselves be unmounted; nothing was deleted: {', '.join(left)}")
+
+
+def _write_once(path: Path, content: Mapping[str, object]) -> None:
+    """kube-proxy ends when its configuration is written again, even if it is the same."""
+    if not path.exists():
+        path.write_text(json.dumps(content, indent=1))
 
 
 def _mounts_below(folder: Path) -> list[str]:

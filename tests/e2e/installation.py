@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -52,13 +53,15 @@ def only_installation(factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @contextmanager
-def installed(cluster: Cluster, factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """fpj as its manifests install it, from an image of this checkout."""
+def installed(
+    cluster: Cluster, factory: pytest.TempPathFactory, kind: type[Installation] | None = None
+) -> Iterator[Any]:
+    """fpj as its manifests install it, from an image of this checkout; an `Installation`, or another kind of one."""
     folder = factory.mktemp("fpj")
     build_image(folder / "fpj.tar")
     cluster.import_image(folder / "fpj.tar")
     (folder / "fpj.tar").unlink()
-    with only_installation(factory), Installation(cluster, folder) as installation:
+    with only_installation(factory), (kind or Installation)(cluster, folder) as installation:
         yield installation
 
 
@@ -78,6 +81,15 @@ class Database:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait(20)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """It stands still meanwhile: connections stay open, and nothing is answered."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
 
 class Installation:
@@ -112,15 +124,24 @@ class Installation:
         self.give_store(SYSTEM)
         started.callback(self.system, "delete", "deployment", "fpj-operator", "--wait=false")
         self.kube("apply", "--filename=-", stdin=manifests.replace(install.IMAGE, IMAGE))
-        allowed = [f"{name}={value}" for name, value in MISBEHAVING.items()]
+        allowed = [f"{name}={value}" for name, value in self.environment.items()]
         self.system("set", "env", "deployment/fpj-operator", *allowed)
         self.system("rollout", "status", "deployment/fpj-operator", "--timeout=120s", seconds=130)
         wait_for(lambda: self.leader, lambda: f"an operator leads\n{self.log}", 60)
 
     def give_store(self, namespace: str) -> None:
         """The Secret by which the pods of a namespace find the store."""
-        secret = {"metadata": {"name": "fpj-store"}, "stringData": {"url": self.database.url}}
+        secret = {"metadata": {"name": "fpj-store"}, "stringData": {"url": self.store_url(namespace)}}
         self.kube.within(namespace).apply({"apiVersion": "v1", "kind": "Secret"} | secret)
+
+    def store_url(self, namespace: str) -> str:
+        """By which the pods of a namespace reach the store."""
+        return self.database.url
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of the operator, beside what its manifest says."""
+        return MISBEHAVING
 
     @property
     def kubeconfig(self) -> Path:
@@ -347,6 +368,23 @@ def process_of(pod: str) -> psutil.Process:
     ]
     assert found, f"nothing runs in {pod}"
     return min(found, key=lambda process: process.create_time())
+
+
+@contextmanager
+def stopped(pod: str) -> Iterator[None]:
+    """All processes of a pod stand still meanwhile."""
+    first = process_of(pod)
+    processes = [first, *first.children(recursive=True)]
+    for process in processes:
+        process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            try:
+                process.send_signal(signal.SIGCONT)
+            except psutil.NoSuchProcess:
+                continue
 
 
 def _environment(process: psutil.Process) -> dict[str, str]:

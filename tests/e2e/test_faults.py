@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from cluster import fresh_namespace
-from e2e.installation import Installation, Site, installed, misbehaving, process_of
+from e2e.installation import Installation, Site, installed, misbehaving, process_of, stopped
 from e2e.photographs import LITTLE, RESTRICTED, TIERS, photographs, running
 from e2e.truth import sizes_in
 from fpj_cluster import Cluster
@@ -125,23 +123,6 @@ def test_a_fenced_worker_waits_for_its_rescuer_and_takes_over_when_that_one_dies
     process_of(second).kill()
     site.wait_end("fenced", seconds=240)
     site.check("fenced", sizes, LITTLE)
-
-
-@contextmanager
-def stopped(pod: str) -> Iterator[None]:
-    """All processes of a pod stand still meanwhile."""
-    first = process_of(pod)
-    processes = [first, *first.children(recursive=True)]
-    for process in processes:
-        process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in processes:
-            try:
-                process.send_signal(signal.SIGCONT)
-            except psutil.NoSuchProcess:
-                continue
 
 
 def test_an_index_pod_that_wakes_up_late_changes_nothing(site: Site) -> None:

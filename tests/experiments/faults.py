@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
 
-from e2e.installation import USER, process_of
+from e2e.installation import process_of
 from e2e.photographs import LITTLE, running
 from world import FINISHED
 
 from experiments.bed import patch_spec
+from experiments.disks import fill, mount, mounted, move
 from experiments.trial import Trial, done, experiment, pictures, slow_job
 
 _FEW = {"resources": {"requests": {"cpu": "20m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}}
@@ -33,9 +29,8 @@ def store_outages(trial: Trial) -> None:
         for number in range(15):
             seconds = chance.uniform(3, 9)
             if number % 2:
-                database._process.send_signal(signal.SIGSTOP)
-                time.sleep(seconds)
-                database._process.send_signal(signal.SIGCONT)
+                with database.stopped():
+                    time.sleep(seconds)
             else:
                 database.kill()
                 time.sleep(seconds)
@@ -203,34 +198,3 @@ def environment(trial: Trial) -> None:
         site.check("environment", sizes, LITTLE)
         attempt, recoveries = status["attempt"]["number"], status.get("recoveryAttempts", 0)
         trial.must((attempt, recoveries) == (1, 0), f"240 images exact; attempt {attempt}, recoveries {recoveries}")
-
-
-@contextmanager
-def mounted(folder: Path) -> Iterator[None]:
-    """A file system of 64 MB there meanwhile."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=64m,uid={USER},gid={USER}", "tmpfs", folder], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def mount(folder: Path, *options: str) -> None:
-    subprocess.run(["mount", *options, folder], check=True)
-
-
-def fill(path: Path) -> None:
-    """Until nothing more can be written."""
-    with suppress(OSError), path.open("wb", buffering=0) as file:
-        while file.write(bytes(2**20)):
-            pass
-    with suppress(OSError), path.open("ab", buffering=0) as file:
-        while file.write(bytes(512)):
-            pass
-
-
-def move(source: Path, target: Path) -> None:
-    """All that is in a folder: the folder itself is mounted into the pods."""
-    target.mkdir(exist_ok=True)
-    for each in list(source.iterdir()):
-        each.rename(target / each.name)
