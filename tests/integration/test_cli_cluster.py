@@ -169,7 +169,7 @@ def test_kubectl_completes_names_of_jobs(place: Place, tmp_path: Path) -> None:
         (tmp_path / name).write_text(f"#!{sys.executable}\nfrom fpj_cli.main import {entry}\n{entry}()\n")
         (tmp_path / name).chmod(0o755)
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "KUBECONFIG": str(place.kube.kubeconfig)}
-    asked = [str(place.kube.kubectl), "__complete", "fpj", "get", "-n", place.name, "p"]
+    asked = [place.kube.command()[0], "__complete", "fpj", "get", "-n", place.name, "p"]
     answer = subprocess.run(asked, env=environment, check=True, capture_output=True, text=True, timeout=60).stdout
     assert answer.splitlines()[:3] == ["paintings", "photos", ":4"]
 
