@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TextIO
 
 import click
 from rich.markup import escape
@@ -69,9 +70,18 @@ def words_of(error: BaseException) -> str:
         who = f"process {pid} on this machine" if pid else error.holder
         return f"another run is working on this collection ({who}); wait for it or stop it"
     if isinstance(error, OSError):
-        named = f"{error.filename}: " if error.filename else ""
-        return f"{named}{error.strerror or error}"
+        place = error.filename or ("" if _can_print() else "standard output")
+        return f"{place}{': ' if place else ''}{error.strerror or error}"
     return str(error)
+
+
+def _can_print() -> bool:
+    """Whether standard output takes what waits for it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return False
+    return True
 
 
 def error_document(code: int, kind: str, message: str) -> dict[str, object]:
@@ -95,9 +105,12 @@ def _code_of_place(error: FpjError) -> CommandExit:
 
 
 def _run(command: Callable[[], None], as_json: bool) -> int:
+    stdout = sys.stdout
     try:
         command()
     except SystemExit as exit_:
+        if sys.stdout is not stdout:  # click has replaced it, as it does where the reader has gone
+            return _BROKEN_PIPE
         return exit_.code if isinstance(exit_.code, int) else 0
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
@@ -133,14 +146,21 @@ def _tell_programs(as_json: bool, code: int, kind: str, message: str) -> None:
 
 def _flushed(code: int) -> int:
     """The exit code once all that was printed is out; what cannot be printed is an error of its own."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        # What is left in the buffer would be tried again, with a traceback, when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            return code or _BROKEN_PIPE
+    error = _flush_error(sys.stdout)
+    if error is not None and not isinstance(error, BrokenPipeError):
         if not code:
-            err.print(f"[bold red]Error:[/] standard output: {escape(words_of(error))}", markup=True, soft_wrap=True)
-        return code or CommandExit.ENVIRONMENT
-    return code
+            words = f"standard output: {error.strerror or error}"
+            err.print(f"[bold red]Error:[/] {escape(words)}", markup=True, soft_wrap=True)
+        code = code or CommandExit.ENVIRONMENT
+    _flush_error(sys.stderr)
+    return code or (_BROKEN_PIPE if error is not None else CommandExit.DONE)
+
+
+def _flush_error(stream: TextIO) -> OSError | None:
+    """Why a stream cannot be written. What is left in it is then dropped: Python would try again when it ends."""
+    try:
+        stream.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None

@@ -94,7 +94,8 @@ def find(name: str, job: str | None, output: str, store_url: str) -> None:
             sys.exit(0 if documents else 1)
         shown = stream(("IMAGE", *_HEADS), (row for image, made in found for row in output_rows(image, made, folders)))
     if not shown:
-        err.print(f"Nothing is named {display_key(name)}.", markup=False, soft_wrap=True)
+        hint = "" if set("*?[") & set(name) else f" A pattern finds more, such as '*{display_key(name)}*'."
+        err.print(f"Nothing is named {display_key(name)}.{hint}", markup=False, soft_wrap=True)
         sys.exit(1)
 
 

@@ -14,7 +14,7 @@ from fpj_core.jobevents import Event
 from fpj_core.leases import is_dead, lease_name, local_holder_pid
 from fpj_core.model import Failure, Job, Phase
 from fpj_core.progress import measure
-from fpj_core.resource import JobResource
+from fpj_core.resource import STALE, JobResource
 from fpj_core.status import status_document
 from fpj_core.store.protocol import Store
 
@@ -68,9 +68,10 @@ class StoreJobs:
         counts, states = self._store.job_counts(job.id, job.planned_attempt)
         phase = shown_phase(self._store, job)
         whole, moved = job.base + counts, job.last_progress_at
-        status = status_document(
-            measure(_until_now(job, phase), counts), whole, states, moved, at_rest=job.phase.at_rest
-        )
+        at_rest = job.phase.at_rest or phase == STALE
+        status = status_document(measure(_until_now(job, phase), counts), whole, states, moved, at_rest=at_rest)
+        if at_rest and not job.phase.finished:
+            status["progress"].pop("etaSeconds", None)
         status |= {"phase": phase, "stage": job.stage, "conditions": _conditions(job)}
         status["leftOut"] = dict(job.left_out)
         for name, moment in (("startTime", job.started_at), ("completionTime", job.finished_at)):

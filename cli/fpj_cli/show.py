@@ -255,12 +255,20 @@ def _moment(seconds: float | None) -> str:
 # Failures -------------------------------------------------------------------------------------------------
 
 
+class _ErrorTypes(click.Choice[str]):
+    """In the words of the tables, which click would turn into small letters."""
+
+    def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:  # noqa: ARG002
+        """See `click.Choice`."""
+        return f"{str(value)!r} is not one of {', '.join(self.choices)}"
+
+
 @click.command(cls=Command, short_help="List the images that failed, and why.")
 @click.argument("job", required=False, shell_complete=job_names)
 @click.option(
     "--type",
     "error_type",
-    type=click.Choice([each.value for each in ErrorType], case_sensitive=False),
+    type=_ErrorTypes([each.value for each in ErrorType], case_sensitive=False),
     metavar="TYPE",
     help="Only failures of this type, e.g. CorruptImage.",
 )

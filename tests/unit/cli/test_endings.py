@@ -61,15 +61,29 @@ def test_each_kind_of_error_has_its_code(
 
 def fpj(*arguments: str, out: int = subprocess.PIPE, err: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "fpj_cli.main", *arguments]
-    return subprocess.run(command, stdout=out, stderr=err, text=True, timeout=60, check=False)
+    buffered = os.environ | {"PYTHONUNBUFFERED": ""}
+    return subprocess.run(command, stdout=out, stderr=err, text=True, timeout=60, check=False, env=buffered)
 
 
 def test_output_that_cannot_be_written_is_an_error_without_a_traceback(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         done = fpj("get", "-o", "json", "--help", out=full.fileno())
         assert done.returncode == CommandExit.ENVIRONMENT
-        assert done.stderr == "Error: No space left on device\n"
+        assert done.stderr == "Error: standard output: No space left on device\n"
+        assert fpj("schema", "run", out=full.fileno()).stderr == done.stderr, "and not some disk"
         assert fpj("run", str(tmp_path / "nowhere"), err=full.fileno()).returncode == CommandExit.BAD_INPUT
+
+
+@pytest.mark.parametrize("words", [("schema", "run"), ("run", "--help")])
+def test_a_reader_that_has_gone_is_no_error(words: tuple[str, ...]) -> None:
+    """As a shell counts SIGPIPE: 1 would mean that images failed."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = fpj(*words, out=writer)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_a_wrong_option_is_an_object_for_programs_too() -> None:

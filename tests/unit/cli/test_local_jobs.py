@@ -18,7 +18,7 @@ from fpj_cli.local import StoreJobs
 from fpj_cli.main import cli, main
 from fpj_core.errors import NoStoreError
 from fpj_core.leases import lease_name, local_holder
-from fpj_core.model import Counts, Job, Phase
+from fpj_core.model import Counts, Job, Phase, Shard
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
 
@@ -84,6 +84,14 @@ def test_wait_and_watch_end_where_nothing_will_happen(store: Store, fpj: Command
     assert ("Stale" in fpj("wait")[1]) == (phase is Phase.RUNNING)
 
 
+@pytest.mark.parametrize("phase", [Phase.RUNNING, Phase.SUSPENDED])
+def test_what_nobody_works_on_has_no_time_left(store: Store, fpj: Command, phase: Phase) -> None:
+    store.put_shards("1111", 1, [Shard("1111", 1, 0, "c", 0, 10, cursor=5, counts=Counts(completed=5))])
+    record(store, "1111", phase, total=10, active_seconds=10.0, stage="Process", planned_attempt=1)
+    assert StoreJobs(store).get("photos").progress["etaSeconds"] is None
+    assert fpj("get")[1].splitlines()[1].split()[7] == "-"
+
+
 def test_suspend_ends_the_process_that_works(store: Store, fpj: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     record(store, "1111", Phase.RUNNING)
     code, _, error = fpj("suspend", "photos")
@@ -122,7 +130,9 @@ def test_what_does_not_exist_is_no_empty_answer(store: Store, fpj: Command) -> N
     code, out, err = fpj("stats", "nosuch")
     assert (code, out) == (2, "") and "no collection named 'nosuch'" in err
     code, out, err = fpj("failures", "--type", "Corupt")
-    assert (code, out) == (2, "") and "'Corupt' is not one of" in err
+    assert (code, out) == (2, "") and "'Corupt' is not one of NotFound, AccessDenied, " in err
+    assert fpj("find", "dawn") == (1, "", "Nothing is named dawn. A pattern finds more, such as '*dawn*'.\n")
+    assert fpj("find", "d?wn") == (1, "", "Nothing is named d?wn.\n")
 
 
 def test_failures_are_told_to_programs_in_one_style_and_whole(store: Store, fpj: Command) -> None:
