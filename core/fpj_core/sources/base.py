@@ -31,9 +31,11 @@ ARCHIVE_EXTENSIONS = frozenset({"zip", "cbz"})
 _LEFT_OUT = frozenset(
     ("@eadir", "__macosx", "thumbs.db", "desktop.ini", "lost+found", "system volume information")
     + ("$recycle.bin", "recycler", "recycled", "#recycle", "@recycle", "network trash folder")
+    + ("recycle.bin", "recycle_bin", "trashbox", "files_trashbin", "files_versions", "temporary items")
     + ("#snapshot", "@recently-snapshot")
 )
-"""What systems strew about; what was deleted on Windows, Synology, QNAP and AppleShare; snapshots of a NAS."""
+"""What systems strew about; what was deleted, or replaced, on Windows, Synology, QNAP, AppleShare, Asustor, Buffalo and
+Nextcloud; snapshots of a NAS."""
 _KEPT_PROBLEMS = 100
 
 

@@ -213,8 +213,12 @@ class SQLiteJobs(SQLiteCounters):
             ).fetchone()
             if row is None or row[0] != batch.epoch or row[1] not in (batch.expected_cursor, batch.cursor):
                 raise FencedError(f"shard {batch.index} of job {batch.job} was taken over")
-            if row[1] != batch.expected_cursor:
-                return  # recorded before; the answer was lost
+            if row[1] != batch.expected_cursor:  # recorded before; the answer was lost
+                db.execute(
+                    "UPDATE shards SET heartbeat_at = ? WHERE job = ? AND attempt = ? AND idx = ?",
+                    (now, batch.job, batch.attempt, batch.index),
+                )
+                return
             _record(db, number, batch)
             _count(db, batch, json.loads(row[2]), now)
 

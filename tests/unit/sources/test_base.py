@@ -61,7 +61,15 @@ def test_errors_of_the_system_have_types(number: int, error_type: ErrorType) -> 
 @pytest.mark.parametrize(
     "name",
     ["$RECYCLE.BIN", "RECYCLER", "Recycled", "@Recycle", "#recycle", "System Volume Information", "#snapshot"]
-    + ["Network Trash Folder", "@Recently-Snapshot", "@eaDir", ".Trash-1000"],
+    + [
+        "Network Trash Folder",
+        "@Recently-Snapshot",
+        "@eaDir",
+        ".Trash-1000",
+        "Recycle_Bin",
+        "trashbox",
+        "files_trashbin",
+    ],
 )
 def test_deleted_photos_are_left_out(name: str) -> None:
     assert left_out(name)
