@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -42,7 +43,7 @@ def stats(collection: str | None, verify: bool, repair: bool, output: str, store
     location = store_url
     with nothing_yet(store_url, collection), opened_store(store_url) as store:
         collections = _known(store, collection)
-        folders = store.folders()
+        folders = [_as_now(store, each) for each in store.folders()]
         location = store.location
     if output == "json":
         print_json(
@@ -65,6 +66,12 @@ def stats(collection: str | None, verify: bool, repair: bool, output: str, store
         shown.add(folder.name, location, formatting.count(folder.files), held, str(folder.collections))
     out.print()
     print_rows(shown)
+
+
+def _as_now(store: Store, folder: Folder) -> Folder:
+    """A folder's record has what it held when a job last ended."""
+    files, size, collections = store.folder_totals(folder.name)
+    return replace(folder, files=files, bytes=size, collections=collections)
 
 
 def _known(store: Store, collection: str | None) -> list[CollectionStatistics]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from unit.worker.fakes import FULL, MemoryFolder
+from unit.worker.test_shard import derivative, have
 
 from fpj_cli.recorded import stats
 from fpj_core.model import Folder, ImageRecord
@@ -42,3 +45,11 @@ def test_what_is_wrong_is_shown_repaired_and_then_right(url: str) -> None:
     assert json.loads(repaired.stdout) == {"drifts": [drift], "busy": [], "repaired": True}
     assert run(url, "--verify").exit_code == 0
     assert json.loads(run(url, "-o", "json").output)["collections"][0]["images"] == 3
+
+
+def test_a_cache_folder_shows_what_it_holds_while_a_job_runs(url: str) -> None:
+    with closing(open_store(url)) as store:
+        have(store, MemoryFolder(), derivative(1, FULL), derivative(2, FULL))
+    size = derivative(1, FULL).bytes + derivative(2, FULL).bytes
+    (folder,) = json.loads(run(url, "-o", "json").output)["folders"]
+    assert (folder["files"], folder["bytes"], folder["collections"]) == (2, size, 1)
