@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -11,7 +12,7 @@ from fpj_cli.backend import ClusterError
 from fpj_cli.context import UsageProblemError, err, find_job, opened_store, out
 from fpj_cli.helptexts import Command
 from fpj_cli.local import StoreJobs
-from fpj_cli.run import go_on
+from fpj_cli.run import GoingOn, accept_source_option, accept_vanished_option, go_on, wait_option
 from fpj_cli.setup import job_names
 from fpj_cli.tables import Rows, print_rows
 from fpj_cli.target import (
@@ -30,6 +31,14 @@ _yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 _workers = click.option(
     "--workers", type=click.IntRange(1, 256), help="On this machine: worker processes.  [default: one per core]"
 )
+_ACCEPTED = {"accept_vanished": "acceptVanished", "accept_source": "acceptSource"}
+
+
+def _going_on(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of the commands that go on with a job on this machine."""
+    for option in (accept_source_option, accept_vanished_option, wait_option, _workers):
+        command = option(command)
+    return command
 
 
 @click.command(cls=Command, short_help="Stop a job; what is done is kept.")
@@ -48,19 +57,20 @@ def suspend(job: str, store_url: str) -> None:
 
 @click.command(cls=Command, short_help="Go on with a job: only what is not done yet.")
 @click.argument("job", required=False, shell_complete=job_names)
-@_workers
+@_going_on
 @click.option("--json", "as_json", is_flag=True, help="On this machine: print one JSON object at the end.")
 @click.option("-q", "--quiet", is_flag=True, help="On this machine: show no progress and no summary.")
 @target_options
-def resume(job: str | None, workers: int | None, as_json: bool, quiet: bool, store_url: str) -> None:
+def resume(job: str | None, as_json: bool, quiet: bool, store_url: str, **how: Any) -> None:
     """Go on with JOB, suspended or finished: only what is not done yet, failed images included.
 
     On this machine the work is done at once, and JOB is the newest by default. In a cluster the operator does it.
     """
     if not in_cluster():
         with opened_store(store_url) as store:
-            code = go_on(store, find_job(store, job), workers=workers, as_json=as_json, quiet=quiet)
+            code = go_on(store, find_job(store, job), GoingOn(**how), as_json=as_json, quiet=quiet)
         sys.exit(code)
+    _refuse_accepting(how)
     with opened_cluster() as jobs:
         found = jobs.get(_named(job))
         if not _allowed(may_resume, found, hint=f" (to begin again: kubectl fpj recover {found.name})"):
@@ -74,19 +84,20 @@ def resume(job: str | None, workers: int | None, as_json: bool, quiet: bool, sto
 @click.argument("job", required=False, shell_complete=job_names)
 @click.option("--all", "every", is_flag=True, help="Every job that failed or has failed images.")
 @_yes
-@_workers
+@_going_on
 @all_namespaces_option
 @target_options
-def recover(job: str | None, every: bool, yes: bool, workers: int | None, store_url: str) -> None:
+def recover(job: str | None, every: bool, yes: bool, store_url: str, **how: Any) -> None:
     """Try again what failed in JOB, or in all jobs with --all: only images that are not done are worked on.
 
     A job at work, which may have got stuck, begins another attempt.
     """
     _one_or_all(job, every=every)
     if in_cluster():
+        _refuse_accepting(how)
         _recover_in_cluster(job, yes=yes)
     else:
-        sys.exit(_recover_here(store_url, job, yes=yes, workers=workers))
+        sys.exit(_recover_here(store_url, job, GoingOn(**how), yes=yes))
 
 
 @click.command(cls=Command, short_help="Let a deleted job go whose operator is gone.")
@@ -138,7 +149,7 @@ def _recover_in_cluster(job: str | None, *, yes: bool) -> None:
         _each(found, jobs.resume, "recovering")
 
 
-def _recover_here(store_url: str, job: str | None, *, yes: bool, workers: int | None) -> int:
+def _recover_here(store_url: str, job: str | None, how: GoingOn, *, yes: bool) -> int:
     with opened_store(store_url) as store:
         jobs = StoreJobs(store)
         if job is None:
@@ -149,7 +160,16 @@ def _recover_here(store_url: str, job: str | None, *, yes: bool, workers: int | 
             _confirm(found, "Recover", yes=yes)
         else:
             found = [_recoverable(jobs.get(job))]
-        return max(go_on(store, find_job(store, each.uid), workers=workers) for each in found)
+        return max(go_on(store, find_job(store, each.uid), how) for each in found)
+
+
+def _refuse_accepting(how: Mapping[str, Any]) -> None:
+    """In a cluster the manifest says so, and whoever keeps it wants to know."""
+    for name, field in _ACCEPTED.items():
+        if how[name]:
+            raise UsageProblemError(
+                f"--{name.replace('_', '-')} is for jobs of this machine; in a cluster set spec.collection.{field}"
+            )
 
 
 def _recoverable(job: JobResource) -> JobResource:

@@ -144,6 +144,7 @@ class LiveDisplay:
     def listed(self, images: int) -> None:
         """Show how many images are listed."""
         self._listed = images
+        self._waits = ""
 
     def progress(self, progress: Progress, errors: Mapping[str, int]) -> None:
         """Move the bar."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import stat
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from fpj_cli.summary import Done
 from fpj_core import formatting
 from fpj_core.errors import EnvironmentFaultError, ManifestError
 from fpj_core.exits import CommandExit
+from fpj_core.faults import of_errno
 from fpj_core.ids import collection_id_for
 from fpj_core.manifest import load_manifest_file, parse_resource
 from fpj_core.model import CACHE_CONTROL, Fit, Format, Job, Layout
@@ -82,6 +84,28 @@ _SAID_BY_MANIFEST = {
     "include": "--include",
     "exclude": "--exclude",
 }
+
+
+_Decorator = Callable[[Any], Any]
+wait_option: _Decorator = click.option(
+    "--wait-for-environment",
+    "wait_seconds",
+    type=Duration(),
+    metavar="DURATION",
+    default=WAIT_SECONDS,
+    help="How long to wait for a source or cache folder that stops working, such as a full disk or a lost mount; then"
+    " the job is left Suspended.  [default: 10m]",
+)
+accept_vanished_option: _Decorator = click.option(
+    "--accept-vanished",
+    is_flag=True,
+    help="Believe a source that is empty or lacks most known images: they were deleted.",
+)
+accept_source_option: _Decorator = click.option(
+    "--accept-source",
+    is_flag=True,
+    help="Go on with the collection although its source is at another place: it was moved.",
+)
 
 
 @click.command(cls=Command, short_help="Make cache images and thumbnails of a folder, or run a manifest.")
@@ -145,26 +169,10 @@ _SAID_BY_MANIFEST = {
     metavar="N|P%",
     help="How many images may fail: so many still are exit code 0, more end the run.  [default: none, and no end]",
 )
-@click.option(
-    "--wait-for-environment",
-    "wait_seconds",
-    type=Duration(),
-    metavar="DURATION",
-    default=WAIT_SECONDS,
-    help="How long to wait for a source or cache folder that stops working, such as a full disk or a lost mount; then"
-    " the job is left Suspended.  [default: 10m]",
-)
+@wait_option
 @click.option("--force", is_flag=True, help="Make everything again.")
-@click.option(
-    "--accept-vanished",
-    is_flag=True,
-    help="Believe a source that is empty or lacks most known images: they were deleted.",
-)
-@click.option(
-    "--accept-source",
-    is_flag=True,
-    help="Go on with the collection although its source is at another place: it was moved.",
-)
+@accept_vanished_option
+@accept_source_option
 @click.option("--dry-run", is_flag=True, help="Say what would be made, why and how much room it needs; write nothing.")
 @click.option(
     "-v",
@@ -205,7 +213,7 @@ def run(
     working and did not heal in time, 130 interrupted.
     """  # noqa: D301 - click keeps the lines after a real backspace as they are
     with store_or_empty(store_url) if dry_run else opened_store(store_url, make=True) as store:
-        if target.suffix.lower() in _MANIFESTS and target.is_file():
+        if target.suffix.lower() in _MANIFESTS and _is_file(target):
             resource, folders = _from_manifest(target, options)
         else:
             resource, folders = _from_folder(target, options), []
@@ -223,14 +231,31 @@ def run(
     sys.exit(code)
 
 
-def go_on(store: Store, found: Job, *, workers: int | None = None, as_json: bool = False, quiet: bool = False) -> int:
+@dataclass(frozen=True, slots=True)
+class GoingOn:
+    """How to go on with a job: what `fpj resume` and `fpj recover` are told."""
+
+    workers: int | None = None
+    wait_seconds: float = WAIT_SECONDS
+    accept_vanished: bool = False
+    accept_source: bool = False
+
+
+def go_on(store: Store, found: Job, how: GoingOn, *, as_json: bool = False, quiet: bool = False) -> int:
     """Do what is not done yet of a job, failed images included; the exit code."""
     resource = parse_resource(dict(found.manifest))
     if not isinstance(resource, FileProcessingJob):
         raise UsageProblemError(f"{found.name} was not recorded as a job")
     place = _recorded_place(store, found, resource)
-    request = local_job(resource, place, workers=workers)
-    return _execute(store, replace(request, job=found), dry_run=False, as_json=as_json, quiet=quiet)
+    request = local_job(resource, place, workers=how.workers)
+    request = replace(
+        request,
+        job=found,
+        wait_seconds=how.wait_seconds,
+        accept_vanished=request.accept_vanished or how.accept_vanished,
+        accept_source=request.accept_source or how.accept_source,
+    )
+    return _execute(store, request, dry_run=False, as_json=as_json, quiet=quiet)
 
 
 # From the command line to a resource ----------------------------------------------------------------------
@@ -258,11 +283,12 @@ def _from_manifest(path: Path, options: dict[str, Any]) -> tuple[FileProcessingJ
 
 def _from_folder(folder: Path, options: dict[str, Any]) -> FileProcessingJob:
     """The manifest that says the same as the options."""
-    if not folder.exists():
+    is_file = _is_file(folder)
+    if is_file is None:
         raise UsageProblemError(f"{folder} does not exist")
-    if folder.is_file() and (reason := kind_left_out(extension(folder.name))):
+    if is_file and (reason := kind_left_out(extension(folder.name))):
         raise UsageProblemError(f"{folder} is a {reason.value} file by its name: fpj makes nothing of those")
-    if folder.is_file() and not may_hold_images(folder):
+    if is_file and not may_hold_images(folder):
         raise UsageProblemError(f"{folder} is neither a folder, an image, an archive (zip, cbz) nor a manifest (.yaml)")
     real = _storable(folder.resolve())
     job_type = JobType(options["job_type"] or JobType.BOTH)
@@ -295,6 +321,16 @@ def _from_folder(folder: Path, options: dict[str, Any]) -> FileProcessingJob:
     if not isinstance(resource, FileProcessingJob):
         raise AssertionError("unreachable")
     return resource
+
+
+def _is_file(path: Path) -> bool | None:
+    """Whether it is a file; None where there is nothing. Storage that does not answer is for the run to wait for."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        if of_errno(error.errno).environment:
+            return False
+        return None
 
 
 def _refuse_without_effect(job_type: JobType) -> None:

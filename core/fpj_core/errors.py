@@ -7,12 +7,14 @@
     │   ├── SourceShrankError  most of a known collection is not there any more
     │   └── SourceChangedError the collection's images are of another source
     ├── CacheFolderError       no cache folder fits, or its path cannot be used
-    ├── EnvironmentFaultError  source or folder stopped working while images were made; they may heal
+    │   └── FolderLostError    marker and files are not there any more
+    ├── EnvironmentFaultError  source, cache or temporary folder have stopped working; they may heal
     ├── ImageError             one image failed; carries an ErrorType
     │   └── ContentChangedError  it was replaced while it was read: read it anew
     └── StoreError             the store refused or lost an operation
         ├── StoreUnavailableError   it cannot be reached
         ├── NoStoreError            there is none, and none may be made
+        ├── ReadOnlyStoreError      it can be read alone
         ├── UnrecordedJobError      it has no record of the job
         ├── ConcurrencyError        a ``_version`` check failed: read again and decide again
         ├── LeaseHeldError          another holder has the lease
@@ -129,8 +131,12 @@ class CacheFolderError(FpjError):
     """No cache folder fits the job, or the chosen one cannot be used."""
 
 
+class FolderLostError(CacheFolderError):
+    """A cache folder that is known to have files has none of them, nor its marker: it is rather not mounted."""
+
+
 class EnvironmentFaultError(FpjError):
-    """Source or cache folder do not work at the moment: no image's fault, and none is charged."""
+    """Source, cache folder or temporary folder do not work at the moment: no image's fault, and none is charged."""
 
 
 class ImageError(FpjError):
@@ -166,6 +172,17 @@ class NoStoreError(StoreError):
         self.location = location
         super().__init__(
             f"there is no store at {location}; `fpj run` makes it. If there should be one: check --store and FPJ_STORE"
+        )
+
+
+class ReadOnlyStoreError(StoreError):
+    """The store at ``location`` can be read, and not be written."""
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+        super().__init__(
+            f"the store {location} cannot be written: its file system is read-only, or it is another user's. It can be"
+            " read; for a run, make it writable or name another one with --store"
         )
 
 

@@ -356,6 +356,8 @@ class Job:
     """Since when pods work on the attempt; None for `fpj run`."""
     planning_attempt: int = 0
     """The latest attempt whose planning has begun: from then on, earlier attempts are fenced."""
+    begun_attempt: int = 0
+    """The attempt that began the job anew after an end of it; 0 before the first end. Later ones go on with it."""
     planner: str = ""
     """Which of the processes that plan the attempt did so last: the others are fenced."""
     stages: Mapping[str, float] = field(default_factory=dict)

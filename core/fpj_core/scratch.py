@@ -13,11 +13,15 @@ import tempfile
 from contextlib import suppress
 from itertools import islice
 
+from fpj_core.errors import EnvironmentFaultError
+
 LOCK = ".fpj-lock"
 _PREFIXES = ("fpj-", "pymp-")
 """Ours, and those of Python's multiprocessing that were locked with `hold`."""
 _MOST_LOOKED_AT = 10_000
 _MOST_SWEPT = 1_000
+_ROOM = 16 * 2**20
+"""Twice `fpj_core.sources.base.IN_MEMORY`."""
 
 
 class Scratch(tempfile.TemporaryDirectory[str]):
@@ -33,6 +37,29 @@ class Scratch(tempfile.TemporaryDirectory[str]):
         if self._held is not None:
             os.close(self._held)
             self._held = None
+
+
+def require_room() -> None:
+    """Raise `EnvironmentFaultError` where temporary files cannot be kept: a disk that is full or read-only.
+
+    There must be room for two of the smallest copies that are made of images at all; where half of the file system is
+    less than that, half of it.
+    """
+    folder = ""
+    try:
+        folder = tempfile.gettempdir()
+        with tempfile.TemporaryFile(prefix="fpj-probe-", dir=folder) as stream:
+            file_system = os.fstatvfs(stream.fileno())
+            half = file_system.f_blocks * file_system.f_frsize // 2
+            os.posix_fallocate(stream.fileno(), 0, max(min(_ROOM, half), 1))
+    except OSError as error:
+        raise no_room(error, folder) from error
+
+
+def no_room(error: OSError, folder: str = "") -> EnvironmentFaultError:
+    """What to raise for a temporary file that cannot be made."""
+    where = folder or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - only named
+    return EnvironmentFaultError(f"temporary files cannot be kept in {where}: {error.strerror or error}")
 
 
 def hold(folder: str) -> int | None:

@@ -29,7 +29,7 @@ def index_job(observed: Observed, folder: CacheFolder, attempt: Attempt, setting
     """The one-pod Job that lists the source and plans."""
     spec = {
         "backoffLimit": 3,
-        "podFailurePolicy": _failure_policy("FailJob"),
+        "podFailurePolicy": _failure_policy("FailJob", _on_exit("Ignore", ExitCode.ENVIRONMENT)),
     }
     base = names.base_name(observed.key.name, observed.uid)
     name = names.index_job_name(base, attempt.number)

@@ -277,9 +277,11 @@ def _after_status(observed: Observed, document: Document) -> Observed:
 
 
 def _noted(stored: Job, fresh: Job, step: RecordJob, now: float) -> Job:
+    anew = stored.phase.finished and not step.phase.finished
     return replace(
         stored,
         manifest=fresh.manifest,
+        begun_attempt=step.attempt if anew else stored.begun_attempt,
         phase=step.phase,
         reason=step.reason,
         message=step.message,

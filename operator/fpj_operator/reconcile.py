@@ -397,14 +397,16 @@ class _Decision:
             return self._never_ran(trouble)
         if self._moving().get("reason") in {*NO_SLOT, "Queued"} or o.job is None:
             return None  # it may work again only as of now
-        silent = o.now - self._last_progress()
+        trouble = trouble or self._sick_still()
+        sick = trouble is not None and trouble[0] == _SICK
+        # An index that fails again and again lists something each time: that leads nowhere.
+        silent = o.now - (o.attempt.started_at if sick and o.phase is Phase.INDEXING else self._last_progress())
         limit = float(resolve_recovery(o.job.spec).stale_after_seconds)
         if self.settings.stale_after_floor:
             limit = min(limit, self.settings.stale_after_floor)
         if silent <= limit:
             return None
-        trouble = trouble or self._sick_still()
-        reason = _SICK if trouble and trouble[0] == _SICK else "StaleJob"
+        reason = _SICK if sick else "StaleJob"
         return self._recover_or_fail(reason, f"no progress for {silent:.0f} s", trouble[1] if trouble else "")
 
     def _indexing(self) -> Plan:

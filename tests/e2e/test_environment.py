@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -150,3 +152,117 @@ def test_a_full_disk_is_waited_for(fpj: Fpj, photos: Path, tmp_path: Path) -> No
             check_all_made(fpj, run.end())
         finally:
             run.close()
+
+
+# Before the first image ------------------------------------------------------------------------------------
+
+
+def known(fpj: Fpj, photos: Path) -> None:
+    """A run that made all, and one image more since, which the next one has to list and make."""
+    assert fpj.run(photos).code == 0
+    (photos / "new.jpg").write_bytes(photo(99, 320, 240))
+
+
+@pytest.mark.parametrize("error", ["ENOENT", "ESTALE"])
+def test_a_source_that_cannot_be_listed_is_waited_for(fpj: Fpj, photos: Path, error: str) -> None:
+    known(fpj, photos)
+    mark = photos.parent / "unlistable"
+    mark.touch()
+    fpj.environment = injecting("unlistable") | {"PYTHON_TEST_MARK": str(mark), "PYTHON_TEST_ERRNO": error}
+    run = Run(fpj, photos)
+    try:
+        run.wait_until_it_waits()
+        assert fpj.job()["phase"] == "Indexing"
+        mark.unlink()
+        finished = run.end()
+    finally:
+        run.close()
+    assert finished.code == 0, finished.stderr
+    assert finished.counts == (1, NUMBER, 0)
+    assert finished.stderr.count("Listing images") == 1
+
+
+def test_resume_and_recover_wait_and_accept_as_run_does(fpj: Fpj, photos: Path) -> None:
+    known(fpj, photos)
+    photos.rename(photos.with_name("away"))
+    for command in (("resume",), ("recover", "photos", "--yes")):
+        finished = fpj(*command, "--wait-for-environment", "0")
+        assert finished.code == 6, finished.stderr
+    assert fpj.job()["reason"] == "EnvironmentFault"
+    photos.mkdir()
+    refused = fpj("resume")
+    assert (refused.code, "--accept-vanished" in refused.stderr) == (2, True)
+    finished = fpj("recover", "photos", "--yes", "--accept-vanished")
+    assert finished.code == 0, finished.stderr
+    assert fpj.job()["progress"]["total"] == 0
+
+
+def test_resume_accepts_a_source_that_was_moved(fpj: Fpj, photos: Path) -> None:
+    assert fpj.run(photos, "--collection", "mine").code == 0
+    first = fpj.job()["jobId"]
+    moved = photos.rename(photos.with_name("moved"))
+    assert fpj.run(moved, "--collection", "mine", "--accept-source").code == 0
+    shutil.copytree(moved, photos)
+    refused = fpj("resume", first)
+    assert (refused.code, "--accept-source" in refused.stderr) == (2, True)
+    assert fpj("resume", first, "--accept-source").code == 0
+
+
+@pytest.mark.parametrize("command", ["resume", "recover"])
+def test_a_cluster_is_told_by_its_manifest_what_to_accept(fpj: Fpj, command: str) -> None:
+    refused = fpj(command, "photos", "--cluster", "--accept-vanished")
+    assert refused.code == 2
+    assert "spec.collection.acceptVanished" in refused.stderr
+
+
+# The temporary folder --------------------------------------------------------------------------------------
+
+
+def test_a_full_temporary_folder_is_waited_for(fpj: Fpj, tmp_path: Path) -> None:
+    """Large members of archives are unpacked there. Another's files fill it; no image is to blame."""
+    source = tmp_path / "album"
+    source.mkdir()
+    with zipfile.ZipFile(source / "large.zip", "w") as archive:
+        for number in range(2):
+            archive.writestr(f"{number}.bmp", photo(number, 2_048, 1_536, "BMP"))
+    (source / "small.jpg").write_bytes(photo(3))
+    with small_disk(tmp_path / "tmp", "32m") as disk:
+        filler = disk / "filler"
+        filler.write_bytes(bytes(26 * 2**20))
+        fpj.environment = {"TMPDIR": str(disk)}
+        run = Run(fpj, source)
+        try:
+            run.wait_until_it_waits()
+            assert f"temporary files cannot be kept in {disk}: No space left" in run.said
+            assert fpj.job()["progress"]["failed"] == 0
+            filler.unlink()
+            finished = run.end()
+        finally:
+            run.close()
+    assert (finished.code, finished.counts) == (0, (3, 0, 0)), finished.stderr
+
+
+# The store -------------------------------------------------------------------------------------------------
+
+
+def test_a_store_on_a_read_only_file_system_is_shown_and_refuses_a_run(fpj: Fpj, photos: Path, tmp_path: Path) -> None:
+    folder, mounted = tmp_path / "store", tmp_path / "mounted"
+    folder.mkdir()
+    mounted.mkdir()
+    fpj.store = str(folder / "fpj.db")
+    assert fpj.run(photos).code == 0
+    name = fpj.job()["name"]
+    if subprocess.run(["mount", "--bind", folder, mounted], capture_output=True, check=False).returncode:
+        pytest.skip("mounting needs root's rights")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", mounted], check=True)
+        fpj.store = str(mounted / "fpj.db")
+        for command in ("get", "find 3.jpg", f"stats {name}", f"export {name}", f"outputs {name}", f"failures {name}"):
+            shown = fpj(*command.split())
+            assert (shown.code, "Error" in shown.stderr) == (0, False), command
+        for command in (("run", photos, "--out", fpj.out), ("resume",)):
+            refused = fpj(*command)
+            assert refused.code == 4, refused.stderr
+            assert refused.stderr.startswith(f"Error: the store {fpj.store} cannot be written:")
+    finally:
+        subprocess.run(["umount", "--lazy", mounted], check=True)

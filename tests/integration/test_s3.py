@@ -259,6 +259,9 @@ def test_a_look_at_a_bucket_and_a_probe_of_it(objects: Objects) -> None:
         source.look([])
     objects.put("a.jpg", JPEG)
     assert [each and each.error_type for each in source.look(["a.jpg", "b.jpg"])] == [None, ErrorType.NOT_FOUND]
+    with pytest.raises(CacheFolderError, match="lost its marker"):
+        folder.probe("photos")
+    folder.mark(b"{}", ["photos"])
     folder.probe("photos")
     assert [entry.key for entry in source.list()] == ["a.jpg"]
     gone = replace(objects.bucket(), bucket="nowhere")

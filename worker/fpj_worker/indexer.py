@@ -24,6 +24,10 @@ _TICK_IMAGES = 5_000
 _PROBLEM = "problem:"
 _WAS = "\nversion:"
 """Before the version that an image had when trouble hid it: if it comes back as it was, it is unchanged."""
+_DOUBTFUL = frozenset(
+    {ErrorType.NOT_FOUND, ErrorType.ACCESS_DENIED, ErrorType.READ_FAILED, ErrorType.STORE_UNAVAILABLE}
+)
+"""Troubles of a folder or a file that a source has, too, which stops working while it is listed."""
 _FEW = 100
 """Images of which any number may vanish, but not all."""
 
@@ -54,6 +58,7 @@ def index_collection(
     fence: int,
     accept_vanished: bool = False,
     before_first: Callable[[], None] = nothing,
+    in_doubt: Callable[[], None] = nothing,
     on_left_out: Callable[[Sequence[tuple[Reason, str]]], None] = name_nothing,
 ) -> IndexResult:
     """List ``source`` and record its images under ``collection``.
@@ -63,9 +68,12 @@ def index_collection(
     collection's lease; ``before_first`` is called before the first images are recorded. Unless ``accept_vanished``,
     a source that is suddenly empty, or lacks more than half of a hundred or more images, is not believed. Images that
     are left out now, by a filter or for what they are, are not lacking: they are marked deleted without that question.
-    ``on_left_out`` gets the names of what is left out, some at a time. Raises
-    `SourceShrankError` then, and nothing is marked deleted; `FencedError` once the lease was taken over,
-    `fpj_core.errors.SourceError` and `StoreError`.
+    ``on_left_out`` gets the names of what is left out, some at a time. ``in_doubt`` is called where parts of the source
+    could not be read, for reasons that may be the whole source's; what it raises ends the indexing before anything is
+    believed to be gone.
+
+    Raises `SourceShrankError` for what is not believed, and nothing is marked deleted; `FencedError` once the lease was
+    taken over, `fpj_core.errors.SourceError` and `StoreError`.
     """
     index = _Index(store, source, collection, fence, accept_vanished=accept_vanished)
 
@@ -96,6 +104,8 @@ def index_collection(
     keep_notes()
     index.add_problems(source.problems.take())
     on_left_out(source.left_out.take())
+    if index.doubtful:
+        in_doubt()
     index.mark_vanished(on_step)
     return replace(index.result, left_out=source.left_out.document())
 
@@ -131,6 +141,8 @@ class _Index:
         self.result = IndexResult()
         self._accept_vanished = accept_vanished
         self._kept = 0
+        self.doubtful = False
+        """Whether a trouble of this pass may be that of the whole source."""
         self._is_whole = True
         """Whether the source itself could be listed to its end: everything lies behind it."""
         self._store = store
@@ -184,6 +196,7 @@ class _Index:
     def add_problems(self, problems: list[ListingProblem]) -> None:
         """Troubles take the places of images: whatever cannot be listed is counted and named."""
         self._is_whole = self._is_whole and all(problem.key for problem in problems)
+        self.doubtful = self.doubtful or any(problem.error_type in _DOUBTFUL for problem in problems)
         listed = self.result.listed
         for some in batched(map(_entry_of, problems), _BATCH):
             self.add(some)

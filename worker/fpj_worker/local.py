@@ -13,7 +13,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from fpj_core.errors import EnvironmentFaultError, FencedError, FpjError, LeaseHeldError, StoreUnavailableError
+from fpj_core.errors import (
+    EnvironmentFaultError,
+    FencedError,
+    FolderLostError,
+    FpjError,
+    LeaseHeldError,
+    SourceShrankError,
+    StoreUnavailableError,
+)
 from fpj_core.folders import CacheFolder, FolderConfig
 from fpj_core.leases import is_dead, lease_name, local_holder
 from fpj_core.model import Counts, Folder, ImageLimits, Job, Lease, Phase, Shard, TierSpec
@@ -27,7 +35,7 @@ from fpj_worker.claiming import Claim, SourceClaim, refuse_own_source
 from fpj_worker.indexer import index_collection, name_nothing
 from fpj_worker.planner import Planner, PlanSettings
 from fpj_worker.preview import Preview, Previewer, Wanted, Why
-from fpj_worker.probe import Probe
+from fpj_worker.probe import Probe, may_heal
 from fpj_worker.shard import JobContext, Pool, ShardProcessor
 from fpj_worker.stopping import InterruptedRunError
 from fpj_worker.tasks import ImageHandler, start_image_pool
@@ -123,6 +131,7 @@ class LocalRun:
         self._resumed = False
         self._probe = Probe(store, request.source, request.folder, request.job.collection, self._own_folders[0])
         self._recorded_done = 0
+        self._was_sick = False
 
     @property
     def _fence(self) -> int:
@@ -143,11 +152,10 @@ class LocalRun:
         refuse_own_source(self._request.source, self._request.folder)
         with self._locked():
             self._claim_source().check()
-            self._claim_folder().take()
+            self._claim_at_first()
             self._accept()
             with self._outcome_recorded():
-                self._index()
-                self._plan()
+                self._prepare_patiently()
                 self._process()
                 return self._finish()
 
@@ -202,6 +210,45 @@ class LocalRun:
 
     # Steps ------------------------------------------------------------------------------------------------
 
+    def _claim_at_first(self) -> None:
+        """What is refused leaves no job behind. What passes by itself is waited for once there is one."""
+        try:
+            self._claim_folder().take()
+        except FpjError as error:
+            if not may_heal(error, known=False):
+                raise
+            self._was_sick = True
+
+    def _prepare_patiently(self) -> None:
+        """Claim, index and plan; again until source and cache folder work for so long."""
+        if (why := self._prepare()) is not None:
+            self._was_sick = True
+            self._wait(why, Outage(self._request.wait_seconds), self._prepare)
+
+    def _prepare(self) -> str | None:
+        """What of the environment came in the way, if anything did."""
+        try:
+            if self._was_sick:  # another folder may have taken its place
+                self._claim_folder().take()
+            self._index()
+            self._plan()
+        except FpjError as error:
+            if not self._may_heal(error):
+                raise
+            return str(error)
+        return None
+
+    def _may_heal(self, error: FpjError) -> bool:
+        """Whether it is worth waiting. What is mounted again may be empty for a moment."""
+        if isinstance(error, SourceShrankError | FolderLostError):
+            return self._was_sick
+        return may_heal(error, known=self._store.next_ordinal(self._job.collection) > 0)
+
+    def _doubt(self) -> None:
+        """Raises `EnvironmentFaultError` if what could not be listed is the fault of the whole source."""
+        if why := self._probe(self._check_stop):
+            raise EnvironmentFaultError(why)
+
     def _accept(self) -> None:
         self._store.upsert_folder(self._request.folder_record)
         stored = self._store.create_job(self._job)
@@ -236,6 +283,7 @@ class LocalRun:
             fence=self._fence,
             accept_vanished=self._request.accept_vanished,
             before_first=lambda: self._claim_source().take(self._fence),
+            in_doubt=self._doubt,
             on_left_out=self._on_left_out,
         )
         self._job = replace(self._job, left_out=found.left_out)
@@ -276,7 +324,8 @@ class LocalRun:
         self._job = self._store.update_job(self._timed())  # whoever looks on counts the time from here
         outage = Outage(self._request.wait_seconds)
         while (why := self._work()) is not None:
-            self._wait(why, outage)
+            self._wait(why, outage, self._probe_and_take_back)
+            self._observer.stage("Process")
 
     def _work(self) -> str | None:
         """All shards, one after another; or what of the environment came in the way."""
@@ -308,8 +357,8 @@ class LocalRun:
                     self._unrecorded = Counts
                 shard = self._claim(holder)
 
-    def _wait(self, why: str, outage: Outage) -> None:
-        """Until the environment is well again. Raises `EnvironmentFaultError` when it is given up."""
+    def _wait(self, why: str, outage: Outage, ask: Callable[[], str | None]) -> None:
+        """Until ``ask`` finds nothing wrong. Raises `EnvironmentFaultError` when the environment is given up."""
         began = time.monotonic()
         with suppress(StoreUnavailableError):
             self._recorded_done = self.progress()[1].done
@@ -318,14 +367,13 @@ class LocalRun:
         try:
             while True:
                 self._pause(why, outage)
-                why = self._probe(self._check_stop) or self._take_back() or ""
+                why = ask() or ""
                 if not why:
                     break
         finally:
             if self._processing_since is not None:
                 self._processing_since += time.monotonic() - began  # it is no time of work
         self._note_wait("", "")
-        self._observer.stage("Process")
 
     def _pause(self, why: str, outage: Outage) -> None:
         until = time.monotonic() + outage.pause()
@@ -335,6 +383,9 @@ class LocalRun:
             self._observer.waiting(why, left)
             time.sleep(_WAIT_POLL_SECONDS)
             self._tick_waiting()
+
+    def _probe_and_take_back(self) -> str | None:
+        return self._probe(self._check_stop) or self._take_back()
 
     def _take_back(self) -> str | None:
         """The shards that could not be handed back while the store was away; why that cannot be done yet."""
@@ -430,7 +481,8 @@ class LocalRun:
         self._show()
 
     def _enter(self, stage: str) -> None:
-        self._observer.stage(stage)
+        if not (self._was_sick and stage == "Index"):  # each try to list again is part of the wait
+            self._observer.stage(stage)
         self._job = replace(self._job, stage=stage)
         self._tick()
 

@@ -1,4 +1,4 @@
-"""Whether source and cache folder work at this moment: they are used a little, as making an image would use them."""
+"""Whether source, cache folder and temporary folder work at this moment: by using them a little, as images would."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from fpj_core.errors import CacheFolderError, FpjError, ImageError, SourceError, StoreError
-from fpj_core.faults import of_errno, of_object_error
+from fpj_core.errors import CacheFolderError, EnvironmentFaultError, FpjError, ImageError, SourceError, StoreError
+from fpj_core.faults import PERMANENT, Fault, Scope, of_errno, of_object_error
 from fpj_core.folders import FolderConfig
+from fpj_core.scratch import require_room
 from fpj_core.sources.base import SourceConfig
 from fpj_core.store.protocol import Store
 from fpj_worker.breaker import common_fault
@@ -69,6 +70,7 @@ class Probe:
             self._answer = f"the source does not work: {fault.message}" if fault else None
             if fault is None:
                 self._folder.build().probe(self._own)
+                require_room()
         except FpjError as error:
             self._answer = str(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no use in going on
@@ -77,13 +79,37 @@ class Probe:
 
 def is_environment(error: BaseException) -> bool:
     """Whether an error of a source or cache folder is the environment's, by the one table."""
+    return _fault_of(error).environment
+
+
+def may_heal(error: BaseException, *, known: bool) -> bool:
+    """Whether an error of a source or cache folder is worth waiting for.
+
+    That is what passes by itself; and of a collection that is ``known``, whose source and folder have worked before,
+    also what is refused or gone: somebody may mount it again, or renew what has expired.
+    """
+    if isinstance(error, EnvironmentFaultError):
+        return True
+    fault = _fault_of(error)
+    return (fault.environment and (fault.transient or known)) or (known and _is_gone(error))
+
+
+def _fault_of(error: BaseException) -> Fault:
     if isinstance(error, ImageError):
-        return error.environment
+        return _of_image(error)
     cause = error.__cause__
     if not isinstance(error, SourceError | CacheFolderError) or cause is None:
-        return False
+        return PERMANENT
     if isinstance(cause, ImageError):
-        return cause.environment
-    if isinstance(cause, OSError):
-        return of_errno(cause.errno).environment
-    return of_object_error(cause).environment
+        return _of_image(cause)
+    return of_errno(cause.errno) if isinstance(cause, OSError) and cause.errno else of_object_error(cause)
+
+
+def _of_image(error: ImageError) -> Fault:
+    scope = Scope.ENVIRONMENT if error.environment else Scope.IMAGE
+    return Fault(scope, transient=error.error_type.transient)
+
+
+def _is_gone(error: BaseException) -> bool:
+    """Whether a source as a whole is not there."""
+    return isinstance(error, SourceError) and isinstance(error.__cause__, FileNotFoundError | NotADirectoryError)

@@ -20,10 +20,11 @@ from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.model import ImageFacts, ImageLimits, Layout, TierSpec
 from fpj_core.objects import Bucket
 from fpj_core.paths import derivative_path, mirror_path, own_folders
+from fpj_core.scratch import no_room, require_room
 from fpj_core.sources.base import SourceConfig
 from fpj_core.sources.local import LocalSourceConfig
 from fpj_core.sources.s3 import S3SourceConfig
-from fpj_worker.pool import Admit, Away, ProcessPool, away
+from fpj_worker.pool import Admit, Away, PoolError, ProcessPool, away
 from fpj_worker.pool.sandbox import Mode, Part, Reach
 from fpj_worker.resources import child_memory_limit, heavy_budget
 
@@ -172,19 +173,28 @@ def _is_text(value: object) -> bool:
 
 
 def start_image_pool(handler: ImageHandler, workers: int) -> ProcessPool[ImageTask, ImageDone]:
-    """Child processes that make images, within what memory this process may use, confined to what they need."""
-    return ProcessPool[ImageTask, ImageDone](
-        handler,
-        workers=workers,
-        timeout=handler.limits.timeout_seconds,
-        away_timeout=handler.limits.fetch_timeout_seconds,
-        memory_limit=child_memory_limit(),
-        heavy_budget=heavy_budget(),
-        preload=("fpj_worker.engine", "fpj_worker.tasks"),
-        results=(ImageDone, ImageFacts, WrittenFile),
-        reach=reach_of(handler, os.environ),
-        on_confined=_tell,
-    )
+    """Child processes that make images, within what memory this process may use, confined to what they need.
+
+    Raises `EnvironmentFaultError` where their temporary folder cannot be made.
+    """
+    try:
+        return ProcessPool[ImageTask, ImageDone](
+            handler,
+            workers=workers,
+            timeout=handler.limits.timeout_seconds,
+            away_timeout=handler.limits.fetch_timeout_seconds,
+            memory_limit=child_memory_limit(),
+            heavy_budget=heavy_budget(),
+            preload=("fpj_worker.engine", "fpj_worker.tasks"),
+            results=(ImageDone, ImageFacts, WrittenFile),
+            reach=reach_of(handler, os.environ),
+            on_confined=_tell,
+        )
+    except PoolError:
+        require_room()  # their sockets are there, too
+        raise
+    except OSError as error:
+        raise no_room(error) from error
 
 
 def reach_of(handler: ImageHandler, environment: Mapping[str, str]) -> Reach | None:

@@ -32,6 +32,9 @@ class CacheFolder(Protocol):
         `CacheFolderError` when it cannot be written.
         """
 
+    def require_marker(self) -> None:
+        """Raise `CacheFolderError` where there is no marker: then another folder is in its place, say a mount point."""
+
     def free_bytes(self) -> int | None:
         """Free space, or None where there is no such bound."""
 

@@ -107,6 +107,16 @@ class LocalFolder:
                     os.mkdir(os.path.join(self._root, name))
                     self._put(f"{name}/{CACHE_TAG}", _TAG)
 
+    def require_marker(self) -> None:
+        """See `fpj_core.folders.base.CacheFolder.require_marker`."""
+        try:
+            os.lstat(os.path.join(self._root, MARKER))
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and os.path.isdir(self._root):
+                text = f"cache folder {self._root} has lost its marker ({MARKER}): is it mounted?"
+                raise CacheFolderError(text) from error
+            raise CacheFolderError(f"cache folder {self._root} cannot be read: {error.strerror}") from error
+
     def _put(self, name: str | None, content: bytes) -> None:
         """Write a file under a name of its own (process ids come again in containers), and keep it if there is none.
 
@@ -186,10 +196,8 @@ class LocalFolder:
     def probe(self, own: str) -> None:
         """See `fpj_core.folders.base.CacheFolder.probe`."""
         self._forget_folders()  # another file system may have taken their place
+        self.require_marker()
         with self._refusing():
-            if not os.path.lexists(os.path.join(self._root, MARKER)):
-                os.stat(self._root)
-                raise CacheFolderError(f"cache folder {self._root} has lost its marker ({MARKER}): is it mounted?")
             folder = self._folder(f"{own}/{_TEMPORARY}")
             name = f"{PROBE}{uuid.uuid4().hex}"
             try:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from fpj_core.errors import CacheFolderError
+from fpj_core.errors import CacheFolderError, FolderLostError
 from fpj_core.model import Folder, Layout
 
 MARKER = ".fpj-folder"
@@ -80,7 +80,7 @@ def _marked(marker: bytes | None) -> Iterator[tuple[Layout, str | None]]:
 
 
 def refuse_strange(state: FolderState, location: str, *, recorded: bool, found: bool) -> None:
-    """Raise `CacheFolderError` unless a job may write to the folder.
+    """Raise `CacheFolderError` unless a job may write to the folder; `FolderLostError` where it is not mounted.
 
     ``recorded`` says that the store has files in it, ``found`` that at least one of those looked for is there: then
     it is ours, whatever became of its marker. An empty marker is somebody's word that the files are gone for good.
@@ -88,7 +88,7 @@ def refuse_strange(state: FolderState, location: str, *, recorded: bool, found: 
     if state.marker is not None or state.ours or found:
         return
     if recorded:
-        raise CacheFolderError(
+        raise FolderLostError(
             f"cache folder {location} has no marker ({MARKER}) and none of its recorded files: it is not mounted, or"
             f" was emptied. Nothing was changed. Mount it; or, if its files are gone for good: {_advice(location)}"
         )

@@ -100,6 +100,16 @@ class S3Folder:
         except OBJECT_ERRORS as error:
             raise self._not_writable(error) from error
 
+    def require_marker(self) -> None:
+        """See `fpj_core.folders.base.CacheFolder.require_marker`."""
+        try:
+            found = self._marker()
+        except OBJECT_ERRORS as error:
+            reason = object_error(error, "the bucket").message
+            raise CacheFolderError(f"cache folder {self._bucket.url} cannot be read: {reason}") from error
+        if found is None:
+            raise CacheFolderError(f"cache folder {self._bucket.url} has lost its marker ({MARKER})")
+
     def _marker(self) -> bytes | None:
         """Raises what obstore raises."""
         try:
@@ -169,6 +179,7 @@ class S3Folder:
 
     def probe(self, own: str) -> None:  # noqa: ARG002
         """See `fpj_core.folders.base.CacheFolder.probe`."""
+        self.require_marker()
         self.check_writable()
 
     def syncer(self) -> Callable[[], None]:

@@ -18,7 +18,8 @@ _SQLITE = "sqlite:///"
 def open_store(url: str, *, make: bool = True) -> Store:
     """The store at ``mongodb://…``, ``sqlite:///path`` or a plain path. Raises `StoreError`.
 
-    Raises `NoStoreError` and writes nothing where there is none and ``make`` is false.
+    Raises `NoStoreError` and writes nothing where there is none and ``make`` is false: then one that can only be read
+    will do, too. Raises `ReadOnlyStoreError` for such a one else.
     """
     path = file_of(url)
     if path is None:
@@ -33,7 +34,7 @@ def open_store(url: str, *, make: bool = True) -> Store:
 
     if not (make or _holds_something(path)):
         raise NoStoreError(str(path))
-    return SQLiteStore(path)
+    return SQLiteStore(path, to_write=make)
 
 
 def file_of(url: str) -> Path | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fpj_core.errors import FencedError
+from fpj_core.errors import FencedError, ReadOnlyStoreError
 from fpj_core.leases import lease_name
 from fpj_core.model import Derivative, Folder, ImageRecord, Job
 from fpj_core.store.codec import after_prefix, windows
@@ -29,8 +29,13 @@ _DERIVATIVE = "image, tier, ordinal, digest, source_version, folder, path, width
 class SQLiteStore(SQLiteJobs):
     """See `fpj_core.store.protocol.Store`. This class keeps images and derivatives, its base jobs and shards."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(Connection(path))
+    def __init__(self, path: Path, *, to_write: bool = False) -> None:
+        """Raises `StoreError`; `ReadOnlyStoreError`, too, where it is ``to_write`` and cannot be."""
+        connection = Connection(path)
+        if to_write and connection.read_only:
+            connection.close()
+            raise ReadOnlyStoreError(str(path))
+        super().__init__(connection)
         self._numbers: dict[str, int] = {}
 
     @property

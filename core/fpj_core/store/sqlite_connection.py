@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fpj_core.errors import StoreError, StoreUnavailableError
+from fpj_core.errors import ReadOnlyStoreError, StoreError, StoreUnavailableError
+from fpj_core.scratch import Scratch
+from fpj_core.store.sqlite_readonly import copied, is_read_only, readable_url
 from fpj_core.store.sqlite_schema import MIGRATIONS, SCHEMA, SCHEMA_VERSION
 
 _BUSY_SECONDS = 30.0
@@ -24,25 +26,26 @@ class Connection:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.read_only = False
+        """Whether it cannot be written: see `fpj_core.store.sqlite_readonly`."""
         self._lock = threading.RLock()
+        self._scratch: Scratch | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreUnavailableError(f"cannot make the store's folder {path.parent}: {error.strerror}") from error
         with self._translated():
-            self._sqlite = sqlite3.connect(
-                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
-            )
-            try:
-                self._prepare()
-            except BaseException:
-                self._sqlite.close()
-                raise
+            if is_read_only(path):
+                self._open_to_read()
+            else:
+                self._open(str(path))
 
     def close(self) -> None:
         """Close it; the file is complete without its WAL afterwards, unless others have it open."""
         with self._lock:
             self._sqlite.close()
+            if self._scratch is not None:
+                self._scratch.cleanup()
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -54,8 +57,11 @@ class Connection:
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction, committed at the end or undone on an error.
 
-        BEGIN IMMEDIATE queues writers fairly; upgrading a read transaction would starve some of them.
+        BEGIN IMMEDIATE queues writers fairly; upgrading a read transaction would starve some of them. Raises
+        `ReadOnlyStoreError` where nothing can be written.
         """
+        if self.read_only:
+            raise ReadOnlyStoreError(str(self.path))
         with self._lock, self._translated():
             self._sqlite.execute("BEGIN IMMEDIATE")
             try:
@@ -65,6 +71,29 @@ class Connection:
                 if self._sqlite.in_transaction:  # a full disk has undone it already, and must be what is reported
                     self._sqlite.execute("ROLLBACK")
                 raise
+
+    def _open_to_read(self) -> None:
+        url = readable_url(self.path)
+        if url is not None:
+            self._sqlite = self._connected(url, uri=True)
+        else:
+            copy, self._scratch = copied(self.path)
+            self._open(str(copy))
+        self.read_only = True
+
+    def _open(self, path: str) -> None:
+        self._sqlite = self._connected(path)
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    @staticmethod
+    def _connected(path: str, *, uri: bool = False) -> sqlite3.Connection:
+        return sqlite3.connect(
+            path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256, uri=uri
+        )
 
     def _prepare(self) -> None:
         self._sqlite.execute("PRAGMA journal_mode = WAL")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import subprocess
 import traceback
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from fpj_core.errors import StoreError
+from fpj_core.errors import ReadOnlyStoreError, StoreError, StoreUnavailableError
+from fpj_core.model import Folder, Job
 from fpj_core.store import open_store
+from fpj_core.store.protocol import Store
 
 
 @pytest.mark.parametrize(
@@ -51,3 +56,68 @@ def test_opening_waits_for_no_writer(tmp_path: Path) -> None:
         store = open_store(str(path))  # within 30 s it would fail
         assert store.jobs() == []
         store.close()
+
+
+# A store that cannot be written ----------------------------------------------------------------------------
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[Path]:
+    """The folder, mounted once more so that nobody can write there."""
+    mounted = folder.with_name(f"{folder.name}-ro")
+    mounted.mkdir()
+    if shutil.which("mount") is None or subprocess.run(["mount", "--bind", folder, mounted], check=False).returncode:
+        pytest.skip("mounting needs root's rights")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", mounted], check=True)
+        yield mounted
+    finally:
+        subprocess.run(["umount", "--lazy", mounted], check=True)
+
+
+def recorded(path: Path, number: int = 1) -> Store:
+    store = open_store(str(path))
+    for each in range(number):
+        store.create_job(Job(f"job-{each}", "it", "holiday", {}, "", created_at=float(each)))
+    return store
+
+
+def names_in(path: Path) -> list[str]:
+    with closing(open_store(str(path), make=False)) as store:
+        return [job.id for job in store.jobs()]
+
+
+@pytest.mark.parametrize("state", ["closed", "open", "crashed", "earlier"])
+def test_a_store_on_a_read_only_file_system_can_be_read(tmp_path: Path, state: str) -> None:
+    """As one that was closed leaves it; while another process works with it; after a crash; of an earlier version."""
+    folder = tmp_path / "a store"
+    folder.mkdir()
+    store = recorded(folder / "fpj.db", 2)
+    if state == "crashed":
+        (tmp_path / "copy").mkdir()
+        for name in ("fpj.db", "fpj.db-wal"):
+            shutil.copy(folder / name, tmp_path / "copy")
+        folder = tmp_path / "copy"
+    if state != "open":
+        store.close()
+    if state == "earlier":
+        with closing(sqlite3.connect(folder / "fpj.db", isolation_level=None)) as db:
+            db.execute("ALTER TABLE folders DROP COLUMN reach")
+            db.execute("PRAGMA user_version = 5")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with read_only(folder) as mounted:
+        assert names_in(mounted / "fpj.db") == ["job-1", "job-0"]
+        if state == "open":
+            store.create_job(Job("job-2", "it", "holiday", {}, "", created_at=2.0))
+            assert names_in(mounted / "fpj.db")[0] == "job-2", "what is written meanwhile is seen"
+        else:
+            assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+        with closing(open_store(str(mounted / "fpj.db"), make=False)) as opened:
+            assert opened.folders() == []
+            with pytest.raises(ReadOnlyStoreError, match="cannot be written"):
+                opened.upsert_folder(Folder("out", "/out"))
+        with pytest.raises(ReadOnlyStoreError):
+            open_store(str(mounted / "fpj.db"))
+        with pytest.raises(StoreUnavailableError):
+            open_store(str(mounted / "another.db"))
+    store.close()

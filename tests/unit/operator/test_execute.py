@@ -11,9 +11,10 @@ import pytest
 from unit.operator.world import World
 
 from fpj_core.cluster import ClusterError
+from fpj_core.model import Job, Phase
 from fpj_operator import metrics
-from fpj_operator.execute import DisturbedError, Executor
-from fpj_operator.state import DeleteResource, Emit, LeaseView, Plan, RenewLease
+from fpj_operator.execute import DisturbedError, Executor, _noted
+from fpj_operator.state import DeleteResource, Emit, LeaseView, Plan, RecordJob, RenewLease
 
 
 class NoEvents:
@@ -77,3 +78,22 @@ def test_a_lease_that_had_lapsed_is_renewed_unless_its_fence_has_moved(lapsed: b
     with pytest.raises(DisturbedError) as disturbed:
         asyncio.run(renewing)
     assert disturbed.value.observed.lease.renewed and disturbed.value.observed.lease.fence == 2
+
+
+def test_the_record_knows_which_attempt_began_the_job_anew() -> None:
+    """Told twice, as after an operator that died, it stays the same; a recovery goes on with the job."""
+    job = Job("uid", "photos", "team.photos", {}, "")
+    for phase, attempt, begun in (
+        (Phase.INDEXING, 1, 0),
+        (Phase.RECOVERING, 1, 0),
+        (Phase.INDEXING, 2, 0),
+        (Phase.COMPLETED, 2, 0),
+        (Phase.INDEXING, 3, 3),
+        (Phase.INDEXING, 3, 3),
+        (Phase.SUSPENDED, 3, 3),
+        (Phase.INDEXING, 4, 3),
+        (Phase.FAILED, 4, 3),
+        (Phase.INDEXING, 5, 5),
+    ):
+        job = _noted(job, job, RecordJob(phase, "", "", attempt), 1.0)
+        assert job.begun_attempt == begun

@@ -893,6 +893,37 @@ def test_an_environment_that_does_not_heal_costs_recoveries_and_then_the_job() -
     assert "full" in failed["message"]
 
 
+def test_an_index_that_the_environment_stops_uses_no_try_and_is_bounded_all_the_same() -> None:
+    """Its pods end with 42 again and again, and each may list something before: that is no progress."""
+    world = World()
+    job = world.add(recovery={"staleAfterSeconds": 60, "maxAttempts": 1})
+    world.look()
+    plan = reconcile(replace(world.observe("photos"), children=()), world.settings)
+    (child_job,) = [s.manifest for s in plan.steps_first if isinstance(s, Apply) and s.manifest["kind"] == "Job"]
+    rules = child_job["spec"]["podFailurePolicy"]["rules"]
+    assert [(rule["action"], rule.get("onExitCodes", {}).get("values")) for rule in rules] == [
+        ("Ignore", None), ("FailJob", [40]), ("FailJob", [41]), ("Ignore", [42]),
+    ]  # fmt: skip
+    for recovery in (0, 1):
+        assert job.phase is Phase.INDEXING
+        assert job.status["recoveryAttempts"] == recovery
+        for _ in range(3):
+            child = world.child(names.ROLE_INDEX)
+            assert child
+            world.now += 19
+            world.progressed()
+            sick = ("EnvironmentFault", "not mounted")
+            job.children[child.name] = replace(child, trouble=sick, trouble_since=world.now + 1)
+            world.settle()
+            assert job.condition("Progressing")["reason"] == "EnvironmentFault"
+        world.now += 4
+        world.settle()
+    assert job.phase is Phase.FAILED
+    failed = job.condition("Failed")
+    assert failed["reason"] == "EnvironmentFault"
+    assert "not mounted" in failed["message"]
+
+
 def test_work_that_went_on_since_ends_a_trouble() -> None:
     """A pod ended badly, and images were done afterwards: by another pod, or by the one that took its place."""
     world = World()

@@ -92,6 +92,9 @@ class MemoryFolder:
     def mark(self, marker: bytes, own: Sequence[str]) -> None:
         pass
 
+    def require_marker(self) -> None:
+        pass
+
     def free_bytes(self) -> int | None:
         return None
 

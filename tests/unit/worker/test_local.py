@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from obstore import exceptions
 from unit.worker.fakes import (
     COLLECTION,
     FULL,
@@ -24,6 +26,7 @@ from unit.worker.fakes import (
 
 from fpj_cli.endings import code_of
 from fpj_core.errors import (
+    CacheFolderError,
     EnvironmentFaultError,
     ErrorType,
     FencedError,
@@ -527,6 +530,124 @@ def test_a_common_path_asks_for_no_probe(bench: Bench) -> None:
     bench.source.sick = bench.folder.sick = "nobody may ask"
     _, counts = bench.run()
     assert numbers(counts) == (30, 0, 10)
+
+
+# Faults before the first image ------------------------------------------------------------------------------
+
+REFUSED = OSError(errno.EACCES, "Permission denied")
+ANSWERS_503 = exceptions.GenericError("Server returned non-2xx status code: 503 Service Unavailable")
+
+
+def unlisted(bench: Bench, cause: BaseException, until: float) -> None:
+    """The source cannot be listed until that time."""
+    listed = bench.source.list
+
+    def list_(on_step: Callable[[], None] = nothing, memory: Any = FORGETFUL) -> Iterator[Any]:
+        if bench.clock.now < until:
+            raise SourceError(f"the source: {cause}") from cause
+        yield from listed(on_step, memory)
+
+    bench.source.list = list_  # type: ignore[method-assign]
+
+
+PASSING = [OSError(errno.ESTALE, "Stale file handle"), OSError(errno.EIO, "I/O error"), ANSWERS_503]
+FOR_A_PERSON = [REFUSED, OSError(errno.ENOENT, "No such file"), exceptions.PermissionDeniedError("403")]
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("cause", [*PASSING, *FOR_A_PERSON])
+def test_a_source_that_cannot_be_listed_is_waited_for(bench: Bench, cause: BaseException, known: bool) -> None:
+    """What a person must change is waited for only where it has worked before: else it was named wrongly."""
+    if known:
+        bench.run(job("before"))
+    unlisted(bench, cause, bench.clock.now + 100)
+    if not known and cause in FOR_A_PERSON:
+        with pytest.raises(SourceError):
+            bench.run()
+        assert not bench.watcher.waited
+        return
+    done, counts = bench.run()
+    assert (done.phase, done.reason, done.message) == (Phase.COMPLETED, "AllImagesDone", "")
+    assert (counts.done, counts.failed) == (40, 0)
+    assert bench.watcher.waited
+    assert bench.watcher.stages == ["Index", "Check", "Plan", "Process", "Finish"], "each try is part of the wait"
+
+
+def test_a_source_that_cannot_be_listed_for_long_suspends_the_job(bench: Bench) -> None:
+    bench.run(job("before"))
+    began = bench.clock.now
+    unlisted(bench, PASSING[0], began + 10_000)
+    with pytest.raises(EnvironmentFaultError, match="Stale"):
+        bench.run(wait_seconds=300.0)
+    assert 300 <= bench.clock.now - began < 340
+    stored = bench.store.get_job("job-1")
+    assert stored and (stored.phase, stored.reason) == (Phase.SUSPENDED, "EnvironmentFault")
+    assert bench.store.count_images(COLLECTION) == 40, "nothing is marked deleted"
+    bench.clock.now = began + 20_000
+    done, _ = bench.run(stored)
+    assert done.phase is Phase.COMPLETED
+
+
+def test_a_source_that_comes_back_empty_at_first_is_waited_for(bench: Bench) -> None:
+    """The mount point is there before what is mounted on it."""
+    bench.run(job("before"))
+    began, whole = bench.clock.now, bench.source.listed
+    unlisted(bench, OSError(errno.ENOENT, "No such file"), began + 50)
+    bench.source.listed = []
+
+    def mounted() -> bool:
+        bench.source.listed = whole if bench.clock.now > began + 100 else []
+        return False
+
+    done, counts = bench.run(should_stop=mounted)
+    assert (done.phase, counts.done) == (Phase.COMPLETED, 40)
+    assert any("not in the source any more" in why for why in bench.watcher.waited)
+
+
+def test_a_source_that_dies_while_it_is_listed_charges_nothing(bench: Bench) -> None:
+    """Its folders then cannot be read one after another, and none of them is to blame."""
+    until = bench.clock.now + 100
+    bench.source.listed, whole = entries(7), bench.source.listed
+    bench.source.troubles = (("2019", ErrorType.READ_FAILED, "EIO"), ("2020", ErrorType.NOT_FOUND, "gone"))
+    look = bench.source.look
+
+    def looked(keys: Any) -> Any:
+        bench.source.sick = "EIO" if bench.clock.now < until else ""
+        return look(keys)
+
+    def healed() -> bool:
+        if bench.clock.now >= until:
+            bench.source.listed, bench.source.troubles = whole, ()
+        return False
+
+    bench.source.look = looked  # type: ignore[method-assign]
+    done, counts = bench.run(should_stop=healed)
+    assert (done.phase, numbers(counts)) == (Phase.COMPLETED, (40, 0, 0))
+    assert bench.watcher.waited
+
+
+def test_a_folder_that_alone_cannot_be_read_is_named_as_ever(bench: Bench) -> None:
+    bench.source.troubles = (("2019", ErrorType.READ_FAILED, "EIO"),)
+    done, counts = bench.run()
+    assert (done.phase, numbers(counts)) == (Phase.COMPLETED_WITH_ERRORS, (40, 0, 1))
+    assert not bench.watcher.waited
+
+
+@pytest.mark.parametrize("step", ["mark", "lacking"])
+def test_a_cache_folder_that_fails_before_the_first_image_is_waited_for(bench: Bench, step: str) -> None:
+    until, do = bench.clock.now + 100, getattr(bench.folder, step)
+
+    def failing(*arguments: Any, **options: Any) -> Any:
+        if bench.clock.now < until:
+            raise CacheFolderError("the cache folder is full") from OSError(errno.ENOSPC, "No space left")
+        return do(*arguments, **options)
+
+    if step == "lacking":
+        bench.run(job("before"))
+    setattr(bench.folder, step, failing)
+    done, counts = bench.run()
+    assert (done.phase, counts.done) == (Phase.COMPLETED, 40)
+    assert bench.watcher.waited
 
 
 def test_a_collection_that_another_holds_is_left_alone(bench: Bench) -> None:

@@ -326,6 +326,78 @@ def test_a_command_that_does_not_exist(cluster: Cluster) -> None:
     assert cluster.start("dance").wait() == 2
 
 
+# The environment ------------------------------------------------------------------------------------------
+
+
+def test_a_recovery_takes_an_empty_source_for_one_that_is_not_mounted(cluster: Cluster) -> None:
+    """It may be mounted again. Whoever begins the job anew is told at once instead."""
+    cluster.prepare(3)
+    away = cluster.album.with_name("away")
+    cluster.album.rename(away)
+    cluster.attempt = 2
+    assert reason_of(cluster.start("index"), 42) == "EnvironmentFault"
+    cluster.album.mkdir()
+    pod = cluster.start("index")
+    assert reason_of(pod, 42) == "EnvironmentFault"
+    assert "acceptVanished" in pod.message["message"], "for whoever did delete them"
+    assert cluster.job.planned_attempt == 1
+    with cluster.opened() as store:
+        assert store.count_images(COLLECTION) == 3, "nothing is marked deleted"
+        change_job(store, UID, lambda job: replace(job, begun_attempt=2))
+    assert reason_of(cluster.start("index"), 40) == "SourceShrank"
+    cluster.album.rmdir()
+    away.rename(cluster.album)
+    cluster.run("index")
+    assert cluster.job.planned_attempt == 2
+
+
+def test_a_recovery_waits_for_a_cache_folder_without_its_marker(cluster: Cluster) -> None:
+    cluster.prepare(3)
+    cluster.run("shard")
+    away = cluster.derived.with_name("away")
+    cluster.derived.rename(away)
+    cluster.derived.mkdir()
+    cluster.attempt = 2
+    assert reason_of(cluster.start("index"), 42) == "EnvironmentFault"
+    assert not list(cluster.derived.iterdir())
+
+
+def test_a_pod_that_tries_again_shows_no_progress(cluster: Cluster) -> None:
+    """Else an index that fails again and again would never be taken for stuck."""
+    cluster.prepare(1)
+    cluster.attempt = 2
+    away = cluster.album.with_name("away")
+    cluster.album.rename(away)
+    cluster.start("index").wait()
+    first = cluster.job.last_progress_at
+    cluster.start("index").wait()
+    assert cluster.job.last_progress_at == first
+
+
+def test_a_source_that_does_not_answer_costs_a_first_index_no_try(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.add_photos(2)
+    cluster.record()
+    (tmp_path / "sitecustomize.py").write_text(
+        "import errno, os\ndef stale(*a, **k):\n    raise OSError(errno.ESTALE, 'Stale file handle')\n"
+        "import fpj_core.sources.local as s\ns.os.scandir = stale\n"
+    )
+    pod = cluster.start("index", PYTHONPATH=str(tmp_path))
+    assert reason_of(pod, 42) == "EnvironmentFault"
+
+
+@pytest.mark.parametrize("mountpoint", [True, False])
+def test_a_shard_never_writes_into_a_cache_folder_that_is_not_mounted(cluster: Cluster, mountpoint: bool) -> None:
+    cluster.prepare(3)
+    before = cluster.shards
+    cluster.derived.rename(cluster.derived.with_name("away"))
+    if mountpoint:
+        cluster.derived.mkdir()
+    pod = cluster.start("shard")
+    assert reason_of(pod, 42) == "EnvironmentFault"
+    assert not cluster.derived.exists() or not list(cluster.derived.iterdir())
+    assert cluster.shards == before, "it was not even claimed"
+
+
 # Fencing --------------------------------------------------------------------------------------------------
 
 

@@ -43,6 +43,7 @@ _GREY = b"GRAY"
 """A profile's space."""
 _SAMPLE_BYTES = {"uchar": 1, "ushort": 2}
 _OUT_OF_MEMORY = ("out of memory", "failed to allocate", "cannot allocate", "insufficient memory")
+_NO_ROOM = ("no space left on device", "disk quota exceeded")
 _NOTHING_ASKED_FOR = "(0 elements"
 """libtiff's words for a damaged directory: it "failed to allocate" room for nothing."""
 _NOISE = "source: bad seek"
@@ -402,4 +403,6 @@ def typed(error: pyvips.Error) -> ImageError:
         return ImageError(ErrorType.UNSUPPORTED_FORMAT, message)
     if any(word in words for word in _OUT_OF_MEMORY) and _NOTHING_ASKED_FOR not in words:
         return ImageError(ErrorType.OUT_OF_MEMORY, message)
+    if any(word in words for word in _NO_ROOM):  # of a temporary file: none is written elsewhere by libvips
+        return ImageError(ErrorType.DISK_FULL, message, environment=True)
     return ImageError(ErrorType.CORRUPT_IMAGE, message)

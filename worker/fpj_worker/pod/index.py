@@ -5,22 +5,20 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 
-from fpj_core.errors import CacheFolderError, EnvironmentFaultError, FencedError, SourceError
+from fpj_core.errors import EnvironmentFaultError, FencedError
 from fpj_core.jobs import change_job, refuse_stopped
 from fpj_core.model import Job
-from fpj_core.paths import own_folders
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import SkipCheck, resolve_sharding, resolve_tiers
 from fpj_worker.claiming import Claim, SourceClaim, refuse_own_source
 from fpj_worker.indexer import index_collection
 from fpj_worker.metrics import STAGE_SECONDS
 from fpj_worker.planner import Planned, Planner, PlanSettings
+from fpj_worker.pod.places import healing, own_of, probe_of
 from fpj_worker.pod.task import Task
-from fpj_worker.probe import is_environment
 from fpj_worker.request import source_identity
 from fpj_worker.stopping import Stop
 
@@ -39,19 +37,8 @@ def run_index(task: Task, store: Store, stop: Stop) -> None:
     if job.planned_attempt == task.attempt:
         log.info("planned before")
         return
-    with _known(job):
+    with healing(job, task.attempt):
         _plan_attempt(task, store, stop, record, job)
-
-
-@contextmanager
-def _known(job: Job) -> Iterator[None]:
-    """Of a job that was planned before, source and cache folder did work: where they do not now, they may heal."""
-    try:
-        yield
-    except (SourceError, CacheFolderError) as error:
-        if job.planned_attempt and (is_environment(error) or isinstance(error.__cause__, FileNotFoundError)):
-            raise EnvironmentFaultError(str(error)) from error
-        raise
 
 
 def _plan_attempt(task: Task, store: Store, stop: Stop, record: _Record, job: Job) -> None:
@@ -64,7 +51,7 @@ def _plan_attempt(task: Task, store: Store, stop: Stop, record: _Record, job: Jo
     place, tiers = task.folder_record, [tier.name for tier in resolve_tiers(task.job.spec)]
     Claim(store, folder, place, task.collection, tiers).take()
     store.upsert_folder(task.folder_record)
-    folder.sweep(own_folders(place.layout, task.collection, tiers), store.identity())
+    folder.sweep(own_of(task), store.identity())
     source = task.source.build()
     found = index_collection(
         store,
@@ -74,6 +61,7 @@ def _plan_attempt(task: Task, store: Store, stop: Stop, record: _Record, job: Jo
         fence=task.fence,
         accept_vanished=bool(task.job.spec.collection.accept_vanished),
         before_first=lambda: claim.take(task.fence),
+        in_doubt=lambda: _doubt(task, store, record),
     )
     log.info("indexed", extra=asdict(found))
     planner = Planner(store, folder, task.collection, _plan_settings(task), record.enter, record.tick)
@@ -81,6 +69,12 @@ def _plan_attempt(task: Task, store: Store, stop: Stop, record: _Record, job: Jo
     record.finish(planned, found.left_out)
     store.delete_attempts(task.job_id, task.attempt, stop.check)
     log.info("planned", extra=asdict(planned))
+
+
+def _doubt(task: Task, store: Store, record: _Record) -> None:
+    """Raises `EnvironmentFaultError` if what could not be listed is the fault of the whole source."""
+    if trouble := probe_of(task, store)(record.tick):
+        raise EnvironmentFaultError(trouble)
 
 
 def _plan_settings(task: Task) -> PlanSettings:
@@ -116,14 +110,14 @@ class _Record:
             if job.planned_attempt == self._task.attempt:
                 return job
             now = time.time()
-            stages = {self._stage: now}
+            again = job.planning_attempt == self._task.attempt  # that a pod tries once more is no progress
             return replace(
                 job,
                 planning_attempt=self._task.attempt,
                 planner=self._planner,
                 stage=self._stage,
-                stages=stages,
-                last_progress_at=now,
+                stages={self._stage: now},
+                last_progress_at=job.last_progress_at if again else now,
             )
 
         return self._change_unfenced(begun)

@@ -13,14 +13,13 @@ from fpj_core.errors import FencedError, FpjError, StoreError
 from fpj_core.jobs import recorded_job, refuse_stopped
 from fpj_core.logs import about
 from fpj_core.model import Counts, Failure, Shard, ShardState
-from fpj_core.paths import own_folders
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import SkipCheck, resolve_limits, resolve_sharding, resolve_tiers
 from fpj_worker.heartbeat import Heartbeat
 from fpj_worker.metrics import BUSY, PENDING, PROCESSES, STAGE_SECONDS, PrometheusMeter
 from fpj_worker.pod.endings import ShardHeldError
+from fpj_worker.pod.places import probe_of, require_folder
 from fpj_worker.pod.task import Task
-from fpj_worker.probe import Probe
 from fpj_worker.report import Reporter, StatusWriter
 from fpj_worker.shard import JobContext, Pool, ShardProcessor
 from fpj_worker.stopping import Stop
@@ -41,9 +40,12 @@ log = logging.getLogger("fpj.worker")
 def run_shard(task: Task, store: Store, stop: Stop) -> None:
     """Bring this pod's shard to its end, by this pod or by whoever holds it; then rescue others' shards.
 
-    Raises `FencedError` when the attempt has ended, and `InterruptedRunError` on SIGTERM, with the shard handed back.
+    Raises `FencedError` when the attempt has ended, `InterruptedRunError` on SIGTERM, with the shard handed back, and
+    `EnvironmentFaultError` before anything is claimed or written where the cache folder is not there.
     """
     claims = _Claims(task, store, stop)
+    claims.check_attempt()
+    require_folder(task)
     with _Worker(task, store, stop) as worker:
         _finish_own(claims, worker)
         _rescue(claims, worker)
@@ -93,7 +95,7 @@ class _Claims:
         until = time.monotonic() + _MOST_WAIT_SECONDS
         waited = False
         while True:
-            self._check_attempt()
+            self.check_attempt()
             if claimed := self._claim(index):
                 return self._still_ours(claimed)
             shard = self._store.shard(self._task.job_id, self._task.attempt, index)
@@ -136,7 +138,8 @@ class _Claims:
         time.sleep(_POLL_SECONDS)
         self._stop.check()
 
-    def _check_attempt(self) -> None:
+    def check_attempt(self) -> None:
+        """Raises `FencedError` once the attempt has ended, `StoreError` before it is planned."""
         job = recorded_job(self._store, self._task.job_id)
         refuse_stopped(job)
         if job.planning_attempt > self._task.attempt:
@@ -147,7 +150,7 @@ class _Claims:
     def _still_ours(self, claimed: Shard) -> Shard:
         """The claim, unless it is one on a shard of a later attempt, which may make other things of the same images."""
         try:
-            self._check_attempt()
+            self.check_attempt()
         except FencedError:
             self._store.finish_shard(claimed, ShardState.PENDING, self._store.now())
             raise
@@ -182,7 +185,7 @@ class _Worker:
             Heartbeat(self._store, shard, task.heartbeat_interval) as self._heartbeat,
         ):
             if self._pool is None:
-                self._start()  # takes seconds on a busy machine, in which the pod must not be taken for dead
+                self._start_for(shard)  # takes seconds on a busy machine, in which the pod must not be taken for dead
             log.info("shard begun", extra={"cursor": shard.cursor, "stop": shard.stop, "epoch": shard.epoch})
             try:
                 self._processor.complete(shard, lambda: self._stop.left_of(task.grace))
@@ -191,6 +194,14 @@ class _Worker:
                 self._stop_pool()  # what it has in hand is the new holder's to make
                 raise
             log.info("shard done", extra=asdict(self._meter.take()))
+
+    def _start_for(self, shard: Shard) -> None:
+        try:
+            self._start()
+        except FpjError:
+            with suppress(StoreError):
+                self._store.finish_shard(shard, ShardState.PENDING, self._store.now())
+            raise
 
     def _start(self) -> None:
         task = self._task
@@ -203,7 +214,7 @@ class _Worker:
             self._tick,
             self._meter,
             _PATIENCE_SECONDS,
-            _probe(task, self._store),
+            probe_of(task, self._store),
         )
         PROCESSES.set(_workers(task))
         if task.report and self._reporter is None:
@@ -256,12 +267,6 @@ class PodMeter(PrometheusMeter):
 
 def _workers(task: Task) -> int:
     return resolve_sharding(task.job.spec, 0).workers_per_pod
-
-
-def _probe(task: Task, store: Store) -> Probe:
-    tiers = [tier.name for tier in resolve_tiers(task.job.spec)]
-    own = own_folders(task.folder_record.layout, task.collection, tiers)
-    return Probe(store, task.source, task.folder, task.collection, own[0])
 
 
 def _context(task: Task) -> JobContext:
