@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RELEASE_VENV := .venv-release
 RELEASE_BIN := $(RELEASE_VENV)/bin
+FUZZ_VENV := .venv-fuzz
 IMAGE ?= build/fpj.tar
 DIR ?= samples
 OUT ?= out
@@ -141,6 +142,17 @@ cluster-down: $(VENV)/.test ## End that cluster
 kind-up: ## Make a kind cluster with the image and the resources in it (needs Docker)
 	hack/kind-up.sh
 
+$(FUZZ_VENV)/.tools: requirements/fuzz.txt requirements/test.txt
+	@echo "Installing what fuzzing needs into $(FUZZ_VENV) (once)"
+	$(PYTHON) -m venv $(FUZZ_VENV)
+	$(FUZZ_VENV)/bin/python -m pip install --quiet --require-hashes -r requirements/test.txt
+	$(FUZZ_VENV)/bin/python -m pip install --quiet --require-hashes -r requirements/fuzz.txt
+	$(FUZZ_VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+fuzz: $(VENV)/.run $(FUZZ_VENV)/.tools ## Fuzz what reads strangers' bytes, 10 minutes a target (ARGS="archive key --seconds 60")
+	@$(BIN)/python hack/run_words.py $(FUZZ_VENV)/bin/python tests/unit/fuzz/run.py ARGS
+
 bench: $(VENV)/.test ## Measure against the peers and the targets (ARGS=--quick for a short run)
 	hack/bench-setup.sh
 	$(BIN)/python hack/run_words.py $(BIN)/python tests/bench/run.py ARGS
@@ -160,4 +172,4 @@ clean: ## Remove what was made here (caches outside the checkout stay)
 	rm -rf $(VENV) $(VENV)-* out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help run setup test lint fmt crds docs deploy chart release-tools licences sbom audit wheel image cluster-binaries cluster-up cluster-down kind-up bench chaos lock clean man
+.PHONY: help run setup test lint fmt crds docs deploy chart release-tools licences sbom audit wheel image cluster-binaries cluster-up cluster-down kind-up fuzz bench chaos lock clean man

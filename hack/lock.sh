@@ -15,3 +15,5 @@ compile cluster.txt --extra operator --extra api --extra tracing --group build -
 compile run.txt --group build --constraint requirements/test.txt
 .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
     --custom-compile-command 'make lock' --output-file requirements/release.txt --group release
+.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+    --custom-compile-command 'make lock' --output-file requirements/fuzz.txt --group fuzz

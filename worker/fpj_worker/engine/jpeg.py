@@ -138,7 +138,9 @@ def is_file_cut_off(read: Read, size: int, header: JpegHeader) -> bool:
 def segment(data: bytes | memoryview, position: int) -> tuple[int, int, bytes]:
     """(marker, offset of what follows, content) of the next segment; what is none is passed over, as by libjpeg."""
     found = _MARKER.search(data, position)
-    position = found.end() if found else len(data)
+    if found is None:
+        raise _ends_early()
+    position = found.end()
     marker = data[position - 1]
     if marker in _STANDALONE:
         return marker, position, b""
@@ -147,6 +149,10 @@ def segment(data: bytes | memoryview, position: int) -> tuple[int, int, bytes]:
     try:
         (length,) = struct.unpack_from(">H", data, position)
     except struct.error:
-        raise ImageError(ErrorType.CORRUPT_IMAGE, "the file ends within the JPEG header") from None
+        raise _ends_early() from None
     end = position + max(length, 2)
     return marker, end, bytes(data[position + 2 : end])
+
+
+def _ends_early() -> ImageError:
+    return ImageError(ErrorType.CORRUPT_IMAGE, "the file ends within the JPEG header")
