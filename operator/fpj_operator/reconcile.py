@@ -621,9 +621,10 @@ class _Decision:
             steps = (ReleaseLease(),) if o.lease.holder == o.uid and o.store.error is None else ()
             steps += self._rights_over()
         late = o.now - seconds_of(o.status.get("completionTime")) >= _LINGER_SECONDS
-        if late and self._live_children():
-            # Nobody needs these pods any more; with them the namespace could not be deleted, nor a node be drained.
-            steps = (DeleteChildren(o.attempt.number, finished_too=False), *steps)
+        # Nobody needs these pods any more; with them the namespace could not be deleted, nor a node be drained.
+        stop = DeleteChildren(o.attempt.number, finished_too=False)
+        if (late or o.phase is Phase.FAILED) and self._live_children() and stop not in steps:
+            steps = (stop, *steps)
         return steps
 
     def _owes_more(self) -> bool:

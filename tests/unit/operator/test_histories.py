@@ -242,6 +242,7 @@ def test_every_history_ends_well(actions: list[tuple[object, ...]]) -> None:
 @given(st.lists(LOSSES, max_size=30))
 @settings(max_examples=250, deadline=None)
 @example([("look", NAMES[-1]), ("restore the store",), ("die", NAMES[-1], 1)])
+@example([*[("advance", NAMES[-1]), ("empty the store",)] * 3, ("die", NAMES[-1], 1), ("advance", NAMES[-1])])
 def test_nothing_that_is_lost_or_edited_counts_as_done(actions: list[tuple[object, ...]]) -> None:
     history = History(names=(NAMES[-1],))
     for action in actions:
