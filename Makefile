@@ -142,10 +142,9 @@ cluster-down: $(VENV)/.test ## End that cluster
 kind-up: ## Make a kind cluster with the image and the resources in it (needs Docker)
 	hack/kind-up.sh
 
-$(FUZZ_VENV)/.tools: requirements/fuzz.txt requirements/test.txt
+$(FUZZ_VENV)/.tools: requirements/fuzz.txt
 	@echo "Installing what fuzzing needs into $(FUZZ_VENV) (once)"
 	$(PYTHON) -m venv $(FUZZ_VENV)
-	$(FUZZ_VENV)/bin/python -m pip install --quiet --require-hashes -r requirements/test.txt
 	$(FUZZ_VENV)/bin/python -m pip install --quiet --require-hashes -r requirements/fuzz.txt
 	$(FUZZ_VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

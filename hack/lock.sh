@@ -13,7 +13,6 @@ mkdir -p requirements
 compile test.txt --extra operator --extra api --extra tracing --group build --group test
 compile cluster.txt --extra operator --extra api --extra tracing --group build --constraint requirements/test.txt
 compile run.txt --group build --constraint requirements/test.txt
+compile fuzz.txt --extra api --group build --group fuzz --constraint requirements/test.txt
 .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
     --custom-compile-command 'make lock' --output-file requirements/release.txt --group release
-.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-    --custom-compile-command 'make lock' --output-file requirements/fuzz.txt --group fuzz
