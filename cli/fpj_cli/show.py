@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from click.shell_completion import CompletionItem
 from rich.markup import escape
 
 from fpj_cli.backend import ClusterError, Document, Jobs
@@ -261,6 +262,11 @@ class _ErrorTypes(click.Choice[str]):
     def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:  # noqa: ARG002
         """See `click.Choice`."""
         return f"{str(value)!r} is not one of {', '.join(self.choices)}"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+        """See `click.Choice`."""
+        begun = incomplete.casefold()
+        return [CompletionItem(each) for each in self.choices if each.casefold().startswith(begun)]
 
 
 @click.command(cls=Command, short_help="List the images that failed, and why.")

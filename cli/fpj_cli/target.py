@@ -117,7 +117,7 @@ def opened_cluster(*, may_have_store: bool = False, seconds: float | None = None
         from fpj_cli.cluster import ClusterJobs  # noqa: PLC0415 - takes its time, which others need not pay
         from fpj_cli.kube import connect  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise UsageProblemError(f"a cluster needs {error.name}, which is not installed; {_INSTALL}") from error
+        raise UsageProblemError(f"a cluster needs kubernetes, which is not installed; {_INSTALL}") from error
     target = _target()
     api = connect(target.kubeconfig, target.context, seconds)
     namespace = None if target.all_namespaces else target.namespace or api.namespace

@@ -204,6 +204,7 @@ def test_names_of_jobs_are_completed_from_a_file_and_no_server_is_asked(
         (("-n", "team", "describe", ""), ["paintings", "photos", ":4"]),
         (("get", "--outp"), ["--output\t", ":4"]),
         (("get", "--output", "js"), ["json", ":4"]),
+        (("failures", "--type", "cor"), ["CorruptImage", ":4"]),
         (("get", "--kubeconfig", "/"), [":0"]),
     ],
 )
