@@ -113,7 +113,7 @@ def _times(results: Sequence[Document]) -> Iterator[str]:
         what = "Status delay: from the record in the store to the status that says so; all runs, outages included"
         yield f"| {what} {_spread(delays)}"
     for what, seconds in gone.items():
-        yield f"| Deletion: {what} are gone {_spread(seconds)}"
+        yield f"| Deletion: until {what} {'is' if what == 'the namespace' else 'are'} gone {_spread(seconds)}"
 
 
 def _spread(seconds: Sequence[float]) -> str:

@@ -92,7 +92,8 @@ def run_seed(fpj: Proxied, cluster: Cluster, folder: Path, order: Order, say: Ca
         injector = Injector(partial(inject, place), place.keep_busy, say)
         place.meanwhile = injector.end_due
         injector.run(schedule(order.seed, order.faults, order.kinds, order.calm))
-        result.injected, result.missed, result.trace = injector.injected, injector.missed, injector.trace
+        result.injected, result.missed = dict(injector.injected), dict(injector.missed)
+        result.trace = injector.trace
         run = _End(place, injector, result)
         run.settle()
         run.check()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -139,17 +138,13 @@ def another_leader(samples: Sequence[Leader], begun: float) -> float | None:
 
 
 def status_delays(samples: Sequence[Shards], seen: Sequence[Seen], uid: str) -> Iterator[float]:
-    """Seconds from when the store first had so much done as a status says, to when that status was there."""
-    mine = [each for each in samples if each.job == uid]
-    for attempt in sorted({each.attempt for each in mine}):
-        # Counts of one attempt only rise.
-        known = [each for each in mine if each.attempt == attempt]
-        done = [each.done for each in known]
-        told = [each for each in seen if each.status.get("attempt", {}).get("number") == attempt]
-        shown = 0
-        for each in told:
-            if each.done > shown and each.phase == "Running":
-                shown = each.done
-                at = bisect.bisect_left(done, shown)
-                if at < len(known):
-                    yield max(0.0, each.at - known[at].at)
+    """Seconds from each record of more done images to the first status of that attempt that says at least so much."""
+    told = [(each.at, each.done, each.status.get("attempt", {}).get("number")) for each in seen]
+    known = 0, 0
+    for each in samples:
+        if each.job == uid and (each.attempt, each.done) > known:
+            begins = each.attempt > known[0]  # what an attempt begins with was recorded by the one before
+            known = each.attempt, each.done
+            later = (at - each.at for at, done, attempt in told if attempt == each.attempt and done >= each.done)
+            if not begins and (delay := next(later, None)) is not None:
+                yield max(0.0, delay)

@@ -32,7 +32,7 @@ def test_what_was_seen_is_told() -> None:
     assert "| dense | abc | 1-2, 4 | 10 |" in text
     assert "| SIGKILL of the store, started again later | 24 | images again | 9 | 4.0 | 9.0 |" in text
     assert "| SIGSTOP of the store | 0 | | | | |" in text
-    assert "| Deletion: the jobs are gone | 3 | 1.5 | 1.5 | 1.5 |" in text
+    assert "| Deletion: until the jobs are gone | 3 | 1.5 | 1.5 | 1.5 |" in text
 
 
 def test_only_the_results_of_a_page_are_replaced(tmp_path: Path) -> None:
