@@ -277,9 +277,12 @@ def _after_status(observed: Observed, document: Document) -> Observed:
 
 
 def _noted(stored: Job, fresh: Job, step: RecordJob, now: float) -> Job:
+    """An attempt that begins is noted with its number: pods of earlier ones are refused before the status says so."""
+    begins = step.attempt if step.phase is Phase.INDEXING else 0
     anew = stored.phase.finished and not step.phase.finished
     return replace(
         stored,
+        planning_attempt=max(stored.planning_attempt, begins),
         manifest=fresh.manifest,
         begun_attempt=step.attempt if anew else stored.begun_attempt,
         phase=step.phase,

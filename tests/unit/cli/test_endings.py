@@ -12,12 +12,22 @@ from pathlib import Path
 
 import pytest
 
-from fpj_cli.backend import UnreachableError
+from fpj_cli.act import _confirm, _each
+from fpj_cli.backend import ClusterError, UnreachableError
 from fpj_cli.context import UsageProblemError
-from fpj_cli.endings import code_of, guarded
+from fpj_cli.endings import _flushed, code_of, guarded
 from fpj_cli.interrupts import stop_on_signals
-from fpj_core.errors import CacheFolderError, LeaseHeldError, ManifestError, SourceError, StoreUnavailableError
+from fpj_core.errors import (
+    CacheFolderError,
+    EnvironmentFaultError,
+    FencedError,
+    LeaseHeldError,
+    ManifestError,
+    SourceError,
+    StoreUnavailableError,
+)
 from fpj_core.exits import CommandExit
+from fpj_core.resource import JobResource
 
 
 def caused(error: Exception, number: int) -> Exception:
@@ -29,6 +39,8 @@ def caused(error: Exception, number: int) -> Exception:
     ("error", "code"),
     [
         (LeaseHeldError("name", "somebody", 1.0), CommandExit.HELD),
+        (FencedError("the lease was taken over"), CommandExit.HELD),
+        (EnvironmentFaultError("the disk is full"), CommandExit.SUSPENDED),
         (ManifestError(["spec: wrong"]), CommandExit.BAD_INPUT),
         (UsageProblemError("what?"), CommandExit.BAD_INPUT),
         (StoreUnavailableError("gone"), CommandExit.STORE),
@@ -109,3 +121,54 @@ def test_what_nohup_ignores_stays_ignored() -> None:
             assert not stop()
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_second_signal_ends_a_run_at_once() -> None:
+    with stop_on_signals() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [(KeyboardInterrupt(), 130), (SystemExit(3), 3), (SystemExit(None), 0), (SystemExit("text"), 0)]
+)
+def test_what_a_command_says_of_its_end_counts(end: BaseException, code: int) -> None:
+    def command() -> None:
+        raise end
+
+    assert guarded(command, []) == code
+
+
+def test_output_that_does_not_get_out_in_the_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w") as full:
+        full.write("some")
+        monkeypatch.setattr(sys, "stdout", full)
+        assert (_flushed(0), _flushed(CommandExit.HELD)) == (CommandExit.ENVIRONMENT, CommandExit.HELD)
+
+
+def job(name: str) -> JobResource:
+    return JobResource({"metadata": {"name": name, "namespace": "team", "uid": name}, "spec": {}})
+
+
+def test_one_refusal_among_many_shows_in_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    done: list[str] = []
+
+    def resume(found: JobResource) -> None:
+        if found.name == "a":
+            raise ClusterError("forbidden", 403)
+        done.append(found.name)
+
+    with pytest.raises(SystemExit) as ended:
+        _each([job("a"), job("b")], resume, "resumed")
+    assert ended.value.code == 1 and done == ["b"]
+    assert "forbidden" in capsys.readouterr().err
+
+
+def test_nobody_is_asked_where_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("click.confirm", lambda *_, **__: pytest.fail("a script was asked"))
+    with open(os.devnull) as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        with pytest.raises(UsageProblemError, match="--yes"):
+            _confirm([job("a")], "Recover", yes=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from fpj_cli.export import srcset
+from fpj_cli.export import images_of, srcset
 from fpj_cli.main import cli
 from fpj_core.ids import image_id
 from fpj_core.model import Derivative, Folder, ImageRecord, Job, Phase
@@ -117,7 +117,10 @@ def test_every_image_is_one_row_of_csv(url: str) -> None:
 
 def test_an_export_into_a_file_appears_whole(url: str, tmp_path: Path) -> None:
     target = tmp_path / "images.jsonl"
+    target.write_text("of before")
+    before = target.stat().st_ino
     assert fpj(url, "export", "--to", str(target)).exit_code == 0
+    assert target.stat().st_ino != before, "whoever reads the file of before goes on reading that"
     assert len(target.read_text().splitlines()) == PHOTOS + 1
     assert [each.name for each in tmp_path.iterdir()] == ["images.jsonl"]
 
@@ -158,6 +161,15 @@ def test_a_name_may_be_relative_to_where_one_is(url: str, monkeypatch: pytest.Mo
 def test_what_is_not_there_is_not_found(url: str) -> None:
     assert fpj(url, "find", "/elsewhere/7.jpg").exit_code == 1
     assert fpj(url, "find", "nothing.jpg").exit_code == 1
+    assert fpj(url, "find", "nothing.jpg", "-o", "json").exit_code == 1
+
+
+def test_files_that_show_what_an_image_was_before_are_not_exported(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store.db"))
+    store.upsert_images([replace(image(0), version="v2")], 0)
+    put(store, [derivative(image(0), "full", 1620, 1080)])
+    assert [made for _, made in images_of(store, "album", ["full"])] == [[]]
+    store.close()
 
 
 def test_a_srcset_holds_what_shows_the_same_picture() -> None:

@@ -17,7 +17,7 @@ from fpj_core.leases import lease_name
 from fpj_core.model import Phase
 from fpj_core.store import open_store
 from fpj_operator.controller import Controller
-from fpj_operator.state import Key, LeaseView
+from fpj_operator.state import Key, LeaseView, Observed, Plan, ReleaseLease
 
 KEY = Key(NAMESPACE, "photos")
 ALBUM = f"{NAMESPACE}.photos"
@@ -161,6 +161,7 @@ def test_a_slot_goes_back_where_no_status_says_what_became_of_the_job(tmp_path: 
         await controller._leases.acquire(Key(NAMESPACE, "thief"), "uid-of-thief", ALBUM)
         await controller._decide_and_act(KEY, replace(world.observe("photos"), lease=LeaseView(), now=time.time()))
         assert not controller.jobs.is_at_work(KEY) and "thief" in str(line.status), "the collection is somebody else's"
+        assert controller.jobs.others_pending(NAMESPACE) == [KEY], "and it does not wait for a slot"
 
     try:
         run(scene())
@@ -215,3 +216,96 @@ def test_of_known_jobs_that_hold_a_lease_only_those_that_have_finished_are_recon
         controller.holds_lease(Key(NAMESPACE, phase.value))
     controller.holds_lease(Key(NAMESPACE, "unknown"))
     assert controller.work.depth == sum(phase.finished for phase in Phase)
+
+
+class Seen:
+    """A controller whose next look finds this, and what it does with it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *outcomes: Plan | Exception, ending: bool = False) -> None:
+        self.world = World()
+        self.world.add()
+        self.looks = 0
+        self.deleted: list[str] = []
+        unused: Any = None
+        self.controller = Controller(unused, unused, SETTINGS)
+        self._outcomes = list(outcomes)
+        self._ending = ending
+        there: Any = self
+        self.controller._cluster = self.controller._namespaces = there
+        monkeypatch.setattr("fpj_operator.controller.observe", self._observe)
+        monkeypatch.setattr(self.controller, "_decide_and_act", self._act)
+
+    async def _observe(self, *_: Any) -> Observed:
+        self.looks += 1
+        return self.world.observe("photos")
+
+    async def _act(self, _key: Key, observed: Observed) -> tuple[Observed, Plan]:
+        outcome = self._outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return observed, outcome
+
+    async def is_ending(self, _namespace: str) -> bool:
+        return self._ending
+
+    async def delete(self, kind: str, _namespace: str, _name: str, uid: str) -> None:
+        self.deleted += [kind, uid]
+
+
+def test_a_job_that_changed_since_it_was_read_is_looked_at_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    conflict = ClusterError(409, "the object has been modified", reason="Conflict")
+    seen = Seen(monkeypatch, conflict, conflict, Plan(requeue_after=7.0))
+    assert run(seen.controller._reconcile(KEY)) == 7.0 and seen.looks == 3
+    with pytest.raises(ClusterError):
+        run(Seen(monkeypatch, *[conflict] * 5).controller._reconcile(KEY))
+    with pytest.raises(ClusterError):
+        run(Seen(monkeypatch, ClusterError(403, "forbidden", reason="Forbidden")).controller._reconcile(KEY))
+
+
+def test_a_job_whose_pods_would_hold_up_the_end_of_a_namespace_goes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Seen(monkeypatch, ending=True)
+    seen.world.resources["photos"].status = {"phase": "Running", "attempt": {"number": 1}}
+    assert run(seen.controller._reconcile(KEY)) is None
+    assert seen.deleted == ["FileProcessingJob", "uid-of-photos"]
+
+
+def test_whoever_waits_for_a_lock_is_woken_when_it_is_given_back() -> None:
+    unused: Any = None
+    controller = Controller(unused, unused, SETTINGS)
+    for name, phase in (("photos", "Completed"), ("next", "Pending")):
+        metadata = {"name": name, "namespace": NAMESPACE, "uid": f"uid-of-{name}"}
+        spec = {"collection": {"id": "album"}}
+        controller.jobs.note({"metadata": metadata, "spec": spec, "status": {"phase": phase}})
+    world = World()
+    world.add()
+    for plan, woken in ((Plan(), 0), (Plan(steps_after=(ReleaseLease(),)), 1)):
+        controller._settle(KEY, world.observe("photos"), plan)
+        assert controller.work.depth == woken
+
+
+def test_a_plan_that_failed_leaves_no_event_unseen() -> None:
+    unused: Any = None
+    controller = Controller(unused, unused, SETTINGS)
+    world = World()
+    world.add()
+    observed = world.observe("photos")
+
+    class Failing:
+        async def carry_out(self, *_: Any) -> None:
+            raise ClusterError(500, "etcd is away")
+
+    failing: Any = Failing()
+    controller._executor = failing
+    with pytest.raises(ClusterError):
+        run(controller._carry_out(observed, Plan()))
+    assert KEY not in controller._looked_at
+
+
+@pytest.mark.parametrize(("ttl", "settled"), [(None, True), (60, False)])
+def test_a_finished_job_whose_time_to_live_runs_is_looked_at_after_a_restart(ttl: int | None, settled: bool) -> None:
+    unused: Any = None
+    controller = Controller(unused, unused, SETTINGS)
+    metadata = {"name": "photos", "namespace": NAMESPACE, "uid": "u", "generation": 1}
+    status = {"phase": "Completed", "observedGeneration": 1}
+    controller.changed({"metadata": metadata, "spec": {"ttlSecondsAfterFinished": ttl}, "status": status})
+    assert controller.work.depth == (0 if settled else 1)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from unit.operator.leases_world import Line, Server, run
+from unit.operator.leases_world import Document, Line, Server, run
 
 from fpj_core.cluster import ClusterError
 from fpj_operator import election as module
@@ -227,5 +227,36 @@ def test_many_candidates_and_a_network_that_comes_and_goes_never_have_two_leader
         assert changes > 5
         for each in candidates:
             await each.crash()
+
+    run(within())
+
+
+def test_who_resigns_late_takes_nothing_from_the_next() -> None:
+    async def scene(server: Server, first: Candidate, second: Candidate) -> None:
+        await first.crash()
+        await asyncio.sleep(LASTS * 2)
+        assert second.leads
+        await first.election.resign()
+        assert holder(server) == "second"
+
+    with_two(scene)
+
+
+def test_what_an_answer_takes_counts_against_the_lead() -> None:
+    class Slow(Line):
+        async def replace(self, document: Document) -> Document | None:
+            made = await super().replace(document)
+            await asyncio.sleep(2)
+            return made
+
+    async def within() -> None:
+        line = Slow(Server(), "slow")
+        clock = asyncio.get_running_loop().time
+        election = Election(line, "fpj-system", "slow", LASTS, clock)  # type: ignore[arg-type]
+        await election._try()
+        began = clock()
+        assert await election._try() and clock() - began > 2
+        await asyncio.sleep(began + LASTS * 2 / 3 - clock() + 0.1)
+        assert not election.leads
 
     run(within())

@@ -203,3 +203,43 @@ def test_of_two_that_race_one_wins(play: Callable[[Scene], None]) -> None:
             place.store.acquire_lease(lease_name(ALBUM), loser, LASTS, place.clocks.time())
 
     play(scene)
+
+
+def test_who_loses_the_race_for_the_lease_gives_the_stores_back(play: Callable[[Scene], None]) -> None:
+    async def scene(place: Place) -> None:
+        one = place.operator("one")
+        line = place.operators["one"][1]
+        create = line.create
+
+        async def another_is_faster(manifest: dict[str, Any]) -> Any:
+            theirs = manifest | {"spec": manifest["spec"] | {"holderIdentity": "uid-b"}}
+            place.server.put("b", theirs)
+            return await create(manifest)
+
+        line.create = another_is_faster  # type: ignore[method-assign]
+        view = await one.acquire(A, "uid-a", ALBUM)
+        assert view.holder == "uid-b"
+        stored = place.store.lease(lease_name(ALBUM))
+        assert stored and stored.holder == "", "the other needs both"
+
+    play(scene)
+
+
+def test_who_takes_a_lease_that_was_free_may_have_had_it_for_long(play: Callable[[Scene], None]) -> None:
+    async def scene(place: Place) -> None:
+        one, two = place.operator("one"), place.operator("two")
+        await one.acquire(A, "uid-a", ALBUM)
+        await two.look("team", ALBUM)
+        await one.release("team", "uid-a", ALBUM)
+        await two.look("team", ALBUM)
+        await one.acquire(B, "uid-b", ALBUM)
+        view, _ = await two.look("team", ALBUM)
+        assert view.expires_at - place.clocks.time() == LASTS / 2
+
+    play(scene)
+
+
+def test_a_lease_lasts_as_long_as_it_says_and_at_least_as_long_as_is_asked() -> None:
+    sightings = Sightings(lambda: 100.0)
+    assert sightings.left("a", {"leaseDurationSeconds": 300, "holderIdentity": "x"}, 15.0) == 300
+    assert sightings.left("b", {"leaseDurationSeconds": 5, "holderIdentity": "x"}, 15.0) == 15

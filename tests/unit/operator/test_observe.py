@@ -13,11 +13,12 @@ from unittest.mock import AsyncMock
 import pytest
 from unit.api.documents import full_job, put
 
+from fpj_core.formatting import moment
 from fpj_core.model import Job, Phase, Shard, ShardState
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
 from fpj_operator.folders import Folders
-from fpj_operator.observe import _as_begun, _ask_store, _folder, _parse, _stalled
+from fpj_operator.observe import _as_begun, _ask_store, _child, _folder, _parse, _pods_left, _stalled
 from fpj_operator.state import Attempt
 
 JOB = put(full_job(), "metadata.uid", "uid-1")
@@ -133,3 +134,65 @@ def test_a_cache_folder_that_overlaps_the_source_is_no_choice() -> None:
     assert asyncio.run(_chosen(source, "above", above=above, inside=inside)) == ("above", None), "refused later"
     said = "there is no cache folder but above, which lies above the source"
     assert asyncio.run(_chosen(source, None, above=above)) == (None, said)
+
+
+def test_what_the_store_shows_says_which_store_it_is(three_shards: Store) -> None:
+    assert _ask_store(three_shards, "uid-1", 1).identity == three_shards.identity()
+    assert _ask_store(three_shards, "uid-2", 1).identity == three_shards.identity()
+
+
+@pytest.mark.parametrize(
+    ("said", "complete", "failed"),
+    [
+        ("Failed", False, True),
+        ("FailureTarget", False, True),
+        ("Complete", True, False),
+        ("SuccessCriteriaMet", True, False),
+        ("Suspended", False, False),
+    ],
+)
+def test_a_child_job_has_ended_once_no_pod_of_it_will_start(said: str, complete: bool, failed: bool) -> None:
+    unused: Any = None
+    document = {
+        "metadata": {"name": "job", "labels": {}},
+        "spec": {},
+        "status": {"conditions": [{"type": said, "status": "True"}, {"type": "Failed", "status": "False"}]},
+    }
+    child = asyncio.run(_child(unused, document, None))
+    assert (child.complete, child.failed) == (complete, failed)
+
+
+@pytest.mark.parametrize(
+    ("phase", "chosen"),
+    [(Phase.PENDING, "big"), (Phase.INDEXING, "small"), (Phase.RUNNING, "small"), (Phase.RECOVERING, "big")],
+)
+def test_an_attempt_keeps_the_cache_folder_that_it_began_with(phase: Phase, chosen: str) -> None:
+    class Both:
+        async def of(self, _namespace: str) -> list[Any]:
+            return [
+                {
+                    "apiVersion": "fpj.dev/v1alpha1",
+                    "kind": "CacheFolder",
+                    "metadata": {"name": name, "namespace": "team", "uid": name},
+                    "spec": {"priority": priority, "storage": {"persistentVolumeClaim": {"claimName": name}}},
+                }
+                for name, priority in (("big", 9), ("small", 1))
+            ]
+
+    folders: Any = Both()
+    attempt = Attempt(1, cache_folder="small")
+    job = _understood().model_copy(update={"spec": _understood().spec.model_copy(update={"cache_folder": None})})
+    folder, problem = asyncio.run(_folder(folders, "team", job, attempt, phase))
+    assert problem is None and folder is not None and folder.metadata.name == chosen
+
+
+@pytest.mark.parametrize(("ends_in", "left"), [(None, True), (20, True), (-5, True), (-60, False)])
+def test_pods_that_end_are_waited_for_but_not_those_of_a_lost_node(ends_in: float | None, left: bool) -> None:
+    metadata = {} if ends_in is None else {"deletionTimestamp": moment(time.time() + ends_in)}
+
+    class OnePod:
+        async def page(self, *_: Any, **__: Any) -> Any:
+            return {"items": [{"metadata": metadata}]}
+
+    server: Any = OnePod()
+    assert asyncio.run(_pods_left(server, "team", "uid-1")) is left

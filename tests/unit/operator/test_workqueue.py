@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -52,3 +53,60 @@ def test_what_may_heal_soon_is_tried_soon(failures: int) -> None:
 def test_a_server_that_asks_to_wait_is_heeded_within_reason() -> None:
     assert pause_after(ClusterError(429, "busy", 25.0), 1) == 25
     assert pause_after(ClusterError(429, "busy", 9_999.0), 1) == 60
+
+
+def test_a_key_that_is_in_hand_comes_again() -> None:
+    """What happened to it meanwhile may have been too late for this look."""
+    handled: list[str] = []
+
+    async def run() -> None:
+        async def handle(key: str) -> None:
+            handled.append(key)
+            if len(handled) == 1:
+                queue.add(key)
+
+        queue: Workqueue[str] = Workqueue(handle, 1)
+        queue.add("a")
+        working = asyncio.create_task(queue.run())
+        async with asyncio.timeout(20):
+            while len(handled) < 2:
+                await asyncio.sleep(0)
+        working.cancel()
+
+    asyncio.run(run())
+    assert handled == ["a", "a"]
+
+
+@pytest.mark.parametrize("wishes", [(60.0, 5.0), (5.0, 60.0)])
+def test_of_several_wishes_to_come_again_the_earliest_counts(wishes: tuple[float, float]) -> None:
+    async def run() -> None:
+        async def handle(_key: str) -> None: ...
+
+        queue: Workqueue[str] = Workqueue(handle, 1)
+        for seconds in wishes:
+            queue.add_after("a", seconds)
+        (when, _), *others = queue._timers.values()
+        assert not others and when - time.monotonic() <= 5
+        queue.forget("a")
+
+    asyncio.run(run())
+
+
+def test_a_key_that_worked_again_has_no_failures_behind_it() -> None:
+    fails = True
+
+    async def run() -> None:
+        async def handle(_key: str) -> None:
+            if fails:
+                raise ValueError("no")
+
+        nonlocal fails
+        queue: Workqueue[str] = Workqueue(handle, 1)
+        for _ in range(3):
+            await queue._try("a")
+        assert queue._failures == {"a": 3}
+        fails = False
+        await queue._try("a")
+        assert queue._failures == {}
+
+    asyncio.run(run())

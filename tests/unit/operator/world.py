@@ -332,10 +332,12 @@ class World:
             case FenceShards():
                 resource.fenced += 1
                 resource.shards = [s if s is ShardState.SUCCEEDED else ShardState.PENDING for s in resource.shards]
-            case RecordJob(phase, reason, message, _):
+            case RecordJob(phase, reason, message, attempt):
                 made = Job(resource.uid, resource.job.metadata.name, "team.photos", {}, "")
                 known = resource.record or made
-                resource.record = replace(known, phase=phase, reason=reason, message=message, finished_at=None)
+                begins = attempt if phase is Phase.INDEXING else 0
+                known = replace(known, planning_attempt=max(known.planning_attempt, begins), finished_at=None)
+                resource.record = replace(known, phase=phase, reason=reason, message=message)
             case RecordEnd():
                 assert resource.record is not None
                 resource.record = replace(resource.record, finished_at=resource.record.finished_at or self.now)

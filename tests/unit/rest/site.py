@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from unit.rest.clusters import FakeCluster, job
@@ -66,7 +67,9 @@ class Site:
         token: str | None = "t",
         unfinished: bool = False,
         client: str = "127.0.0.1",
+        more: Sequence[tuple[str, str]] = (),
     ) -> Answer:
+        """``more`` are headers that may be there already."""
         path, _, query = path.partition("?")
         given = ({"authorization": f"Bearer {token}"} if token else {}) | (headers or {})
         scope = {
@@ -79,7 +82,7 @@ class Site:
             "raw_path": path.encode(),
             "query_string": query.encode(),
             "root_path": "",
-            "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+            "headers": [(name.encode(), value.encode()) for name, value in (*given.items(), *more)],
             "client": (client, 1),
             "server": ("127.0.0.1", 2),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +12,15 @@ import pytest
 from unit.rest.clusters import job
 from unit.rest.site import JSON, V1, Site
 
-from fpj_api import metrics, middleware, pages
+from fpj_api import bulk, metrics, middleware, pages
+from fpj_api.identities import User
 from fpj_api.models import JobPage
 from fpj_api.problems import problem_of
+from fpj_api.requests import Action
+from fpj_api.table import held_of
 from fpj_core.cluster import ClusterError, NoAnswerError
 from fpj_core.errors import ManifestError, StoreError
+from fpj_core.resource import JobResource
 from fpj_core.steering import RefusedActionError
 
 
@@ -226,7 +231,61 @@ def test_many_jobs_are_steered_with_the_right_to_steer_one(
         assert site.ask("POST", f"{V1}/jobs/recover", b'{"namespace": "team"}', headers=JSON).status == status
 
 
+def test_recovering_all_reaches_no_namespace_that_is_not_shown(site: Site) -> None:
+    site.fill()
+    for namespace in ("team", "other"):
+        failed = job("a", 1, namespace=namespace, phase="Failed")
+        site.cluster.objects["FileProcessingJob", namespace, "a"] = failed
+        site.backend.watched.table.put(held_of(JobResource(failed)))
+    site.cluster.rule = lambda spec: spec["resourceAttributes"].get("namespace") == "team"
+    answer = site.ask("POST", f"{V1}/jobs/recover", b"{}", headers=JSON)
+    assert (answer.status, [each["namespace"] for each in answer.json["results"]]) == (200, ["team"])
+
+
+def test_whoever_may_only_read_steers_nothing(site: Site) -> None:
+    site.cluster.objects["FileProcessingJob", "team", "a"] = job("a", 1)
+    site.cluster.rule = lambda spec: spec["resourceAttributes"]["verb"] in ("get", "list", "watch")
+    for action in ("suspend", "resume", "recover"):
+        assert site.ask("POST", f"{V1}/namespaces/team/jobs/a/{action}").status == 403
+    assert site.ask("DELETE", f"{V1}/namespaces/team/jobs/a").status == 403
+    assert site.cluster.writes == []
+
+
+def test_a_change_is_meant_for_the_job_that_was_read(site: Site) -> None:
+    site.cluster.objects["FileProcessingJob", "team", "a"] = job("a", 1, uid="its-own")
+    assert site.ask("POST", f"{V1}/namespaces/team/jobs/a/suspend").status == 202
+    assert [change["metadata"]["uid"] for _, _, change in site.cluster.writes] == ["its-own"]
+
+
+def test_nothing_more_of_many_is_begun_once_the_cluster_is_away() -> None:
+    class Away:
+        asked = 0
+
+        async def act(self, *_: object) -> None:
+            self.asked += 1
+            raise NoAnswerError
+
+    away: Any = Away()
+    jobs = [("team", f"job-{number}") for number in range(100)]
+    results = asyncio.run(bulk.run(away, User("anna"), Action.SUSPEND, jobs))
+    assert away.asked <= 8, "as many as are done at a time"
+    assert not any(each.done for each in results)
+    assert results[-1].problem and results[-1].problem.startswith("not tried")
+
+
 # HTTP -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", ["a b", "x" * 65, 'a"', "é"])
+def test_only_a_request_id_that_can_stand_in_a_log_is_taken(site: Site, given: str) -> None:
+    assert site.ask("GET", "/livez", headers={"x-request-id": given}).headers["x-request-id"] != given
+    assert site.ask("GET", "/livez", headers={"x-request-id": "Ab.1_-"}).headers["x-request-id"] == "Ab.1_-"
+
+
+def test_of_two_authorizations_none_counts(site: Site) -> None:
+    site.fill()
+    assert site.ask("GET", f"{V1}/jobs", more=[("authorization", "Bearer other")]).status == 401
+    assert site.ask("GET", f"{V1}/jobs").status == 200
 
 
 def test_errors_are_described_as_they_are_sent() -> None:

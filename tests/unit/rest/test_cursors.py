@@ -55,6 +55,12 @@ def test_pages_miss_nothing_that_stays(kept: set[Any], gone: set[Any], new: set[
         assert kept <= set(listed)
 
 
+def test_a_page_that_is_full_and_the_last_promises_no_other() -> None:
+    items = [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]
+    first, cursor = page(items, "x", lambda pair: pair, 2, None, 2)
+    assert (first, page(items, "x", lambda pair: pair, 2, cursor, 2)) == (items[:2], (items[2:], None))
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     store = open_store(str(tmp_path_factory.mktemp("store") / "store.db"))

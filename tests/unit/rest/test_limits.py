@@ -204,6 +204,8 @@ def test_a_bucket_is_bounded_and_fills_again() -> None:
     assert bucket.seconds() == 2
     clock.now += 2
     assert [bucket.take() for _ in range(2)] == [True, False]
+    clock.now += 1_000
+    assert [bucket.take() for _ in range(3)] == [True, True, False], "no more gathers while nobody asks"
     for _ in range(10):
         bucket.give_back()
     assert [bucket.take() for _ in range(3)] == [True, True, False]

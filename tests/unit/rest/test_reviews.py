@@ -168,6 +168,34 @@ def test_only_what_is_served() -> None:
     asyncio.run(scene())
 
 
+def test_a_right_on_one_job_is_enough_for_it_and_for_no_other() -> None:
+    async def scene() -> None:
+        cluster = FakeCluster()
+        cluster.rule = lambda spec: spec["resourceAttributes"].get("name") == "mine"
+        access = Access(reviewer(cluster), ())
+        await access.require(ANNA, "patch", JOBS, "team", "mine")
+        for other in ("theirs", ""):
+            with pytest.raises(ProblemError) as raised:
+                await access.require(ANNA, "patch", JOBS, "team", other)
+            assert raised.value.status == 403
+
+    asyncio.run(scene())
+
+
+def test_a_namespace_that_was_hidden_is_asked_about_again_in_the_end() -> None:
+    async def scene() -> None:
+        now, cluster = [0.0], FakeCluster()
+        access = Access(Reviewer(cluster, 10, lambda: now[0]), (), 10, lambda: now[0])  # type: ignore[arg-type]
+        assert await access.visible(ANNA, JOBS, "a") == frozenset()
+        cluster.rule = in_namespaces("a")
+        now[0] = 59.0
+        assert await access.visible(ANNA, JOBS, "a") == frozenset()
+        now[0] = 61.0
+        assert await access.visible(ANNA, JOBS, "a") == {"a"}
+
+    asyncio.run(scene())
+
+
 def test_a_list_of_one_namespace_is_refused_one_of_all_is_empty() -> None:
     async def scene() -> None:
         cluster = FakeCluster()
