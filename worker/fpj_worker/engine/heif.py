@@ -20,6 +20,8 @@ _UNSPECIFIED = 2
 _FULL_BOX = 4
 """Bytes of version and flags."""
 
+_PROFILES = (b"prof", b"rICC")
+_COLOURS = frozenset((b"nclx", *_PROFILES))
 _CODED = b"coded"
 """Not a box: colours as the coded picture itself states them, in two bytes."""
 _MOST_CODED = 256
@@ -65,7 +67,7 @@ def coding(properties: Properties) -> Coding | None:
     stated = struct.unpack_from(">HH", nclx) if len(nclx) >= 4 else None
     if stated is None or stated[1] == _UNSPECIFIED:
         coded = tuple(properties.get(_CODED, b"")) or stated
-        stated = matrixprofile.numbers_of(properties.get(b"prof", b"")) or coded
+        stated = matrixprofile.numbers_of(profile(properties) or b"") or coded
     if stated is None:
         return None
     brightest = struct.unpack_from(">H", levels)[0] if len(levels) >= 2 else 0
@@ -84,14 +86,27 @@ def _primary(read: Read, meta: bytes) -> Properties:
             found.setdefault(content[:4], content[4:])
         else:
             found.setdefault(kind, content)
-    if not found.keys() & {b"prof", b"rICC"} and (numbers := _coded(read, boxes, item)):
+    part = _first_part(boxes.get(b"iref", b""), item)
+    if not found.keys() & _COLOURS:  # a grid may leave them to its pictures
+        found |= _colours(boxes.get(b"iprp", b""), part)
+    if profile(found) is None and (numbers := _coded(read, boxes, part)):
         found[_CODED] = bytes(numbers)
     return found
 
 
-def _coded(read: Read, boxes: Mapping[bytes, bytes], item: int) -> codedcolours.Numbers | None:
-    """What the coded picture of an item states, of a grid the first one's."""
-    part = _first_part(boxes.get(b"iref", b""), item)
+def profile(properties: Properties) -> bytes | None:
+    """The ICC profile, of a grid also its first picture's."""
+    return next((properties[kind] for kind in _PROFILES if kind in properties), None)
+
+
+def _colours(iprp: bytes, item: int) -> dict[bytes, bytes]:
+    """The ``colr`` boxes of an item, by their own kinds."""
+    stated = [content for kind, content in _properties(iprp, item) if kind == b"colr"]
+    return {content[:4]: content[4:] for content in reversed(stated)}
+
+
+def _coded(read: Read, boxes: Mapping[bytes, bytes], part: int) -> codedcolours.Numbers | None:
+    """What a coded picture itself states."""
     for kind, content in _properties(boxes.get(b"iprp", b""), part):
         if kind == b"hvcC":
             return codedcolours.of_hevc(content)

@@ -42,6 +42,7 @@ class PillowImage:
         properties = _properties(opened) if image_format != "bmp" else {}
         self._aperture = heif.aperture(properties, *self.coded) if image_format == "avif" else None
         self._coding = heif.coding(properties)
+        self._profile = heif.profile(properties)
         self.width: int
         self.height: int
         self.width, self.height = self._aperture[2:] if self._aperture else self.coded
@@ -83,7 +84,7 @@ class PillowImage:
             if self._aperture:
                 left, top, width, height = self._aperture
                 image = image.crop((left, top, left + width, top + height))
-            profile = image.info.get("icc_profile") or self._nominal()
+            profile = image.info.get("icc_profile") or self._profile or self._nominal()
             pixels = np.asarray(image.convert(_target_mode(image)))
             if self._image.format == "BMP" and pixels.ndim == 3 and not pixels[..., 3:].any():
                 pixels = pixels[..., :3]  # alpha that was never filled in; browsers show such a BMP, too
