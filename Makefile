@@ -164,6 +164,9 @@ chaos: $(VENV)/.test ## Inject faults on a real node, by seed (ARGS='--seeds 1-1
 	hack/toxiproxy.sh > /dev/null
 	@$(BIN)/python hack/run_words.py $(BIN)/python hack/chaos.py ARGS
 
+simulate: $(VENV)/.test ## Run schedules of faults in memory, by seed, until stopped (ARGS=--help; docs/development/simulation.md)
+	PYTHONPATH=tests $(BIN)/python hack/run_words.py $(BIN)/python -m simulation ARGS
+
 lock: $(VENV)/.test ## Resolve the dependencies again into requirements/
 	hack/lock.sh
 
@@ -171,4 +174,4 @@ clean: ## Remove what was made here (caches outside the checkout stay)
 	rm -rf $(VENV) $(VENV)-* out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help run setup test lint fmt crds docs deploy chart release-tools licences sbom audit wheel image cluster-binaries cluster-up cluster-down kind-up fuzz bench chaos lock clean man
+.PHONY: help run setup test lint fmt crds docs deploy chart release-tools licences sbom audit wheel image cluster-binaries cluster-up cluster-down kind-up fuzz bench simulate chaos lock clean man

@@ -89,11 +89,13 @@ class Controller:
     def gone(self, body: Mapping[str, Any]) -> None:
         """A FileProcessingJob was deleted; Kubernetes collects its children."""
         key = Key(body["metadata"]["namespace"], body["metadata"]["name"])
-        self.jobs.forget(key)
-        self.work.forget(key)
-        self._executor.forget(body["metadata"]["uid"])
-        self._tally.forget(body["metadata"]["uid"])
-        self._looked_at.pop(key, None)
+        uid = body["metadata"]["uid"]
+        if self.jobs.uid_of(key) in (None, uid):  # else one of the same name has been made since, and is known already
+            self.work.forget(key)
+            self._looked_at.pop(key, None)
+        self.jobs.forget(key, uid)
+        self._executor.forget(uid)
+        self._tally.forget(uid)
         self.vanished.gone(body)
         self._wake(key.namespace)
 

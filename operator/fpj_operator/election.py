@@ -116,7 +116,10 @@ class Election:
                 return False
             metadata = {"name": _NAME, "namespace": self._namespace, "labels": names.MANAGED_BY}
             manifest = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
-            return await self._cluster.create(manifest | {"spec": spec | {"acquireTime": now}}) is not None
+            if await self._cluster.create(manifest | {"spec": spec | {"acquireTime": now}}) is not None:
+                return True
+            self._sightings.left(_NAME, {}, self._seconds)  # another leads; should its Lease be deleted, that is known
+            return False
         held = found["spec"].get("holderIdentity") or ""
         if held not in ("", self.identity) and self._sightings.left(_NAME, found["spec"], self._seconds) > 0:
             self._other_leads = True

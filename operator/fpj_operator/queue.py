@@ -211,9 +211,12 @@ class JobQueue:
         entry = self._entry(key)
         return entry.uid if entry else None
 
-    def forget(self, key: Key) -> str | None:
-        """The job is gone; its uid, if it was known."""
+    def forget(self, key: Key, uid: str | None = None) -> str | None:
+        """The job is gone; its uid, if it was known. With a ``uid`` only that one: a namesake may have come since."""
         entry = self._entry(key)
+        if entry is not None and uid not in (None, entry.uid):
+            self._gone.append(str(uid))
+            return None
         if entry is not None:
             self._gone.append(entry.uid)
         self._put(key, None)

@@ -265,8 +265,6 @@ class _Index:
     def _new_image(self, entry: SourceEntry) -> ImageRecord:
         ordinal = self._next
         self._next += 1
-        if len(self._seen) * 8 < self._next:
-            self._seen.extend(bytes(len(self._seen)))
         self._see(ordinal)
         return ImageRecord(
             collection=self._collection,
@@ -278,10 +276,12 @@ class _Index:
         )
 
     def _see(self, ordinal: int) -> None:
+        if ordinal >> 3 >= len(self._seen):  # also one that another has added since: whoever lost the lease is fenced
+            self._seen.extend(bytes(max((ordinal >> 3) + 1 - len(self._seen), len(self._seen))))
         self._seen[ordinal >> 3] |= 1 << (ordinal & 7)
 
     def _was_seen(self, ordinal: int) -> bool:
-        return bool(self._seen[ordinal >> 3] & (1 << (ordinal & 7)))
+        return ordinal >> 3 < len(self._seen) and bool(self._seen[ordinal >> 3] & (1 << (ordinal & 7)))
 
 
 def _is_image(image: ImageRecord) -> bool:

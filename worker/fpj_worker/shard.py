@@ -101,6 +101,8 @@ class _Slot:
     planned: Counts = field(default_factory=Counts)
     """How the plan has counted it, if it took it for up to date; of its bytes, those that are made again."""
     attempts: int = 0
+    doubted: bool = False
+    """Whether it has had its last try, and after that a probe found source and folder well: then one more decides."""
     stale_paths: tuple[str, ...] = field(default=())
     """Files of earlier settings that the new ones replace under another name."""
 
@@ -227,7 +229,7 @@ class ShardProcessor:
         self._by_ordinal: dict[int, _Slot] = {}
         self._ready: deque[ImageTask] = deque()
         self._waiting: list[tuple[float, int, ImageTask]] = []
-        self._doubtful: list[tuple[_Slot, ImageError, float]] = []
+        self._doubtful: list[tuple[_Slot, ImageError, float, ImageTask]] = []
         self._gathered = 0
         self._held = 0
         self._passed = 0
@@ -381,7 +383,7 @@ class ShardProcessor:
             due = time.monotonic() + _backoff(slot.attempts)
             heapq.heappush(self._waiting, (due, task.ordinal, task))
         elif doubtful:
-            self._doubtful.append((slot, error, outcome.elapsed))
+            self._doubtful.append((slot, error, outcome.elapsed, task))
         else:
             self._charge(slot, error, outcome.elapsed)
 
@@ -394,7 +396,8 @@ class ShardProcessor:
     def _judge(self) -> None:
         """Charge images for what may be the environment's fault, once that is known to be well.
 
-        Raises `EnvironmentFaultError` where it is not.
+        It may have healed since their last try: each gets one more, which no longer counts, and is asked about again.
+        Raises `EnvironmentFaultError` where it is not well.
         """
         began = time.monotonic()
         if self._probe is None or not self._breaker.asks(began):
@@ -403,8 +406,13 @@ class ShardProcessor:
             raise EnvironmentFaultError(trouble)
         now = time.monotonic()
         self._breaker.was_well(now, now - began)
-        for slot, error, elapsed in self._doubtful:
-            self._charge(slot, error, elapsed)
+        for slot, error, elapsed, task in self._doubtful:
+            if slot.doubted:
+                self._charge(slot, error, elapsed)
+            else:
+                slot.doubted = True
+                slot.attempts -= 1
+                heapq.heappush(self._waiting, (now, task.ordinal, task))
         self._doubtful.clear()
 
     def _behind(self, error: FpjError) -> str | None:

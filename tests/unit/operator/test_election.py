@@ -259,4 +259,20 @@ def test_what_an_answer_takes_counts_against_the_lead() -> None:
         await asyncio.sleep(began + LASTS * 2 / 3 - clock() + 0.1)
         assert not election.leads
 
+
+def test_one_that_lost_the_race_to_make_the_lease_does_not_follow_its_deletion_at_once() -> None:
+    """It has never read the Lease: that somebody else made it is all it knows."""
+
+    async def within() -> None:
+        server = Server()
+        first, second = Candidate(server, "first"), Candidate(server, "second")
+        await asyncio.sleep(0.5)
+        leader, other = (first, second) if first.leads else (second, first)
+        del server.held[AT]
+        leader.line.silent = True
+        await asyncio.sleep(LASTS / 5)
+        assert leader.leads and not other.leads
+        for each in (first, second):
+            await each.crash()
+
     run(within())

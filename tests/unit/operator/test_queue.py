@@ -224,3 +224,15 @@ def test_only_places_that_read_differently_are_outdated() -> None:
     assert list(queue.outdated()) == []
     queue.forget(Key(SPACE, "job-0"))
     assert [key.name for key in queue.outdated()] == ["job-1", "job-2"]
+
+
+def test_the_end_of_a_namesake_that_is_told_late_takes_nothing_from_the_job_of_now() -> None:
+    """Deleted and made again: the new one may be known before the event of the old one's deletion comes."""
+    queue = JobQueue(1)
+    old, new = body("photos", 1), body("photos", 2, uid=1)
+    key = queue.note(old)
+    queue.note(new)
+    assert queue.forget(key, old["metadata"]["uid"]) is None
+    queue.note(old)  # an answer about the old one comes later still
+    assert queue.uid_of(key) == new["metadata"]["uid"] and queue.place(key) == (True, 0)
+    assert queue.forget(key, new["metadata"]["uid"]) == new["metadata"]["uid"]

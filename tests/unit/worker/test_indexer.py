@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from unit.worker.fakes import COLLECTION, ListSource, entries
 
-from fpj_core.errors import ErrorType, SourceError, SourceShrankError
+from fpj_core.errors import ErrorType, FencedError, SourceError, SourceShrankError
 from fpj_core.ids import image_id
+from fpj_core.leases import lease_name
 from fpj_core.model import ImageRecord, SourceEntry
 from fpj_core.sources.base import FORGETFUL, ListingProblem, Memory, Noted, nothing
 from fpj_core.sources.filters import Reason
@@ -41,6 +42,23 @@ def test_new_images_are_numbered_in_the_sources_order(store: Store) -> None:
     assert store.images(COLLECTION, 0, 9) == [
         ImageRecord(COLLECTION, n, image_id(COLLECTION, e.key), e.key, e.size, e.version) for n, e in enumerate(listed)
     ]
+
+
+def test_one_that_lost_its_lease_while_it_listed_ends_by_its_fence(store: Store) -> None:
+    """However many images the next holder has added meanwhile, of which it knows nothing."""
+    name = lease_name(COLLECTION)
+    fence = store.acquire_lease(name, "first", 60.0, 0.0).fence
+    listed = entries(30)
+
+    class Slow(ListSource):
+        def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
+            later = store.acquire_lease(name, "second", 60.0, 100.0).fence
+            index_collection(store, ListSource(listed), COLLECTION, fence=later)
+            yield from listed[20:]
+
+    with pytest.raises(FencedError):
+        index_collection(store, Slow(listed), COLLECTION, fence=fence)
+    assert len(live(store)) == 30
 
 
 def test_an_empty_source(store: Store) -> None:

@@ -719,3 +719,19 @@ def run_until_killed(store: Store, pool: ScriptedPool, claimed: Shard, batch_siz
 
 def test_the_job_of_these_tests_is_the_stores() -> None:
     assert job().id == JOB
+
+
+@pytest.mark.parametrize("kind", [ErrorType.READ_FAILED, ErrorType.ACCESS_DENIED])
+def test_an_environment_that_heals_just_before_it_is_asked_about_costs_no_image(
+    store: Store, clock: Clock, kind: ErrorType
+) -> None:
+    """What a probe finds well says nothing of the tries before it: one more after it decides."""
+    fill(store, 10)
+    pool = ScriptedPool(MemoryFolder(), clock=clock)
+    asked: list[float] = []
+    sick = ImageError(kind, "input/output error", environment=True)
+    pool.fate = lambda task, _attempt: sick if task.ordinal == 5 and not asked else None
+    runner = ShardProcessor(store, pool, pool.folder, context(), probe=lambda _tick: asked.append(clock.now))  # type: ignore[arg-type]
+    runner.complete(one_shard(store, 10), lambda: 0.0)
+    assert (counts(store).completed, counts(store).failed, len(asked)) == (10, 0, 1)
+    assert store.failures(JOB) == []

@@ -1,0 +1,5 @@
+"""`python -m simulation`: see `simulation.command`."""
+
+from simulation.command import main
+
+main()

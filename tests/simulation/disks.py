@@ -1,0 +1,164 @@
+"""Source and cache folder in memory. What was written and not synced is lost with its node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+from fpj_core.errors import CacheFolderError, ErrorType, ImageError, SourceError
+from fpj_core.folders.base import Expected, lacking_by_asking
+from fpj_core.folders.ownership import FolderState
+from fpj_core.model import SourceEntry
+from fpj_core.sources.base import FORGETFUL, Memory, OpenedImage, Problems, nothing
+from fpj_core.sources.filters import Filter, LeftOut
+from simulation.kernel import CURRENT, Node
+
+
+@dataclass
+class Photos:
+    """A source: keys and their versions. ``bad`` ones can never be decoded."""
+
+    versions: dict[str, str] = field(default_factory=dict)
+    bad: set[str] = field(default_factory=set)
+    broken: str = ""
+    """Why none of it can be read now."""
+    unmounted: bool = False
+    """There is an empty folder in its place."""
+
+    @property
+    def shown(self) -> dict[str, str]:
+        return {} if self.unmounted else self.versions
+
+    def check(self) -> None:
+        if self.broken:
+            raise ImageError(ErrorType.READ_FAILED, self.broken, environment=True)
+
+
+@dataclass(frozen=True)
+class SimSource:
+    """See `fpj_core.sources.base.Source` and `SourceConfig`."""
+
+    photos: Photos
+    filter: Filter = field(default_factory=Filter)
+    problems: Problems = field(default_factory=Problems)
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+    def build(self) -> SimSource:
+        return self
+
+    def leaves_out(self, key: str) -> bool:
+        return False
+
+    def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
+        on_step()
+        if self.photos.broken:
+            error = ImageError(ErrorType.READ_FAILED, self.photos.broken, environment=True)
+            raise SourceError(self.photos.broken) from error
+        for key in sorted(self.photos.shown):
+            yield SourceEntry(key, 1_000, self.photos.versions[key])
+
+    def open(self, key: str, size: int, *, max_file_size: int) -> AbstractContextManager[OpenedImage]:
+        raise AssertionError("no image is opened here")
+
+    def look(self, keys: Sequence[str]) -> Sequence[ImageError | None]:
+        return [self._look(key) for key in keys]
+
+    def _look(self, key: str) -> ImageError | None:
+        if self.photos.broken:
+            return ImageError(ErrorType.READ_FAILED, self.photos.broken, environment=True)
+        return None if key in self.photos.shown else ImageError(ErrorType.NOT_FOUND, f"{key} is gone")
+
+
+Content = tuple[int, str, str]
+"""Size, version of the source, settings digest."""
+
+
+@dataclass
+class Disk:
+    """A cache folder. Each file is on disk, or only in the memory of the node that wrote it."""
+
+    files: dict[str, Content] = field(default_factory=dict)
+    unsynced: dict[str, tuple[Node, Content | None]] = field(default_factory=dict)
+    """By path, who has written it and not synced it yet, and what was there before."""
+    marker: bytes | None = None
+    broken: ErrorType | None = None
+
+    def write(self, path: str, content: Content, node: Node) -> None:
+        if self.broken:
+            raise ImageError(self.broken, "cannot be written", environment=True)
+        before = self.files.get(path)
+        if path in self.unsynced:
+            before = self.unsynced[path][1]
+        self.unsynced[path] = (node, before)
+        self.files[path] = content
+
+    def sync(self) -> None:
+        if self.broken:
+            raise CacheFolderError("cannot be synced") from ImageError(self.broken, "no sync", environment=True)
+        self.unsynced.clear()
+
+    def power_cut(self, node: Node) -> None:
+        """What the node has not synced: the new file's name is there, and its bytes are not."""
+        for path, (who, before) in list(self.unsynced.items()):
+            if who is node:
+                del self.unsynced[path]
+                self.files[path] = before or (0, "", "")
+
+
+@dataclass(frozen=True)
+class SimFolder:
+    """See `fpj_core.folders.base.CacheFolder` and `FolderConfig`."""
+
+    disk: Disk
+    location: str = "pvc://team/cache"
+    answers_at_once: bool = True
+
+    def build(self) -> SimFolder:
+        return self
+
+    def check_writable(self) -> None:
+        self._check()
+
+    def _check(self) -> None:
+        if self.disk.broken:
+            raise CacheFolderError("does not work") from ImageError(self.disk.broken, "broken", environment=True)
+
+    def look(self) -> FolderState:
+        return FolderState(self.disk.marker, empty=not self.disk.files)
+
+    def mark(self, marker: bytes, own: Sequence[str]) -> None:
+        self._check()
+        self.disk.marker = self.disk.marker or marker
+
+    def free_bytes(self) -> int | None:
+        return None
+
+    def write(self, relative: str, data: bytes, *, token: str) -> None:
+        raise AssertionError("children write, see `simulation.pods`")
+
+    def size(self, relative: str) -> int | None:
+        found = self.disk.files.get(relative)
+        return found[0] if found else None
+
+    def sizes(self, paths: Sequence[str]) -> list[int | None]:
+        return [self.size(path) for path in paths]
+
+    def lacking(self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, str]]:
+        return lacking_by_asking(self, expected, on_step)  # type: ignore[arg-type]
+
+    def remove(self, relative: str) -> None:
+        self.disk.files.pop(relative, None)
+        self.disk.unsynced.pop(relative, None)
+
+    def probe(self, own: str) -> None:
+        self._check()
+        if self.disk.marker is None:
+            raise CacheFolderError("the marker is gone")
+
+    def syncer(self) -> Callable[[], None]:
+        CURRENT.get().check()
+        return self.disk.sync
+
+    def sweep(self, own: Sequence[str]) -> None:
+        self._check()

@@ -1,0 +1,362 @@
+"""Bugs to be found: most undo one fix of the past, in a copy of the code. A simulation that misses them is blind there.
+
+`Bug.old` stands once in the file. How long each takes to be found is in docs/development/simulation.md, which
+`python -m simulation --planted --write` makes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ROOT = Path(__file__).resolve().parents[2]
+_PARTS = ("core", "operator", "worker")
+
+
+@dataclass(frozen=True)
+class Bug:
+    """``name`` says what is wrong; ``path`` is the file, in which ``old`` becomes ``new``."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+
+
+_O, _W, _C = "operator/fpj_operator/", "worker/fpj_worker/", "core/fpj_core/"
+
+BUGS = (
+    # Completed requires evidence
+    Bug(
+        "an empty store shows nothing that is left, so the job is done",
+        _O + "evidence.py",
+        "    if attempt.store_id and store.identity != attempt.store_id:\n",
+        "    if store.record is None:\n        return Evidence(Finding.DONE, attempt)\n"
+        "    if attempt.store_id and store.identity != attempt.store_id:\n",
+    ),
+    Bug(
+        "the store's identity is not compared",
+        _O + "evidence.py",
+        "if attempt.store_id and store.identity != attempt.store_id:",
+        "if False:",
+    ),
+    Bug(
+        "the plan of another attempt counts",
+        _O + "evidence.py",
+        "    if record.planned_attempt != attempt.number:\n",
+        "    if not record.planned_attempt:\n",
+    ),
+    Bug("shards that are missing are not missed", _O + "evidence.py", "if store.total_shards != shards:", "if False:"),
+    Bug(
+        "a job is done while a shard is not",
+        _O + "evidence.py",
+        "if store.shards.get(ShardState.SUCCEEDED, 0) != shards:",
+        "if store.shards.get(ShardState.SUCCEEDED, 0) < shards - 1:",
+    ),
+    Bug(
+        "an edited spec is not made",
+        _O + "reconcile.py",
+        "if not fits(found.attempt, o.job.spec):",
+        "if False:",
+    ),
+    Bug(
+        "pods of the earlier spec are not waited for",
+        _O + "reconcile.py",
+        "if o.pods_left:",
+        "if False:",
+    ),
+    Bug(
+        "a status is written upon what was read long ago",
+        _O + "execute.py",
+        "            observed.version or None,\n",
+        "            None,\n",
+    ),
+    Bug(
+        "images are written with a fence of the past",
+        _C + "store/sqlite.py",
+        "            for collection in {image.collection for image in images}:\n                _check_fence(",
+        "            for collection in {image.collection for image in images}:\n                (lambda *_: None)(",
+    ),
+    Bug(
+        "a late attempt's plan replaces the one of now",
+        _C + "store/sqlite_jobs.py",
+        "            if latest > attempt or _planned_attempt(db, job) >= attempt:\n",
+        "            if False:\n",
+    ),
+    Bug(
+        "a late report is written whatever the job is at",
+        _W + "report.py",
+        "        return self._tests + [",
+        "        return [",
+    ),
+    Bug(
+        "what earlier attempts made within a shard is not counted",
+        _W + "planner.py",
+        "yield replace(shard, counts=replace(counts, skipped=max(images - to_do - counts.completed, 0)))",
+        "yield shard",
+    ),
+    # Waits
+    Bug(
+        "a rejected child is tried again without a word",
+        _O + "execute.py",
+        "raise DisturbedError(replace(observed, rejected=rejected), str(error)) from error",
+        "raise",
+    ),
+    Bug(
+        "the lease is renewed when it is nearly over",
+        _O + "reconcile.py",
+        "if o.lease.expires_at - o.now >= self.settings.lease_seconds * 2 / 3:",
+        "if o.lease.expires_at - o.now >= -60:",
+    ),
+    Bug(
+        "recoveries are not counted",
+        _O + "reconcile.py",
+        "attempts=before + 1, reason=reason",
+        "attempts=before, reason=reason",
+    ),
+    Bug(
+        "one recovery more than allowed", _O + "reconcile.py", "        if before >= most:", "        if before > most:"
+    ),
+    Bug(
+        "rights of workers stay after the end",
+        _O + "reconcile.py",
+        "        return (DeleteRights(),) if began or o.rights else ()",
+        "        return ()",
+    ),
+    Bug(
+        "the lock stays after the end",
+        _O + "reconcile.py",
+        "        if o.lease.holder == o.uid and o.store.error is None:  # what the store locks",
+        "        if False:  # what the store locks",
+    ),
+    Bug(
+        "unfinished child Jobs stay after the end",
+        _O + "reconcile.py",
+        "        if late and self._live_children():",
+        "        if False:",
+    ),
+    Bug(
+        "a deleted job is nobody's business",
+        _O + "vanished.py",
+        "    async def _handle(self, what: Gone | Key) -> None:\n",
+        "    async def _handle(self, what: Gone | Key) -> None:\n        return\n",
+    ),
+    Bug(
+        "suspending fences nobody",
+        _O + "reconcile.py",
+        'steps = (RecordJob(Phase.SUSPENDED, "Suspended", "", o.attempt.number), FenceShards())',
+        "steps = ()",
+    ),
+    Bug(
+        "active shards are shown of a job at rest",
+        _O + "reconcile.py",
+        '    "shards": {"active": 0},\n',
+        "",
+    ),
+    Bug(
+        "no record is kept of an end that is not tidied up",
+        _O + "reconcile.py",
+        "        return (*steps, RecordEnd()) if known else steps",
+        "        return steps",
+    ),
+    # Leadership, leases, shards
+    Bug("a leader goes on past its lease", _O + "election.py", "_LEADS_FOR = 2 / 3", "_LEADS_FOR = 2"),
+    Bug(
+        "a standby takes a lease that is still valid",
+        _O + "election.py",
+        'self._sightings.left(_NAME, found["spec"], self._seconds) > 0:',
+        'self._sightings.left(_NAME, found["spec"], self._seconds) > 9:',
+    ),
+    Bug(
+        "a deleted leader's Lease is free at once",
+        _O + "election.py",
+        "            if self._is_only_just_gone():\n                return False\n",
+        "",
+    ),
+    Bug(
+        "who lost the race for the Lease knows of no leader",
+        _O + "election.py",
+        "            self._sightings.left(_NAME, {}, self._seconds)  #",
+        "            #",
+    ),
+    Bug(
+        "a process that may not write writes",
+        _C + "cluster.py",
+        "            if not self._may_write():",
+        "            if False:",
+    ),
+    Bug(
+        "the late end of a namesake takes the job of now out of the queue",
+        _O + "queue.py",
+        "        if entry is not None and uid not in (None, entry.uid):",
+        "        if False:",
+    ),
+    Bug(
+        "fenced pods fail the job with its recoveries unused",
+        _O + "reconcile.py",
+        "Reason.SHARD_HELD.value, Reason.FENCED.value, _SICK})",
+        "Reason.SHARD_HELD.value, _SICK})",
+    ),
+    Bug(
+        "an outage of the store fails the job with its recoveries unused",
+        _O + "reconcile.py",
+        "frozenset({Reason.STORE_UNAVAILABLE.value, Reason",
+        "frozenset({Reason",
+    ),
+    Bug(
+        "a batch is recorded whoever holds the shard",
+        _C + "store/sqlite_jobs.py",
+        "if row is None or row[0] != batch.epoch or",
+        "if row is None or",
+    ),
+    Bug(
+        "the end of a shard is recorded whoever holds it",
+        _C + "store/sqlite_jobs.py",
+        'WHERE job = ? AND attempt = ? AND idx = ? AND epoch = ?"\n        with self._connection.write() as db:\n'
+        "            if not db.execute(query, (*values, shard.job, shard.attempt, shard.index, shard.epoch))",
+        'WHERE job = ? AND attempt = ? AND idx = ?"\n        with self._connection.write() as db:\n'
+        "            if not db.execute(query, (*values, shard.job, shard.attempt, shard.index))",
+    ),
+    Bug(
+        "a claim keeps the epoch",
+        _C + "store/sqlite_jobs.py",
+        'heartbeat_at = ?, epoch = epoch + 1"\n            f" WHERE job = ? AND attempt = ? AND idx = ? RETURNING',
+        'heartbeat_at = ?"\n            f" WHERE job = ? AND attempt = ? AND idx = ? RETURNING',
+    ),
+    Bug(
+        "a batch whose answer was lost counts twice",
+        _C + "store/sqlite_jobs.py",
+        "            if row[1] != batch.expected_cursor:\n                return  #",
+        "            if False:\n                return  #",
+    ),
+    Bug(
+        "the next holder of a lease keeps the fence",
+        _C + "store/sqlite_jobs.py",
+        "fence = 1 if row is None else row[1] + (row[0] != holder)",
+        "fence = 1 if row is None else row[1]",
+    ),
+    Bug(
+        "a lease that is held is taken",
+        _C + "store/sqlite_jobs.py",
+        "            if row and row[0] != holder and row[2] > now:",
+        "            if False:",
+    ),
+    Bug(
+        "who lost the lease keeps at work",
+        _O + "reconcile.py",
+        "if o.lease.holder != o.uid or (o.lease.renewed and o.lease.fence != o.attempt.fence):",
+        "if False:",
+    ),
+    Bug(
+        "release gives back another's Lease",
+        _O + "leases.py",
+        "            if found is None or view.holder != uid:\n                return\n",
+        "            if found is None:\n                return\n",
+    ),
+    Bug(
+        "an event for a job that is in hand is lost",
+        _O + "workqueue.py",
+        "            self._again.add(key)\n",
+        "            pass\n",
+    ),
+    # Workers and their storage
+    Bug(
+        "files are recorded before they are on disk",
+        _W + "shard.py",
+        "            if batch.derivatives:\n                self._bring_to_disk()\n",
+        "",
+    ),
+    Bug(
+        "a fault of the storage is held against the image",
+        _W + "shard.py",
+        "        doubtful = self._probe is not None and may_be_environment(error.error_type, error.environment)\n",
+        "        doubtful = False\n",
+    ),
+    Bug(
+        "a source that is not mounted has lost its images",
+        _W + "indexer.py",
+        "        if not self._accept_vanished:\n            self._refuse_shrunk(on_step)\n",
+        "",
+    ),
+    Bug(
+        "who indexes without the lease fails for a wrong reason",
+        _W + "indexer.py",
+        "        if ordinal >> 3 >= len(self._seen):  #",
+        "        if False:  #",
+    ),
+    Bug(
+        "a pod works for a job that was stopped",
+        _C + "jobs.py",
+        "    if job.phase in _STOPPED:\n",
+        "    if False:\n",
+    ),
+    Bug(
+        "a lost shard is finished all the same",
+        _W + "pod/shard.py",
+        "        try:\n            self._check_attempt()\n        except FencedError:",
+        "        try:\n            pass\n        except FencedError:",
+    ),
+    Bug(
+        "the cursor passes what is not made",
+        _W + "shard.py",
+        "        cursor = rest[0].image.ordinal if rest else self._unread\n",
+        "        cursor = self._unread\n",
+    ),
+    Bug(
+        "files that are gone are not looked for",
+        _W + "planner.py",
+        "        if settings.check_files:\n",
+        "        if False:\n",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of a bug. ``said`` is empty where it was not found."""
+
+    bug: Bug
+    schedules: int
+    seconds: float
+    said: str
+    seed: int | None = None
+
+
+def copy_of(bug: Bug, folder: Path) -> dict[str, str]:
+    """A copy of the product with the bug; the environment by which it runs."""
+    for part in _PARTS:
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    file = folder / bug.path
+    text = file.read_text(encoding="utf-8")
+    if text.count(bug.old) != 1:
+        raise ValueError(f"{bug.name}: its place is {text.count(bug.old)} times in {bug.path}")
+    file.write_text(text.replace(bug.old, bug.new), encoding="utf-8")
+    paths = [*(str(folder / part) for part in _PARTS), str(ROOT / "tests")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def hunt(bug: Bug, minutes: float, first: int = 0) -> Found:
+    """Run schedules over the bug until one fails."""
+    with TemporaryDirectory(prefix="fpj-planted-") as folder:
+        environment = copy_of(bug, Path(folder))
+        command = [
+            sys.executable,
+            "-m",
+            "simulation",
+            "--until-found",
+            "--minutes",
+            str(minutes),
+            "--first",
+            str(first),
+        ]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=folder)
+    last = done.stdout.strip().splitlines()[-1].split("\t") if done.stdout.strip() else []
+    if len(last) != 4:
+        raise RuntimeError(f"{bug.name}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    schedules, seconds, seed, said = last
+    return Found(bug, int(schedules), float(seconds), said, int(seed) if seed else None)

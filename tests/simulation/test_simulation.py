@@ -1,0 +1,55 @@
+"""The short run, in processes of its own: the simulation replaces clocks and dice of whatever process it is in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from simulation.planted import BUGS, Bug, copy_of
+
+TESTS = Path(__file__).resolve().parents[1]
+SHORT = 250
+"""Schedules, in 20 to 50 seconds on two cores."""
+
+
+def simulate(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    environment = environment or os.environ | {"PYTHONPATH": str(TESTS)}
+    command = [sys.executable, "-m", "simulation", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_same_seeds_hold_each_time() -> None:
+    done = simulate("--first", "0", "--schedules", str(SHORT))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{SHORT} schedules" in done.stdout
+
+
+def test_a_seed_replays_to_the_last_step() -> None:
+    journals = [simulate("--seed", "3").stdout for _ in range(2)]
+    assert journals[0] == journals[1]
+    assert "digest" in journals[0] and "leads" in journals[0]
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_the_place_of_a_planted_bug_is_there(bug: Bug) -> None:
+    """What it takes to find them: `make simulate ARGS=--planted`."""
+    root = TESTS.parent
+    assert (root / bug.path).read_text(encoding="utf-8").count(bug.old) == 1, "say the new place in planted.py"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_planted_bug_is_found_and_its_seed_replays(tmp_path: Path) -> None:
+    bug = next(each for each in BUGS if each.name == "an empty store shows nothing that is left, so the job is done")
+    environment = copy_of(bug, tmp_path)
+    done = simulate("--until-found", "--force", "store_emptied", "--minutes", "1.5", environment=environment)
+    schedules, _, seed, said = done.stdout.strip().split("\t")
+    assert "ViolationError" in said, schedules
+    again = simulate("--seed", seed, "--force", "store_emptied", environment=environment)
+    assert again.returncode == 1 and "ViolationError" in again.stderr
