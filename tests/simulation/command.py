@@ -80,14 +80,15 @@ def replay(seed: int, force: tuple[str, ...]) -> int:
 
 
 def hunt(first: int, minutes: float, force: tuple[str, ...]) -> int:
-    """Schedules, seconds, seed and what was found, with tabs between; the latter two empty for nothing."""
-    began, until = time.monotonic(), time.monotonic() + minutes * 60
+    """Schedules, seconds of a core, seed and what was found, with tabs between; the latter two empty for nothing."""
+    began = time.process_time()
+    until = began + minutes * 60
     for seed in itertools.count(first):
-        if time.monotonic() > until:
-            print(f"{seed - first}\t{time.monotonic() - began:.1f}\t\t")
+        if time.process_time() > until:
+            print(f"{seed - first}\t{time.process_time() - began:.1f}\t\t")
             return 0
         if (failure := _run(seed, force).failure) is not None:
-            print(f"{seed - first + 1}\t{time.monotonic() - began:.1f}\t{seed}\t{said(failure)}")
+            print(f"{seed - first + 1}\t{time.process_time() - began:.1f}\t{seed}\t{said(failure)}")
             return 0
     raise AssertionError("unreachable")
 

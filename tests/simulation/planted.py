@@ -318,7 +318,7 @@ BUGS = (
 
 @dataclass(frozen=True)
 class Found:
-    """What came of a bug. ``said`` is empty where it was not found."""
+    """What came of a bug, in seconds of one core. ``said`` is empty where it was not found."""
 
     bug: Bug
     schedules: int
@@ -355,7 +355,7 @@ def hunt(bug: Bug, minutes: float, first: int = 0) -> Found:
             str(first),
         ]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=folder)
-    last = done.stdout.strip().splitlines()[-1].split("\t") if done.stdout.strip() else []
+    last = done.stdout.splitlines()[-1].split("\t") if done.stdout else []
     if len(last) != 4:
         raise RuntimeError(f"{bug.name}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     schedules, seconds, seed, said = last
