@@ -82,6 +82,9 @@ class Checks:
         number, earlier = (new.get("attempt") or {}).get("number", 0), (old.get("attempt") or {}).get("number", 0)
         if number < earlier:
             self._found(f"{name}: attempt {earlier} became {number}")
+        stores = [(each.get("attempt") or {}).get("storeId") for each in (old, new)]
+        if number == earlier and all(stores) and stores[0] != stores[1]:
+            self._found(f"{name}: attempt {number} began in the store {stores[0]} and goes on in {stores[1]}")
         if number > _MOST_ATTEMPTS:
             self._found(f"{name}: {number} attempts")
         resumed = names.resume_mark(after["metadata"]) != (old.get("attempt") or {}).get("resumedBy", "")

@@ -131,6 +131,10 @@ class SimFolder:
         self._check()
         self.disk.marker = self.disk.marker or marker
 
+    def require_marker(self) -> None:
+        if self.disk.marker is None:
+            raise CacheFolderError("the marker is gone") from FileNotFoundError(2, "no marker")
+
     def free_bytes(self) -> int | None:
         return None
 
@@ -153,12 +157,11 @@ class SimFolder:
 
     def probe(self, own: str) -> None:
         self._check()
-        if self.disk.marker is None:
-            raise CacheFolderError("the marker is gone")
+        self.require_marker()
 
     def syncer(self) -> Callable[[], None]:
         CURRENT.get().check()
         return self.disk.sync
 
-    def sweep(self, own: Sequence[str]) -> None:
+    def sweep(self, own: Sequence[str], *_store: str) -> None:
         self._check()

@@ -254,6 +254,12 @@ def store_emptied(world: World) -> None:
 
 
 @event
+def store_copied(world: World) -> None:
+    """Another server takes its place, with the same records."""
+    world.store.copy()
+
+
+@event
 def store_saved(world: World) -> None:
     world.store.save()
 

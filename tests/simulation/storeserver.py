@@ -9,7 +9,7 @@ from typing import Any
 from fpj_core.errors import StoreError
 from fpj_core.leases import lease_name
 from fpj_core.store.sqlite import SQLiteStore
-from simulation.kernel import Kernel, Process
+from simulation.kernel import Kernel, Process, _uuid4
 
 _READS = ("get_", "images", "job_counts", "shard", "silent_", "now", "identity", "next_", "count_", "live_", "derivat")
 
@@ -47,6 +47,12 @@ class StoreServer:
     def empty(self) -> None:
         """Another database in its place."""
         self._replace(self._opened(None))
+
+    def copy(self) -> None:
+        """Another database with the same records: it has an identity of its own."""
+        copied = self._opened(self.real._connection._sqlite.serialize())
+        copied._connection._sqlite.execute("UPDATE meta SET value = ? WHERE name = 'identity'", (_uuid4().hex,))
+        self._replace(copied)
 
     def save(self) -> None:
         self.backup = self.real._connection._sqlite.serialize()

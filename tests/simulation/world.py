@@ -176,8 +176,8 @@ class World:
         if dice.random() < 0.5:
             for fate in dice.sample(sorted(faults.CALL_FATES), dice.randint(0, 2)):
                 self.network.store_fates.append((dice.choice((0.005, 0.02)), _bound(self, faults.CALL_FATES[fate])))
-        kinds = dice.sample(sorted(faults.EVENTS), dice.randint(1, 6))
-        happening = [*self.force, *(dice.choice(kinds) for _ in range(dice.choice((0, 1, 2, 4, 6, 10))))]
+        kinds = dice.sample(sorted(faults.EVENTS), dice.randint(2, 7))
+        happening = [*self.force, *(dice.choice(kinds) for _ in range(dice.choice((1, 2, 4, 7, 11))))]
         for name in happening:
             self.later(dice.uniform(0.5, dice.choice((10.0, 20.0, 50.0))), lambda name=name: self._happens(name))
 
