@@ -44,6 +44,11 @@ class StoreServer:
 
     # What befalls it --------------------------------------------------------------------------------------
 
+    @property
+    def was_changed(self) -> bool:
+        """Whether it has lost, or got back, anything since the beginning."""
+        return self.changed_at > float("-inf")
+
     def empty(self) -> None:
         """Another database in its place."""
         self._replace(self._opened(None))
@@ -127,7 +132,7 @@ class StoreServer:
         claimed = self.real.claim_shard(job, attempt, holder, now, **options)
         if claimed is not None:
             key = (job, attempt, claimed.index)
-            if claimed.epoch <= self.holders.get(key, -1) and self.changed_at == float("-inf"):
+            if claimed.epoch <= self.holders.get(key, -1) and not self.was_changed:
                 self._found(f"two claims of shard {claimed.index} got the epoch {claimed.epoch}")
             self.holders[key] = claimed.epoch
         return claimed
