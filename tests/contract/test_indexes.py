@@ -109,6 +109,11 @@ def test_mongodb_filters_begin_with_an_index(mongodb_server: str, monkeypatch: p
                 if query:
                     assert first_fields & set(query), f"{name} on {collection}: {query} has no index"
                     checked += 1
+                if collection == "images" and "$g" in str(query.get("ordinal")):
+                    # Not every server of the protocol bounds a scan by an index that lacks a field of the filter.
+                    assert set(query) == {"collection", "ordinal"}, (
+                        f"{name} on {collection}: {query} is not the index's"
+                    )
         assert checked > 30
         assert isinstance(store, MongoStore)
         for collection, query in (

@@ -1,6 +1,7 @@
 """A worker's report on its job: progress, in the status of the job's own resource.
 
-However many pods a job has, one of them reports, once every five seconds at most: they compete for a slot in the store.
+However many pods a job has, one of them reports, once every five seconds at most: they compete for a slot in the store,
+and the more they are, the more rarely each of them asks for it.
 All of it happens in a thread, and nothing of it can fail the pod. The API is spoken to through the standard library: a
 client library would take longer to import than the whole report.
 """
@@ -17,6 +18,7 @@ from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -32,6 +34,9 @@ _MANAGER = "fpj-worker"
 _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _REQUEST_SECONDS = 5.0
 _INTERVAL = 5.0
+_ASK_AT_PACE = 10
+"""So many pods ask for the slot again within seconds."""
+_MOST_RARE = 10.0
 _LAST_SECONDS = 2.0
 """For the last report, of the seconds that a pod has for its end."""
 _MOST_ANSWER = 65_536
@@ -95,6 +100,16 @@ class StatusWriter:
             raise ReportError(f"{answer.status} {answer.reason}: {text[:300].decode('utf-8', 'replace')}")
 
 
+def pause_after_miss(interval: float, pods: int, chance: random.Random | ModuleType) -> float:
+    """Seconds until a pod that missed the slot asks for it again: each of ``pods`` at another time.
+
+    To ask in vain is a failed write, and all of them are of one document. So of many pods each asks more rarely; the
+    slot is still taken soon after it is free. Where far fewer run than should, that takes half a minute at most.
+    """
+    rarer = min(max(pods / _ASK_AT_PACE, 1.0), _MOST_RARE)
+    return interval * rarer * float(chance.uniform(0.2, 0.6))
+
+
 class Reporter:
     """Reports while it is open, from a daemon thread, and once more when it is closed, unless others report by then.
 
@@ -109,6 +124,7 @@ class Reporter:
         holder: str,
         write: Callable[[Mapping[str, Any]], None],
         interval: float = _INTERVAL,
+        pods: int = 1,
     ) -> None:
         self._store = store
         self._job_id = job_id
@@ -116,6 +132,7 @@ class Reporter:
         self._holder = holder
         self._write = write
         self._interval = interval
+        self._pods = pods
         self._written: object = None
         self._trouble = ""
         self._ended = threading.Event()
@@ -142,9 +159,7 @@ class Reporter:
         wait = 0.0
         while not self._ended.wait(wait):
             had_slot = self._try(self._report_if_slot)
-            wait = self._interval
-            if not had_slot:
-                wait *= random.uniform(0.2, 0.6)  # noqa: S311 - pods that miss a slot come back at different times
+            wait = self._interval if had_slot else pause_after_miss(self._interval, self._pods, random)
         self._try(self._report_last)
 
     def _try(self, report: Callable[[], bool]) -> bool:

@@ -154,7 +154,7 @@ class MongoCounters:
                 (each["_id"]["folder"], each["_id"]["tier"]): (each["files"], each["bytes"])
                 for each in self._db.derivatives.aggregate(grouped)
             }
-            live = {IMAGES: _sum(self._db.images.find(within | {"deleted": False}, {"size": 1}))}
+            live = {IMAGES: _sum(self._db.images.find(within, {"size": 1, "deleted": 1}))}
         return counted | (live if live[IMAGES] != (0, 0) else {})
 
     def set_amount(self, collection: str, place: Place, recorded: Amount, counted: Amount) -> bool:
@@ -229,6 +229,7 @@ def folder_of(document: Document) -> Folder:
 def _sum(images: Iterator[Mapping[str, Any]] | Any) -> Amount:
     files = size = 0
     for image in images:
-        files += 1
-        size += image["size"]
+        if not image["deleted"]:
+            files += 1
+            size += image["size"]
     return files, size

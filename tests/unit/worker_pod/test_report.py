@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from fpj_core.jobs import change_job
 from fpj_core.model import Counts, Job, Phase, Shard, ShardBatch, ShardState
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
-from fpj_worker.report import LateReportError, Reporter, ReportError, StatusWriter
+from fpj_worker.report import LateReportError, Reporter, ReportError, StatusWriter, pause_after_miss
 
 
 @dataclass
@@ -274,6 +275,31 @@ def test_of_many_pods_one_reports_at_a_time(store: Store) -> None:
         reporter.__exit__()
     seconds = time.monotonic() - began
     assert 2 <= written.calls <= seconds / 0.5 + 1
+
+
+@pytest.mark.parametrize("pods", [1, 10, 30, 100, 1_000])
+def test_a_thousand_pods_ask_for_the_slot_little_more_often_than_ten(pods: int) -> None:
+    """Each of these questions is a write that fails, all of one document."""
+    chance = Random(pods)
+    pauses = [pause_after_miss(5.0, pods, chance) for _ in range(1_000)]
+    assert pods / (sum(pauses) / len(pauses)) < 60, "a second, of all pods together"
+    assert min(pauses) >= 1.0 and max(pauses) <= 30.0, "the last pod of many takes over within half a minute"
+    assert pods > 10 or max(pauses) <= 3.0
+
+
+def test_a_pod_of_many_waits_long_after_a_missed_slot(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    assert store.claim_reporter(JOB, "another", 1e9, store.now())
+    reporter = Reporter(store, JOB, 1, "w", Written(), interval=5.0, pods=1_000)
+
+    def wait(seconds: float | None = None) -> bool:
+        waits.append(seconds or 0.0)
+        return len(waits) == 3
+
+    monkeypatch.setattr(reporter._ended, "wait", wait)
+    reporter.start()
+    reporter._thread.join(BOUND)
+    assert waits[0] == 0.0 and all(10.0 <= each <= 30.0 for each in waits[1:])
 
 
 def test_failures_are_no_ones_problem(store: Store, caplog: pytest.LogCaptureFixture) -> None:

@@ -219,7 +219,8 @@ class _Worker:
         PROCESSES.set(_workers(task))
         if task.report and self._reporter is None:
             writer = StatusWriter(task.namespace, task.job.metadata.name, task.job_id, task.attempt)
-            self._reporter = Reporter(self._store, task.job_id, task.attempt, task.pod, writer.write)
+            pods = resolve_sharding(task.job.spec, 0).parallelism
+            self._reporter = Reporter(self._store, task.job_id, task.attempt, task.pod, writer.write, pods=pods)
             self._reporter.start()
 
     def _stop_pool(self) -> None:
