@@ -86,6 +86,7 @@ lint: $(VENV)/.test ## Check style, types, import rules and generated files
 	$(BIN)/python -m fpj_operator.chart --check charts/fpj
 	$(BIN)/python hack/argocd.py --check deploy/argocd
 	$(BIN)/python hack/licences.py --check docs
+	$(BIN)/python hack/capacity.py --check docs/guide
 
 fmt: $(VENV)/.test ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix $(PACKAGES)
@@ -100,6 +101,7 @@ docs: crds deploy chart licences ## Generate the references, the chart's files a
 	$(BIN)/python hack/dashboard.py charts/fpj/files
 	$(BIN)/python hack/man_page.py cli/man
 	$(BIN)/python hack/json_schemas.py docs/reference/schemas
+	$(BIN)/python hack/capacity.py docs/guide
 
 man: $(VENV)/.run ## Generate the man page of fpj into cli/man; the wheel brings it
 	$(BIN)/python hack/man_page.py cli/man

@@ -26,21 +26,32 @@ def mongodb_uri() -> Iterator[str]:
     if given := os.environ.get("FPJ_TEST_MONGODB_URI"):
         yield f"{given.rstrip('/')}/fpj_bench_{os.getpid()}"
         return
+    with own_server() as (uri, _):
+        yield uri
+
+
+@contextmanager
+def own_server(*, sync: bool = True) -> Iterator[tuple[str, int]]:
+    """The same, of a server of its own; and its pid. Raises `SkippedError`.
+
+    Without ``sync`` it acknowledges before what it writes is on disk. Forced, it forces each record by itself, which
+    costs it several times the write; MongoDB forces its journal for many at once.
+    """
     with tempfile.TemporaryDirectory(prefix="fpj-bench-") as storage:
-        server, port = _start(Path(storage))
+        server, port = _start(Path(storage), *(["--sync-on-commit"] if sync else []))
         try:
-            yield f"mongodb://127.0.0.1:{port}/fpj_bench"
+            yield f"mongodb://127.0.0.1:{port}/fpj_bench", server.pid
         finally:
             server.kill()
             server.wait()
 
 
-def _start(storage: Path) -> tuple[subprocess.Popen[bytes], int]:
+def _start(storage: Path, *options: str) -> tuple[subprocess.Popen[bytes], int]:
     built = subprocess.run([_HACK / "secantusd.sh"], check=False, stdout=subprocess.DEVNULL)
     if built.returncode:
         raise SkippedError("there is no MongoDB server, see hack/secantusd.sh")
     port = mongodb_server.free_port()
     try:
-        return mongodb_server.start_server(storage, port, "--sync-on-commit"), port
+        return mongodb_server.start_server(storage, port, *options), port
     except pytest.fail.Exception as error:
         raise SkippedError(str(error)) from error

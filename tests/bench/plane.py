@@ -41,6 +41,7 @@ _REQUESTS = re.compile(r"apiserver_request_total\{(.*)\} (\S+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 _WRITES = frozenset({"POST", "PUT", "PATCH", "APPLY", "DELETE"})
 _WATCH_SECONDS = 30
+_SAMPLE_SECONDS = 0.02
 
 
 class Plane:
@@ -73,6 +74,19 @@ class Plane:
         """A cache folder; its claim need not exist where no pod runs."""
         storage = {"persistentVolumeClaim": {"claimName": "cache"}}
         self.api.call("POST", self.path("cachefolders"), _resource("CacheFolder", "cache", {"storage": storage}))
+
+    def volume(self, name: str, folder: Path) -> None:
+        """A claim for a folder of this machine."""
+        size = {"storage": "10Gi"}
+        shared: Document = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
+        claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": self.namespace, "name": name}
+        volume = {"capacity": size, "hostPath": {"path": str(folder)}, "claimRef": claim, **shared}
+        metadata = {"name": f"{self.namespace}-{name}"}
+        self.api.call("POST", "/api/v1/persistentvolumes", {"metadata": metadata, "spec": volume})
+        wanted = {"resources": {"requests": size}, "volumeName": metadata["name"], **shared}
+        claims = self.path("persistentvolumeclaims", group="api/v1")
+        self.api.call("POST", claims, {"metadata": {"name": name}, "spec": wanted})
+        until(lambda: self.api.call("GET", f"{claims}/{name}")["status"].get("phase") == "Bound", "a bound claim", 60)
 
     def create(self, name: str, **spec: Any) -> Document:
         """A FileProcessingJob over a collection of its own."""
@@ -109,7 +123,8 @@ class Plane:
         """Call ``see(type, object, monotonic time)`` in a thread for each event of a path from now on."""
         api = Api(self.cluster.kubeconfig)
         ended = threading.Event()
-        version = api.call("GET", f"{path}?limit=1")["metadata"]["resourceVersion"]
+        first = f"{path}{'&' if '?' in path else '?'}limit=1"
+        version = api.call("GET", first)["metadata"]["resourceVersion"]
 
         def follow(version: str) -> None:
             while not ended.is_set():
@@ -135,8 +150,12 @@ class Plane:
 
     def control_cpu(self) -> float:
         """CPU seconds of the control plane's own processes so far."""
+        return sum(self.component_cpu().values())
+
+    def component_cpu(self) -> dict[str, float]:
+        """The same by component."""
         processes = State.read(self.cluster.layout.state).processes
-        return sum(cpu_seconds(process.pid) for name, process in processes.items() if name != "guard")
+        return {name: cpu_seconds(process.pid) for name, process in processes.items() if name != "guard"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +185,16 @@ class Requests:
 
 
 @contextmanager
-def control_plane(store: str | None = None, *, node: bool = False) -> Iterator[Plane]:
-    """A control plane, as a rule without a node, with the CRDs, a namespace and a store. Raises `SkippedError`."""
+def control_plane(
+    store: str | None = None, *, node: bool = False, arguments: Mapping[str, Sequence[str]] | None = None
+) -> Iterator[Plane]:
+    """A control plane, as a rule without a node, with the CRDs, a namespace and a store. Raises `SkippedError`.
+
+    ``arguments`` are further ones of its components, by name.
+    """
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="plane-", dir=cache_folder()))
-        cluster = Cluster(Path(folder, "cluster"), node=node)
+        cluster = Cluster(Path(folder, "cluster"), node=node, arguments=arguments)
         try:
             cluster.up(owner=os.getpid())
         except ClusterError as error:
@@ -221,6 +245,31 @@ def quantile(values: Sequence[float], share: float) -> float:
     """The value that so large a share of all does not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered) + 0.5) - 1))]
+
+
+@dataclass
+class Peak:
+    """The most resident memory of a process so far, in bytes."""
+
+    bytes: int = 0
+
+
+@contextmanager
+def memory_peak(pid: int) -> Iterator[Peak]:
+    """The most resident memory of a process meanwhile, sampled."""
+    peak, ended = Peak(), threading.Event()
+
+    def sample() -> None:
+        while not ended.wait(_SAMPLE_SECONDS):
+            peak.bytes = max(peak.bytes, memory_bytes(pid))
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        thread.join()
 
 
 def load() -> str:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 
-from bench.plane import Document, Plane, at_once, control_plane, load, memory_bytes, until
+from bench.plane import Document, Plane, at_once, control_plane, load, memory_bytes, memory_peak, until
 from bench.production import production_python
 from bench.result import Benchmark, Row, Scale, at_most
 from fpj_core.exits import ExitCode, Reason, termination_message
@@ -17,7 +14,6 @@ from fpj_core.exits import ExitCode, Reason, termination_message
 _LOOKS_SECONDS = 40.0
 """Two rounds of the reaper, and then some."""
 _ENDED = "2026-01-01T00:10:00Z"
-_PAUSE = 0.02
 _MOST_MB = 200
 
 
@@ -33,7 +29,7 @@ def pods(scale: Scale) -> Iterator[Row]:
         size = len(json.dumps(plane.api.call("GET", f"{plane.path('pods', group='api/v1')}?limit=100"))) / 100
         time.sleep(20)
         before, requests = memory_bytes(operator.pid), plane.requests().reads("pods")
-        with _peak(operator.pid) as peak:
+        with memory_peak(operator.pid) as peak:
             time.sleep(_LOOKS_SECONDS)
             asked = plane.requests().reads("pods") - requests
             at_once(lambda pod: _fail(plane, pod), real)
@@ -44,29 +40,6 @@ def pods(scale: Scale) -> Iterator[Row]:
     yield Row(f"{what}: operator resident before", before / 10**6, "MB", note=note)
     yield Row("  most while they are looked at, and fail", peak.bytes / 10**6, "MB", at_most(_MOST_MB))
     yield Row("  requests for pods", asked / jobs / _LOOKS_SECONDS * 60, "/min a job", note="none of its pods works")
-
-
-@dataclass
-class _Peak:
-    bytes: int = 0
-
-
-@contextmanager
-def _peak(pid: int) -> Iterator[_Peak]:
-    """The most resident memory of a process meanwhile."""
-    peak, ended = _Peak(), threading.Event()
-
-    def sample() -> None:
-        while not ended.wait(_PAUSE):
-            peak.bytes = max(peak.bytes, memory_bytes(pid))
-
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _pods(plane: Plane) -> list[Document]:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -124,7 +124,7 @@ def _story(plane: Plane, url: str, source: Path, cache: Path, images: int) -> _S
     cache.mkdir(mode=0o777)
     cache.chmod(0o777)  # pods are another user
     for name, folder in (("photographs", source), ("cache", cache)):
-        _volume(plane, name, folder)
+        plane.volume(name, folder)
     plane.cache_folder()
     with plane.operator(worker_image=_IMAGE, image_pull_policy="Never") as _operator:
         story = _Story(0.0)
@@ -162,20 +162,6 @@ def _add_first_images(story: _Story, plane: Plane, url: str, images: int) -> Non
 def _log(plane: Plane, path: str) -> list[dict[str, Any]]:
     text = plane.api._pool.request("GET", plane.api.url + path).data.decode()
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-
-
-def _volume(plane: Plane, name: str, folder: Path) -> None:
-    """A claim for a folder of this machine."""
-    size = {"storage": "10Gi"}
-    shared: Mapping[str, Any] = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
-    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": plane.namespace, "name": name}
-    volume = {"capacity": size, "hostPath": {"path": str(folder)}, "claimRef": claim, **shared}
-    metadata = {"name": f"{plane.namespace}-{name}"}
-    plane.api.call("POST", "/api/v1/persistentvolumes", {"metadata": metadata, "spec": volume})
-    wanted = {"resources": {"requests": size}, "volumeName": metadata["name"], **shared}
-    claims = plane.path("persistentvolumeclaims", group="api/v1")
-    plane.api.call("POST", claims, {"metadata": {"name": name}, "spec": wanted})
-    until(lambda: plane.api.call("GET", f"{claims}/{name}")["status"].get("phase") == "Bound", "a bound claim", 60)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from fpj_core.store.protocol import Store
 from fpj_worker.indexer import index_collection
 
 _THREADS = 100
-_COLLECTION = "bench"
+COLLECTION = "bench"
 _DIGESTS = {"full": "0123456789abcdef", "thumbnail": "fedcba9876543210"}
 _BATCH = 100
 _READ = 1_000
@@ -75,8 +75,8 @@ def million(scale: Scale) -> Iterator[Row]:
 
 def _counted(store: Store, name: str, each: int) -> Iterator[Row]:
     """Every thread holds a shard of one job and records ``each`` batches of one image."""
-    job = _new_job(store, f"counted-{name}")
-    shards = [Shard(job.id, 1, n, _COLLECTION, n * each, (n + 1) * each, n * each) for n in range(_THREADS)]
+    job = new_job(store, f"counted-{name}")
+    shards = [Shard(job.id, 1, n, COLLECTION, n * each, (n + 1) * each, n * each) for n in range(_THREADS)]
     store.put_shards(job.id, 1, shards)
     claimed = [store.claim_shard(job.id, 1, f"holder-{n}", time.time()) for n in range(_THREADS)]
     one = Counts(completed=1, bytes_written=1)
@@ -84,7 +84,7 @@ def _counted(store: Store, name: str, each: int) -> Iterator[Row]:
     def work(shard: Shard) -> None:
         for cursor in range(shard.start, shard.stop):
             store.flush(
-                ShardBatch(job.id, 1, shard.index, _COLLECTION, shard.epoch, 0, cursor, cursor + 1, one), time.time()
+                ShardBatch(job.id, 1, shard.index, COLLECTION, shard.epoch, 0, cursor, cursor + 1, one), time.time()
             )
 
     seconds = _in_threads(work, [shard for shard in claimed if shard])
@@ -98,7 +98,7 @@ def _counted(store: Store, name: str, each: int) -> Iterator[Row]:
 
 def _replaced(store: Store, name: str) -> Iterator[Row]:
     """Every thread changes the same record, guarded by its version, and reads it again when it lost."""
-    job = _new_job(store, f"replaced-{name}")
+    job = new_job(store, f"replaced-{name}")
     lost = threading.Semaphore(0)
 
     def work(_number: int) -> None:
@@ -150,37 +150,37 @@ def _life_of_a_job(store: Store, images: int) -> dict[str, float]:
         yield
         steps[name] = steps.get(name, 0.0) + time.perf_counter() - started
 
-    job = _new_job(store, f"life-{images}")
+    job = new_job(store, f"life-{images}")
     folder = Folder("cache", "/cache")
     store.upsert_folder(folder)
     with step("index"):
-        index_collection(store, SyntheticSource(images), _COLLECTION, fence=0)
+        index_collection(store, SyntheticSource(images), COLLECTION, fence=0)
     with step("plan"):
-        ordinals = store.pending_ordinals(_COLLECTION, _DIGESTS)
-        store.put_shards(job.id, 1, list(cut_shards(job.id, 1, _COLLECTION, ordinals, 10_000)))
+        ordinals = store.pending_ordinals(COLLECTION, _DIGESTS)
+        store.put_shards(job.id, 1, list(cut_shards(job.id, 1, COLLECTION, ordinals, 10_000)))
     with step("process: read, claim, record"):
         while shard := store.claim_shard(job.id, 1, "holder", time.time()):
-            _record(store, shard)
+            record_shard(store, shard)
     assert store.job_counts(job.id, 1)[0].completed == images
     with step("statistics"):
         store.refresh_folder(folder.name)
-        store.statistics(_COLLECTION)
+        store.statistics(COLLECTION)
     with step("second run: index again"):
-        index_collection(store, SyntheticSource(images), _COLLECTION, fence=0)
+        index_collection(store, SyntheticSource(images), COLLECTION, fence=0)
     with step("second run: every file's record"):
-        assert sum(1 for _ in store.derivative_files(_COLLECTION, list(_DIGESTS))) == 2 * images
+        assert sum(1 for _ in store.derivative_files(COLLECTION, list(_DIGESTS))) == 2 * images
     with step("second run: plan"):
-        assert not list(store.pending_ordinals(_COLLECTION, _DIGESTS))
+        assert not list(store.pending_ordinals(COLLECTION, _DIGESTS))
     return steps
 
 
-def _record(store: Store, shard: Shard) -> None:
+def record_shard(store: Store, shard: Shard) -> None:
     """Go over a shard as a worker does, with results that cost nothing."""
     cursor = shard.cursor
     for start in range(shard.start, shard.stop, _READ):
         stop = min(start + _READ, shard.stop)
-        store.derivatives(_COLLECTION, start, stop, list(_DIGESTS))
-        images = store.images(_COLLECTION, start, stop)
+        store.derivatives(COLLECTION, start, stop, list(_DIGESTS))
+        images = store.images(COLLECTION, start, stop)
         for first in range(0, len(images), _BATCH):
             batch = images[first : first + _BATCH]
             store.flush(_batch(shard, batch, cursor), time.time())
@@ -194,12 +194,12 @@ def _batch(shard: Shard, images: list[ImageRecord], cursor: int) -> ShardBatch:
         Derivative(
             image=image.id,
             tier=tier,
-            collection=_COLLECTION,
+            collection=COLLECTION,
             ordinal=image.ordinal,
             digest=digest,
             source_version=image.version,
             folder="cache",
-            path=derivative_path(_COLLECTION, tier, image_id(_COLLECTION, image.key), "jpg"),
+            path=derivative_path(COLLECTION, tier, image_id(COLLECTION, image.key), "jpg"),
             width=1_920,
             height=1_440,
             bytes=400_000,
@@ -214,7 +214,7 @@ def _batch(shard: Shard, images: list[ImageRecord], cursor: int) -> ShardBatch:
         job=shard.job,
         attempt=1,
         index=shard.index,
-        collection=_COLLECTION,
+        collection=COLLECTION,
         epoch=shard.epoch,
         fence=0,
         expected_cursor=cursor,
@@ -227,8 +227,9 @@ def _batch(shard: Shard, images: list[ImageRecord], cursor: int) -> ShardBatch:
     )
 
 
-def _new_job(store: Store, name: str) -> Job:
-    return store.create_job(Job(name, name, _COLLECTION, {}, "digest", created_at=time.time()))
+def new_job(store: Store, name: str) -> Job:
+    """A job over the collection that all of these use."""
+    return store.create_job(Job(name, name, COLLECTION, {}, "digest", created_at=time.time()))
 
 
 @contextmanager
