@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chaos.proxied import Proxied
+from chaos.run import Order, run_seed, summary
+from chaos.schedule import KINDS
 from cluster import fresh_namespace
-from e2e.installation import Installation, Site, installed, misbehaving, process_of, stopped
+from e2e.installation import Site, installed, misbehaving, process_of, stopped
 from e2e.photographs import LITTLE, RESTRICTED, TIERS, photographs, running
 from e2e.truth import sizes_in
 from fpj_cluster import Cluster
@@ -19,18 +22,19 @@ from pymongo import MongoClient
 
 pytestmark = pytest.mark.timeout(900)  # the first test waits for the image, and for the other installations
 
+SEED, FAULTS = 1, 12
 SMALLER = {"full": (100, 75), "thumbnail": (64, 64)}
 
 
 @pytest.fixture(scope="module")
-def fpj(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """fpj as its manifests install it."""
-    with installed(node_cluster, tmp_path_factory) as installation:
+def fpj(node_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
+    """fpj as its manifests install it, its connections through proxies."""
+    with installed(node_cluster, tmp_path_factory, Proxied) as installation:
         yield installation
 
 
 @pytest.fixture
-def site(fpj: Installation, tmp_path: Path) -> Iterator[Site]:
+def site(fpj: Proxied, tmp_path: Path) -> Iterator[Site]:
     """A namespace for one test."""
     with fresh_namespace(fpj.kube, RESTRICTED) as namespace:
         yield Site(fpj, namespace, tmp_path)
@@ -146,12 +150,12 @@ def _started(pod: str) -> bool:
         return False
 
 
-def test_a_leader_that_is_cut_off_stops_leading(fpj: Installation, site: Site) -> None:
+def test_a_leader_that_is_cut_off_stops_leading(fpj: Proxied, site: Site) -> None:
     """The API server gets nothing from it any more; whoever leads next goes on with the job."""
     sizes = slow_job(site, "led", 60)
     wait_done(site, "led", 8)
     leader = fpj.leader
-    with cut_off(leader):
+    with cut_off(leader, fpj.ports["operator-api"]):
         site.until(lambda: fpj.leader not in ("", leader), "the other one leads", 60)
         # Its process ended: nobody at its address says that it leads.
         site.until(lambda: not fpj.leads(leader), "the one that was cut off stops", 60)
@@ -161,11 +165,21 @@ def test_a_leader_that_is_cut_off_stops_leading(fpj: Installation, site: Site) -
 
 
 @contextmanager
-def cut_off(address: str) -> Iterator[None]:
-    """Packets from a pod to the API server are lost meanwhile."""
-    rule = ["-s", address, "-p", "tcp", "--dport", "443", "-j", "DROP"]  # before the Service's address is replaced
+def cut_off(address: str, port: int) -> Iterator[None]:
+    """Packets from a pod to its way to the API server are lost meanwhile."""
+    rule = ["-s", address, "-p", "tcp", "--dport", str(port), "-j", "DROP"]
     subprocess.run(["iptables", "-t", "raw", "-I", "PREROUTING", *rule], check=True, timeout=20)
     try:
         yield
     finally:
         subprocess.run(["iptables", "-t", "raw", "-D", "PREROUTING", *rule], check=True, timeout=20)
+
+
+def test_the_faults_of_a_short_seed_lose_nothing(fpj: Proxied, node_cluster: Cluster, tmp_path: Path) -> None:
+    """Of `make chaos`; without what other tests on this node would feel."""
+    shared = ("apiserver-", "kubelet-", "manager-", "scheduler-", "worker-api")
+    kinds = tuple(name for name in KINDS if not name.startswith(shared))
+    result = run_seed(fpj, node_cluster, tmp_path, Order(SEED, FAULTS, kinds=kinds, images=48), print)
+    print(summary(result))
+    assert result.violations == []
+    assert sum(result.injected.values()) >= FAULTS // 2

@@ -30,8 +30,8 @@ def test_what_was_seen_is_told() -> None:
     text = tables([result(1), result(2), result(4, violations=["lost: all"])])
     assert "**2 of 3 seeds were clean**: 24 faults in 4 minutes" in text
     assert "| dense | abc | 1-2, 4 | 10 |" in text
-    assert "| SIGKILL of the store, started again later | 24 | images again | 9 | 4.0 | 9.0 |" in text
-    assert "| SIGSTOP of the store | 0 | | | | |" in text
+    assert "| SIGKILL of the store, started again later | 24 | images again | 9 | 4.0 | 9.0 | 10.3 / 13.5 |" in text
+    assert "| SIGSTOP of the store | 0 | | | | | |" in text
     assert "| Deletion: until the jobs are gone | 3 | 1.5 | 1.5 | 1.5 |" in text
 
 
