@@ -27,9 +27,13 @@ KEPT, CLEARED, RESTORED = 1, 2, 3
 
 
 def gif_of(
-    canvas: tuple[int, int], *frames: Place, disposal: int = KEPT, transparent: int | None = None, colours: int = 2
+    canvas: tuple[int, int],
+    *frames: Place,
+    disposal: int = KEPT,
+    transparent: int | Sequence[int | None] | None = None,
+    colours: int = 2,
 ) -> bytes:
-    """Frames (left, top, width, height) of red, then green and blue."""
+    """Frames (left, top, width, height) of red, then green and blue; one colour of all, or of each, is transparent."""
     table = bytes((*RED, *GREEN, *BLUE, 0, 0, 0)).ljust(3 << colours, b"\0")
     found = b"GIF89a" + struct.pack("<HH", *canvas) + bytes((0xF0 | colours - 1, 0, 0)) + table
     found += b"!\xfe\x05hello\0" + b"!\xff\x0bNETSCAPE2.0\x03\x01\0\0\0"
@@ -39,7 +43,8 @@ def gif_of(
         data = encoded(image, "GIF", optimize=False)
         start = data.index(b"," + struct.pack("<4H", 0, 0, width, height)) + 10
         own = 3 << (data[start - 1] & 7) + 1 if data[start - 1] & 0x80 else 0
-        control = bytes((disposal << 2 | (transparent is not None), 10, 0, transparent or 0, 0))
+        hole = transparent[number] if isinstance(transparent, Sequence) else transparent
+        control = bytes((disposal << 2 | (hole is not None), 10, 0, hole or 0, 0))
         found += b"!\xf9\4" + control + struct.pack("<B4HB", 0x2C, left, top, width, height, 0) + data[start + own : -1]
     return found + b";"
 
@@ -109,6 +114,19 @@ def test_what_is_cleared_is_transparent_and_what_is_restored_is_not(canvas: tupl
     for disposal, expected in ((KEPT, (RED, GREEN)), (CLEARED, (NOTHING, NOTHING)), (RESTORED, (NOTHING, NOTHING))):
         last = seen(gif_of(canvas, *frames, disposal=disposal), CORNER, MIDDLE, animated=True)[-1]
         assert is_like(last, *expected), disposal
+
+
+@pytest.mark.parametrize(("hole", "expected"), [(1, NOTHING), (3, GREEN)], ids=["all of it", "none"])
+@pytest.mark.parametrize("canvas", [SMALL, LISTED])
+def test_an_opaque_frame_that_is_cleared_leaves_nothing_where_others_are_transparent(
+    canvas: tuple[int, int], hole: int, expected: tuple[int, ...]
+) -> None:
+    """The background of the file is red."""
+    data = gif_of(canvas, (0, 0, *canvas), middle(canvas), (0, 0, 4, 4), disposal=CLEARED, transparent=(None, hole, 3))
+    first, second, third = seen(data, CORNER, MIDDLE, animated=True)
+    assert is_like(first, RED, RED)
+    assert is_like(second, NOTHING, expected)
+    assert is_like(third, NOTHING, NOTHING)
 
 
 def test_a_whole_first_frame_gets_no_alpha() -> None:

@@ -5,7 +5,7 @@ The frames are read one after another, and only the scaled ones are held: a GIF 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import repeat
 from typing import Any
 
@@ -30,9 +30,8 @@ _FLAGS, _HAS_ALPHA = 20, 0x10
 def animate(opened: OpenedImage, header: Header, placement: Placement, tier: TierSpec) -> bytes:
     """Scale every frame, and cut out its middle; timing and looping stay. Raises `ImageError`."""
     source = libvips.load_frames(opened, header.format, header.patch)
-    masks = _masks(opened, header)
     try:
-        frames = _scaled(source, header, placement, masks)
+        frames = _scaled(source, header, placement, _painter(opened, header))
     except pyvips.Error as error:
         raise libvips.typed(error) from error
     joined = libvips.from_array(frames)
@@ -68,6 +67,36 @@ def _stating_alpha(webp: bytes) -> bytes:
     return webp[:_FLAGS] + bytes([webp[_FLAGS] | _HAS_ALPHA]) + webp[_FLAGS + 1 :]
 
 
+def _painter(opened: OpenedImage, header: Header) -> Callable[[Any], Any]:
+    """Called with one frame after the other, puts each on its canvas: transparent where nothing was painted."""
+    masks, cleared = _masks(opened, header), _cleared(opened, header)
+
+    def painted(frame: Any) -> Any:
+        whole, gone = libvips.on_canvas(frame, header.canvas, next(masks)), next(cleared)
+        return whole if gone is None or not gone.any() else libvips.without(whole, gone)
+
+    return painted
+
+
+def _cleared(opened: OpenedImage, header: Header) -> Iterator[gif.Mask | None]:
+    """For each frame of a GIF with transparency, where what was painted is gone; None for nothing.
+
+    Browsers show what was cleared as transparent, and libvips only where a frame that has transparent pixels was.
+    """
+    if header.format != "gif" or header.first_frame is not None:
+        return repeat(None)
+    with reader(opened) as read:
+        places = list(gif.frames(read, header.pages))
+    if len(places) < header.pages or not any(map(gif.is_cleared_opaque, places)):
+        return repeat(None)
+
+    def holes(place: gif.Frame) -> gif.Mask:
+        with reader(opened) as read:
+            return libvips.holes(gif.alone(read, place))
+
+    return gif.wiped(places, header.width, header.height, holes)
+
+
 def _masks(opened: OpenedImage, header: Header) -> Iterator[gif.Mask | None]:
     """For each frame, where something was painted; None for all, or where the frames say so themselves."""
     if header.first_frame is None:
@@ -79,20 +108,20 @@ def _masks(opened: OpenedImage, header: Header) -> Iterator[gif.Mask | None]:
     return gif.covered(places, header.width, header.height)
 
 
-def _scaled(source: Any, header: Header, placement: Placement, masks: Iterator[gif.Mask | None]) -> Pixels:
+def _scaled(source: Any, header: Header, placement: Placement, painter: Callable[[Any], Any]) -> Pixels:
     """All frames, one below the other."""
     height = placement.crop_height
-    first = _frame(source, 0, header, placement, next(masks))
+    first = _frame(source, 0, header, placement, painter)
     frames = np.empty((header.pages * height, *first.shape[1:]), np.uint8)
     frames[:height] = first
     for number in range(1, header.pages):
-        frames[number * height : (number + 1) * height] = _frame(source, number, header, placement, next(masks))
+        frames[number * height : (number + 1) * height] = _frame(source, number, header, placement, painter)
     return frames
 
 
-def _frame(source: Any, number: int, header: Header, placement: Placement, mask: gif.Mask | None) -> Pixels:
+def _frame(source: Any, number: int, header: Header, placement: Placement, painter: Callable[[Any], Any]) -> Pixels:
     page = source.get("page-height") if source.get_typeof("page-height") else source.height
-    whole = libvips.on_canvas(source.crop(0, number * page, source.width, page), header.canvas, mask)
+    whole = painter(source.crop(0, number * page, source.width, page))
     width, height = stored(header, placement)
     frame = libvips.shown_as(libvips.scale(whole, width, height), header.coding)
     return crop_centre(orient(frame, header.orientation), placement.crop_width, placement.crop_height)

@@ -7,7 +7,7 @@ no frame has covered. Browsers show the screen as it is stated, and transparent 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,11 @@ class Frame:
     width: int
     height: int
     disposal: int
+    transparent: int | None = None
+    """The number of the colour that shows what is below."""
+
+    position: int = 0
+    """Where in the file its descriptor begins."""
 
 
 def screen(read: Read) -> tuple[int, int]:
@@ -51,24 +56,24 @@ def frames(read: Read, most: int) -> Iterator[Frame]:
     """The first ``most`` frames, as far as the file makes sense."""
     (flags,) = read(10, 1) or b"\0"
     position = 13 + _palette(flags)
-    disposal = 0
+    disposal, transparent = 0, None
     for _ in range(_MOST_BLOCKS):
         block = read(position, 10)
         if most < 1 or len(block) < 2 or block[0] not in (_EXTENSION, _IMAGE):
             return
         if block[0] == _EXTENSION:
             if block[1] == _CONTROL and len(block) > 3:
-                disposal = block[3] >> 2 & 7
+                disposal, transparent = block[3] >> 2 & 7, block[6] if block[3] & 1 and len(block) > 6 else None
             position = _behind_blocks(read, position + 2)
             continue
         if len(block) < 10:
             return
         left, top, width, height = struct.unpack_from("<HHHH", block, 1)
-        yield Frame(left, top, width, height, disposal)
+        yield Frame(left, top, width, height, disposal, transparent, position)
         most -= 1
         if most:
             position = _behind_blocks(read, position + 11 + _palette(block[9]))
-        disposal = 0
+        disposal, transparent = 0, None
 
 
 def covered(places: Sequence[Frame], width: int, height: int) -> Iterator[Mask]:
@@ -84,6 +89,41 @@ def covered(places: Sequence[Frame], width: int, height: int) -> Iterator[Mask]:
         elif place.disposal == _CLEARED:
             painted = painted.copy()
             painted[part] = 0
+
+
+def alone(read: Read, place: Frame) -> bytes:
+    """A GIF of one frame, for its transparent pixels."""
+    (flags,) = read(10, 1) or b"\0"
+    head = bytearray(read(0, 13 + _palette(flags)))
+    head[6:10] = struct.pack("<HH", place.width, place.height)
+    control = b"!\xf9\4\1\0\0" + bytes((place.transparent or 0, 0))
+    stop = _behind_blocks(read, place.position + 11 + _palette((read(place.position + 9, 1) or b"\0")[0]))
+    content = read(place.position + 9, stop - place.position - 9)
+    return bytes(head) + control + struct.pack("<BHHHH", _IMAGE, 0, 0, place.width, place.height) + content + b";"
+
+
+def is_cleared_opaque(place: Frame) -> bool:
+    """Whether libvips paints the background where the frame was, once it is cleared."""
+    return place.disposal == _CLEARED and place.transparent is None
+
+
+def wiped(places: Sequence[Frame], width: int, height: int, holes: Callable[[Frame], Mask]) -> Iterator[Mask]:
+    """For each frame, of shape (height, width): 255 where an opaque one was cleared and nothing painted since.
+
+    ``holes`` gives 255 for a frame's transparent pixels, 0 for others.
+    """
+    gone = np.zeros((height, width), np.uint8)
+    for place in places:
+        before = gone.copy() if place.disposal == _RESTORED else None
+        part = gone[place.top : place.top + place.height, place.left : place.left + place.width]
+        part &= 0 if place.transparent is None or not part.any() else holes(place)[: part.shape[0], : part.shape[1]]
+        yield gone
+        if before is not None:
+            gone = before
+        elif place.disposal == _CLEARED:
+            gone[place.top : place.top + place.height, place.left : place.left + place.width] = (
+                255 if is_cleared_opaque(place) else 0
+            )
 
 
 def covers_all(places: Sequence[Frame], width: int, height: int) -> bool:

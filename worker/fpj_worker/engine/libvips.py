@@ -185,6 +185,17 @@ def on_canvas(image: Any, canvas: tuple[int, int] | None, mask: npt.NDArray[np.u
     return image if mask is None or image.hasalpha() else image.bandjoin(from_array(mask))
 
 
+def without(image: Any, gone: npt.NDArray[np.uint8]) -> Any:
+    """RGBA, transparent where ``gone`` is 255."""
+    return image[:3].bandjoin(from_array(gone).ifthenelse(0, image[3])).copy(interpretation=image.interpretation)
+
+
+def holes(data: bytes) -> npt.NDArray[np.uint8]:
+    """255 for the transparent pixels of a GIF's only frame, 0 for others. Raises pyvips.Error."""
+    image = pyvips.Image.gifload_buffer(data, access="sequential", fail_on="error")
+    return to_array(image[3] == 0) if image.hasalpha() else np.zeros((image.height, image.width), np.uint8)
+
+
 def scale(image: Any, width: int, height: int) -> Any:
     """Scale down, weighting colours by alpha where there is any."""
     across, down = width / image.width, height / image.height
