@@ -294,17 +294,23 @@ class MongoStore(MongoJobs):
         Chosen by the index alone, as all that asks for images by ordinal: servers that look at each record of the
         collection as soon as a filter names another field take longer for each window the more windows there are.
         """
-        last = -1
-        while True:
-            query = {"collection": collection, "ordinal": {"$gt": last}}
+        start: int | None = 0
+        while start is not None:
+            stop = start + _WINDOW
+            query = {"collection": collection, "ordinal": {"$gte": start, "$lt": stop}}
             with translated():
                 found = self._db.images.find(query, {"_id": 0, "ordinal": 1, "version": 1, "deleted": 1})
-                window = list(found.sort("ordinal", 1).limit(_WINDOW))
+                window = list(found.sort("ordinal", 1))
             if window:
-                start, last = last + 1, window[-1]["ordinal"]
-                yield start, last + 1, [(d["ordinal"], d["version"]) for d in window if not d["deleted"]]
-            if len(window) < _WINDOW:
-                return
+                yield start, stop, [(d["ordinal"], d["version"]) for d in window if not d["deleted"]]
+            start = stop if window else self._ordinal_from(collection, stop)
+
+    def _ordinal_from(self, collection: str, start: int) -> int | None:
+        """The first ordinal from ``start`` on that an image has; None at the end of the collection."""
+        query = {"collection": collection, "ordinal": {"$gte": start}}
+        with translated():
+            found = self._db.images.find_one(query, {"_id": 0, "ordinal": 1}, sort=[("ordinal", 1)])
+        return found["ordinal"] if found else None
 
     def _raw_derivatives(self, collection: str, start: int, stop: int, names: Sequence[str]) -> list[Document]:
         query = {"collection": collection, "ordinal": {"$gte": start, "$lt": stop}}
