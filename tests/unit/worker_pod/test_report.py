@@ -302,6 +302,30 @@ def test_a_pod_of_many_waits_long_after_a_missed_slot(store: Store, monkeypatch:
     assert waits[0] == 0.0 and all(10.0 <= each <= 30.0 for each in waits[1:])
 
 
+def test_of_a_thousand_pods_that_end_together_few_sum_all_shards(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sum reads every shard of the job: of each pod at its end, it would grow with the square of their number."""
+    asked: list[float] = []
+    summed: list[str] = []
+    real = store.job_counts
+    monkeypatch.setattr(store, "claim_reporter", lambda _job, _holder, interval, _now: bool(asked.append(interval)))
+    monkeypatch.setattr(store, "job_counts", lambda job, attempt: summed.append(job) or real(job, attempt))
+    Reporter(store, JOB, 1, "w", Written(), pods=1_000)._report_last()
+    assert not summed and len(asked) == 2 and max(asked) <= 1.0, "another has told within the last second, and again"
+    Reporter(store, JOB, 1, "w", Written(), pods=4)._report_last()
+    assert summed and len(asked) == 2, "few pods tell at once"
+
+
+def test_the_last_of_a_thousand_pods_tells_the_end(store: Store) -> None:
+    written = Written()
+    shard = store.claim_shard(JOB, 1, "w", time.time())
+    assert shard
+    with Reporter(store, JOB, 1, "w", written, interval=BOUND, pods=1_000):
+        wait_for(lambda: written.documents)
+        flush(store, shard, 0, 100)
+        store.finish_shard(shard, ShardState.SUCCEEDED, time.time())
+    assert [document["display"]["done"] for document in written.documents] == ["0/100", "100/100"]
+
+
 def test_failures_are_no_ones_problem(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     for error in (ReportError("403 Forbidden"), ConnectionRefusedError(), TimeoutError(), ValueError("?")):
         written = Written(error=error)
