@@ -19,6 +19,8 @@ WAVE = 1_000
 """Shards of one Indexed Job; see `fpj_operator.children.WAVE`, which a test compares."""
 _READ = 1_000
 """Images that a worker reads at a time."""
+_FEW = 10
+"""So few pods each sum all shards at their end; of more, one a second does. See `fpj_worker.report`."""
 _BIN_SECONDS = 10.0
 """Peaks are means over so long."""
 
@@ -263,6 +265,8 @@ class _Run:
         """A pod's last words to the store."""
         self.tally.add("ends", 1.0, self.now, self.now)
         self.store_busy += self._shards * self._figures["store.shard_scan_us"] / 1e6
+        if self._fleet.pods <= _FEW:
+            self.store_busy += self._shards * self._figures["store.shard_count_us"] / 1e6
         self.worked += work
 
     # What goes on all the time ----------------------------------------------------------------------------
@@ -297,6 +301,8 @@ class _Run:
             ("seconds", seconds),
         ):
             self.tally.add(name, number, start, self.now)
+        counts = seconds * self._figures["job.status_writes"] * self._shards * self._figures["store.shard_count_us"]
         small = pods * seconds * self._per_pod_commands()
-        self.store_busy += (images * self._figures["store.image_us"] + small * self._figures["store.command_us"]) / 1e6
+        busy = images * self._figures["store.image_us"] + small * self._figures["store.command_us"] + counts
+        self.store_busy += busy / 1e6
         return pace * seconds

@@ -118,7 +118,7 @@ def _loads(ask: _Answers) -> str:
         )
     head = [
         "Pods",
-        "Images a second",
+        "Images a second, over the whole job",
         "Store: commands a second",
         "Store: cores",
         "API server: requests a second",
@@ -133,6 +133,9 @@ def _loads(ask: _Answers) -> str:
             f"While pods work on {_MANY:,} photographs:",
             "",
             *_table(head, rows),
+            "",
+            "Where pods work for less than nine tenths of their time, the store holds them up",
+            f"({_STORE_CORES:g} cores here), or the Job controller.",
             "",
             f"At {_WIDE:,} pods, by kind:",
             "",
@@ -217,7 +220,7 @@ def _limits(ask: _Answers) -> str:
                     ],
                     [
                         "Planning",
-                        f"{_MANY:,} images in {_span(plan)} and {_round(memory)} MB",
+                        f"{_MANY:,} images in {_span(plan)} and {_round(memory)} MB with the tests' server",
                         "nothing: it runs once for an attempt",
                     ],
                     [
