@@ -80,6 +80,7 @@ def _revision() -> str:
 @click.option("--list", "listed", is_flag=True, help="Show the kinds of faults, and run none.")
 @click.option("--minutes", type=float, help="Begin no seed later than this.")
 @click.option("--image", type=click.Path(exists=True, path_type=Path), help="A docker-archive of localhost/fpj:e2e.")
+@click.option("--revision", help="Of what that image was built, for the report; else that of this checkout.")
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS, show_default=True, help="JSON Lines.")
 @click.option("--report", is_flag=True, help="Write docs/resilience.md from the results there are, and run none.")
 def main(
@@ -91,6 +92,7 @@ def main(
     listed: bool,
     minutes: float | None,
     image: Path | None,
+    revision: str | None,
     results: Path,
     report: bool,
 ) -> None:
@@ -119,7 +121,7 @@ def main(
     _say(f"{len(orders)} of {len(wanted)} seeds to run; results in {results}")
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell that starts this in the background has SIGINT ignored
         signal.signal(number, _stop)
-    if orders and not _run(orders, image, results, minutes):
+    if orders and not _run(orders, image, results, minutes, revision or _revision()):
         sys.exit(1)
 
 
@@ -129,11 +131,10 @@ def _stop(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _run(orders: list[Order], image: Path | None, results: Path, minutes: float | None) -> bool:
+def _run(orders: list[Order], image: Path | None, results: Path, minutes: float | None, revision: str) -> bool:
     """Whether all were clean."""
     clean = True
     until = time.monotonic() + (minutes or 1e6) * 60
-    revision = _revision()
     results.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fpjc", dir="/tmp") as name:
         folder = Path(name)
