@@ -62,6 +62,7 @@ test: lint $(RELEASE_VENV)/.tools ## Run everything: lint, types, unit, contract
 	hack/gitops.sh > /dev/null
 	hack/kubeconform.sh > /dev/null
 	hack/gateway-crds.sh > /dev/null
+	hack/tlc.sh > /dev/null
 	[ "$$(id -u)" -ne 0 ] || hack/kueue.sh > /dev/null
 	[ "$$(id -u)" -ne 0 ] || hack/network-policies.sh > /dev/null
 	[ "$$(id -u)" -ne 0 ] || hack/node-packages.sh
@@ -169,6 +170,14 @@ chaos: $(VENV)/.test ## Inject faults on a real node, by seed (ARGS='--seeds 1-1
 simulate: $(VENV)/.test ## Run schedules of faults in memory, by seed, until stopped (ARGS=--help; docs/development/simulation.md)
 	PYTHONPATH=tests $(BIN)/python hack/run_words.py $(BIN)/python -m simulation ARGS
 
+model: $(VENV)/.test ## Check the model of lock, fence, plan, count and hand-over with TLC, with more faults than make test
+	hack/tlc.sh > /dev/null
+	$(BIN)/pytest -v tests/model/test_model.py tests/model/thorough.py
+
+mutations: $(VENV)/.test ## Put one error at a time into a copy of the code, and see which test notices (ARGS="--only core/")
+	hack/secantusd.sh > /dev/null
+	$(BIN)/python hack/run_words.py $(BIN)/python hack/mutations.py ARGS
+
 lock: $(VENV)/.test ## Resolve the dependencies again into requirements/
 	hack/lock.sh
 
@@ -176,4 +185,4 @@ clean: ## Remove what was made here (caches outside the checkout stay)
 	rm -rf $(VENV) $(VENV)-* out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help run setup test lint fmt crds docs deploy chart release-tools licences sbom audit wheel image cluster-binaries cluster-up cluster-down kind-up fuzz bench simulate chaos lock clean man
+.PHONY: help run setup test lint fmt crds docs deploy chart release-tools licences sbom audit wheel image cluster-binaries cluster-up cluster-down kind-up fuzz bench simulate chaos lock clean man model mutations

@@ -59,6 +59,17 @@ def test_a_holder_that_lost_its_lease_is_fenced(store: Store) -> None:
     assert store.renew_lease(taken, 10, now=112).expires_at == 122
 
 
+def test_a_lease_that_one_had_before_is_not_the_one_that_one_has(store: Store) -> None:
+    before = store.acquire_lease("l", "a", 10, now=100)
+    store.release_lease(before)
+    now = store.acquire_lease("l", "a", 10, now=101)
+    assert now.fence == before.fence + 1
+    with pytest.raises(FencedError):
+        store.renew_lease(before, 10, now=102)
+    store.release_lease(before)
+    assert store.lease("l") == now
+
+
 def test_the_fence_rises_over_releases_and_broken_leases(store: Store) -> None:
     store.release_lease(store.acquire_lease("l", "a", 10, now=100))
     second = store.acquire_lease("l", "b", 10, now=101)
@@ -344,6 +355,18 @@ def test_an_older_fence_never_overwrites_a_newer_one(store: Store) -> None:
     store.flush(stale, 3.0)
     digests = {d.ordinal: d.digest for d in store.derivatives(COLLECTION, 0, 5, ["full"])}
     assert digests == {0: "d1", 1: "d1", 2: "d1", 4: "x"}
+
+
+def test_a_record_of_the_same_fence_replaces_the_one_before(store: Store) -> None:
+    """As in a recovery, which keeps the lock and so its fence."""
+    store.upsert_images([image(0)], 0)
+    store.put_shards(JOB, 1, [shard(0, 0, 1)])
+    claimed = store.claim_shard(JOB, 1, "w", now=0)
+    assert claimed
+    for cursor, digest in ((0, "d1"), (1, "d2")):
+        made = replace(batch(claimed, 0, 1), expected_cursor=0, cursor=cursor)
+        store.flush(replace(made, counts=Counts(), derivatives=(derivative(0, digest=digest),)), now=1)
+        assert [each.digest for each in store.derivatives(COLLECTION, 0, 1, ["full"])] == [digest]
 
 
 def test_replacing_shards_fences_all_their_holders(store: Store) -> None:

@@ -55,3 +55,22 @@ def test_others_finalizers_stay_and_are_told() -> None:
         asyncio.run(clean_up(cluster, (), patience=0.1))
     assert [each["metadata"]["finalizers"] for each in jobs.held.values()] == [["example.org/theirs"]] * 2
     assert jobs.written == ["both"]
+
+
+def test_leases_of_collections_go_and_the_leaders_own_stays() -> None:
+    class WithLeases(Jobs):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gone: list[str] = []
+
+        async def list(self, kind: str, namespace: str | None, *, labels: str = "") -> list[Document]:
+            names_ = (names.MANAGER, "cache-gen-1") if kind == "Lease" else ()
+            return [{"metadata": {"name": name, "namespace": "team"}} for name in names_]
+
+        async def delete(self, kind: str, namespace: str, name: str, _uid: str = "") -> None:
+            self.gone.append(name)
+
+    jobs = WithLeases()
+    cluster: Any = jobs
+    asyncio.run(clean_up(cluster, ("team",), patience=0.1))
+    assert jobs.gone == ["cache-gen-1"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from unit.operator.world import SETTINGS, World
 
-from fpj_core.model import Counts, Phase
+from fpj_core.model import Counts, Job, Phase
 from fpj_core.v1alpha1.workertemplate import WorkerTemplate
 from fpj_operator.reconcile import reconcile
 from fpj_operator.state import DeleteChildren, Emit, FenceShards, Observed, RecordJob, ReleaseLease
@@ -104,3 +104,21 @@ def test_an_alert_at_every_tenth_failed_image(failed: int, said: str) -> None:
     steps = reconcile(observed(world), SETTINGS).steps_after
     alerts = [step.unique for step in steps if isinstance(step, Emit) and step.reason == "ImagesFailing"]
     assert alerts == ([said] if said else [])
+
+
+def test_a_message_is_no_longer_than_a_status_has_room_for() -> None:
+    world = World()
+    world.add()
+    plan = reconcile(replace(observed(world), job=None, problem="x" * 100_000), SETTINGS)
+    assert plan.status is not None
+    assert max(len(each["message"]) for each in plan.status["conditions"]) < 5_000
+
+
+def test_the_next_attempt_has_a_number_that_neither_store_nor_status_has_used() -> None:
+    world = World()
+    world.add()
+    seen = observed(world)
+    used = Job(seen.uid, "photos", "team.photos", {}, "", planning_attempt=6, planned_attempt=5)
+    assert replace(seen, store=replace(seen.store, record=used)).latest_attempt == 6
+    assert replace(seen, attempt=replace(seen.attempt, number=7)).latest_attempt == 7
+    assert seen.latest_attempt == 0

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.api.documents import problems
-from unit.operator.schedule_world import START, ScheduleWorld, job_name, phase_of
+from unit.operator.schedule_world import KEY, START, ScheduleWorld, job_name, phase_of
 
+from fpj_core import names
 from fpj_core.cluster import ClusterError
 from fpj_core.formatting import moment
 from fpj_operator.conditions import seconds_of
@@ -295,6 +296,20 @@ def test_no_history_at_all() -> None:
 
 
 # What is wrong --------------------------------------------------------------------------------------------
+
+
+def test_jobs_that_only_carry_its_label_are_left_alone() -> None:
+    world = ScheduleWorld(successfulJobsHistoryLimit=0, concurrencyPolicy="Replace")
+    for name, phase in (("theirs-done", "Completed"), ("theirs", "Running")):
+        labels = {names.LABEL_SCHEDULE_UID: world.schedule["metadata"]["uid"]}
+        metadata = {"name": name, "namespace": KEY.namespace, "labels": labels}
+        world.objects.add({"kind": "FileProcessingJob", "metadata": metadata, "status": {"phase": phase}})
+    world.now += 700
+    world.look()
+    assert len(world.objects.created) == 1
+    held = {each["metadata"]["name"]: each["metadata"] for each in world.objects.jobs()}
+    assert {"theirs-done", "theirs"} < set(held), "another begins beside them"
+    assert not any("deletionTimestamp" in each for each in held.values())
 
 
 @pytest.mark.parametrize(

@@ -121,3 +121,15 @@ def test_nothing_is_asked_while_no_job_needs_the_store_unless_it_was_away() -> N
             health.close()
 
     asyncio.run(idle())
+
+
+def test_an_outage_keeps_its_first_words() -> None:
+    """Each other one would be another write of all statuses."""
+    changes: list[str | None] = []
+    health = StoreHealth(cast("Store", Store60()), lambda: changes.append(health.error), lambda: True)
+    for said in ("away", "away for 2 s", None, "gone"):
+        health._set(said)
+    assert changes == ["away", None, "gone"]
+    health._set("another")
+    assert health.error == "gone"
+    health.close()

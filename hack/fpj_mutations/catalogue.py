@@ -1,0 +1,80 @@
+"""The list of mutations, as hack/mutations/*.toml has it.
+
+Each file is a package's. ``[tests]`` says which test files can kill a mutation of a module, the likeliest first;
+``fallback`` has those that are run where these do not. Each ``[[mutation]]`` has the module, the text that occurs
+exactly once in it, what stands there instead, and what that would mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "hack" / "mutations"
+KINDS = ("tests/unit/", "tests/contract/", "tests/simulation/")
+"""Where tests are that may kill one: fast, and without a cluster."""
+
+
+class MutationError(Exception):
+    """A mutation that does not fit the code of now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """One error. ``id`` is the package's first letter and a number; ``survives`` is why no test has to notice it."""
+
+    id: str
+    file: str
+    old: str
+    new: str
+    means: str
+    tests: tuple[str, ...]
+    fallback: tuple[str, ...]
+    survives: str = ""
+
+    @property
+    def package(self) -> str:
+        """The folder that its file lies in: core, operator, worker, api or cli."""
+        return self.file.partition("/")[0]
+
+    def applied(self, root: Path = ROOT) -> str:
+        """The module's text with the error in it. Raises `MutationError`."""
+        text = (root / self.file).read_text(encoding="utf-8")
+        if (found := text.count(self.old)) != 1:
+            raise MutationError(f"{self.id}: {self.file} has {found} of {self.old!r}")
+        return text.replace(self.old, self.new)
+
+    def key(self, root: Path = ROOT) -> str:
+        """What a result rests on: the module with the error. Another text is another mutation."""
+        said = f"{self.id}\n{self.applied(root)}"
+        return hashlib.sha256(said.encode()).hexdigest()[:24]
+
+
+def mutations(folder: Path = FOLDER) -> list[Mutation]:
+    """All of them, by package. Raises `MutationError` for what is no list of mutations."""
+    found = [each for path in sorted(folder.glob("*.toml")) for each in _of_package(path)]
+    numbers = [each.id for each in found]
+    if twice := sorted({each for each in numbers if numbers.count(each) > 1}):
+        raise MutationError(f"given twice: {', '.join(twice)}")
+    return found
+
+
+def _of_package(path: Path) -> list[Mutation]:
+    document = tomllib.loads(path.read_text(encoding="utf-8"))
+    return [_mutation(path, document, each) for each in document["mutation"]]
+
+
+def _mutation(path: Path, document: Mapping[str, object], entry: Mapping[str, str]) -> Mutation:
+    tests, fallback = document["tests"], document["fallback"]
+    if not isinstance(tests, Mapping) or not isinstance(fallback, list):
+        raise MutationError(f"{path.name}: [tests] and fallback are needed")
+    wanted = {"id", "file", "old", "new", "means"}
+    if not wanted <= set(entry) <= wanted | {"survives"} or entry["file"] not in tests:
+        raise MutationError(f"{path.name}: {entry.get('id')}: a key is missing, unknown, or its file has no tests")
+    first = tuple(tests[entry["file"]])
+    others = tuple(each for each in fallback if each not in first)
+    return Mutation(**entry, tests=first, fallback=others)

@@ -1,0 +1,42 @@
+"""The list of mutations fits the code of now: an error that cannot be put in proves nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Iterator[Any]:
+    sys.path.insert(0, str(ROOT / "hack"))
+    from fpj_mutations import catalogue
+
+    yield catalogue
+    sys.path.remove(str(ROOT / "hack"))
+
+
+def test_each_mutation_fits_one_place_and_is_still_python(catalogue: Any) -> None:
+    found = catalogue.mutations()
+    assert len(found) >= 200
+    wrong = []
+    for each in found:
+        try:
+            compile(each.applied(), each.file, "exec")
+        except (catalogue.MutationError, SyntaxError) as error:
+            wrong.append(str(error))
+        assert each.old != each.new and each.means, each.id
+    assert not wrong, "change hack/mutations/*.toml with the code"
+
+
+def test_each_is_looked_for_by_fast_tests_that_are_there(catalogue: Any) -> None:
+    for each in catalogue.mutations():
+        assert each.tests
+        for name in (*each.tests, *each.fallback):
+            assert name.startswith(catalogue.KINDS) or f"{name}/" in catalogue.KINDS
+            assert (ROOT / name).exists() or name == "tests/simulation", f"{each.id}: there is no {name}"
