@@ -105,7 +105,7 @@ class ImageLimits:
     timeout_seconds: float = 60.0
     max_attempts: int = 3
     fetch_timeout_seconds: float = 600.0
-    """Beside ``timeout_seconds``: how long its bytes may take to come from a bucket, and its files to go there."""
+    """Beside ``timeout_seconds``: how long its bytes may take to come, and its files to go where they are kept."""
 
 
 @dataclass(frozen=True, slots=True)

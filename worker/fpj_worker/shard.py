@@ -202,8 +202,10 @@ class ShardProcessor:
         while not self._finished:
             self._fill()
             self._dispatch()
-            for outcome in self._pool.poll(_POLL_SECONDS if self._pool.in_flight else self._idle_seconds()):
+            outcomes = self._pool.poll(_POLL_SECONDS if self._pool.in_flight else self._idle_seconds())
+            for outcome in outcomes:
                 self._settle(outcome)
+            self._listen(heard=bool(outcomes))
             self._judge()
             self._record(force=not self._by_ordinal)  # nothing left to wait for
             self._on_tick()
@@ -236,7 +238,7 @@ class ShardProcessor:
         self._untrusted = False
         self._sizes: dict[str, int | None] = {}
         self._names: dict[str, str] = {}
-        self._flushed_at = self._heartbeat_at = time.monotonic()
+        self._flushed_at = self._heartbeat_at = self._heard_at = time.monotonic()
         self._counted_ahead = self._count_ahead(shard)
         self._sync = self._folder.syncer()
 
@@ -392,6 +394,15 @@ class ShardProcessor:
         del self._by_ordinal[slot.image.ordinal]
 
     # The environment --------------------------------------------------------------------------------------
+
+    def _listen(self, *, heard: bool) -> None:
+        """Suspect the environment where no image ends for as long as one may take: all may wait for storage."""
+        now = time.monotonic()
+        if heard or not self._pool.in_flight:
+            self._heard_at = now
+        elif now - self._heard_at >= self._context.limits.timeout_seconds:
+            self._heard_at = now
+            self._breaker.fault(last=True)
 
     def _judge(self) -> None:
         """Charge images for what may be the environment's fault, once that is known to be well.

@@ -8,9 +8,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from functools import partial
 from urllib.parse import urlsplit
 
 from fpj_core.errors import ErrorType, ImageError
@@ -104,12 +103,10 @@ class ImageHandler:
 
         source = self.source.build()
         folder = self.folder.build()
-        fetching = partial(away, Away.FETCHING) if isinstance(self.source, S3SourceConfig) else nullcontext
-        storing = partial(away, Away.STORING) if isinstance(self.folder, S3FolderConfig) else nullcontext
 
         def handle(task: ImageTask, admit: Admit) -> ImageDone:
             with ExitStack() as stack:
-                with fetching():
+                with away(Away.FETCHING):
                     given = source.open(task.key, task.size, max_file_size=self.limits.max_file_size)
                     opened = stack.enter_context(given)
                 try:
@@ -121,7 +118,7 @@ class ImageHandler:
             files = []
             for output in processed.outputs:
                 path = task.path(self.collection, output.tier, output.extension)
-                with storing():
+                with away(Away.STORING):
                     folder.write(path, output.data, token=self.token)
                 files.append(WrittenFile(output.tier, path, output.width, output.height, len(output.data)))
             return ImageDone(processed.facts, tuple(files))

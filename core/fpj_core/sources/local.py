@@ -44,6 +44,7 @@ CACHE_TAG = "CACHEDIR.TAG"
 CACHE_TAG_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
 
 _MOST_DEPTH = 200
+_PIECE = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class LocalSource:
         self._archives = Archives()
         self._many = Manyfold()
         self._choice = Choice(wanted)
+        self._piece = bytearray(_PIECE)
         self.problems = Problems()
 
     @property
@@ -126,8 +128,23 @@ class LocalSource:
             with self._archives.open_member(path, member, max_file_size=max_file_size) as opened:
                 yield opened
             return
-        refuse_too_large(_readable_size(path), max_file_size)
+        self._fetch(path, max_file_size)
         yield OpenedImage(name=key, path=path)
+
+    def _fetch(self, path: bytes, max_file_size: int) -> None:
+        """Have the system read a regular file, so that its cache has it, as far as it fits. Raises `ImageError`.
+
+        Decoders then find it there. They have a time limit that says nothing of slow storage; this has another.
+        """
+        descriptor = open_regular(path, "the file")
+        try:
+            refuse_too_large(os.fstat(descriptor).st_size, max_file_size)
+            while os.readv(descriptor, [self._piece]):
+                pass
+        except OSError as error:
+            raise image_error_from_os(error, "the file") from error
+        finally:
+            os.close(descriptor)
 
     def look(self, keys: Sequence[str]) -> Sequence[ImageError | None]:
         """See `fpj_core.sources.base.Source.look`."""
@@ -321,14 +338,5 @@ def _head(path: bytes, length: int) -> bytes:
         return os.read(descriptor, length)
     except OSError as error:
         raise image_error_from_os(error, "the file") from error
-    finally:
-        os.close(descriptor)
-
-
-def _readable_size(path: bytes) -> int:
-    """The size of a regular file that can be opened. Raises `ImageError`."""
-    descriptor = open_regular(path, "the file")
-    try:
-        return os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)

@@ -194,8 +194,8 @@ class Limits(ApiModel):
     image_timeout_seconds: int | None = Field(None, description="Time for one image; 60 by default.", ge=1, le=3600)
     fetch_timeout_seconds: int | None = Field(
         None,
-        description="Time for one image's bytes to come from a bucket, or its files to go there, beside"
-        " imageTimeoutSeconds; 600 by default.",
+        description="Time for one image's bytes to come from where it is, and its files to go where they are kept,"
+        " beside imageTimeoutSeconds; 600 by default.",
         ge=1,
         le=86_400,
     )

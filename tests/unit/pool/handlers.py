@@ -71,10 +71,12 @@ def do_fetch_in_turns(seconds: float, _admit: Any) -> None:
             time.sleep(seconds)
 
 
-def do_lie_about_the_time(_value: Any, _admit: Any) -> None:
+def do_lie_about_the_time(told: tuple[float, float], _admit: Any) -> None:
     this = child._this
     assert this
-    this._pipe.send((child.AWAY, "fetching", float("nan")))
+    since, spent = told
+    this.stopwatch._write(0, since)
+    this.stopwatch._write(8, spent)
     time.sleep(60)
 
 

@@ -126,7 +126,9 @@ def test_waiting_for_bytes_is_not_counted_as_work() -> None:
     [
         (("fetch", (60, 0)), ErrorType.FETCH_TIMEOUT),
         (("fetch_in_turns", 0.01), ErrorType.FETCH_TIMEOUT),
-        (("lie_about_the_time", None), ErrorType.FETCH_TIMEOUT),
+        (("lie_about_the_time", (1e-9, float("nan"))), ErrorType.DECODE_TIMEOUT),
+        (("lie_about_the_time", (1e-9, 0.0)), ErrorType.FETCH_TIMEOUT),
+        (("lie_about_the_time", (float("nan"), 1e300)), ErrorType.DECODE_TIMEOUT),
         (("store", 60), ErrorType.WRITE_FAILED),
         (("fetch", (0, 60)), ErrorType.DECODE_TIMEOUT),
     ],

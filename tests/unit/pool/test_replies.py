@@ -19,7 +19,7 @@ def sent(error_type: ErrorType) -> bytes:
     def fail(_task: object, _admit: object) -> NoReturn:
         raise ImageError(error_type, "because")
 
-    settings: Any = SimpleNamespace(heavy_budget=None, memory_limit=None, stop=None)
+    settings: Any = SimpleNamespace(heavy_budget=None, memory_limit=None, stop=None, stopwatch=None)
     unused: Any = None
     return _pickled(*_Child(unused, fail, settings)._run(None), 0.1)
 

@@ -525,6 +525,26 @@ def test_what_is_an_images_own_fault_is_charged_as_ever(bench: Bench, error: Ima
     assert not bench.watcher.waited
 
 
+def test_storage_that_hangs_is_suspected_while_all_images_wait_for_it(bench: Bench) -> None:
+    """No image ends, so none fails: each has minutes for its bytes."""
+    until, make, look = bench.clock.now + 300, bench.pool, bench.source.look
+
+    def hanging() -> ScriptedPool:
+        pool = make()
+        pool.most_at_once = 0 if bench.clock.now < until else 3
+        return pool
+
+    def looked(keys: Any) -> Any:
+        bench.source.sick = "no answer" if bench.clock.now < until else ""
+        return look(keys)
+
+    bench.pool, bench.source.look = hanging, looked  # type: ignore[method-assign]
+    done, counts = bench.run()
+    assert (done.phase, numbers(counts)) == (Phase.COMPLETED, (40, 0, 0))
+    assert bench.watcher.waited[0].endswith("no answer")
+    assert len(bench.pools) == 2, "no more is given out while it hangs"
+
+
 def test_a_common_path_asks_for_no_probe(bench: Bench) -> None:
     bench.fate = lambda task, _attempt: CORRUPT if task.ordinal % 4 == 1 else None
     bench.source.sick = bench.folder.sick = "nobody may ask"

@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import Any, TextIO
@@ -25,26 +24,18 @@ from typing import Any, TextIO
 from fpj_core import faults
 from fpj_core.errors import ErrorType, ImageError
 from fpj_worker.pool.sandbox import Part, Reach, confine
+from fpj_worker.pool.stopwatch import Away, Stopwatch
 
 Admit = Callable[[int], None]
 """Asks leave for a decode that needs so many bytes; returns when it is given."""
 
-READY, DONE, ERROR, ADMIT, AWAY, UNBEGUN = "ready", "done", "error", "admit", "away", "unbegun"
+READY, DONE, ERROR, ADMIT, UNBEGUN = "ready", "done", "error", "admit", "unbegun"
 TASK, GRANT = "task", "grant"
 
 PRELOAD_VARIABLE = "FPJ_POOL_PRELOAD"
 """Environment variable that names, separated by spaces, what the fork server imports for its children."""
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-
-
-class Away(StrEnum):
-    """What a task may wait for on a clock of its own."""
-
-    FETCHING = "fetching"
-    """Bytes of the source, over a network."""
-    STORING = "storing"
-    """Output on its way over a network."""
 
 
 _this: _Child | None = None
@@ -57,11 +48,11 @@ def away(what: Away) -> Iterator[None]:
     if _this is None:
         yield
         return
-    _this.tell_away(what.value)
+    _this.stopwatch.begin(what)
     try:
         yield
     finally:
-        _this.tell_away("")
+        _this.stopwatch.end()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +68,7 @@ class ChildSettings:
     heavy_budget: int | None
     stderr_path: str
     stop: Connection
+    stopwatch: Stopwatch
     reach: Reach | None
     """None: not confined."""
 
@@ -110,6 +102,7 @@ class _Child:
         self._heavy_budget = settings.heavy_budget
         self._memory_limit = settings.memory_limit or 0
         self._stop = settings.stop
+        self.stopwatch = settings.stopwatch
         self._early: deque[Any] = deque()
         """Tasks that arrived while the child waited for a grant."""
 
@@ -124,6 +117,7 @@ class _Child:
                 self._pipe.send((UNBEGUN, None, 0.0))
                 continue
             os.ftruncate(2, 0)
+            self.stopwatch.restart()
             started = time.perf_counter()
             kind, content = self._run(task)
             self._pipe.send_bytes(_pickled(kind, content, time.perf_counter() - started))
@@ -146,10 +140,6 @@ class _Child:
             return ERROR, (kind.value, f"{type(error).__name__}: {error}", fault.environment)
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs one image
             return ERROR, (ErrorType.INTERNAL.value, f"{type(error).__name__}: {error}", False)
-
-    def tell_away(self, what: str) -> None:
-        """Since this moment the task waits for that, or, for an empty ``what``, works."""
-        self._pipe.send((AWAY, what, time.monotonic()))
 
     def _admit(self, weight: int) -> None:
         if self._heavy_budget is None:

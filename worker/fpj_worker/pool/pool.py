@@ -30,7 +30,6 @@ from fpj_core.errors import ErrorType, FpjError, ImageError
 from fpj_core.scratch import Scratch, hold, sweep
 from fpj_worker.pool.child import (
     ADMIT,
-    AWAY,
     DONE,
     GRANT,
     PRELOAD_VARIABLE,
@@ -38,13 +37,13 @@ from fpj_worker.pool.child import (
     TASK,
     UNBEGUN,
     Admit,
-    Away,
     ChildSettings,
     child_main,
 )
 from fpj_worker.pool.classify import classify_death
 from fpj_worker.pool.replies import GarbledError, Replies
 from fpj_worker.pool.sandbox import Reach, clean_environment, hide
+from fpj_worker.pool.stopwatch import Away, Stopwatch
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -55,6 +54,8 @@ _START_SECONDS = 60.0
 _MOST_START_FAILURES = 3
 _STDERR_TAIL = 4_096
 _KILL_SECONDS = 5.0
+_LOOK_SECONDS = 0.05
+"""Between two looks at the stopwatch of a child, at least."""
 
 _CHILD_ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "1",  # one arena: 68 MB stay 68 MB; with more, memory grows (docs/benchmarks.md)
@@ -91,36 +92,34 @@ class _Child(Generic[T]):
     process: ForkServerProcess
     pipe: Connection
     stderr_path: Path
+    stopwatch: Stopwatch
     started: float
     tasks: deque[T] = field(default_factory=deque)
     ready: bool = False
     head_since: float = 0.0
     """When the task at the head began, or 0 while its clock stands still."""
     head_used: float = 0.0
-    """Seconds the head had worked before `head_since`."""
-    away: str = ""
-    """What the head waits for on the other clock: a value of `Away`, or nothing."""
-    away_used: float = 0.0
-    """Seconds the head had been away before `head_since`."""
+    """Seconds of the head before `head_since`, those that it was away included."""
+    look_at: float = 0.0
+    """The moment from which the head may have taken too long: the stopwatch tells."""
     waits_for: int = 0
     holds: int = 0
 
-    def deadline(self, timeout: float, away_timeout: float) -> float:
-        """The moment (monotonic) at which this child must be killed."""
+    @property
+    def deadline(self) -> float:
+        """The moment (monotonic) from which this child may have to be killed."""
         if not self.ready:
             return self.started + _START_SECONDS
-        left = away_timeout - self.away_used if self.away else timeout - self.head_used
-        return self.head_since + left if self.tasks and self.head_since else float("inf")
+        return self.look_at if self.tasks and self.head_since else float("inf")
 
-    def turn_clock(self, moment: float) -> None:
-        """Add what has passed since the clock in use was last read, until a moment that the child may have said."""
-        now = min(time.monotonic(), max(self.head_since, moment))  # in this order, "not a number" is no moment
-        if self.head_since:
-            if self.away:
-                self.away_used += now - self.head_since
-            else:
-                self.head_used += now - self.head_since
-            self.head_since = now
+    def used(self, now: float) -> float:
+        """Seconds that the head has taken so far."""
+        return self.head_used + (now - self.head_since if self.head_since else 0.0)
+
+    def stop_clock(self) -> None:
+        """The head waits for what others hold."""
+        self.head_used = self.used(time.monotonic())
+        self.head_since = 0.0
 
 
 class ProcessPool(Generic[T, R]):
@@ -254,7 +253,7 @@ class ProcessPool(Generic[T, R]):
         """Wait, at most until ``end``, for something to happen to a child, and deal with it."""
         if self._kill_overdue():
             return
-        nearest = min((self._deadline(child) for child in self._children), default=end)
+        nearest = min((child.deadline for child in self._children), default=end)
         for key, _ in self._selector.select(max(min(end, nearest) - time.monotonic(), 0.0)):
             self._receive(key.data)
 
@@ -292,12 +291,8 @@ class ProcessPool(Generic[T, R]):
                 self._on_confined = None
             self._start_failures = 0
             self._start_clock(child)
-        elif kind == AWAY:
-            child.turn_clock(elapsed)
-            child.away = content
         elif kind == ADMIT:
-            child.turn_clock(time.monotonic())
-            child.head_since = 0.0
+            child.stop_clock()
             child.waits_for = content
             self._admission.append(child)
             self._grant()
@@ -317,9 +312,9 @@ class ProcessPool(Generic[T, R]):
         self._assign()
 
     def _start_clock(self, child: _Child[T]) -> None:
-        child.head_used = child.away_used = 0.0
-        child.away = ""
+        child.head_used = 0.0
         child.head_since = time.monotonic() if child.ready else 0.0
+        child.look_at = child.head_since + min(self._timeout, self._away_timeout)
 
     # Heavy tasks ------------------------------------------------------------------------------------------
 
@@ -331,7 +326,7 @@ class ProcessPool(Generic[T, R]):
             child.holds += child.waits_for
             self._heavy_used += child.waits_for
             child.waits_for = 0
-            child.head_since = time.monotonic()
+            child.head_since = child.look_at = time.monotonic()
             try:
                 child.pipe.send((GRANT, None))
             except OSError:
@@ -356,8 +351,15 @@ class ProcessPool(Generic[T, R]):
     def _start_child(self) -> None:
         self._born += 1
         stderr_path = Path(self._scratch.name, f"stderr-{self._born}")
+        stopwatch = Stopwatch()
         settings = ChildSettings(
-            self._factory, self._memory_limit, self._heavy_budget, str(stderr_path), self._told_to_stop, self._reach
+            self._factory,
+            self._memory_limit,
+            self._heavy_budget,
+            str(stderr_path),
+            self._told_to_stop,
+            stopwatch,
+            self._reach,
         )
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=child_main, args=(theirs, settings), daemon=True)
@@ -366,37 +368,48 @@ class ProcessPool(Generic[T, R]):
                 process.start()
         except (EOFError, OSError) as error:
             ours.close()
+            stopwatch.close()
             raise PoolError(f"worker processes cannot be started: {error}") from error
         finally:
             theirs.close()
-        child: _Child[T] = _Child(process, ours, stderr_path, time.monotonic())
+        child: _Child[T] = _Child(process, ours, stderr_path, stopwatch, time.monotonic())
         self._children.append(child)
         self._selector.register(ours, selectors.EVENT_READ, child)
 
     def _kill_overdue(self) -> bool:
         """Whether any child was late. If its answer waits to be read, that was the supervisor's fault: it is read."""
         now = time.monotonic()
-        overdue = [each for each in self._children if self._deadline(each) <= now]
-        for child in overdue:
+        late = False
+        for child in [each for each in self._children if each.deadline <= now]:
             if child.pipe.poll():
                 self._receive(child)
-            elif child.ready:
-                self._bury(child, self._overdue(child))
-            else:
+            elif not child.ready:
                 self._bury(child)
-        return bool(overdue)
+            elif (error := self._overdue(child, now)) is not None:
+                self._bury(child, error)
+            else:
+                continue
+            late = True
+        return late
 
-    def _deadline(self, child: _Child[T]) -> float:
-        return child.deadline(self._timeout, self._away_timeout)
-
-    def _overdue(self, child: _Child[T]) -> ImageError:
-        if child.away == Away.FETCHING:
+    def _overdue(self, child: _Child[T], now: float) -> ImageError | None:
+        """What to charge the head with, if it has taken too long; else it is told when to look again."""
+        used = child.used(now)
+        away, what = child.stopwatch.read(now)
+        away = min(away, used, self._away_timeout)  # a child that lies gains no more than that
+        if what is Away.FETCHING and away >= self._away_timeout:
             message = f"its bytes took longer than {self._away_timeout:g} s to come"
             return ImageError(ErrorType.FETCH_TIMEOUT, message, environment=True)
-        if child.away:
+        if what is Away.STORING and away >= self._away_timeout:
             message = f"its files took longer than {self._away_timeout:g} s to go"
             return ImageError(ErrorType.WRITE_FAILED, message, environment=True)
-        return ImageError(ErrorType.DECODE_TIMEOUT, f"took longer than {self._timeout:g} s")
+        left = self._timeout - (used - away)
+        if left <= 0:
+            return ImageError(ErrorType.DECODE_TIMEOUT, f"took longer than {self._timeout:g} s")
+        if away < self._away_timeout:
+            left = min(left, self._away_timeout - away)
+        child.look_at = now + max(left, _LOOK_SECONDS)
+        return None
 
     def _bury(self, child: _Child[T], error: ImageError | None = None) -> None:
         """End a dead or condemned child, charge the task it was running, and start another in its place.
@@ -408,8 +421,7 @@ class ProcessPool(Generic[T, R]):
         self._end(child, kill=error is not None or not child.ready)
         stderr = _tail(child.stderr_path)
         if child.ready and child.tasks:
-            child.turn_clock(time.monotonic())
-            used = child.head_used + child.away_used
+            used = child.used(time.monotonic())
             cause = error or classify_death(child.process.exitcode, stderr)
             self._outcomes.append(Outcome(child.tasks.popleft(), None, cause, used))
         elif not child.ready and not self._stopping:
@@ -448,6 +460,7 @@ class ProcessPool(Generic[T, R]):
             self._unkillable.append(child.process)
             getattr(multiprocessing.process, "_children").discard(child.process)  # noqa: B009 - else our end waits for it
         child.pipe.close()
+        child.stopwatch.close()
 
 
 def _tail(path: Path) -> str:

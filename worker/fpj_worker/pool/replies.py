@@ -14,12 +14,11 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from fpj_core.errors import ErrorType, FpjError
-from fpj_worker.pool.child import ADMIT, AWAY, DONE, ERROR, READY, UNBEGUN, Away
+from fpj_worker.pool.child import ADMIT, DONE, ERROR, READY, UNBEGUN
 
 _MOST_BYTES = 16 * 2**20
 _ERROR_TYPES = frozenset(each.value for each in ErrorType)
-_KINDS = frozenset({READY, DONE, ERROR, ADMIT, AWAY, UNBEGUN})
-_AWAY = frozenset({"", *(each.value for each in Away)})
+_KINDS = frozenset({READY, DONE, ERROR, ADMIT, UNBEGUN})
 
 
 class GarbledError(FpjError):
@@ -33,7 +32,7 @@ class Replies:
         self._types = {(each.__module__, each.__qualname__): each for each in types}
 
     def read(self, pipe: Connection) -> tuple[str, Any, float]:
-        """(kind, content, seconds taken; the moment, monotonic, where the kind is `AWAY`).
+        """(kind, content, seconds taken).
 
         Raises `GarbledError`; EOFError and OSError as the pipe does.
         """
@@ -62,8 +61,6 @@ class _Unpickler(pickle.Unpickler):
 def _fits(kind: str, content: Any) -> bool:
     if kind == ADMIT:
         return type(content) is int and content >= 0
-    if kind == AWAY:
-        return type(content) is str and content in _AWAY
     if kind == READY:
         return isinstance(content, dict)
     if kind == ERROR:
