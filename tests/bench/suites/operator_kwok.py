@@ -39,6 +39,7 @@ _PARALLELISM = 1_000
 _NODES = 2
 _INDEX = "batch.kubernetes.io/job-completion-index"
 _JOB = "batch.kubernetes.io/job-name"
+_DONE = ("SuccessCriteriaMet", "Complete")
 _STEP_SECONDS = 0.1
 _FAST = {
     "kube-controller-manager": ("--kube-api-qps=2000", "--kube-api-burst=4000", "--concurrent-job-syncs=10"),
@@ -82,7 +83,7 @@ class _Run:
             return
         self.waves.setdefault(int(wave), now)
         conditions = found.get("status", {}).get("conditions") or ()
-        if any(each["type"] == "Complete" and each["status"] == "True" for each in conditions):
+        if any(each["type"] in _DONE and each["status"] == "True" for each in conditions):
             self.ends.setdefault(int(wave), now)
 
     @property
