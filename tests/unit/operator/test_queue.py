@@ -236,3 +236,12 @@ def test_the_end_of_a_namesake_that_is_told_late_takes_nothing_from_the_job_of_n
     queue.note(old)  # an answer about the old one comes later still
     assert queue.uid_of(key) == new["metadata"]["uid"] and queue.place(key) == (True, 0)
     assert queue.forget(key, new["metadata"]["uid"]) == new["metadata"]["uid"]
+
+
+def test_an_event_that_comes_late_changes_nothing() -> None:
+    queue = JobQueue(LIMIT)
+    key = queue.note(body("job-0", 5, phase="Running"))
+    queue.note(body("job-0", 3, phase="Pending"))
+    assert queue.is_at_work(key) and queue.version_of(key) == 5
+    queue.note(body("job-0", 6, phase="Completed"))
+    assert queue.is_finished(key)

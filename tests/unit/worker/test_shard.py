@@ -735,3 +735,49 @@ def test_an_environment_that_heals_just_before_it_is_asked_about_costs_no_image(
     runner.complete(one_shard(store, 10), lambda: 0.0)
     assert (counts(store).completed, counts(store).failed, len(asked)) == (10, 0, 1)
     assert store.failures(JOB) == []
+
+
+def test_an_answer_about_another_image_is_none(store: Store, clock: Clock) -> None:
+    """A decoder that was hijacked may say what it likes."""
+
+    class Hijacked(ScriptedPool):
+        def _finish(self, task: Any) -> Any:
+            outcome = super()._finish(task)
+            if task.ordinal != 1 or outcome.result is None:
+                return outcome
+            wrong = tuple(replace(each, path=derivative(0, FULL).path) for each in outcome.result.files)
+            return replace(outcome, result=replace(outcome.result, files=wrong))
+
+    fill(store, 3)
+    pool = Hijacked(MemoryFolder(), clock=clock)
+    processor(store, pool).run(one_shard(store, 3))
+    assert (counts(store).completed, counts(store).failed) == (2, 1)
+    assert {each.ordinal for each in store.derivatives(COLLECTION, 0, 3, ["full", "thumbnail"])} == {0, 2}
+
+
+def test_a_failure_beyond_the_cursor_is_listed_when_it_counts(store: Store, clock: Clock) -> None:
+    fill(store, 30)
+    listed: set[tuple[bool, int]] = set()
+
+    def look() -> None:
+        listed.add((cursor(store) > 1, len(store.failures(JOB))))
+
+    fate: Fate = lambda task, _attempt: CORRUPT if task.ordinal == 1 else None  # noqa: E731
+    pool = ScriptedPool(MemoryFolder(), fate, clock=clock, slowest={0})
+    processor(store, pool, on_tick=look).run(one_shard(store, 30))
+    assert listed <= {(False, 0), (True, 1)} and [each.ordinal for each in store.failures(JOB)] == [1]
+    assert (counts(store).completed, counts(store).failed) == (29, 1)
+
+
+def test_what_is_cut_off_at_the_end_is_no_failure(store: Store, clock: Clock) -> None:
+    fill(store, 30)
+    fate: Fate = lambda _task, _attempt: CORRUPT if pool.stopped else None  # noqa: E731
+    pool = ScriptedPool(MemoryFolder(), fate, clock=clock, room=20)
+
+    def stop() -> None:
+        if cursor(store) > 0:
+            raise InterruptedRunError
+
+    with pytest.raises(InterruptedRunError):
+        processor(store, pool, on_tick=stop).complete(one_shard(store, 30), lambda: 5.0)
+    assert counts(store).failed == 0 and store.failures(JOB) == []
