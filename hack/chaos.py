@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,6 +58,7 @@ def _installation(image: Path | None, folder: Path) -> Iterator[tuple[Proxied, C
         with Proxied(cluster, folder) as fpj:
             yield fpj, cluster
     finally:
+        _on_signals(signal.SIG_IGN)  # what is half ended leaves mounts and rules behind
         cluster.down()
 
 
@@ -119,14 +120,20 @@ def main(
     done = _done(results)
     orders = [order for order in orders if order.key not in done]
     _say(f"{len(orders)} of {len(wanted)} seeds to run; results in {results}")
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell that starts this in the background has SIGINT ignored
-        signal.signal(number, _stop)
+    _on_signals(_stop)
     if orders and not _run(orders, image, results, minutes, revision or _revision()):
         sys.exit(1)
 
 
+def _on_signals(do: Callable[[int, object], None] | signal.Handlers) -> None:
+    """Also for SIGINT: a shell that starts this in the background has it ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, do)
+
+
 def _stop(_number: int, _frame: object) -> None:
     """All that was started ends, and the mounts and rules with it."""
+    _on_signals(signal.SIG_IGN)
     _say("stopping; what has a result is kept, and the next call goes on with the rest")
     raise KeyboardInterrupt
 
