@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from fpj_core import jobs
-from fpj_core.model import Job, Shard, ShardState
+from fpj_core.errors import FencedError
+from fpj_core.model import Job, Phase, Shard, ShardState
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
 
@@ -54,3 +55,27 @@ def test_a_later_attempt_hides_what_an_earlier_one_counted(store: Store):
     plan(store)
     jobs.change_job(store, "job", lambda job: replace(job, planning_attempt=2))
     assert jobs.observe(store, "job", 1, 0.0) is None
+
+
+def test_an_attempt_that_begins_while_shards_are_summed_is_noticed(store: Store) -> None:
+    plan(store)
+    count = store.job_counts
+
+    class Meanwhile(_PlannedMeanwhile):
+        def job_counts(self, job: str, attempt: int) -> Any:
+            found = count(job, attempt)
+            jobs.change_job(store, "job", lambda known: replace(known, planning_attempt=2))
+            return found
+
+    meanwhile: Any = Meanwhile(store)
+    assert jobs.observe(meanwhile, "job", 1, 0.0) is None
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_nobody_begins_to_work_on_a_job_that_is_stopped(phase: Phase) -> None:
+    job = Job("job", "job", "photos", {}, "", phase=phase)
+    if phase in {Phase.FAILED, Phase.CANCELLED, Phase.SUSPENDED, Phase.RECOVERING}:
+        with pytest.raises(FencedError):
+            jobs.refuse_stopped(job)
+    else:
+        jobs.refuse_stopped(job)
