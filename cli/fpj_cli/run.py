@@ -6,8 +6,8 @@ import re
 import stat
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,6 @@ _DEFAULT_OUT = "fpj-out"
 _MOST_CACHE_CONTROL = 256
 _EARLIER_JOBS = 5
 """Of a collection, those that are asked where it was written."""
-_ACCEPTED = {"accept_vanished": "acceptVanished", "accept_source": "acceptSource"}
-"""Options that a manifest's collection has, too."""
 _SAID_BY_MANIFEST = {
     "job_type": "--type",
     "tiers": "--tier",
@@ -221,7 +219,7 @@ def run(
         if not (options["out"] or quiet):
             say(f"Writing to {escape(display_key(place.record.location))} (--out DIR for elsewhere)")
         request = local_job(resource, place, workers=workers, claim_root=options["claim_root"])
-        request = replace(request, wait_seconds=wait_seconds)
+        request = _accepting(replace(request, wait_seconds=wait_seconds), options)
         if earlier := unfinished_job(store, request.job):
             request = replace(request, job=earlier)
         tolerated = options["max_failed"] is not None
@@ -248,14 +246,17 @@ def go_on(store: Store, found: Job, how: GoingOn, *, as_json: bool = False, quie
         raise UsageProblemError(f"{found.name} was not recorded as a job")
     place = _recorded_place(store, found, resource)
     request = local_job(resource, place, workers=how.workers)
-    request = replace(
-        request,
-        job=found,
-        wait_seconds=how.wait_seconds,
-        accept_vanished=request.accept_vanished or how.accept_vanished,
-        accept_source=request.accept_source or how.accept_source,
-    )
+    request = _accepting(replace(request, job=found, wait_seconds=how.wait_seconds), asdict(how))
     return _execute(store, request, dry_run=False, as_json=as_json, quiet=quiet)
+
+
+def _accepting(request: LocalJob, options: Mapping[str, Any]) -> LocalJob:
+    """With what this run alone accepts: it stands in no manifest, so no later run accepts it unasked."""
+    return replace(
+        request,
+        accept_vanished=request.accept_vanished or options["accept_vanished"],
+        accept_source=request.accept_source or options["accept_source"],
+    )
 
 
 # From the command line to a resource ----------------------------------------------------------------------
@@ -275,8 +276,6 @@ def _from_manifest(path: Path, options: dict[str, Any]) -> tuple[FileProcessingJ
     changes: dict[str, Any] = {"force": True} if options["force"] else {}
     if options["max_failed"] and (was_given("max_failed") or job.spec.max_failed_images is None):
         changes["max_failed_images"] = _max_failed(options["max_failed"])
-    if accepted := {name: True for name in _ACCEPTED if options[name]}:
-        changes["collection"] = job.spec.collection.model_copy(update=accepted)
     job = job.model_copy(update={"spec": job.spec.model_copy(update=changes)})
     return job, [resource for resource in resources if isinstance(resource, CacheFolder)]
 
@@ -308,7 +307,6 @@ def _from_folder(folder: Path, options: dict[str, Any]) -> FileProcessingJob:
         )
     if options["force"]:
         spec["force"] = True
-    spec["collection"] |= {field: True for name, field in _ACCEPTED.items() if options[name]}
     spec["collection"] |= {name: list(options[name]) for name in ("include", "exclude") if options[name]}
     if options["max_failed"]:
         spec["maxFailedImages"] = _max_failed(options["max_failed"])

@@ -208,6 +208,14 @@ def test_resume_accepts_a_source_that_was_moved(fpj: Fpj, photos: Path) -> None:
     assert fpj("resume", first, "--accept-source").code == 0
 
 
+def test_what_one_run_accepts_is_not_accepted_for_ever(fpj: Fpj, photos: Path) -> None:
+    assert fpj.run(photos, "--accept-vanished", "--accept-source").code == 0
+    photos.rename(photos.with_name("away"))
+    photos.mkdir()
+    refused = fpj("resume", fpj.job()["jobId"])
+    assert (refused.code, "--accept-vanished" in refused.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("command", ["resume", "recover"])
 def test_a_cluster_is_told_by_its_manifest_what_to_accept(fpj: Fpj, command: str) -> None:
     refused = fpj(command, "photos", "--cluster", "--accept-vanished")
