@@ -6,6 +6,7 @@ a lock file there is none, and the folder stays, however old it is.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -20,6 +21,7 @@ _PREFIXES = ("fpj-", "pymp-")
 """Ours, and those of Python's multiprocessing that were locked with `hold`."""
 _MOST_LOOKED_AT = 10_000
 _MOST_SWEPT = 1_000
+_BLOCK = 4_096
 _ROOM = 16 * 2**20
 """Twice `fpj_core.sources.base.IN_MEMORY`."""
 
@@ -43,17 +45,24 @@ def require_room() -> None:
     """Raise `EnvironmentFaultError` where temporary files cannot be kept: a disk that is full or read-only.
 
     There must be room for two of the smallest copies that are made of images at all; where half of the file system is
-    less than that, half of it.
+    less than that, half of it. None of it is taken: images may need it at this moment.
     """
     folder = ""
     try:
         folder = tempfile.gettempdir()
         with tempfile.TemporaryFile(prefix="fpj-probe-", dir=folder) as stream:
-            file_system = os.fstatvfs(stream.fileno())
-            half = file_system.f_blocks * file_system.f_frsize // 2
-            os.posix_fallocate(stream.fileno(), 0, max(min(_ROOM, half), 1))
+            stream.write(bytes(_BLOCK))
+            stream.flush()
+            if _lacks_room(os.fstatvfs(stream.fileno())):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
         raise no_room(error, folder) from error
+
+
+def _lacks_room(file_system: os.statvfs_result) -> bool:
+    """File systems that state no size are taken at their word only when they refuse to write."""
+    free = file_system.f_bfree if os.geteuid() == 0 else file_system.f_bavail
+    return free * file_system.f_frsize < min(_ROOM, file_system.f_blocks * file_system.f_frsize // 2)
 
 
 def no_room(error: OSError, folder: str = "") -> EnvironmentFaultError:

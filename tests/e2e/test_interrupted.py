@@ -30,10 +30,10 @@ KILLS = (
     ("Process", 1, 20),
     ("Process", 1, 20),
     ("Finish", 1, 5),
-    ("Finish", 6, 11),
+    ("Finish", 6, 12),
 )
 """Stages, and between which of their SQL statements the run is killed, one run after another."""
-AFTER_THE_END = 12
+AFTER_THE_END = 13
 """The first statement of Finish after the one that commits the job's end."""
 
 SLOW = injecting("decoder") | {"PYTHON_TEST_SLOWNESS": "0.03"}
