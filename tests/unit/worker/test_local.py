@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -212,11 +213,16 @@ def test_a_dry_run_says_what_there_is_to_do(bench: Bench) -> None:
     assert bench.prepare(job("job-2"), force=True).preview().reasons[Why.FORCED] == 40
 
 
+def _dump(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as database:
+        return list(database.iterdump())
+
+
 def test_a_dry_run_says_why_and_writes_nothing(bench: Bench, tmp_path: Path) -> None:
     """Not even into the store: a wrong cache folder forgets nothing, and a held lock keeps nobody from asking."""
     bench.run()
     bench.store.acquire_lease(LEASE, "other", 60, bench.clock.time())
-    before = list(sqlite3.connect(tmp_path / "fpj.db").iterdump())
+    before = _dump(tmp_path / "fpj.db")
     del bench.folder.files[next(iter(bench.folder.files))]
     bench.source.listed = [*entries(38), *entries(1, 38, "v2"), *entries(2, 50)]
     named: list[tuple[Why, str]] = []
@@ -230,7 +236,7 @@ def test_a_dry_run_says_why_and_writes_nothing(bench: Bench, tmp_path: Path) -> 
     assert bench.prepare(tiers=(replace(FULL, quality=50), THUMBNAIL)).preview().reasons[Why.SETTINGS_CHANGED] > 30
     typo = bench.prepare(folder_record=Folder("typo", "elsewhere")).preview()
     assert typo.reasons[Why.FILE_LOST] == 38
-    assert list(sqlite3.connect(tmp_path / "fpj.db").iterdump()) == before
+    assert _dump(tmp_path / "fpj.db") == before
 
 
 def test_the_figures_shown_are_those_of_now(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
