@@ -117,6 +117,12 @@ def seconds_of(text: str | None) -> float:
     return datetime.fromisoformat(text).timestamp() if text else 0.0
 
 
+def last_progress(observed: Observed) -> float:
+    """When the attempt last made progress, by record and status; when it started, as long as there is none."""
+    recorded = observed.store.record.last_progress_at if observed.store.record else None
+    return max(recorded or 0.0, observed.attempt.started_at, seconds_of(observed.status.get("lastProgressAt")))
+
+
 def attempt_document(attempt: Attempt) -> dict[str, Any]:
     """As it stands in the status."""
     document: dict[str, Any] = {"number": attempt.number}

@@ -27,7 +27,7 @@ from fpj_core.v1alpha1 import (
     resolve_sharding,
 )
 from fpj_operator.children import WAVE, index_job, reporting_rights, shards_job, template_of, workers_report
-from fpj_operator.conditions import Verdict, condition, operator_status, seconds_of, seen_status
+from fpj_operator.conditions import Verdict, condition, last_progress, operator_status, seconds_of, seen_status
 from fpj_operator.evidence import Finding, evidence
 from fpj_operator.queue import NO_SLOT, queue_words, takes_slot
 from fpj_operator.settings import OperatorSettings
@@ -366,9 +366,7 @@ class _Decision:
         """Of a job none of whose pods can run: counted from its attempt's start, or from the last image since."""
         o = self.o
         limit = resolve_pre_running_deadline(o.job.spec) if o.job else None
-        moved = o.store.record.last_progress_at if o.store.record else None
-        waited = o.now - max(o.attempt.started_at, moved or 0.0, seconds_of(o.status.get("lastProgressAt")))
-        if limit is None or waited <= limit:
+        if limit is None or o.now - last_progress(o) <= limit:
             return None
         text = f"preRunningDeadlineSeconds ({limit}) passed, and no pod can run: {cause[0]}: {cause[1]}"
         return self._fail("PreRunningDeadlineExceeded", text)
@@ -681,10 +679,8 @@ class _Decision:
         return self.o.store.counts
 
     def _last_progress(self) -> float:
-        o = self.o
-        recorded = o.store.record.last_progress_at if o.store.record else None
-        told = seconds_of(o.status.get("lastProgressAt"))
-        return max(told, recorded or 0.0, o.attempt.started_at, seconds_of(self._moving().get("lastTransitionTime")))
+        """A condition that changed counts, too."""
+        return max(last_progress(self.o), seconds_of(self._moving().get("lastTransitionTime")))
 
     def _progress(self, *, at_rest: bool = False) -> dict[str, Any]:
         """Progress as the status has it."""

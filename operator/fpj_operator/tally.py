@@ -14,7 +14,7 @@ from typing import Any
 
 from fpj_core.model import Counts, Phase
 from fpj_operator import metrics
-from fpj_operator.conditions import condition, seconds_of
+from fpj_operator.conditions import condition, last_progress, seconds_of
 from fpj_operator.state import DeleteChildren, Observed, Plan
 from fpj_operator.traces import Traces
 
@@ -59,7 +59,7 @@ class Tally:
         if _ends_attempt(plan, phase):
             self._disturbed[observed.uid] = observed.now
             if _said(plan.status or {}).get("reason") == "StaleJob":
-                metrics.STALE_DETECTION.observe(max(0.0, observed.now - _last_progress(observed)))
+                metrics.STALE_DETECTION.observe(max(0.0, observed.now - last_progress(observed)))
         elif phase is Phase.RUNNING and observed.uid in self._disturbed:
             metrics.RECOVERY.observe(max(0.0, observed.now - self._disturbed.pop(observed.uid)))
         elif phase.finished:
@@ -120,11 +120,6 @@ def _measure_delay(observed: Observed) -> None:
     told = seconds_of(observed.status.get("lastProgressAt"))
     if told and observed.store.record and observed.store.progress is not None:
         metrics.STATUS_DELAY.observe(max(0.0, (observed.store.record.last_progress_at or told) - told))
-
-
-def _last_progress(observed: Observed) -> float:
-    recorded = observed.store.record.last_progress_at if observed.store.record else None
-    return max(recorded or 0.0, observed.attempt.started_at, seconds_of(observed.status.get("lastProgressAt")))
 
 
 def _said(status: Mapping[str, Any]) -> dict[str, str]:
