@@ -61,7 +61,7 @@ def test_yaml_is_read_as_what_it_was(page: Page) -> None:
     @given(st.dictionaries(texts, values, min_size=1, max_size=4))
     def check(value: dict[str, Any]) -> None:
         # As JSON, in which a key such as __proto__ is one like any other.
-        script = "async text => (await import('/assets/yaml.js')).toYaml(JSON.parse(text))"
+        script = "async text => (await import('/assets/ui/yaml.js')).toYaml(JSON.parse(text))"
         assert yaml.safe_load(page.evaluate(script, json.dumps(value))) == value
 
     check()
@@ -71,7 +71,7 @@ def test_yaml_is_read_as_what_it_was(page: Page) -> None:
 def test_events_arrive_in_any_pieces(page: Page, size: int) -> None:
     pieces = [STREAM[start : start + size] for start in range(0, len(STREAM), size)]
     script = """async pieces => {
-        const { EventParser } = await import('/assets/events.js');
+        const { EventParser } = await import('/assets/api/events.js');
         const parser = new EventParser();
         return pieces.flatMap(piece => [...parser.push(piece)]);
     }"""
@@ -80,7 +80,7 @@ def test_events_arrive_in_any_pieces(page: Page, size: int) -> None:
 
 def test_numbers_and_sizes(page: Page) -> None:
     script = """async () => {
-        const f = await import('/assets/format.js');
+        const f = await import('/assets/ui/format.js');
         const sizes = [f.bytes(999), f.bytes(1.24e9), f.bytes(999_960)];
         const times = [f.duration(130), f.duration(11_100), f.duration(360_000), f.milliseconds(1234)];
         return [f.count(1234), f.rate(41.26), f.words('CompletedWithErrors'), f.count(null) === f.DASH, sizes, times];
@@ -94,7 +94,7 @@ def test_numbers_and_sizes(page: Page) -> None:
 
 def test_a_list_in_order_through_thousands_of_changes(page: Page) -> None:
     script = """async () => {
-        const { compare, JobList } = await import('/assets/job-list.js');
+        const { compare, JobList } = await import('/assets/jobs/job-list.js');
         const list = new JobList();
         const filter = { namespace: '', phases: new Set(), search: '' };
         const job = (n, phase) => {

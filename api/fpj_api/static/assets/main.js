@@ -1,16 +1,16 @@
 /** Begins: finds out who is there, shows the frame, and in it the page that the address names. */
-import { CachesPage } from "./caches-page.js";
-import { closeDialogs } from "./dialog.js";
-import { h, replace, setText } from "./dom.js";
-import { keepTimes } from "./format.js";
-import { Problem } from "./http.js";
-import { JobPage } from "./job-page.js";
-import { JobsPage } from "./jobs-page.js";
-import { listen, routeOf } from "./router.js";
-import { hasToken, onSessionLost, readRights, refreshRights, shortUser, signOut, user } from "./session.js";
-import { signInPage } from "./sign-in.js";
-import { empty, failure } from "./states.js";
-import { JobStream } from "./stream.js";
+import { CachesPage } from "./pages/caches-page.js";
+import { closeDialogs } from "./ui/dialog.js";
+import { h, replace, setText } from "./ui/dom.js";
+import { keepTimes } from "./ui/format.js";
+import { Problem } from "./api/http.js";
+import { JobPage } from "./pages/job-page.js";
+import { JobsPage } from "./pages/jobs-page.js";
+import { listen, routeOf } from "./api/router.js";
+import { hasToken, onSessionLost, readRights, refreshRights, shortUser, signOut, user } from "./api/session.js";
+import { signInPage } from "./pages/sign-in.js";
+import { empty, failure } from "./ui/states.js";
+import { JobStream } from "./api/stream.js";
 
 const STATES = { live: "Live", connecting: "Connecting", reconnecting: "Reconnecting" };
 

@@ -1,10 +1,10 @@
 /** What can be done to the chosen jobs, and to all that failed. */
 import { ACTIONS, forbidden } from "./actions.js";
 import { confirmAction, run } from "./confirm.js";
-import { openDialog } from "./dialog.js";
-import { fill, h, replace, setText } from "./dom.js";
-import { request } from "./http.js";
-import { may, where } from "./session.js";
+import { openDialog } from "../ui/dialog.js";
+import { fill, h, replace, setText } from "../ui/dom.js";
+import { request } from "../api/http.js";
+import { may, where } from "../api/session.js";
 
 /** The API changes several jobs in one request at most up to here. */
 const MOST = 500;

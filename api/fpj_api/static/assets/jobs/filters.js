@@ -1,8 +1,8 @@
 /** What of the jobs is shown: a namespace, phases, a search. It is kept in the address, so that a view can be shared. */
-import { debounce, h, icon, replace, setText } from "./dom.js";
-import { count, words } from "./format.js";
-import { query } from "./http.js";
-import { PHASES } from "./phases.js";
+import { debounce, h, icon, replace, setText } from "../ui/dom.js";
+import { count, words } from "../ui/format.js";
+import { query } from "../api/http.js";
+import { PHASES } from "../ui/phases.js";
 
 /** @returns {import("./job-list.js").Filter} */
 export function filterOf(search) {

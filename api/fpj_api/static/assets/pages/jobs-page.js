@@ -1,16 +1,16 @@
 /** Background Jobs: what runs, how far it is, and what can be done about it. */
-import { BulkBar, mayAct, recoverAllButton } from "./bulk.js";
-import { h, icon, replace, setText, throttle } from "./dom.js";
-import { filterOf, filterQuery, Filters, isNarrow } from "./filters.js";
+import { BulkBar, mayAct, recoverAllButton } from "../jobs/bulk.js";
+import { h, icon, replace, setText, throttle } from "../ui/dom.js";
+import { filterOf, filterQuery, Filters, isNarrow } from "../jobs/filters.js";
 import { firstJobHelp } from "./first-job.js";
-import { count } from "./format.js";
-import { isAbort, request } from "./http.js";
-import { JobList } from "./job-list.js";
-import { JobsTable } from "./jobs-table.js";
-import { openNewJob } from "./new-job.js";
-import { notice } from "./notices.js";
-import { namespaces, refreshRights, where } from "./session.js";
-import { empty, failure } from "./states.js";
+import { count } from "../ui/format.js";
+import { isAbort, request } from "../api/http.js";
+import { JobList } from "../jobs/job-list.js";
+import { JobsTable } from "../jobs/jobs-table.js";
+import { openNewJob } from "../jobs/new-job.js";
+import { notice } from "../ui/notices.js";
+import { namespaces, refreshRights, where } from "../api/session.js";
+import { empty, failure } from "../ui/states.js";
 
 const PAGE = 100;
 const LARGEST_PAGE = 500;
@@ -94,7 +94,7 @@ export class JobsPage {
     );
   }
 
-  /** @param {import("./stream.js").Change[]} changes */
+  /** @param {import("../api/stream.js").Change[]} changes */
   take(changes) {
     if (this.#reading) {
       for (const change of changes) this.#held.set(change.kind === "job" ? change.job.uid : change.uid, change);

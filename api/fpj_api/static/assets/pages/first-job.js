@@ -1,9 +1,9 @@
 /** What an empty list teaches: how the first job is made. */
-import { codeBlock } from "./copying.js";
-import { h } from "./dom.js";
-import { manifestText } from "./manifest.js";
-import { namespaces } from "./session.js";
-import { empty } from "./states.js";
+import { codeBlock } from "../ui/copying.js";
+import { h } from "../ui/dom.js";
+import { manifestText } from "../jobs/manifest.js";
+import { namespaces } from "../api/session.js";
+import { empty } from "../ui/states.js";
 
 /** @param {string|undefined} mayCreateIn a namespace in which the user may make jobs */
 export function firstJobHelp(mayCreateIn) {

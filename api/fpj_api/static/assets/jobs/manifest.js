@@ -1,5 +1,5 @@
 /** Manifests of jobs, as one would commit them. */
-import { toYaml } from "./yaml.js";
+import { toYaml } from "../ui/yaml.js";
 
 /** @param {{namespace: string, name: string, spec: object}} job */
 export function manifestText({ namespace, name, spec }) {

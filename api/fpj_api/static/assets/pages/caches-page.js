@@ -1,11 +1,11 @@
 /** Cache Management: where what was made lives, how much there is of it, and when more is made. */
-import { folderCard } from "./folder-card.js";
-import { h, replace, throttle } from "./dom.js";
-import { bytes, count, time } from "./format.js";
-import { isAbort, query, request } from "./http.js";
-import { jobAddress } from "./router.js";
-import { namespaces } from "./session.js";
-import { empty, failure, skeletonPanel } from "./states.js";
+import { folderCard } from "../caches/folder-card.js";
+import { h, replace, throttle } from "../ui/dom.js";
+import { bytes, count, time } from "../ui/format.js";
+import { isAbort, query, request } from "../api/http.js";
+import { jobAddress } from "../api/router.js";
+import { namespaces } from "../api/session.js";
+import { empty, failure, skeletonPanel } from "../ui/states.js";
 
 const MOST = 500; // of each; whoever has more chooses a namespace
 const REREAD_MS = 5000;

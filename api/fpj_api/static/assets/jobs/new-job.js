@@ -1,13 +1,13 @@
 /** The dialog that makes a job, and shows the manifest that would make the same. */
-import { copyButton } from "./copying.js";
-import { openDialog } from "./dialog.js";
-import { fill, h, setText } from "./dom.js";
-import { choice, clearErrors, field, showErrors } from "./fields.js";
-import { Problem, query, request } from "./http.js";
+import { copyButton } from "../ui/copying.js";
+import { openDialog } from "../ui/dialog.js";
+import { fill, h, setText } from "../ui/dom.js";
+import { choice, clearErrors, field, showErrors } from "../ui/fields.js";
+import { Problem, query, request } from "../api/http.js";
 import { manifestText, specOf } from "./manifest.js";
-import { notice } from "./notices.js";
-import { go, jobAddress } from "./router.js";
-import { where } from "./session.js";
+import { notice } from "../ui/notices.js";
+import { go, jobAddress } from "../api/router.js";
+import { where } from "../api/session.js";
 
 const CLAIM = "spec.collection.source.persistentVolumeClaim";
 const S3 = "spec.collection.source.s3";

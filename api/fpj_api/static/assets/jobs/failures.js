@@ -1,9 +1,9 @@
 /** Failed images of a job: by type as bars, and each with its message. */
-import { h, replace, setText, throttle } from "./dom.js";
-import { count } from "./format.js";
-import { isAbort, jobPath, query, request } from "./http.js";
-import { notice } from "./notices.js";
-import { failure, skeletonRows } from "./states.js";
+import { h, replace, setText, throttle } from "../ui/dom.js";
+import { count } from "../ui/format.js";
+import { isAbort, jobPath, query, request } from "../api/http.js";
+import { notice } from "../ui/notices.js";
+import { failure, skeletonRows } from "../ui/states.js";
 
 const PAGE = 50;
 const LARGEST_PAGE = 500;

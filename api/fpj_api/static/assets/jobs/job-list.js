@@ -41,7 +41,7 @@ export class JobList {
   /**
    * Take one change of the stream.
    *
-   * @param {import("./stream.js").Change} change
+   * @param {import("../api/stream.js").Change} change
    * @param {Filter} filter
    * @returns {{kind: "updated"|"added"|"removed"|"none", job?: object, index?: number, recount: boolean}} `recount`
    *     where the numbers of jobs by phase may be others now

@@ -1,7 +1,7 @@
 /** The table of jobs: rows in the list's order, and which of them are chosen. */
-import { h, replace } from "./dom.js";
+import { h, replace } from "../ui/dom.js";
 import { COLUMNS, JobRow } from "./job-row.js";
-import { skeletonRows } from "./states.js";
+import { skeletonRows } from "../ui/states.js";
 
 export class JobsTable {
   /** @type {Map<string, JobRow>} */

@@ -1,8 +1,8 @@
 /** How far a job is, in large: percent, bar, counts, speed. */
-import { h, setText } from "./dom.js";
-import { bytes, count, DASH, duration, milliseconds, rate } from "./format.js";
-import { handled, meter, percentOf, progressShares, setMeter, setPace } from "./meter.js";
-import { FINISHED } from "./phases.js";
+import { h, setText } from "../ui/dom.js";
+import { bytes, count, DASH, duration, milliseconds, rate } from "../ui/format.js";
+import { handled, meter, percentOf, progressShares, setMeter, setPace } from "../ui/meter.js";
+import { FINISHED } from "../ui/phases.js";
 
 const PARTS = [
   { key: "completed", tone: "run", label: "Made" },

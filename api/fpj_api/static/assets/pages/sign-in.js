@@ -1,7 +1,7 @@
 /** The page that asks for a token. */
-import { h, setText } from "./dom.js";
-import { Problem } from "./http.js";
-import { signIn } from "./session.js";
+import { h, setText } from "../ui/dom.js";
+import { Problem } from "../api/http.js";
+import { signIn } from "../api/session.js";
 
 /**
  * @param {string} reason why it is shown; empty where nothing went wrong

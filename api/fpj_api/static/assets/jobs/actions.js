@@ -1,7 +1,7 @@
 /** What can be done to jobs: suspend, resume, recover, cancel. The rules are those of the API and of kubectl fpj. */
-import { FINISHED } from "./phases.js";
-import { jobPath, request } from "./http.js";
-import { may } from "./session.js";
+import { FINISHED } from "../ui/phases.js";
+import { jobPath, request } from "../api/http.js";
+import { may } from "../api/session.js";
 
 /**
  * @typedef {object} Action

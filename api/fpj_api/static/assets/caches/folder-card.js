@@ -1,7 +1,7 @@
 /** One cache folder: where it is, what it holds, and how near it is to being full. */
-import { h, setAttribute } from "./dom.js";
-import { bytes, count, DASH, duration } from "./format.js";
-import { meter, setMeter } from "./meter.js";
+import { h, setAttribute } from "../ui/dom.js";
+import { bytes, count, DASH, duration } from "../ui/format.js";
+import { meter, setMeter } from "../ui/meter.js";
 
 const STORAGE = { persistentVolumeClaim: "Claim", s3: "S3", local: "Local" };
 

@@ -1,9 +1,9 @@
 /** Beside a job's progress: its shards, conditions, events, and when what happened. */
-import { h, replace, setText } from "./dom.js";
-import { count, DASH, time } from "./format.js";
-import { query } from "./http.js";
+import { h, replace, setText } from "../ui/dom.js";
+import { count, DASH, time } from "../ui/format.js";
+import { query } from "../api/http.js";
 import { legendItem } from "./job-progress.js";
-import { meter, setMeter } from "./meter.js";
+import { meter, setMeter } from "../ui/meter.js";
 
 /** @param {string} title @param {...Node} content */
 export function panel(title, ...content) {

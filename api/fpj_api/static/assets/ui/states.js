@@ -1,6 +1,6 @@
 /** What a page shows while it loads, when there is nothing, and when it went wrong. */
 import { h } from "./dom.js";
-import { Problem } from "./http.js";
+import { Problem } from "../api/http.js";
 
 /** Lines where text will be. */
 export function skeletonRows(rows, columns) {

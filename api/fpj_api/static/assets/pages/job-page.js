@@ -1,15 +1,15 @@
 /** One job, with all there is to it. */
-import { ACTIONS, forbidden } from "./actions.js";
-import { confirmAction } from "./confirm.js";
-import { codeBlock } from "./copying.js";
-import { h, replace, setText, throttle } from "./dom.js";
-import { Failures } from "./failures.js";
-import { isAbort, jobPath, Problem, query, request } from "./http.js";
-import { JobProgress } from "./job-progress.js";
-import { panel, Shards, showConditions, showDetails, showEvents } from "./job-side.js";
-import { manifestText } from "./manifest.js";
-import { pill, setPill } from "./phases.js";
-import { empty, failure, skeletonPanel } from "./states.js";
+import { ACTIONS, forbidden } from "../jobs/actions.js";
+import { confirmAction } from "../jobs/confirm.js";
+import { codeBlock } from "../ui/copying.js";
+import { h, replace, setText, throttle } from "../ui/dom.js";
+import { Failures } from "../jobs/failures.js";
+import { isAbort, jobPath, Problem, query, request } from "../api/http.js";
+import { JobProgress } from "../jobs/job-progress.js";
+import { panel, Shards, showConditions, showDetails, showEvents } from "../jobs/job-side.js";
+import { manifestText } from "../jobs/manifest.js";
+import { pill, setPill } from "../ui/phases.js";
+import { empty, failure, skeletonPanel } from "../ui/states.js";
 
 const REREAD_MS = 3000;
 const TICK_MS = 1000;
@@ -67,7 +67,7 @@ export class JobPage {
     this.#again();
   }
 
-  /** @param {import("./stream.js").Change[]} changes */
+  /** @param {import("../api/stream.js").Change[]} changes */
   take(changes) {
     for (const change of changes) {
       const { namespace, name, uid } = change.kind === "job" ? change.job : change;

@@ -1,9 +1,9 @@
 /** One row of the table of jobs: made once, and changed in place where its job changed. */
-import { h, setAttribute, setText } from "./dom.js";
-import { count, DASH, duration, rate, setTime, time, words } from "./format.js";
-import { handled, meter, percentOf, progressShares, setMeter, setPace } from "./meter.js";
-import { FINISHED, pill, setPill } from "./phases.js";
-import { jobAddress } from "./router.js";
+import { h, setAttribute, setText } from "../ui/dom.js";
+import { count, DASH, duration, rate, setTime, time, words } from "../ui/format.js";
+import { handled, meter, percentOf, progressShares, setMeter, setPace } from "../ui/meter.js";
+import { FINISHED, pill, setPill } from "../ui/phases.js";
+import { jobAddress } from "../api/router.js";
 
 export const COLUMNS = [
   { label: "Name" },

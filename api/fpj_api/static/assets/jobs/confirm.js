@@ -1,9 +1,9 @@
 /** Asks before something is done to jobs, does it, and shows what became of each. */
 import { perform } from "./actions.js";
-import { openDialog } from "./dialog.js";
-import { fill, h, replace, setText } from "./dom.js";
-import { count, words } from "./format.js";
-import { Problem } from "./http.js";
+import { openDialog } from "../ui/dialog.js";
+import { fill, h, replace, setText } from "../ui/dom.js";
+import { count, words } from "../ui/format.js";
+import { Problem } from "../api/http.js";
 
 const jobs = (number) => (number === 1 ? "1 job" : `${number} jobs`);
 
@@ -44,7 +44,7 @@ export function confirmAction(action, chosen, after = () => {}) {
 /**
  * Do it while the dialog waits, then show what became of each job.
  *
- * @param {import("./dialog.js").Dialog} dialog
+ * @param {import("../ui/dialog.js").Dialog} dialog
  * @param {HTMLButtonElement} start
  * @param {string} label
  * @param {() => Promise<import("./actions.js").Outcomes>} work
