@@ -22,7 +22,9 @@ _DONE = frozenset({"Completed", "CompletedWithErrors"})
 MOST_RECOVERIES = 3
 _MAY_HEAL = frozenset(
     {"Fenced", "StoreUnavailable", "EnvironmentFault", "ShardHeld", "StaleJob", "LeaseLost", "RecordsLost", "Internal"}
+    | {"CacheFolderUnusable"}
 )
+"""Nothing in these worlds is broken for good."""
 _SAYS_SO = 40.0
 """Seconds within which a rejected child is reported, with what it takes until the operator looks."""
 _JUST_NOW = 30.0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from fpj_core.errors import CacheFolderError, ErrorType, ImageError, SourceError
 from fpj_core.folders.base import Expected, lacking_by_asking
+from fpj_core.folders.local import write_error
 from fpj_core.folders.ownership import FolderState
 from fpj_core.model import SourceEntry
 from fpj_core.sources.base import FORGETFUL, Memory, OpenedImage, Problems, nothing
@@ -82,20 +84,27 @@ class Disk:
     unsynced: dict[str, tuple[Node, Content | None]] = field(default_factory=dict)
     """By path, who has written it and not synced it yet, and what was there before."""
     marker: bytes | None = None
-    broken: ErrorType | None = None
+    broken: int = 0
+    """The error number of each write to it."""
 
     def write(self, path: str, content: Content, node: Node) -> None:
         if self.broken:
-            raise ImageError(self.broken, "cannot be written", environment=True)
+            raise write_error(self._error())
         before = self.files.get(path)
         if path in self.unsynced:
             before = self.unsynced[path][1]
         self.unsynced[path] = (node, before)
         self.files[path] = content
 
-    def sync(self) -> None:
+    def _error(self) -> OSError:
+        return OSError(self.broken, os.strerror(self.broken))
+
+    def check(self) -> None:
         if self.broken:
-            raise CacheFolderError("cannot be synced") from ImageError(self.broken, "no sync", environment=True)
+            raise CacheFolderError("the cache folder does not work") from self._error()
+
+    def sync(self) -> None:
+        self.check()
         self.unsynced.clear()
 
     def power_cut(self, node: Node) -> None:
@@ -118,17 +127,13 @@ class SimFolder:
         return self
 
     def check_writable(self) -> None:
-        self._check()
-
-    def _check(self) -> None:
-        if self.disk.broken:
-            raise CacheFolderError("does not work") from ImageError(self.disk.broken, "broken", environment=True)
+        self.disk.check()
 
     def look(self) -> FolderState:
         return FolderState(self.disk.marker, empty=not self.disk.files)
 
     def mark(self, marker: bytes, own: Sequence[str]) -> None:
-        self._check()
+        self.disk.check()
         self.disk.marker = self.disk.marker or marker
 
     def require_marker(self) -> None:
@@ -156,7 +161,7 @@ class SimFolder:
         self.disk.unsynced.pop(relative, None)
 
     def probe(self, own: str) -> None:
-        self._check()
+        self.disk.check()
         self.require_marker()
 
     def syncer(self) -> Callable[[], None]:
@@ -164,4 +169,4 @@ class SimFolder:
         return self.disk.sync
 
     def sweep(self, own: Sequence[str], *_store: str) -> None:
-        self._check()
+        self.disk.check()

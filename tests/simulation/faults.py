@@ -6,11 +6,12 @@ chooses. An `@event` happens at a moment that the seed chooses; what it breaks i
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fpj_core import names
-from fpj_core.errors import ErrorType, StoreError
+from fpj_core.errors import StoreError
 from fpj_core.leases import lease_name
 from simulation.apiserver import RefusedError, Request
 from simulation.network import Fate
@@ -315,8 +316,8 @@ def source_unmounted(world: World) -> None:
 
 @event
 def disk_breaks(world: World) -> None:
-    world.disk.broken = world.dice.choice((ErrorType.DISK_FULL, ErrorType.WRITE_FAILED))
-    world.later(world.dice.choice((2.0, 15.0, 60.0)), lambda: setattr(world.disk, "broken", None))
+    world.disk.broken = world.dice.choice((errno.ENOSPC, errno.EIO, errno.EROFS))
+    world.later(world.dice.choice((2.0, 15.0, 60.0)), lambda: setattr(world.disk, "broken", 0))
 
 
 @event
@@ -362,7 +363,7 @@ def deleted_and_made_again(world: World) -> None:
     if ref := world.any_ref("FileProcessingJob"):
         spec = world.api.objects[ref]["spec"]
         world.api.remove(ref)
-        world.later(world.dice.uniform(0.0, 5.0), lambda: world.create_job(ref[2], spec))
+        world.create_job_later(world.dice.uniform(0.0, 5.0), ref[2], spec)
 
 
 @event

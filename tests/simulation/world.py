@@ -60,7 +60,7 @@ class World:
         self.was_unmounted = self.disordered = False
         """Disordered: whether requests may have come late, so that an older report can follow a newer one."""
         self.deleted_files: set[str] = set()
-        self.thieves = self.resumes = self.edits = 0
+        self.thieves = self.resumes = self.edits = self.jobs_to_come = 0
         self.calm = False
         self.phases: dict[str, str] = {}
         self.settings = OperatorSettings(
@@ -124,6 +124,16 @@ class World:
             self.api.put(
                 manifest | {"metadata": {"name": name, "namespace": NAMESPACE}, "spec": json.loads(json.dumps(spec))}
             )
+
+    def create_job_later(self, seconds: float, name: str, spec: Document) -> None:
+        """Until then no schedule is over."""
+        self.jobs_to_come += 1
+
+        def create() -> None:
+            self.jobs_to_come -= 1
+            self.create_job(name, spec)
+
+        self.later(seconds, create)
 
     def _spec(self) -> Document:
         dice = self.dice
@@ -207,6 +217,8 @@ class World:
             await asyncio.sleep(2.0)
 
     def _all_finished(self) -> str:
+        if self.jobs_to_come:
+            return "a job is yet to be made"
         for document in self.api.of("FileProcessingJob"):
             phase = (document.get("status") or {}).get("phase", "")
             if phase not in checks.FINISHED:

@@ -163,7 +163,7 @@ class LocalFolder:
                 self._forget_folders()  # one of them may have been removed under us
                 raise
         except OSError as error:
-            raise _typed(error) from error
+            raise write_error(error) from error
 
     def size(self, relative: str) -> int | None:
         """See `fpj_core.folders.base.CacheFolder.size`."""
@@ -191,7 +191,7 @@ class LocalFolder:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise _typed(error) from error
+            raise write_error(error) from error
 
     def probe(self, own: str) -> None:
         """See `fpj_core.folders.base.CacheFolder.probe`."""
@@ -354,7 +354,8 @@ def _unlink(name: str, folder: int) -> None:
         os.unlink(name, dir_fd=folder)
 
 
-def _typed(error: OSError) -> ImageError:
+def write_error(error: OSError) -> ImageError:
+    """What it means for the image whose file could not be written."""
     environment = faults.of_errno(error.errno).environment
     if error.errno in _FULL:
         return ImageError(ErrorType.DISK_FULL, f"the cache folder is full: {error.strerror}", environment)

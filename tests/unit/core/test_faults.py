@@ -12,7 +12,7 @@ from obstore import exceptions
 
 from fpj_core import faults
 from fpj_core.errors import ErrorType, StoreError, StoreUnavailableError
-from fpj_core.folders.local import _typed
+from fpj_core.folders.local import write_error
 from fpj_core.objects import object_error
 from fpj_core.sources.base import image_error_from_os
 from fpj_core.store.mongodb_connection import translated
@@ -94,7 +94,7 @@ def test_errors_of_the_system(name: str, meaning: str) -> None:
     number = getattr(errno, name)
     assert said(faults.of_errno(number)) == meaning
     error = OSError(number, os.strerror(number))
-    for translated_error in (image_error_from_os(error, "the file"), _typed(error)):
+    for translated_error in (image_error_from_os(error, "the file"), write_error(error)):
         missing = number == errno.ENOENT and "folder" in translated_error.message
         assert translated_error.environment == (meaning.startswith("environment") or missing)
     read = image_error_from_os(error, "the file").error_type

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import subprocess
 import traceback
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from unit.mounts import read_only
 
 from fpj_core.errors import ReadOnlyStoreError, StoreError, StoreUnavailableError
 from fpj_core.model import Folder, Job
@@ -59,20 +58,6 @@ def test_opening_waits_for_no_writer(tmp_path: Path) -> None:
 
 
 # A store that cannot be written ----------------------------------------------------------------------------
-
-
-@contextmanager
-def read_only(folder: Path) -> Iterator[Path]:
-    """The folder, mounted once more so that nobody can write there."""
-    mounted = folder.with_name(f"{folder.name}-ro")
-    mounted.mkdir()
-    if shutil.which("mount") is None or subprocess.run(["mount", "--bind", folder, mounted], check=False).returncode:
-        pytest.skip("mounting needs root's rights")
-    try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", mounted], check=True)
-        yield mounted
-    finally:
-        subprocess.run(["umount", "--lazy", mounted], check=True)
 
 
 def recorded(path: Path, number: int = 1) -> Store:

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+from unit.mounts import read_only
 from unit.worker_pod.conftest import BOUND, COLLECTION, UID, Cluster, Pod, folder_manifest, job_manifest, photo, slow
 
 from fpj_core.jobs import change_job
@@ -383,6 +384,20 @@ def test_a_source_that_does_not_answer_costs_a_first_index_no_try(cluster: Clust
     )
     pod = cluster.start("index", PYTHONPATH=str(tmp_path))
     assert reason_of(pod, 42) == "EnvironmentFault"
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_first_index_waits_for_a_cache_folder_that_is_read_only(cluster: Cluster, exists: bool) -> None:
+    """A server may be failing over, and nobody sits there who could be told."""
+    cluster.add_photos(2)
+    cluster.record()
+    (cluster.derived if exists else cluster.derived.parent).mkdir(parents=True, exist_ok=True)
+    with read_only(cluster.derived.parent) as mounted:
+        pod = cluster.start("index", FPJ_CACHE_ROOT=str(mounted))
+        assert reason_of(pod, 42) == "EnvironmentFault"
+        assert "cannot be written: Read-only file system" in pod.message["message"]
+    cluster.run("index")
+    assert cluster.job.planned_attempt == 1
 
 
 @pytest.mark.parametrize("mountpoint", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -9,6 +10,7 @@ from fpj_core.errors import (
     CacheFolderError,
     EnvironmentFaultError,
     FolderLostError,
+    FpjError,
     ImageError,
     SourceError,
     SourceShrankError,
@@ -38,7 +40,9 @@ def healing(job: Job, attempt: int) -> Iterator[None]:
 
     They did work for a job that was planned before. An attempt that goes on with such a job (a recovery, a changed
     spec, the end of a suspension) does not take an empty mount point for the end of its images either: nobody has
-    begun the job anew, and whoever did would be told at once.
+    begun the job anew, and whoever did would be told at once. A cache folder that is read-only is waited for from the
+    first attempt on, other than by `fpj run`: systems make it so while a disk or server fails over, and here nobody
+    sits in front of it.
     """
     known = job.planned_attempt > 0
     goes_on = known and attempt > job.begun_attempt
@@ -49,9 +53,13 @@ def healing(job: Job, attempt: int) -> Iterator[None]:
             raise EnvironmentFaultError(str(error)) from error
         raise
     except (SourceError, CacheFolderError, ImageError) as error:
-        if may_heal(error, known=known):
+        if may_heal(error, known=known) or _is_read_only(error):
             raise EnvironmentFaultError(str(error)) from error
         raise
+
+
+def _is_read_only(error: FpjError) -> bool:
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EROFS
 
 
 def require_folder(task: Task) -> None:
