@@ -88,10 +88,12 @@ lint: $(VENV)/.test ## Check style, types, import rules and generated files
 	$(BIN)/python hack/argocd.py --check deploy/argocd
 	$(BIN)/python hack/licences.py --check docs
 	$(BIN)/python hack/capacity.py --check docs/guide
+	hack/lint-js.sh
 
-fmt: $(VENV)/.test ## Format the code and mend what can be mended
+fmt: $(VENV)/.test ## Format the code and apply automatic fixes
 	$(BIN)/ruff check --fix $(PACKAGES)
 	$(BIN)/ruff format $(PACKAGES)
+	hack/lint-js.sh --fix
 
 crds: $(VENV)/.run ## Generate crds/ from the API types
 	$(BIN)/python -m fpj_core.crd crds

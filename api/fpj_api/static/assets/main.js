@@ -1,22 +1,45 @@
 /** Begins: finds out who is there, shows the frame, and in it the page that the address names. */
+
+import { Problem } from "./api/http.js";
+import { listen, routeOf } from "./api/router.js";
+import {
+  hasToken,
+  onSessionLost,
+  readRights,
+  refreshRights,
+  shortUser,
+  signOut,
+  user,
+} from "./api/session.js";
+import { JobStream } from "./api/stream.js";
 import { CachesPage } from "./pages/caches-page.js";
+import { JobPage } from "./pages/job-page.js";
+import { JobsPage } from "./pages/jobs-page.js";
+import { signInPage } from "./pages/sign-in.js";
 import { closeDialogs } from "./ui/dialog.js";
 import { h, replace, setText } from "./ui/dom.js";
 import { keepTimes } from "./ui/format.js";
-import { Problem } from "./api/http.js";
-import { JobPage } from "./pages/job-page.js";
-import { JobsPage } from "./pages/jobs-page.js";
-import { listen, routeOf } from "./api/router.js";
-import { hasToken, onSessionLost, readRights, refreshRights, shortUser, signOut, user } from "./api/session.js";
-import { signInPage } from "./pages/sign-in.js";
 import { empty, failure } from "./ui/states.js";
-import { JobStream } from "./api/stream.js";
 
 const STATES = { live: "Live", connecting: "Connecting", reconnecting: "Reconnecting" };
 
-const app = document.getElementById("app");
+/**
+ * A page, as each of them is.
+ *
+ * @typedef {object} Page
+ * @property {string} title
+ * @property {HTMLElement} element
+ * @property {() => void} open begin to read
+ * @property {() => void} close stop, for good
+ * @property {() => void} reset the stream lost its thread: what is shown may be old
+ * @property {(changes: import("./api/stream.js").Change[]) => void} take
+ */
+
+const app = /** @type {HTMLElement} */ (document.getElementById("app"));
 const stream = new JobStream();
+/** @type {{main: HTMLElement, nav: HTMLElement, live: HTMLElement}|null} */
 let frame = null;
+/** @type {Page|null} */
 let page = null;
 
 /** Ask who this is; a proxy in front may have added a token. */
@@ -25,8 +48,13 @@ async function begin() {
     await readRights();
     showFrame();
   } catch (error) {
-    if (error instanceof Problem && error.status === 401) showSignIn(hasToken() ? error.detail : "");
-    else replace(app, h("main", { class: "page" }, h("div", { class: "panel" }, failure(error, begin))));
+    if (error instanceof Problem && error.status === 401)
+      showSignIn(hasToken() ? error.detail : "");
+    else
+      replace(
+        app,
+        h("main", { class: "page" }, h("div", { class: "panel" }, failure(error, begin))),
+      );
   }
 }
 
@@ -53,7 +81,11 @@ function showFrame() {
     link("/jobs", "Background Jobs"),
     link("/caches", "Cache Management"),
   );
-  const live = h("span", { class: "live", role: "status", "data-state": stream.state }, STATES[stream.state]);
+  const live = h(
+    "span",
+    { class: "live", role: "status", "data-state": stream.state },
+    STATES[stream.state],
+  );
   const out = h("button", { class: "button small", type: "button" }, "Sign out");
   out.addEventListener("click", () => {
     signOut();
@@ -101,7 +133,8 @@ function showPage(focus = true) {
   page = pageOf(route);
   for (const link of frame.nav.children) {
     const current =
-      link.getAttribute("href") === (route.page === "caches" ? "/caches" : "/jobs") && route.page !== "none";
+      link.getAttribute("href") === (route.page === "caches" ? "/caches" : "/jobs") &&
+      route.page !== "none";
     if (current) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
@@ -115,6 +148,7 @@ function showPage(focus = true) {
   }
 }
 
+/** @param {import("./api/router.js").Route} route @returns {Page} */
 function pageOf(route) {
   if (route.page === "jobs") return new JobsPage();
   if (route.page === "job") return new JobPage(route.namespace, route.name);
@@ -134,7 +168,9 @@ stream.addEventListener("state", () => {
   frame.live.title = stream.reason;
 });
 stream.addEventListener("reset", () => page?.reset());
-stream.addEventListener("changes", (event) => page?.take(event.detail));
+stream.addEventListener("changes", (event) =>
+  page?.take(/** @type {CustomEvent} */ (event).detail),
+);
 onSessionLost(showSignIn);
 listen(() => showPage());
 keepTimes();

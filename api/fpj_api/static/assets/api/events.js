@@ -3,7 +3,7 @@
 /** @typedef {{id: string, event: string, data: string}} ServerEvent */
 
 /**
- * @param {ReadableStream<Uint8Array>} body
+ * @param {ReadableStream<BufferSource>} body
  * @param {() => void} [heard] called for everything that arrives, comments too
  * @returns {AsyncGenerator<ServerEvent>}
  */

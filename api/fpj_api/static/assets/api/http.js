@@ -30,6 +30,7 @@ export const token = {
   clear: () => sessionStorage.removeItem(TOKEN),
 };
 
+/** @type {(problem: Problem) => void} */
 let refused = () => {};
 
 /** Who hears that the API no longer knows the caller. */
@@ -46,12 +47,25 @@ async function problemOf(response) {
     const errors = Array.isArray(body.errors) ? body.errors : [];
     return new Problem(response.status, body.title || title, body.detail || "", errors, retryAfter);
   } catch {
-    return new Problem(response.status, title, `The server answered with status ${response.status}.`, [], retryAfter);
+    return new Problem(
+      response.status,
+      title,
+      `The server answered with status ${response.status}.`,
+      [],
+      retryAfter,
+    );
   }
 }
 
-/** The bare request; any answer that is none of success is thrown as a Problem. */
+/**
+ * The bare request; any answer that is none of success is thrown as a Problem.
+ *
+ * @param {string} path below /api/v1
+ * @param {{method?: string, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal}} [options]
+ * @returns {Promise<Response>}
+ */
 export async function send(path, { method = "GET", body, headers = {}, signal } = {}) {
+  /** @type {Record<string, string>} */
   const given = { Accept: "application/json", ...headers };
   if (token.get()) given.Authorization = `Bearer ${token.get()}`;
   if (body !== undefined) given["Content-Type"] = "application/json";
@@ -66,7 +80,11 @@ export async function send(path, { method = "GET", body, headers = {}, signal } 
     });
   } catch (error) {
     if (signal?.aborted && signal.reason?.name !== "TimeoutError") throw error;
-    throw new Problem(0, "The API does not answer", "It may be restarting, or the network is interrupted.");
+    throw new Problem(
+      0,
+      "The API does not answer",
+      "It may be restarting, or the network is interrupted.",
+    );
   }
   if (response.ok) return response;
   const problem = await problemOf(response);
@@ -112,5 +130,16 @@ export function query(parameters) {
 export const jobPath = (namespace, name) =>
   `/namespaces/${encodeURIComponent(namespace)}/jobs/${encodeURIComponent(name)}`;
 
-/** Whether a request was given up by the page itself. */
+/**
+ * Whether a request was given up by the page itself.
+ *
+ * @param {any} error
+ */
 export const isAbort = (error) => error?.name === "AbortError";
+
+/**
+ * What an error says: anything can be thrown.
+ *
+ * @param {unknown} error
+ */
+export const messageOf = (error) => (error instanceof Error ? error.message : String(error));

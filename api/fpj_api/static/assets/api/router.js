@@ -6,7 +6,8 @@
 export function routeOf(path) {
   const parts = path.split("/").filter(Boolean).map(decoded);
   if (!parts.length || (parts[0] === "jobs" && parts.length === 1)) return { page: "jobs" };
-  if (parts[0] === "jobs" && parts.length === 3) return { page: "job", namespace: parts[1], name: parts[2] };
+  if (parts[0] === "jobs" && parts.length === 3)
+    return { page: "job", namespace: parts[1], name: parts[2] };
   if (parts[0] === "caches" && parts.length === 1) return { page: "caches" };
   return { page: "none" };
 }
@@ -20,7 +21,8 @@ function decoded(part) {
 }
 
 /** Address of one job's page. */
-export const jobAddress = (namespace, name) => `/jobs/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`;
+export const jobAddress = (namespace, name) =>
+  `/jobs/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`;
 
 let changed = () => {};
 
@@ -29,8 +31,12 @@ export function listen(listener) {
   changed = listener;
   addEventListener("popstate", () => changed());
   document.addEventListener("click", (event) => {
-    const link = event.target.closest?.("a[href]");
-    const plain = !event.defaultPrevented && event.button === 0 && !(event.metaKey || event.ctrlKey || event.shiftKey);
+    if (!(event.target instanceof Element)) return;
+    const link = /** @type {HTMLAnchorElement|null} */ (event.target.closest("a[href]"));
+    const plain =
+      !event.defaultPrevented &&
+      event.button === 0 &&
+      !(event.metaKey || event.ctrlKey || event.shiftKey);
     if (!link || !plain || link.target || link.origin !== location.origin) return;
     if (link.hash && link.pathname === location.pathname) return;
     event.preventDefault();

@@ -1,6 +1,6 @@
 /** Jobs as they change: one stream for the whole page, that comes back by itself. */
 import { serverEvents } from "./events.js";
-import { isAbort, Problem, send } from "./http.js";
+import { isAbort, messageOf, Problem, send } from "./http.js";
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 30000;
@@ -8,7 +8,7 @@ const SILENCE_MS = 45000; // three of the comments that the API sends
 const NOTHING_TO_SEE_MS = 5000; // until somebody gets a right, or creates the first job
 const STEADY_MS = 10000; // a stream that held so long was none of a series of failures
 
-/** @typedef {{kind: "job", job: object} | {kind: "gone", uid: string, namespace: string, name: string}} Change */
+/** @typedef {{kind: "job", job: import("./models.js").Job} | {kind: "gone", uid: string, namespace: string, name: string}} Change */
 
 /**
  * Changes are merged by job until the next frame: however many arrive, a frame handles each job once, and while the
@@ -18,10 +18,12 @@ export class JobStream extends EventTarget {
   state = "connecting";
   /** Why there is no stream, where the API has said so. */
   reason = "";
+  /** @type {Map<string, Change>} by the job's uid */
   #changes = new Map();
   #frame = 0;
   #lastId = "";
   #waits = 0;
+  /** @type {AbortController|null} */
   #abort = null;
   #wake = () => {};
 
@@ -65,7 +67,7 @@ export class JobStream extends EventTarget {
           retryAfter = error.status === 403 ? NOTHING_TO_SEE_MS : error.retryAfter * 1000;
           this.reason = error.status === 403 || error.status === 429 ? error.message : "";
         } else if (!isAbort(error) && !(error instanceof TypeError)) {
-          console.warn("The stream of jobs was interrupted:", error.message);
+          console.warn("The stream of jobs was interrupted:", messageOf(error));
         }
       }
       if (signal.aborted) return;
@@ -83,13 +85,15 @@ export class JobStream extends EventTarget {
   }
 
   #pause(milliseconds) {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, milliseconds);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
+    return /** @type {Promise<void>} */ (
+      new Promise((resolve) => {
+        const timer = setTimeout(resolve, milliseconds);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      })
+    );
   }
 
   async #read(signal) {
@@ -101,6 +105,7 @@ export class JobStream extends EventTarget {
     };
     heard();
     try {
+      /** @type {Record<string, string>} */
       const headers = { Accept: "text/event-stream" };
       const resuming = this.#lastId !== "";
       if (resuming) headers["Last-Event-ID"] = this.#lastId;
@@ -110,6 +115,7 @@ export class JobStream extends EventTarget {
       this.#tell("live");
       // Without an id to go on from, what was missed is not known.
       if (!resuming) this.dispatchEvent(new Event("reset"));
+      if (!response.body) return;
       for await (const event of serverEvents(response.body, heard)) {
         if (signal.aborted) return;
         this.#take(event);

@@ -6,7 +6,7 @@ import { meter, setMeter } from "../ui/meter.js";
 const STORAGE = { persistentVolumeClaim: "Claim", s3: "S3", local: "Local" };
 
 /**
- * @param {object} folder with the watermarks in percent where it evicts, and its conditions
+ * @param {import("../api/models.js").Folder} folder with the watermarks in percent where it evicts, and its conditions
  * @returns {HTMLElement}
  */
 export function folderCard(folder) {
@@ -25,7 +25,11 @@ export function folderCard(folder) {
       "div",
       { class: "folder-head" },
       h("div", {}, h("h3", {}, folder.name), h("p", { class: "quiet" }, folder.namespace)),
-      h("span", { class: "quiet" }, `${STORAGE[folder.storage] || folder.storage || DASH}: ${folder.location}`),
+      h(
+        "span",
+        { class: "quiet" },
+        `${STORAGE[folder.storage] || folder.storage || DASH}: ${folder.location}`,
+      ),
     ),
     usage(folder),
     h(
@@ -38,7 +42,9 @@ export function folderCard(folder) {
 }
 
 function eviction({ eviction: kind, ttl }) {
-  const policy = { LRU: "Least recently used first", Priority: "Lowest priority first", None: "None" }[kind] || kind;
+  const policy =
+    { LRU: "Least recently used first", Priority: "Lowest priority first", None: "None" }[kind] ||
+    kind;
   return ttl ? `${policy}, after ${duration(ttl)}` : policy;
 }
 
@@ -53,7 +59,10 @@ function usage({ totalBytes, maxBytes, highWatermark, lowWatermark, eviction: ki
   setMeter(bar, [share], text);
   const marks =
     kind && kind !== "None"
-      ? [mark("low", lowWatermark), mark(high > 92 && high - lowWatermark > 12 ? "high edge" : "high", high)]
+      ? [
+          mark("low", lowWatermark),
+          mark(high > 92 && high - lowWatermark > 12 ? "high edge" : "high", high),
+        ]
       : [];
   return h(
     "div",
@@ -66,7 +75,11 @@ function usage({ totalBytes, maxBytes, highWatermark, lowWatermark, eviction: ki
 function mark(kind, percent) {
   if (percent === null || percent === undefined) return null;
   const text = kind.startsWith("high") ? "Eviction begins" : "Eviction ends";
-  const element = h("span", { class: `mark ${kind}`, title: `${text} at ${percent}%` }, h("span", {}, `${percent}%`));
+  const element = h(
+    "span",
+    { class: `mark ${kind}`, title: `${text} at ${percent}%` },
+    h("span", {}, `${percent}%`),
+  );
   element.style.left = `${percent}%`;
   setAttribute(element, "aria-label", element.title);
   element.setAttribute("role", "img");
@@ -83,7 +96,11 @@ function conditions(found) {
         "div",
         { class: "line" },
         h("b", {}, each.type),
-        h("span", { class: each.status === "True" ? "pill tone-good" : "pill tone-warn" }, each.reason),
+        h(
+          "span",
+          { class: each.status === "True" ? "pill tone-good" : "pill tone-warn" },
+          each.reason,
+        ),
       ),
       each.message ? h("p", { class: "quiet" }, each.message) : null,
     ),

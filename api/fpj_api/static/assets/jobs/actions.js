@@ -1,7 +1,8 @@
 /** What can be done to jobs: suspend, resume, recover, cancel. The rules are those of the API and of kubectl fpj. */
-import { FINISHED } from "../ui/phases.js";
+
 import { jobPath, request } from "../api/http.js";
 import { may } from "../api/session.js";
+import { FINISHED } from "../ui/phases.js";
 
 /**
  * @typedef {object} Action
@@ -10,7 +11,7 @@ import { may } from "../api/session.js";
  * @property {string} done what a job then is, in a message
  * @property {string} verb that it needs on fileprocessingjobs
  * @property {string} effect what will happen, for the confirmation
- * @property {(job: object) => string} refusal why it makes no sense for a job as it stands; empty where it does
+ * @property {(job: import("../api/models.js").Job) => string} refusal why it makes no sense for a job as it stands; empty where it does
  */
 
 const deleting = (job) => (job.deleting ? "It is being deleted" : "");
@@ -35,7 +36,8 @@ export const ACTIONS = {
     verb: "patch",
     effect: "The work goes on with the images that are not done.",
     refusal: (job) =>
-      deleting(job) || (job.suspended || FINISHED.has(job.phase) ? "" : "It is at work: nothing to resume"),
+      deleting(job) ||
+      (job.suspended || FINISHED.has(job.phase) ? "" : "It is at work: nothing to resume"),
   },
   recover: {
     id: "recover",
@@ -53,14 +55,17 @@ export const ACTIONS = {
     label: "Cancel",
     done: "cancelled",
     verb: "delete",
-    effect: "The job's resource is deleted and its pods end. The images it made stay. This cannot be undone.",
+    effect:
+      "The job's resource is deleted and its pods end. The images it made stay. This cannot be undone.",
     refusal: deleting,
   },
 };
 
 /** Why the user may not do this to a job; empty where they may. */
 export const forbidden = (action, namespace) =>
-  may(action.verb, namespace) ? "" : `You are not allowed to ${action.label.toLowerCase()} jobs in ${namespace}`;
+  may(action.verb, namespace)
+    ? ""
+    : `You are not allowed to ${action.label.toLowerCase()} jobs in ${namespace}`;
 
 /**
  * @typedef {{namespace: string, name: string, done: boolean, problem?: string}} Outcome

@@ -1,10 +1,11 @@
 /** What can be done to the chosen jobs, and to all that failed. */
-import { ACTIONS, forbidden } from "./actions.js";
-import { confirmAction, run } from "./confirm.js";
-import { openDialog } from "../ui/dialog.js";
-import { fill, h, replace, setText } from "../ui/dom.js";
+
 import { request } from "../api/http.js";
 import { may, where } from "../api/session.js";
+import { openDialog } from "../ui/dialog.js";
+import { fill, h, replace, setText } from "../ui/dom.js";
+import { ACTIONS, forbidden } from "./actions.js";
+import { confirmAction, run } from "./confirm.js";
 
 /** The API changes several jobs in one request at most up to here. */
 const MOST = 500;
@@ -26,13 +27,20 @@ function obstacle(action, jobs) {
 }
 
 export class BulkBar {
-  /** @param {() => object[]} chosen @param {() => void} clear @param {() => void} after */
+  /** @param {() => import("../api/models.js").Job[]} chosen @param {() => void} clear @param {() => void} after */
   constructor(chosen, clear, after) {
     this.chosen = chosen;
     this.text = h("strong", { role: "status" });
     this.why = h("p", { class: "why", id: "bulk-why" });
-    this.buttons = Object.values(ACTIONS).map((action) => ({ action, button: this.#button(action, after) }));
-    const none = h("button", { class: "button plain", type: "button", onclick: clear }, "Clear selection");
+    this.buttons = Object.values(ACTIONS).map((action) => ({
+      action,
+      button: this.#button(action, after),
+    }));
+    const none = h(
+      "button",
+      { class: "button plain", type: "button", onclick: clear },
+      "Clear selection",
+    );
     const row = h(
       "div",
       { class: "button-row" },
@@ -55,7 +63,8 @@ export class BulkBar {
       action.label,
     );
     button.addEventListener("click", () => {
-      if (button.getAttribute("aria-disabled") !== "true") confirmAction(action, this.chosen(), after);
+      if (button.getAttribute("aria-disabled") !== "true")
+        confirmAction(action, this.chosen(), after);
     });
     return button;
   }
@@ -109,6 +118,10 @@ function askRecoverAll(namespace, after) {
       after,
     ),
   );
-  replace(dialog.foot, h("button", { class: "button", type: "button", onclick: dialog.close }, "Go back"), start);
+  replace(
+    dialog.foot,
+    h("button", { class: "button", type: "button", onclick: dialog.close }, "Go back"),
+    start,
+  );
   start.focus();
 }

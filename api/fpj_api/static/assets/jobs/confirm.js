@@ -1,23 +1,30 @@
 /** Asks before something is done to jobs, does it, and shows what became of each. */
-import { perform } from "./actions.js";
+
+import { messageOf, Problem } from "../api/http.js";
 import { openDialog } from "../ui/dialog.js";
 import { fill, h, replace, setText } from "../ui/dom.js";
 import { count, words } from "../ui/format.js";
-import { Problem } from "../api/http.js";
+import { perform } from "./actions.js";
 
 const jobs = (number) => (number === 1 ? "1 job" : `${number} jobs`);
 
 /**
  * @param {import("./actions.js").Action} action
- * @param {object[]} chosen jobs
+ * @param {import("../api/models.js").Job[]} chosen
  * @param {() => void} [after] called once something was done
  */
 export function confirmAction(action, chosen, after = () => {}) {
   const apt = chosen.filter((job) => !action.refusal(job));
   const others = chosen.filter((job) => action.refusal(job));
-  const title = chosen.length === 1 ? `${action.label} ${chosen[0].name}?` : `${action.label} ${jobs(apt.length)}?`;
+  const title =
+    chosen.length === 1
+      ? `${action.label} ${chosen[0].name}?`
+      : `${action.label} ${jobs(apt.length)}?`;
   const dialog = openDialog(title);
-  fill(dialog.body, h("p", {}, apt.length ? action.effect : "There is nothing to do for the chosen jobs."));
+  fill(
+    dialog.body,
+    h("p", {}, apt.length ? action.effect : "There is nothing to do for the chosen jobs."),
+  );
   if (apt.length) dialog.body.append(list(apt, (job) => words(job.phase || "Pending")));
   if (others.length) {
     fill(
@@ -60,7 +67,7 @@ export async function run(dialog, start, label, work, after, brief = false) {
     if (brief) dialog.close();
     else showOutcomes(dialog, label, outcomes);
   } catch (error) {
-    const detail = error instanceof Problem ? error.detail || error.title : error.message;
+    const detail = error instanceof Problem ? error.detail || error.title : messageOf(error);
     dialog.body.querySelector(".alert")?.remove();
     dialog.body.prepend(h("p", { class: "alert", role: "alert" }, detail));
     start.disabled = false;
@@ -68,7 +75,11 @@ export async function run(dialog, start, label, work, after, brief = false) {
   }
 }
 
-/** @param {import("./actions.js").Outcomes} outcomes */
+/**
+ * @param {import("../ui/dialog.js").Dialog} dialog
+ * @param {string} label
+ * @param {import("./actions.js").Outcomes} outcomes
+ */
 function showOutcomes(dialog, label, { results, remaining }) {
   const done = results.filter((each) => each.done).length;
   const text = results.length
@@ -82,20 +93,37 @@ function showOutcomes(dialog, label, { results, remaining }) {
         "li",
         {},
         h("span", {}, `${each.namespace}/${each.name}`),
-        h("span", { class: each.done ? "pill tone-good" : "pill tone-bad" }, each.done ? "Done" : "Not done"),
+        h(
+          "span",
+          { class: each.done ? "pill tone-good" : "pill tone-bad" },
+          each.done ? "Done" : "Not done",
+        ),
         each.done || !each.problem ? null : h("span", { class: "problem" }, each.problem),
       ),
     );
     dialog.body.append(h("ul", { class: "affected" }, rows));
   }
-  const end = h("button", { class: "button primary", type: "button", onclick: dialog.close }, "Close");
+  const end = h(
+    "button",
+    { class: "button primary", type: "button", onclick: dialog.close },
+    "Close",
+  );
   replace(dialog.foot, end);
   end.focus();
 }
 
 function list(chosen, note) {
   const rows = chosen.map((job) =>
-    h("li", {}, h("span", {}, `${job.namespace}/${job.name}`), h("span", { class: "quiet" }, note(job))),
+    h(
+      "li",
+      {},
+      h("span", {}, `${job.namespace}/${job.name}`),
+      h("span", { class: "quiet" }, note(job)),
+    ),
   );
-  return h("ul", { class: "affected", tabindex: chosen.length > 8 ? 0 : null, "aria-label": "Jobs" }, rows);
+  return h(
+    "ul",
+    { class: "affected", tabindex: chosen.length > 8 ? 0 : null, "aria-label": "Jobs" },
+    rows,
+  );
 }

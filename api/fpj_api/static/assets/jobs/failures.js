@@ -1,7 +1,8 @@
 /** Failed images of a job: by type as bars, and each with its message. */
+
+import { isAbort, jobPath, messageOf, query, request } from "../api/http.js";
 import { h, replace, setText, throttle } from "../ui/dom.js";
 import { count } from "../ui/format.js";
-import { isAbort, jobPath, query, request } from "../api/http.js";
 import { notice } from "../ui/notices.js";
 import { failure, skeletonRows } from "../ui/states.js";
 
@@ -11,10 +12,13 @@ const REREAD_MS = 5000;
 
 export class Failures {
   #type = "";
+  /** @type {import("../api/models.js").FailedImage[]} */
   #items = [];
+  /** @type {string|null} cursor of the page that follows */
   #next = null;
   #failed = -1;
   #abort = new AbortController();
+  /** @type {AbortController|null} */
   #reading = null;
   #again = throttle(REREAD_MS, () => this.#read(Math.max(PAGE, this.#items.length)));
 
@@ -49,7 +53,12 @@ export class Failures {
     );
     this.foot = h("div", { class: "table-foot" }, this.shown, this.more);
     this.scroll = h("div", { class: "scroll" }, this.table);
-    const head = h("div", { class: "panel-head" }, h("h2", {}, "Failed images"), h("div", {}, this.types));
+    const head = h(
+      "div",
+      { class: "panel-head" },
+      h("h2", {}, "Failed images"),
+      h("div", {}, this.types),
+    );
     this.element = h(
       "section",
       { class: "panel", "aria-label": "Failed images" },
@@ -104,12 +113,13 @@ export class Failures {
         h("option", { value: "" }, "All types"),
         names.map((type) => h("option", { value: type }, type)),
       );
-      if (this.#type && !names.includes(this.#type)) this.types.append(h("option", { value: this.#type }, this.#type));
+      if (this.#type && !names.includes(this.#type))
+        this.types.append(h("option", { value: this.#type }, this.#type));
       this.types.value = this.#type;
     }
     errors.forEach(([, number], index) => {
       const [, bar, text] = this.bars.children[index].children;
-      bar.firstChild.style.width = `${(number / most) * 100}%`;
+      /** @type {HTMLElement} */ (bar.firstElementChild).style.width = `${(number / most) * 100}%`;
       setText(text, count(number));
     });
   }
@@ -139,9 +149,12 @@ export class Failures {
     this.#reading = reading;
     const signal = AbortSignal.any([this.#abort.signal, reading.signal]);
     try {
-      const page = await request(this.path + query({ type: this.#type, limit: Math.min(wanted, LARGEST_PAGE) }), {
-        signal,
-      });
+      const page = await request(
+        this.path + query({ type: this.#type, limit: Math.min(wanted, LARGEST_PAGE) }),
+        {
+          signal,
+        },
+      );
       this.#items = page.items;
       this.#next = page.next;
       this.state.replaceChildren();
@@ -159,14 +172,17 @@ export class Failures {
   async #readMore() {
     this.more.disabled = true;
     try {
-      const page = await request(this.path + query({ type: this.#type, limit: PAGE, cursor: this.#next }), {
-        signal: this.#abort.signal,
-      });
+      const page = await request(
+        this.path + query({ type: this.#type, limit: PAGE, cursor: this.#next }),
+        {
+          signal: this.#abort.signal,
+        },
+      );
       this.#items.push(...page.items);
       this.#next = page.next;
       this.#draw();
     } catch (error) {
-      if (!isAbort(error)) notice(error.message, "bad");
+      if (!isAbort(error)) notice(messageOf(error), "bad");
     }
     this.more.disabled = false;
   }

@@ -1,7 +1,8 @@
 /** What of the jobs is shown: a namespace, phases, a search. It is kept in the address, so that a view can be shared. */
+
+import { query } from "../api/http.js";
 import { debounce, h, icon, replace, setText } from "../ui/dom.js";
 import { count, words } from "../ui/format.js";
-import { query } from "../api/http.js";
 import { PHASES } from "../ui/phases.js";
 
 /** @returns {import("./job-list.js").Filter} */
@@ -13,10 +14,16 @@ export function filterOf(search) {
 
 /** The query of a filter, for the address and for the API alike. */
 export const filterQuery = (filter, more = {}) =>
-  query({ namespace: filter.namespace, phase: [...filter.phases], search: filter.search.trim(), ...more });
+  query({
+    namespace: filter.namespace,
+    phase: [...filter.phases],
+    search: filter.search.trim(),
+    ...more,
+  });
 
 /** Whether anything is left out. */
-export const isNarrow = (filter) => Boolean(filter.namespace || filter.phases.size || filter.search.trim());
+export const isNarrow = (filter) =>
+  Boolean(filter.namespace || filter.phases.size || filter.search.trim());
 
 export class Filters {
   /**
@@ -45,7 +52,9 @@ export class Filters {
       filter.search = this.search.value;
       later();
     });
-    this.chips = new Map(Object.entries(PHASES).map(([phase, tone]) => [phase, this.#chip(phase, tone)]));
+    this.chips = new Map(
+      Object.entries(PHASES).map(([phase, tone]) => [phase, this.#chip(phase, tone)]),
+    );
     const chips = h(
       "div",
       { class: "chips", role: "group", "aria-label": "Phases" },
@@ -91,7 +100,8 @@ export class Filters {
   }
 
   #press() {
-    for (const [phase, { button }] of this.chips) button.setAttribute("aria-pressed", this.filter.phases.has(phase));
+    for (const [phase, { button }] of this.chips)
+      button.setAttribute("aria-pressed", String(this.filter.phases.has(phase)));
   }
 
   /** @param {Object<string, number>} counts jobs by phase; a phase without any is left out unless it is chosen */

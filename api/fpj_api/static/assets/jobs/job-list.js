@@ -13,13 +13,24 @@ export function matches(filter, job) {
   if (filter.namespace && job.namespace !== filter.namespace) return false;
   if (filter.phases.size && !filter.phases.has(job.phase || "Pending")) return false;
   const wanted = filter.search.trim().toLowerCase();
-  return !wanted || [job.name, job.collection].some((text) => (text || "").toLowerCase().includes(wanted));
+  return (
+    !wanted ||
+    [job.name, job.collection].some((text) => (text || "").toLowerCase().includes(wanted))
+  );
 }
 
+/**
+ * What a change did to the list; `recount` where the numbers of jobs by phase may be others now.
+ *
+ * @typedef {{kind: "updated"|"removed", job: import("../api/models.js").Job, recount: boolean}} Changed
+ * @typedef {{kind: "added", job: import("../api/models.js").Job, index: number, recount: boolean}} Added
+ * @typedef {Changed | Added | {kind: "none", recount: boolean}} Taken
+ */
+
 export class JobList {
-  /** @type {Map<string, object>} */
+  /** @type {Map<string, import("../api/models.js").Job>} */
   jobs = new Map();
-  /** @type {object[]} in order */
+  /** @type {import("../api/models.js").Job[]} in order */
   order = [];
   /** @type {string|null} cursor of the page that follows */
   next = null;
@@ -43,19 +54,16 @@ export class JobList {
    *
    * @param {import("../api/stream.js").Change} change
    * @param {Filter} filter
-   * @returns {{kind: "updated"|"added"|"removed"|"none", job?: object, index?: number, recount: boolean}} `recount`
-   *     where the numbers of jobs by phase may be others now
+   * @returns {Taken}
    */
   take(change, filter) {
     const known = this.jobs.get(change.kind === "gone" ? change.uid : change.job.uid);
     if (change.kind === "gone") {
-      if (known) this.#remove(known);
-      return { kind: known ? "removed" : "none", job: known, recount: true };
+      return this.#left(known);
     }
     const { job } = change;
     if (!matches(filter, job)) {
-      if (known) this.#remove(known);
-      return { kind: known ? "removed" : "none", job: known, recount: true };
+      return this.#left(known);
     }
     if (known) {
       const index = this.indexOf(known);
@@ -88,6 +96,13 @@ export class JobList {
       else high = middle;
     }
     return low;
+  }
+
+  /** @param {import("../api/models.js").Job|undefined} known @returns {Taken} */
+  #left(known) {
+    if (!known) return { kind: "none", recount: true };
+    this.#remove(known);
+    return { kind: "removed", job: known, recount: true };
   }
 
   #remove(job) {

@@ -22,7 +22,10 @@ const FACTS = {
 /** A legend's entry with a number. */
 export function legendItem(tone, label) {
   const number = h("b");
-  return { number, element: h("li", {}, h("span", { class: `swatch part-${tone}` }), label, number) };
+  return {
+    number,
+    element: h("li", {}, h("span", { class: `swatch part-${tone}` }), label, number),
+  };
 }
 
 export class JobProgress {
@@ -43,7 +46,9 @@ export class JobProgress {
       this.left.element,
     );
     this.facts = Object.fromEntries(Object.keys(FACTS).map((key) => [key, h("dd")]));
-    const facts = Object.entries(FACTS).map(([key, label]) => h("div", {}, h("dt", {}, label), this.facts[key]));
+    const facts = Object.entries(FACTS).map(([key, label]) =>
+      h("div", {}, h("dt", {}, label), this.facts[key]),
+    );
     this.element = h(
       "section",
       { class: "panel", "aria-label": "Progress" },
@@ -62,20 +67,29 @@ export class JobProgress {
     const { progress } = job;
     const total = progress?.total || 0;
     const percent = total || job.phase === "Completed" ? `${percentOf(progress)}%` : DASH;
-    const of = total ? `${count(handled(progress))} of ${count(total)} images` : "The images are not counted yet";
+    const of = total
+      ? `${count(handled(progress))} of ${count(total)} images`
+      : "The images are not counted yet";
     setText(this.percent, percent);
     setText(this.of, of);
     setText(this.stage, job.stage && !FINISHED.has(job.phase) ? `Stage: ${job.stage}` : "");
     setPace(this.meter, job);
     setMeter(this.meter, progressShares(progress), total ? `${percent}, ${of}` : of);
-    for (const part of this.parts) setText(part.number, total ? count(progress[part.key] || 0) : DASH);
+    for (const part of this.parts)
+      setText(part.number, total ? count(progress[part.key] || 0) : DASH);
     setText(this.left.number, total ? count(total - handled(progress)) : DASH);
     const running = !FINISHED.has(job.phase) && !job.suspended;
     const { facts } = this;
-    setText(facts.rate, running && progress?.imagesPerSecond ? rate(progress.imagesPerSecond) : DASH);
+    setText(
+      facts.rate,
+      running && progress?.imagesPerSecond ? rate(progress.imagesPerSecond) : DASH,
+    );
     setText(facts.eta, running && total ? duration(progress.etaSeconds) : DASH);
     setText(facts.written, total ? bytes(progress.bytesWritten) : DASH);
-    setText(facts.average, progress?.averageProcessingMs ? milliseconds(progress.averageProcessingMs) : DASH);
+    setText(
+      facts.average,
+      progress?.averageProcessingMs ? milliseconds(progress.averageProcessingMs) : DASH,
+    );
     setText(facts.recoveries, count(job.recoveryAttempts));
     this.job = job;
     this.tick();

@@ -1,9 +1,10 @@
 /** One row of the table of jobs: made once, and changed in place where its job changed. */
+
+import { jobAddress } from "../api/router.js";
 import { h, setAttribute, setText } from "../ui/dom.js";
 import { count, DASH, duration, rate, setTime, time, words } from "../ui/format.js";
 import { handled, meter, percentOf, progressShares, setMeter, setPace } from "../ui/meter.js";
 import { FINISHED, pill, setPill } from "../ui/phases.js";
-import { jobAddress } from "../api/router.js";
 
 export const COLUMNS = [
   { label: "Name" },
@@ -18,11 +19,12 @@ export const COLUMNS = [
   { label: "Age", end: true },
 ];
 
-const detail = (label, extra = "") => h("td", { class: `detail ${extra}`.trim(), "data-label": label, role: "cell" });
+const detail = (label, extra = "") =>
+  h("td", { class: `detail ${extra}`.trim(), "data-label": label, role: "cell" });
 
 export class JobRow {
   /**
-   * @param {object} job
+   * @param {import("../api/models.js").Job} job
    * @param {((uid: string, chosen: boolean) => void)|null} onpick null where nothing may be done to jobs
    */
   constructor(job, onpick) {
@@ -40,11 +42,14 @@ export class JobRow {
     this.age = time(job.createdAt, { words: false });
     const age = detail("Age", "end");
     age.append(this.age);
-    this.box = onpick && h("input", { type: "checkbox", "aria-label": `Select ${job.namespace}/${job.name}` });
-    this.box?.addEventListener("change", () => onpick(job.uid, this.box.checked));
+    this.box = onpick && pickBox(job, onpick);
     this.element = h(
       "tr",
-      { role: "row", class: onpick ? "can-pick" : null, "data-job": `${job.namespace}/${job.name}` },
+      {
+        role: "row",
+        class: onpick ? "can-pick" : null,
+        "data-job": `${job.namespace}/${job.name}`,
+      },
       this.box && h("td", { class: "pick", role: "cell" }, this.box),
       h("td", { class: "name-cell", role: "cell" }, this.link),
       this.namespace,
@@ -76,7 +81,10 @@ export class JobRow {
     const known = Boolean(progress?.total);
     const percent = percentOf(progress);
     setText(this.percent, known || job.phase === "Completed" ? `${percent}%` : DASH);
-    setText(this.done, known ? `${count(handled(progress))} / ${count(progress.total)}` : waitingFor(job));
+    setText(
+      this.done,
+      known ? `${count(handled(progress))} / ${count(progress.total)}` : waitingFor(job),
+    );
     setPace(this.meter, job);
     setMeter(
       this.meter,
@@ -86,8 +94,14 @@ export class JobRow {
     setText(this.failed, known ? count(progress.failed || 0) : DASH);
     this.failed.classList.toggle("has-failures", Boolean(progress?.failed));
     const running = !FINISHED.has(job.phase) && !job.suspended;
-    this.#optional(this.rate, running && progress?.imagesPerSecond ? rate(progress.imagesPerSecond) : DASH);
-    this.#optional(this.eta, running && progress?.etaSeconds !== null ? duration(progress?.etaSeconds) : DASH);
+    this.#optional(
+      this.rate,
+      running && progress?.imagesPerSecond ? rate(progress.imagesPerSecond) : DASH,
+    );
+    this.#optional(
+      this.eta,
+      running && progress?.etaSeconds !== null ? duration(progress?.etaSeconds) : DASH,
+    );
     setTime(this.age, job.createdAt);
   }
 
@@ -103,6 +117,16 @@ export class JobRow {
     this.box.checked = chosen;
     this.element.classList.toggle("selected-row", chosen);
   }
+}
+
+/**
+ * @param {import("../api/models.js").Job} job
+ * @param {(uid: string, chosen: boolean) => void} onpick
+ */
+function pickBox(job, onpick) {
+  const box = h("input", { type: "checkbox", "aria-label": `Select ${job.namespace}/${job.name}` });
+  box.addEventListener("change", () => onpick(job.uid, box.checked));
+  return box;
 }
 
 /** Before anything is counted: what is being done, or what is waited for. */

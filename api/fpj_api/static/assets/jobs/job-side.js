@@ -1,9 +1,10 @@
 /** Beside a job's progress: its shards, conditions, events, and when what happened. */
+
+import { query } from "../api/http.js";
 import { h, replace, setText } from "../ui/dom.js";
 import { count, DASH, time } from "../ui/format.js";
-import { query } from "../api/http.js";
-import { legendItem } from "./job-progress.js";
 import { meter, setMeter } from "../ui/meter.js";
+import { legendItem } from "./job-progress.js";
 
 /** @param {string} title @param {...Node} content */
 export function panel(title, ...content) {
@@ -36,8 +37,18 @@ export class Shards {
   }
 
   update(job) {
-    const { total, active, succeeded, failed } = job.shards || { total: 0, active: 0, succeeded: 0, failed: 0 };
-    const numbers = { active, succeeded, failed, pending: Math.max(0, total - active - succeeded - failed) };
+    const { total, active, succeeded, failed } = job.shards || {
+      total: 0,
+      active: 0,
+      succeeded: 0,
+      failed: 0,
+    };
+    const numbers = {
+      active,
+      succeeded,
+      failed,
+      pending: Math.max(0, total - active - succeeded - failed),
+    };
     const text = total
       ? `${count(succeeded + failed)} of ${count(total)} ended`
       : "The work is not divided yet, or there was none to do.";
@@ -63,7 +74,7 @@ function toneOf({ type, status }) {
 
 const STATUS = { True: "Yes", False: "No" };
 
-/** @param {HTMLElement} box @param {{type: string, status: string, reason: string, message: string, lastTransitionTime: string}[]} conditions */
+/** @param {HTMLElement} box @param {import("../api/models.js").Condition[]} conditions */
 export function showConditions(box, conditions) {
   if (!conditions.length) {
     replace(box, h("p", { class: "quiet" }, "None yet: the operator has not looked at the job."));
@@ -91,7 +102,7 @@ export function showConditions(box, conditions) {
   replace(box, h("ul", { class: "timeline" }, rows));
 }
 
-/** @param {HTMLElement} box @param {{at: string, type: string, reason: string, message: string, count: number}[]} events in order of time */
+/** @param {HTMLElement} box @param {import("../api/models.js").JobEvent[]} events in order of time */
 export function showEvents(box, events) {
   if (!events.length) {
     replace(box, h("p", { class: "quiet" }, "None that the cluster still keeps."));
@@ -109,7 +120,9 @@ export function showEvents(box, events) {
           h(
             "b",
             {},
-            each.type === "Warning" ? h("span", { class: "pill tone-warn" }, each.reason) : each.reason,
+            each.type === "Warning"
+              ? h("span", { class: "pill tone-warn" }, each.reason)
+              : each.reason,
             each.count > 1 ? ` × ${count(each.count)}` : "",
           ),
           h("span", { class: "quiet" }, time(each.at)),
@@ -120,7 +133,7 @@ export function showEvents(box, events) {
   replace(box, h("ul", { class: "timeline" }, rows));
 }
 
-/** @param {HTMLElement} box @param {object} job */
+/** @param {HTMLElement} box @param {import("../api/models.js").Job} job */
 export function showDetails(box, job) {
   const sameCollection = `/jobs${query({ namespace: job.namespace, search: job.collection })}`;
   const pairs = [

@@ -1,7 +1,7 @@
 /** The table of jobs: rows in the list's order, and which of them are chosen. */
 import { h, replace } from "../ui/dom.js";
-import { COLUMNS, JobRow } from "./job-row.js";
 import { skeletonRows } from "../ui/states.js";
+import { COLUMNS, JobRow } from "./job-row.js";
 
 export class JobsTable {
   /** @type {Map<string, JobRow>} */
@@ -21,7 +21,9 @@ export class JobsTable {
     const heads = COLUMNS.map(({ label, end }) =>
       h("th", { scope: "col", role: "columnheader", class: end ? "end" : null }, label),
     );
-    const first = pickable ? h("th", { class: "pick", scope: "col", role: "columnheader" }, this.all) : null;
+    const first = pickable
+      ? h("th", { class: "pick", scope: "col", role: "columnheader" }, this.all)
+      : null;
     this.body = h("tbody", { role: "rowgroup" });
     this.element = h(
       "table",
@@ -58,7 +60,7 @@ export class JobsTable {
     this.rows.get(job.uid)?.update(job);
   }
 
-  /** @param {object} job @param {object|undefined} following the job that it comes before */
+  /** @param {import("../api/models.js").Job} job @param {import("../api/models.js").Job|undefined} following the job that it comes before */
   insert(job, following) {
     const before = following ? this.rows.get(following.uid)?.element : null;
     this.body.insertBefore(this.#row(job).element, before ?? null);
@@ -95,7 +97,7 @@ export class JobsTable {
   #pick(uid, chosen) {
     if (chosen) this.chosen.add(uid);
     else this.chosen.delete(uid);
-    this.rows.get(uid).pick(chosen);
+    this.rows.get(uid)?.pick(chosen);
     this.#tell();
   }
 

@@ -1,13 +1,14 @@
 /** The dialog that makes a job, and shows the manifest that would make the same. */
+
+import { messageOf, Problem, query, request } from "../api/http.js";
+import { go, jobAddress } from "../api/router.js";
+import { where } from "../api/session.js";
 import { copyButton } from "../ui/copying.js";
 import { openDialog } from "../ui/dialog.js";
 import { fill, h, setText } from "../ui/dom.js";
 import { choice, clearErrors, field, showErrors } from "../ui/fields.js";
-import { Problem, query, request } from "../api/http.js";
-import { manifestText, specOf } from "./manifest.js";
 import { notice } from "../ui/notices.js";
-import { go, jobAddress } from "../api/router.js";
-import { where } from "../api/session.js";
+import { manifestText, specOf } from "./manifest.js";
 
 const CLAIM = "spec.collection.source.persistentVolumeClaim";
 const S3 = "spec.collection.source.s3";
@@ -17,7 +18,7 @@ export function openNewJob(namespace) {
   const allowed = where("create");
   const first = allowed.includes(namespace) ? namespace : allowed[0];
   const dialog = openDialog("New job", { wide: true, onsubmit: () => submit() });
-  const form = dialog.element.querySelector("form");
+  const form = /** @type {HTMLFormElement} */ (dialog.element.querySelector("form"));
   const claim = h(
     "fieldset",
     { "aria-label": "Claimed volume" },
@@ -46,7 +47,11 @@ export function openNewJob(namespace) {
       placeholder: "https://objects.example.com",
       hint: "Amazon's if empty",
     }),
-    field({ name: `${S3}.credentialsSecretName`, label: "Secret with credentials", placeholder: "museum-s3" }),
+    field({
+      name: `${S3}.credentialsSecretName`,
+      label: "Secret with credentials",
+      placeholder: "museum-s3",
+    }),
   );
   const folder = field({
     name: "spec.cacheFolder",
@@ -58,8 +63,20 @@ export function openNewJob(namespace) {
   const fields = h(
     "div",
     { class: "fields" },
-    field({ name: "namespace", label: "Namespace", required: true, options: allowed, value: first }),
-    field({ name: "name", label: "Name", required: true, placeholder: "summer-2026", attributes: { autofocus: true } }),
+    field({
+      name: "namespace",
+      label: "Namespace",
+      required: true,
+      options: allowed,
+      value: first,
+    }),
+    field({
+      name: "name",
+      label: "Name",
+      required: true,
+      placeholder: "summer-2026",
+      attributes: { autofocus: true },
+    }),
     choice({
       name: "spec.jobType",
       label: "Make",
@@ -118,20 +135,30 @@ export function openNewJob(namespace) {
   const alert = h("p", { class: "alert", role: "alert", hidden: true });
   fill(dialog.body, alert, h("div", { class: "new-job" }, fields, result));
   const create = h("button", { class: "button primary", type: "submit" }, "Create job");
-  fill(dialog.foot, h("button", { class: "button", type: "button", onclick: dialog.close }, "Go back"), create);
+  fill(
+    dialog.foot,
+    h("button", { class: "button", type: "button", onclick: dialog.close }, "Go back"),
+    create,
+  );
 
-  const given = () => Object.fromEntries(new FormData(form));
+  // The form has no files: each of its values is a text.
+  const given = () =>
+    /** @type {Record<string, string>} */ (Object.fromEntries(new FormData(form)));
+  const control = (name) => /** @type {HTMLElement} */ (form.elements.namedItem(name));
   const draw = () => {
     const values = given();
     claim.hidden = values.source === "s3";
     s3.hidden = values.source !== "s3";
-    setText(preview, manifestText({ namespace: values.namespace, name: values.name.trim(), spec: specOf(values) }));
+    setText(
+      preview,
+      manifestText({ namespace: values.namespace, name: values.name.trim(), spec: specOf(values) }),
+    );
   };
   form.addEventListener("input", draw);
-  form.elements.namedItem("namespace").addEventListener("change", () => suggestFolders(folder, given().namespace));
+  control("namespace").addEventListener("change", () => suggestFolders(folder, given().namespace));
   draw();
   suggestFolders(folder, first);
-  form.elements.namedItem("name").focus();
+  control("name").focus();
 
   async function submit() {
     const { namespace: chosen, name, ...rest } = given();
@@ -157,7 +184,7 @@ export function openNewJob(namespace) {
     const left = showErrors(form, errors);
     if (errors.length && !left.length) return;
     const more = left.map((each) => `${each.path}: ${each.message}`).join(" ");
-    setText(alert, more || (error instanceof Problem && error.detail) || error.message);
+    setText(alert, more || (error instanceof Problem && error.detail) || messageOf(error));
     alert.hidden = false;
     alert.scrollIntoView({ block: "nearest" });
   }

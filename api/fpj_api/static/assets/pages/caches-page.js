@@ -1,10 +1,11 @@
 /** Cache Management: where what was made lives, how much there is of it, and when more is made. */
-import { folderCard } from "../caches/folder-card.js";
-import { h, replace, throttle } from "../ui/dom.js";
-import { bytes, count, time } from "../ui/format.js";
+
 import { isAbort, query, request } from "../api/http.js";
 import { jobAddress } from "../api/router.js";
 import { namespaces } from "../api/session.js";
+import { folderCard } from "../caches/folder-card.js";
+import { h, replace, throttle } from "../ui/dom.js";
+import { bytes, count, time } from "../ui/format.js";
 import { empty, failure, skeletonPanel } from "../ui/states.js";
 
 const MOST = 500; // of each; whoever has more chooses a namespace
@@ -30,9 +31,24 @@ export class CachesPage {
       this.#readAll();
     });
     this.parts = [
-      { title: "Cache folders", path: "/cache/folders", show: showFolders, box: h("div", {}, skeletonPanel()) },
-      { title: "Collections", path: "/cache/statistics", show: showStatistics, box: h("div", {}, skeletonPanel()) },
-      { title: "Schedules", path: "/schedules", show: showSchedules, box: h("div", {}, skeletonPanel()) },
+      {
+        title: "Cache folders",
+        path: "/cache/folders",
+        show: showFolders,
+        box: h("div", {}, skeletonPanel()),
+      },
+      {
+        title: "Collections",
+        path: "/cache/statistics",
+        show: showStatistics,
+        box: h("div", {}, skeletonPanel()),
+      },
+      {
+        title: "Schedules",
+        path: "/schedules",
+        show: showSchedules,
+        box: h("div", {}, skeletonPanel()),
+      },
     ];
     const sections = this.parts.map(({ title, box }) =>
       h("section", { class: "stack", "aria-label": title }, h("h2", {}, title), box),
@@ -60,7 +76,11 @@ export class CachesPage {
 
   /** What a job has made shows here once it ends, and a schedule's run once it begins. */
   take(changes) {
-    if (changes.some((change) => change.kind === "gone" || change.job.completedAt || change.job.schedule))
+    if (
+      changes.some(
+        (change) => change.kind === "gone" || change.job.completedAt || change.job.schedule,
+      )
+    )
       this.#again();
   }
 
@@ -76,7 +96,11 @@ export class CachesPage {
       });
       if (namespace !== this.#namespace) return;
       const more = next
-        ? h("p", { class: "quiet" }, `The first ${count(MOST)}. Choose a namespace to see the others.`)
+        ? h(
+            "p",
+            { class: "quiet" },
+            `The first ${count(MOST)}. Choose a namespace to see the others.`,
+          )
         : null;
       replace(part.box, part.show(items), more);
     } catch (error) {
@@ -111,7 +135,9 @@ function showFolders(folders) {
 
 /** A table in a panel that scrolls by itself. */
 function table(label, columns, rows) {
-  const heads = columns.map(([text, end]) => h("th", { scope: "col", class: end ? "end" : null }, text));
+  const heads = columns.map(([text, end]) =>
+    h("th", { scope: "col", class: end ? "end" : null }, text),
+  );
   return h(
     "div",
     { class: "panel scroll", tabindex: 0, role: "region", "aria-label": label },
@@ -126,7 +152,11 @@ function showStatistics(collections) {
       { class: "panel" },
       empty(
         "Nothing is made yet",
-        h("p", {}, "Once a job has worked on a collection, its images, files and bytes are told here."),
+        h(
+          "p",
+          {},
+          "Once a job has worked on a collection, its images, files and bytes are told here.",
+        ),
       ),
     );
   }
@@ -154,7 +184,9 @@ function showStatistics(collections) {
         return h(
           "td",
           { class: "end" },
-          tier ? [count(tier.files), h("span", { class: "quiet" }, ` · ${bytes(tier.bytes)}`)] : "–",
+          tier
+            ? [count(tier.files), h("span", { class: "quiet" }, ` · ${bytes(tier.bytes)}`)]
+            : "–",
         );
       }),
       h("td", { class: "end" }, bytes(made)),
@@ -205,7 +237,10 @@ function showSchedules(schedules) {
         "td",
         { class: "wrap" },
         each.active.length
-          ? each.active.map((job, index) => [index ? ", " : "", h("a", { href: jobAddress(each.namespace, job) }, job)])
+          ? each.active.map((job, index) => [
+              index ? ", " : "",
+              h("a", { href: jobAddress(each.namespace, job) }, job),
+            ])
           : "–",
       ),
     ),

@@ -1,8 +1,9 @@
 /** What an empty list teaches: how the first job is made. */
+
+import { namespaces } from "../api/session.js";
+import { manifestText } from "../jobs/manifest.js";
 import { codeBlock } from "../ui/copying.js";
 import { h } from "../ui/dom.js";
-import { manifestText } from "../jobs/manifest.js";
-import { namespaces } from "../api/session.js";
 import { empty } from "../ui/states.js";
 
 /** @param {string|undefined} mayCreateIn a namespace in which the user may make jobs */
@@ -24,7 +25,10 @@ export function firstJobHelp(mayCreateIn) {
   const manifest = manifestText({
     namespace: mayCreateIn || namespaces()[0],
     name: "my-photos",
-    spec: { jobType: "Both", collection: { source: { persistentVolumeClaim: { claimName: "photos" } } } },
+    spec: {
+      jobType: "Both",
+      collection: { source: { persistentVolumeClaim: { claimName: "photos" } } },
+    },
   });
   return h(
     "div",

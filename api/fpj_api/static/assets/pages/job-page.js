@@ -1,13 +1,14 @@
 /** One job, with all there is to it. */
+
+import { isAbort, jobPath, Problem, query, request } from "../api/http.js";
 import { ACTIONS, forbidden } from "../jobs/actions.js";
 import { confirmAction } from "../jobs/confirm.js";
-import { codeBlock } from "../ui/copying.js";
-import { h, replace, setText, throttle } from "../ui/dom.js";
 import { Failures } from "../jobs/failures.js";
-import { isAbort, jobPath, Problem, query, request } from "../api/http.js";
 import { JobProgress } from "../jobs/job-progress.js";
 import { panel, Shards, showConditions, showDetails, showEvents } from "../jobs/job-side.js";
 import { manifestText } from "../jobs/manifest.js";
+import { codeBlock } from "../ui/copying.js";
+import { h, replace, setText, throttle } from "../ui/dom.js";
 import { pill, setPill } from "../ui/phases.js";
 import { empty, failure, skeletonPanel } from "../ui/states.js";
 
@@ -18,11 +19,16 @@ export class JobPage {
   #abort = new AbortController();
   #again = throttle(REREAD_MS, () => this.#read());
   #timer = 0;
+  /** @type {ReturnType<typeof buildParts>|null} */
   #parts = null;
   #gone = false;
 
   constructor(namespace, name) {
-    Object.assign(this, { namespace, name, title: name });
+    /** @type {import("../api/models.js").Job|undefined} as it was last read */
+    this.job = undefined;
+    this.namespace = namespace;
+    this.name = name;
+    this.title = name;
     this.pill = pill();
     this.actions = h("div", { class: "button-row" });
     this.message = h("p", { class: "job-message" });
@@ -74,7 +80,7 @@ export class JobPage {
       if (namespace !== this.namespace || name !== this.name) continue;
       if (change.kind === "job") {
         this.#gone = false;
-        if (this.#parts) this.#showSummary(change.job);
+        if (this.#parts) this.#showSummary(change.job, this.#parts);
         this.#again();
       } else if (this.job?.uid === uid) this.#showGone();
     }
@@ -87,7 +93,8 @@ export class JobPage {
       action.label,
     );
     button.addEventListener("click", () => {
-      if (button.getAttribute("aria-disabled") !== "true") confirmAction(action, [this.job], () => this.#again());
+      if (!this.job || button.getAttribute("aria-disabled") === "true") return;
+      confirmAction(action, [this.job], () => this.#again());
     });
     return button;
   }
@@ -106,7 +113,7 @@ export class JobPage {
 
   #show(job) {
     this.#parts ??= this.#build();
-    this.#showSummary(job);
+    this.#showSummary(job, this.#parts);
     const { conditions, events, spec } = this.#parts;
     showConditions(conditions, job.conditions);
     showEvents(events, job.events);
@@ -117,15 +124,7 @@ export class JobPage {
   }
 
   #build() {
-    const parts = {
-      progress: new JobProgress(),
-      shards: new Shards(),
-      failures: new Failures(this.namespace, this.name),
-      conditions: h("div"),
-      events: h("div"),
-      details: h("div"),
-      spec: h("div"),
-    };
+    const parts = buildParts(this.namespace, this.name);
     const left = h(
       "div",
       { class: "stack" },
@@ -142,7 +141,12 @@ export class JobPage {
     );
     replace(
       this.content,
-      h("div", { class: "stack" }, parts.progress.element, h("div", { class: "columns" }, left, right)),
+      h(
+        "div",
+        { class: "stack" },
+        parts.progress.element,
+        h("div", { class: "columns" }, left, right),
+      ),
     );
     replace(
       this.actions,
@@ -152,12 +156,13 @@ export class JobPage {
     return parts;
   }
 
-  #showSummary(job) {
+  /** @param {import("../api/models.js").Job} job @param {ReturnType<typeof buildParts>} parts */
+  #showSummary(job, parts) {
     this.job = job;
     this.alert.hidden = true;
     setPill(this.pill, job);
     setText(this.message, whyOf(job));
-    const { progress, shards, failures, details } = this.#parts;
+    const { progress, shards, failures, details } = parts;
     progress.update(job);
     shards.update(job);
     failures.update(job);
@@ -177,8 +182,10 @@ export class JobPage {
   }
 
   #setButtons() {
+    const { job } = this;
+    if (!job) return;
     for (const { action, button } of this.buttons) {
-      const why = this.#gone ? "It was deleted" : action.refusal(this.job);
+      const why = this.#gone ? "It was deleted" : action.refusal(job);
       button.setAttribute("aria-disabled", String(Boolean(why)));
       button.title = why;
     }
@@ -187,7 +194,10 @@ export class JobPage {
   #showGone() {
     this.#gone = true;
     this.#again.cancel();
-    setText(this.alert, "This job was deleted. What it made stays; what is shown is how it was last seen.");
+    setText(
+      this.alert,
+      "This job was deleted. What it made stays; what is shown is how it was last seen.",
+    );
     this.alert.hidden = false;
     this.#setButtons();
   }
@@ -203,7 +213,11 @@ export class JobPage {
       h(
         "div",
         { class: "panel" },
-        empty("There is no such job", h("p", {}, problem.detail || "It was deleted, or never made."), list),
+        empty(
+          "There is no such job",
+          h("p", {}, problem.detail || "It was deleted, or never made."),
+          list,
+        ),
       ),
     );
   }
@@ -226,6 +240,19 @@ export class JobPage {
       ),
     );
   }
+}
+
+/** What the page shows once its job was read. */
+function buildParts(namespace, name) {
+  return {
+    progress: new JobProgress(),
+    shards: new Shards(),
+    failures: new Failures(namespace, name),
+    conditions: h("div"),
+    events: h("div"),
+    details: h("div"),
+    spec: h("div"),
+  };
 }
 
 /** Why the job stands where it does; a reason that only repeats the phase is left out. */

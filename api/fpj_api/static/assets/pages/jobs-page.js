@@ -1,16 +1,17 @@
 /** Background Jobs: what runs, how far it is, and what can be done about it. */
+
+import { isAbort, messageOf, request } from "../api/http.js";
+import { namespaces, refreshRights, where } from "../api/session.js";
 import { BulkBar, mayAct, recoverAllButton } from "../jobs/bulk.js";
-import { h, icon, replace, setText, throttle } from "../ui/dom.js";
-import { filterOf, filterQuery, Filters, isNarrow } from "../jobs/filters.js";
-import { firstJobHelp } from "./first-job.js";
-import { count } from "../ui/format.js";
-import { isAbort, request } from "../api/http.js";
+import { Filters, filterOf, filterQuery, isNarrow } from "../jobs/filters.js";
 import { JobList } from "../jobs/job-list.js";
 import { JobsTable } from "../jobs/jobs-table.js";
 import { openNewJob } from "../jobs/new-job.js";
+import { h, icon, replace, setText, throttle } from "../ui/dom.js";
+import { count } from "../ui/format.js";
 import { notice } from "../ui/notices.js";
-import { namespaces, refreshRights, where } from "../api/session.js";
 import { empty, failure } from "../ui/states.js";
+import { firstJobHelp } from "./first-job.js";
 
 const PAGE = 100;
 const LARGEST_PAGE = 500;
@@ -21,6 +22,7 @@ export class JobsPage {
   #list = new JobList();
   #abort = new AbortController();
   #held = new Map(); // changes that arrive while the list is read, by job: they are newer than it, or the same
+  /** @type {AbortController|null} */
   #reading = null;
   #counts = {};
   #recount = throttle(RECOUNT_MS, () => this.#readCounts());
@@ -29,7 +31,10 @@ export class JobsPage {
     this.filter = filterOf(location.search);
     this.filters = new Filters(this.filter, namespaces(), () => this.#filterChanged());
     this.table = new JobsTable(mayAct(), () => this.bulk.update());
-    const chosen = () => [...this.table.chosen].map((uid) => this.#list.jobs.get(uid)).filter(Boolean);
+    const chosen = () =>
+      [...this.table.chosen]
+        .map((uid) => this.#list.jobs.get(uid))
+        .filter((job) => job !== undefined);
     this.bulk = new BulkBar(
       chosen,
       () => this.table.clearChoice(),
@@ -45,7 +50,11 @@ export class JobsPage {
     const create = where("create").length
       ? h(
           "button",
-          { class: "button primary", type: "button", onclick: () => openNewJob(this.filter.namespace) },
+          {
+            class: "button primary",
+            type: "button",
+            onclick: () => openNewJob(this.filter.namespace),
+          },
           icon("plus"),
           "New job",
         )
@@ -97,7 +106,8 @@ export class JobsPage {
   /** @param {import("../api/stream.js").Change[]} changes */
   take(changes) {
     if (this.#reading) {
-      for (const change of changes) this.#held.set(change.kind === "job" ? change.job.uid : change.uid, change);
+      for (const change of changes)
+        this.#held.set(change.kind === "job" ? change.job.uid : change.uid, change);
       return;
     }
     let recount = false;
@@ -106,7 +116,8 @@ export class JobsPage {
       recount ||= result.recount;
       if (result.kind === "updated") this.table.update(result.job);
       else if (result.kind === "removed") this.table.remove(result.job);
-      else if (result.kind === "added") this.table.insert(result.job, this.#list.order[result.index + 1]);
+      else if (result.kind === "added")
+        this.table.insert(result.job, this.#list.order[result.index + 1]);
     }
     if (recount) {
       this.#recount();
@@ -132,7 +143,9 @@ export class JobsPage {
       let cursor = null;
       do {
         const limit = Math.min(LARGEST_PAGE, wanted - items.length);
-        const page = await request(`/jobs${filterQuery(this.filter, { limit, cursor })}`, { signal });
+        const page = await request(`/jobs${filterQuery(this.filter, { limit, cursor })}`, {
+          signal,
+        });
         items.push(...page.items);
         cursor = page.next;
         this.#counts = page.counts || {};
@@ -154,14 +167,17 @@ export class JobsPage {
     this.more.disabled = true;
     setText(this.more, "Loading…");
     try {
-      const page = await request(`/jobs${filterQuery(this.filter, { limit: PAGE, cursor: this.#list.next })}`, {
-        signal: this.#abort.signal,
-      });
+      const page = await request(
+        `/jobs${filterQuery(this.filter, { limit: PAGE, cursor: this.#list.next })}`,
+        {
+          signal: this.#abort.signal,
+        },
+      );
       this.#list.append(page.items, page.next);
       this.table.show(this.#list.order);
       this.#describe();
     } catch (error) {
-      if (!isAbort(error)) notice(error.message, "bad");
+      if (!isAbort(error)) notice(messageOf(error), "bad");
     }
     this.more.disabled = false;
     setText(this.more, "Load more");
@@ -169,7 +185,9 @@ export class JobsPage {
 
   async #readCounts() {
     try {
-      const page = await request(`/jobs${filterQuery(this.filter, { limit: 1 })}`, { signal: this.#abort.signal });
+      const page = await request(`/jobs${filterQuery(this.filter, { limit: 1 })}`, {
+        signal: this.#abort.signal,
+      });
       this.#counts = page.counts || {};
       this.#describe();
     } catch {
@@ -197,7 +215,8 @@ export class JobsPage {
     this.table.element.hidden = !shown;
     if (shown) this.state.replaceChildren();
     else if (isNarrow(this.filter)) this.#showNoMatch();
-    else if (!this.state.querySelector(".first-job")) replace(this.state, firstJobHelp(where("create")[0]));
+    else if (!this.state.querySelector(".first-job"))
+      replace(this.state, firstJobHelp(where("create")[0]));
   }
 
   #showNoMatch() {

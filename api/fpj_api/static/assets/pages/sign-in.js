@@ -1,7 +1,8 @@
 /** The page that asks for a token. */
-import { h, setText } from "../ui/dom.js";
-import { Problem } from "../api/http.js";
+
+import { messageOf, Problem } from "../api/http.js";
 import { signIn } from "../api/session.js";
+import { h, setText } from "../ui/dom.js";
 
 /**
  * @param {string} reason why it is shown; empty where nothing went wrong
@@ -52,7 +53,7 @@ export function signInPage(reason, done) {
       await signIn(bearer);
       done();
     } catch (error) {
-      refuse(error instanceof Problem ? error.detail || error.title : error.message);
+      refuse(error instanceof Problem ? error.detail || error.title : messageOf(error));
     }
     button.disabled = false;
     setText(button, "Sign in");

@@ -15,7 +15,12 @@ export function codeBlock(text, label) {
 
 /** @param {() => string} text @param {string} label */
 export function copyButton(text, label) {
-  const button = h("button", { class: "button small", type: "button", "aria-label": label }, icon("copy"), "Copy");
+  const button = h(
+    "button",
+    { class: "button small", type: "button", "aria-label": label },
+    icon("copy"),
+    "Copy",
+  );
   button.addEventListener("click", async () => {
     const done = await copy(text());
     button.replaceChildren();

@@ -19,8 +19,9 @@ let number = 0;
  * @returns {Dialog}
  */
 export function openDialog(title, { wide = false, onsubmit, onclose } = {}) {
-  const before = document.activeElement;
-  const id = `dialog-${(number += 1)}`;
+  const before = /** @type {HTMLElement|null} */ (document.activeElement);
+  number += 1;
+  const id = `dialog-${number}`;
   const body = h("div", { class: "dialog-body" });
   const foot = h("div", { class: "dialog-foot" });
   const close = () => element.close();
@@ -30,8 +31,12 @@ export function openDialog(title, { wide = false, onsubmit, onclose } = {}) {
     icon("close"),
   );
   const head = h("div", { class: "dialog-head" }, h("h2", { id }, title), closer);
+  const submitted = (event) => {
+    event.preventDefault();
+    onsubmit?.(event);
+  };
   const inside = onsubmit
-    ? h("form", { novalidate: true, onsubmit: (event) => (event.preventDefault(), onsubmit(event)) }, head, body, foot)
+    ? h("form", { novalidate: true, onsubmit: submitted }, head, body, foot)
     : h("div", { class: "dialog" }, head, body, foot);
   const element = h("dialog", { "aria-labelledby": id, class: wide ? "wide" : null }, inside);
   element.addEventListener("close", () => {
@@ -46,5 +51,7 @@ export function openDialog(title, { wide = false, onsubmit, onclose } = {}) {
 
 /** No dialog outlives the page that opened it. */
 export function closeDialogs() {
-  for (const element of document.querySelectorAll("dialog[open]")) element.close();
+  /** @type {NodeListOf<HTMLDialogElement>} */
+  const open = document.querySelectorAll("dialog[open]");
+  for (const element of open) element.close();
 }

@@ -3,21 +3,33 @@
 /**
  * Make an element. `on…` attributes are listeners, `true` sets and `false`, `null` leaves an attribute out.
  *
- * @param {string} tag
- * @param {Object<string, unknown>} [attributes]
- * @param {...(Node|string|number|null|undefined|false|Array)} children
- * @returns {HTMLElement}
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, any>} [attributes]
+ * @param {...any} children nodes, texts, numbers, or lists of them
+ * @returns {HTMLElementTagNameMap[Tag]}
  */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (value === true) element.setAttribute(name, "");
-    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+    else if (value !== false && value !== null && value !== undefined)
+      element.setAttribute(name, value);
   }
   fill(element, ...children);
   return element;
 }
+
+/**
+ * Every element inside that a selector matches.
+ *
+ * @param {ParentNode} inside
+ * @param {string} selector
+ * @returns {HTMLElement[]}
+ */
+export const all = (inside, selector) =>
+  [...inside.querySelectorAll(selector)].filter((each) => each instanceof HTMLElement);
 
 /** Append children; what is false, null or undefined is left out. */
 export function fill(element, ...children) {

@@ -1,5 +1,5 @@
 /** Fields of forms: each with its label, a hint, and a place for what is wrong with it. */
-import { h, setText } from "./dom.js";
+import { all, h, setText } from "./dom.js";
 
 let number = 0;
 
@@ -30,7 +30,8 @@ export function field({
   suggestions,
   attributes = {},
 }) {
-  const id = `field-${(number += 1)}`;
+  number += 1;
+  const id = `field-${number}`;
   const described = [hint && `${id}-hint`, `${id}-wrong`].filter(Boolean).join(" ");
   const shared = {
     id,
@@ -100,7 +101,7 @@ export function choice({ name, label, values, value, whole = true }) {
 export function showErrors(form, errors) {
   clearErrors(form);
   const left = [];
-  const boxes = [...form.querySelectorAll("[data-field]")];
+  const boxes = all(form, "[data-field]");
   for (const error of errors) {
     const path = fieldPath(error.path);
     const box = boxes.find((each) => !each.closest("[hidden]") && each.dataset.field === path);
@@ -108,12 +109,12 @@ export function showErrors(form, errors) {
       left.push(error);
       continue;
     }
-    const wrong = box.querySelector(".wrong");
+    const [wrong] = all(box, ".wrong");
     wrong.hidden = false;
     setText(wrong, wrong.textContent ? `${wrong.textContent} ${error.message}` : error.message);
     box.querySelector(".input")?.setAttribute("aria-invalid", "true");
   }
-  form.querySelector('[aria-invalid="true"]')?.focus();
+  all(form, '[aria-invalid="true"]')[0]?.focus();
   return left;
 }
 
@@ -126,9 +127,10 @@ export function fieldPath(path) {
 }
 
 export function clearErrors(form) {
-  for (const wrong of form.querySelectorAll(".wrong")) {
+  for (const wrong of all(form, ".wrong")) {
     wrong.hidden = true;
     wrong.textContent = "";
   }
-  for (const input of form.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
+  for (const input of form.querySelectorAll("[aria-invalid]"))
+    input.removeAttribute("aria-invalid");
 }

@@ -1,5 +1,5 @@
 /** Numbers, sizes and times as people read them. Absent values are a dash. */
-import { h, setText } from "./dom.js";
+import { all, h, setText } from "./dom.js";
 
 export const DASH = "–";
 
@@ -52,7 +52,7 @@ export function duration(seconds) {
 }
 
 /** The largest unit alone. */
-const roughly = (seconds) => duration(seconds).match(/^\d+[a-z]/)[0];
+const roughly = (seconds) => duration(seconds).replace(/^(\d+[a-z]).*/, "$1");
 
 /** How far away a time is: "5m", or with words "5m ago", "in 5m". */
 function away(iso, words) {
@@ -93,7 +93,7 @@ export function setTime(element, iso) {
 /** Every time on the page goes on. */
 export function keepTimes() {
   setInterval(() => {
-    for (const element of document.querySelectorAll("time[datetime]")) {
+    for (const element of all(document, "time[datetime]")) {
       setText(element, away(element.getAttribute("datetime"), "words" in element.dataset));
     }
   }, 5000);

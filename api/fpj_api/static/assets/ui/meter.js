@@ -9,7 +9,12 @@ import { h, setAttribute } from "./dom.js";
  */
 export function meter(tones, { label, large = false }) {
   const parts = tones.map((tone) => h("span", { class: `part-${tone}` }));
-  const attributes = { role: "progressbar", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": 100 };
+  const attributes = {
+    role: "progressbar",
+    "aria-label": label,
+    "aria-valuemin": 0,
+    "aria-valuemax": 100,
+  };
   return h("div", { class: large ? "meter large" : "meter", ...attributes }, parts);
 }
 
@@ -22,7 +27,7 @@ export function setMeter(element, shares, text) {
   let all = 0;
   shares.forEach((share, index) => {
     const width = `${Math.max(0, Math.min(100, share)).toFixed(2)}%`;
-    const style = element.children[index].style;
+    const { style } = /** @type {HTMLElement} */ (element.children[index]);
     if (style.width !== width) style.width = width;
     element.children[index].classList.toggle("none", share <= 0);
     all += share;
@@ -45,11 +50,14 @@ export function setPace(element, job) {
 export function progressShares(progress) {
   const total = progress?.total || 0;
   if (!total) return [0, 0, 0];
-  return [progress.completed || 0, progress.skipped || 0, progress.failed || 0].map((each) => (each / total) * 100);
+  return [progress.completed || 0, progress.skipped || 0, progress.failed || 0].map(
+    (each) => (each / total) * 100,
+  );
 }
 
 /** @returns {number} images that are done with, however it went */
-export const handled = (progress) => (progress?.completed || 0) + (progress?.skipped || 0) + (progress?.failed || 0);
+export const handled = (progress) =>
+  (progress?.completed || 0) + (progress?.skipped || 0) + (progress?.failed || 0);
 
 /** Percent for people: 100 only when all is done. */
 export function percentOf(progress) {

@@ -6,8 +6,8 @@ const SHOWN_MS = 6000;
 /** @param {string} text @param {"good"|"bad"} [tone] */
 export function notice(text, tone = "good") {
   const element = h("div", { class: tone === "bad" ? "notice bad" : "notice" }, text);
-  const box = document.getElementById("notices");
+  const box = /** @type {HTMLElement} */ (document.getElementById("notices"));
   box.append(element);
-  while (box.children.length > 4) box.firstChild.remove();
+  while (box.children.length > 4) box.firstChild?.remove();
   setTimeout(() => element.remove(), SHOWN_MS);
 }

@@ -1,6 +1,7 @@
 /** What a page shows while it loads, when there is nothing, and when it went wrong. */
+
+import { messageOf, Problem } from "../api/http.js";
 import { h } from "./dom.js";
-import { Problem } from "../api/http.js";
 
 /** Lines where text will be. */
 export function skeletonRows(rows, columns) {
@@ -23,18 +24,22 @@ export function skeletonPanel(lines = 4) {
     line.style.width = `${90 - ((index * 17) % 45)}%`;
     return h("p", {}, line);
   });
-  return h("div", { class: "panel panel-body stack", "aria-busy": "true", "aria-label": "Loading" }, made);
+  return h(
+    "div",
+    { class: "panel panel-body stack", "aria-busy": "true", "aria-label": "Loading" },
+    made,
+  );
 }
 
 /**
  * What went wrong, as the API tells it, and another try.
  *
- * @param {Error} error
+ * @param {unknown} error
  * @param {() => void} retry
  */
 export function failure(error, retry) {
   const title = error instanceof Problem ? error.title : "Something went wrong in the page";
-  const detail = error instanceof Problem ? error.detail : error.message;
+  const detail = error instanceof Problem ? error.detail : messageOf(error);
   return h(
     "div",
     { class: "failure", role: "alert" },

@@ -8,14 +8,17 @@ export function toYaml(value, depth = 0) {
   return isBranch(value) ? `${branch(value, depth)}\n` : `${scalar(value)}\n`;
 }
 
-const isBranch = (value) => value !== null && typeof value === "object" && Object.keys(value).length > 0;
+const isBranch = (value) =>
+  value !== null && typeof value === "object" && Object.keys(value).length > 0;
 
 function branch(value, depth) {
   const indent = "  ".repeat(depth);
   if (Array.isArray(value)) {
     return value
       .map((each) =>
-        isBranch(each) ? `${indent}- ${branch(each, depth + 1).trimStart()}` : `${indent}- ${scalar(each)}`,
+        isBranch(each)
+          ? `${indent}- ${branch(each, depth + 1).trimStart()}`
+          : `${indent}- ${scalar(each)}`,
       )
       .join("\n");
   }

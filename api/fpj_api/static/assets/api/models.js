@@ -1,0 +1,72 @@
+/**
+ * What the API sends, as /api/v1/openapi.json describes it: types alone, which no page loads.
+ *
+ * @typedef {object} Progress
+ * @property {number} total images
+ * @property {number} completed
+ * @property {number} skipped
+ * @property {number} failed
+ * @property {number} percent
+ * @property {number} imagesPerSecond
+ * @property {number|null} etaSeconds
+ * @property {number} bytesWritten
+ * @property {number} averageProcessingMs
+ *
+ * @typedef {{total: number, active: number, succeeded: number, failed: number}} ShardCounts
+ *
+ * @typedef {object} Job
+ * @property {string} namespace
+ * @property {string} name
+ * @property {string} uid
+ * @property {string} createdAt
+ * @property {string|null} jobType
+ * @property {string} collection
+ * @property {string} phase
+ * @property {string|null} stage
+ * @property {string|null} reason
+ * @property {string|null} message
+ * @property {boolean} suspended
+ * @property {boolean} deleting
+ * @property {Progress} progress
+ * @property {Record<string, number>} errors failed images by error type
+ * @property {ShardCounts} shards
+ * @property {number} recoveryAttempts
+ * @property {string|null} startedAt
+ * @property {string|null} completedAt
+ * @property {string|null} lastProgressAt
+ * @property {string|null} schedule
+ *
+ * @typedef {object} Condition
+ * @property {string} type
+ * @property {string} status
+ * @property {string} reason
+ * @property {string} message
+ * @property {string|null} lastTransitionTime
+ *
+ * @typedef {{at: string, type: string, reason: string, message: string, count: number}} JobEvent
+ * @typedef {{spec: object, conditions: Condition[], events: JobEvent[]}} Detail
+ * @typedef {Job & Detail} JobDetail
+ *
+ * @typedef {{key: string, type: string, message: string, attempts: number, ordinal: number}} FailedImage
+ *
+ * @typedef {object} Folder
+ * @property {string} namespace
+ * @property {string} name
+ * @property {string} uid
+ * @property {string} createdAt
+ * @property {string} storage
+ * @property {string} location
+ * @property {string} layout
+ * @property {number} priority
+ * @property {number|null} maxBytes
+ * @property {string} eviction
+ * @property {number} highWatermark percent
+ * @property {number} lowWatermark percent
+ * @property {number|null} ttl seconds
+ * @property {number|null} totalFiles
+ * @property {number|null} totalBytes
+ * @property {number|null} totalCollections
+ * @property {Condition[]} conditions
+ */
+
+export {};

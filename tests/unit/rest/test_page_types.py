@@ -1,0 +1,37 @@
+"""The types that the dashboard's JavaScript is checked against are what the API sends."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fpj_api import cachemodels, models
+from fpj_api.models import Answer
+
+MODELS = Path(models.__file__).parent / "static" / "assets" / "api" / "models.js"
+TYPES = {
+    "Progress": models.JobProgress,
+    "ShardCounts": models.JobShards,
+    "Job": models.Job,
+    "Condition": models.Condition,
+    "JobEvent": models.JobEvent,
+    "FailedImage": models.JobFailure,
+    "Folder": cachemodels.Folder,
+}
+
+
+def properties(name: str) -> set[str]:
+    text = MODELS.read_text()
+    if found := re.search(rf"@typedef {{object}} {name}\n((?: \* @property .*\n)+)", text):
+        return set(re.findall(r"@property {.*?} (\w+)", found[1]))
+    found = re.search(rf"@typedef {{{{(.*)}}}} {name}\n", text)
+    assert found, f"{MODELS.name} has no type {name}"
+    return set(re.findall(r"(\w+):", found[1]))
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_a_type_has_the_properties_that_are_sent(name: str) -> None:
+    model: type[Answer] = TYPES[name]
+    assert properties(name) == {field.alias or key for key, field in model.model_fields.items()}
