@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -227,14 +226,17 @@ def test_a_cluster_is_told_by_its_manifest_what_to_accept(fpj: Fpj, command: str
 # The temporary folder --------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def short_path() -> Iterator[Path]:
-    """For sockets, too: their paths may have 107 bytes."""
-    with tempfile.TemporaryDirectory(prefix="t") as folder:
-        yield Path(folder)
+def test_a_temporary_folder_may_have_a_longer_path_than_a_socket(fpj: Fpj, photos: Path, tmp_path: Path) -> None:
+    """Sockets' paths may have 107 bytes, and those of folders 4,095."""
+    long = tmp_path.joinpath(*["temporary files of a build that names its folders well"] * 8)
+    long.mkdir(parents=True)
+    fpj.environment = {"TMPDIR": str(long)}
+    finished = fpj.run(photos)
+    assert (finished.code, finished.counts[2]) == (0, 0), finished.stderr
+    assert list(long.iterdir()) == []
 
 
-def test_a_full_temporary_folder_is_waited_for(fpj: Fpj, tmp_path: Path, short_path: Path) -> None:
+def test_a_full_temporary_folder_is_waited_for(fpj: Fpj, tmp_path: Path) -> None:
     """Large members of archives are unpacked there. Another's files fill it; no image is to blame."""
     source = tmp_path / "album"
     source.mkdir()
@@ -242,7 +244,7 @@ def test_a_full_temporary_folder_is_waited_for(fpj: Fpj, tmp_path: Path, short_p
         for number in range(2):
             archive.writestr(f"{number}.bmp", photo(number, 2_048, 1_536, "BMP"))
     (source / "small.jpg").write_bytes(photo(3))
-    with small_disk(short_path / "t", "32m") as disk:
+    with small_disk(tmp_path / "tmp", "32m") as disk:
         filler = disk / "filler"
         filler.write_bytes(bytes(26 * 2**20))
         fpj.environment = {"TMPDIR": str(disk)}

@@ -22,6 +22,7 @@ from functools import cache
 from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.process import current_process
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -67,10 +68,22 @@ _CHILD_ENVIRONMENT = {
 }
 
 
+_DESCRIPTORS = "/proc/self/fd"
+_LONGEST_FOLDER = 107 - len("/listener-12345678")
+"""In bytes, of a folder for sockets: their paths may have 107 (unix(7))."""
+
+
 @cache
 def _hold_temporary_folder() -> int | None:
-    """Lock the folder that Python's multiprocessing has its sockets in, for the life of this process."""
-    return hold(util.get_temp_dir())
+    """Lock the folder that Python's multiprocessing has its sockets in, for the life of this process.
+
+    One whose path is too long for sockets is given to multiprocessing by way of a descriptor that stays open.
+    """
+    folder = util.get_temp_dir()
+    if len(os.fsencode(folder)) > _LONGEST_FOLDER and os.path.isdir(_DESCRIPTORS):
+        descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        getattr(current_process(), "_config")["tempdir"] = f"{_DESCRIPTORS}/{descriptor}"  # noqa: B009 - not in the stubs
+    return hold(folder)
 
 
 class PoolError(FpjError):
