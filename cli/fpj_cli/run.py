@@ -63,6 +63,7 @@ _MANIFESTS = {".yaml", ".yml"}
 _WHY = {
     Why.NEW: "new",
     Why.CHANGED: "changed",
+    Why.FAILED_BEFORE: "failed before, and tried again",
     Why.FILE_LOST: "file lost",
     Why.SETTINGS_CHANGED: "settings changed",
     Why.FORCED: "forced",

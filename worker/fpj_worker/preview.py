@@ -16,6 +16,8 @@ from fpj_worker.indexer import listing_problem, name_nothing
 from fpj_worker.memory import ReadOnlyMemory
 
 _BATCH = 1_000
+_EARLIER_JOBS = 5
+"""One that was interrupted knows only some of the images that fail."""
 _BYTES_PER_PIXEL = {Format.PNG: 1.5, Format.WEBP: 0.15, Format.AVIF: 0.1}
 _BYTES_PER_PIXEL_ELSE = 0.25
 """Of photographs at the default qualities (the samples, within a factor of two): an estimate for lack of records."""
@@ -26,6 +28,7 @@ class Why(StrEnum):
 
     NEW = "new"
     CHANGED = "changed"
+    FAILED_BEFORE = "failedBefore"
     FILE_LOST = "fileLost"
     SETTINGS_CHANGED = "settingsChanged"
     FORCED = "forced"
@@ -59,21 +62,19 @@ class Wanted:
     force: bool
 
 
-class _Lost:
-    """Which recorded files are not there: a bit for each."""
+class _Ordinals:
+    """A set of ordinals: a bit for each."""
 
     def __init__(self) -> None:
-        self._bits: dict[str, bytearray] = {}
+        self._bits = bytearray()
 
-    def add(self, ordinal: int, tier: str) -> None:
-        bits = self._bits.setdefault(tier, bytearray())
-        if len(bits) <= ordinal >> 3:
-            bits.extend(bytes((ordinal >> 3) + 1 - len(bits)))
-        bits[ordinal >> 3] |= 1 << (ordinal & 7)
+    def add(self, ordinal: int) -> None:
+        if len(self._bits) <= ordinal >> 3:
+            self._bits.extend(bytes((ordinal >> 3) + 1 - len(self._bits)))
+        self._bits[ordinal >> 3] |= 1 << (ordinal & 7)
 
-    def has(self, ordinal: int, tier: str) -> bool:
-        bits = self._bits.get(tier, b"")
-        return ordinal >> 3 < len(bits) and bool(bits[ordinal >> 3] & (1 << (ordinal & 7)))
+    def __contains__(self, ordinal: int) -> bool:
+        return ordinal >> 3 < len(self._bits) and bool(self._bits[ordinal >> 3] & (1 << (ordinal & 7)))
 
 
 class Previewer:
@@ -97,7 +98,8 @@ class Previewer:
         self._on_left_out = on_left_out
         self._digests = tier_digests(wanted.tiers)
         self._sizes = self._bytes_per_file()
-        self._lost: _Lost | None = None
+        self._lost: dict[str, _Ordinals] | None = None
+        self._failed = _Ordinals()
 
     def compare(self, source: Source, on_step: Callable[[int], None]) -> Preview:
         """List the source. Raises `SourceError`, `CacheFolderError`, `StoreError`, and what ``on_step`` raises."""
@@ -110,6 +112,7 @@ class Previewer:
             on_step(found.total)
 
         self._lost = self._all_lost(stepped)
+        self._failed = self._all_failed(stepped)
         memory = ReadOnlyMemory(self._store, self._wanted.collection, listing_problem)
         for batch in batched(source.list(stepped, memory), _BATCH):
             images = self._images(batch)
@@ -134,16 +137,19 @@ class Previewer:
 
     def _lacking(self, entry: SourceEntry, image: ImageRecord | None, made: Mapping[str, Derivative]) -> dict[str, Why]:
         """By tier, why its file would be made."""
-        reasons = {tier: self._why(entry, image, made.get(tier)) for tier in self._digests}
+        if image is None or self._wanted.force:
+            return dict.fromkeys(self._digests, Why.FORCED if self._wanted.force else Why.NEW)
+        unmade = self._why_unmade(entry, image, made)
+        reasons = {tier: self._why(entry, made[tier]) if tier in made else unmade for tier in self._digests}
         return {tier: why for tier, why in reasons.items() if why}
 
-    def _why(self, entry: SourceEntry, image: ImageRecord | None, made: Derivative | None) -> Why | None:
-        if self._wanted.force:
-            return Why.FORCED
-        if image is None:
-            return Why.NEW
-        if made is None:
-            return Why.CHANGED if image.version != entry.version else Why.NEW
+    def _why_unmade(self, entry: SourceEntry, image: ImageRecord, made: Mapping[str, Derivative]) -> Why:
+        """Of a tier that has no file. An image that failed has none in any tier."""
+        if image.version != entry.version:
+            return Why.CHANGED
+        return Why.FAILED_BEFORE if not made and image.ordinal in self._failed else Why.NEW
+
+    def _why(self, entry: SourceEntry, made: Derivative) -> Why | None:
         if made.source_version != entry.version:
             return Why.CHANGED
         if made.digest != self._digests[made.tier]:
@@ -154,10 +160,22 @@ class Previewer:
 
     def _is_lost(self, made: Derivative) -> bool:
         if self._lost is not None:
-            return self._lost.has(made.ordinal, made.tier)
+            return made.ordinal in self._lost.get(made.tier, ())
         return self._folder.size(made.path) != made.bytes
 
-    def _all_lost(self, on_step: Callable[[], None]) -> _Lost | None:
+    def _all_failed(self, on_step: Callable[[], None]) -> _Ordinals:
+        """What failed in the latest jobs of the collection. What a later one made of it has files."""
+        failed = _Ordinals()
+        for job in self._store.jobs(collection=self._wanted.collection, limit=_EARLIER_JOBS):
+            after = -1
+            while found := self._store.failures(job.id, after=after, limit=_BATCH):
+                on_step()
+                after = found[-1].ordinal
+                for each in found:
+                    failed.add(each.ordinal)
+        return failed
+
+    def _all_lost(self, on_step: Callable[[], None]) -> dict[str, _Ordinals] | None:
         """All files that are not there, found at once; None where they are better asked about one by one."""
         if self._folder.answers_at_once or not self._wanted.check_files or self._wanted.force:
             return None
@@ -167,9 +185,9 @@ class Previewer:
             for ordinal, tier, folder, path, size in files
             if folder == self._wanted.folder_name
         )
-        lost = _Lost()
+        lost: dict[str, _Ordinals] = {}
         for ordinal, tier in self._folder.lacking(expected, on_step):
-            lost.add(ordinal, tier)
+            lost.setdefault(tier, _Ordinals()).add(ordinal)
         return lost
 
     def _images(self, batch: Sequence[SourceEntry]) -> dict[str, ImageRecord]:

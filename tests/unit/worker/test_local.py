@@ -239,6 +239,27 @@ def test_a_dry_run_says_why_and_writes_nothing(bench: Bench, tmp_path: Path) -> 
     assert _dump(tmp_path / "fpj.db") == before
 
 
+def test_a_dry_run_says_that_what_failed_is_tried_again(bench: Bench) -> None:
+    """Even after other runs of the collection. An image that changed since is one that changed."""
+    bench.fate = lambda task, _: CORRUPT if task.ordinal in (3, 30, 31) else None
+    bench.run()
+    bench.source.listed = [*entries(31), *entries(1, 31, "v2"), *entries(9, 32)]
+    named: list[tuple[Why, str]] = []
+    plan = bench.prepare(job("job-2")).preview(lambda why, key: named.append((why, key)))
+    assert {why: count for why, count in plan.reasons.items() if count} == {
+        Why.FAILED_BEFORE: 2,
+        Why.CHANGED: 1,
+        Why.NEW: 1,
+    }
+    assert {key for why, key in named if why is Why.FAILED_BEFORE} == {"p3.jpg", "p30.jpg"}
+    bench.fate = lambda task, _: CORRUPT if task.ordinal == 3 else None
+    bench.run(job("job-2"))
+    assert bench.prepare(job("job-3")).preview().reasons[Why.FAILED_BEFORE] == 1
+    bench.fate = lambda *_: None
+    bench.run(job("job-3"))
+    assert bench.prepare(job("job-4")).preview().pending == 0
+
+
 def test_the_figures_shown_are_those_of_now(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither waits for the store: not the count, and not the time."""
     bench.source.listed = entries(400)
