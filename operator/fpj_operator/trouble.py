@@ -2,7 +2,7 @@
 
 A pod that works ends the question: what befell others before, the Job controller has made up for. If none does, those
 that wait have the word, and only where there is none of them those that ended. Evicted, deleted and fenced pods never
-have it, for another one takes their place.
+have it, for another one takes their place; but for those that were evicted for what they wrote, as others would be.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ REPORTED = {
 """Reasons of events about a pod that does not start, to ours."""
 REASONS = frozenset(
     {"HeldByQueue", "PodsUnschedulable", "PodsNotScheduled", "PodsForbidden", "PodsNotStarted", "JobFailed"}
-    | {"SidecarPreventsCompletion", "NodeUnreachable", "OutOfMemory", "WorkerFailed"}
+    | {"SidecarPreventsCompletion", "NodeUnreachable", "OutOfMemory", "EphemeralStorageExceeded", "WorkerFailed"}
     | {*WAITING.values(), *REPORTED.values()}
 )
 """All that are given here, beside those that a pod gives itself (`fpj_core.exits.Reason`)."""
@@ -57,6 +57,8 @@ _SIDECAR_SECONDS = 15.0
 """So long other containers may take to end once the worker has."""
 _REFUSED_SECONDS = 360.0
 """The Job controller tries again each minute, and tells of a refusal every five minutes at least."""
+_OVER_LIMIT = re.compile(r"\bexceed")
+"""What the kubelet says of a pod whose volumes, log or file system outgrew a limit: three sentences have it."""
 _MOST = 300
 
 
@@ -173,8 +175,10 @@ def weightiest(found: Iterable[Trouble | None]) -> Trouble | None:
 def _of_ended(pod: Document, *, job_failed: bool) -> Trouble | None:
     state = (_worker(pod) or {}).get("state", {}).get("terminated")
     code = state.get("exitCode") if state else None
-    disrupted = _condition(pod, "DisruptionTarget").get("status") == "True" or code == ExitCode.TERMINATED
-    if disrupted or (not job_failed and (code == ExitCode.FENCED or _is_deleted(pod))):
+    targeted = _condition(pod, "DisruptionTarget").get("status") == "True"
+    if not targeted and (over := _of_over_limit(pod, state or {})):
+        return over
+    if targeted or code == ExitCode.TERMINATED or (not job_failed and (code == ExitCode.FENCED or _is_deleted(pod))):
         return None
     if state is None:
         return _of_rejected(pod)
@@ -186,6 +190,14 @@ def _of_ended(pod: Document, *, job_failed: bool) -> Trouble | None:
         return None if fenced else Trouble(said[0].value, _cut(said[1]), since, code == ExitCode.PERMANENT)
     text = f"a worker ended with {state.get('reason')} (exit code {code})"
     return Trouble("OutOfMemory" if state.get("reason") == "OOMKilled" else "WorkerFailed", text, since)
+
+
+def _of_over_limit(pod: Document, state: Document) -> Trouble | None:
+    status = pod.get("status", {})
+    if status.get("reason") != "Evicted" or not _OVER_LIMIT.search(status.get("message", "")):
+        return None
+    text = f"the node ended a pod: {status['message'].strip()}"
+    return Trouble("EphemeralStorageExceeded", _cut(text), seconds_of(state.get("finishedAt")) or _created_at(pod))
 
 
 def _of_rejected(pod: Document) -> Trouble | None:

@@ -29,7 +29,7 @@ EVENTS_ONLY = frozenset(
 )
 OTHER_WORDS = frozenset(
     {"Queue", "EarlierAttempts", "Index", "Check", "Plan", "Process", "Finish"}  # stages
-    | {"Failed", "FailureTarget", "Complete", "True", "False", "FailedCreate", "PodScheduled", "OOMKilled"}
+    | {"Failed", "FailureTarget", "Complete", "True", "False", "FailedCreate", "PodScheduled", "OOMKilled", "Evicted"}
     | {"DisruptionTarget", "Warning", "Succeeded"}
     | {"Pod", "Event", *WAITING, *REPORTED}  # Kubernetes'
     | {"Ready", "Progressing"}  # conditions

@@ -46,7 +46,7 @@ def pod(
     node: str = "node",
     **more: Any,
 ) -> Document:
-    """A pod; ``more`` are conditions by type, or ``deleted``, ``reason``, ``others`` (states of other containers)."""
+    """A pod; ``more`` are conditions by type, or ``deleted``, ``reason``, ``message``, ``others`` (containers)."""
     metadata = {"name": name, "namespace": "team", "uid": f"uid-of-{name}", "creationTimestamp": moment(NOW - age)}
     if more.pop("deleted", False):
         metadata["deletionTimestamp"] = moment(NOW)
@@ -56,7 +56,7 @@ def pod(
     statuses += [{"name": other, "state": each} for other, each in more.pop("others", {}).items()]
     status: dict[str, Any] = {"containerStatuses": statuses}
     if reason := more.pop("reason", ""):
-        status |= {"reason": reason, "message": "for a reason of the node's"}
+        status |= {"reason": reason, "message": more.pop("message", "for a reason of the node's")}
     if node and "PodScheduled" not in more:
         more["PodScheduled"] = "True"
     at = moment(NOW - age)
@@ -197,6 +197,32 @@ def test_how_a_pod_ended(shown: Document, goes_on: str, failed: str) -> None:
     """An evicted or deleted pod is no failure, and one that was fenced none while its Job goes on."""
     assert words(of_ended([shown], job_failed=False)) == goes_on
     assert words(of_ended([shown], job_failed=True)) == failed
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'Usage of EmptyDir volume "tmp" exceeds the limit "1Gi". ',
+        "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ",
+        'Container worker exceeded its local ephemeral storage limit "1Gi". ',
+    ],
+)
+@pytest.mark.parametrize("code", [137, 143])
+@pytest.mark.parametrize("job_failed", [True, False])
+def test_a_pod_that_wrote_more_than_it_may_says_so(said: str, code: int, job_failed: bool) -> None:
+    """The kubelet evicts it, and calls that no disruption: it counts as a try, and the next one would do the same."""
+    evicted = pod(state=ended(code, ago=20), reason="Evicted", message=said)
+    assert of_ended([evicted], job_failed=job_failed) == Trouble(
+        "EphemeralStorageExceeded", f"the node ended a pod: {said.strip()}", NOW - 20
+    )
+
+
+def test_a_pod_that_a_node_under_pressure_refuses_is_no_such_pod() -> None:
+    refused = pod(reason="Evicted", message="Pod was rejected: The node had condition: [DiskPressure]. ")
+    assert words(of_ended([refused], job_failed=True)) == "WorkerFailed"
+    low = "The node was low on resource: ephemeral-storage. Container worker was using 3Gi, request is 0. "
+    evicted = pod(state=ended(137), reason="Evicted", message=low, DisruptionTarget="True")
+    assert of_ended([evicted], job_failed=True) is None
 
 
 def test_the_last_end_has_the_word() -> None:
