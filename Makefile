@@ -76,18 +76,8 @@ lint: $(VENV)/.test ## Check style, types, import rules and generated files
 	$(BIN)/ruff check $(PACKAGES)
 	$(BIN)/ruff format --check $(PACKAGES)
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m fpj_core.crd --check crds
-	$(BIN)/python -m fpj_core.reference --check docs/reference
-	$(BIN)/python -m fpj_operator.install --check deploy
-	$(BIN)/python hack/metrics_reference.py --check docs/reference
-	$(BIN)/python hack/dashboard.py --check charts/fpj/files
-	$(BIN)/python hack/man_page.py --check cli/man
-	$(BIN)/python hack/json_schemas.py --check docs/reference/schemas
-	$(BIN)/python -m fpj_operator.chart --check charts/fpj
-	$(BIN)/python hack/argocd.py --check deploy/argocd
-	$(BIN)/python hack/licences.py --check docs
-	$(BIN)/python hack/capacity.py --check docs/guide
+	PYTHONPATH=hack $(BIN)/lint-imports --no-cache
+	$(BIN)/python hack/generate.py --check
 	hack/lint-js.sh
 
 fmt: $(VENV)/.test ## Format the code and apply automatic fixes
@@ -95,29 +85,14 @@ fmt: $(VENV)/.test ## Format the code and apply automatic fixes
 	$(BIN)/ruff format $(PACKAGES)
 	hack/lint-js.sh --fix
 
-crds: $(VENV)/.run ## Generate crds/ from the API types
-	$(BIN)/python -m fpj_core.crd crds
+docs: $(VENV)/.test ## Generate all files that come from the code: resources, references, chart, manifests, licences
+	$(BIN)/python hack/generate.py
 
-docs: crds deploy chart licences ## Generate the references, the chart's files and the dashboard from the code
-	$(BIN)/python -m fpj_core.reference docs/reference
-	$(BIN)/python hack/metrics_reference.py docs/reference
-	$(BIN)/python hack/dashboard.py charts/fpj/files
-	$(BIN)/python hack/man_page.py cli/man
-	$(BIN)/python hack/json_schemas.py docs/reference/schemas
-	$(BIN)/python hack/capacity.py docs/guide
+crds chart licences man: $(VENV)/.test ## Generate only crds/, parts of charts/fpj, docs/licences.md, the man page
+	$(BIN)/python hack/generate.py $(if $(filter chart,$@),chart grafana,$@)
 
-man: $(VENV)/.run ## Generate the man page of fpj into cli/man; the wheel brings it
-	$(BIN)/python hack/man_page.py cli/man
-
-deploy: $(VENV)/.test ## Generate deploy/ : the operator, its rights, health checks for Argo CD
-	$(BIN)/python -m fpj_operator.install deploy
-	$(BIN)/python hack/argocd.py deploy/argocd
-
-chart: $(VENV)/.test ## Generate what of charts/fpj comes from the code: values, schema, README, rights, resources
-	$(BIN)/python -m fpj_operator.chart charts/fpj
-
-licences: $(VENV)/.test ## Generate docs/licences.md; fails for a licence that hack/licences.toml does not allow
-	$(BIN)/python hack/licences.py docs
+deploy: $(VENV)/.test ## Generate only deploy/ : the operator, its rights, health checks for Argo CD
+	$(BIN)/python hack/generate.py deploy argocd
 
 sbom: $(VENV)/.test $(RELEASE_VENV)/.tools ## Write bills of materials into build/sbom: of the distribution, and of IMAGE if it is there
 	$(RELEASE_BIN)/python hack/sbom.py distribution "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
@@ -126,7 +101,7 @@ sbom: $(VENV)/.test $(RELEASE_VENV)/.tools ## Write bills of materials into buil
 	else echo "No bill of the image: there is no $$IMAGE. make image builds it."; fi
 
 audit: $(RELEASE_VENV)/.tools ## Ask for known vulnerabilities of everything that is locked; fails if nobody answers
-	$(RELEASE_BIN)/python hack/audit.py requirements/*.txt
+	$(RELEASE_BIN)/python hack/vulnerabilities.py requirements/*.txt
 
 wheel: $(VENV)/.run ## Build the wheel and the source distribution into dist/
 	$(BIN)/python -m hatchling build -d dist
@@ -167,7 +142,7 @@ chaos: $(VENV)/.test ## Inject faults on a real node, by seed (ARGS='--seeds 1-1
 	hack/node-packages.sh
 	hack/image-base.sh > /dev/null
 	hack/toxiproxy.sh > /dev/null
-	@$(BIN)/python hack/run_words.py $(BIN)/python hack/chaos.py ARGS
+	@$(BIN)/python hack/run_words.py $(BIN)/python hack/run_chaos.py ARGS
 
 simulate: $(VENV)/.test ## Run schedules of faults in memory, by seed, until stopped (ARGS=--help; docs/development/simulation.md)
 	PYTHONPATH=tests $(BIN)/python hack/run_words.py $(BIN)/python -m simulation ARGS
@@ -178,7 +153,7 @@ model: $(VENV)/.test ## Check the model of lock, fence, plan, count and hand-ove
 
 mutations: $(VENV)/.test ## Put one error at a time into a copy of the code, and see which test notices (ARGS="--only core/")
 	hack/secantusd.sh > /dev/null
-	$(BIN)/python hack/run_words.py $(BIN)/python hack/mutations.py ARGS
+	$(BIN)/python hack/run_words.py $(BIN)/python hack/run_mutations.py ARGS
 
 lock: $(VENV)/.test ## Resolve the dependencies again into requirements/
 	hack/lock.sh

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+
 from fpj_cluster import Cluster, ClusterError, binaries, default_directory
 
 _PACKAGES = Path(__file__).parent / "node-packages.sh"

@@ -18,9 +18,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from dashboard import dashboard
-
 from fpj_core import formatting
+from fpj_generate.grafana import dashboard
 
 COLUMN, ROW, GAP = 50, 22, 4
 POINTS = 150

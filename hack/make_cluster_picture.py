@@ -21,8 +21,9 @@ from rich.text import Text
 
 sys.path.insert(0, str(ROOT / "tests"))  # before hack, which has a cluster.py too
 
-from cluster import fresh_namespace
 from e2e.installation import IMAGE, Installation, Site
+from planes import fresh_namespace
+
 from fpj_cluster import Cluster
 
 COLUMNS = 96

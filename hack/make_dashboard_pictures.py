@@ -22,11 +22,12 @@ from accounts import account, grant, token
 from apis import place_in
 from chromium import Visit, browser_path, chromium, visiting
 from e2e.conftest import photo
-from fpj_cluster import Cluster
 from mongodb_server import free_port, start_server
 from playwright.sync_api import Page, expect
 from waiting import end, wait_for
 from world import World, slowly
+
+from fpj_cluster import Cluster
 
 NAMESPACE = "gallery"
 WIDTH = 1440

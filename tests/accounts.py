@@ -10,8 +10,9 @@ from typing import Any
 
 import urllib3
 import yaml
-from fpj_cluster import Kube
 from podrunner import Api
+
+from fpj_cluster import Kube
 
 RBAC = "rbac.authorization.k8s.io"
 

@@ -11,14 +11,14 @@ from typing import Any
 import yaml
 from accounts import account, grant, kubeconfig, token
 from api_process import ApiProcess, Client
-from cluster import ROOT, fresh_namespace, with_crds
-from fpj_cluster import Cluster, Kube
+from planes import ROOT, fresh_namespace, with_crds
 from podrunner import Api
 from podrunner.api import MERGE
 from waiting import wait_for
 from world import job_manifest, resource, schedule_manifest
 
-from fpj_operator.rights import API, Where, rules
+from fpj_cluster import Cluster, Kube
+from fpj_generate.rights import API, Where, rules
 
 Document = dict[str, Any]
 

@@ -7,9 +7,9 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from cluster import cluster, crds, kube, namespace, node_cluster, node_kube, node_namespace  # noqa: F401 - fixtures
 from hypothesis import settings
 from mongodb_server import free_port, start_server
+from planes import cluster, crds, kube, namespace, node_cluster, node_kube, node_namespace  # noqa: F401 - fixtures
 from waiting import end
 
 settings.register_profile("fpj", deadline=None, print_blob=True)  # a deadline would be a timing assertion

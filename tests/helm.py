@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cluster import ROOT
+from planes import ROOT
 
 CHART = ROOT / "charts" / "fpj"
 MATRIX = sorted((CHART / "ci").glob("*.yaml"))

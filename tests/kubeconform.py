@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from cluster import ROOT
+from planes import ROOT
+
 from fpj_cluster import Kube
 
 Schema = dict[str, Any]

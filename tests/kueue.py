@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cluster import ROOT
-from fpj_cluster import Cluster
 from mongodb_server import free_port
+from planes import ROOT
 from waiting import end, wait_for
+
+from fpj_cluster import Cluster
 
 _OURS = ("kueue.x-k8s.io", "batch")
 """API groups whose webhooks are wanted; the others' resources are not installed."""

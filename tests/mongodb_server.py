@@ -12,10 +12,11 @@ from typing import Any
 
 import cluster  # noqa: F401 - it knows where fpj_cluster is
 import pytest
-from fpj_cluster.ports import free_ports
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 from waiting import end
+
+from fpj_cluster.ports import free_ports
 
 _VERSION = "0.5.3-beta.193"
 

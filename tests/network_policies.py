@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cluster import ROOT
+from mongodb_server import free_port
+from planes import ROOT
+from waiting import end, wait_for
+
 from fpj_cluster import Cluster
 from fpj_cluster.layout import NODE, SERVICE_RANGE
 from fpj_cluster.processes import plain_environment, run
-from mongodb_server import free_port
-from waiting import end, wait_for
 
 _CHAINS = re.compile(r"^:(KUBE-(?:ROUTER|POD-FW|NWPLCY)-\S+)", re.MULTILINE)
 _SETS = re.compile(r"^KUBE-(?:SRC|DST)-\S+", re.MULTILINE)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
-from cluster import ROOT
 from mongodb_server import free_port
+from planes import ROOT
 from waiting import end, wait_for
 
 TOXICS: dict[str, tuple[str, dict[str, int]]] = {

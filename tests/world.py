@@ -12,16 +12,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from cluster import fresh_namespace, with_crds
 from e2e.conftest import photo, size_of
-from fpj_cluster import Cluster, Kube, KubectlError
 from operator_process import OperatorProcess
+from planes import fresh_namespace, with_crds
 from podrunner import Pod, PodRunner
 from podrunner.api import MERGE
 from pymongo import MongoClient
 from switch import Switch
 from waiting import T, wait_for
 
+from fpj_cluster import Cluster, Kube, KubectlError
 from fpj_core.leases import lease_name
 from fpj_core.model import Job
 from fpj_core.store import Store, open_store

@@ -11,12 +11,13 @@ from fpj_api.informer import KIND
 from fpj_api.models import Job, job_of
 from fpj_api.problems import not_found
 from fpj_api.requests import Action, NewJob
-from fpj_core.cluster import Cluster, ClusterError, Document
 from fpj_core.errors import FpjError
+from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.documents import Document
+from fpj_core.kube.jobresource import JobResource
+from fpj_core.kube.names import CHANGED_BY_ANNOTATION
+from fpj_core.kube.steering import may_recover, may_resume, may_suspend, resumption, suspension
 from fpj_core.manifest import parse_resource
-from fpj_core.names import CHANGED_BY_ANNOTATION
-from fpj_core.resource import JobResource
-from fpj_core.steering import may_recover, may_resume, may_suspend, resumption, suspension
 from fpj_core.v1alpha1 import API_VERSION
 
 _MOST_NAME = 256

@@ -12,8 +12,8 @@ from fpj_api.identities import User
 from fpj_api.problems import ProblemError, problem_of, translated
 from fpj_api.requests import Action, Result
 from fpj_api.reviews import JOBS
-from fpj_core.cluster import ClusterError
 from fpj_core.errors import FpjError
+from fpj_core.kube.api import ClusterError
 
 _AT_ONCE = 8
 _SECONDS = 45.0

@@ -18,7 +18,7 @@ from fpj_api.reviews import Reviewer
 from fpj_api.settings import ApiSettings
 from fpj_api.storage import Storage
 from fpj_api.watched import Watched
-from fpj_core.cluster import Cluster
+from fpj_core.kube.api import Cluster
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 
 from fpj_api import metrics
 from fpj_api.table import HeldJob, JobTable, held_of
-from fpj_core.cluster import Cluster, ClusterError
-from fpj_core.resource import JobResource
+from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.jobresource import JobResource
 
 KIND = "FileProcessingJob"
 _PAGE = 500

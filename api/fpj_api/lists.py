@@ -6,9 +6,10 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from fpj_api.caches import JoinedCache
-from fpj_core.cluster import Cluster, ClusterError, Document
-from fpj_core.jobevents import Event, event_of
+from fpj_api.joinedcache import JoinedCache
+from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.documents import Document
+from fpj_core.kube.events import Event, event_of
 
 FOLDER, SCHEDULE = "CacheFolder", "FileProcessingSchedule"
 _SECONDS = 5.0

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-import fpj_core.lean  # noqa: F401 - before what it keeps small
+import fpj_core.process.lean  # noqa: F401 - before what it keeps small
 
 # isort: split
 import uvicorn
@@ -25,12 +25,12 @@ from fpj_api.context import Backend, backend_of
 from fpj_api.routes.health import probes
 from fpj_api.settings import ApiSettings, settings_from
 from fpj_api.storage import Storage
-from fpj_core.cluster import Cluster, ClusterError
 from fpj_core.errors import FpjError
-from fpj_core.heap import use_one_arena
-from fpj_core.listening import any_address
-from fpj_core.logs import log_as_json
-from fpj_core.metrics import serve, timed
+from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.process.heap import use_one_arena
+from fpj_core.process.listening import any_address
+from fpj_core.process.logs import log_as_json
+from fpj_core.process.metrics import serve, timed
 from fpj_core.store import Store
 from fpj_core.store.late import LateStore
 

@@ -18,8 +18,8 @@ from fpj_api.addresses import Network, client_address
 from fpj_api.audit import REFUSALS, Refusals
 from fpj_api.identities import Identities
 from fpj_api.problems import ProblemError, respond, translated, unauthorized
-from fpj_core.cluster import ClusterError
-from fpj_core.logs import about
+from fpj_core.kube.api import ClusterError
+from fpj_core.process.logs import about
 
 PREFIX = "/api/v1/"
 SCHEMA = f"{PREFIX}openapi.json"

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from fpj_core import formatting
-from fpj_core.jobevents import Event
+from fpj_core.kube.events import Event
+from fpj_core.kube.jobresource import JobResource
 from fpj_core.model import Failure
-from fpj_core.resource import JobResource
 from fpj_core.v1alpha1.common import LABEL_PATTERN, NAME_PATTERN
 
 Namespace = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=LABEL_PATTERN)]

@@ -14,9 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from fpj_core.cluster import ClusterError, NoAnswerError
 from fpj_core.errors import ManifestError, StoreError
-from fpj_core.steering import RefusedActionError
+from fpj_core.kube.api import ClusterError, NoAnswerError
+from fpj_core.kube.steering import RefusedActionError
 
 MEDIA_TYPE = "application/problem+json"
 _AGAIN = {"Retry-After": "2"}

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fpj_api import metrics
-from fpj_api.caches import JoinedCache
 from fpj_api.identities import User, review
-from fpj_core.cluster import Cluster, ClusterError
+from fpj_api.joinedcache import JoinedCache
+from fpj_core.kube.api import Cluster, ClusterError
 
 GROUP = "fpj.dev"
 JOBS, FOLDERS, SCHEDULES = "fileprocessingjobs", "cachefolders", "fileprocessingschedules"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fpj_api.addresses import networks
 from fpj_core.errors import ManifestError
-from fpj_core.settings import read_settings, setting
+from fpj_core.process.settings import read_settings, setting
 
 _STORES = ("mongodb://", "mongodb+srv://")
 

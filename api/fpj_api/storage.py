@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from fpj_api.caches import JoinedCache
+from fpj_api.joinedcache import JoinedCache
 from fpj_api.problems import ProblemError, unavailable
 from fpj_core.errors import StoreError, StoreUnavailableError
 from fpj_core.store.protocol import CollectionStatistics, Store

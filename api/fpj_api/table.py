@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fpj_api import metrics
 from fpj_api.hub import Hub
 from fpj_api.models import job_of
-from fpj_core.resource import JobResource
+from fpj_core.kube.jobresource import JobResource
 
 Key = tuple[str, str]
 """Namespace and name."""

@@ -8,7 +8,7 @@ from fpj_api.hub import Hub
 from fpj_api.informer import Informer
 from fpj_api.problems import unavailable
 from fpj_api.table import JobTable
-from fpj_core.cluster import Cluster
+from fpj_core.kube.api import Cluster
 
 
 class Watched:

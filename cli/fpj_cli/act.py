@@ -23,9 +23,9 @@ from fpj_cli.target import (
     opened_jobs,
     target_options,
 )
-from fpj_core.names import FINALIZER
-from fpj_core.resource import JobResource
-from fpj_core.steering import RefusedActionError, may_recover, may_resume, may_suspend
+from fpj_core.kube.jobresource import JobResource
+from fpj_core.kube.names import FINALIZER
+from fpj_core.kube.steering import RefusedActionError, may_recover, may_resume, may_suspend
 
 _yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 _workers = click.option(

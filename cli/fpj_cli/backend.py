@@ -1,6 +1,6 @@
 """What the commands ask of the place where jobs are: a store on this machine, or a cluster.
 
-Jobs are documents of the resource's shape in both (see `fpj_core.resource`), so that one code prints them.
+Jobs are documents of the resource's shape in both (see `fpj_core.kube.jobresource`), so that one code prints them.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from fpj_cli.context import UsageProblemError
 from fpj_core.errors import FpjError
-from fpj_core.jobevents import Event
-from fpj_core.resource import JobResource
+from fpj_core.kube.events import Event
+from fpj_core.kube.jobresource import JobResource
 
 Document = dict[str, Any]
 

@@ -10,10 +10,10 @@ from fpj_cli.context import UsageProblemError
 from fpj_cli.kube import Api
 from fpj_cli.local import failure_document
 from fpj_cli.podexec import run_in_pod
-from fpj_core.jobevents import Event, event_of
-from fpj_core.names import FINALIZER, LABEL_UID, MANAGER
-from fpj_core.resource import JobResource
-from fpj_core.steering import resumption, suspension
+from fpj_core.kube.events import Event, event_of
+from fpj_core.kube.jobresource import JobResource
+from fpj_core.kube.names import FINALIZER, LABEL_UID, MANAGER
+from fpj_core.kube.steering import resumption, suspension
 
 _GROUP = "/apis/fpj.dev/v1alpha1"
 _ALL = 2**31

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
 
 from fpj_core.errors import ErrorType
+from fpj_core.kube.jobresource import STALE
 from fpj_core.model import Layout, Phase
-from fpj_core.resource import STALE
 from fpj_core.sources.filters import Reason
 from fpj_core.v1alpha1 import JobType
 from fpj_worker.preview import Why

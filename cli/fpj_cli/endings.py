@@ -26,9 +26,9 @@ from fpj_core.errors import (
     SourceError,
     StoreError,
 )
-from fpj_core.exits import CommandExit
+from fpj_core.kube.exits import CommandExit
+from fpj_core.kube.steering import RefusedActionError
 from fpj_core.leases import local_holder_pid
-from fpj_core.steering import RefusedActionError
 
 _WRONG_NAME = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EINVAL}
 """What an operating system says of a path that was given wrongly, rather than of storage that fails."""

@@ -13,12 +13,12 @@ from fpj_cli.backend import ClusterError, Jobs
 from fpj_cli.context import err, out
 from fpj_cli.durations import Duration
 from fpj_cli.helptexts import Command
-from fpj_cli.screen import Screen, choose_screen, shown_phase, told
 from fpj_cli.setup import job_names
 from fpj_cli.target import all_namespaces_option, opened_jobs, target_options
+from fpj_cli.watchscreen import Screen, choose_screen, shown_phase, told
 from fpj_core import formatting
+from fpj_core.kube.jobresource import JobResource
 from fpj_core.model import Phase
-from fpj_core.resource import JobResource
 
 _EVERY_SECONDS = 1.0
 _EVERY_SECONDS_FOR_ALL = 2.0

@@ -18,8 +18,8 @@ from fpj_cli.context import UsageProblemError, err
 from fpj_cli.helptexts import Command
 from fpj_cli.setup import job_names
 from fpj_cli.target import cluster_options, opened_cluster
-from fpj_core.names import LABEL_ATTEMPT, LABEL_ROLE, ROLE_INDEX, ROLE_SHARDS
-from fpj_core.resource import JobResource
+from fpj_core.kube.jobresource import JobResource
+from fpj_core.kube.names import LABEL_ATTEMPT, LABEL_ROLE, ROLE_INDEX, ROLE_SHARDS
 
 if TYPE_CHECKING:
     from fpj_cli.cluster import ClusterJobs

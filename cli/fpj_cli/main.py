@@ -1,4 +1,4 @@
-"""The `fpj` command: every subcommand. `fpj_core.exits.CommandExit` has its exit codes."""
+"""The `fpj` command: every subcommand. `fpj_core.kube.exits.CommandExit` has its exit codes."""
 
 from __future__ import annotations
 

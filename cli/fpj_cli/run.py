@@ -27,16 +27,16 @@ from fpj_cli.context import (
     store_or_empty,
     was_given,
 )
-from fpj_cli.display import choose_display
 from fpj_cli.durations import Duration
 from fpj_cli.helptexts import Command
 from fpj_cli.interrupts import stop_on_signals
+from fpj_cli.runscreen import choose_display
 from fpj_cli.summary import Done
 from fpj_core import formatting
 from fpj_core.errors import EnvironmentFaultError, ManifestError
-from fpj_core.exits import CommandExit
 from fpj_core.faults import of_errno
 from fpj_core.ids import collection_id_for
+from fpj_core.kube.exits import CommandExit
 from fpj_core.manifest import load_manifest_file, parse_resource
 from fpj_core.model import CACHE_CONTROL, Fit, Format, Job, Layout
 from fpj_core.sources.base import extension
@@ -46,17 +46,10 @@ from fpj_core.sources.local import may_hold_images
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import API_VERSION, CacheFolder, FileProcessingJob, JobType
 from fpj_core.v1alpha1.cachefolder import CACHE_CONTROL_PATTERN
-from fpj_worker.local import WAIT_SECONDS, JobFailedError, LocalJob, LocalRun
+from fpj_worker.local import JobFailedError, LocalRun
+from fpj_worker.localjob import WAIT_SECONDS, LocalJob, local_job, unfinished_job
+from fpj_worker.places import Place, place_by_rules, place_for_path, place_of_record, with_cache_control
 from fpj_worker.preview import Preview, Why
-from fpj_worker.request import (
-    Place,
-    local_job,
-    place_by_rules,
-    place_for_path,
-    place_of_record,
-    unfinished_job,
-    with_cache_control,
-)
 from fpj_worker.stopping import InterruptedRunError
 
 _MANIFESTS = {".yaml", ".yml"}

@@ -8,9 +8,9 @@ from rich.markup import escape
 
 from fpj_cli.backend import ClusterError, Document, Jobs
 from fpj_cli.context import err, nothing_yet, opened_store, out, output_option, print_json, print_text
-from fpj_cli.display import STAGES
 from fpj_cli.helptexts import Command
 from fpj_cli.local import failures_in
+from fpj_cli.runscreen import STAGES
 from fpj_cli.setup import job_names
 from fpj_cli.tables import Rows, age, errors, fields, left, percent, print_rows, rate, terminal_width
 from fpj_cli.target import (
@@ -24,8 +24,9 @@ from fpj_cli.target import (
 )
 from fpj_core import formatting
 from fpj_core.errors import ErrorType
-from fpj_core.jobevents import Event
-from fpj_core.resource import JobResource, seconds_of
+from fpj_core.formatting import seconds_of
+from fpj_core.kube.events import Event
+from fpj_core.kube.jobresource import JobResource
 from fpj_core.sources.filters import left_out_text
 from fpj_core.sources.keys import display_key
 
@@ -205,7 +206,7 @@ def _conditions(job: JobResource) -> Rows:
     shown = Rows("TYPE", "STATUS", "SINCE", "REASON", "MESSAGE")
     for each in job.conditions:
         message = str(each.get("message", ""))
-        since = age(seconds_of(each.get("lastTransitionTime")))
+        since = age(seconds_of(each.get("lastTransitionTime")) or None)
         words = "" if message in said else message
         said.add(message)
         shown.add(str(each["type"]), str(each["status"]), since, str(each.get("reason", "")), words)

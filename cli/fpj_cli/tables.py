@@ -15,8 +15,8 @@ from rich.text import Text
 
 from fpj_cli.context import err, out, print_text
 from fpj_core import formatting
+from fpj_core.kube.jobresource import JobResource
 from fpj_core.model import Phase
-from fpj_core.resource import JobResource
 
 COLOURS = {
     Phase.COMPLETED.value: "green",

@@ -1,7 +1,7 @@
 """Every error fpj raises on purpose.
 
     FpjError
-    ├── RefusedActionError     what was asked makes no sense for the job as it stands (`fpj_core.steering`)
+    ├── RefusedActionError     what was asked makes no sense for the job as it stands (`fpj_core.kube.steering`)
     ├── ManifestError          a manifest or an option breaks the resource's rules
     ├── SourceError            a whole source cannot be listed (one image's trouble is an ImageError)
     │   ├── SourceShrankError  most of a known collection is not there any more

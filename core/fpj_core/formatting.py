@@ -46,3 +46,13 @@ def count(number: int) -> str:
 def moment(seconds: float) -> str:
     """RFC 3339 in UTC, as in Kubernetes objects."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def precise(seconds: float) -> str:
+    """RFC 3339 with microseconds, as the Lease API wants it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def seconds_of(text: str | None) -> float:
+    """The inverse of `fpj_core.formatting.moment`, also for fractions of seconds; 0 for nothing."""
+    return datetime.fromisoformat(text).timestamp() if text else 0.0

@@ -388,7 +388,7 @@ class Folder:
     """A cache folder with its statistics, which are aggregations over derivatives.
 
     ``mirrored`` is the one collection that a folder of the layout Mirror holds, once a job has written there. ``reach``
-    is, as JSON, what beside its location says how to write to a bucket (`fpj_core.records.Reach`).
+    is, as JSON, what beside its location says how to write to a bucket (`fpj_core.kube.records.Reach`).
     """
 
     name: str

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from fpj_fleet.figures import Figures
 
 WAVE = 1_000
-"""Shards of one Indexed Job; see `fpj_operator.children.WAVE`, which a test compares."""
+"""Shards of one Indexed Job; see `fpj_operator.jobs.children.WAVE`, which a test compares."""
 _READ = 1_000
 """Images that a worker reads at a time."""
 _FEW = 10
-"""So few pods each sum all shards at their end; of more, one a second does. See `fpj_worker.report`."""
+"""So few pods each sum all shards at their end; of more, one a second does. See `fpj_worker.pod.report`."""
 _BIN_SECONDS = 10.0
 """Peaks are means over so long."""
 
@@ -84,7 +84,7 @@ def shard_size(images: int, pods: int) -> int:
 
 
 def report_pause(pods: int, figures: Figures) -> float:
-    """Seconds between two tries of a pod to be the one that reports; see `fpj_worker.report.pause_after_miss`."""
+    """Seconds between two tries of a pod to be the one that reports; see `fpj_worker.pod.report.pause_after_miss`."""
     return figures["worker.report_try"] * min(max(pods / 10, 1.0), 10.0)
 
 

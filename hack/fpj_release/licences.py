@@ -1,4 +1,4 @@
-"""Which licence each package and each library in it has, and whether hack/licences.toml allows it."""
+"""Which licence each package and each library in it has, and whether hack/fpj_release/licences.toml allows it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
-from fpj_release import ROOT, ReleaseError
+from fpj_release import ReleaseError
 from fpj_release.locked import Pin
 from fpj_release.wheels import Library, Package
 
-FILE = ROOT / "hack" / "licences.toml"
+FILE = Path(__file__).parent / "licences.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What hack/licences.toml says; its comments tell what the tables are."""
+    """What hack/fpj_release/licences.toml says; its comments tell what the tables are."""
 
     families: tuple[Family, ...]
     declared: Mapping[str, str]

@@ -11,11 +11,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fpj_core import names
+from fpj_core.kube import names
+from fpj_core.kube.status import PROGRESS_FIELDS
 from fpj_core.model import Phase
-from fpj_core.status import PROGRESS_FIELDS
+from fpj_operator.jobs.templatepolicy import CEL_VARIABLES, CONSTANTS, RULES, Rule, allows
 from fpj_operator.settings import OperatorSettings
-from fpj_operator.templatepolicy import CEL_VARIABLES, CONSTANTS, RULES, Rule, allows
 
 Lists = Callable[[str], str]
 """From the name of a setting, or ``reserved_variables``, to a CEL list of its values."""
@@ -82,7 +82,7 @@ def _validation(rule: Rule) -> dict[str, Any]:
 def worker_reports(name: str, operator: str) -> dict[str, Any]:
     """Accounts of a job's namespace, the operator's apart, may write progress alone, of the job they were made for.
 
-    The account of a job's workers ends in the beginning of the job's uid (`fpj_core.names.base_name`), so one of an
+    The account of a job's workers ends in the beginning of the job's uid (`names.base_name`), so one of an
     earlier job of the same name is another.
     """
     finished = [phase.value for phase in Phase if phase.finished]

@@ -10,11 +10,12 @@ import asyncio
 import sys
 import time
 
-from fpj_core import names
-from fpj_core.cluster import Cluster, ClusterError, Document
-from fpj_core.logs import log_as_json
+from fpj_core.kube import names
+from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.documents import Document
+from fpj_core.process.logs import log_as_json
+from fpj_operator.jobs.vanished import without_finalizer
 from fpj_operator.settings import namespaces_from
-from fpj_operator.vanished import without_finalizer
 
 _PATIENCE_SECONDS = 60.0
 """For the operator to end the work; after that nobody is waited for."""

@@ -14,9 +14,10 @@ import logging
 import time
 from collections.abc import Callable
 
-from fpj_core import names
-from fpj_core.cluster import Cluster, ClusterError, Document
-from fpj_operator.leases import precise
+from fpj_core.formatting import precise
+from fpj_core.kube import names
+from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.documents import Document
 from fpj_operator.sightings import Sightings, steady
 
 _NAME = "fpj-operator"

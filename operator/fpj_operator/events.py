@@ -7,12 +7,13 @@ import time
 import uuid
 from typing import Any
 
-from fpj_core import names
-from fpj_core.cluster import Cluster, ClusterError
 from fpj_core.formatting import moment
+from fpj_core.kube import names
+from fpj_core.kube.api import Cluster, ClusterError
 from fpj_core.v1alpha1 import API_VERSION
 from fpj_operator import metrics
-from fpj_operator.state import Emit, Key
+from fpj_operator.emit import Emit
+from fpj_operator.keys import Key
 
 log = logging.getLogger("fpj.events")
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import kopf
 
-from fpj_core import names
-from fpj_core.cluster import configuration
-from fpj_operator.controller import Controller
-from fpj_operator.schedules import ScheduleController
+from fpj_core.kube import names
+from fpj_core.kube.api import configuration
+from fpj_operator.jobs.controller import Controller
+from fpj_operator.schedules.controller import ScheduleController
 from fpj_operator.settings import OperatorSettings
 
 _GROUP, _VERSION = "fpj.dev", "v1alpha1"

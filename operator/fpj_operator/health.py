@@ -12,7 +12,7 @@ from socketserver import ThreadingTCPServer
 from threading import Thread
 from typing import Any
 
-from fpj_core.listening import any_address
+from fpj_core.process.listening import any_address
 from fpj_operator.workqueue import Workqueue
 
 _MOST_LAG_SECONDS = 60.0

@@ -16,27 +16,28 @@ import uuid
 from collections.abc import Coroutine
 from typing import Any, NoReturn, cast
 
-import fpj_core.lean  # noqa: F401 - before what it keeps small
+import fpj_core.process.lean  # noqa: F401 - before what it keeps small
 
 # isort: split
 import kopf
 
-from fpj_core.cluster import Cluster, ClusterError
 from fpj_core.errors import FpjError
-from fpj_core.heap import give_back, use_one_arena
-from fpj_core.logs import log_as_json
-from fpj_core.metrics import serve, timed
+from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.process.heap import give_back, use_one_arena
+from fpj_core.process.logs import log_as_json
+from fpj_core.process.metrics import serve, timed
 from fpj_core.store import Store
 from fpj_core.store.late import LateStore
 from fpj_operator import metrics
-from fpj_operator.controller import Controller
 from fpj_operator.election import REQUEST, Election
 from fpj_operator.handlers import register
 from fpj_operator.health import Health
-from fpj_operator.leftovers import look_for_leftovers
-from fpj_operator.schedules import ScheduleController
+from fpj_operator.jobs import gauges
+from fpj_operator.jobs.controller import Controller
+from fpj_operator.jobs.leftovers import look_for_leftovers
+from fpj_operator.jobs.traces import traces_from
+from fpj_operator.schedules.controller import ScheduleController
 from fpj_operator.settings import OperatorSettings, settings_from
-from fpj_operator.traces import traces_from
 from fpj_operator.watched import readable, until_more
 
 _JOBS_GAUGE_SECONDS = 5.0
@@ -191,7 +192,7 @@ def _heed_signals(stop: asyncio.Event) -> None:
 
 async def _show_jobs(controller: Controller) -> None:
     while True:
-        metrics.show_jobs(controller.jobs)
+        gauges.show_jobs(controller.jobs)
         await asyncio.sleep(_JOBS_GAUGE_SECONDS)
 
 

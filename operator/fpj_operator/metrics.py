@@ -2,7 +2,7 @@
 
 Cache folders alone are named: they are few, and whoever is woken must know which.
 Worker pods are too short-lived to be scraped reliably, so their totals reach Prometheus through here: they are in the
-store, exact, and the operator adds what is new at each look at a job (see `fpj_operator.tally`).
+store, exact, and the operator adds what is new at each look at a job (see `fpj_operator.jobs.tally`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ from typing import Any
 from prometheus_client import Counter, Gauge, Histogram
 
 from fpj_core.errors import ErrorType
-from fpj_core.exits import Reason
+from fpj_core.kube.exits import Reason
 from fpj_core.model import Counts, Phase
 from fpj_core.v1alpha1.common import parse_quantity
-from fpj_operator import trouble
-from fpj_operator.queue import JobQueue
 
 RECONCILE_SECONDS = Histogram(
     "fpj_operator_reconcile_seconds",
@@ -76,15 +74,6 @@ FOLDER_MAX_BYTES = Gauge(
 
 RECOVERIES = ("StaleJob", "LeaseLost", "Resumed", Reason.STORE_UNAVAILABLE.value, Reason.SHARD_HELD.value)
 """Why an attempt is followed by another."""
-TROUBLES = tuple(
-    sorted(
-        {"LeaseLost", "NoCacheFolder", "CollectionLocked", "ChildRejected"}
-        | trouble.REASONS
-        | {reason.value for reason in Reason}
-    )
-)
-"""Why a job that is at work may not move."""
-OTHER_TROUBLE = "Other"
 MISSES = ("Missed", "TooManyMissed", "NameTaken", "JobRefused")
 """Why a run of a schedule does not begin; each is the reason of an event of that schedule, too."""
 _RESULTS = ("completed", "skipped", "failed")
@@ -115,18 +104,6 @@ def count_images(new: Counts) -> None:
     for error_type, number in new.errors.items():
         IMAGES_FAILED.labels(error_type).inc(number)
     BYTES_WRITTEN.inc(new.bytes_written)
-
-
-def show_jobs(jobs: JobQueue) -> None:
-    """Set the gauges of jobs."""
-    for phase, number in jobs.counts().items():
-        JOBS.labels(phase.value).set(number)
-    JOBS_QUEUED.set(jobs.queued())
-    found = dict.fromkeys((*TROUBLES, OTHER_TROUBLE), 0)
-    for reason, number in jobs.troubles().items():
-        found[reason if reason in found else OTHER_TROUBLE] += number
-    for reason, number in found.items():
-        JOBS_IN_TROUBLE.labels(reason).set(number)
 
 
 def show_folder(body: Mapping[str, Any], *, gone: bool) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 
-from fpj_core.cluster import Cluster, ClusterError
+from fpj_core.kube.api import Cluster, ClusterError
 
 
 class Namespaces:

@@ -10,9 +10,9 @@ import time
 import urllib.request
 from collections.abc import Awaitable, Callable
 
-from fpj_core import names
-from fpj_core.cluster import Cluster, ClusterError
 from fpj_core.errors import FpjError
+from fpj_core.kube import names
+from fpj_core.kube.api import Cluster, ClusterError
 from fpj_core.store import open_store
 from fpj_operator.settings import namespaces_from
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fpj_core.settings import prefixed, read_settings, setting, split
+from fpj_core.process.settings import prefixed, read_settings, setting, split
 
 _TEMPLATE_ENV = ("TZ", "AWS_EC2_METADATA_DISABLED", "AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE")
 """None of them names a file or a program, or leads requests elsewhere."""

@@ -10,8 +10,8 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from fpj_core.cluster import Cluster, ClusterError
 from fpj_core.errors import FpjError
+from fpj_core.kube.api import Cluster, ClusterError
 
 log = logging.getLogger("fpj.watched")
 

@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
-from cluster import fresh_namespace, with_crds
-from fpj_cluster import Cluster, ClusterError
-from fpj_cluster.layout import NODE_ADDRESS
-from fpj_cluster.state import State
 from operator_process import OperatorProcess
+from planes import fresh_namespace, with_crds
 from podrunner import Api, ApiError
 
 from bench.cache import cache_folder
 from bench.mongodb import mongodb_uri
 from bench.result import SkippedError
+from fpj_cluster import Cluster, ClusterError
+from fpj_cluster.layout import NODE_ADDRESS
+from fpj_cluster.state import State
 
 T = TypeVar("T")
 Document = dict[str, Any]

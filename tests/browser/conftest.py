@@ -12,10 +12,11 @@ from accounts import account, grant, token
 from api_process import ApiProcess, Client
 from apis import Place, place_in
 from chromium import Visit, browser_path, chromium, visiting
-from fpj_cluster import Cluster
 from playwright.sync_api import Browser
 from waiting import wait_for
 from world import World, world_in
+
+from fpj_cluster import Cluster
 
 NAMESPACES = "/api/v1/namespaces"
 ROLES = ("fpj-view", "fpj-cache-manager", "fpj-admin")

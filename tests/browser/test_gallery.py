@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from chromium import BOUND_MS
-from cluster import ROOT
 from PIL import Image
+from planes import ROOT
 from playwright.sync_api import Browser, Page, Route
 
 NAMES = {"wide.jpg": (1_500, 900), "2019/Ä, b & 'c' (1)#.jpg": (900, 1_500), "a/small.png": (200, 150)}

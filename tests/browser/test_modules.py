@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 from chromium import visiting
-from cluster import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from planes import ROOT
 from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.timeout(300)

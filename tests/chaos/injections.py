@@ -15,13 +15,13 @@ import psutil
 from e2e.installation import SYSTEM, Site, process_of, stopped
 from e2e.photographs import running
 from experiments.disks import fill, mount
-from fpj_cluster import ClusterError
 from podrunner import ApiError
 from world import Document
 
 from chaos.injecting import MissedError
 from chaos.place import Place
 from chaos.schedule import CONNECTIONS, KINDS, TOXICS, Fault
+from fpj_cluster import ClusterError
 
 T = TypeVar("T")
 Injection = Callable[[Place, Fault], AbstractContextManager[str]]

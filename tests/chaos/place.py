@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from e2e.installation import Site, misbehaving
 from e2e.photographs import TIERS, photographs
-from fpj_cluster import Cluster
 from PIL import Image
 from waiting import T, wait_for
 from world import FINISHED, Document
 
 from chaos.injecting import MissedError
 from chaos.proxied import Proxied
+from fpj_cluster import Cluster
 
 _TARGET_SECONDS = 20.0
 _MANY = 100

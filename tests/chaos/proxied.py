@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from e2e.installation import SYSTEM, Installation
-from fpj_cluster.layout import API_SERVICE_ADDRESS, NODE_ADDRESS, POD_RANGE
 from toxiproxy import Toxiproxy
+
+from fpj_cluster.layout import API_SERVICE_ADDRESS, NODE_ADDRESS, POD_RANGE
 
 _WORKER_API = "worker-api"
 

@@ -12,12 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cluster import fresh_namespace
 from e2e.installation import SYSTEM, Site
 from e2e.photographs import RESTRICTED
 from experiments.disks import mounted
 from experiments.journal import Journal
-from fpj_cluster import Cluster
+from planes import fresh_namespace
 from waiting import wait_for
 from world import FINISHED
 
@@ -30,6 +29,7 @@ from chaos.place import Place
 from chaos.proxied import Proxied
 from chaos.samples import Samples
 from chaos.schedule import KINDS, schedule
+from fpj_cluster import Cluster
 
 VERSION = 1
 """Of the schedule and of what is done: results of another one do not count."""

@@ -16,9 +16,9 @@ from unit.worker_pod.conftest import COLLECTION, UID, folder_manifest, job_manif
 from fpj_core.model import Job
 from fpj_core.store.protocol import Store
 from fpj_worker.pod.index import run_index
+from fpj_worker.pod.report import Reporter
 from fpj_worker.pod.shard import run_shard
 from fpj_worker.pod.task import Task, read_task
-from fpj_worker.report import Reporter
 from fpj_worker.stopping import Stop
 
 sys.path.append(str(Path(__file__).parents[2] / "hack"))

@@ -20,9 +20,9 @@ from fpj_core.leases import lease_name
 from fpj_core.model import Phase
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1.workertemplate import WorkerTemplate
-from fpj_operator.children import collection_of, index_job, shards_job
-from fpj_operator.execute import Executor
-from fpj_operator.state import Attempt, Observed, Plan, RecordEnd, RecordJob
+from fpj_operator.jobs.children import collection_of, index_job, shards_job
+from fpj_operator.jobs.execute import Executor
+from fpj_operator.jobs.state import Attempt, Observed, Plan, RecordEnd, RecordJob
 from fpj_worker.pod.index import run_index
 from fpj_worker.pod.shard import run_shard
 from fpj_worker.pod.task import read_task

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fpj_cluster import Kube
 from world import Document
+
+from fpj_cluster import Kube
 
 _LISTEN = """
 import selectors, socket, sys

@@ -14,19 +14,19 @@ from typing import Any, Self
 
 import psutil
 import pytest
-from cluster import IS_WORKER, ROOT, with_crds
 from e2e.conftest import INJECTED
 from e2e.truth import Size, fitted, size_of
-from fpj_cluster import Cluster, Kube
-from fpj_cluster.layout import NODE_ADDRESS
 from mongodb_server import free_port, start_server
+from planes import IS_WORKER, ROOT, with_crds
 from podrunner import Api
 from waiting import T, wait_for
 from world import FINISHED, MOST_STATUS_BYTES, UID_LABEL, Document, job_manifest, resource
 
+from fpj_cluster import Cluster, Kube
+from fpj_cluster.layout import NODE_ADDRESS
 from fpj_core.sources.local import CACHE_TAG
 from fpj_core.store import Store, open_store
-from fpj_operator import install
+from fpj_generate import install
 
 IMAGE = "localhost/fpj:e2e"
 SYSTEM = install.NAMESPACE

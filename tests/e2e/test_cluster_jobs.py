@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import ROOT, fresh_namespace
 from e2e.installation import (
     IMAGE,
     SYSTEM,
@@ -26,9 +25,11 @@ from e2e.installation import (
 )
 from e2e.photographs import BOXES, LITTLE, RESTRICTED, TIERS, photographs, running
 from e2e.truth import sizes_in
-from fpj_cluster import Cluster, Kube, KubectlError
 from PIL import Image
+from planes import ROOT, fresh_namespace
 from world import Document
+
+from fpj_cluster import Cluster, Kube, KubectlError
 
 pytestmark = pytest.mark.timeout(900)  # the first test waits for the image, and for the other installation
 

@@ -13,12 +13,13 @@ import pytest
 from chaos.proxied import Proxied
 from chaos.run import Order, run_seed, summary
 from chaos.schedule import KINDS
-from cluster import fresh_namespace
 from e2e.installation import Site, installed, misbehaving, process_of, stopped
 from e2e.photographs import LITTLE, RESTRICTED, TIERS, photographs, running
 from e2e.truth import sizes_in
-from fpj_cluster import Cluster
+from planes import fresh_namespace
 from pymongo import MongoClient
+
+from fpj_cluster import Cluster
 
 pytestmark = pytest.mark.timeout(900)  # the first test waits for the image, and for the other installations
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 from accounts import account, grant, token
-from cluster import ROOT, fresh_namespace
 from e2e.installation import (
     MISBEHAVING_SETTINGS,
     SYSTEM,
@@ -31,13 +30,14 @@ from e2e.installation import (
 )
 from e2e.test_cluster_jobs import LITTLE, RESTRICTED, TIERS, photographs
 from e2e.truth import sizes_in
-from fpj_cluster import Cluster, binaries
 from helm import CHART, Helm, HelmError
+from planes import ROOT, fresh_namespace
 from podrunner.api import MERGE
 from waiting import wait_for
 from world import Document, resource
 
 import fpj_core
+from fpj_cluster import Cluster, binaries
 
 pytestmark = pytest.mark.timeout(900)  # the first test waits for the image, and for the other installation
 

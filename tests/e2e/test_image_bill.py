@@ -8,8 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cluster import ROOT
 from e2e.installation import build_image
+from planes import ROOT
+
 from fpj_release import CLUSTER
 from fpj_release.locked import needed, read
 

@@ -8,20 +8,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from cluster import fresh_namespace, with_crds
 from e2e.connections import listener, reached
 from e2e.installation import MISBEHAVING_SETTINGS, SYSTEM, Site, build_image, misbehaving, only_installation
 from e2e.test_cluster_jobs import LITTLE, RESTRICTED, TIERS, photographs
 from e2e.test_helm import IMAGE, HelmInstallation
 from e2e.truth import sizes_in
-from fpj_cluster import Cluster, Kube
-from fpj_cluster.layout import API_SERVICE_ADDRESS, NODE_ADDRESS
 from helm import CHART, Helm
 from network_policies import enforced
+from planes import fresh_namespace, with_crds
 from waiting import wait_for
 from world import Document
 
 import fpj_core
+from fpj_cluster import Cluster, Kube
+from fpj_cluster.layout import API_SERVICE_ADDRESS, NODE_ADDRESS
 
 pytestmark = pytest.mark.timeout(900)  # the first test waits for the image, and for the other installations
 

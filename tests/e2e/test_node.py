@@ -1,6 +1,6 @@
 """A node on this machine: real pods, held to the `restricted` level, that reach the API server through its Service.
 
-That it leaves the machine clean, and starts again, is proven in tests/cluster.py when the last test has used it.
+That it leaves the machine clean, and starts again, is proven in tests/planes.py when the last test has used it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from fpj_cluster import Cluster, ClusterError, Kube, KubectlError, binaries
 from fpj_cluster.scratchimage import write_image
 

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cluster import fresh_namespace
 from e2e.installation import Installation, Site, installed, misbehaving, process_of
 from e2e.photographs import LITTLE, RESTRICTED, TIERS, photographs, running
 from e2e.truth import sizes_in
-from fpj_cluster import Cluster
+from planes import fresh_namespace
 from podrunner import Api, ApiError
 
+from fpj_cluster import Cluster
 from fpj_core.model import ShardState
 
 pytestmark = pytest.mark.timeout(900)

@@ -15,8 +15,8 @@ import pytest
 from e2e.conftest import Fpj, files_in, manifest, photo, size_of, wait_for
 from PIL import ExifTags, Image
 
-from fpj_core.exits import CommandExit
 from fpj_core.ids import collection_id_for
+from fpj_core.kube.exits import CommandExit
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 SIZES = {

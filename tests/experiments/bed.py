@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from audit import Audit
-from cluster import ROOT
 from e2e.installation import MISBEHAVING_SETTINGS, SYSTEM, Database, Installation, process_of
-from fpj_cluster import Cluster
 from helm import CHART, Helm
+from planes import ROOT
 from waiting import wait_for
 from world import Document
 
+from fpj_cluster import Cluster
 from fpj_core.store import Store
 
 REPOSITORY = "localhost/fpj"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from accounts import account, grant
 from e2e.photographs import LITTLE, running
-from fpj_cluster import ClusterError
 from world import job_manifest, resource
 
 from experiments.bed import Version, patch_spec
 from experiments.trial import Trial, done, experiment, pictures, slow_job
+from fpj_cluster import ClusterError
 
 _CRD = "fileprocessingjobs.fpj.dev"
 

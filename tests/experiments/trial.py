@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster import fresh_namespace
 from e2e.installation import Site, misbehaving
 from e2e.photographs import RESTRICTED, TIERS, photographs
 from e2e.truth import Size, sizes_in
+from planes import fresh_namespace
 from waiting import T, wait_for
 
 from experiments.bed import Bed

@@ -21,10 +21,10 @@ import pytest
 from api_process import ApiProcess
 from apis import Place, place_in
 from audit import Audit
-from cluster import with_crds
-from fpj_cluster import Cluster
 from mongodb_server import free_port
+from planes import with_crds
 
+from fpj_cluster import Cluster
 from fpj_core.objects import Bucket
 
 KEY, SECRET = "test-key", "test-secret"

@@ -12,14 +12,14 @@ import pytest
 from accounts import account, grant, token
 from api_process import ApiProcess, Client
 from apis import Place, place_in, seen
-from fpj_cluster import Cluster
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 from waiting import wait_for
 from world import World, job_manifest, world_in
 
-from fpj_core.cluster import Cluster as ApiCluster
-from fpj_core.cluster import ClusterError
+from fpj_cluster import Cluster
+from fpj_core.kube.api import Cluster as ApiCluster
+from fpj_core.kube.api import ClusterError
 
 pytestmark = pytest.mark.timeout(300)
 

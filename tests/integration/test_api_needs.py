@@ -12,12 +12,12 @@ import pytest
 from accounts import account, grant, kubeconfig, token
 from api_process import ApiProcess, Client
 from audit import Audit, Request
-from cluster import fresh_namespace
-from fpj_cluster import Cluster, Kube
+from planes import fresh_namespace
 from waiting import wait_for
 from world import job_manifest, resource, schedule_manifest
 
-from fpj_operator.rights import API, PEOPLE, Right, Where, rules
+from fpj_cluster import Cluster, Kube
+from fpj_generate.rights import API, PEOPLE, Right, Where, rules
 
 pytestmark = pytest.mark.timeout(300)
 

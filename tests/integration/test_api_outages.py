@@ -10,10 +10,11 @@ import yaml
 from accounts import account, token
 from api_process import ApiProcess, Client
 from apis import Place, place_in, seen
-from fpj_cluster import Cluster
 from refusing import RefusingProxy
 from switch import Switch
 from waiting import wait_for
+
+from fpj_cluster import Cluster
 
 pytestmark = pytest.mark.timeout(300)
 

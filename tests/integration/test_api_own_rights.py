@@ -9,8 +9,9 @@ from accounts import account, grant, token
 from api_process import Client
 from apis import JOBS_RULES, REVIEW_RULES, Place, seen
 from audit import Audit
-from fpj_cluster import Cluster
 from waiting import wait_for
+
+from fpj_cluster import Cluster
 
 pytestmark = pytest.mark.timeout(300)
 

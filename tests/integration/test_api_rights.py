@@ -12,12 +12,13 @@ import pytest
 from accounts import account, grant, kubeconfig, token
 from api_process import ApiProcess, Client
 from apis import JOBS_RULES, REVIEW_RULES, ROLES, Place, place_in, seen
-from cluster import fresh_namespace
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from fpj_cluster import Cluster
+from planes import fresh_namespace
 from waiting import wait_for
+
+from fpj_cluster import Cluster
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -12,16 +12,16 @@ from typing import Any
 import monitoring_files
 import pytest
 import yaml
-from cluster import ROOT, fresh_namespace
-from fpj_cluster import Cluster, Kube, KubectlError
 from helm import CHART, MATRIX, SECOND, URI, Helm, HelmError, environment, name_of
 from kubeconform import Kubeconform
+from planes import ROOT, fresh_namespace
 from waiting import wait_for
 from world import job_manifest
 
+from fpj_cluster import Cluster, Kube, KubectlError
 from fpj_operator import admission
+from fpj_operator.jobs.templatepolicy import reserved_variables
 from fpj_operator.settings import settings_from
-from fpj_operator.templatepolicy import reserved_variables
 
 pytestmark = pytest.mark.timeout(300)
 

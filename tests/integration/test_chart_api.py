@@ -11,7 +11,7 @@ import yaml
 from helm import CHART, SECOND, URI, Helm, environment, name_of, with_database
 
 from fpj_api.settings import ApiSettings, settings_from
-from fpj_operator.rights import API, Where, rules
+from fpj_generate.rights import API, Where, rules
 
 
 @pytest.fixture

@@ -20,13 +20,13 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 import yaml
-from cluster import fresh_namespace
-from fpj_cluster import Cluster, Kube
+from planes import fresh_namespace
 from waiting import wait_for
 
 from fpj_cli.main import main
-from fpj_core import names
+from fpj_cluster import Cluster, Kube
 from fpj_core.errors import ErrorType
+from fpj_core.kube import names
 from fpj_core.model import Counts, Failure, Job, Phase, Shard, ShardBatch
 from fpj_core.store import open_store
 

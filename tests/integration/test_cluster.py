@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cluster import ROOT
+from planes import ROOT
+
 from fpj_cluster import Cluster, ClusterError, Kube, KubectlError
 from fpj_cluster.processes import Process
 from fpj_cluster.state import State

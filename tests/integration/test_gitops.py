@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fpj_cluster import Cluster, KubectlError
 from gitops.health import EXPECTED, ROOT, fits, judge, record
 from operator_process import OperatorProcess
-from unit.api.documents import problems
+from unit.v1alpha1.documents import problems
 from world import Document, World, job_manifest, resource, slowly, world_in
+
+from fpj_cluster import Cluster, KubectlError
 
 pytestmark = pytest.mark.timeout(300)
 

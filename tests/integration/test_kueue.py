@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cluster import private_cluster
-from fpj_cluster import Cluster, KubectlError
 from kueue import Kueue
+from planes import private_cluster
 from world import World, slowly, world_in
+
+from fpj_cluster import Cluster, KubectlError
 
 pytestmark = pytest.mark.timeout(300)
 

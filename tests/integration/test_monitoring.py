@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-import dashboard as generator
 import draw_dashboard
 import pytest
 from api_process import ApiProcess, Client
-from fpj_cluster import Cluster
 from mongodb_server import free_port
 from monitoring_files import metrics_in, rules
 from operator_process import OperatorProcess
 from otlp_receiver import OtlpReceiver
 from prometheus_process import PrometheusProcess
 from world import World, slowly, world_in
+
+from fpj_cluster import Cluster
+from fpj_generate import grafana as generator
 
 pytestmark = pytest.mark.timeout(300)
 

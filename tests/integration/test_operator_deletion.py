@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fpj_cluster import Cluster
 from podrunner.api import MERGE
 from world import World, slowly, world_in
+
+from fpj_cluster import Cluster
 
 pytestmark = pytest.mark.timeout(300)
 FINALIZER = "fpj.dev/stop-work"

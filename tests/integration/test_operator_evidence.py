@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from e2e.conftest import size_of
-from fpj_cluster import Cluster
 from podrunner.api import ApiError
 from world import World, slowly, world_in
 
-from fpj_worker.report import StatusWriter
+from fpj_cluster import Cluster
+from fpj_worker.pod.report import StatusWriter
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from e2e.conftest import photo
-from fpj_cluster import Cluster
 from mongodb_server import guarded_server
 from world import World, job_manifest, slowly, world_in
+
+from fpj_cluster import Cluster
 
 pytestmark = pytest.mark.timeout(300)
 

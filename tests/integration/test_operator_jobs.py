@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 from e2e.conftest import photo
-from fpj_cluster import Cluster
 from world import World, slowly, world_in
+
+from fpj_cluster import Cluster
 
 pytestmark = pytest.mark.timeout(300)
 

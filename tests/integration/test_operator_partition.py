@@ -8,9 +8,10 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from fpj_cluster import Cluster
 from refusing import RefusingProxy
 from world import World, world_in
+
+from fpj_cluster import Cluster
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fpj_cluster import Cluster, Kube
 from podrunner import PodRunner
 from waiting import wait_for
+
+from fpj_cluster import Cluster, Kube
 
 
 @pytest.fixture

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import fresh_namespace, with_crds
-from fpj_cluster import Cluster
-from fpj_cluster.state import State
+from planes import fresh_namespace, with_crds
 from podrunner import Api, ApiError, Pod
 from waiting import wait_for
 from world import World, slowly
+
+from fpj_cluster import Cluster
+from fpj_cluster.state import State
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from fpj_cluster import Cluster
 from podrunner import Pod
 from world import World, slowly, world_in
+
+from fpj_cluster import Cluster
 
 pytestmark = pytest.mark.timeout(300)
 INJECTED = Path(__file__).parent / "injected"

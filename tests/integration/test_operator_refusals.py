@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fpj_cluster import Cluster
 from refusing import Refusal, RefusingProxy
 from waiting import wait_for
 from world import World, world_in
+
+from fpj_cluster import Cluster
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fpj_cluster import Cluster
 from podrunner.api import ApiError
 from world import World, world_in
+
+from fpj_cluster import Cluster
 
 pytestmark = pytest.mark.timeout(300)
 POLICY = "admissionregistration.k8s.io/v1"

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fpj_cluster import Cluster
 from podrunner.api import MERGE
 from unit.operator.world import World as UnitWorld
 from world import World, job_manifest, slowly, world_in
 
-from fpj_core import names
-from fpj_operator.children import reporting_rights
-from fpj_operator.state import Key
+from fpj_cluster import Cluster
+from fpj_core.kube import names
+from fpj_operator.jobs.children import reporting_rights
+from fpj_operator.keys import Key
 
 pytestmark = pytest.mark.timeout(300)
 MANY = 1_000

@@ -7,10 +7,10 @@ import re
 from typing import Any
 
 import pytest
-from fpj_cluster import Cluster, Kube
 from podrunner import Api, ApiError
 from world import job_manifest, resource
 
+from fpj_cluster import Cluster, Kube
 from fpj_core.v1alpha1 import RESOURCES
 from fpj_core.v1alpha1.common import ApiModel, model_in
 

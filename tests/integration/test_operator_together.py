@@ -9,11 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from fpj_cluster import Cluster
 from podrunner.api import MERGE
 from world import World, slowly, world_in
 
-from fpj_operator.leases import HOLDER_NAME
+from fpj_cluster import Cluster
+from fpj_operator.jobs.leases import HOLDER_NAME
 
 pytestmark = pytest.mark.timeout(300)
 

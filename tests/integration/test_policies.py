@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 from accounts import Caller, account, grant, token
-from cluster import fresh_namespace
-from fpj_cluster import Cluster, Kube
+from planes import fresh_namespace
 from podrunner import Api
 from podrunner.api import MERGE
 from unit.operator.templates import ALLOWED, BROKEN_TWICE, FORBIDDEN, Template
@@ -19,14 +18,15 @@ from unit.operator.world import SETTINGS, World
 from waiting import wait_for
 from world import job_manifest, resource, schedule_manifest
 
-from fpj_core import names
+from fpj_cluster import Cluster, Kube
+from fpj_core.kube import names
+from fpj_core.kube.status import PROGRESS_FIELDS
 from fpj_core.model import Phase
-from fpj_core.status import PROGRESS_FIELDS
 from fpj_operator import admission
-from fpj_operator.children import reporting_rights
+from fpj_operator.jobs.children import reporting_rights
+from fpj_operator.jobs.templatepolicy import reserved_variables, violations
+from fpj_operator.keys import Key
 from fpj_operator.settings import OperatorSettings
-from fpj_operator.state import Key
-from fpj_operator.templatepolicy import reserved_variables, violations
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -16,19 +16,19 @@ import pytest
 import yaml
 from accounts import Caller, account, grant, kubeconfig, token
 from audit import Audit
-from cluster import ROOT, fresh_namespace
-from fpj_cluster import Cluster, Kube
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 from operator_process import OperatorProcess
+from planes import ROOT, fresh_namespace
 from podrunner import Api
 from podrunner.api import MERGE
 from waiting import wait_for
 from world import World, job_manifest, resource, schedule_manifest, slowly
 
-from fpj_core.cluster import Cluster as OperatorCluster
-from fpj_core.names import FINALIZER
-from fpj_operator.rights import OPERATOR, PEOPLE, Right, Where, rules
+from fpj_cluster import Cluster, Kube
+from fpj_core.kube.api import Cluster as OperatorCluster
+from fpj_core.kube.names import FINALIZER
+from fpj_generate.rights import OPERATOR, PEOPLE, Right, Where, rules
 from fpj_operator.selftest import check
 
 pytestmark = pytest.mark.timeout(300)

@@ -9,17 +9,17 @@ from collections.abc import Awaitable, Iterator
 from typing import Any
 
 import pytest
-from fpj_cluster import Cluster, Kube, KubectlError
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 from podrunner import Api
 from waiting import wait_for
 from world import World, schedule_manifest, world_in
 
-from fpj_core.cluster import Cluster as ApiServer
+from fpj_cluster import Cluster, Kube, KubectlError
 from fpj_core.formatting import moment
-from fpj_operator.schedules import ScheduleController
-from fpj_operator.state import Key
+from fpj_core.kube.api import Cluster as ApiServer
+from fpj_operator.keys import Key
+from fpj_operator.schedules.controller import ScheduleController
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -88,10 +88,10 @@ OthersRelease ==
 ---------------------------------------------------------------------------
 (* The operator. One leads; what it does takes several steps, and it may die between any two.                         *)
 
-\* Code: fpj_operator.state:Observed.latest_attempt
+\* Code: fpj_operator.jobs.state:Observed.latest_attempt
 Latest == Max({status.attempt, record.planning})
 
-\* Code: fpj_operator.leases:Leases.acquire
+\* Code: fpj_operator.jobs.leases:Leases.acquire
 Lock ==
     /\ op.pc = "idle" /\ status.phase \in {"Pending", "Recovering"} /\ Latest < Attempts
     /\ lease.holder \in {None, Us}
@@ -107,8 +107,8 @@ TakenAway ==
                            ELSE [shards[a] EXCEPT !.state = "pending", !.epoch = @ + 1]]
 
 \* What is done before the status of an attempt that begins: what a suspension still owes, then the record.
-\* Code: fpj_operator.reconcile:_Decision._begin
-\* Code: fpj_operator.execute:Executor._record
+\* Code: fpj_operator.jobs.reconcile:_Decision._begin
+\* Code: fpj_operator.jobs.execute:Executor._record
 NoteBegin ==
     /\ op.pc = "locked"
     /\ shards' = IF record.phase = "active" THEN TakenAway ELSE shards
@@ -116,15 +116,15 @@ NoteBegin ==
     /\ op' = [op EXCEPT !.pc = "noted", !.attempt = Latest + 1]
     /\ UNCHANGED <<lease, theirs, status, plan, made, procs, faults, gaveBack, wrong>>
 
-\* Code: fpj_operator.execute:Executor._write_status
+\* Code: fpj_operator.jobs.execute:Executor._write_status
 Begin ==
     /\ op.pc = "noted"
     /\ status' = [phase |-> "Indexing", attempt |-> op.attempt, fence |-> op.fence]
     /\ op' = Idle
     /\ UNCHANGED <<lease, theirs, record, plan, shards, made, procs, faults, gaveBack, wrong>>
 
-\* Code: fpj_operator.reconcile:_Decision._begin_running
-\* Code: fpj_operator.evidence:evidence
+\* Code: fpj_operator.jobs.reconcile:_Decision._begin_running
+\* Code: fpj_operator.jobs.evidence:evidence
 Run ==
     /\ op.pc = "idle" /\ status.phase = "Indexing" /\ lease.holder = Us
     /\ record.planned = status.attempt /\ record.phase = "active"
@@ -132,8 +132,8 @@ Run ==
     /\ UNCHANGED <<lease, theirs, record, plan, shards, made, procs, op, faults, gaveBack, wrong>>
 
 \* The store is read a while before the status is written.
-\* Code: fpj_operator.observe:_ask_store
-\* Code: fpj_operator.evidence:_of_plan
+\* Code: fpj_operator.jobs.observe:_ask_store
+\* Code: fpj_operator.jobs.evidence:_of_plan
 SeeDone ==
     LET s == shards[status.attempt] IN
     /\ op.pc = "idle" /\ status.phase = "Running" /\ lease.holder = Us
@@ -142,7 +142,7 @@ SeeDone ==
     /\ op' = [op EXCEPT !.pc = "sawDone"]
     /\ UNCHANGED <<lease, theirs, status, record, plan, shards, made, procs, faults, gaveBack, wrong>>
 
-\* Code: fpj_operator.reconcile:_Decision._finish
+\* Code: fpj_operator.jobs.reconcile:_Decision._finish
 Complete ==
     /\ op.pc = "sawDone"
     /\ status' = [status EXCEPT !.phase = "Completed"]
@@ -150,9 +150,9 @@ Complete ==
     /\ UNCHANGED <<lease, theirs, record, plan, shards, made, procs, faults, gaveBack, wrong>>
 
 \* A disturbed attempt: first the record says so, then shards are taken away, then the status follows.
-\* Code: fpj_operator.reconcile:_Decision._recover
-\* Code: fpj_operator.reconcile:_Decision._suspend
-\* Code: fpj_operator.reconcile:_Decision._lease_lost
+\* Code: fpj_operator.jobs.reconcile:_Decision._recover
+\* Code: fpj_operator.jobs.reconcile:_Decision._suspend
+\* Code: fpj_operator.jobs.reconcile:_Decision._lease_lost
 Stop ==
     /\ op.pc = "idle" /\ status.phase \in Active
     /\ \/ Fault
@@ -161,14 +161,14 @@ Stop ==
     /\ op' = [op EXCEPT !.pc = "stopped"]
     /\ UNCHANGED <<lease, theirs, status, plan, shards, made, procs, gaveBack, wrong>>
 
-\* Code: fpj_operator.execute:Executor._fence
+\* Code: fpj_operator.jobs.execute:Executor._fence
 Fence ==
     /\ op.pc = "stopped"
     /\ shards' = TakenAway
     /\ op' = [op EXCEPT !.pc = "fenced"]
     /\ UNCHANGED <<lease, theirs, status, record, plan, made, procs, faults, gaveBack, wrong>>
 
-\* Code: fpj_operator.reconcile:_Decision._recover_or_fail
+\* Code: fpj_operator.jobs.reconcile:_Decision._recover_or_fail
 AfterFence ==
     /\ op.pc = "fenced"
     /\ status' = [status EXCEPT !.phase = IF status.attempt = Attempts THEN "Failed" ELSE "Recovering"]
@@ -177,7 +177,7 @@ AfterFence ==
     /\ UNCHANGED <<lease, theirs, plan, shards, made, procs, faults, gaveBack, wrong>>
 
 \* The model runs out of attempts; the code counts recoveries.
-\* Code: fpj_operator.reconcile:_Decision._fail
+\* Code: fpj_operator.jobs.reconcile:_Decision._fail
 GiveUp ==
     /\ op.pc = "idle" /\ status.phase \in {"Pending", "Recovering"} /\ Latest >= Attempts
     /\ status' = [status EXCEPT !.phase = "Failed"]
@@ -185,16 +185,16 @@ GiveUp ==
     /\ UNCHANGED <<lease, theirs, plan, shards, made, procs, op, faults, gaveBack, wrong>>
 
 \* Of a job that has ended, or that waits for something else between two attempts.
-\* Code: fpj_operator.leases:Leases.release
-\* Code: fpj_operator.reconcile:_Decision._wait
-\* Code: fpj_operator.reconcile:_Decision._aftermath
+\* Code: fpj_operator.jobs.leases:Leases.release
+\* Code: fpj_operator.jobs.reconcile:_Decision._wait
+\* Code: fpj_operator.jobs.reconcile:_Decision._aftermath
 Release ==
     /\ op.pc = "idle" /\ status.phase \in Ended \union {"Recovering"} /\ lease.holder = Us
     /\ lease' = [lease EXCEPT !.holder = None, !.lapsed = FALSE]
     /\ gaveBack' = TRUE
     /\ UNCHANGED <<theirs, status, record, plan, shards, made, procs, op, faults, wrong>>
 
-\* Code: fpj_operator.reconcile:_Decision.renewed_first
+\* Code: fpj_operator.jobs.reconcile:_Decision.renewed_first
 \* Code: fpj_core.store.mongodb_jobs:MongoJobs.renew_lease
 Renew ==
     /\ op.pc = "idle" /\ status.phase \in Active /\ lease.holder = Us /\ lease.lapsed
@@ -202,7 +202,7 @@ Renew ==
     /\ UNCHANGED <<theirs, status, record, plan, shards, made, procs, op, faults, gaveBack, wrong>>
 
 \* Nobody renewed it in time: the API server was away, or the operator.
-\* Code: fpj_operator.leases:Leases._view
+\* Code: fpj_operator.jobs.leases:Leases._view
 Lapse ==
     /\ lease.holder = Us /\ ~lease.lapsed /\ Cardinality(theirs) < Turns /\ Fault
     /\ lease' = [lease EXCEPT !.lapsed = TRUE]
@@ -224,8 +224,8 @@ Leave(p) == Become(p, Off)
 Planning == {"index", "begun", "numbered", "checked", "put"}
 
 \* A second index pod is started only for one whose node is lost, and which may go on. Any shard pod rescues.
-\* Code: fpj_operator.children:index_job
-\* Code: fpj_operator.children:shards_job
+\* Code: fpj_operator.jobs.children:index_job
+\* Code: fpj_operator.jobs.children:shards_job
 StartPod(p) ==
     /\ procs[p].pc = "off" /\ status.phase \in Active
     /\ IF status.phase = "Running"

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from fpj_core.cluster import _RESOURCES as RESOURCES
 from fpj_core.formatting import moment
+from fpj_core.kube.api import _RESOURCES as RESOURCES
 from simulation.kernel import Kernel
 
 Document = dict[str, Any]

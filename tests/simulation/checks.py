@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from fpj_core import names
+from fpj_core.kube import names
 from fpj_core.leases import lease_name
 from fpj_core.manifest import parse_resource
 from fpj_core.model import ShardState, tier_digests
 from fpj_core.v1alpha1 import FileProcessingJob, resolve_tiers
-from fpj_operator.state import Key
+from fpj_operator.keys import Key
 from simulation.apiserver import Document, Request
 from simulation.kernel import Process
 

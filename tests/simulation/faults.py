@@ -10,8 +10,8 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fpj_core import names
 from fpj_core.errors import StoreError
+from fpj_core.kube import names
 from fpj_core.leases import lease_name
 from simulation.apiserver import RefusedError, Request
 from simulation.network import Fate

@@ -341,8 +341,8 @@ def install() -> None:
             for what, stand_in in _STAND_INS.items():
                 if getattr(module, what, None) is sys.modules.get(what) and sys.modules.get(what) is not None:
                     if what == "threading" and name not in (
-                        "fpj_worker.heartbeat",
-                        "fpj_worker.report",
+                        "fpj_worker.pod.heartbeat",
+                        "fpj_worker.pod.report",
                         "fpj_worker.probe",
                     ):
                         continue  # locks, which are never waited for here

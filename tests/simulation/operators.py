@@ -7,11 +7,12 @@ import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fpj_core import names
-from fpj_core.cluster import Cluster, ClusterError, Document
-from fpj_operator.controller import Controller
+from fpj_core.kube import names
+from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.documents import Document
 from fpj_operator.election import REQUEST, Election
-from fpj_operator.leftovers import look_for_leftovers
+from fpj_operator.jobs.controller import Controller
+from fpj_operator.jobs.leftovers import look_for_leftovers
 from fpj_operator.main import _sweep
 from simulation.apiserver import Subscription
 from simulation.kernel import Node, Process, _uuid4

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import fpj_worker.pod.shard
 from fpj_core.errors import ErrorType, FpjError, ImageError
-from fpj_core.exits import ExitCode, termination_message
+from fpj_core.kube.exits import ExitCode, termination_message
 from fpj_core.model import ImageFacts, tier_digests
 from fpj_worker.pod.endings import ending_of
 from fpj_worker.pod.index import run_index
+from fpj_worker.pod.report import LateReportError, ReportError, StatusWriter
 from fpj_worker.pod.shard import run_shard
 from fpj_worker.pod.task import Task, read_task
 from fpj_worker.pool import Outcome
-from fpj_worker.report import LateReportError, ReportError, StatusWriter
 from fpj_worker.stopping import Stop
 from fpj_worker.tasks import ImageDone, ImageHandler, ImageTask, WrittenFile
 from simulation.apiserver import request_of

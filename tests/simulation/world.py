@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import fpj_core.lean  # noqa: F401 - before the client library
+import fpj_core.process.lean  # noqa: F401 - before the client library
 
 # isort: split
 from fpj_core.v1alpha1 import API_VERSION
-from fpj_operator.pods import Pods
+from fpj_operator.jobs.pods import Pods
 from fpj_operator.settings import OperatorSettings
 from simulation import checks, faults, kernel, pods
 from simulation.apiserver import ApiServer, Document, Ref

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from fpj_core.errors import (
@@ -22,17 +22,17 @@ from fpj_core.errors import (
     SourceShrankError,
     StoreUnavailableError,
 )
-from fpj_core.folders import CacheFolder, FolderConfig
+from fpj_core.folders import CacheFolder
 from fpj_core.leases import is_dead, lease_name, local_holder
-from fpj_core.model import Counts, Folder, ImageLimits, Job, Lease, Phase, Shard, TierSpec
+from fpj_core.model import Counts, Job, Lease, Phase, Shard
 from fpj_core.paths import own_folders
 from fpj_core.progress import Progress, measure
-from fpj_core.sources.base import SourceConfig
 from fpj_core.sources.filters import Reason
 from fpj_core.store.protocol import Store
 from fpj_worker.breaker import Outage
 from fpj_worker.claiming import Claim, SourceClaim, refuse_own_source
 from fpj_worker.indexer import index_collection, name_nothing
+from fpj_worker.localjob import LocalJob
 from fpj_worker.planner import Planner, PlanSettings
 from fpj_worker.preview import Preview, Previewer, Wanted, Why
 from fpj_worker.probe import Probe, may_heal
@@ -45,8 +45,6 @@ _PERSIST_SECONDS = 5.0
 _SHOW_SECONDS = 0.25
 _STOP_GRACE_SECONDS = 10.0
 _WAIT_POLL_SECONDS = 0.2
-WAIT_SECONDS = 600.0
-"""For so long a source or cache folder that does not work is waited for, if nobody says otherwise."""
 
 
 class JobFailedError(FpjError):
@@ -55,33 +53,6 @@ class JobFailedError(FpjError):
     def __init__(self, reason: str, message: str) -> None:
         self.reason = reason
         super().__init__(message)
-
-
-@dataclass(frozen=True, slots=True)
-class LocalJob:
-    """A job with every default resolved, ready to run on this machine."""
-
-    job: Job
-    source: SourceConfig
-    tiers: tuple[TierSpec, ...]
-    limits: ImageLimits
-    folder: FolderConfig
-    folder_record: Folder
-    workers: int
-    batch_size: int
-    identity: str
-    """Of the source: see `fpj_worker.request.source_identity`."""
-    shard_size: Callable[[int], int]
-    """From the collection's number of images to images per shard."""
-    max_failed: Callable[[int], int | None] = lambda _total: None
-    """From the number of images to how many may fail before the job is given up."""
-    deadline_seconds: float | None = None
-    wait_seconds: float = WAIT_SECONDS
-    """How long to wait for a source or cache folder that has stopped working."""
-    check_files: bool = True
-    force: bool = False
-    accept_vanished: bool = False
-    accept_source: bool = False
 
 
 class Observer(Protocol):

@@ -232,7 +232,7 @@ def _ports(bucket: Bucket, environment: Mapping[str, str]) -> set[int]:
 
 def _tell(lacking: Mapping[str, str]) -> None:
     """Once, of what confines the children."""
-    from fpj_worker.metrics import CONFINED  # noqa: PLC0415 - children import this module, and need no metrics
+    from fpj_worker.pod.metrics import CONFINED  # noqa: PLC0415 - children import this module, and need no metrics
 
     for part in Part:
         CONFINED.labels(part.value).set(part.value not in lacking)

@@ -29,8 +29,9 @@ from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import FileProcessingJob
 from fpj_worker.indexer import index_collection
-from fpj_worker.local import LocalJob, LocalRun
-from fpj_worker.request import Place, local_job
+from fpj_worker.local import LocalRun
+from fpj_worker.localjob import LocalJob, local_job
+from fpj_worker.places import Place
 
 _BATCH = 1_000
 

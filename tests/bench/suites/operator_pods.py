@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from bench.plane import Document, Plane, at_once, control_plane, load, memory_bytes, memory_peak, until
 from bench.production import production_python
 from bench.result import Benchmark, Row, Scale, at_most
-from fpj_core.exits import ExitCode, Reason, termination_message
+from fpj_core.kube.exits import ExitCode, Reason, termination_message
 
 _LOOKS_SECONDS = 40.0
 """Two rounds of the reaper, and then some."""

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from bench.plane import Document, Plane, at_once, control_plane, cpu_seconds, load, quantile, until
 from bench.result import Benchmark, Row, Scale, at_least, at_most
-from fpj_operator.queue import JobQueue, queue_words
-from fpj_operator.state import Key
+from fpj_operator.jobs.queue import JobQueue, queue_words
+from fpj_operator.keys import Key
 
 _OWNER = "FileProcessingJob"
 _SPACE = "team"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from fpj_core.kube.jobresource import STALE, JobResource
 from fpj_core.model import Phase
-from fpj_core.resource import STALE, JobResource
 
 
 def job(phase: str = "", namespace: str | None = "ns", annotation: str = "", **status: Any) -> JobResource:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fpj_cli import screen
-from fpj_cli.screen import LineScreen, LiveScreen, choose_screen, told
+from fpj_cli import watchscreen as screen
 from fpj_cli.tables import Rows, fields
+from fpj_cli.watchscreen import LineScreen, LiveScreen, choose_screen, told
+from fpj_core.kube.jobresource import JobResource
 from fpj_core.model import Phase
-from fpj_core.resource import JobResource
 
 
 def job(name: str, phase: Phase | None = Phase.RUNNING, message: str = "", done: int = 0, **status: Any) -> JobResource:

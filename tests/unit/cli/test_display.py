@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from fpj_cli import display
-from fpj_cli.display import LiveDisplay, PlainDisplay, QuietDisplay, choose_display
+from fpj_cli import runscreen as display
+from fpj_cli.runscreen import LiveDisplay, PlainDisplay, QuietDisplay, choose_display
 from fpj_core.model import Counts, Job
 from fpj_core.progress import Progress, measure
 

@@ -26,8 +26,8 @@ from fpj_core.errors import (
     SourceError,
     StoreUnavailableError,
 )
-from fpj_core.exits import CommandExit
-from fpj_core.resource import JobResource
+from fpj_core.kube.exits import CommandExit
+from fpj_core.kube.jobresource import JobResource
 
 
 def caused(error: Exception, number: int) -> Exception:

@@ -11,13 +11,13 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from fpj_cli import context, tables
-from fpj_cli.display import LiveDisplay
 from fpj_cli.main import cli
-from fpj_cli.screen import LiveScreen
+from fpj_cli.runscreen import LiveDisplay
 from fpj_cli.show import _description, _list
 from fpj_cli.tables import Rows, fields, stream
+from fpj_cli.watchscreen import LiveScreen
+from fpj_core.kube.jobresource import JobResource
 from fpj_core.progress import Progress
-from fpj_core.resource import JobResource
 
 WIDTH = 60
 

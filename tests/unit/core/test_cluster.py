@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 from kubernetes.aio.client import ApiClient, Configuration
 
-from fpj_core.cluster import Cluster, ClusterError
+from fpj_core.kube.api import Cluster, ClusterError
 
 JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a", "namespace": "team"}}
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""What `fpj_core.lean` leaves out stays out, and what is needed works as ever. In processes of their own."""
+"""What `fpj_core.process.lean` leaves out stays out, and what is needed works as ever. In processes of their own."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ def test_what_the_operator_never_uses_is_not_loaded() -> None:
 
 
 def test_authorities_are_there_for_whoever_asks() -> None:
-    assert said(f"import fpj_core.lean, aiohttp; {AUTHORITIES}") == said(AUTHORITIES)
+    assert said(f"import fpj_core.process.lean, aiohttp; {AUTHORITIES}") == said(AUTHORITIES)
 
 
 def test_a_web_server_says_that_it_is_left_out() -> None:
-    asked = "import fpj_core.lean, aiohttp.web\ntry: aiohttp.web.Application\nexcept AttributeError as e: print(e)"
+    asked = (
+        "import fpj_core.process.lean, aiohttp.web\ntry: aiohttp.web.Application\nexcept AttributeError as e: print(e)"
+    )
     assert "has no attribute 'Application'" in said(asked)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fpj_core.logs import about, log_as_json
+from fpj_core.process.logs import about, log_as_json
 
 log = logging.getLogger("fpj.test")
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fpj_core.names import RESUME_ANNOTATION, resume_mark
-from fpj_core.resource import JobResource
-from fpj_core.steering import RefusedActionError, may_recover, may_resume, may_suspend, resumption
+from fpj_core.kube.jobresource import JobResource
+from fpj_core.kube.names import RESUME_ANNOTATION, resume_mark
+from fpj_core.kube.steering import RefusedActionError, may_recover, may_resume, may_suspend, resumption
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
 

@@ -10,8 +10,8 @@ from random import Random
 import pytest
 
 from fpj_core.v1alpha1 import FileProcessingJobSpec, resolve_sharding
-from fpj_operator.children import WAVE
-from fpj_worker.report import pause_after_miss
+from fpj_operator.jobs.children import WAVE
+from fpj_worker.pod.report import pause_after_miss
 
 sys.path.append(str(Path(__file__).parents[3] / "hack"))
 from fpj_fleet import model

@@ -7,11 +7,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import metrics_reference
 import pytest
 import yaml
 from monitoring_files import RULES as FILES
 from monitoring_files import RUNBOOKS, metrics_in, prometheus_program, rules
+
+from fpj_generate import metrics as metrics_reference
 
 CASES = Path(__file__).with_name("alerts.test.yaml")
 RULES = rules()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any
 
-import dashboard as generator
-import metrics_reference
 import pytest
 from monitoring_files import FILES, dashboard, metrics_in, rules
+
+from fpj_generate import grafana as generator
+from fpj_generate import metrics as metrics_reference
 
 BOARD = dashboard()
 PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]

@@ -10,10 +10,10 @@ import copy
 from datetime import datetime
 from typing import Any
 
-from fpj_core.cluster import ClusterError
 from fpj_core.formatting import moment
-from fpj_operator.schedules import ScheduleController
-from fpj_operator.state import Key
+from fpj_core.kube.api import ClusterError
+from fpj_operator.keys import Key
+from fpj_operator.schedules.controller import ScheduleController
 
 KEY = Key("team", "nightly")
 START = datetime.fromisoformat("2026-05-01T00:00:30Z").timestamp()

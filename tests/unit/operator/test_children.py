@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from unit.operator.world import World, folder_resource
 
-from fpj_operator.children import WAVE, _own_variables, shards_job
-from fpj_operator.state import Apply, Attempt
+from fpj_operator.jobs.children import WAVE, _own_variables, shards_job
+from fpj_operator.jobs.state import Apply, Attempt
 
 
 def pod_metadata(**template: Any) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fpj_core import names
-from fpj_core.cluster import ClusterError
+from fpj_core.kube import names
+from fpj_core.kube.api import ClusterError
 from fpj_operator.cleanup import clean_up
 
 Document = dict[str, Any]

@@ -12,12 +12,13 @@ import pytest
 from unit.operator.leases_world import Document, Line, Server, run
 from unit.operator.world import NAMESPACE, SETTINGS, World
 
-from fpj_core.cluster import ClusterError
+from fpj_core.kube.api import ClusterError
 from fpj_core.leases import lease_name
 from fpj_core.model import Phase
 from fpj_core.store import open_store
-from fpj_operator.controller import Controller
-from fpj_operator.state import Key, LeaseView, Observed, Plan, ReleaseLease
+from fpj_operator.jobs.controller import Controller
+from fpj_operator.jobs.state import LeaseView, Observed, Plan, ReleaseLease
+from fpj_operator.keys import Key
 
 KEY = Key(NAMESPACE, "photos")
 ALBUM = f"{NAMESPACE}.photos"
@@ -232,7 +233,7 @@ class Seen:
         self._ending = ending
         there: Any = self
         self.controller._cluster = self.controller._namespaces = there
-        monkeypatch.setattr("fpj_operator.controller.observe", self._observe)
+        monkeypatch.setattr("fpj_operator.jobs.controller.observe", self._observe)
         monkeypatch.setattr(self.controller, "_decide_and_act", self._act)
 
     async def _observe(self, *_: Any) -> Observed:

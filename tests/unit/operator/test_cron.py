@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fpj_operator.cron import ScheduleError, Times
+from fpj_operator.schedules.cron import ScheduleError, Times
 
 BERLIN, NEW_YORK, APIA = "Europe/Berlin", "America/New_York", "Pacific/Apia"
 

@@ -9,8 +9,9 @@ from unit.operator.world import SETTINGS, World
 
 from fpj_core.model import Counts, Job, Phase
 from fpj_core.v1alpha1.workertemplate import WorkerTemplate
-from fpj_operator.reconcile import reconcile
-from fpj_operator.state import DeleteChildren, Emit, FenceShards, Observed, RecordJob, ReleaseLease
+from fpj_operator.emit import Emit
+from fpj_operator.jobs.reconcile import reconcile
+from fpj_operator.jobs.state import DeleteChildren, FenceShards, Observed, RecordJob, ReleaseLease
 
 
 def running(**spec: object) -> World:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from fpj_core.model import Phase
-from fpj_operator.marks import CHILD_AT_WORK, child_marks_of, marks_of
-from fpj_operator.queue import JobQueue
-from fpj_operator.state import Key
+from fpj_operator.jobs.marks import CHILD_AT_WORK, child_marks_of, marks_of
+from fpj_operator.jobs.queue import JobQueue
+from fpj_operator.keys import Key
 
 KEY = Key("team", "photos")
 

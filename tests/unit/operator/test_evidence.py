@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fpj_core.model import Counts, Job, ShardState
-from fpj_operator.evidence import Finding, evidence
-from fpj_operator.state import Attempt, StoreView
+from fpj_operator.jobs.evidence import Finding, evidence
+from fpj_operator.jobs.state import Attempt, StoreView
 
 ATTEMPT = Attempt(2, store_id="s", planned_shards=3, planned_images=300)
 RECORD = Job("uid", "it", "c", {}, "", total=300, planning_attempt=2, planned_attempt=2, planned_shards=3)

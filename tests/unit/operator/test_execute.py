@@ -12,19 +12,19 @@ import pytest
 from unit.operator.leases_world import health_of
 from unit.operator.world import World
 
-from fpj_core.cluster import ClusterError
 from fpj_core.jobs import recorded_job
+from fpj_core.kube.api import ClusterError
 from fpj_core.model import Job, Phase
 from fpj_core.store import open_store
 from fpj_operator import metrics
-from fpj_operator.execute import DisturbedError, Executor, _noted
-from fpj_operator.state import (
+from fpj_operator.emit import Emit
+from fpj_operator.jobs.execute import DisturbedError, Executor, _noted
+from fpj_operator.jobs.state import (
     Apply,
     ChildJob,
     DeleteChildren,
     DeleteResource,
     DeleteRights,
-    Emit,
     FenceShards,
     LeaseView,
     Observed,
@@ -192,7 +192,7 @@ def test_what_is_deleted_in_the_end_is_this_job_and_the_account_of_its_workers_l
 
 
 def test_a_quota_that_others_change_at_the_same_moment_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fpj_operator.execute._CONFLICT_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("fpj_operator.jobs.execute._CONFLICT_PAUSE_SECONDS", 0.0)
     world = World()
     world.add()
     conflict = ClusterError(409, "Operation cannot be fulfilled on resourcequotas", reason="Conflict")

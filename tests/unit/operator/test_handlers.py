@@ -6,7 +6,7 @@ import kopf
 import pytest
 from kopf._cogs.structs.references import Resource
 
-from fpj_core import names
+from fpj_core.kube import names
 from fpj_operator.handlers import _configure
 
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
-from fpj_cluster.ports import free_ports
 
+from fpj_cluster.ports import free_ports
 from fpj_operator import health as module
 from fpj_operator.health import Health
 

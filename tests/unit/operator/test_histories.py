@@ -10,12 +10,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from unit.operator.world import SETTINGS, Database, Resource, World
 
-from fpj_core import names
+from fpj_core.kube import names
 from fpj_core.model import Format, Phase, ShardState
 from fpj_core.v1alpha1.job import Thumbnail
-from fpj_operator.conditions import attempt_from
-from fpj_operator.queue import takes_slot
-from fpj_operator.state import LeaseView, Rejected
+from fpj_operator.jobs.conditions import attempt_from
+from fpj_operator.jobs.queue import takes_slot
+from fpj_operator.jobs.state import LeaseView, Rejected
 
 NAMES = ("first", "second", "third")
 MOST_RECOVERIES = 2

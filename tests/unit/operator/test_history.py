@@ -12,11 +12,11 @@ import pytest
 from unit.operator.leases_world import health_of
 from unit.operator.world import SETTINGS
 
-from fpj_core.cluster import ClusterError
+from fpj_core.kube.api import ClusterError
 from fpj_core.model import Job, Phase
 from fpj_core.store import Store, open_store
-from fpj_operator.history import key_of, prune
-from fpj_operator.state import Key
+from fpj_operator.jobs.history import key_of, prune
+from fpj_operator.keys import Key
 
 NOW = 2_000_000_000.0
 DAY = 86_400.0

@@ -14,10 +14,11 @@ from unit.operator.leases_world import Line, Server, health_of
 from fpj_core.errors import LeaseHeldError
 from fpj_core.leases import lease_name
 from fpj_core.store import Store, open_store
-from fpj_operator import leases as module
-from fpj_operator.leases import Leases
+from fpj_operator.jobs import leases as module
+from fpj_operator.jobs.leases import Leases
+from fpj_operator.jobs.state import LeaseView
+from fpj_operator.keys import Key
 from fpj_operator.sightings import Sightings
-from fpj_operator.state import Key, LeaseView
 
 LASTS = 300.0
 ALBUM = "team.album"

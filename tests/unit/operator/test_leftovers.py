@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from unit.operator.leases_world import Document, run
 
-from fpj_core import names
-from fpj_core.cluster import ClusterError
-from fpj_operator.leftovers import look_for_leftovers
+from fpj_core.kube import names
+from fpj_core.kube.api import ClusterError
+from fpj_operator.jobs.leftovers import look_for_leftovers
 
 
 class Objects:

@@ -9,8 +9,8 @@ from unit.operator.world import NAMESPACE, World
 
 from fpj_core.manifest import parse_resource
 from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob
-from fpj_operator.children import index_job, manifest, shards_job
-from fpj_operator.state import Attempt, Observed
+from fpj_operator.jobs.children import index_job, manifest, shards_job
+from fpj_operator.jobs.state import Attempt, Observed
 
 _MAX_ARG_STRLEN = 131_072
 """Linux starts no process with a longer variable, its name included."""

@@ -11,15 +11,15 @@ from typing import Any, cast
 from unittest.mock import AsyncMock
 
 import pytest
-from unit.api.documents import full_job, put
+from unit.v1alpha1.documents import full_job, put
 
 from fpj_core.formatting import moment
 from fpj_core.model import Job, Phase, Shard, ShardState
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
-from fpj_operator.folders import Folders
-from fpj_operator.observe import _as_begun, _ask_store, _child, _folder, _parse, _pods_left, _stalled
-from fpj_operator.state import Attempt
+from fpj_operator.jobs.folders import Folders
+from fpj_operator.jobs.observe import _as_begun, _ask_store, _child, _folder, _parse, _pods_left, _stalled
+from fpj_operator.jobs.state import Attempt
 
 JOB = put(full_job(), "metadata.uid", "uid-1")
 
@@ -83,7 +83,7 @@ def test_pods_are_silent_once_nobody_else_has_anything_left_to_do(three_shards: 
 def test_shards_of_a_later_wave_take_over_none_of_this_one(
     three_shards: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fpj_operator.observe.WAVE", 2)
+    monkeypatch.setattr("fpj_operator.jobs.observe.WAVE", 2)
     first = claim(three_shards, 0, 600)
     assert silent(three_shards) == (), "the wave's other shard waits for a pod"
     claim(three_shards, 1, 600)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from unit.operator.world import SETTINGS, World
 
+from fpj_operator.jobs.state import Apply
 from fpj_operator.settings import OperatorSettings
-from fpj_operator.state import Apply
 
 
 def pod(settings: OperatorSettings) -> dict[str, Any]:

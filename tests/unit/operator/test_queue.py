@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fpj_core.model import Phase
-from fpj_operator.queue import JobQueue
-from fpj_operator.state import Key
+from fpj_operator.jobs.queue import JobQueue
+from fpj_operator.keys import Key
 
 SPACE = "team"
 LIMIT = 2

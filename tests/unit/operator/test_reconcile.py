@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from unit.operator.world import World, folder_resource
 
-from fpj_core import names
 from fpj_core.formatting import moment
+from fpj_core.kube import names
 from fpj_core.model import Counts, Phase, ShardState
 from fpj_core.v1alpha1.job import Cache, Sharding, Tier
-from fpj_operator.children import WAVE
-from fpj_operator.reconcile import reconcile
-from fpj_operator.state import Apply, Emit, LeaseView
+from fpj_operator.emit import Emit
+from fpj_operator.jobs.children import WAVE
+from fpj_operator.jobs.reconcile import reconcile
+from fpj_operator.jobs.state import Apply, LeaseView
 
 
 def running(world: World, name: str = "photos", **plan: Any) -> None:

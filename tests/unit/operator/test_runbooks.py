@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 import fpj_operator
-from fpj_core.exits import Reason
-from fpj_operator.trouble import REASONS, REPORTED, WAITING
+from fpj_core.kube.exits import Reason
+from fpj_operator.jobs.reasons import REASONS, REPORTED, WAITING
 
 RUNBOOKS = Path(__file__).parents[3] / "docs" / "runbooks"
-SOURCES = sorted(Path(fpj_operator.__file__).parent.glob("*.py"))
+SOURCES = sorted(Path(fpj_operator.__file__).parent.rglob("*.py"))
 
 ALL_IS_WELL = frozenset(
     {"Indexing", "Running", "Suspended", "Resumed", "AllImagesDone", "Locked", "NotLocked", "Scheduled"}

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.api.documents import problems
 from unit.operator.schedule_world import KEY, START, ScheduleWorld, job_name, phase_of
+from unit.v1alpha1.documents import problems
 
-from fpj_core import names
-from fpj_core.cluster import ClusterError
-from fpj_core.formatting import moment
-from fpj_operator.conditions import seconds_of
+from fpj_core.formatting import moment, seconds_of
+from fpj_core.kube import names
+from fpj_core.kube.api import ClusterError
 from fpj_operator.metrics import EVENTS_REFUSED, MISSES, SCHEDULE_MISSES
 
 TEN_PAST = job_name("2026-05-01T00:10:00Z")

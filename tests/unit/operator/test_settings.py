@@ -9,9 +9,9 @@ import pytest
 from unit.operator.world import SETTINGS, World
 
 from fpj_core.errors import ManifestError
-from fpj_operator.chart.settings import _ELSEWHERE, _TESTS_ONLY, _docstrings, chart_settings
+from fpj_generate.chart.settings import _ELSEWHERE, _TESTS_ONLY, _docstrings, chart_settings
+from fpj_operator.jobs.state import Apply
 from fpj_operator.settings import OperatorSettings, settings_from
-from fpj_operator.state import Apply
 
 REQUIRED = {"FPJ_STORE": "mongodb://store/fpj", "FPJ_WORKER_IMAGE": "fpj:test"}
 GUIDE = (Path(__file__).parents[3] / "docs" / "guide" / "cluster.md").read_text(encoding="utf-8")

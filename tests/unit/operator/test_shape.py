@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from unit.api.documents import full_job, put
+from unit.v1alpha1.documents import full_job, put
 
 from fpj_core.manifest import parse_resource
 from fpj_core.v1alpha1 import FileProcessingJob, FileProcessingJobSpec
-from fpj_operator.shape import ACT_AT_ONCE, SHARDING_LATER, begun_by, fits, spec_digest
-from fpj_operator.state import Attempt
+from fpj_operator.jobs.shape import ACT_AT_ONCE, SHARDING_LATER, begun_by, fits, spec_digest
+from fpj_operator.jobs.state import Attempt
 
 NEED_ANOTHER = {
     "jobType": "Cache", "collection.id": "other", "cache.tiers[0].maxWidth": 777, "cache.tiers[0].name": "other",

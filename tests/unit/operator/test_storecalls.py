@@ -12,17 +12,16 @@ import pytest
 from unit.operator.leases_world import Line, Server
 from unit.operator.world import SETTINGS, World
 
-from fpj_core.cluster import ClusterError
 from fpj_core.errors import StoreError, StoreUnavailableError
+from fpj_core.kube.api import ClusterError
 from fpj_core.model import Phase
 from fpj_operator import storehealth
-from fpj_operator.controller import Controller
-from fpj_operator.execute import DisturbedError
-from fpj_operator.history import keep_history
-from fpj_operator.observe import observe
-from fpj_operator.state import (
+from fpj_operator.jobs.controller import Controller
+from fpj_operator.jobs.execute import DisturbedError
+from fpj_operator.jobs.history import keep_history
+from fpj_operator.jobs.observe import observe
+from fpj_operator.jobs.state import (
     FenceShards,
-    Key,
     LeaseView,
     Observed,
     Plan,
@@ -32,9 +31,10 @@ from fpj_operator.state import (
     ReleaseLease,
     RenewLease,
 )
+from fpj_operator.jobs.vanished import Gone
+from fpj_operator.keys import Key
 from fpj_operator.storecalls import Check
 from fpj_operator.storehealth import StoreHealth
-from fpj_operator.vanished import Gone
 
 JOBS = 40
 
@@ -147,7 +147,7 @@ def test_a_store_that_hangs_is_not_waited_for_and_keeps_nobody_elses_threads(use
 
 
 def test_the_history_waits_for_no_store_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fpj_operator.history._SECONDS", 0.0)
+    monkeypatch.setattr("fpj_operator.jobs.history._SECONDS", 0.0)
 
     async def scene() -> None:
         store = Hanging()
@@ -186,7 +186,7 @@ def test_a_lease_is_renewed_without_a_store_that_hangs() -> None:
         )
         renew = place.controller._leases.renew_without_store
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("fpj_operator.leases.lease_name", lambda _: name)
+            patched.setattr("fpj_operator.jobs.leases.lease_name", lambda _: name)
             view: LeaseView = await renew(job.key, job.uid, "team.album")
         assert view.holder == job.uid
         assert place.line.server.held["Lease", "team", name]["spec"]["renewTime"] != "long ago"

@@ -10,14 +10,16 @@ from unit.operator.test_events import KEY, body
 from unit.operator.test_runbooks import ALL_IS_WELL, SOURCES, reasons_in
 from unit.operator.world import World
 
-from fpj_core.exits import Reason
 from fpj_core.formatting import moment
+from fpj_core.kube.exits import Reason
 from fpj_core.model import Counts, Phase
 from fpj_operator import metrics
-from fpj_operator.queue import JobQueue
-from fpj_operator.state import Key, LeaseView
-from fpj_operator.tally import Tally, since
-from fpj_operator.trouble import REASONS
+from fpj_operator.jobs import gauges
+from fpj_operator.jobs.queue import JobQueue
+from fpj_operator.jobs.reasons import REASONS
+from fpj_operator.jobs.state import LeaseView
+from fpj_operator.jobs.tally import Tally, since
+from fpj_operator.keys import Key
 
 
 def value(name: str, **labels: str) -> float:
@@ -215,7 +217,7 @@ def test_jobs_that_wait_and_jobs_in_trouble() -> None:
     queue.note(body(1, "Running"))
     for number in range(3):
         queue.note(body(2, "Pending", "Queued", name=f"waits-{number}", uid=f"w{number}"))
-    metrics.show_jobs(queue)
+    gauges.show_jobs(queue)
     assert value("fpj_jobs", phase="Pending") == value("fpj_jobs_queued") == 3
     stuck = body(3, "Running")
     stuck["status"]["conditions"] = [{"type": "Progressing", "status": "False", "reason": "ImagePullFailed"}]
@@ -223,19 +225,19 @@ def test_jobs_that_wait_and_jobs_in_trouble() -> None:
     odd = body(4, "Running", name="odd", uid="odd")
     odd["status"]["conditions"] = [{"type": "Progressing", "status": "False", "reason": "NobodyKnows"}]
     queue.note(odd)
-    metrics.show_jobs(queue)
+    gauges.show_jobs(queue)
     assert value("fpj_jobs_in_trouble", reason="ImagePullFailed") == value("fpj_jobs_in_trouble", reason="Other") == 1
     assert queue.uid_of(KEY) == "1"
     queue.note(body(5, "Completed"))
     queue.forget(Key(KEY.namespace, "odd"))
-    metrics.show_jobs(queue)
+    gauges.show_jobs(queue)
     assert value("fpj_jobs_in_trouble", reason="ImagePullFailed") == value("fpj_jobs_in_trouble", reason="Other") == 0
 
 
 def test_every_trouble_that_the_code_knows_has_its_label() -> None:
     source = next(path for path in SOURCES if path.stem == "trouble").read_text(encoding="utf-8")
     known = reasons_in(source) | REASONS | {reason.value for reason in Reason}
-    assert known - ALL_IS_WELL <= set(metrics.TROUBLES)
+    assert known - ALL_IS_WELL <= set(gauges.TROUBLES)
 
 
 def test_folders_are_named_with_what_they_hold_and_may_hold() -> None:

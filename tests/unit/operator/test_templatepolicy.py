@@ -11,8 +11,8 @@ from unit.operator.templates import ALLOWED, BROKEN_TWICE, FORBIDDEN, Template
 from unit.operator.world import SETTINGS, World, job_resource
 
 from fpj_core.model import Phase
-from fpj_operator.state import Apply, Plan
-from fpj_operator.templatepolicy import RULES, violations
+from fpj_operator.jobs.state import Apply, Plan
+from fpj_operator.jobs.templatepolicy import RULES, violations
 
 MOST = replace(
     SETTINGS,

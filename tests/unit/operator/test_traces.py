@@ -13,8 +13,8 @@ from otlp_receiver import OtlpReceiver
 from unit.operator.world import World
 
 from fpj_core.formatting import moment
-from fpj_operator.state import Observed
-from fpj_operator.traces import Stage, Traces, stages_of, traces_from
+from fpj_operator.jobs.state import Observed
+from fpj_operator.jobs.traces import Stage, Traces, stages_of, traces_from
 
 UID = "0e1f4c3a-1b2c-4d5e-8f90-a1b2c3d4e5f6"
 BEGAN = 1_000_000.0

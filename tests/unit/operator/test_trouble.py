@@ -9,11 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from fpj_core.cluster import Cluster, Document
-from fpj_core.exits import ExitCode, Reason, termination_message
 from fpj_core.formatting import moment
-from fpj_operator.pods import Pods
-from fpj_operator.trouble import (
+from fpj_core.kube.api import Cluster
+from fpj_core.kube.documents import Document
+from fpj_core.kube.exits import ExitCode, Reason, termination_message
+from fpj_operator.jobs.pods import Pods
+from fpj_operator.jobs.trouble import (
     Findings,
     Trouble,
     last_failed_index,

@@ -10,15 +10,15 @@ from typing import Any
 
 from unit.operator.leases_world import Document, Line, Server, health_of, run
 
-from fpj_core import names
-from fpj_core.cluster import ClusterError
 from fpj_core.errors import FencedError, StoreUnavailableError
+from fpj_core.kube import names
+from fpj_core.kube.api import ClusterError
 from fpj_core.leases import lease_name
 from fpj_core.model import Job, Phase, Shard
 from fpj_core.store import Store, open_store
-from fpj_operator.leases import Leases
-from fpj_operator.state import Key
-from fpj_operator.vanished import Vanished
+from fpj_operator.jobs.leases import Leases
+from fpj_operator.jobs.vanished import Vanished
+from fpj_operator.keys import Key
 
 KEY = Key("team", "photos")
 ALBUM = "team.album"

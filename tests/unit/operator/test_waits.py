@@ -9,10 +9,10 @@ import pytest
 from unit.operator.test_reconcile import change, running
 from unit.operator.world import World
 
-from fpj_core import names
+from fpj_core.kube import names
 from fpj_core.model import Phase
-from fpj_operator.reconcile import reconcile
-from fpj_operator.state import (
+from fpj_operator.jobs.reconcile import reconcile
+from fpj_operator.jobs.state import (
     DeleteChildren,
     FenceShards,
     LeaseView,

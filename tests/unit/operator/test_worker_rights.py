@@ -6,7 +6,7 @@ import pytest
 from unit.operator.world import World
 
 from fpj_core.model import Phase
-from fpj_operator.state import DeleteRights, Plan
+from fpj_operator.jobs.state import DeleteRights, Plan
 
 THREE = {"ServiceAccount", "Role", "RoleBinding"}
 

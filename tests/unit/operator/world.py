@@ -11,24 +11,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fpj_core import names
+from fpj_core.kube import names
 from fpj_core.manifest import parse_resource
 from fpj_core.model import Counts, Job, Phase, ShardState
 from fpj_core.progress import measure
 from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob
-from fpj_operator.conditions import attempt_from, same_status
-from fpj_operator.queue import JobQueue
-from fpj_operator.reconcile import reconcile
-from fpj_operator.settings import OperatorSettings
-from fpj_operator.state import (
+from fpj_operator.emit import Emit
+from fpj_operator.jobs.conditions import attempt_from, same_status
+from fpj_operator.jobs.queue import JobQueue
+from fpj_operator.jobs.reconcile import reconcile
+from fpj_operator.jobs.state import (
     Apply,
     ChildJob,
     DeleteChildren,
     DeleteResource,
     DeleteRights,
-    Emit,
     FenceShards,
-    Key,
     LeaseView,
     Observed,
     Plan,
@@ -41,6 +39,8 @@ from fpj_operator.state import (
     StoreView,
     SuspendChild,
 )
+from fpj_operator.keys import Key
+from fpj_operator.settings import OperatorSettings
 
 SETTINGS = OperatorSettings(store_url="mongodb://store", worker_image="fpj:test", max_concurrent_jobs=2)
 NAMESPACE = "team"

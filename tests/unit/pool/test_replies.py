@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 import pytest
 
 from fpj_core.errors import ErrorType, ImageError
-from fpj_worker.pool.child import ERROR, _Child, _pickled
+from fpj_worker.pool.child import _Child, _pickled
+from fpj_worker.pool.protocol import ERROR
 from fpj_worker.pool.replies import GarbledError, Replies
 
 

@@ -1,4 +1,4 @@
-"""What the tests of releases share. That `hack` is on the path is the doing of tests/cluster.py."""
+"""What the tests of releases share. That `hack` is on the path is the doing of tests/planes.py."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from unit.release.releasing import ROOT
 
 
 def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("audit_of_locks", ROOT / "hack" / "audit.py")
+    spec = importlib.util.spec_from_file_location("audit_of_locks", ROOT / "hack" / "vulnerabilities.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -6,9 +6,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from unit.release.releasing import layer, layer_bytes
+
 from fpj_release import ReleaseError
 from fpj_release.image import Debian, add_layer, read
-from unit.release.releasing import layer, layer_bytes
 
 STATUS = """\
 Package: libc6

@@ -3,11 +3,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from unit.release.releasing import metadata
+
 from fpj_release import CLUSTER, ReleaseError
 from fpj_release.licences import load, problems
 from fpj_release.locked import Pin, read
 from fpj_release.wheels import Library, Package, parsed
-from unit.release.releasing import metadata
 
 POLICY = replace(load(), package={}, library={"images": {"libgood": "MIT", "libx265": "GPL-2.0-or-later"}})
 

@@ -3,9 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from unit.release.releasing import ROOT
+
 from fpj_release import CLUSTER, ReleaseError
 from fpj_release.locked import needed, read
-from unit.release.releasing import ROOT
 
 HASH = "sha256:" + "0" * 64
 LOCK = f"""\

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.release.releasing import ROOT, metadata
+from unit.release.test_image import BASE, OWN, archive
+
 from fpj_release import CLUSTER
 from fpj_release.locked import needed, read
 from fpj_release.wheels import installed
-from unit.release.releasing import ROOT, metadata
-from unit.release.test_image import BASE, OWN, archive
 
 PYTHON = ROOT / ".venv-release" / "bin" / "python"
 PINS = read(CLUSTER)

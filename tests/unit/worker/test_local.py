@@ -37,13 +37,14 @@ from fpj_core.errors import (
     SourceError,
     StoreUnavailableError,
 )
-from fpj_core.exits import CommandExit
+from fpj_core.kube.exits import CommandExit
 from fpj_core.leases import lease_name, local_holder
 from fpj_core.model import Counts, Derivative, Folder, ImageLimits, Job, Phase, ShardState
 from fpj_core.progress import Progress
 from fpj_core.sources.base import FORGETFUL, Source, nothing
 from fpj_core.store.protocol import Store
-from fpj_worker.local import InterruptedRunError, JobFailedError, LocalJob, LocalRun
+from fpj_worker.local import InterruptedRunError, JobFailedError, LocalRun
+from fpj_worker.localjob import LocalJob
 from fpj_worker.preview import Why
 
 CORRUPT = ImageError(ErrorType.CORRUPT_IMAGE, "cut off")

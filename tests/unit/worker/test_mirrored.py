@@ -13,7 +13,8 @@ from unit.worker.test_shard import CORRUPT, context
 from fpj_core.ids import image_id
 from fpj_core.model import Folder, ImageLimits, ImageRecord, Layout, Shard, SourceEntry
 from fpj_core.store.protocol import Store
-from fpj_worker.local import LocalJob, LocalRun
+from fpj_worker.local import LocalRun
+from fpj_worker.localjob import LocalJob
 from fpj_worker.planner import Planner, PlanSettings
 from fpj_worker.shard import ShardProcessor
 

@@ -9,7 +9,7 @@ from unit.worker.fakes import job
 
 from fpj_core.model import Phase
 from fpj_core.store.protocol import Store
-from fpj_worker.request import unfinished_job
+from fpj_worker.localjob import unfinished_job
 
 
 @pytest.mark.parametrize(

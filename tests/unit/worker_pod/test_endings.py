@@ -23,7 +23,7 @@ from fpj_core.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from fpj_core.exits import ExitCode, Reason, parse_termination_message, termination_message
+from fpj_core.kube.exits import ExitCode, Reason, parse_termination_message, termination_message
 from fpj_worker.pod.endings import Ending, ShardHeldError, ending_of
 from fpj_worker.pool import PoolError
 from fpj_worker.stopping import InterruptedRunError

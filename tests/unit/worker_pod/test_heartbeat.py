@@ -13,12 +13,12 @@ from prometheus_client import REGISTRY
 from unit.worker_pod.conftest import BOUND
 
 from fpj_core.errors import ConcurrencyError, FencedError, StoreError, StoreUnavailableError
-from fpj_core.metrics import timed
 from fpj_core.model import Counts, Job, Shard, ShardState
+from fpj_core.process.metrics import timed
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
-from fpj_worker.heartbeat import Heartbeat
-from fpj_worker.metrics import PrometheusMeter
+from fpj_worker.pod.heartbeat import Heartbeat
+from fpj_worker.pod.metrics import PrometheusMeter
 from fpj_worker.stopping import InterruptedRunError, Stop
 
 JOB = "job-1"
@@ -159,7 +159,7 @@ def test_failures_of_the_store_are_counted_and_lost_races_are_not(store: Store) 
 
 
 def test_every_operation_that_is_measured_exists(store: Store) -> None:
-    from fpj_core.metrics import _TIMED
+    from fpj_core.process.metrics import _TIMED
 
     assert all(callable(getattr(store, name)) for name in _TIMED)
 

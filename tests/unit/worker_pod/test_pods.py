@@ -23,9 +23,10 @@ from fpj_core.model import Counts, Layout, Phase, ShardState
 from fpj_core.store import open_store
 from fpj_core.v1alpha1 import FileProcessingJob
 from fpj_worker.local import LocalRun
+from fpj_worker.localjob import local_job
+from fpj_worker.places import place_for_path
 from fpj_worker.pod.index import run_index
 from fpj_worker.pod.task import read_task
-from fpj_worker.request import local_job, place_for_path
 from fpj_worker.stopping import Stop
 
 SUSPECT = {"FPJ_SUSPECT_SECONDS": "3"}

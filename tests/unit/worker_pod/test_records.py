@@ -13,9 +13,9 @@ import pytest
 
 from fpj_core.errors import ConcurrencyError, FencedError, StoreError
 from fpj_core.jobs import change_job, observe, recorded_job
+from fpj_core.kube.status import status_document
 from fpj_core.model import Counts, Job, Phase, Shard, ShardBatch, ShardState
 from fpj_core.progress import Progress, measure
-from fpj_core.status import status_document
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1.job import FileProcessingJobStatus

@@ -27,7 +27,7 @@ from fpj_core.jobs import change_job
 from fpj_core.model import Counts, Job, Phase, Shard, ShardBatch, ShardState
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
-from fpj_worker.report import LateReportError, Reporter, ReportError, StatusWriter, pause_after_miss
+from fpj_worker.pod.report import LateReportError, Reporter, ReportError, StatusWriter, pause_after_miss
 
 
 @dataclass

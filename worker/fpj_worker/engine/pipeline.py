@@ -11,8 +11,8 @@ import numpy as np
 import pyvips
 
 from fpj_core.errors import ErrorType, ImageError
-from fpj_core.heap import give_back
 from fpj_core.model import Fit, Format, ImageFacts, ImageLimits, TierSpec
+from fpj_core.process.heap import give_back
 from fpj_core.sources.base import OpenedImage
 from fpj_worker.engine import ending, hdr, lenient, libvips, matrixprofile, turbo
 from fpj_worker.engine.animation import animate

@@ -21,7 +21,7 @@ from fpj_core.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from fpj_core.exits import ExitCode, Reason
+from fpj_core.kube.exits import ExitCode, Reason
 from fpj_core.objects import object_error
 from fpj_worker.pool import PoolError
 from fpj_worker.stopping import InterruptedRunError

@@ -15,11 +15,11 @@ from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import SkipCheck, resolve_sharding, resolve_tiers
 from fpj_worker.claiming import Claim, SourceClaim, refuse_own_source
 from fpj_worker.indexer import index_collection
-from fpj_worker.metrics import STAGE_SECONDS
+from fpj_worker.places import source_identity
 from fpj_worker.planner import Planned, Planner, PlanSettings
+from fpj_worker.pod.metrics import STAGE_SECONDS
 from fpj_worker.pod.places import healing, own_of, probe_of
 from fpj_worker.pod.task import Task
-from fpj_worker.request import source_identity
 from fpj_worker.stopping import Stop
 
 _NOTE_SECONDS = 5.0

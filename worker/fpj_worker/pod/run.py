@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from fpj_core import metrics
-from fpj_core.exits import ExitCode, Reason, termination_message
-from fpj_core.logs import about, log_as_json
+from fpj_core.kube.exits import ExitCode, Reason, termination_message
+from fpj_core.process import metrics
+from fpj_core.process.logs import about, log_as_json
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
 from fpj_worker.pod.endings import ending_of

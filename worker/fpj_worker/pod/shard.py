@@ -11,16 +11,16 @@ from typing import Self
 
 from fpj_core.errors import FencedError, FpjError, StoreError
 from fpj_core.jobs import recorded_job, refuse_stopped
-from fpj_core.logs import about
 from fpj_core.model import Counts, Failure, Shard, ShardState
+from fpj_core.process.logs import about
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import SkipCheck, resolve_limits, resolve_sharding, resolve_tiers
-from fpj_worker.heartbeat import Heartbeat
-from fpj_worker.metrics import BUSY, PENDING, PROCESSES, STAGE_SECONDS, PrometheusMeter
 from fpj_worker.pod.endings import ShardHeldError
+from fpj_worker.pod.heartbeat import Heartbeat
+from fpj_worker.pod.metrics import BUSY, PENDING, PROCESSES, STAGE_SECONDS, PrometheusMeter
 from fpj_worker.pod.places import probe_of, require_folder
+from fpj_worker.pod.report import Reporter, StatusWriter
 from fpj_worker.pod.task import Task
-from fpj_worker.report import Reporter, StatusWriter
 from fpj_worker.shard import JobContext, Pool, ShardProcessor
 from fpj_worker.stopping import Stop
 from fpj_worker.tasks import ImageHandler, start_image_pool

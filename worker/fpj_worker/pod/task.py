@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fpj_core.errors import ManifestError
 from fpj_core.folders import FolderConfig
+from fpj_core.kube.records import folder_record, used_for
 from fpj_core.manifest import parse_resource
 from fpj_core.model import Folder
-from fpj_core.records import folder_record, used_for
 from fpj_core.sources.base import SourceConfig
 from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob
-from fpj_worker.request import Keys, folder_config, source_config
+from fpj_worker.places import Keys, folder_config, source_config
 
 _SUSPECT_SECONDS = "15"
 _GRACE_SECONDS = "30"

@@ -16,24 +16,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import Any, TextIO
 
 from fpj_core import faults
 from fpj_core.errors import ErrorType, ImageError
+from fpj_worker.pool.protocol import ADMIT, DONE, ERROR, GRANT, READY, UNBEGUN, Admit, ChildSettings
 from fpj_worker.pool.sandbox import Part, Reach, confine
-from fpj_worker.pool.stopwatch import Away, Stopwatch
-
-Admit = Callable[[int], None]
-"""Asks leave for a decode that needs so many bytes; returns when it is given."""
-
-READY, DONE, ERROR, ADMIT, UNBEGUN = "ready", "done", "error", "admit", "unbegun"
-TASK, GRANT = "task", "grant"
-
-PRELOAD_VARIABLE = "FPJ_POOL_PRELOAD"
-"""Environment variable that names, separated by spaces, what the fork server imports for its children."""
+from fpj_worker.pool.stopwatch import Away
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -53,24 +44,6 @@ def away(what: Away) -> Iterator[None]:
         yield
     finally:
         _this.stopwatch.end()
-
-
-@dataclass(frozen=True, slots=True)
-class ChildSettings:
-    """How a child is set up. ``memory_limit`` bounds the address space it may add, in bytes.
-
-    ``factory`` is pickled: unpickling imports its module, which may fail, and the reason must not get lost. ``stop``
-    is at its end once no more tasks shall begin.
-    """
-
-    factory: bytes
-    memory_limit: int | None
-    heavy_budget: int | None
-    stderr_path: str
-    stop: Connection
-    stopwatch: Stopwatch
-    reach: Reach | None
-    """None: not confined."""
 
 
 def child_main(pipe: Connection, settings: ChildSettings) -> None:

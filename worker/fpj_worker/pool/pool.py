@@ -29,19 +29,9 @@ from typing import Any, Generic, Self, TypeVar
 
 from fpj_core.errors import ErrorType, FpjError, ImageError
 from fpj_core.scratch import Scratch, hold, sweep
-from fpj_worker.pool.child import (
-    ADMIT,
-    DONE,
-    GRANT,
-    PRELOAD_VARIABLE,
-    READY,
-    TASK,
-    UNBEGUN,
-    Admit,
-    ChildSettings,
-    child_main,
-)
+from fpj_worker.pool.child import child_main
 from fpj_worker.pool.classify import classify_death
+from fpj_worker.pool.protocol import ADMIT, DONE, GRANT, PRELOAD_VARIABLE, READY, TASK, UNBEGUN, Admit, ChildSettings
 from fpj_worker.pool.replies import GarbledError, Replies
 from fpj_worker.pool.sandbox import Reach, clean_environment, hide
 from fpj_worker.pool.stopwatch import Away, Stopwatch

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 
-from fpj_worker.pool.child import PRELOAD_VARIABLE
+from fpj_worker.pool.protocol import PRELOAD_VARIABLE
 
 _failure: BaseException | None = None
 

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from fpj_core.errors import ErrorType, FpjError
-from fpj_worker.pool.child import ADMIT, DONE, ERROR, READY, UNBEGUN
+from fpj_worker.pool.protocol import ADMIT, DONE, ERROR, READY, UNBEGUN
 
 _MOST_BYTES = 16 * 2**20
 _ERROR_TYPES = frozenset(each.value for each in ErrorType)

@@ -14,7 +14,7 @@ from typing import Any
 
 
 def install(stage: str, statement: int) -> None:
-    from fpj_cli.display import PlainDisplay
+    from fpj_cli.runscreen import PlainDisplay
 
     connect, show = sqlite3.connect, PlainDisplay.stage
     now = ""

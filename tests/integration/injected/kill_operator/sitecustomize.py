@@ -12,7 +12,7 @@ from typing import Any
 
 
 def install(writes: int) -> None:
-    from fpj_core.cluster import Cluster
+    from fpj_core.kube.api import Cluster
 
     once = Cluster._once
     left = writes

@@ -1,5 +1,0 @@
-"""What of the Helm chart is generated: ``python -m fpj_operator.chart [--check] charts/fpj``.
-
-Values, their schema and their table come from `values`, settings from `fpj_operator.settings`, rights from
-`fpj_operator.rights`, resources from the API types. Templates that only arrange these are written by hand.
-"""

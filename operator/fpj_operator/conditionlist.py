@@ -1,0 +1,39 @@
+"""Conditions as a status lists them: those of jobs and those of schedules. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fpj_core.formatting import moment
+
+_MOST_MESSAGE = 512
+
+
+def condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """The condition of that type as a status has it; empty where there is none."""
+    return next((each for each in status.get("conditions", []) if each["type"] == kind), {})
+
+
+def condition_list(
+    status: Mapping[str, Any], wanted: Sequence[tuple[str, bool, tuple[str, str]]], generation: int, now: float
+) -> list[dict[str, Any]]:
+    """The conditions (type, whether it holds, (reason, message)); what holds since before keeps its time."""
+    before = {condition["type"]: condition for condition in status.get("conditions", [])}
+    return [restated(before.get(name), name, holds, words, generation, moment(now)) for name, holds, words in wanted]
+
+
+def restated(
+    before: Mapping[str, Any] | None, name: str, holds: bool, words: tuple[str, str], generation: int, now: str
+) -> dict[str, Any]:
+    """One condition, which keeps its ``lastTransitionTime`` unless its status changes."""
+    status = "True" if holds else "False"
+    unchanged = before is not None and before.get("status") == status
+    return {
+        "type": name,
+        "status": status,
+        "observedGeneration": generation,
+        "lastTransitionTime": before["lastTransitionTime"] if before and unchanged else now,
+        "reason": words[0],
+        "message": words[1][:_MOST_MESSAGE],
+    }

@@ -1,0 +1,1 @@
+"""FileProcessingJobs: `observe` gathers, `reconcile` decides and touches nothing, `execute` does what it wants."""

@@ -1,0 +1,1 @@
+"""FileProcessingSchedules: the controller asks `reconcile` what is due, and creates the jobs."""
