@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
+from fpj_core.kube.names import WAVE
 from fpj_fleet.figures import load
-from fpj_fleet.model import WAVE, Fleet, simulate
+from fpj_fleet.model import Fleet, simulate
 from fpj_fleet.page import describe
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from fpj_api.buckets import Buckets
 from fpj_api.identities import User
 from fpj_api.problems import ProblemError
-from fpj_api.reviews import GROUP, JOBS, Question, Reviewer
+from fpj_api.reviews import Question, Reviewer
+from fpj_core.kube.names import GROUP, JOBS
 
 VERBS = ("get", "list", "watch", "create", "patch", "delete", "deletecollection")
 """Of jobs, that requests here ask for."""

@@ -11,9 +11,9 @@ from fpj_api.actions import Actions
 from fpj_api.identities import User
 from fpj_api.problems import ProblemError, problem_of, translated
 from fpj_api.requests import Action, Result
-from fpj_api.reviews import JOBS
 from fpj_core.errors import FpjError
 from fpj_core.kube.api import ClusterError
+from fpj_core.kube.names import JOBS
 
 _AT_ONCE = 8
 _SECONDS = 45.0

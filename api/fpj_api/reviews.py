@@ -11,9 +11,8 @@ from fpj_api import metrics
 from fpj_api.identities import User, review
 from fpj_api.joinedcache import JoinedCache
 from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.names import GROUP, VERSION
 
-GROUP = "fpj.dev"
-JOBS, FOLDERS, SCHEDULES = "fileprocessingjobs", "cachefolders", "fileprocessingschedules"
 _MOST_DECISIONS = 20_000
 _AT_ONCE = 16
 
@@ -45,7 +44,7 @@ class Reviewer:
 
     async def _ask(self, question: Question) -> bool:
         user = question.user
-        attributes = {"group": GROUP, "version": "v1alpha1", "resource": question.resource, "verb": question.verb}
+        attributes = {"group": GROUP, "version": VERSION, "resource": question.resource, "verb": question.verb}
         attributes |= {"namespace": question.namespace, "name": question.name}
         spec = {
             "user": user.name,

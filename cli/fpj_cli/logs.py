@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import re
 import sys
 import threading
 import time
@@ -19,15 +18,13 @@ from fpj_cli.helptexts import Command
 from fpj_cli.setup import job_names
 from fpj_cli.target import cluster_options, opened_cluster
 from fpj_core.kube.jobresource import JobResource
-from fpj_core.kube.names import LABEL_ATTEMPT, LABEL_ROLE, ROLE_INDEX, ROLE_SHARDS
+from fpj_core.kube.names import LABEL_ATTEMPT, LABEL_ROLE, ROLE_INDEX, ROLE_SHARDS, WAVE, wave_of
 
 if TYPE_CHECKING:
     from fpj_cli.cluster import ClusterJobs
 
 _CONTAINER = "worker"
 _LOOK_SECONDS = 2.0
-_WAVE = re.compile(r"-w(\d+)$")
-_WAVE_SHARDS = 1_000
 _INDEX_LABEL, _JOB_LABEL = "batch.kubernetes.io/job-completion-index", "batch.kubernetes.io/job-name"
 
 
@@ -181,7 +178,6 @@ def worker_pod(document: Document) -> WorkerPod:
     """What the operator's labels say of a pod, and Kubernetes' own."""
     metadata, status = document["metadata"], document.get("status") or {}
     labels: Mapping[str, str] = metadata.get("labels") or {}
-    wave = _WAVE.search(labels.get(_JOB_LABEL, ""))
     states = [each.get("state") or {} for each in status.get("containerStatuses") or ()]
     waiting: Document = next((state["waiting"] for state in states if state.get("waiting")), {})
     running = any(state.get("running") or state.get("terminated") for state in states)
@@ -189,7 +185,7 @@ def worker_pod(document: Document) -> WorkerPod:
     return WorkerPod(
         attempt=int(labels.get(LABEL_ATTEMPT) or 0),
         is_shard=labels.get(LABEL_ROLE) == ROLE_SHARDS,
-        shard=(int(wave[1]) if wave else 0) * _WAVE_SHARDS + int(labels.get(_INDEX_LABEL) or 0),
+        shard=wave_of(labels.get(_JOB_LABEL, "")) * WAVE + int(labels.get(_INDEX_LABEL) or 0),
         created=str(metadata.get("creationTimestamp", "")),
         name=str(metadata["name"]),
         phase="Running" if running and phase == "Pending" else phase,

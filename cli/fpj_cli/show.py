@@ -27,6 +27,7 @@ from fpj_core.errors import ErrorType
 from fpj_core.formatting import seconds_of
 from fpj_core.kube.events import Event
 from fpj_core.kube.jobresource import JobResource
+from fpj_core.kube.names import SYSTEM_NAMESPACE
 from fpj_core.sources.filters import left_out_text
 from fpj_core.sources.keys import display_key
 
@@ -236,7 +237,8 @@ def _hints(job: JobResource) -> list[str]:
         hints.append(f"See each failed image with: [bold]{command} failures {name}[/bold]")
     if job.namespace and not job.seen:
         hints.append(
-            "No operator has looked at this job yet. Does one run? [bold]kubectl get pods -n fpj-system[/bold]"
+            "No operator has picked up this job yet. Is one running?"
+            f" [bold]kubectl get pods -n {SYSTEM_NAMESPACE}[/bold]"
         )
     if job.deleting and job.finalizers:
         hints.append(f"If its operator is gone for good, let it go with: [bold]{command} release {name}[/bold]")

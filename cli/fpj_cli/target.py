@@ -19,6 +19,7 @@ from click.core import ParameterSource
 from fpj_cli.backend import Jobs
 from fpj_cli.context import Command, UsageProblemError, opened_store, store_option
 from fpj_cli.local import StoreJobs
+from fpj_core.kube.names import SYSTEM_NAMESPACE
 
 if TYPE_CHECKING:
     from fpj_cli.cluster import ClusterJobs
@@ -80,7 +81,9 @@ def all_namespaces_option(command: Command) -> Command:
 def operator_namespace_option(command: Command) -> Command:
     """``--operator-namespace``."""
     return _kept(
-        "--operator-namespace", metavar="NAMESPACE", help="In the cluster: the operator's.  [default: fpj-system]"
+        "--operator-namespace",
+        metavar="NAMESPACE",
+        help=f"In the cluster: the operator's.  [default: {SYSTEM_NAMESPACE}]",
     )(command)
 
 
@@ -122,7 +125,7 @@ def opened_cluster(*, may_have_store: bool = False, seconds: float | None = None
     api = connect(target.kubeconfig, target.context, seconds)
     namespace = None if target.all_namespaces else target.namespace or api.namespace
     try:
-        yield ClusterJobs(api, namespace, target.operator_namespace or "fpj-system")
+        yield ClusterJobs(api, namespace, target.operator_namespace or SYSTEM_NAMESPACE)
     finally:
         api.close()
 

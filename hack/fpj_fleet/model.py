@@ -13,10 +13,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fpj_core.kube.names import WAVE
 from fpj_fleet.figures import Figures
 
-WAVE = 1_000
-"""Shards of one Indexed Job; see `fpj_operator.jobs.children.WAVE`, which a test compares."""
 _READ = 1_000
 """Images that a worker reads at a time."""
 _FEW = 10

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from fpj_core.kube.names import WAVE
 from fpj_fleet.figures import Check, Figures
-from fpj_fleet.model import WAVE, Fleet, Outcome, simulate
+from fpj_fleet.model import Fleet, Outcome, simulate
 
 _IMAGES = (100_000, 1_000_000, 10_000_000, 50_000_000, 100_000_000)
 _PODS = (1, 10, 100, 1_000)

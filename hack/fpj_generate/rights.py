@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from fpj_core.kube.names import GROUP
+
 RBAC = "rbac.authorization.k8s.io"
-_GROUP = "fpj.dev"
 
 
 class Where(Enum):
@@ -41,10 +42,10 @@ class Right:
 OPERATOR: tuple[Right, ...] = (
     # create: a schedule's runs; patch: to take off an earlier version's finalizer;
     # delete: time to live, and a schedule's history
-    Right(_GROUP, "fileprocessingjobs", "get list watch create patch delete", Where.JOBS),
-    Right(_GROUP, "fileprocessingjobs/status cachefolders/status fileprocessingschedules/status", "patch", Where.JOBS),
-    Right(_GROUP, "cachefolders", "list watch", Where.JOBS),
-    Right(_GROUP, "fileprocessingschedules", "get list watch", Where.JOBS),
+    Right(GROUP, "fileprocessingjobs", "get list watch create patch delete", Where.JOBS),
+    Right(GROUP, "fileprocessingjobs/status cachefolders/status fileprocessingschedules/status", "patch", Where.JOBS),
+    Right(GROUP, "cachefolders", "list watch", Where.JOBS),
+    Right(GROUP, "fileprocessingschedules", "get list watch", Where.JOBS),
     Right("batch", "jobs", "list watch create patch delete", Where.JOBS),  # the index Job and the Indexed Jobs
     Right("", "pods", "list", Where.JOBS),  # why a child Job's pods do not start
     Right("", "events", "list create", Where.JOBS),  # list: why a Job may make no pods
@@ -59,8 +60,8 @@ OPERATOR: tuple[Right, ...] = (
 
 API: tuple[Right, ...] = (
     # What it does for a caller it asks the cluster about first, by the last two.
-    Right(_GROUP, "fileprocessingjobs", "get list watch create patch delete", Where.JOBS),  # as callers may at most
-    Right(_GROUP, "cachefolders fileprocessingschedules", "list", Where.JOBS),  # to show them
+    Right(GROUP, "fileprocessingjobs", "get list watch create patch delete", Where.JOBS),  # as callers may at most
+    Right(GROUP, "cachefolders fileprocessingschedules", "list", Where.JOBS),  # to show them
     Right("", "events", "list", Where.JOBS),  # a job's story
     Right("authentication.k8s.io", "tokenreviews", "create", Where.CLUSTER),  # whose a token is
     Right("authorization.k8s.io", "subjectaccessreviews", "create", Where.CLUSTER),  # what they may
@@ -68,8 +69,8 @@ API: tuple[Right, ...] = (
 
 CLEANUP: tuple[Right, ...] = (
     # What `fpj_operator.cleanup` needs before the resources themselves are removed.
-    Right(_GROUP, "fileprocessingjobs", "list delete update", Where.JOBS),
-    Right(_GROUP, "fileprocessingschedules", "list delete", Where.JOBS),
+    Right(GROUP, "fileprocessingjobs", "list delete update", Where.JOBS),
+    Right(GROUP, "fileprocessingschedules", "list delete", Where.JOBS),
     Right("coordination.k8s.io", "leases", "list delete", Where.JOBS),
 )
 
@@ -81,18 +82,18 @@ PEOPLE: dict[str, tuple[str, tuple[Right, ...]]] = {
     # ClusterRole: (the built-in role that takes its rights in, rights)
     "fpj-view": (
         "view",
-        (Right(_GROUP, _ALL, _READ, Where.JOBS),),
+        (Right(GROUP, _ALL, _READ, Where.JOBS),),
     ),
     "fpj-cache-manager": (
         "edit",
         (
-            Right(_GROUP, "fileprocessingjobs fileprocessingschedules", _WRITE, Where.JOBS),  # suspending is a patch
-            Right(_GROUP, "cachefolders", _READ, Where.JOBS),
+            Right(GROUP, "fileprocessingjobs fileprocessingschedules", _WRITE, Where.JOBS),  # suspending is a patch
+            Right(GROUP, "cachefolders", _READ, Where.JOBS),
         ),
     ),
     "fpj-admin": (
         "admin",
-        (Right(_GROUP, _ALL, f"{_WRITE} deletecollection", Where.JOBS),),
+        (Right(GROUP, _ALL, f"{_WRITE} deletecollection", Where.JOBS),),
     ),
 }
 

@@ -51,10 +51,10 @@ def worker_templates(name: str, lists: Lists) -> dict[str, Any]:
         **CEL_VARIABLES,
         **{_result(rule): rule.cel for rule in RULES},
     }
-    resources = ["fileprocessingjobs", "fileprocessingschedules"]
+    resources = [names.JOBS, names.SCHEDULES]
     return _policy(
         name,
-        _resource(names.GROUP_PREFIX, resources, "CREATE", "UPDATE"),
+        _resource(names.GROUP, resources, "CREATE", "UPDATE"),
         variables=variables,
         validations=[_validation(rule) for rule in RULES],
     )
@@ -118,7 +118,7 @@ def worker_reports(name: str, operator: str) -> dict[str, Any]:
     ]
     return _policy(
         name,
-        _resource(names.GROUP_PREFIX, ["fileprocessingjobs/status"], "UPDATE"),
+        _resource(names.GROUP, [f"{names.JOBS}/status"], "UPDATE"),
         conditions={
             "an-account-of-the-namespace": (
                 'request.userInfo.username.startsWith("system:serviceaccount:" + request.namespace + ":")'

@@ -13,6 +13,7 @@ import time
 from fpj_core.kube import names
 from fpj_core.kube.api import Cluster, ClusterError
 from fpj_core.kube.documents import Document
+from fpj_core.kube.names import API_VERSION
 from fpj_core.process.logs import log_as_json
 from fpj_operator.jobs.vanished import without_finalizer
 from fpj_operator.settings import namespaces_from
@@ -60,9 +61,7 @@ async def _list(cluster: Cluster, kind: str, places: tuple[str | None, ...], lab
         except ClusterError as error:
             if error.status != 404:
                 raise
-    return [
-        document | {"apiVersion": "fpj.dev/v1alpha1", "kind": kind} if kind == _JOB else document for document in found
-    ]
+    return [document | {"apiVersion": API_VERSION, "kind": kind} if kind == _JOB else document for document in found]
 
 
 async def _gone(cluster: Cluster, places: tuple[str | None, ...], patience: float) -> bool:

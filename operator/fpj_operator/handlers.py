@@ -12,8 +12,6 @@ from fpj_operator.jobs.controller import Controller
 from fpj_operator.schedules.controller import ScheduleController
 from fpj_operator.settings import OperatorSettings
 
-_GROUP, _VERSION = "fpj.dev", "v1alpha1"
-
 
 def register(
     registry: kopf.OperatorRegistry,
@@ -23,7 +21,7 @@ def register(
 ) -> None:
     """Low-level event handlers: kopf leaves no annotation and no finalizer on anything, and keeps no object."""
 
-    @kopf.on.event(_GROUP, _VERSION, "fileprocessingjobs", registry=registry)
+    @kopf.on.event(names.GROUP, names.VERSION, names.JOBS, registry=registry)
     async def job_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
         schedules.job_changed(body, gone=type == "DELETED")
         if type == "DELETED":
@@ -35,11 +33,11 @@ def register(
     async def child_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
         controller.child_changed(body, gone=type == "DELETED")
 
-    @kopf.on.event(_GROUP, _VERSION, "cachefolders", registry=registry)
+    @kopf.on.event(names.GROUP, names.VERSION, names.FOLDERS, registry=registry)
     async def folder_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
         controller.folder_changed(body, gone=type == "DELETED")
 
-    @kopf.on.event(_GROUP, _VERSION, "fileprocessingschedules", registry=registry)
+    @kopf.on.event(names.GROUP, names.VERSION, names.SCHEDULES, registry=registry)
     async def schedule_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
         if type == "DELETED":
             schedules.gone(body)

@@ -24,12 +24,13 @@ from world import FINISHED, MOST_STATUS_BYTES, UID_LABEL, Document, job_manifest
 
 from fpj_cluster import Cluster, Kube
 from fpj_cluster.layout import NODE_ADDRESS
+from fpj_core.kube.names import SYSTEM_NAMESPACE
 from fpj_core.sources.local import CACHE_TAG
 from fpj_core.store import Store, open_store
 from fpj_generate import install
 
 IMAGE = "localhost/fpj:e2e"
-SYSTEM = install.NAMESPACE
+SYSTEM = SYSTEM_NAMESPACE
 USER = 65_532
 """The user that all pods run as."""
 SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}

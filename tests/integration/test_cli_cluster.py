@@ -205,7 +205,7 @@ def test_describe_tells_all(place: Place) -> None:
 
 def test_describe_says_what_a_job_waits_for(place: Place) -> None:
     place.job("unseen")
-    assert "No operator has looked at this job yet." in place("describe", "unseen").stdout
+    assert "No operator has picked up this job yet." in place("describe", "unseen").stdout
     place.job("broken", Phase.FAILED, "no such folder")
     assert f"kubectl fpj resume broken -n {place.name}" in place("describe", "broken").stdout
 

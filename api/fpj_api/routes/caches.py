@@ -17,7 +17,7 @@ from fpj_api.cachemodels import (
 from fpj_api.context import Ask, Caller, Cursor, Limit, OnlyNamespace
 from fpj_api.cursors import page
 from fpj_api.lists import FOLDER, SCHEDULE
-from fpj_api.reviews import FOLDERS, SCHEDULES
+from fpj_core.kube.names import FOLDERS, SCHEDULES
 
 router = APIRouter(prefix="/api/v1", tags=["caches"])
 

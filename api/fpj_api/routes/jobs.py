@@ -12,8 +12,8 @@ from starlette.responses import Response
 from fpj_api.context import Ask, Caller, Cursor, InNamespace, Limit, OfJob, OnlyNamespace
 from fpj_api.cursors import decode, encode
 from fpj_api.models import FailurePage, JobDetail, JobPage, detail_of, failure_of
-from fpj_api.reviews import JOBS
 from fpj_core.errors import ErrorType
+from fpj_core.kube.names import JOBS
 from fpj_core.model import Phase
 from fpj_core.v1alpha1.job import JobType
 

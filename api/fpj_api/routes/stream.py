@@ -8,8 +8,8 @@ from starlette.responses import Response
 from fpj_api.access import forbidden
 from fpj_api.context import Ask, Caller, OnlyNamespace
 from fpj_api.middleware import STREAM
-from fpj_api.reviews import JOBS
 from fpj_api.streams import JobStream
+from fpj_core.kube.names import JOBS
 
 router = APIRouter(tags=["jobs"])
 

@@ -21,7 +21,7 @@ from kubernetes.aio.client import ApiClient, ApiException, Configuration
 from kubernetes.aio.client.rest import RESTResponse
 
 from fpj_core.kube.documents import Document
-from fpj_core.kube.names import MANAGER
+from fpj_core.kube.names import API_VERSION, FOLDERS, JOBS, MANAGER, SCHEDULES
 
 _TIMEOUT_SECONDS = 20.0
 _TRIES = 5
@@ -32,9 +32,9 @@ _MOST_LINE_BYTES = 8 * 1024 * 1024
 """Of a watch's event; etcd's objects are far smaller."""
 _PASSING = frozenset({429, 500, 502, 503, 504})
 _RESOURCES = {
-    "FileProcessingJob": ("apis/fpj.dev/v1alpha1", "fileprocessingjobs"),
-    "CacheFolder": ("apis/fpj.dev/v1alpha1", "cachefolders"),
-    "FileProcessingSchedule": ("apis/fpj.dev/v1alpha1", "fileprocessingschedules"),
+    "FileProcessingJob": (f"apis/{API_VERSION}", JOBS),
+    "CacheFolder": (f"apis/{API_VERSION}", FOLDERS),
+    "FileProcessingSchedule": (f"apis/{API_VERSION}", SCHEDULES),
     "Job": ("apis/batch/v1", "jobs"),
     "Lease": ("apis/coordination.k8s.io/v1", "leases"),
     "Role": ("apis/rbac.authorization.k8s.io/v1", "roles"),
@@ -276,7 +276,7 @@ class Cluster:
         """
         metadata = {"name": name, "namespace": namespace} | ({"uid": uid} if uid else {})
         metadata |= {"resourceVersion": version} if version else {}
-        manifest = {"apiVersion": "fpj.dev/v1alpha1", "kind": kind, "metadata": metadata, "status": status}
+        manifest = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "status": status}
         path = _path(kind, namespace, name) + "/status" + self._apply
         return await self._request("PATCH", path, manifest, "application/apply-patch+yaml")
 

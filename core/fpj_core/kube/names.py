@@ -7,25 +7,33 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-GROUP_PREFIX = "fpj.dev"
+GROUP, VERSION = "fpj.dev", "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+JOBS, FOLDERS, SCHEDULES = "fileprocessingjobs", "cachefolders", "fileprocessingschedules"
+"""The resources, as paths and rights name them."""
+SYSTEM_NAMESPACE = "fpj-system"
+"""Where the operator runs unless it is installed elsewhere."""
 MANAGER = "fpj-operator"
-FINALIZER = f"{GROUP_PREFIX}/stop-work"
+FINALIZER = f"{GROUP}/stop-work"
 
-RESUME_ANNOTATION = f"{GROUP_PREFIX}/resume"
-CHANGED_BY_ANNOTATION = f"{GROUP_PREFIX}/changed-by"
+RESUME_ANNOTATION = f"{GROUP}/resume"
+CHANGED_BY_ANNOTATION = f"{GROUP}/changed-by"
 """Who asked the API for the latest change."""
-LABEL_UID = f"{GROUP_PREFIX}/job-uid"
-LABEL_JOB = f"{GROUP_PREFIX}/job"
-LABEL_ROLE = f"{GROUP_PREFIX}/role"
-LABEL_ATTEMPT = f"{GROUP_PREFIX}/attempt"
-LABEL_WAVE = f"{GROUP_PREFIX}/wave"
-LABEL_SCHEDULE = f"{GROUP_PREFIX}/schedule"
-LABEL_SCHEDULE_UID = f"{GROUP_PREFIX}/schedule-uid"
-SCHEDULED_AT_ANNOTATION = f"{GROUP_PREFIX}/scheduled-at"
+LABEL_UID = f"{GROUP}/job-uid"
+LABEL_JOB = f"{GROUP}/job"
+LABEL_ROLE = f"{GROUP}/role"
+LABEL_ATTEMPT = f"{GROUP}/attempt"
+LABEL_WAVE = f"{GROUP}/wave"
+LABEL_SCHEDULE = f"{GROUP}/schedule"
+LABEL_SCHEDULE_UID = f"{GROUP}/schedule-uid"
+SCHEDULED_AT_ANNOTATION = f"{GROUP}/scheduled-at"
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 MANAGED_BY = {"app.kubernetes.io/managed-by": MANAGER, "app.kubernetes.io/part-of": "fpj"}
 
 ROLE_INDEX, ROLE_SHARDS = "index", "shards"
+
+WAVE = 1_000
+"""Completions of one Indexed Job: thousands of finished pods of one Job burden a kubelet. More shards go in waves."""
 
 _MOST_MARK = 1_024
 """Characters of `status.attempt.resumedBy`, by its schema."""
@@ -33,6 +41,7 @@ _MOST_NAME = 253
 _MOST_BASE = 40
 UID_LENGTH = 8
 """Characters of a job's uid that the names of its children have."""
+_WAVE_SUFFIX = re.compile(r"-w(\d+)$")
 _NOT_LABEL = re.compile(r"[^A-Za-z0-9_.-]")
 
 
@@ -49,6 +58,12 @@ def index_job_name(base: str, attempt: int) -> str:
 def shards_job_name(base: str, attempt: int, wave: int) -> str:
     """The Indexed Job of a wave of shards."""
     return f"{base}-a{attempt}-w{wave}"
+
+
+def wave_of(job_name: str) -> int:
+    """Which wave a Job of that name runs, see `shards_job_name`; 0 for any other Job."""
+    found = _WAVE_SUFFIX.search(job_name)
+    return int(found[1]) if found else 0
 
 
 def store_collection(namespace: str, collection: str) -> str:

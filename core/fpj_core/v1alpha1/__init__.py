@@ -1,7 +1,7 @@
 """The API: FileProcessingJob, CacheFolder and FileProcessingSchedule, ``fpj.dev/v1alpha1``."""
 
+from fpj_core.kube.names import API_VERSION, GROUP, VERSION
 from fpj_core.v1alpha1.cachefolder import CacheFolder, CacheFolderSpec
-from fpj_core.v1alpha1.common import API_VERSION, GROUP, VERSION
 from fpj_core.v1alpha1.defaults import (
     Recovery,
     Sharding,

@@ -8,13 +8,11 @@ from typing import Any
 
 from fpj_core.kube import names
 from fpj_core.kube.exits import ExitCode
+from fpj_core.kube.names import WAVE
 from fpj_core.v1alpha1 import API_VERSION, CacheFolder, resolve_sharding
 from fpj_core.v1alpha1.common import S3, PersistentVolumeClaim
 from fpj_operator.jobs.state import Attempt, Observed
 from fpj_operator.settings import OperatorSettings
-
-WAVE = 1_000
-"""Completions of one Indexed Job: thousands of finished pods of one Job burden a kubelet. More shards go in waves."""
 
 _GRACE_SECONDS = 30
 _NO_SIDECAR_LABELS = {"sidecar.istio.io/inject": "false"}
@@ -80,7 +78,7 @@ def reporting_rights(observed: Observed) -> list[dict[str, Any]]:
     }
     rbac = "rbac.authorization.k8s.io"
     rule = {
-        "apiGroups": [names.GROUP_PREFIX],
+        "apiGroups": [names.GROUP],
         "resources": ["fileprocessingjobs/status"],
         "resourceNames": [observed.key.name],
         "verbs": ["patch"],

@@ -29,8 +29,8 @@ from fpj_operator.sightings import Sightings
 from fpj_operator.storecalls import Check
 from fpj_operator.storehealth import StoreHealth
 
-HOLDER_NAME = f"{names.GROUP_PREFIX}/holder"
-COLLECTION = f"{names.GROUP_PREFIX}/collection"
+HOLDER_NAME = f"{names.GROUP}/holder"
+COLLECTION = f"{names.GROUP}/collection"
 _WRITING_SECONDS = 0.3
 """Between the two leases of one holder; more than enough."""
 _TRIES = 5

@@ -14,13 +14,13 @@ from fpj_core.formatting import seconds_of
 from fpj_core.kube import names
 from fpj_core.kube.api import Cluster
 from fpj_core.kube.documents import Document
+from fpj_core.kube.names import WAVE
 from fpj_core.kube.records import folder_record
 from fpj_core.manifest import read_resource
 from fpj_core.model import Folder, Phase, ShardState
 from fpj_core.overlap import overlap_of_places
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob, Resource
-from fpj_operator.jobs.children import WAVE
 from fpj_operator.jobs.conditions import attempt_from
 from fpj_operator.jobs.folders import Folders
 from fpj_operator.jobs.leases import Leases

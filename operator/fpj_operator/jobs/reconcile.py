@@ -16,6 +16,7 @@ from typing import Any
 from fpj_core.formatting import count, moment, seconds_of
 from fpj_core.kube import names
 from fpj_core.kube.exits import Reason
+from fpj_core.kube.names import WAVE
 from fpj_core.kube.status import NO_TIME, status_document
 from fpj_core.model import Counts, Phase, ShardState
 from fpj_core.overlap import overlap_of_places
@@ -28,7 +29,7 @@ from fpj_core.v1alpha1 import (
 )
 from fpj_operator.conditionlist import condition
 from fpj_operator.emit import Emit
-from fpj_operator.jobs.children import WAVE, index_job, reporting_rights, shards_job, template_of, workers_report
+from fpj_operator.jobs.children import index_job, reporting_rights, shards_job, template_of, workers_report
 from fpj_operator.jobs.conditions import Verdict, last_progress, operator_status, seen_status
 from fpj_operator.jobs.evidence import Finding, evidence
 from fpj_operator.jobs.queue import NO_SLOT, queue_words, takes_slot

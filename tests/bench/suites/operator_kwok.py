@@ -28,11 +28,11 @@ from bench.production import production_python
 from bench.result import Benchmark, Row, Scale, at_most
 from fpj_core.jobs import change_job
 from fpj_core.kube import names
+from fpj_core.kube.names import WAVE
 from fpj_core.model import ShardState
 from fpj_core.planning import cut_shards
 from fpj_core.store import open_store
 from fpj_core.store.mongodb import MongoStore
-from fpj_operator.jobs.children import WAVE
 
 _NAME = "wide"
 _PARALLELISM = 1_000

@@ -18,9 +18,10 @@ from fpj_api.buckets import Bucket, Buckets
 from fpj_api.identities import User
 from fpj_api.limits import MOST_PER_USER, StreamLimits
 from fpj_api.problems import ProblemError
-from fpj_api.reviews import JOBS, Reviewer
+from fpj_api.reviews import Reviewer
 from fpj_core import manifest
 from fpj_core.errors import ManifestError
+from fpj_core.kube.names import JOBS
 
 ANNA = User("anna")
 STREAM = f"{V1}/cache/jobs/stream"

@@ -12,8 +12,9 @@ from unit.api.clusters import FakeCluster
 from fpj_api.access import VERBS, Access
 from fpj_api.identities import Identities, User, user_of
 from fpj_api.problems import ProblemError
-from fpj_api.reviews import JOBS, Question, Reviewer
+from fpj_api.reviews import Question, Reviewer
 from fpj_core.kube.api import ClusterError
+from fpj_core.kube.names import JOBS
 
 ANNA = User("anna")
 KNOWN = {"authenticated": True, "user": {"username": "anna", "uid": "7", "groups": ["g"], "extra": {"k": ["v", "w"]}}}

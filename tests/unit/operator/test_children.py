@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from unit.operator.world import World, folder_resource
 
-from fpj_operator.jobs.children import WAVE, _own_variables, shards_job
+from fpj_core.kube.names import WAVE
+from fpj_operator.jobs.children import _own_variables, shards_job
 from fpj_operator.jobs.state import Apply, Attempt
 
 

@@ -12,10 +12,10 @@ from unit.operator.world import World, folder_resource
 
 from fpj_core.formatting import moment
 from fpj_core.kube import names
+from fpj_core.kube.names import WAVE
 from fpj_core.model import Counts, Phase, ShardState
 from fpj_core.v1alpha1.job import Cache, Sharding, Tier
 from fpj_operator.emit import Emit
-from fpj_operator.jobs.children import WAVE
 from fpj_operator.jobs.reconcile import reconcile
 from fpj_operator.jobs.state import Apply, LeaseView
 
