@@ -78,7 +78,22 @@ lint: $(VENV)/.test ## Check style, types, import rules and generated files
 	$(BIN)/mypy
 	PYTHONPATH=hack $(BIN)/lint-imports --no-cache
 	$(BIN)/python hack/generate.py --check
+	git ls-files -z | xargs -0 $(BIN)/codespell
+	$(BIN)/python hack/words.py
+	$(BIN)/python hack/markdown_lines.py
 	hack/lint-js.sh
+
+check: lint ## The same as lint: what to run before each commit, beside `make unit`
+
+unit: $(VENV)/.test ## Run the unit tests: no services, no cluster (ARGS="-k WORDS" picks some)
+	@$(BIN)/python hack/run_words.py $(BIN)/pytest tests/unit -q -m "not slow" -n auto --dist loadfile ARGS
+
+coverage: $(VENV)/.test ## Report which branches of the product the unit and contract tests take (docs/development/testing.md)
+	hack/secantusd.sh > /dev/null
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest tests/unit tests/contract -q
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 fmt: $(VENV)/.test ## Format the code and apply automatic fixes
 	$(BIN)/ruff check --fix $(PACKAGES)
@@ -159,7 +174,7 @@ lock: $(VENV)/.test ## Resolve the dependencies again into requirements/
 	hack/lock.sh
 
 clean: ## Remove what was made here (caches outside the checkout stay)
-	rm -rf $(VENV) $(VENV)-* out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help run setup test lint fmt crds docs deploy chart release-tools licences sbom audit wheel image cluster-binaries cluster-up cluster-down kind-up fuzz bench simulate chaos lock clean man model mutations
+.PHONY: help run setup test lint check unit coverage fmt crds docs deploy chart release-tools licences sbom audit wheel image cluster-binaries cluster-up cluster-down kind-up fuzz bench simulate chaos lock clean man model mutations

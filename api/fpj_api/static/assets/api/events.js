@@ -22,7 +22,7 @@ export async function* serverEvents(body, heard = () => {}) {
   }
 }
 
-/** Lines may end in CR, LF or both, and arrive in any pieces. An id alone is told too: it says where one stands. */
+/** Lines may end in CR, LF or both, and arrive in any pieces. An id alone is passed on too: it says where one stands. */
 export class EventParser {
   #rest = "";
   #event = "";

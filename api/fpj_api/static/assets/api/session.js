@@ -27,7 +27,7 @@ const nameOf = (user) => (typeof user === "string" ? user : user?.name || user?.
 
 export const user = () => rights.user;
 
-/** Service accounts are told by namespace and name. */
+/** Service accounts are shown by namespace and name. */
 export const shortUser = () => rights.user.replace(/^system:serviceaccount:([^:]+):/, "$1/");
 
 export const namespaces = () => [...rights.namespaces.keys()].sort();

@@ -57,7 +57,7 @@ export class JobStream extends EventTarget {
   async #run(signal) {
     while (!signal.aborted) {
       let retryAfter = 0;
-      const begun = Date.now();
+      const startedAt = Date.now();
       try {
         await this.#read(signal);
       } catch (error) {
@@ -71,7 +71,7 @@ export class JobStream extends EventTarget {
         }
       }
       if (signal.aborted) return;
-      if (Date.now() - begun > STEADY_MS) this.#waits = 0;
+      if (Date.now() - startedAt > STEADY_MS) this.#waits = 0;
       this.#tell("reconnecting");
       await this.#pause(Math.max(retryAfter, this.#backoff()));
     }

@@ -11,7 +11,7 @@ import { FINISHED } from "../ui/phases.js";
  * @property {string} done what a job then is, in a message
  * @property {string} verb that it needs on fileprocessingjobs
  * @property {string} effect what will happen, for the confirmation
- * @property {(job: import("../api/models.js").Job) => string} refusal why it makes no sense for a job as it stands; empty where it does
+ * @property {(job: import("../api/models.js").Job) => string} refusal why the job's state does not allow it; empty where it does
  */
 
 const deleting = (job) => (job.deleting ? "It is being deleted" : "");
@@ -23,7 +23,7 @@ export const ACTIONS = {
     label: "Suspend",
     done: "suspended",
     verb: "patch",
-    effect: "The pods stop after the images they are at. What is done stays done.",
+    effect: "Pods stop after their current images. Finished images are kept.",
     refusal: (job) =>
       deleting(job) ||
       (FINISHED.has(job.phase) ? "It has ended" : "") ||
@@ -34,17 +34,17 @@ export const ACTIONS = {
     label: "Resume",
     done: "resumed",
     verb: "patch",
-    effect: "The work goes on with the images that are not done.",
+    effect: "The job continues; only unfinished images are processed.",
     refusal: (job) =>
       deleting(job) ||
-      (job.suspended || FINISHED.has(job.phase) ? "" : "It is at work: nothing to resume"),
+      (job.suspended || FINISHED.has(job.phase) ? "" : "It is active: nothing to resume"),
   },
   recover: {
     id: "recover",
     label: "Recover",
     done: "recovered",
     verb: "patch",
-    effect: "Another attempt begins, with the images that failed or were not reached.",
+    effect: "A new attempt starts with the images that failed or were not reached.",
     refusal: (job) =>
       deleting(job) ||
       (job.phase === "Completed" ? "Nothing failed" : "") ||
@@ -56,7 +56,7 @@ export const ACTIONS = {
     done: "cancelled",
     verb: "delete",
     effect:
-      "The job's resource is deleted and its pods end. The images it made stay. This cannot be undone.",
+      "The job's resource is deleted and its pods end. The images that it created stay. This cannot be undone.",
     refusal: deleting,
   },
 };

@@ -104,7 +104,7 @@ function askRecoverAll(namespace, after) {
     h(
       "p",
       {},
-      `Every job ${scope} that failed, or has failed images, begins another attempt with the images that failed or were not reached.`,
+      `Every job ${scope} that failed, or has failed images, starts a new attempt with the images that failed or were not reached.`,
     ),
     h("p", { class: "quiet" }, "Jobs that completed without failures stay as they are."),
   );

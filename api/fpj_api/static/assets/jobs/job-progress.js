@@ -95,7 +95,7 @@ export class JobProgress {
     this.tick();
   }
 
-  /** The duration of a job at work grows by itself. */
+  /** The duration of an active job grows by itself. */
   tick() {
     const { startedAt, completedAt } = this.job;
     const end = completedAt ? Date.parse(completedAt) : Date.now();

@@ -89,7 +89,9 @@ export class JobRow {
     setMeter(
       this.meter,
       progressShares(progress),
-      known ? `${percent}%, ${count(handled(progress))} of ${count(progress.total)}` : "not begun",
+      known
+        ? `${percent}%, ${count(handled(progress))} of ${count(progress.total)}`
+        : "not started",
     );
     setText(this.failed, known ? count(progress.failed || 0) : DASH);
     this.failed.classList.toggle("has-failures", Boolean(progress?.failed));

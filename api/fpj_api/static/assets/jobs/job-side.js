@@ -77,7 +77,7 @@ const STATUS = { True: "Yes", False: "No" };
 /** @param {HTMLElement} box @param {import("../api/models.js").Condition[]} conditions */
 export function showConditions(box, conditions) {
   if (!conditions.length) {
-    replace(box, h("p", { class: "quiet" }, "None yet: the operator has not looked at the job."));
+    replace(box, h("p", { class: "quiet" }, "None yet: the operator has not picked up the job."));
     return;
   }
   const rows = conditions.map((each) =>

@@ -30,7 +30,7 @@ export function specOf(given) {
       NUMBERS.has(path) && /^-?\d+$/.test(value) ? Number(value) : value,
     );
   }
-  // The source is always named, so that its missing fields are told at their place.
+  // The source is always named, so that its missing fields are reported at their place.
   spec.collection ??= {};
   spec.collection.source ??= source === "s3" ? { s3: {} } : { persistentVolumeClaim: {} };
   return spec;

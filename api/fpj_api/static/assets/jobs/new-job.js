@@ -124,7 +124,7 @@ export function openNewJob(namespace) {
     "div",
     { class: "result" },
     h("h3", {}, "The same as a manifest"),
-    h("p", { class: "quiet" }, "For kubectl apply, or to commit where Git has the say."),
+    h("p", { class: "quiet" }, "For kubectl apply, or to commit if you use GitOps."),
     h(
       "div",
       { class: "code" },
@@ -170,7 +170,7 @@ export function openNewJob(namespace) {
       const body = { name: name.trim(), spec: specOf(rest) };
       await request(`/namespaces/${encodeURIComponent(chosen)}/jobs`, { method: "POST", body });
       dialog.close();
-      notice(`${chosen}/${body.name} is made.`);
+      notice(`${chosen}/${body.name} was created.`);
       go(jobAddress(chosen, body.name));
     } catch (error) {
       tell(error);

@@ -151,11 +151,11 @@ function showStatistics(collections) {
       "div",
       { class: "panel" },
       empty(
-        "Nothing is made yet",
+        "Nothing has been created yet",
         h(
           "p",
           {},
-          "Once a job has worked on a collection, its images, files and bytes are told here.",
+          "Once a job has worked on a collection, its images, files and bytes are shown here.",
         ),
       ),
     );
@@ -205,7 +205,7 @@ function showSchedules(schedules) {
         h(
           "p",
           {},
-          "A FileProcessingSchedule begins a job at each time of a cron expression, so that a collection is refreshed every night, say.",
+          "A FileProcessingSchedule starts a job at each time of a cron expression, so that a collection is refreshed every night, say.",
         ),
       ),
     );
@@ -219,7 +219,7 @@ function showSchedules(schedules) {
     ["Next run"],
     ["Last run"],
     ["Last success"],
-    ["At work"],
+    ["Active"],
   ];
   const rows = schedules.map((each) =>
     h(

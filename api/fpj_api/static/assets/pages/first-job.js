@@ -13,11 +13,11 @@ export function firstJobHelp(mayCreateIn) {
       "div",
       { class: "first-job" },
       empty(
-        "There is nothing here that you may see",
+        "You do not have access to anything here",
         h(
           "p",
           {},
-          "No namespace with jobs or cache folders is open to you. The role fpj-view, bound to you in a namespace, lets you see its jobs; fpj-cache-manager lets you make some. A namespace appears here once it has a CacheFolder.",
+          "You cannot see jobs or cache folders in any namespace. The role fpj-view, bound to you in a namespace, lets you see its jobs; fpj-cache-manager lets you make some. A namespace appears here once it has a CacheFolder.",
         ),
       ),
     );
@@ -44,7 +44,7 @@ export function firstJobHelp(mayCreateIn) {
           : "Apply a manifest such as this one, or commit it to Git:",
       ),
       codeBlock(manifest, "manifest"),
-      h("p", {}, "kubectl apply -f job.yaml begins it, and it appears here at once."),
+      h("p", {}, "kubectl apply -f job.yaml starts it, and it appears here at once."),
     ),
   );
 }

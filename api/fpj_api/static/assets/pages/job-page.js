@@ -215,7 +215,7 @@ export class JobPage {
         { class: "panel" },
         empty(
           "There is no such job",
-          h("p", {}, problem.detail || "It was deleted, or never made."),
+          h("p", {}, problem.detail || "It was deleted or never created."),
           list,
         ),
       ),

@@ -132,7 +132,7 @@ export class JobsPage {
     this.#read();
   }
 
-  /** Read the list anew, as many jobs as are wanted. */
+  /** Read the list again, as many jobs as are wanted. */
   async #read(wanted = PAGE) {
     this.#reading?.abort();
     const reading = new AbortController();

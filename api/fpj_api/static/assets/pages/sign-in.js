@@ -46,7 +46,9 @@ export function signInPage(reason, done) {
     const bearer = input.value.trim().replace(/^Bearer\s+/i, "");
     if (!bearer) return refuse("Paste a token first.");
     if (/[^\x21-\x7e]/.test(bearer))
-      return refuse("This is no token: it has spaces or other characters that no token has.");
+      return refuse(
+        "Not a valid token: it contains spaces or characters that tokens cannot contain.",
+      );
     button.disabled = true;
     setText(button, "Signing in…");
     try {
