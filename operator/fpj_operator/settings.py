@@ -33,7 +33,7 @@ class OperatorSettings:
     own_namespace: str = setting("FPJ_OWN_NAMESPACE", "default")
     """Where the leader's lease lives."""
     max_concurrent_jobs: int = setting("FPJ_MAX_CONCURRENT_JOBS", 10, least=1)
-    """Jobs at work at a time in one namespace; the rest queue by priority, then age."""
+    """Active jobs at a time in one namespace; the rest queue by priority, then age."""
     lease_seconds: float = setting("FPJ_LEASE_SECONDS", 300.0, least=5)
     """How long a collection stays locked without being renewed."""
     check_seconds: float = setting("FPJ_CHECK_SECONDS", 15.0, least=0.5)
@@ -55,7 +55,7 @@ class OperatorSettings:
     history_limit: int = setting("FPJ_HISTORY_LIMIT", 100)
     """Jobs of a collection whose records the store keeps after their resource was deleted; 0 for no limit."""
     history_seconds: float = setting("FPJ_HISTORY_SECONDS", 2_592_000.0)
-    """How long after a job's end it keeps them, with the list of failures; 0 for ever."""
+    """How long after a job's end it keeps them, with the list of failures; 0 means forever."""
     worker_user: int = setting("FPJ_WORKER_USER", 65_532)
     """User, group and ``fsGroup`` of worker pods; 0 sets none, for clusters that assign them, as OpenShift does."""
     worker_host_users: bool = setting("FPJ_WORKER_HOST_USERS", default=True)

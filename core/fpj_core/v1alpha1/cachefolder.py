@@ -24,7 +24,7 @@ from fpj_core.v1alpha1.common import (
 
 _ONE_STORAGE = "exactly one of persistentVolumeClaim, s3 and local must be given"
 HIGH_WATERMARK, LOW_WATERMARK = 90, 80
-"""What an absent one means: percentages of maxBytes at which eviction begins and ends."""
+"""What an absent one means: percentages of maxBytes at which eviction starts and ends."""
 _LAYOUT_KEPT = "(has(self.layout) ? self.layout : 'Hashed') == (has(oldSelf.layout) ? oldSelf.layout : 'Hashed')"
 _DIRECTIVE = r"[A-Za-z][A-Za-z-]*(=[0-9]+|=\"[A-Za-z, -]*\")?"
 CACHE_CONTROL_PATTERN = rf"^{_DIRECTIVE}(, ?{_DIRECTIVE})*$"
@@ -61,13 +61,13 @@ class Policy(ApiModel):
 
     ttl: int | None = Field(
         None,
-        description="Seconds without access until a derivative may go; for ever by default.",
+        description="Seconds without access until a derivative may go; forever by default.",
         ge=60,
         le=315_360_000,
     )
     eviction: Eviction | None = Field(None, description="Which derivatives go first; None by default.")
     high_watermark: int | None = Field(
-        None, description=f"Percentage of maxBytes at which eviction begins; {HIGH_WATERMARK} by default.", ge=1, le=100
+        None, description=f"Percentage of maxBytes at which eviction starts; {HIGH_WATERMARK} by default.", ge=1, le=100
     )
     low_watermark: int | None = Field(
         None, description=f"Percentage of maxBytes at which eviction ends; {LOW_WATERMARK} by default.", ge=0, le=99

@@ -342,7 +342,7 @@ class Attempt(ApiModel):
     cache_folder: str | None = Field(None, description="CacheFolder that it writes to.", max_length=253)
     fence: int | None = Field(None, description="The lease's leaseTransitions that its writes name.", ge=0)
     spec_digest: str | None = Field(
-        None, description="Digest of the spec that it is made by; another one begins another attempt.", max_length=64
+        None, description="Digest of the spec that it is made by; another one starts another attempt.", max_length=64
     )
     store_id: str | None = Field(
         None, description="Identity of the store that it is recorded in; only that one can complete it.", max_length=64
@@ -380,7 +380,7 @@ class FileProcessingJobStatus(ApiModel):
     )
     left_out: dict[str, int] | None = Field(
         None,
-        description="By reason, files and folders of the source that are no part of the collection: excluded, "
+        description="By reason, files and folders of the source that are not part of the collection: excluded, "
         "excludedFolder, raw, photoshop, video, outwardLink.",
         max_length=32,
         json_schema_extra={"x-kubernetes-map-type": "atomic"},

@@ -1,4 +1,4 @@
-"""FileProcessingSchedule: jobs begun by the clock, with the semantics of batch/v1 CronJob."""
+"""FileProcessingSchedule: jobs started on a schedule, with the semantics of batch/v1 CronJob."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class JobTemplateSpec(FileProcessingJobSpec):
 
 
 class JobTemplate(ApiModel):
-    """The job that each run begins."""
+    """The job that each run starts."""
 
     metadata: TemplateMetadata | None = Field(None, description="Labels and annotations of each job.")
     spec: JobTemplateSpec = Field(
@@ -112,8 +112,8 @@ class FileProcessingScheduleSpec(ApiModel):
     )
     concurrency_policy: ConcurrencyPolicy | None = Field(
         None,
-        description="What happens when a run is due while another has not finished: Allow (the default) begins it all "
-        "the same, Forbid begins it when the other has finished, Replace deletes the other.",
+        description="What happens when a run is due while another has not finished: Allow (the default) starts it "
+        "anyway, Forbid starts it when the other has finished, Replace deletes the other.",
     )
     starting_deadline_seconds: int | None = Field(
         None,
@@ -121,14 +121,14 @@ class FileProcessingScheduleSpec(ApiModel):
         ge=10,
         le=31_536_000,
     )
-    suspend: bool | None = Field(None, description="Begin no more runs; those at work go on. False by default.")
+    suspend: bool | None = Field(None, description="Start no more runs; active ones continue. False by default.")
     successful_jobs_history_limit: int | None = Field(
         None, description="Completed jobs that are kept; 3 by default.", ge=0, le=100
     )
     failed_jobs_history_limit: int | None = Field(
         None, description="Failed or cancelled jobs that are kept; 1 by default.", ge=0, le=100
     )
-    job_template: JobTemplate = Field(description="The job that each run begins.")
+    job_template: JobTemplate = Field(description="The job that each run starts.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(cel=f"self.schedule.matches(r'{SCHEDULE_PATTERN}')", message=_SCHEDULE),
@@ -158,7 +158,7 @@ class ActiveRun(ApiModel):
 
 
 class FileProcessingScheduleStatus(ApiModel):
-    """What has been begun, and what comes next."""
+    """What has been started, and what comes next."""
 
     observed_generation: int | None = Field(
         None, description="Generation of the spec last acted on; -1 before the first look.", ge=-1
@@ -191,13 +191,13 @@ class FileProcessingScheduleStatus(ApiModel):
 
 
 class FileProcessingSchedule(ApiModel):
-    """Begins a FileProcessingJob at each time of a schedule."""
+    """Starts a FileProcessingJob at each time of a schedule."""
 
     api_version: Literal["fpj.dev/v1alpha1"] = Field("fpj.dev/v1alpha1", description="API version.")
     kind: Literal["FileProcessingSchedule"] = Field("FileProcessingSchedule", description="Kind.")
     metadata: Metadata = Field(description="Standard object metadata.")
     spec: FileProcessingScheduleSpec = Field(description="When to begin which job.")
-    status: FileProcessingScheduleStatus | None = Field(None, description="What has been begun, and what comes next.")
+    status: FileProcessingScheduleStatus | None = Field(None, description="What has been started, and what comes next.")
 
     plural: ClassVar[str] = "fileprocessingschedules"
     short_names: ClassVar[tuple[str, ...]] = ("fpjs",)

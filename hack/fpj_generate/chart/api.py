@@ -85,7 +85,7 @@ class ApiItself(Part):
     max_streams: Annotated[int, Field(ge=1)] = 200
     """Streams of jobs that one pod keeps open at a time, a browser's page each."""
     review_seconds: Annotated[float, Field(ge=1)] = 10.0
-    """How long what the cluster said of a token and its rights is gone by."""
+    """How long the cluster's answers about a token and its rights are cached."""
     image_pull_secrets: list[PullSecret] = []
     """By which the API's pods pull the image; the operator's if empty."""
     service_account: ServiceAccount = ServiceAccount()

@@ -28,7 +28,7 @@ class Probe(Part):
     timeout_seconds: Annotated[int, Field(ge=1)] = 5
     """Seconds that an answer may take."""
     failure_threshold: Annotated[int, Field(ge=1)] = 3
-    """So many failures in a row count."""
+    """Consecutive failures before the probe counts as failed."""
 
 
 class DisruptionBudget(Part):

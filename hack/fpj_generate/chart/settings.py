@@ -57,7 +57,7 @@ def settings_model() -> type[Part]:
             kind, default = list[Item], list(default)
         bounds = {"ge": kind(each.metadata["least"])} if kind in (int, float) else {}
         made[each.name] = (kind, PydanticField(default=default, description=words[each.name], **bounds))
-    return create_model("Settings", __base__=Part, __doc__="What the operator goes by. Durations are seconds.", **made)
+    return create_model("Settings", __base__=Part, __doc__="Operator settings. Durations are seconds.", **made)
 
 
 def template() -> str:

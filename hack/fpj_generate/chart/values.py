@@ -34,7 +34,7 @@ class Image(Part):
     digest: _Digest = ""
     """`sha256:…`, instead of a tag."""
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
-    """Of all of them."""
+    """Pull policy of all pods."""
 
 
 class MongoDB(Part):
@@ -218,14 +218,14 @@ class Installation(Part):
     image: Image = Image()
     """The one image of operator, API and workers."""
     image_pull_secrets: list[PullSecret] = []
-    """By which the pods of operator and API pull it. Workers have their own."""
+    """Secrets for pulling it, for operator and API pods. Workers have their own."""
     mongodb: MongoDB = MongoDB(uri="")
     """Where results are recorded. fpj brings no database: give `uri` or `existingSecret`."""
     watch_namespaces: list[Namespace] = []
     """Namespaces whose jobs are worked on; all if empty. Named ones must exist: the operator gets a Role in each, and
     no right to the cluster. The API gets such Roles, too."""
     settings: Settings = Settings()
-    """What the operator goes by. Durations are seconds."""
+    """Operator settings. Durations are seconds."""
     workers: Workers = Workers()
     """Pods of jobs, as the operator makes them. A job's `workerTemplate` says more."""
     crds: Crds = Crds()
