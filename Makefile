@@ -85,8 +85,10 @@ lint: $(VENV)/.test ## Check style, types, import rules and generated files
 
 check: lint ## The same as lint: what to run before each commit, beside `make unit`
 
-unit: $(VENV)/.test ## Run the unit tests: no services, no cluster (ARGS="-k WORDS" picks some)
-	@$(BIN)/python hack/run_words.py $(BIN)/pytest tests/unit -q -m "not slow" -n auto --dist loadfile ARGS
+# Those that decode images and start processes are left out: `make test` has them, and each folder can be run by itself.
+unit: $(VENV)/.test ## Run the unit tests that need no images and no child processes (ARGS="-k WORDS" picks some)
+	@$(BIN)/python hack/run_words.py $(BIN)/pytest tests/unit -q -m "not slow" -n auto --dist loadfile \
+	    --ignore tests/unit/engine --ignore tests/unit/pool --ignore tests/unit/worker_pod --ignore tests/unit/fuzz ARGS
 
 coverage: $(VENV)/.test ## Report which branches of the product the unit and contract tests take (docs/development/testing.md)
 	hack/secantusd.sh > /dev/null
