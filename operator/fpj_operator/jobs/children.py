@@ -9,6 +9,7 @@ from typing import Any
 from fpj_core.kube import names
 from fpj_core.kube.exits import ExitCode
 from fpj_core.kube.names import WAVE
+from fpj_core.leases import lease_name
 from fpj_core.v1alpha1 import API_VERSION, CacheFolder, resolve_sharding
 from fpj_core.v1alpha1.common import S3, PersistentVolumeClaim
 from fpj_operator.jobs.state import Attempt, Observed
@@ -117,6 +118,7 @@ def _job(
     shards: tuple[int, int] | None,
 ) -> dict[str, Any]:
     labels = names.labels(observed.key.name, observed.uid, role, attempt.number)
+    labels[names.LABEL_LOCK] = lease_name(collection_of(observed))
     queue = _spec(observed).queue_name
     pod = _pod(observed, folder, settings, role=role, task=_task(observed, folder, attempt, settings, shards))
     template = template_of(observed)

@@ -23,7 +23,7 @@ from fpj_operator.jobs.folders import Folders
 from fpj_operator.jobs.history import keep_history
 from fpj_operator.jobs.leases import LeaseRefusedError, Leases
 from fpj_operator.jobs.marks import CHILD_AT_WORK, ChildMarks, Marks, child_marks_of, marks_after, marks_of
-from fpj_operator.jobs.observe import observe
+from fpj_operator.jobs.observe import observe, others_left
 from fpj_operator.jobs.pods import Pods
 from fpj_operator.jobs.queue import JobQueue, takes_slot
 from fpj_operator.jobs.reconcile import reconcile
@@ -277,6 +277,8 @@ class Controller:
         self.jobs.started(key)
         try:
             observed = replace(observed, lease=await self._executor.acquire(observed), now=time.time())
+            if observed.lease.held_by(observed.uid, observed.now):
+                observed = replace(observed, others_left=await others_left(self._cluster, observed))
         except LeaseRefusedError as refused:
             log.warning("the Lease of the collection is refused: %s", refused)
             metrics.RECONCILE_ERRORS.inc()

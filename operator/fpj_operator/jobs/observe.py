@@ -16,11 +16,13 @@ from fpj_core.kube.api import Cluster
 from fpj_core.kube.documents import Document
 from fpj_core.kube.names import WAVE
 from fpj_core.kube.records import folder_record
+from fpj_core.leases import lease_name
 from fpj_core.manifest import read_resource
 from fpj_core.model import Folder, Phase, ShardState
 from fpj_core.overlap import overlap_of_places
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob, Resource
+from fpj_operator.jobs.children import collection_of
 from fpj_operator.jobs.conditions import attempt_from
 from fpj_operator.jobs.folders import Folders
 from fpj_operator.jobs.leases import Leases
@@ -219,11 +221,29 @@ async def _stalled(cluster: Cluster, namespace: str, silent: tuple[str, ...]) ->
 
 
 async def _pods_left(cluster: Cluster, namespace: str, uid: str) -> bool:
-    """Whether pods of the job run. One that outlives its grace period is on a lost node, and not waited for."""
+    """Whether pods of the job run."""
     fields = "status.phase!=Succeeded,status.phase!=Failed"
     page = await cluster.page("Pod", namespace, limit=_MOST_PODS, labels=f"{names.LABEL_UID}={uid}", fields=fields)
-    ends = [seconds_of(pod["metadata"].get("deletionTimestamp")) for pod in page["items"]]
-    return any(end == 0 or time.time() < end + _LOST_SECONDS for end in ends)
+    return any(_may_write(pod) for pod in page["items"])
+
+
+async def others_left(cluster: Cluster, observed: Observed) -> str:
+    """Another job whose pods still run though this one has the lock of their collection; empty for none.
+
+    Whoever had it before gives it back while its pods end: they may have images in hand.
+    """
+    labels = f"{names.LABEL_LOCK}={lease_name(collection_of(observed))}"
+    page = await cluster.page(
+        "Pod", observed.key.namespace, limit=_MOST_PODS, labels=labels, fields="status.phase=Running"
+    )
+    found = [pod["metadata"]["labels"] for pod in page["items"] if _may_write(pod)]
+    return next((each.get(names.LABEL_JOB, "") for each in found if each.get(names.LABEL_UID) != observed.uid), "")
+
+
+def _may_write(pod: Document) -> bool:
+    """One that outlives its grace period is on a lost node."""
+    end = seconds_of(pod["metadata"].get("deletionTimestamp"))
+    return end == 0 or time.time() < end + _LOST_SECONDS
 
 
 # Children -------------------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ from fpj_operator.jobs.templatepolicy import violations
 from fpj_operator.settings import OperatorSettings
 
 _WAIT_SECONDS = 10.0
-_PODS_SECONDS = 1.0
+_PODS_SECONDS, _OTHERS_SECONDS = 1.0, 2.0
 _QUEUE_SECONDS = 60.0
 """A job is woken when the cache folders of its namespace change; and jobs in line are by the queue, when it is time."""
 _TROUBLE_SECONDS = 5.0
@@ -170,12 +170,23 @@ class _Decision:
             holder = o.lease.holder_name or o.lease.holder
             text = f"{holder} is at work on the collection"
             return self._wait("CollectionLocked", text, _WAIT_SECONDS, lock_message=text)
-        if o.pods_left:  # what they have in hand is not made by the spec of now, and would lie where its outputs go
-            text = "waiting for the pods of the earlier spec to end"
-            waiting = self._wait("SpecChanged", text, _PODS_SECONDS, keeps_lock=True)
-            return replace(waiting, steps_first=(DeleteChildren(o.latest_attempt),))
+        if (ending := self._pods_ending()) is not None:
+            return ending
         # A lease that is still held is taken again: the store may have been emptied or restored, and its fence with it.
         return self._begin(o.folder) if o.lease.renewed and o.lease.held_by(o.uid, o.now) else Plan(wants_lease=True)
+
+    def _pods_ending(self) -> Plan | None:
+        """Wait for pods that may write files where those of the next attempt go, made by another spec."""
+        o = self.o
+        if o.pods_left:  # what they have in hand is not made by the spec of now
+            waiting = self._wait(
+                "SpecChanged", "waiting for the pods of the earlier spec to end", _PODS_SECONDS, keeps_lock=True
+            )
+            return replace(waiting, steps_first=(DeleteChildren(o.latest_attempt),))
+        if o.others_left:
+            text = f"waiting for the pods of {o.others_left} to end, which was at work on the collection"
+            return self._wait("PodsEnding", text, _OTHERS_SECONDS, keeps_lock=True)
+        return None
 
     def _begin(self, folder: CacheFolder) -> Plan:
         """The next attempt, now that it has a folder, a slot and the lock."""

@@ -174,6 +174,8 @@ class Observed:
     """Whether there is an account of the workers still, of a job at rest; of others it is not asked."""
     pods_left: bool = False
     """Whether pods of an earlier attempt, by another spec, still run."""
+    others_left: str = ""
+    """Another job whose pods still work on the collection that this one has just locked."""
     stalled: tuple[str, ...] = ()
     """Pods that run and are silent, and hold all the shards that are left."""
 

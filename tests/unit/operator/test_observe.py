@@ -11,14 +11,17 @@ from typing import Any, cast
 from unittest.mock import AsyncMock
 
 import pytest
+from unit.operator.world import World
 from unit.v1alpha1.documents import full_job, put
 
 from fpj_core.formatting import moment
+from fpj_core.leases import lease_name
 from fpj_core.model import Job, Phase, Shard, ShardState
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
+from fpj_operator.jobs.children import collection_of
 from fpj_operator.jobs.folders import Folders
-from fpj_operator.jobs.observe import _as_begun, _ask_store, _child, _folder, _parse, _pods_left, _stalled
+from fpj_operator.jobs.observe import _as_begun, _ask_store, _child, _folder, _parse, _pods_left, _stalled, others_left
 from fpj_operator.jobs.state import Attempt
 
 JOB = put(full_job(), "metadata.uid", "uid-1")
@@ -196,3 +199,26 @@ def test_pods_that_end_are_waited_for_but_not_those_of_a_lost_node(ends_in: floa
 
     server: Any = OnePod()
     assert asyncio.run(_pods_left(server, "team", "uid-1")) is left
+
+
+@pytest.mark.parametrize(
+    ("uid", "ends_in", "name"),
+    [("uid-1", None, ""), ("uid-2", None, "before"), ("uid-2", 20, "before"), ("uid-2", -60, "")],
+)
+def test_pods_of_another_job_on_the_collection_are_named(uid: str, ends_in: float | None, name: str) -> None:
+    asked: dict[str, str] = {}
+    metadata = {} if ends_in is None else {"deletionTimestamp": moment(time.time() + ends_in)}
+    labels = {"fpj.dev/job-uid": uid, "fpj.dev/job": "before"}
+
+    class OnePod:
+        async def page(self, *_: Any, **given: Any) -> Any:
+            asked.update(given)
+            return {"items": [{"metadata": metadata | {"labels": labels}}]}
+
+    server: Any = OnePod()
+    world = World()
+    world.add()
+    observed = replace(world.observe("photos"), uid="uid-1")
+    assert asyncio.run(others_left(server, observed)) == name
+    assert asked["labels"] == f"fpj.dev/lock={lease_name(collection_of(observed))}"
+    assert asked["fields"] == "status.phase=Running"

@@ -662,6 +662,20 @@ def test_the_next_attempt_waits_for_pods_of_the_earlier_spec() -> None:
     assert (job.phase, job.status["attempt"]["number"]) == (Phase.INDEXING, 2)
 
 
+def test_an_attempt_waits_for_pods_of_whoever_had_the_collection_before() -> None:
+    """A job that was deleted or suspended gives its lock back while its pods end, with images in hand."""
+    world = World()
+    job = world.add()
+    world.others_left = "before"
+    assert world.settle().requeue_after
+    assert (job.phase, job.condition("Ready")["reason"]) == (Phase.PENDING, "PodsEnding")
+    assert "before" in job.condition("Ready")["message"]
+    assert world.lease.held_by(job.uid, world.now)
+    world.others_left = ""
+    world.settle()
+    assert (job.phase, job.status["attempt"]["number"]) == (Phase.INDEXING, 1)
+
+
 def test_a_finished_job_that_was_edited_is_not_ready_until_it_is_resumed() -> None:
     world = World()
     job = world.add()

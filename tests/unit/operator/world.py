@@ -183,6 +183,7 @@ class World:
     database: Database = field(default_factory=lambda: Database("store-0"))
     databases: int = 1
     pods_left: bool = False
+    others_left: str = ""
     store_error: str | None = None
     refusal: Callable[[dict[str, Any]], Rejected | None] = lambda _manifest: None
     """What the API server says to a child object that is applied."""
@@ -220,6 +221,7 @@ class World:
                 self._take(resource)
             lease = replace(self.lease, renewed=self.lease.holder == resource.uid)
             observed = replace(self.observe(name), slot_free=observed.slot_free, lease=lease)
+            observed = replace(observed, others_left=self.others_left)
             plan = reconcile(observed, self.settings)
         for _ in range(4):
             todo: list[Any] = [*plan.steps_first, plan.status, *plan.steps_after]
