@@ -571,7 +571,7 @@ class _Decision:
         o = self.o
         attempt = replace(o.attempt, resumed_by=o.resume)
         return Plan(
-            status=operator_status(o, verdict, attempt, progress=self._progress(at_rest=True) or self._without_eta()),
+            status=operator_status(o, verdict, attempt, progress=self._progress(at_rest=True) or self._stopped()),
             steps_after=(
                 *self._aftermath(verdict.phase, verdict.reason, verdict.message),
                 *self._alerts(),
@@ -711,11 +711,6 @@ class _Decision:
             if name in shown:
                 shown[name] |= changes
         return shown
-
-    def _without_eta(self) -> dict[str, Any]:
-        """What was last printed of progress, for a job that is not getting on with it."""
-        shown = self.o.status.get("display")
-        return {"display": {**shown, "eta": NO_TIME}} if shown else {}
 
 
 def _words(found: Rejected) -> tuple[str, str]:

@@ -776,10 +776,10 @@ def test_a_status_from_a_backup_does_not_use_an_attempts_number_again() -> None:
     assert list(job.children) == ["photos-uid-of-p-a4-index"], "what ran before is deleted"
 
 
-@pytest.mark.parametrize("by", ["suspension", "recovery", "failure"])
+@pytest.mark.parametrize("by", ["suspension", "recovery", "failure", "lost records"])
 def test_what_nobody_works_on_shows_no_active_shard_and_no_rate(by: str) -> None:
     world = World()
-    job = world.add(maxFailedImages=1)
+    job = world.add(maxFailedImages=1, recovery={"maxAttempts": 0})
     running(world, shards=2, total=20)
     job.status |= {
         "progress": {"total": 20, "completed": 7, "imagesPerSecond": 33.8},
@@ -790,6 +790,8 @@ def test_what_nobody_works_on_shows_no_active_shard_and_no_rate(by: str) -> None
         change(world, suspend=True)
     elif by == "recovery":
         job.resume = "now"
+    elif by == "lost records":
+        world.another_store()
     else:
         job.shards = [ShardState.RUNNING, ShardState.RUNNING]
         job.counts = Counts(completed=5, failed=2)
