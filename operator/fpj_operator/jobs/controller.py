@@ -193,10 +193,13 @@ class Controller:
 
     async def _reconcile(self, key: Key) -> float | None:
         for left in reversed(range(_MOST_PASSES)):
+            uid = self.jobs.uid_of(key)
             observed = await observe(
                 self._cluster, self._store, self.health, self._leases, self.jobs, self._folders, self._pods, key
             )
             if observed is None:  # with a namespace the watch over it can end, and never tell of the job's end
+                if self.jobs.uid_of(key) != uid:
+                    continue  # a namesake has been made since it was asked for
                 if uid := self.jobs.forget(key):
                     self._tally.forget(uid)
                     self.vanished.missed(key, uid)

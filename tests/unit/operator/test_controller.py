@@ -270,6 +270,30 @@ def test_a_job_whose_pods_would_hold_up_the_end_of_a_namespace_goes_with_it(monk
     assert seen.deleted == ["FileProcessingJob", "uid-of-photos"]
 
 
+def test_a_late_answer_that_a_job_is_gone_is_not_about_its_namesake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was deleted and made again while the API server was asked. Forgotten, it would wait for a slot for ever."""
+    seen = Seen(monkeypatch, Plan(requeue_after=7.0))
+    jobs, looks = seen.controller.jobs, 0
+
+    def noted(uid: str) -> None:
+        jobs.note({"metadata": {"name": "photos", "namespace": NAMESPACE, "uid": uid}, "spec": {"collection": {}}})
+
+    async def gone_and_made_again(*_: Any) -> Observed | None:
+        nonlocal looks
+        looks += 1
+        if looks > 1:
+            return seen.world.observe("photos")
+        jobs.forget(KEY, "uid-of-photos")
+        noted("uid-of-another")
+        return None
+
+    noted("uid-of-photos")
+    monkeypatch.setattr("fpj_operator.jobs.controller.observe", gone_and_made_again)
+    assert run(seen.controller._reconcile(KEY)) == 7.0
+    assert jobs.uid_of(KEY) == "uid-of-another"
+    assert jobs.place(KEY) == (True, 0)
+
+
 def test_whoever_waits_for_a_lock_is_woken_when_it_is_given_back() -> None:
     unused: Any = None
     controller = Controller(unused, unused, SETTINGS)
