@@ -57,7 +57,7 @@ _WHY = {
     Why.NEW: "new",
     Why.CHANGED: "changed",
     Why.FAILED_BEFORE: "failed before, and tried again",
-    Why.FILE_LOST: "file lost",
+    Why.FILE_LOST: "file not in this cache folder",
     Why.SETTINGS_CHANGED: "settings changed",
     Why.FORCED: "forced",
 }
