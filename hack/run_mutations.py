@@ -23,7 +23,7 @@ from mongodb_server import free_port, start_server  # noqa: E402
 from waiting import end  # noqa: E402
 
 from fpj_mutations.catalogue import Mutation, mutations  # noqa: E402 - the folders have to be named first
-from fpj_mutations.report import page, summary  # noqa: E402
+from fpj_mutations.report import killers, page, summary  # noqa: E402
 from fpj_mutations.running import Result, Runner, Verdict  # noqa: E402
 from fpj_mutations.tree import Copy  # noqa: E402
 
@@ -49,19 +49,16 @@ def _is_killed(result: Result | None) -> bool:
     return result is not None and result.verdict is Verdict.KILLED
 
 
-def _leave_out_red(runner: Runner, chosen: Sequence[Mutation]) -> None:
-    """Whatever fails without an error would count as having noticed one."""
-    tests = sorted({each for mutation in chosen for each in mutation.tests})
-    click.echo(f"{len(chosen)} to run; first {len(tests)} test files without an error")
-    for each in runner.find_red(tests):
-        click.echo(f"    left out, for it fails without an error, too: {each}")
+def _needs_server(chosen: Sequence[Mutation], *, wide: bool) -> bool:
+    run = {test for each in chosen for test in (*each.tests, *(each.fallback if wide else ()))}
+    return any(each.startswith("tests/contract") for each in run)
 
 
 def _run(chosen: Sequence[Mutation], known: Mapping[str, Result], *, wide: bool) -> dict[str, Result]:
     results: dict[str, Result] = {}
     with tempfile.TemporaryDirectory(prefix="fpj-mutations-") as name, ExitStack() as stack:
         environment = {}
-        if "FPJ_TEST_MONGODB_URI" not in os.environ:
+        if _needs_server(chosen, wide=wide) and "FPJ_TEST_MONGODB_URI" not in os.environ:
             storage = Path(name, "mongodb")
             storage.mkdir()
             port = free_port()
@@ -70,14 +67,16 @@ def _run(chosen: Sequence[Mutation], known: Mapping[str, Result], *, wide: bool)
             environment["FPJ_TEST_MONGODB_URI"] = f"mongodb://127.0.0.1:{port}"
         runner = Runner(Copy(Path(name)), environment, wide=wide)
         stack.callback(runner.close)
-        missing = [each for each in chosen if not _is_killed(known.get(each.key()))]
-        if missing:
-            _leave_out_red(runner, missing)
+        before = killers(_PAGE.read_text(encoding="utf-8"))
+        left = {before.get(each.id, "") for each in chosen if not _is_killed(known.get(each.key()))} - {""}
+        if left:
+            click.echo(f"first {len(left)} tests without an error")
+            runner.look(sorted(left))
         for number, mutation in enumerate(chosen, 1):
             key = mutation.key()
             result = known.get(key)
             if result is None or not _is_killed(result):  # new tests may notice it
-                result = runner.judge(mutation)
+                result = runner.judge(mutation, before.get(mutation.id, ""))
                 _keep(key, result)
             results[mutation.id] = result
             took = f"{result.verdict} in {result.seconds:.0f} s"

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from fpj_mutations.catalogue import Mutation
 from fpj_mutations.running import Result, Verdict
 
+_KILLED = re.compile(r"^\| (\w+) \|.*\| `(\S+\.py::.+)` \|$", re.MULTILINE)
 _HEAD = """# Mutations: which tests notice a one-line error
 
 A test that cannot fail proves nothing. `make mutations` puts one error at a time into a copy of the tree, runs the
-unit, contract and simulation tests that can notice it (`hack/mutations/*.toml` says which), and stops at the first that
-fails. Integration and e2e tests are left out: they take minutes, and would notice more. A run that was stopped goes on
-where it was, for a result stays valid until the module changes; what no test noticed is run again each time.
-`ARGS="--only operator/"` runs some, `ARGS=--report` writes this page alone. A mutation is five lines of TOML; a unit
-test holds that each still fits the code, exactly once.
+unit, contract and simulation tests that can notice it (`hack/mutations/*.toml` says which), first of all the one that
+did so before by this page, and stops at the first that fails, if that one passes without the error. Integration and e2e
+tests are left out: they take minutes, and would notice more. A run that was stopped goes on where it was, for a result
+stays valid until the module changes; what no test noticed is run again each time. `ARGS="--only operator/"` runs some,
+`ARGS=--report` writes this page alone. A mutation is five lines of TOML; a unit test holds that each still fits the
+code, exactly once.
 
 """
 
@@ -28,6 +31,11 @@ def page(found: Sequence[tuple[Mutation, Result | None]]) -> str:
         parts.append(f"Not run yet: {missing}.\n\n")
     parts += [_survivors(known), _all(known)]
     return "".join(parts)
+
+
+def killers(text: str) -> dict[str, str]:
+    """By mutation, which test killed it when the page was written: likely it does so again."""
+    return {number: f"tests/{test}" for number, test in _KILLED.findall(text)}
 
 
 def _rates(known: Sequence[tuple[Mutation, Result]]) -> str:

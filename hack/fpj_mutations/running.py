@@ -16,9 +16,14 @@ from fpj_mutations.tree import Copy
 
 _EACH_SECONDS = 60
 """For one test; one that an error makes wait for ever is killed by that, which counts."""
-_ALL_SECONDS = 200
+_ALL_SECONDS = 600
+_MOST_RED = 10
+_AT_ONCE = 50
+_USAGE, _NONE_FOUND = 4, 5
+"""pytest's codes for: no such test (it has another name by now), among others; no test."""
 _END_SECONDS = 10
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?\.py(?:::.*?)?)(?: - |$)", re.MULTILINE)
+_GONE = re.compile(r"^ERROR: not found: \S+?/(tests/\S+\.py::.*)$", re.MULTILINE)
 _HUNG = re.compile(r"(\S+\.py::\S+) (?:Timeout|\+{3,})|Timeout \(>")
 
 
@@ -55,29 +60,62 @@ class Runner:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._red: tuple[str, ...] = ()
+        self._red: list[str] = []
+        self._green: set[str] = set()
 
-    def find_red(self, tests: Sequence[str]) -> tuple[str, ...]:
-        """Tests that fail without an error: they prove nothing, and are left out from here on."""
-        _, output = self.run(tests, first_alone=False)
-        self._red = tuple(_FAILED.findall(output))
-        return self._red
+    def look(self, tests: Sequence[str]) -> None:
+        """Find out at once which of these pass without an error: less work than to ask about each when it is due."""
+        for start in range(0, len(tests), _AT_ONCE):
+            self._look(tests[start : start + _AT_ONCE])
 
-    def judge(self, mutation: Mutation) -> Result:
-        """Run the tests that can kill it, and if wanted the others; at the first failure it is over."""
+    def _look(self, tests: Sequence[str]) -> None:
+        code, output = self._run(tests, "--maxfail=0")
+        if gone := set(_GONE.findall(output)):
+            tests = [each for each in tests if each not in gone]
+            code, output = self._run(tests, "--maxfail=0")
+        if code in (0, 1):
+            failed = {each.removeprefix("tests/") for each in _FAILED.findall(output)}
+            self._green |= {each.removeprefix("tests/") for each in tests} - failed
+
+    def judge(self, mutation: Mutation, likely: str = "") -> Result:
+        """Run the tests that can kill it; at the first failure it is over. ``likely`` is the one that did so before."""
         began = time.monotonic()
-        with self._copy.with_text(mutation.file, mutation.applied(self._copy.root)):
-            for tests in filter(None, (mutation.tests, mutation.fallback if self._wide else ())):
-                code, output = self.run(tests)
-                if code != 0:
-                    return _result(code, output, time.monotonic() - began)
+        for tests in ((likely,) if likely else (), mutation.tests, mutation.fallback if self._wide else ()):
+            if result := self._noticed(mutation, tests, began):
+                return result
         return Result(Verdict.SURVIVED, "", time.monotonic() - began)
 
-    def run(self, tests: Sequence[str], *, first_alone: bool = True) -> tuple[int, str]:
+    def _noticed(self, mutation: Mutation, tests: Sequence[str], began: float) -> Result | None:
+        """None if no test fails that passes without the error."""
+        for _ in range(_MOST_RED):
+            with self._copy.with_text(mutation.file, mutation.applied(self._copy.root)):
+                code, output = self._run(tests)
+            if code in (0, _NONE_FOUND) or (code == _USAGE and _GONE.search(output)):
+                return None
+            result = _result(code, output, time.monotonic() - began)
+            if result.verdict is Verdict.KILLED and not self._passes_without(result.by, tests):
+                self._red.append(result.by)
+                continue
+            return result
+        return Result(Verdict.BROKEN, "too many tests fail without an error", time.monotonic() - began)
+
+    def _passes_without(self, test: str, tests: Sequence[str]) -> bool:
+        """Whatever fails without an error, too, has noticed none. All ``tests`` if it is not known which one failed."""
+        if test not in self._green:
+            named = f"tests/{test}"
+            code, _ = self._run([named] if ".py::" in named else tests)
+            if code != 0:
+                return False
+            self._green.add(test)
+        return True
+
+    def _run(self, tests: Sequence[str], *more: str) -> tuple[int, str]:
         """Exit code (-1: out of time) and output of pytest, which stops at the first failure."""
-        there = [each for each in tests if (self._copy.root / each).exists()]
-        options = ["-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", f"--timeout={_EACH_SECONDS}"]
-        options += [*(["-x"] if first_alone else []), *(f"--deselect={each}" for each in self._red)]
+        there = [each for each in tests if (self._copy.root / each.partition("::")[0]).exists()]
+        if not there:
+            return _NONE_FOUND, ""
+        options = ["-q", "-x", "--no-header", "--tb=no", "-p", "no:cacheprovider", f"--timeout={_EACH_SECONDS}"]
+        options += [*more, *(f"--deselect=tests/{each}" for each in self._red)]
         options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of what the server has loaded
         order = {"arguments": [*options, *there], "output": str(self._output), "seconds": _ALL_SECONDS}
         if self._server.stdin is None or self._server.stdout is None:
@@ -99,6 +137,6 @@ def _result(code: int, output: str, seconds: float) -> Result:
         return Result(Verdict.KILLED, "never ends", seconds)
     if code == 1 and named:
         return Result(Verdict.KILLED, named[1].removeprefix("tests/"), seconds)
-    if code not in {2, 3, 4} and (hung := _HUNG.search(output)):
+    if code not in {2, 3} and (hung := _HUNG.search(output)):
         return Result(Verdict.KILLED, hung[1] or "a test never ends", seconds)
     return Result(Verdict.BROKEN, (named[1] if named else output.strip()[-200:]) or f"exit code {code}", seconds)

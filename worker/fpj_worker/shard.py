@@ -241,16 +241,42 @@ class ShardProcessor:
         self._flushed_at = self._heartbeat_at = self._heard_at = time.monotonic()
         self._counted_ahead = self._count_ahead(shard)
         self._sync = self._folder.syncer()
+        self._earlier, self._late = self._patiently(lambda: self._made_beyond(shard))
 
     def _count_ahead(self, shard: Shard) -> int:
         """How many images after the cursor the plan found up to date, and has counted.
 
-        Exactly those are not counted again: what is left to count is what the shard's counts lack of its images. Images
-        that a killed holder recorded beyond its cursor look the same and count once the number is used up.
+        Exactly those are not counted again: what is left to count is what the shard's counts lack of its images.
         """
-        images = self._store.count_images(shard.collection, shard.start, shard.stop)
         ahead = self._store.count_images(shard.collection, shard.cursor, shard.stop)
-        return ahead - (images - shard.counts.done)
+        return ahead - self._left_to_count(shard)
+
+    def _left_to_count(self, shard: Shard) -> int:
+        return self._store.count_images(shard.collection, shard.start, shard.stop) - shard.counts.done
+
+    def _made_beyond(self, shard: Shard) -> tuple[bool, frozenset[int]]:
+        """Which of what this job made after the cursor the plan has not counted: a killed holder recorded it there.
+
+        Whether earlier attempts made any; if none did, all that this job made is such. Else the ordinals that are, the
+        ones made last. They are looked for in a pass of its own, which a first attempt does not need.
+        """
+        job = self._store.get_job(shard.job)
+        if self._counted_ahead <= 0 or job is None or not job.made_before:
+            return False, frozenset()
+        recorded, left = 0, self._left_to_count(shard)
+        latest: list[tuple[float, int]] = []
+        for start in range(shard.cursor, shard.stop, _READ):
+            for image, derivatives in self._read(start, min(start + _READ, shard.stop)):
+                if not self._is_all_recorded(image, derivatives):
+                    continue
+                recorded += 1
+                if made := [each.created_at for each in derivatives.values() if each.job == shard.job]:
+                    heapq.heappush(latest, (max(made), image.ordinal))
+                    if len(latest) > left:
+                        heapq.heappop(latest)
+            self._on_tick()
+        late = heapq.nlargest(max(recorded - self._counted_ahead, 0), latest)
+        return True, frozenset(ordinal for _, ordinal in late)
 
     @property
     def _finished(self) -> bool:
@@ -325,7 +351,14 @@ class ShardProcessor:
 
     def _is_counted(self, image: ImageRecord, recorded: dict[str, Derivative]) -> bool:
         """Whether the plan counted it: by its records alone, for a file may have gone since."""
-        return self._counted_ahead > 0 and all(self._is_recorded(image, tier, recorded) for tier in self._context.tiers)
+        if self._counted_ahead <= 0 or not self._is_all_recorded(image, recorded):
+            return False
+        if any(derivative.job == self._context.job for derivative in recorded.values()):
+            return self._earlier and image.ordinal not in self._late
+        return True
+
+    def _is_all_recorded(self, image: ImageRecord, recorded: dict[str, Derivative]) -> bool:
+        return all(self._is_recorded(image, tier, recorded) for tier in self._context.tiers)
 
     def _is_recorded(self, image: ImageRecord, tier: TierSpec, recorded: dict[str, Derivative]) -> bool:
         derivative = recorded.get(tier.name)
@@ -523,7 +556,7 @@ class ShardProcessor:
             self._heartbeat_at = time.monotonic()
         self._cursor = cursor
         for slot in fresh:
-            slot.recorded = slot.failure is None
+            slot.recorded = True
             self._remove_replaced(slot)
         self._slots = deque()
         for slot in rest:
@@ -551,11 +584,17 @@ class ShardProcessor:
             fence=self._context.fence,
             expected_cursor=self._cursor,
             cursor=cursor,
-            counts=sum((slot.counts for slot in prefix if slot.counts), Counts()),
+            counts=sum((slot.counts for slot in prefix if slot.counts), self._no_longer_skipped(cursor)),
             derivatives=tuple(derivative for slot in fresh for derivative in slot.derivatives),
             failures=tuple(slot.failure for slot in prefix if slot.failure),
             facts={slot.image.ordinal: slot.facts for slot in fresh if slot.facts},
         )
+
+    def _no_longer_skipped(self, cursor: int) -> Counts:
+        """At the shard's end, minus what the plan counted and nobody found: a killed holder has made it again."""
+        if cursor < self._shard.stop or self._earlier:
+            return Counts()
+        return Counts() - Counts(skipped=max(self._counted_ahead, 0))
 
     def _remove_replaced(self, slot: _Slot) -> None:
         kept = {derivative.path for derivative in slot.derivatives}

@@ -21,7 +21,10 @@ QUOTA = {"reason": "Conflict", "code": 409, "message": "Operation cannot be fulf
 
 
 class Server(ThreadingHTTPServer):
-    """Gives the ``answers`` (status, document) in turn, and keeps what it was asked as (method, path, body)."""
+    """Gives the ``answers`` (status, document) in turn, and keeps what it was asked as (method, path, body).
+
+    ``retry_after`` is that header's text, by the status that it goes with.
+    """
 
     daemon_threads = True
 
@@ -29,6 +32,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: list[tuple[int, dict[str, Any]]] = []
         self.asked: list[tuple[str, str, dict[str, Any]]] = []
+        self.retry_after: dict[int, str] = {}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -42,10 +46,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
+        if status in self.server.retry_after:
+            self.send_header("Retry-After", self.server.retry_after[status])
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = do_PATCH = answer  # noqa: N815
+    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = answer  # noqa: N815
 
     def log_message(self, *_: Any) -> None:
         """Nothing."""
@@ -61,11 +67,11 @@ def server() -> Iterator[Server]:
         thread.join(10)
 
 
-def ask(server: Server, question: Callable[[Cluster], Awaitable[T]]) -> T:
+def ask(server: Server, question: Callable[[Cluster], Awaitable[T]], tries: int = 1, **options: Any) -> T:
     async def within() -> T:
         configuration = Configuration()
         configuration.host = f"http://127.0.0.1:{server.server_port}"
-        cluster = Cluster(ApiClient(configuration), tries=1)
+        cluster = Cluster(ApiClient(configuration), tries=tries, **options)
         try:
             return await question(cluster)
         finally:
@@ -131,3 +137,94 @@ def test_a_list_comes_in_pages_as_far_as_it_is_wanted(server: Server, most: int,
     assert asked[1:] == [
         f"/api/v1/namespaces/team/pods?limit={min(2, most - 2)}&continue=a&labelSelector=a%3Db" for _ in sizes[1:]
     ]
+
+
+@pytest.fixture
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds between tries; none of them pass."""
+    found: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        if seconds:  # the transport only lets others run
+            found.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", note)
+    return found
+
+
+def test_what_may_pass_is_tried_again_as_often_as_was_said(server: Server, waited: list[float]) -> None:
+    server.answers = [(503, {}), (500, {}), (504, {}), (200, JOB)]
+    with pytest.raises(ClusterError) as refused:
+        ask(server, lambda cluster: cluster.get("Job", "team", "a"), tries=3)
+    assert refused.value.status == 504 and len(server.asked) == 3
+    assert waited == [0.4, 0.8]
+    assert ask(server, lambda cluster: cluster.get("Job", "team", "a"), tries=3) == JOB
+
+
+def test_what_will_not_pass_is_not_tried_again(server: Server, waited: list[float]) -> None:
+    server.answers = [(403, {"reason": "Forbidden", "message": "no"})]
+    with pytest.raises(ClusterError, match="no"):
+        ask(server, lambda cluster: cluster.get("Job", "team", "a"), tries=3)
+    assert len(server.asked) == 1 and waited == []
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("7", 7.0), ("0", 0.4), ("3600", 20.0), ("-1", 0.4), ("Tue", 0.4)])
+def test_the_server_says_how_long_to_leave_it_alone(
+    server: Server, waited: list[float], said: str, seconds: float
+) -> None:
+    server.answers, server.retry_after = [(429, {}), (200, JOB)], {429: said}
+    assert ask(server, lambda cluster: cluster.get("Job", "team", "a"), tries=2, timeout=20.0) == JOB
+    assert waited == [seconds]
+
+
+def test_who_may_write_no_more_reads_on(server: Server) -> None:
+    writes: list[Callable[[Cluster], Awaitable[object]]] = [
+        lambda cluster: cluster.create(JOB),
+        lambda cluster: cluster.apply(JOB),
+        lambda cluster: cluster.apply_status("CacheFolder", "team", "a", {}),
+        lambda cluster: cluster.merge("Job", "team", "a", {}),
+        lambda cluster: cluster.replace(JOB),
+        lambda cluster: cluster.delete("Job", "team", "a"),
+    ]
+    for write in writes:
+        with pytest.raises(ClusterError, match="not sent"):
+            ask(server, write, may_write=lambda: False)
+    assert server.asked == []
+    server.answers = [(200, JOB)]
+    assert ask(server, lambda cluster: cluster.get("Job", "team", "a"), may_write=lambda: False) == JOB
+
+
+def test_whether_to_write_is_asked_before_each_try(server: Server, waited: list[float]) -> None:
+    server.answers = [(503, {}), (200, JOB)]
+    with pytest.raises(ClusterError, match="not sent"):
+        ask(server, lambda cluster: cluster.apply(JOB), tries=2, may_write=iter([True, False]).__next__)
+    assert len(server.asked) == 1 and waited == [0.4]
+
+
+@pytest.mark.parametrize("status", [404, 409])
+def test_what_has_changed_since_is_not_replaced(server: Server, status: int) -> None:
+    server.answers = [(200, JOB), (status, {"message": "has been modified"})]
+    assert ask(server, lambda cluster: cluster.replace(JOB)) == JOB
+    assert ask(server, lambda cluster: cluster.replace(JOB)) is None
+    assert [(method, path) for method, path, _ in server.asked] == [
+        ("PUT", "/apis/batch/v1/namespaces/team/jobs/a")
+    ] * 2
+
+
+def test_only_the_object_that_is_meant_is_deleted(server: Server) -> None:
+    server.answers = [(200, {}), (409, {"message": "Precondition failed"}), (404, {}), (200, {})]
+    for _ in range(3):  # gone, and another of that name, are both what was wanted
+        ask(server, lambda cluster: cluster.delete("Job", "team", "a", "uid-1"))
+    assert [body["preconditions"] for _, _, body in server.asked] == [{"uid": "uid-1"}] * 3
+    ask(server, lambda cluster: cluster.delete("Job", "team", "a"))
+    assert server.asked[-1][2] == {"propagationPolicy": "Background"}
+
+
+def test_a_deletion_or_replacement_that_is_forbidden_is_told(server: Server) -> None:
+    server.answers = [(403, {"message": "no"})] * 2
+    with pytest.raises(ClusterError, match="no"):
+        ask(server, lambda cluster: cluster.delete("Job", "team", "a", "uid-1"))
+    with pytest.raises(ClusterError, match="no"):
+        ask(server, lambda cluster: cluster.replace(JOB))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from unit.operator.world import World, folder_resource
+from unit.operator.world import SETTINGS, World, folder_resource
 
 from fpj_core.kube.names import WAVE
 from fpj_operator.jobs.children import _own_variables, shards_job
 from fpj_operator.jobs.state import Apply, Attempt
+from fpj_operator.settings import OperatorSettings
 
 
 def pod_metadata(**template: Any) -> dict[str, Any]:
@@ -37,9 +39,9 @@ def test_the_users_own_word_on_meshes_counts(field: str, name: str, value: str) 
     assert made[field]["team"] == "photos"
 
 
-def manifests(**spec: Any) -> dict[str, dict[str, Any]]:
+def manifests(*, settings: OperatorSettings = SETTINGS, **spec: Any) -> dict[str, dict[str, Any]]:
     """By kind, what the beginning of an attempt applies."""
-    world = World()
+    world = World(settings=settings)
     world.add(**spec)
     plan = world.look()
     return {step.manifest["kind"]: dict(step.manifest) for step in plan.steps_after if isinstance(step, Apply)}
@@ -65,8 +67,17 @@ def test_a_worker_may_patch_the_status_of_its_own_resource_and_nothing_else() ->
         }
     ]
     assert pod_of(made["Job"])["automountServiceAccountToken"] is True
-    for own in manifests(workerTemplate={"serviceAccountName": "mine"}).values():
-        assert pod_of(own)["automountServiceAccountToken"] is False, "an account of one's own is not used to report"
+
+
+def test_a_worker_that_does_not_report_carries_no_token() -> None:
+    allowed = replace(SETTINGS, template_service_accounts=("mine",))
+    made = manifests(settings=allowed, workerTemplate={"serviceAccountName": "mine"})
+    assert set(made) == {"Job"}, "no role and no account of ours"
+    assert pod_of(made["Job"])["serviceAccountName"] == "mine"
+    assert pod_of(made["Job"])["automountServiceAccountToken"] is False
+    silent = manifests(settings=replace(SETTINGS, worker_reports=False))
+    assert set(silent) == {"Job"}
+    assert pod_of(silent["Job"])["automountServiceAccountToken"] is False
 
 
 def test_a_pod_reads_its_source_and_writes_into_its_cache_folder_alone() -> None:

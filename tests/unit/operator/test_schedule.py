@@ -104,6 +104,21 @@ def test_replace_deletes_the_other() -> None:
     assert world.said("Replaced") == [f"{TEN_PAST} is deleted: another run is due"]
 
 
+@pytest.mark.parametrize("policy", ["Allow", "Forbid", "Replace"])
+def test_a_run_whose_job_is_there_is_begun_though_the_status_does_not_say_so(policy: str) -> None:
+    """The operator died in between; whoever comes next takes it neither for missed nor for another run."""
+    world = ScheduleWorld(concurrencyPolicy=policy)
+    world.now = START - 30 + 600
+    world.look(writes=1)
+    assert world.names() == [TEN_PAST] and world.status == {}
+    at(world, 11)
+    assert world.objects.created == [TEN_PAST]
+    assert "deletionTimestamp" not in _metadata(world, TEN_PAST)
+    assert world.said("WaitsForLastRun") == world.said("Replaced") == []
+    assert world.status["lastScheduleTime"] == "2026-05-01T00:10:00Z"
+    assert [each["name"] for each in world.status["active"]] == [TEN_PAST]
+
+
 def _metadata(world: ScheduleWorld, name: str) -> dict[str, Any]:
     return dict(world.objects.held["FileProcessingJob", name]["metadata"])
 

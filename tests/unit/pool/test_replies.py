@@ -5,14 +5,17 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import pickletools
+from collections import deque
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
+from unit.pool.handlers import factory
 
 from fpj_core.errors import ErrorType, ImageError
+from fpj_worker.pool import ProcessPool
 from fpj_worker.pool.child import _Child, _pickled
-from fpj_worker.pool.protocol import ERROR
+from fpj_worker.pool.protocol import ADMIT, DONE, ERROR, READY, UNBEGUN
 from fpj_worker.pool.replies import GarbledError, Replies
 
 
@@ -48,3 +51,25 @@ def test_an_error_arrives_and_names_nothing_to_be_called(error_type: ErrorType) 
 def test_no_error_of_ours(content: object) -> None:
     with pytest.raises(GarbledError):
         read(pickle.dumps((ERROR, content, 0.1)))
+
+
+@pytest.mark.parametrize(
+    ("ready", "tasks", "kind"),
+    [(True, [], DONE), (True, [], ADMIT), (True, [], UNBEGUN), (False, ["task"], DONE), (True, ["task"], READY)],
+)
+def test_an_answer_that_nobody_asked_for_ends_its_child(
+    monkeypatch: pytest.MonkeyPatch, *, ready: bool, tasks: list[str], kind: str
+) -> None:
+    """Whatever a decoder says that was hijacked, it is no decoder any more, and the supervisor lives on."""
+    pool: ProcessPool[Any, Any] = ProcessPool(factory, workers=0, timeout=1.0)
+    buried: list[ImageError] = []
+    monkeypatch.setattr(pool, "_bury", lambda _child, error: buried.append(error))
+    ours, theirs = multiprocessing.Pipe()
+    with pool, ours, theirs:
+        theirs.send((kind, {} if kind == READY else 1, 0.0))
+        child: Any = SimpleNamespace(pipe=ours, ready=ready, tasks=deque(tasks))
+        pool._receive(child)
+        assert [(error.error_type, "not asked for" in error.message) for error in buried] == [
+            (ErrorType.WORKER_CRASHED, True)
+        ]
+        assert pool.poll(0) == [] and list(child.tasks) == tasks

@@ -61,6 +61,17 @@ def test_one_that_lost_its_lease_while_it_listed_ends_by_its_fence(store: Store)
     assert len(live(store)) == 30
 
 
+def test_one_that_lost_its_lease_takes_nothing_for_gone(store: Store) -> None:
+    """It has nothing to record but what it did not find."""
+    name = lease_name(COLLECTION)
+    fence = store.acquire_lease(name, "first", 60.0, 0.0).fence
+    index_collection(store, ListSource(entries(3)), COLLECTION, fence=fence)
+    store.acquire_lease(name, "second", 60.0, 100.0)
+    with pytest.raises(FencedError):
+        index_collection(store, ListSource(entries(2)), COLLECTION, fence=fence)
+    assert len(live(store)) == 3
+
+
 def test_an_empty_source(store: Store) -> None:
     assert index(store) == IndexResult()
 

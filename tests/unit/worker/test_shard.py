@@ -429,6 +429,22 @@ def test_a_holder_that_lost_its_shard_stops_and_writes_nothing(store: Store, clo
     assert len(store.derivatives(COLLECTION, 0, 99, ["full"])) < 50
 
 
+def test_a_holder_that_lost_its_shard_gives_its_decoders_no_time(store: Store, clock: Clock) -> None:
+    """What they would still write is the new holder's to make."""
+    fill(store, 50)
+    claimed = one_shard(store, 50)
+    taken: list[Shard] = []
+
+    def take_over() -> None:
+        if cursor(store) >= 10 and not taken:
+            taken.append(claim(store, now=clock.now + 60))
+
+    pool = ScriptedPool(MemoryFolder(), clock=clock)
+    with pytest.raises(FencedError):
+        processor(store, pool, on_tick=take_over).complete(claimed, lambda: pytest.fail("it waits for them"))
+    assert store.shards(JOB, 1) == taken
+
+
 def test_a_lost_shard_is_noticed_by_the_heartbeat(store: Store, clock: Clock) -> None:
     """One image that takes for ever: there is nothing to flush, and still the loss is seen."""
     fill(store, 1)
@@ -735,6 +751,55 @@ def test_an_environment_that_heals_just_before_it_is_asked_about_costs_no_image(
     runner.complete(one_shard(store, 10), lambda: 0.0)
     assert (counts(store).completed, counts(store).failed, len(asked)) == (10, 0, 1)
     assert store.failures(JOB) == []
+
+
+def test_an_image_that_cannot_be_read_though_all_is_well_is_charged_once(store: Store, clock: Clock) -> None:
+    fill(store, 10)
+    sick = ImageError(ErrorType.READ_FAILED, "input/output error", environment=True)
+    pool = ScriptedPool(MemoryFolder(), lambda task, _attempt: sick if task.ordinal in (5, 6) else None, clock=clock)
+    runner = ShardProcessor(store, pool, pool.folder, context(), probe=lambda _tick: None)  # type: ignore[arg-type]
+    runner.complete(one_shard(store, 10), lambda: 0.0)
+    assert (counts(store).completed, counts(store).failed) == (8, 2)
+    assert [each.ordinal for each in store.failures(JOB)] == [5, 6]
+    assert {pool.attempts[ordinal] for ordinal in (5, 6)} == {ImageLimits().max_attempts + 1}, "one more, and no more"
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_what_a_killed_holder_made_beyond_its_cursor_counts_beside_what_the_plan_has_counted(
+    store: Store, clock: Clock, *, resumed: bool
+) -> None:
+    """Both are recorded, and only one of them is counted: by others, or by an earlier attempt of this very job."""
+    fill(store, 10)
+    folder = MemoryFolder()
+    before = {"job": JOB} if resumed else {}
+    have(store, folder, *(derivative(n, tier, **before) for n in (2, 8) for tier in TIERS))
+    known = Counts(completed=2, bytes_written=made([2, 8])) if resumed else Counts(skipped=2)
+    store.put_shards(JOB, 1, [Shard(JOB, 1, 0, COLLECTION, 0, 10, 0, counts=known)])
+    store.create_job(job(planned_attempt=1, made_before=known.completed))
+    first = ScriptedPool(folder, clock=clock, slowest={0})
+    assert run_until_killed(store, first, claim(store), 5, 0, "after")
+    beyond = {each.ordinal for each in store.derivatives(COLLECTION, 0, 10, ["full"])} - {2, 8}
+    assert cursor(store) == 0 and len(beyond) >= 5 and 1 in beyond
+    again = ScriptedPool(folder, clock=clock)
+    processor(store, again).run(claim(store, clock.now + 60))
+    assert set(again.attempts) == set(range(10)) - beyond - {2, 8}
+    ours = range(10) if resumed else [n for n in range(10) if n not in (2, 8)]
+    assert (counts(store).completed, counts(store).skipped) == (len(ours), 10 - len(ours))
+    assert counts(store).bytes_written == made(list(ours))
+
+
+def test_what_a_killed_holder_made_again_beyond_its_cursor_is_no_longer_skipped(store: Store, clock: Clock) -> None:
+    """Its file went after the plan had counted it."""
+    fill(store, 10)
+    folder = MemoryFolder()
+    have(store, folder, *(derivative(n, tier) for n in (2, 8) for tier in TIERS))
+    store.put_shards(JOB, 1, [Shard(JOB, 1, 0, COLLECTION, 0, 10, 0, counts=Counts(skipped=2))])
+    del folder.files[derivative(2, FULL).path]
+    first = ScriptedPool(folder, clock=clock, slowest={0})
+    assert run_until_killed(store, first, claim(store), 8, 0, "after")
+    assert cursor(store) == 0 and {each.job for each in store.derivatives(COLLECTION, 2, 3, ["full"])} == {JOB}
+    processor(store, ScriptedPool(folder, clock=clock)).run(claim(store, clock.now + 60))
+    assert (counts(store).completed, counts(store).skipped) == (9, 1)
 
 
 def test_an_answer_about_another_image_is_none(store: Store, clock: Clock) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,7 +15,8 @@ from fpj_core.jobs import change_job
 from fpj_core.model import Job, Phase, Shard, ShardState
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
-from fpj_worker.pod.shard import _Claims
+from fpj_worker.pod.shard import _Claims, _Worker
+from fpj_worker.shard import Pool, ShardProcessor
 
 TASK: Any = SimpleNamespace(
     job_id="job", attempt=1, shard_index=0, pod="pod", suspect_after=15.0, heartbeat_interval=3.0
@@ -79,3 +80,22 @@ def test_shards_of_pods_that_live_are_not_waited_for(store: Store, monkeypatch: 
     monkeypatch.setattr(_Claims, "_pause", lambda _: pytest.fail("it waits"))
     assert store.claim_shard("job", 1, "another", store.now() - 4, index=0) is not None
     assert _Claims(TASK, store, STOP).abandoned() is None
+
+
+def test_decoders_of_a_shard_that_was_lost_are_stopped_before_the_pod_waits(store: Store) -> None:
+    """Until the new holder has ended, which may take an hour, nobody else would stop them."""
+    stopped: list[float] = []
+
+    def lose(*_: object) -> None:
+        assert stopped == []
+        raise FencedError("another has it")
+
+    claimed = store.claim_shard("job", 1, "pod", store.now(), index=0)
+    assert claimed is not None
+    with _Worker(TASK, store, STOP) as worker:
+        worker._pool = cast("Pool", SimpleNamespace(stop=stopped.append))
+        worker._processor = cast("ShardProcessor", SimpleNamespace(complete=lose))
+        with pytest.raises(FencedError):
+            worker.process(claimed)
+        assert stopped == [0]
+    assert stopped == [0]
