@@ -296,6 +296,17 @@ def test_endless_segments_are_given_up(filling: bytes) -> None:
         run(data[:2] + filling * 100_000 + data[2:])
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.csv", b"1,2\n3,4\n"), ("a.svg", b'<svg xmlns="http://www.w3.org/2000/svg" width="4" height="3"/>')],
+)
+def test_loaders_that_libvips_does_not_trust_are_off(tmp_path: Path, name: str, content: bytes) -> None:
+    """Whatever road a file might take to them: among them are parsers of whole documents, such as SVG and PDF."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(pyvips.Error, match="not a known file format"):
+        pyvips.Image.new_from_file(str(tmp_path / name)).avg()
+
+
 def test_a_profile_of_many_segments_is_used() -> None:
     assert len(jpeg.read_header(encoded(scene(), "JPEG", icc_profile=bytes(3_000_000))).icc or b"") == 3_000_000
 

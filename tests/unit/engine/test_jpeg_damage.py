@@ -87,6 +87,17 @@ def test_what_is_wrong_beside_the_picture_costs_no_picture(data: bytes) -> None:
         right(data)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_end_marker_of_an_embedded_preview_does_not_end_the_picture(kind: str) -> None:
+    preview = encoded(scene().resize((64, 48)), "JPEG")
+    whole = with_segment(0xE1, b"Exif\0\0" + preview, data=jpeg(kind))
+    header = jpeg_module.read_header(whole)
+    assert not jpeg_module.is_cut_off(whole, header)
+    assert jpeg_module.is_cut_off(whole[:-900], header)
+    with pytest.raises(ImageError, match="cut off"):
+        run(whole[:-900])
+
+
 def test_a_profile_that_is_there_twice_is_used() -> None:
     twice = pixels(run(with_segment(0xE2, b"ICC_PROFILE\0\1\1" + P3, 2)).outputs[0].data)
     once = pixels(run(with_segment(0xE2, b"ICC_PROFILE\0\1\1" + P3)).outputs[0].data)
