@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import pytest
 from contract.records import COLLECTION, JOB, batch, derivative, image, shard
@@ -11,7 +12,7 @@ from pymongo import monitoring
 
 from fpj_core.errors import StoreError
 from fpj_core.model import Counts, Folder, Shard
-from fpj_core.store.counters import CounterCheck, Drift
+from fpj_core.store.counters import Counted, CounterCheck, Drift
 from fpj_core.store.mongodb import MongoStore
 from fpj_core.store.protocol import CollectionStatistics, Store
 
@@ -104,6 +105,18 @@ def test_what_drifted_is_found_and_repaired(store: Store) -> None:
     assert list(store.repair_counters()) == [CounterCheck(COLLECTION, tuple(found))]
     assert store.folder_totals("cache") == (12, 120, 1)
     assert exact(store)
+
+
+def test_a_repair_leaves_alone_what_was_counted_meanwhile(store: Store) -> None:
+    store.upsert_images([image(n) for n in range(3)], 0)
+    store.flush(batch(claimed(store), 0, 3), 1.0)
+    counted = cast("Counted", store)
+    known = counted.recorded_amounts(COLLECTION)
+    for place, (files, size) in known.items():
+        assert not counted.set_amount(COLLECTION, place, (files - 1, size), (files, size + 5))
+        assert not counted.set_amount(COLLECTION, place, (files, size - 1), (files + 5, size))
+        assert not counted.set_amount(COLLECTION, place, (0, 0), (files + 5, size))
+    assert counted.recorded_amounts(COLLECTION) == known and len(known) == 2
 
 
 def test_a_collection_that_is_written_to_is_busy(store: Store, open_another: Callable[[], Store]) -> None:
