@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.datastructures import Headers
 from unit.api.clusters import job
 from unit.api.site import JSON, V1, Site
 
@@ -47,6 +48,22 @@ def test_a_body_that_does_not_come(site: Site, monkeypatch: pytest.MonkeyPatch) 
 def test_only_json_is_taken(site: Site, kind: str) -> None:
     assert site.ask("POST", f"{V1}/jobs/recover", b"{}", headers={"content-type": kind}).status == 415
     assert site.ask("POST", f"{V1}/jobs/recover", b"{}").status == 415
+
+
+@pytest.mark.parametrize(
+    ("path", "said", "kept"),
+    [
+        (f"{V1}/jobs", "public, max-age=60", "no-store"),
+        (f"{V1}/jobs", None, "no-store"),
+        ("/assets/page.js", "public, max-age=60", "public, max-age=60"),
+        ("/assets/page.js", None, "no-store"),
+    ],
+)
+def test_no_cache_keeps_what_the_api_answers(path: str, said: str | None, kept: str) -> None:
+    """Whatever a route says: the answer is this user's, and of this moment."""
+    message: dict[str, Any] = {"headers": [(b"cache-control", said.encode())] if said else []}
+    middleware._secure(message, path)
+    assert Headers(raw=message["headers"]).getlist("cache-control") == [kept]
 
 
 def test_before_the_jobs_are_listed(site: Site) -> None:

@@ -95,6 +95,21 @@ def test_one_job_holds_a_collection_until_it_gives_it_back(play: Callable[[Scene
     play(scene)
 
 
+def test_a_lease_says_since_when_its_holder_has_it(play: Callable[[Scene], None]) -> None:
+    async def scene(place: Place) -> None:
+        one = place.operator("one")
+        await one.acquire(A, "uid-a", ALBUM)
+        since = place.lease["spec"]["acquireTime"]
+        place.clocks.passed += 100
+        await one.acquire(A, "uid-a", ALBUM)
+        assert place.lease["spec"]["acquireTime"] == since < place.lease["spec"]["renewTime"]
+        await one.release("team", "uid-a", ALBUM)
+        await one.acquire(B, "uid-b", ALBUM)
+        assert place.lease["spec"]["acquireTime"] > since
+
+    play(scene)
+
+
 @pytest.mark.parametrize("off", [-86_400.0, 0.0, 86_400.0])
 def test_the_next_leader_goes_by_its_own_clock(play: Callable[[Scene], None], off: float) -> None:
     """client-go#448: a lease is neither lost nor kept because the next leader's clock is a day off."""
