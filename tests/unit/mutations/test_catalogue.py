@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,51 @@ def test_which_test_killed_a_mutation_is_read_off_the_page(catalogue: Any) -> No
     test = "unit/core/test_a.py::test_it[a b]"
     text = page([(one, Result(Verdict.KILLED, test, 1.0)), (two, Result(Verdict.SURVIVED, "", 1.0))])
     assert killers(text) == {"A": f"tests/{test}"}
+
+
+@pytest.mark.parametrize(
+    ("broken", "always", "verdict", "by"),
+    [
+        ({"a::test_1"}, set(), "killed", "a::test_1"),
+        ({"a::test_1"}, {"a::test_1"}, "survived", ""),
+        ({"a::test_1", "a::test_2"}, {"a::test_1"}, "killed", "a::test_2"),
+        (set(), set(), "survived", ""),
+    ],
+)
+def test_a_test_that_fails_without_the_error_too_kills_nothing(
+    catalogue: Any, broken: set[str], always: set[str], verdict: str, by: str
+) -> None:
+    from fpj_mutations.running import Runner
+
+    class Scripted(Runner):
+        """Of two tests in one file, those fail that are given: with the error, and without it."""
+
+        def __init__(self) -> None:
+            self._wide, self._red, self._green, self._copy, self.has_error = False, [], set(), self, False
+            self.root = ROOT
+
+        @contextmanager
+        def with_text(self, _file: str, _text: str) -> Iterator[None]:
+            self.has_error = True
+            yield
+            self.has_error = False
+
+        def _run(self, tests: Any, *_more: str) -> tuple[int, str]:
+            failing = sorted((broken | always if self.has_error else always) - set(short(self._red)))
+            if not tests:
+                return 5, ""
+            if "::" in tests[0]:
+                failing = [name for name in failing if name in short(tests)]
+            return (1, f"FAILED tests/{long(failing[0])} - AssertionError") if failing else (0, "")
+
+    def short(names: Any) -> list[str]:
+        return [name.removeprefix("tests/").replace("unit/a.py", "a") for name in names]
+
+    def long(name: str) -> str:
+        return name.replace("a::", "unit/a.py::")
+
+    mutation = catalogue.Mutation(
+        "C1", "hack/mutations.py", "import json", "import  json", "wrong", ("tests/unit/a.py",), ()
+    )
+    result = Scripted().judge(mutation)
+    assert (str(result.verdict), result.by) == (verdict, long(by))
