@@ -259,6 +259,8 @@ def test_what_an_answer_takes_counts_against_the_lead() -> None:
         await asyncio.sleep(began + LASTS * 2 / 3 - clock() + 0.1)
         assert not election.leads
 
+    run(within())
+
 
 def test_one_that_lost_the_race_to_make_the_lease_does_not_follow_its_deletion_at_once() -> None:
     """It has never read the Lease: that somebody else made it is all it knows."""
