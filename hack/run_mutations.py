@@ -102,7 +102,8 @@ def main(*, only: tuple[str, ...], again: bool, wide: bool, listed: bool, report
     results = {} if report else _run(chosen, {} if again else _known(), wide=wide)
     known = _known()
     if not only:
-        _PAGE.write_text(page([(each, known.get(each.key())) for each in mutations()]), encoding="utf-8")
+        before = killers(_PAGE.read_text(encoding="utf-8"))
+        _PAGE.write_text(page([(each, known.get(each.key())) for each in mutations()], before), encoding="utf-8")
         click.echo(f"wrote {_PAGE.relative_to(ROOT)}")
     if results:
         click.echo(summary(results))

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from fpj_mutations.catalogue import Mutation
 from fpj_mutations.running import Result, Verdict
 
-_KILLED = re.compile(r"^\| (\w+) \|.*\| `(\S+\.py::.+)` \|$", re.MULTILINE)
+_BEFORE = "not run again yet; before: "
+_KILLED = re.compile(rf"^\| (\w+) \|.*\| (?:{_BEFORE})?`(\S+\.py::.+)` \|$", re.MULTILINE)
 _HEAD = """# Mutations: which tests notice a one-line error
 
 A test that cannot fail proves nothing. `make mutations` puts one error at a time into a copy of the tree, runs the
@@ -23,13 +24,13 @@ code, exactly once.
 """
 
 
-def page(found: Sequence[tuple[Mutation, Result | None]]) -> str:
-    """Markdown; what has not been run yet is left out, and said."""
+def page(found: Sequence[tuple[Mutation, Result | None]], before: Mapping[str, str]) -> str:
+    """Markdown. What has not been run yet counts nowhere; which test killed it ``before`` is kept for the next run."""
     known = [(mutation, result) for mutation, result in found if result is not None]
     parts = [_HEAD, _rates(known)]
     if missing := len(found) - len(known):
         parts.append(f"Not run yet: {missing}.\n\n")
-    parts += [_survivors(known), _all(known)]
+    parts += [_survivors(known), _all(found, before)]
     return "".join(parts)
 
 
@@ -60,10 +61,14 @@ def _survivors(known: Sequence[tuple[Mutation, Result]]) -> str:
     return "\n".join(lines) + "\n\n"
 
 
-def _all(known: Sequence[tuple[Mutation, Result]]) -> str:
+def _all(found: Sequence[tuple[Mutation, Result | None]], before: Mapping[str, str]) -> str:
     lines = ["## All", "", "| | file | error | killed by |", "|---|---|---|---|"]
-    lines += [f"| {m.id} | {m.file} | {m.means} | {_by(r)} |" for m, r in known]
+    lines += [f"| {m.id} | {m.file} | {m.means} | {_by(r) if r else _earlier(before.get(m.id))} |" for m, r in found]
     return "\n".join(lines) + "\n"
+
+
+def _earlier(test: str | None) -> str:
+    return f"{_BEFORE}`{_escaped(test.removeprefix('tests/'))}`" if test else "not run yet"
 
 
 def _by(result: Result) -> str:

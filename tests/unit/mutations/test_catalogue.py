@@ -63,8 +63,10 @@ def test_which_test_killed_a_mutation_is_read_off_the_page(catalogue: Any) -> No
 
     one, two = (catalogue.Mutation(name, "core/a.py", "one", "two", "a | b", ("tests/unit/a.py",), ()) for name in "AB")
     test = "unit/core/test_a.py::test_it[a b]"
-    text = page([(one, Result(Verdict.KILLED, test, 1.0)), (two, Result(Verdict.SURVIVED, "", 1.0))])
+    text = page([(one, Result(Verdict.KILLED, test, 1.0)), (two, Result(Verdict.SURVIVED, "", 1.0))], {})
     assert killers(text) == {"A": f"tests/{test}"}
+    later = page([(one, None), (two, None)], killers(text))
+    assert killers(later) == killers(text) and "| **all** | 0 | 0 |" in later and "Not run yet: 2." in later
 
 
 @pytest.mark.parametrize(
