@@ -79,16 +79,18 @@ def test_which_test_killed_a_mutation_is_read_off_the_page(catalogue: Any) -> No
     ],
 )
 def test_a_test_that_fails_without_the_error_too_kills_nothing(
-    catalogue: Any, broken: set[str], always: set[str], verdict: str, by: str
+    catalogue: Any, tmp_path: Path, broken: set[str], always: set[str], verdict: str, by: str
 ) -> None:
     from fpj_mutations.running import Runner
+
+    (tmp_path / "a.py").write_text("one")
 
     class Scripted(Runner):
         """Of two tests in one file, those fail that are given: with the error, and without it."""
 
         def __init__(self) -> None:
             self._wide, self._red, self._green, self._copy, self.has_error = False, [], set(), self, False
-            self.root = ROOT
+            self.root = tmp_path
 
         @contextmanager
         def with_text(self, _file: str, _text: str) -> Iterator[None]:
@@ -110,8 +112,6 @@ def test_a_test_that_fails_without_the_error_too_kills_nothing(
     def long(name: str) -> str:
         return name.replace("a::", "unit/a.py::")
 
-    mutation = catalogue.Mutation(
-        "C1", "hack/mutations.py", "import json", "import  json", "wrong", ("tests/unit/a.py",), ()
-    )
+    mutation = catalogue.Mutation("C1", "a.py", "one", "two", "wrong", ("tests/unit/a.py",), ())
     result = Scripted().judge(mutation)
     assert (str(result.verdict), result.by) == (verdict, long(by))
