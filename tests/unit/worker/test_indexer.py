@@ -66,10 +66,12 @@ def test_one_that_lost_its_lease_takes_nothing_for_gone(store: Store) -> None:
     name = lease_name(COLLECTION)
     fence = store.acquire_lease(name, "first", 60.0, 0.0).fence
     index_collection(store, ListSource(entries(3)), COLLECTION, fence=fence)
-    store.acquire_lease(name, "second", 60.0, 100.0)
+    later = store.acquire_lease(name, "second", 60.0, 100.0).fence
     with pytest.raises(FencedError):
         index_collection(store, ListSource(entries(2)), COLLECTION, fence=fence)
     assert len(live(store)) == 3
+    index_collection(store, ListSource(entries(2)), COLLECTION, fence=later)
+    assert len(live(store)) == 2, "whoever holds it does"
 
 
 def test_an_empty_source(store: Store) -> None:
