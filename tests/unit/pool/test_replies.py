@@ -15,7 +15,7 @@ from unit.pool.handlers import factory
 from fpj_core.errors import ErrorType, ImageError
 from fpj_worker.pool import ProcessPool
 from fpj_worker.pool.child import _Child, _pickled
-from fpj_worker.pool.protocol import ADMIT, DONE, ERROR, READY, UNBEGUN
+from fpj_worker.pool.protocol import ADMIT, DONE, ERROR, GRANT, READY, UNBEGUN
 from fpj_worker.pool.replies import GarbledError, Replies
 
 
@@ -73,3 +73,25 @@ def test_an_answer_that_nobody_asked_for_ends_its_child(
             (ErrorType.WORKER_CRASHED, True)
         ]
         assert pool.poll(0) == [] and list(child.tasks) == tasks
+
+
+def test_the_clock_of_an_image_stands_while_it_waits_for_memory() -> None:
+    pool: ProcessPool[Any, Any] = ProcessPool(factory, workers=0, timeout=1.0, heavy_budget=10)
+    ours, theirs = multiprocessing.Pipe()
+    with pool, ours, theirs:
+        clock: list[str] = []
+        child: Any = SimpleNamespace(
+            pipe=ours,
+            ready=True,
+            tasks=deque(["task"]),
+            holds=0,
+            head_since=1.0,
+            stop_clock=lambda: clock.append("stops"),
+        )
+        pool._heavy_used = 10
+        theirs.send((ADMIT, 4, 0.0))
+        pool._receive(child)
+        assert clock == ["stops"] and list(pool._admission) == [child] and child.head_since == 1.0
+        pool._heavy_used = 0
+        pool._grant()
+        assert child.head_since > 1.0 and child.holds == 4 and theirs.recv() == (GRANT, None)
