@@ -45,6 +45,8 @@ class Coding:
     transfer: int
     primaries: int = 9
     peak: float = _PEAK
+    narrow: bool = False
+    """Samples take 16 to 235 of 255 alone, whatever their depth (BT.2100, table 9)."""
 
     @property
     def is_hdr(self) -> bool:

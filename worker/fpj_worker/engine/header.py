@@ -66,6 +66,9 @@ class Header:
     coding: Coding | None = None
     """Of HDR that Pillow does not decode."""
 
+    narrow: bool = False
+    """See `Coding`; of what Pillow does not decode."""
+
     captured_at: str | None = None
     """As in `ImageFacts`."""
 
@@ -168,8 +171,9 @@ def _vips_header(opened: OpenedImage, image_format: str) -> Header:
         pages=found.pages if image_format in ("gif", "webp") else 1,
         orientation=stated.orientation or 1,
         captured_at=stated.captured_at or taken.from_xmp(found.xmp),
-        profile=_numbered_profile(coding, found.profile) or dcf,
+        profile=_numbered_profile(coding, found) or dcf,
         coding=coding if coding and coding.is_hdr else None if coding else _coding_of(found.profile),
+        narrow=coding is not None and coding.narrow,
         memory=width * height * max(found.pixel_bytes, 4) if whole else described.tile_row if described else 0,
         shown=described.shown if described else None,
     )
@@ -215,12 +219,13 @@ def _png_statements(opened: OpenedImage, stated: Exif) -> tuple[Exif, Coding | N
         return stated, png.coding(read)
 
 
-def _numbered_profile(coding: Coding | None, own: bytes | None) -> bytes | None:
+def _numbered_profile(coding: Coding | None, found: libvips.VipsHeader) -> bytes | None:
     """A profile of what ``cICP`` says, which counts more than the PNG's own (PNG, 4.3)."""
     if coding is None or coding.is_hdr or not primaries.is_known(coding.primaries):
         return None
-    nominal = primaries.profile(coding.primaries, coding.transfer)
-    return primaries.srgb() if nominal is None and own else nominal
+    if found.grey:
+        return primaries.grey_profile(coding.transfer) or (primaries.srgb_grey() if found.profile else None)
+    return primaries.profile(coding.primaries, coding.transfer) or (primaries.srgb() if found.profile else None)
 
 
 def _coding_of(profile: bytes | None) -> Coding | None:

@@ -20,6 +20,9 @@ _UNSPECIFIED = 2
 _FULL_BOX = 4
 """Bytes of version and flags."""
 
+_MONOCHROME, _FULL_RANGE = 0x10, 0x80
+"""Flags in ``av1C`` (AV1-ISOBMFF, 2.3.3) and ``nclx`` (14496-12, 12.1.5)."""
+
 _PROFILES = (b"prof", b"rICC")
 _COLOURS = frozenset((b"nclx", *_PROFILES))
 _CODED = b"coded"
@@ -72,6 +75,15 @@ def coding(properties: Properties) -> Coding | None:
         return None
     brightest = struct.unpack_from(">H", levels)[0] if len(levels) >= 2 else 0
     return Coding(stated[1], stated[0], float(brightest)) if brightest else Coding(stated[1], stated[0])
+
+
+def is_narrow_grey(properties: Properties) -> bool:
+    """Whether an AVIF has no colours, and ``nclx`` says that its samples are of narrow range (see `Coding`).
+
+    libheif does not spread these, as it does with colours.
+    """
+    coded, nclx = properties.get(b"av1C", b""), properties.get(b"nclx", b"")
+    return len(coded) >= 3 and bool(coded[2] & _MONOCHROME) and len(nclx) >= 7 and not nclx[6] & _FULL_RANGE
 
 
 def _primary(read: Read, meta: bytes) -> Properties:

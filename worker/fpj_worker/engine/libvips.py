@@ -41,6 +41,8 @@ _RGB = 3
 _PROFILE = "icc-profile-data"
 _GREY = b"GRAY"
 """A profile's space."""
+_DARKEST, _BRIGHTEST = 16, 235
+"""Levels of 8 bits in narrow range (ITU-R BT.2100, table 9); deeper ones are multiples."""
 _SAMPLE_BYTES = {"uchar": 1, "ushort": 2}
 _OUT_OF_MEMORY = ("out of memory", "failed to allocate", "cannot allocate", "insufficient memory")
 _NO_ROOM = ("no space left on device", "disk quota exceeded")
@@ -76,6 +78,7 @@ class VipsHeader:
     xmp: bytes
     interlaced: bool
     alpha: bool
+    grey: bool
     profile: bytes | None
     """Its own ICC profile."""
 
@@ -95,6 +98,7 @@ def read_header(opened: OpenedImage, image_format: str, patch: Patch | None = No
         xmp=bytes(image.get("xmp-data")) if image.get_typeof("xmp-data") else b"",
         interlaced=bool(_get(image, "interlaced", 0)),
         alpha=bool(image.hasalpha()),
+        grey=image.bands < _RGB,
         profile=bytes(image.get(_PROFILE)) if image.get_typeof(_PROFILE) else None,
     )
 
@@ -112,6 +116,7 @@ def decode(
     patch: Patch | None = None,
     profile: bytes | None = None,
     coding: hdr.Coding | None = None,
+    narrow: bool = False,
     picture: tuple[Picture, Content] | None = None,
     strict: bool = False,
 ) -> npt.NDArray[np.uint8]:
@@ -119,8 +124,9 @@ def decode(
 
     ``shrink`` is the factor (1, 2, 4, 8) by which libjpeg may scale while decoding. Bands after the first ``shown``
     are left out. The frame is cut to the ``canvas`` (width, height) and shown where its ``mask`` is 255. The file is
-    read with the ``patch``. It is in the colours of ``profile``, if one is given, else of its own. Of a JPEG the
-    ``picture`` is read, if it is given; a ``strict`` decode refuses one that libjpeg complains of.
+    read with the ``patch``. It is in the colours of ``profile``, if one is given, else of its own; ``narrow`` as in
+    `hdr.Coding`. Of a JPEG the ``picture`` is read, if it is given; a ``strict`` decode refuses one that libjpeg
+    complains of.
     """
     options = {"shrink": shrink} if image_format == "jpeg" and shrink > 1 else {}
     _complaints()
@@ -132,7 +138,7 @@ def decode(
             image = image.copy()
             image.set_type(pyvips.GValue.blob_type, _PROFILE, profile)
         image = scale(on_canvas(image, canvas, mask), width, height)
-        pixels = shown_as(image, coding)
+        pixels = shown_as(widened(image) if narrow else image, coding)
     except pyvips.Error as error:
         raise typed(error) from error
     if strict and (complaints := _complaints()):  # libvips does not look again behind the last lines
@@ -188,6 +194,16 @@ def on_canvas(image: Any, canvas: tuple[int, int] | None, mask: npt.NDArray[np.u
 def without(image: Any, gone: npt.NDArray[np.uint8]) -> Any:
     """RGBA, transparent where ``gone`` is 255."""
     return image[:3].bandjoin(from_array(gone).ifthenelse(0, image[3])).copy(interpretation=image.interpretation)
+
+
+def widened(image: Any) -> Any:
+    """Samples of narrow range (see `hdr.Coding`), spread over all of it. Alpha always has all."""
+    alpha = image.hasalpha()
+    colours = image[: image.bands - 1] if alpha else image
+    step, top = (1, 255) if image.format == "uchar" else (256, 65_535)
+    factor = top / ((_BRIGHTEST - _DARKEST) * step)
+    wide = colours.linear(factor, 0.5 - _DARKEST * step * factor).cast(image.format)
+    return (wide.bandjoin(image[image.bands - 1]) if alpha else wide).copy(interpretation=image.interpretation)
 
 
 def holes(data: bytes) -> npt.NDArray[np.uint8]:

@@ -43,6 +43,7 @@ class PillowImage:
         self._aperture = heif.aperture(properties, *self.coded) if image_format == "avif" else None
         self._coding = heif.coding(properties)
         self._profile = heif.profile(properties)
+        self._narrow = heif.is_narrow_grey(properties)
         self.width: int
         self.height: int
         self.width, self.height = self._aperture[2:] if self._aperture else self.coded
@@ -58,10 +59,12 @@ class PillowImage:
         if self.is_hdr:
             self.orientation = 1
 
-    def _nominal(self) -> bytes | None:
+    def _nominal(self, *, grey: bool) -> bytes | None:
         """A profile of what the boxes say, where that is other than sRGB."""
         if self._coding is None:
             return None
+        if grey:
+            return primaries.grey_profile(self._coding.transfer)
         return primaries.profile(self._coding.primaries, self._coding.transfer)
 
     def scaled(self, width: int, height: int) -> Pixels:
@@ -72,6 +75,8 @@ class PillowImage:
             self._image.close()
             deep, bits = _deep(self._opened, self._image.format)
             deep = libvips.resize(deep, width, height)
+            if self._narrow:
+                deep = libvips.to_array(libvips.widened(libvips.from_array(deep)))
         except Exception as error:
             raise _typed(error) from error
         return hdr.to_srgb(deep, (2**bits - 1) << (16 - bits), self._coding)
@@ -84,8 +89,8 @@ class PillowImage:
             if self._aperture:
                 left, top, width, height = self._aperture
                 image = image.crop((left, top, left + width, top + height))
-            profile = image.info.get("icc_profile") or self._profile or self._nominal()
             pixels = np.asarray(image.convert(_target_mode(image)))
+            profile = image.info.get("icc_profile") or self._profile or self._nominal(grey=pixels.ndim == 2)
             if self._image.format == "BMP" and pixels.ndim == 3 and not pixels[..., 3:].any():
                 pixels = pixels[..., :3]  # alpha that was never filled in; browsers show such a BMP, too
         except Exception as error:

@@ -128,6 +128,7 @@ def _decode_by_libvips(opened: OpenedImage, header: Header, width: int, height: 
             patch=patch,
             profile=header.profile,
             coding=header.coding,
+            narrow=header.narrow,
             **options,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 
 from fpj_worker.engine.hdr import Coding
 from fpj_worker.engine.reading import Read
@@ -16,7 +17,7 @@ _EXIF = b"eXIf"
 
 def coding(read: Read) -> Coding | None:
     """How samples stand for light (``cICP``, 11.3.2.6), with the brightest of it (``cLLI``); None if unsaid."""
-    found: dict[bytes, bytes] = {}
+    chunks: dict[bytes, bytes] = {}
     position = _SIGNATURE
     for _ in range(_MOST_CHUNKS):
         head = read(position, 12)
@@ -24,13 +25,14 @@ def coding(read: Read) -> Coding | None:
             break
         size, kind = struct.unpack_from(">L4s", head)
         if kind in (b"cICP", b"cLLI"):
-            found[kind] = read(position + 8, min(size, 8))
+            chunks[kind] = read(position + 8, min(size, 8))
         position += 12 + size
-    numbers, levels = found.get(b"cICP", b""), found.get(b"cLLI", b"")
+    numbers, levels = chunks.get(b"cICP", b""), chunks.get(b"cLLI", b"")
     if len(numbers) < 4:
         return None
+    found = Coding(numbers[1], numbers[0], narrow=not numbers[3])
     brightest = struct.unpack_from(">L", levels)[0] / 10_000 if len(levels) >= 4 else 0
-    return Coding(numbers[1], numbers[0], brightest) if brightest else Coding(numbers[1], numbers[0])
+    return replace(found, peak=brightest) if brightest else found
 
 
 def late_exif(read: Read, size: int) -> bytes:

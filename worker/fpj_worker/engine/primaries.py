@@ -73,6 +73,19 @@ def profile(primaries: int, transfer: int) -> bytes | None:
     return _profile(_PRIMARIES[primaries], _SRGB_CURVE if gamma is None else _gamma(gamma))
 
 
+@lru_cache(maxsize=4)
+def grey_profile(transfer: int) -> bytes | None:
+    """`profile` for pictures without colours, which have no primaries."""
+    gamma = _GAMMAS.get(transfer)
+    return None if gamma is None else _icc(b"GRAY", {b"kTRC": _gamma(gamma)})
+
+
+@lru_cache(maxsize=1)
+def srgb_grey() -> bytes:
+    """An ICC profile of greys by sRGB's curve."""
+    return _icc(b"GRAY", {b"kTRC": _SRGB_CURVE})
+
+
 @lru_cache(maxsize=1)
 def _levels() -> npt.NDArray[np.uint8]:
     light = np.arange(_FINE + 1) / _FINE
@@ -106,14 +119,17 @@ def _profile(primaries: tuple[tuple[float, float], ...], curve: bytes) -> bytes:
     """A matrix profile (8.4.3): colorants adapted to D50 by Bradford's method (annex E)."""
     cones = (_BRADFORD @ _xyz(*_D50)) / (_BRADFORD @ _xyz(*_D65))
     red, green, blue = (np.linalg.inv(_BRADFORD) @ np.diag(cones) @ _BRADFORD @ _to_xyz(primaries)).T
+    colorants = {b"rXYZ": _number(*red), b"gXYZ": _number(*green), b"bXYZ": _number(*blue)}
+    return _icc(b"RGB ", colorants | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve))
+
+
+def _icc(space: bytes, own: Mapping[bytes, bytes]) -> bytes:
+    """A profile of a color space, with what every profile has beside its ``own`` tags."""
     tags = {
         b"desc": b"desc\0\0\0\0" + struct.pack(">L", 4) + b"fpj\0" + bytes(78),
         b"cprt": b"text\0\0\0\0none\0",
         b"wtpt": _number(0.9642, 1, 0.8249),
-        b"rXYZ": _number(*red),
-        b"gXYZ": _number(*green),
-        b"bXYZ": _number(*blue),
-        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve),
+        **own,
     }
     entries, body = b"", b""
     start = 128 + 4 + 12 * len(tags)
@@ -123,7 +139,7 @@ def _profile(primaries: tuple[tuple[float, float], ...], curve: bytes) -> bytes:
     header = bytearray(128)
     struct.pack_into(">L", header, 0, start + len(body))
     header[8:10] = b"\x02\x40"
-    header[12:24] = b"mntrRGB XYZ "
+    header[12:24] = b"mntr" + space + b"XYZ "
     header[36:40] = b"acsp"
     header[68:80] = _number(0.9642, 1, 0.8249)[8:]
     return bytes(header) + struct.pack(">L", len(tags)) + entries + body
