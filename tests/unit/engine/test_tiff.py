@@ -274,3 +274,20 @@ def test_tiles_in_separate_planes_are_unsupported() -> None:
     with pytest.raises(ImageError, match="tiles in separate planes") as error:
         run(tiff(scene(), tags))
     assert error.value.error_type is ErrorType.UNSUPPORTED_FORMAT
+
+
+@pytest.mark.parametrize("white_is_zero", [False, True])
+def test_grey_with_alpha_in_separate_planes_is_unsupported(white_is_zero: bool) -> None:
+    size = len(GREY.tobytes())
+    planes = {273: (8, 8 + size), 277: (2,), 279: (size, size), 284: (2,), 338: (2,)}
+    tags = {258: (8, 8), 262: (0 if white_is_zero else 1,), **planes}
+    data = tiff((*SCENE.size, GREY.tobytes() + bytes([255]) * size), tags)
+    assert "grey and further bands in separate planes" in refused(data)
+
+
+def test_colours_in_separate_planes_are_made() -> None:
+    planes = COLOUR.transpose(2, 0, 1)
+    size = len(planes[0].tobytes())
+    tags = {258: (8,) * 3, 262: (2,), 273: tuple(8 + size * each for each in range(3)), 277: (3,), 279: (size,) * 3}
+    data = tiff((*SCENE.size, planes.tobytes()), tags | {284: (2,)})
+    assert near(corners(pixels(run(data).outputs[0].data)), QUARTERS)

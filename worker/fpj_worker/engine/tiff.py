@@ -195,11 +195,18 @@ def _supported(tags: _Directory) -> TiffHeader:
         raise _unsupported(f"TIFF samples of {' and '.join(map(str, sorted(bits)))} bits in {samples} bands")
     if samples < colours or (photometric == _SEPARATED and _first(tags, _INK_SET, 1) != 1):
         raise _unsupported("TIFF images in other inks than CMYK")
-    if samples > 1 and tags.get(_TILE_WIDTH) and _first(tags, _PLANES, 1) == _SEPARATE:
-        raise _unsupported("TIFF tiles in separate planes")
+    if samples > 1 and _first(tags, _PLANES, 1) == _SEPARATE:
+        _refuse_planes(tags, colours)
     if photometric == _PALETTE and samples > 1:
         raise _unsupported("TIFF palettes with further bands")
     return TiffHeader(_shown(tags, samples, colours), _tile_row(tags, samples, max(bits)))
+
+
+def _refuse_planes(tags: _Directory, colours: int) -> None:
+    if tags.get(_TILE_WIDTH):
+        raise _unsupported("TIFF tiles in separate planes")
+    if colours == 1:  # libvips mixes up the lines of a strip
+        raise _unsupported("TIFF images of grey and further bands in separate planes")
 
 
 def _shown(tags: _Directory, samples: int, colours: int) -> int | None:
