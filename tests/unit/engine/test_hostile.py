@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import pyvips
 from PIL import Image
-from unit.engine.pictures import FULL, encoded, pixels, run, scene
+from unit.engine.pictures import FULL, encoded, pixels, run, scene, tier
 from unit.engine.test_formats import SOURCES
 
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import Format, ImageLimits
 from fpj_core.sources.base import OpenedImage
 from fpj_worker.engine import jpeg, process_image, validate
+from fpj_worker.engine.encode import encode
 from fpj_worker.engine.pixels import Pixels
 
 TRUNCATED = [
@@ -209,10 +210,17 @@ def fine_patterns() -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("quality", [1, 50, 95])
 @pytest.mark.parametrize("name", fine_patterns())
 def test_fine_patterns_are_not_blank(name: str, quality: int) -> None:
-    from unit.engine.pictures import tier
-
     data = encoded(Image.fromarray(fine_patterns()[name]), "PNG")
     assert run(data, *(tier(name=each, format=each, quality=quality) for each in (Format.JPEG, Format.WEBP))).outputs
+
+
+@pytest.mark.parametrize("quality", [2, 5, 8])
+@pytest.mark.parametrize("other", [(0, 102, 0), (60, 60, 60), (0, 16, 255)])
+def test_colours_of_one_brightness_at_a_low_quality_are_not_blank(quality: int, other: tuple[int, int, int]) -> None:
+    """The steps in which a JPEG then states its colours are wide, so it misses their mean by far."""
+    y, x = np.indices((64, 64))
+    fine = np.where(((x + y) % 2)[..., None], (200, 0, 0), other).astype(np.uint8)
+    validate.validate(encode(fine, Format.JPEG, tier(quality=quality)), Format.JPEG, fine)
 
 
 @pytest.mark.parametrize("image_format", [Format.JPEG, Format.WEBP, Format.PNG])
@@ -225,8 +233,6 @@ def test_a_blank_checkerboard_is_caught(colour: str, image_format: Format) -> No
 
 @pytest.mark.parametrize("image_format", [Format.JPEG, Format.WEBP, Format.AVIF, Format.PNG])
 def test_broken_outputs_are_caught(image_format: Format) -> None:
-    from unit.engine.pictures import tier
-
     array: Pixels = pixels(SOURCES["png"]())
     (output,) = run(SOURCES["png"](), tier(format=image_format)).outputs
     validate.validate(output.data, image_format, array)
