@@ -14,6 +14,7 @@ from typing import Any
 
 from fpj_core.errors import ErrorType, ImageError
 from fpj_worker.pool import Away, away, child
+from fpj_worker.pool.protocol import ERROR
 
 Task = tuple[str, Any]
 
@@ -38,6 +39,13 @@ class Elsewhere:
 
 def do_echo(value: Any, _admit: Any) -> Any:
     return value
+
+
+def do_answer_twice(number: int, _admit: Any) -> str:
+    """Say what became of the task of this number, and then once more."""
+    pipe = child._this._pipe  # type: ignore[union-attr]
+    pipe.send((ERROR, (ErrorType.CORRUPT_IMAGE.value, "the first answer", False), 0.0, number))
+    return "the second answer"
 
 
 def do_pid(_value: Any, _admit: Any) -> int:

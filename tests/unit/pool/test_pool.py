@@ -59,6 +59,16 @@ def only(outcomes: list[Outcome[tuple[str, Any], Any]]) -> Outcome[tuple[str, An
     return outcome
 
 
+def test_no_task_gets_the_answer_of_another() -> None:
+    """Of a child whose answers are one behind, none counts from then on."""
+    with ProcessPool(factory, workers=1, timeout=30.0) as pool:
+        first, second, *others = run_all(pool, [("answer_twice", 0), ("echo", "mine"), ("echo", "also mine")])
+    assert first.error is not None and first.error.message == "the first answer"
+    assert second.result is None and second.error is not None
+    assert second.error.error_type is ErrorType.WORKER_CRASHED
+    assert [each.result for each in others] == ["also mine"]
+
+
 def test_results_come_back(pool: Pool) -> None:
     outcomes = run_all(pool, [("echo", n) for n in range(200)])
     assert sorted(o.result for o in outcomes) == list(range(200))

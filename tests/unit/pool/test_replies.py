@@ -25,10 +25,10 @@ def sent(error_type: ErrorType) -> bytes:
 
     settings: Any = SimpleNamespace(heavy_budget=None, memory_limit=None, stop=None, stopwatch=None)
     unused: Any = None
-    return _pickled(*_Child(unused, fail, settings)._run(None), 0.1)
+    return _pickled(*_Child(unused, fail, settings)._run(None), 0.1, 7)
 
 
-def read(data: bytes) -> tuple[str, Any, float]:
+def read(data: bytes) -> tuple[str, Any, float, int]:
     ours, theirs = multiprocessing.Pipe()
     with ours, theirs:
         theirs.send_bytes(data)
@@ -40,7 +40,7 @@ def test_an_error_arrives_and_names_nothing_to_be_called(error_type: ErrorType) 
     """Some versions of Python pickle a member of an enumeration as a call of getattr, which no answer may name."""
     data = sent(error_type)
     assert not {opcode.name for opcode, _, _ in pickletools.genops(data)} & {"GLOBAL", "STACK_GLOBAL", "REDUCE"}
-    assert read(data) == (ERROR, (error_type, "because", False), 0.1)
+    assert read(data) == (ERROR, (error_type, "because", False), 0.1, 7)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_an_error_arrives_and_names_nothing_to_be_called(error_type: ErrorType) 
 )
 def test_no_error_of_ours(content: object) -> None:
     with pytest.raises(GarbledError):
-        read(pickle.dumps((ERROR, content, 0.1)))
+        read(pickle.dumps((ERROR, content, 0.1, 7)))
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_an_answer_that_nobody_asked_for_ends_its_child(
     monkeypatch.setattr(pool, "_bury", lambda _child, error: buried.append(error))
     ours, theirs = multiprocessing.Pipe()
     with pool, ours, theirs:
-        theirs.send((kind, {} if kind == READY else 1, 0.0))
-        child: Any = SimpleNamespace(pipe=ours, ready=ready, tasks=deque(tasks))
+        theirs.send((kind, {} if kind == READY else 1, 0.0, 0))
+        child: Any = SimpleNamespace(pipe=ours, ready=ready, tasks=deque(tasks), answered=0)
         pool._receive(child)
         assert [(error.error_type, "not asked for" in error.message) for error in buried] == [
             (ErrorType.WORKER_CRASHED, True)
@@ -84,12 +84,13 @@ def test_the_clock_of_an_image_stands_while_it_waits_for_memory() -> None:
             pipe=ours,
             ready=True,
             tasks=deque(["task"]),
+            answered=0,
             holds=0,
             head_since=1.0,
             stop_clock=lambda: clock.append("stops"),
         )
         pool._heavy_used = 10
-        theirs.send((ADMIT, 4, 0.0))
+        theirs.send((ADMIT, 4, 0.0, 0))
         pool._receive(child)
         assert clock == ["stops"] and list(pool._admission) == [child] and child.head_since == 1.0
         pool._heavy_used = 0

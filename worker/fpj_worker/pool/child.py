@@ -77,23 +77,25 @@ class _Child:
         self._stop = settings.stop
         self.stopwatch = settings.stopwatch
         self._early: deque[Any] = deque()
-        """Tasks that arrived while the child waited for a grant."""
+        """Tasks, with their numbers, that arrived while the child waited for a grant."""
+        self._number = 0
+        """Of the task that is being handled."""
 
     def serve(self, lacking: Mapping[Part, str]) -> None:
-        self._pipe.send((READY, {part.value: reason for part, reason in lacking.items()}, 0.0))
+        self._pipe.send((READY, {part.value: reason for part, reason in lacking.items()}, 0.0, 0))
         while True:
             try:
-                task = self._early.popleft() if self._early else self._pipe.recv()[1]
+                self._number, task = self._early.popleft() if self._early else self._pipe.recv()[1]
             except (EOFError, OSError):
                 return
             if self._stopping():
-                self._pipe.send((UNBEGUN, None, 0.0))
+                self._pipe.send((UNBEGUN, None, 0.0, self._number))
                 continue
             os.ftruncate(2, 0)
             self.stopwatch.restart()
             started = time.perf_counter()
             kind, content = self._run(task)
-            self._pipe.send_bytes(_pickled(kind, content, time.perf_counter() - started))
+            self._pipe.send_bytes(_pickled(kind, content, time.perf_counter() - started, self._number))
 
     def _stopping(self) -> bool:
         """A task that came before the pool began to stop has not begun for that."""
@@ -120,7 +122,8 @@ class _Child:
         most = max(self._heavy_budget, self._memory_limit)
         if weight > most:
             raise ImageError(ErrorType.OUT_OF_MEMORY, f"needs {weight:,} bytes; {most:,} are allowed")
-        self._pipe.send((ADMIT, min(weight, self._heavy_budget), 0.0))  # what takes more than the budget runs alone
+        asked = min(weight, self._heavy_budget)  # what takes more than the budget runs alone
+        self._pipe.send((ADMIT, asked, 0.0, self._number))
         while True:
             kind, content = self._pipe.recv()
             if kind == GRANT:
@@ -128,12 +131,12 @@ class _Child:
             self._early.append(content)
 
 
-def _pickled(kind: str, content: Any, elapsed: float) -> bytes:
+def _pickled(kind: str, content: Any, elapsed: float, number: int) -> bytes:
     try:
-        return pickle.dumps((kind, content, elapsed), pickle.HIGHEST_PROTOCOL)
+        return pickle.dumps((kind, content, elapsed, number), pickle.HIGHEST_PROTOCOL)
     except Exception as error:  # noqa: BLE001 - pickling runs arbitrary code
         failure = (ErrorType.INTERNAL.value, f"the result cannot be sent: {error}", False)
-        return pickle.dumps((ERROR, failure, elapsed))
+        return pickle.dumps((ERROR, failure, elapsed, number))
 
 
 def _die_with_parent() -> None:

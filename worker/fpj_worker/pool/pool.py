@@ -98,6 +98,8 @@ class _Child(Generic[T]):
     stopwatch: Stopwatch
     started: float
     tasks: deque[T] = field(default_factory=deque)
+    answered: int = 0
+    """Tasks that came before the head, whose number this is."""
     ready: bool = False
     head_since: float = 0.0
     """When the task at the head began, or 0 while its clock stands still."""
@@ -272,14 +274,14 @@ class ProcessPool(Generic[T, R]):
             if len(child.tasks) == 1:
                 self._start_clock(child)
             try:
-                child.pipe.send((TASK, task))
+                child.pipe.send((TASK, (child.answered + len(child.tasks) - 1, task)))
             except OSError:
                 return  # it died; its end of file is read next, and its tasks go to another
 
     def _receive(self, child: _Child[T]) -> None:
         try:
-            kind, content, elapsed = self._replies.read(child.pipe)
-            if child.ready is (kind == READY) or (child.ready and not child.tasks):
+            kind, content, elapsed, number = self._replies.read(child.pipe)
+            if child.ready is (kind == READY) or (child.ready and (not child.tasks or number != child.answered)):
                 raise GarbledError("not asked for")
         except GarbledError as error:
             self._bury(child, ImageError(ErrorType.WORKER_CRASHED, f"the decoder answered nonsense ({error})"))
@@ -305,6 +307,7 @@ class ProcessPool(Generic[T, R]):
     def _settle(self, child: _Child[T], kind: str, content: Any, elapsed: float) -> None:
         self._give_back(child)
         task = child.tasks.popleft()
+        child.answered += 1
         self._start_clock(child)
         if kind == DONE:
             self._outcomes.append(Outcome(task, content, None, elapsed))

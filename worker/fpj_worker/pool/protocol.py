@@ -13,6 +13,7 @@ Admit = Callable[[int], None]
 """Asks leave for a decode that needs so many bytes; returns when it is given."""
 READY, DONE, ERROR, ADMIT, UNBEGUN = "ready", "done", "error", "admit", "unbegun"
 TASK, GRANT = "task", "grant"
+"""Tasks are numbered from 0 in each child, and what it says names the number of the task that it is about."""
 PRELOAD_VARIABLE = "FPJ_POOL_PRELOAD"
 """Environment variable that names, separated by spaces, what the fork server imports for its children."""
 

@@ -31,19 +31,20 @@ class Replies:
     def __init__(self, types: Iterable[type]) -> None:
         self._types = {(each.__module__, each.__qualname__): each for each in types}
 
-    def read(self, pipe: Connection) -> tuple[str, Any, float]:
-        """(kind, content, seconds taken).
+    def read(self, pipe: Connection) -> tuple[str, Any, float, int]:
+        """(kind, content, seconds taken, number of the task).
 
         Raises `GarbledError`; EOFError and OSError as the pipe does.
         """
         data = pipe.recv_bytes(_MOST_BYTES)
         try:
-            kind, content, elapsed = _Unpickler(data, self._types).load()
+            kind, content, elapsed, number = _Unpickler(data, self._types).load()
         except Exception as error:
             raise GarbledError(f"not an answer: {error}") from error
-        if kind not in _KINDS or type(elapsed) is not float or not _fits(kind, content):
+        numbers = type(elapsed) is float and type(number) is int
+        if kind not in _KINDS or not numbers or not _fits(kind, content):
             raise GarbledError("not an answer")
-        return kind, (ErrorType(content[0]), *content[1:]) if kind == ERROR else content, elapsed
+        return kind, (ErrorType(content[0]), *content[1:]) if kind == ERROR else content, elapsed, number
 
 
 class _Unpickler(pickle.Unpickler):
