@@ -62,6 +62,8 @@ class Outcome:
     waves: int
     busy: float
     """The share of the pods' time in which images are made."""
+    tail: float
+    """Seconds in which pods had nothing left to do while others of their wave still worked, over all waves."""
     store: Mapping[str, Load]
     store_cores: float
     """That the store's server uses, on average while pods run."""
@@ -79,7 +81,7 @@ class Outcome:
 
 def shard_size(images: int, pods: int) -> int:
     """As `fpj_core.v1alpha1.resolve_sharding` chooses it."""
-    return min(max(math.ceil(images / (pods * 4)), 100), 10_000)
+    return min(max(math.ceil(images / min(pods * 4, WAVE)), 100), 10_000)
 
 
 def report_pause(pods: int, figures: Figures) -> float:
@@ -111,6 +113,7 @@ def simulate(fleet: Fleet, figures: Figures) -> Outcome:
         shards=shards,
         waves=math.ceil(shards / WAVE),
         busy=run.worked / (process * pods_at_once),
+        tail=run.tail,
         store=_loads(run.tally, _store_kinds(fleet, figures), process),
         store_cores=run.store_busy / process,
         api=_loads(run.tally, _api_kinds(figures), process),
@@ -208,7 +211,7 @@ class _Run:
         self._pod_rate = fleet.workers * 1000 / (fleet.image_ms * figures["worker.overhead"])
         """Images a second of a pod that nothing holds up."""
         self.now = 0.0
-        self.worked = self.store_busy = 0.0
+        self.worked = self.store_busy = self.tail = 0.0
         self.tally = _Tally()
 
     def play(self) -> None:
@@ -225,6 +228,7 @@ class _Run:
         ends: list[tuple[float, float]] = []  # (work clock, seconds of work)
         clock, done = 0.0, self.now
         ended = self.now
+        idle: float | None = None
         for _ in range(min(self._fleet.pods, shards)):
             heapq.heappush(starts, (self._start(self.now), waiting.pop()))
         while starts or ends:
@@ -244,6 +248,9 @@ class _Run:
             done = max(done, noticed)
             if waiting:
                 heapq.heappush(starts, (self._start(noticed), waiting.pop()))
+            elif idle is None:
+                idle = ended
+        self.tail += ended - (ended if idle is None else idle)
         # That the last pod's end is noticed is part of what `job.end` was measured over.
         self.now = max(ended, done - self._figures["pod.end_noticed"] if last else done)
 

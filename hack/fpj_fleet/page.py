@@ -7,12 +7,14 @@ from dataclasses import replace
 
 from fpj_core.kube.names import WAVE
 from fpj_fleet.figures import Check, Figures
-from fpj_fleet.model import Fleet, Outcome, simulate
+from fpj_fleet.model import Fleet, Outcome, shard_size, simulate
 
 _IMAGES = (100_000, 1_000_000, 10_000_000, 50_000_000, 100_000_000)
 _PODS = (1, 10, 100, 1_000)
 _LOADS = (10, 100, 1_000)
 _MANY, _WIDE = 50_000_000, 1_000
+_MOST_SHARDS = 50_000
+_SHARD_SIZES = (250, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000)
 _STORE_CORES = 16.0
 
 _HEADER = """<!-- Generated from hack/fpj_fleet by `make docs`. Do not edit. -->
@@ -38,7 +40,7 @@ def page(figures: Figures) -> str:
     ask = _Answers(figures)
     parts = [
         _HEADER,
-        *(part(ask) for part in (_time, _loads, _kinds, _limits)),
+        *(part(ask) for part in (_time, _shards, _loads, _kinds, _limits)),
         _checks(figures),
     ]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
@@ -96,6 +98,43 @@ def _time(ask: _Answers) -> str:
             f"Of {_MANY:,} images on {_WIDE:,} pods: {parts}.",
             "One pod lists and plans, so more pods do not shorten that. Many pods over few images live for seconds:",
             "then fewer pods are faster, or a larger `sharding.shardSize`.",
+        ]
+    )
+
+
+def _shards(ask: _Answers) -> str:
+    rows = []
+    for images in (1_000_000, _MANY):
+        chosen = shard_size(images, _WIDE)
+        for size in (size for size in _SHARD_SIZES if images // _MOST_SHARDS <= size <= max(images // 100, chosen)):
+            outcome = ask(replace(_photo(ask.figures, images, _WIDE), shard_size=size))
+            process = outcome.stages["process"]
+            written = outcome.total(outcome.store).mean * process
+            rows.append(
+                [
+                    f"{images:,}",
+                    f"{size:,}{' (default)' if size == chosen else ''}",
+                    f"{outcome.shards:,}",
+                    f"{outcome.waves:,}",
+                    _span(process),
+                    _span(outcome.tail),
+                    f"{_round(written / images * 1_000)}",
+                    f"{outcome.busy:.0%}",
+                ]
+            )
+    head = ["Images", "`shardSize`", "Shards", "Waves", "Process", "of that, tail"]
+    return "\n".join(
+        [
+            "## Shards",
+            "",
+            "Without `sharding.shardSize` there are four shards for each pod, as long as one child Job holds them",
+            f"({WAVE:,}), of 100 to 10,000 images. Photographs on {_WIDE:,} pods, by other sizes:",
+            "",
+            *_table([*head, "Store: commands for 1,000 images", "Pods at work"], rows),
+            "",
+            "The tail is the time in which some pods have nothing left to do while others of their wave work; where",
+            "the store bounds the job, those go faster then. Small shards cost starts of pods, which Kubernetes",
+            "limits; large ones leave pods idle at the end. How shards differ in cost is a guess.",
         ]
     )
 

@@ -11,6 +11,8 @@ from fpj_core.v1alpha1.job import FileProcessingJobSpec, JobType, Thumbnail, Tie
 
 _SHARDS_PER_WORKER_POD = 4
 """Enough shards that pods which started late or met slow images still find work."""
+_WAVE = 1_000
+"""Shards of one child Job; `fpj_core.kube.names.WAVE`, which a test compares."""
 _SMALLEST_SHARD = 100
 _LARGEST_SHARD = 10_000
 
@@ -62,10 +64,13 @@ def resolve_limits(spec: FileProcessingJobSpec) -> ImageLimits:
 
 
 def resolve_sharding(spec: FileProcessingJobSpec, pending: int) -> Sharding:
-    """How ``pending`` images are divided: four shards per pod, of 100 to 10,000 images."""
+    """How ``pending`` images are divided: four shards per pod while one child Job holds them, of 100 to 10,000 images.
+
+    With many pods, shards beyond those of one child Job cost more in starts of pods than they save at the end.
+    """
     given = spec.sharding
     parallelism = given.parallelism if given and given.parallelism else 4
-    fair = math.ceil(pending / (parallelism * _SHARDS_PER_WORKER_POD))
+    fair = math.ceil(pending / min(parallelism * _SHARDS_PER_WORKER_POD, _WAVE))
     return Sharding(
         parallelism=parallelism,
         shard_size=given.shard_size if given and given.shard_size else min(max(fair, _SMALLEST_SHARD), _LARGEST_SHARD),

@@ -31,7 +31,9 @@ def fleet(**changes: object) -> Fleet:
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("images", "pods"), [(1, 1), (900, 4), (1_000_000, 4), (50_000_000, 1_000), (10**8, 7)])
+@pytest.mark.parametrize(
+    ("images", "pods"), [(1, 1), (900, 4), (1_000_000, 4), (10**6, 900), (50_000_000, 1_000), (10**8, 7)]
+)
 def test_shards_are_those_of_the_worker(images: int, pods: int) -> None:
     spec = FileProcessingJobSpec.model_validate(SPEC | {"sharding": {"parallelism": pods}})
     assert model.shard_size(images, pods) == resolve_sharding(spec, images).shard_size
@@ -70,6 +72,13 @@ def test_a_node_bounds_the_pods_that_share_it(figures: Figures) -> None:
 def test_kubernetes_default_limits_bound_short_shards(figures: Figures) -> None:
     outcome = simulate(fleet(images=100_000, pods=1_000, shard_size=100, default_limits=True), figures)
     assert outcome.stages["process"] >= 2_000 / figures["limits.job_controller_default"] * 0.9
+
+
+def test_the_tail_is_what_pods_without_work_wait_for_the_others(figures: Figures) -> None:
+    alone = simulate(fleet(images=10_000, pods=1, shard_size=2_500), figures)
+    assert alone.tail == 0
+    uneven = simulate(fleet(images=15_000, pods=2, shard_size=10_000), figures)
+    assert uneven.tail == pytest.approx(5_000 * 0.050 * figures["worker.overhead"] / 4, rel=0.05)
 
 
 def test_it_says_the_same_each_time(figures: Figures) -> None:

@@ -20,6 +20,8 @@ from fpj_core.v1alpha1 import (
     resolve_sharding,
     resolve_tiers,
 )
+from fpj_core.v1alpha1.defaults import _WAVE
+from fpj_core.kube.names import WAVE
 
 FULL = TierSpec("full", 1920, 1080, 85, Format.JPEG, Fit.INSIDE, animated=False, background="#ffffff")
 THUMBNAIL = TierSpec("thumbnail", 300, 300, 80, Format.JPEG, Fit.INSIDE)
@@ -69,10 +71,19 @@ def test_sharding() -> None:
 
 @pytest.mark.parametrize(
     ("pending", "parallelism", "size"),
-    [(1, 4, 100), (1_600, 4, 100), (1_601, 4, 101), (100_000, 4, 6_250), (10**7, 4, 10_000), (10**7, 1_000, 2_500)],
+    [(1, 4, 100), (1_600, 4, 100), (1_601, 4, 101), (100_000, 4, 6_250), (10**7, 4, 10_000), (10**6, 250, 1_000)],
 )
 def test_four_shards_a_pod(pending: int, parallelism: int, size: int) -> None:
     assert resolve_sharding(spec(sharding={"parallelism": parallelism}), pending).shard_size == size
+
+
+@pytest.mark.parametrize(
+    ("pending", "parallelism", "size"),
+    [(10**6, 251, 1_000), (10**6, 1_000, 1_000), (1_001, 1_000, 100), (10**8, 1_000, 10_000)],
+)
+def test_many_pods_have_no_more_shards_than_one_child_job_holds(pending: int, parallelism: int, size: int) -> None:
+    assert resolve_sharding(spec(sharding={"parallelism": parallelism}), pending).shard_size == size
+    assert _WAVE == WAVE
 
 
 def test_recovery() -> None:
