@@ -144,6 +144,25 @@ def test_pending_means_any_tier_is_not_up_to_date(store: Store) -> None:
     assert list(store.pending_ordinals(COLLECTION, {"full": "d1"})) == [1, 2, 4]
 
 
+@pytest.mark.parametrize("window", [2, 3, 7, 100])
+@pytest.mark.parametrize("gone", [(), (0,), (4, 5, 6, 7, 8), (12,)])
+@pytest.mark.parametrize("made", [(), (0, 1), (2, 5, 6, 11)])
+def test_what_is_live_and_what_pending_is_read_at_once(
+    store: Store, window: int, gone: tuple[int, ...], made: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("sqlite", "mongodb"):
+        monkeypatch.setattr(f"fpj_core.store.{module}._WINDOW", window)
+    ordinals = [*range(13), 40]
+    store.upsert_images([image(n) for n in ordinals], 0)
+    store.mark_deleted(COLLECTION, gone, 0)
+    record(store, *(derivative(n) for n in made), derivative(3, digest="old"))
+    windows = list(store.live_and_pending(COLLECTION, {"full": "d1"}))
+    live = [n for n in ordinals if n not in gone]
+    assert [n for some, _ in windows for n in some] == live
+    assert [n for _, some in windows for n in some] == [n for n in live if n not in made]
+    assert all(set(pending) <= set(some) for some, pending in windows)
+
+
 def test_derivatives_by_range_and_tier(store: Store) -> None:
     record(store, derivative(3), derivative(1), derivative(1, "thumbnail"), derivative(9))
     assert store.derivatives(COLLECTION, 0, 9, ["full"]) == [derivative(1), derivative(3)]

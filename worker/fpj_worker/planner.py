@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from fpj_core.folders import CacheFolder
 from fpj_core.model import Counts, Job, Layout, Shard, TierSpec, tier_digests
+from fpj_core.ordinals import Ordinals
 from fpj_core.planning import cut_shards
 from fpj_core.store.codec import batched, spans
 from fpj_core.store.protocol import Store
@@ -81,20 +82,20 @@ class Planner:
         store = self._store
         if self._settings.force:
             forget_made_by_others(store, self._collection, self._tier_names, job.id, self._on_tick)
-        pending = self._checked()
-        total = store.count_images(self._collection, on_step=self._on_tick)
-        size = self._settings.shard_size(pending)
-        lacking = _Counted(self._pending() if pending else ())
-        shards = cut_shards(job.id, attempt, self._collection, lacking, size)
-        cut = _Cut(shards, lacking, size, self._made_before(job) if resumed else iter(()), self._images_in)
+        live, pending = self._checked()
+        shards = cut_shards(job.id, attempt, self._collection, pending, self._settings.shard_size(len(pending)))
+        cut = _Cut(shards, live, pending, self._made_before(job, pending) if resumed else iter(()), self._on_tick)
         number = store.put_shards(job.id, attempt, cut)
         store.delete_failures(job.id, self._on_tick)
-        base = replace(cut.outside, skipped=total - cut.covered - cut.outside.completed)
+        base = replace(cut.outside, skipped=len(live) - cut.covered - cut.outside.completed)
         made_before = cut.outside.completed + cut.within
-        return Planned(total, number, base, done=total - lacking.count, made_before=made_before)
+        return Planned(len(live), number, base, done=len(live) - len(pending), made_before=made_before)
 
-    def _checked(self) -> int:
-        """Images to process by the records, of which those without their files are forgotten first."""
+    def _checked(self) -> tuple[Ordinals, Ordinals]:
+        """Images, and those to process by the records, of which those without their files are forgotten first.
+
+        Each record is read once: there may be 50 million.
+        """
         settings = self._settings
         if settings.check_files:
             self._on_stage("Check")
@@ -102,11 +103,16 @@ class Planner:
                 self._store, self._collection, self._tier_names, settings.folder_name, self._folder, self._on_tick
             )
         self._on_stage("Plan")
-        pending = self._pending()
-        return sum(1 for _ in (self._named(pending) if settings.layout is Layout.MIRROR else pending))
+        live, pending = Ordinals(), Ordinals()
+        for some, lacking in self._store.live_and_pending(self._collection, self._digests, self._on_tick):
+            live.add(some)
+            pending.add(lacking)
+        if settings.layout is Layout.MIRROR:
+            self._name(pending)
+        return live, pending
 
-    def _named(self, pending: Iterator[int]) -> Iterator[int]:
-        """The same ordinals. Their images get their names here, in this order, and keep them wherever they are made."""
+    def _name(self, pending: Ordinals) -> None:
+        """The images get their names here, in this order, and keep them wherever they are made."""
         naming = MirrorNames(self._store, self._collection)
         for ordinals in batched(pending, _NAMED):
             wanted = set(ordinals)
@@ -114,17 +120,10 @@ class Planner:
                 images = self._store.images(self._collection, start, stop)
                 naming.of([image for image in images if image.ordinal in wanted])
             self._on_tick()
-            yield from ordinals
 
-    def _pending(self) -> Iterator[int]:
-        return self._store.pending_ordinals(self._collection, self._digests, self._on_tick)
-
-    def _made_before(self, job: Job) -> Iterator[tuple[int, int]]:
+    def _made_before(self, job: Job, pending: Ordinals) -> Iterator[tuple[int, int]]:
         """(ordinal, bytes) of what earlier attempts of this job finished."""
-        return _without(self._store.made_by(job, self._on_tick), self._pending())
-
-    def _images_in(self, start: int, stop: int) -> int:
-        return self._store.count_images(self._collection, start, stop, self._on_tick)
+        return (made for made in self._store.made_by(job, self._on_tick) if made[0] not in pending)
 
 
 class _Cut:
@@ -137,27 +136,27 @@ class _Cut:
     def __init__(
         self,
         shards: Iterator[Shard],
-        lacking: _Counted,
-        size: int,
+        live: Ordinals,
+        pending: Ordinals,
         made: Iterator[tuple[int, int]],
-        images_in: Callable[[int, int], int],
+        on_shard: Callable[[], None],
     ) -> None:
         self._shards = shards
-        self._lacking = lacking
-        self._size = size
+        self._live = live
+        self._pending = pending
         self._made = made
         self._ahead = next(made, None)
-        self._images_in = images_in
+        self._on_shard = on_shard
         self.covered = self.within = 0
         self.outside = Counts()
 
     def __iter__(self) -> Iterator[Shard]:
-        for place, shard in enumerate(self._shards):
+        for shard in self._shards:
+            self._on_shard()
             self.outside += self._made_below(shard.start)
             counts = self._made_below(shard.stop)
-            images = self._images_in(shard.start, shard.stop)
-            # A shard that is full was cut when the next one's first image came.
-            to_do = min(self._lacking.count - self._size * place, self._size)
+            images = self._live.count(shard.start, shard.stop)
+            to_do = self._pending.count(shard.start, shard.stop)
             self.covered += images
             self.within += counts.completed
             yield replace(shard, counts=replace(counts, skipped=max(images - to_do - counts.completed, 0)))
@@ -171,26 +170,3 @@ class _Cut:
             size += self._ahead[1]
             self._ahead = next(self._made, None)
         return Counts(completed=completed, bytes_written=size)
-
-
-class _Counted:
-    """Ordinals as they come; ``count`` of them have come so far."""
-
-    def __init__(self, ordinals: Iterable[int]) -> None:
-        self._ordinals = ordinals
-        self.count = 0
-
-    def __iter__(self) -> Iterator[int]:
-        for ordinal in self._ordinals:
-            self.count += 1
-            yield ordinal
-
-
-def _without(made: Iterable[tuple[int, int]], pending: Iterator[int]) -> Iterator[tuple[int, int]]:
-    """Of (ordinal, bytes), those that are not pending. Both are ascending."""
-    ahead = next(pending, None)
-    for ordinal, size in made:
-        while ahead is not None and ahead < ordinal:
-            ahead = next(pending, None)
-        if ahead != ordinal:
-            yield ordinal, size

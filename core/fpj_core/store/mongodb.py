@@ -209,15 +209,23 @@ class MongoStore(MongoJobs):
     def pending_ordinals(
         self, collection: str, digests: Mapping[str, str], on_step: Callable[[], None] = nothing
     ) -> Iterator[int]:
-        """See `fpj_core.store.protocol.Store.pending_ordinals`: two ordered streams are merged, window by window."""
-        for start, stop, window in self._live_windows(collection):
-            done: dict[tuple[int, str], int] = {}
-            for d in self._raw_derivatives(collection, start, stop, ("digest", "source_version")):
-                if digests.get(d["tier"]) == d["digest"]:
-                    at = (d["ordinal"], d["source_version"])
-                    done[at] = done.get(at, 0) + 1
-            yield from (ordinal for ordinal, version in window if done.get((ordinal, version), 0) < len(digests))
+        """See `fpj_core.store.protocol.Store.pending_ordinals`."""
+        for _, pending in self.live_and_pending(collection, digests, on_step):
+            yield from pending
+
+    def live_and_pending(
+        self, collection: str, digests: Mapping[str, str], on_step: Callable[[], None] = nothing
+    ) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
+        """See `fpj_core.store.protocol.Store.live_and_pending`: two ordered streams are merged, window by window."""
+        start: int | None = 0
+        end, dense = self.next_ordinal(collection), True
+        while start is not None and start < end:
+            stop = min(start + _WINDOW, end)
+            live, pending = self._live_and_pending(collection, start, stop, digests, dense=dense)
+            dense = len(live) == stop - start
+            yield live, pending
             on_step()
+            start = stop if live else self._ordinal_from(collection, stop)
 
     def made_by(self, job: Job, on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, int]]:
         """See `fpj_core.store.protocol.Store.made_by`."""
@@ -297,13 +305,36 @@ class MongoStore(MongoJobs):
         start: int | None = 0
         while start is not None:
             stop = start + _WINDOW
-            query = {"collection": collection, "ordinal": {"$gte": start, "$lt": stop}}
-            with translated():
-                found = self._db.images.find(query, {"_id": 0, "ordinal": 1, "version": 1, "deleted": 1})
-                window = list(found.sort("ordinal", 1))
+            window = self._live_window(collection, start, stop)
             if window:
-                yield start, stop, [(d["ordinal"], d["version"]) for d in window if not d["deleted"]]
+                yield start, stop, window
             start = stop if window else self._ordinal_from(collection, stop)
+
+    def _live_window(self, collection: str, start: int, stop: int) -> list[tuple[int, str]]:
+        """(ordinal, version) of the live images of a range that one query may ask for."""
+        query = {"collection": collection, "ordinal": {"$gte": start, "$lt": stop}}
+        with translated():
+            found = self._db.images.find(query, {"_id": 0, "ordinal": 1, "version": 1, "deleted": 1})
+            return [(d["ordinal"], d["version"]) for d in found.sort("ordinal", 1) if not d["deleted"]]
+
+    def _live_and_pending(
+        self, collection: str, start: int, stop: int, digests: Mapping[str, str], *, dense: bool
+    ) -> tuple[Sequence[int], Sequence[int]]:
+        """Those of one window. ``dense`` says that it is likely to have no gap.
+
+        Where nothing was made of any image, and their number shows that none is missing, no record need be read.
+        """
+        done: dict[tuple[int, str], int] = {}
+        made = self._raw_derivatives(collection, start, stop, ("digest", "source_version"))
+        if not made and dense and self.count_images(collection, start, stop) == stop - start:
+            return range(start, stop), range(start, stop)
+        for each in made:
+            if digests.get(each["tier"]) == each["digest"]:
+                at = (each["ordinal"], each["source_version"])
+                done[at] = done.get(at, 0) + 1
+        window = self._live_window(collection, start, stop)
+        live = [ordinal for ordinal, _ in window]
+        return live, [ordinal for ordinal, version in window if done.get((ordinal, version), 0) < len(digests)]
 
     def _ordinal_from(self, collection: str, start: int) -> int | None:
         """The first ordinal from ``start`` on that an image has; None at the end of the collection."""

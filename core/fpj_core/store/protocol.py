@@ -164,6 +164,14 @@ class Store(Protocol):
         version both match. ``on_step`` is called every few thousand images, also while none is pending.
         """
 
+    def live_and_pending(
+        self, collection: str, digests: Mapping[str, str], on_step: Callable[[], None] = nothing
+    ) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
+        """Ordinals of live images, and those among them that `pending_ordinals` gives: some thousands at a time.
+
+        All ascend. Each record is read once. ``on_step`` as for `pending_ordinals`.
+        """
+
     def made_by(self, job: Job, on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, int]]:
         """(ordinal, bytes of derivatives) of each live image for which the job has made anything, by ordinal.
 

@@ -236,15 +236,23 @@ class SQLiteStore(SQLiteJobs):
         self, collection: str, digests: Mapping[str, str], on_step: Callable[[], None] = nothing
     ) -> Iterator[int]:
         """See `fpj_core.store.protocol.Store.pending_ordinals`."""
-        wanted = " OR ".join(["(d.tier = ? AND d.digest = ?)"] * len(digests))
+        for _, pending in self.live_and_pending(collection, digests, on_step):
+            yield from pending
+
+    def live_and_pending(
+        self, collection: str, digests: Mapping[str, str], on_step: Callable[[], None] = nothing
+    ) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
+        """See `fpj_core.store.protocol.Store.live_and_pending`."""
+        wanted = " OR ".join(f"(d.tier = ?{4 + 2 * at} AND d.digest = ?{5 + 2 * at})" for at in range(len(digests)))
         query = (
-            "SELECT i.ordinal FROM images i"
-            " WHERE i.collection = ? AND i.ordinal >= ? AND i.ordinal < ? AND NOT i.deleted AND"
-            " (SELECT count(*) FROM derivatives d WHERE d.collection = i.collection AND d.ordinal = i.ordinal"
-            f" AND d.source_version = i.version AND ({wanted})) < {len(digests)} ORDER BY i.ordinal"
+            "SELECT i.ordinal, (SELECT count(*) FROM derivatives d WHERE d.collection = i.collection"
+            f" AND d.ordinal = i.ordinal AND d.source_version = i.version AND ({wanted})) < {len(digests)}"
+            " FROM images i WHERE i.collection = ?1 AND i.ordinal >= ?2 AND i.ordinal < ?3 AND NOT i.deleted"
+            " ORDER BY i.ordinal"
         )
         pairs = [text for pair in digests.items() for text in pair]
-        yield from (ordinal for (ordinal,) in self._in_ranges(query, collection, pairs, on_step))
+        for rows in self._in_ranges(query, collection, pairs, on_step):
+            yield [ordinal for ordinal, _ in rows], [ordinal for ordinal, lacks in rows if lacks]
 
     def made_by(self, job: Job, on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, int]]:
         """See `fpj_core.store.protocol.Store.made_by`."""
@@ -254,7 +262,8 @@ class SQLiteStore(SQLiteJobs):
             " WHERE d.collection = ? AND d.ordinal >= ? AND d.ordinal < ? AND d.job = ? AND NOT i.deleted"
             " GROUP BY d.ordinal ORDER BY d.ordinal"
         )
-        yield from self._in_ranges(query, job.collection, (job.id,), on_step)
+        for rows in self._in_ranges(query, job.collection, (job.id,), on_step):
+            yield from rows
 
     # Folders and statistics -------------------------------------------------------------------------------
 
@@ -281,7 +290,7 @@ class SQLiteStore(SQLiteJobs):
 
     def _in_ranges(
         self, query: str, collection: str, arguments: Sequence[str], on_step: Callable[[], None]
-    ) -> Iterator[Any]:
+    ) -> Iterator[list[Any]]:
         """Rows that ``query`` selects in a range of ordinals, range by range.
 
         No long read transaction is held, and however few rows there are, none takes long.
@@ -290,7 +299,7 @@ class SQLiteStore(SQLiteJobs):
         for start in range(0, self.next_ordinal(collection), _WINDOW):
             with self._connection.read() as db:
                 rows = db.execute(query, (number, start, start + _WINDOW, *arguments)).fetchall()
-            yield from rows
+            yield rows
             on_step()
 
     def _number(self, collection: str) -> int:

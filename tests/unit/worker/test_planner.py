@@ -115,3 +115,15 @@ def test_shards_are_written_as_they_are_cut(store: Store, monkeypatch: pytest.Mo
     monkeypatch.setattr(planner, "cut_shards", cutting)
     monkeypatch.setattr(store, "put_shards", putting)
     assert plan(store, folder).shards == written > 5
+
+
+def test_each_image_is_read_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many shards there are: a plan over 50 million images is a matter of minutes because of that."""
+    folder = prepare(store, monkeypatch)
+    statements: list[str] = []
+    store._connection._sqlite.set_trace_callback(statements.append)  # type: ignore[attr-defined]
+    settings = PlanSettings(TIERS, "cache", lambda _pending: 4, check_files=False, force=False)
+    planned = Planner(store, folder, COLLECTION, settings).plan(store.create_job(job("ours")), 1, resumed=False)
+    assert planned.shards > 5
+    reads = [each for each in statements if "FROM images" in each and "max(ordinal)" not in each]
+    assert len(reads) == -(-IMAGES // 7), "one query for each window"
