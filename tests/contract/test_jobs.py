@@ -531,6 +531,23 @@ def test_a_recorded_plan_is_never_replaced(store: Store) -> None:
     assert store.put_shards(JOB, 2, []) == 0
 
 
+def test_only_the_planner_that_the_record_names_puts_shards(store: Store) -> None:
+    """Whoever begins to plan writes its name there, and so stands in for whom it replaces."""
+    store.create_job(replace(job(), planning_attempt=1, planner="second"))
+    for other in ("first", ""):
+        with pytest.raises(FencedError):
+            store.put_shards(JOB, 1, [shard(0, 0, 5)], other)
+    assert store.shards(JOB, 1) == []
+    assert store.put_shards(JOB, 1, [shard(0, 0, 10)], "second") == 1
+
+    def replaced() -> Iterator[Shard]:
+        yield shard(0, 0, 5)
+        store.update_job(replace(job(), planning_attempt=1, planner="third"))
+
+    with pytest.raises(FencedError):
+        store.put_shards(JOB, 1, replaced(), "second")
+
+
 def test_a_shorter_plan_leaves_nothing_of_a_longer_one(store: Store) -> None:
     assert store.put_shards(JOB, 1, [shard(n, n, n + 1) for n in range(2_500)]) == 2_500
     assert store.put_shards(JOB, 1, [shard(n, n, n + 1) for n in range(7)]) == 7

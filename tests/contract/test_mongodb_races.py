@@ -12,7 +12,7 @@ from contract.records import COLLECTION, JOB, batch, image, shard
 
 from fpj_core.errors import FencedError
 from fpj_core.leases import lease_name
-from fpj_core.model import Counts
+from fpj_core.model import Counts, Shard, ShardState
 from fpj_core.store.mongodb import MongoStore
 
 LOCK = lease_name(COLLECTION)
@@ -66,6 +66,21 @@ def test_a_plan_that_is_written_late_replaces_no_shard_of_a_later(
     with pytest.raises(FencedError):
         mongo.put_shards(JOB, 1, [shard(0, 0, 5), shard(1, 5, 9)])
     assert [(found.start, found.stop) for found in mongo.shards(JOB, 1)] == [(0, 600)]
+
+
+def test_what_a_planner_puts_late_and_dies_over_is_no_part_of_the_plan(
+    mongo: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dying() -> Iterator[Shard]:
+        yield shard(1, 5, 9)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fpj_core.store.mongodb_jobs._STEP", 1)
+    once_after(mongo, "_check_plan", lambda: mongo.put_shards(JOB, 1, [shard(0, 0, 600)]), monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        mongo.put_shards(JOB, 1, dying())
+    assert [(found.start, found.stop) for found in mongo.shards(JOB, 1)] == [(0, 600)]
+    assert mongo.job_counts(JOB, 1) == (Counts(), {ShardState.PENDING: 1})
 
 
 def test_a_batch_of_a_holder_that_was_just_replaced_counts_nothing(

@@ -20,10 +20,10 @@ CONSTANTS
                \* lock lapses, an attempt is disturbed (silence, suspension, another spec)
     Turns,     \* how often others take the lock
     None, Us, Others,
-    LookAndPutAreOne,  \* a plan is looked at and put in one step: so in SQLite; for MongoDB see the page
+    LookAndPutAreOne,  \* a plan is looked at and put in one step: so in SQLite; in MongoDB others come between
     \* Planted errors: each is TRUE in the code, and with FALSE TLC finds a counterexample.
-    CursorChecksEpoch, PlanIsFenced, RescueRaisesEpoch, RecordsCheckFence, ClaimLooksTwice, StopIsNotedFirst,
-    BeginIsNotedFirst
+    CursorChecksEpoch, PlanIsFenced, PlannerIsChecked, RescueRaisesEpoch, RecordsCheckFence, ClaimLooksTwice,
+    StopIsNotedFirst, BeginIsNotedFirst
 
 VARIABLES
     lease,     \* the collection's lock: holder, fence, and whether it lapsed for want of renewal
@@ -265,7 +265,10 @@ NumberPlan(p) ==
     /\ UNCHANGED <<lease, theirs, status, record, shards, made, op, faults, gaveBack, wrong>>
 
 Outdated(p) ==
-    LET q == procs[p] IN record.planned >= q.attempt \/ plan # [epoch |-> q.epoch, attempt |-> q.attempt]
+    LET q == procs[p] IN
+    \/ record.planned >= q.attempt
+    \/ PlannerIsChecked /\ record.planner # p
+    \/ plan # [epoch |-> q.epoch, attempt |-> q.attempt]
 
 \* Code: fpj_core.store.mongodb_jobs:MongoJobs._check_plan
 CheckPlan(p) ==
@@ -273,7 +276,8 @@ CheckPlan(p) ==
     /\ IF PlanIsFenced /\ Outdated(p) THEN Leave(p) ELSE Become(p, [procs[p] EXCEPT !.pc = "checked"])
     /\ UNCHANGED <<lease, theirs, status, record, plan, shards, made, op, faults, gaveBack, wrong>>
 
-\* What is recorded already counts at once. A shard of a later plan is left alone.
+\* What is recorded already counts at once. A shard of a later plan is left alone. Wrong is to touch the plan that pods
+\* work by; shards that come late for an attempt that is over are read by nobody.
 \* Code: fpj_core.store.mongodb_jobs:MongoJobs.put_shards
 \* Code: fpj_worker.planner:Planner.plan
 PutShard(p) ==
@@ -284,7 +288,7 @@ PutShard(p) ==
         THEN Leave(p) /\ UNCHANGED <<shards, wrong>>
         ELSE /\ shards' = [shards EXCEPT ![q.attempt] =
                             [state |-> "pending", epoch |-> q.epoch, cursor |-> 0, done |-> done]]
-             /\ wrong' = IF record.planned >= q.attempt THEN wrong \union {"plan"} ELSE wrong
+             /\ wrong' = IF record.planned = q.attempt THEN wrong \union {"plan"} ELSE wrong
              /\ Become(p, [q EXCEPT !.pc = "put"])
     /\ UNCHANGED <<lease, theirs, status, record, plan, made, op, faults, gaveBack>>
 

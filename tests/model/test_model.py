@@ -25,6 +25,7 @@ BOUNDS = {
 PLANTED = {
     "CursorChecksEpoch": "NoFencedWrite",
     "PlanIsFenced": "NoFencedWrite",
+    "PlannerIsChecked": "NoFencedWrite",
     "RescueRaisesEpoch": "OneHolderWrites",
     "RecordsCheckFence": "NoFencedWrite",
     "ClaimLooksTwice": "OneHolderWrites",

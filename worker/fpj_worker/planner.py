@@ -85,7 +85,7 @@ class Planner:
         live, pending = self._checked()
         shards = cut_shards(job.id, attempt, self._collection, pending, self._settings.shard_size(len(pending)))
         cut = _Cut(shards, live, pending, self._made_before(job, pending) if resumed else iter(()), self._on_tick)
-        number = store.put_shards(job.id, attempt, cut)
+        number = store.put_shards(job.id, attempt, cut, job.planner)
         store.delete_failures(job.id, self._on_tick)
         base = replace(cut.outside, skipped=len(live) - cut.covered - cut.outside.completed)
         made_before = cut.outside.completed + cut.within

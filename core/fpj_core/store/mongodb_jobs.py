@@ -126,29 +126,42 @@ class MongoJobs(MongoCounters):
 
     # Shards -----------------------------------------------------------------------------------------------
 
-    def put_shards(self, job: str, attempt: int, shards: Iterable[Shard]) -> int:
+    def put_shards(self, job: str, attempt: int, shards: Iterable[Shard], planner: str = "") -> int:
         """See `fpj_core.store.protocol.Store.put_shards`.
 
-        Each shard carries the epoch of its plan, so a plan that was written late replaces none of a later one's.
+        Looking whether the plan still stands and writing its shards are two requests, and anything may happen between
+        them. A planner looks into the record after it has got its number: whoever replaces it there gets a higher one.
+        So the plan that is recorded in the end has the highest number of all, and its shards are replaced by none.
+        What a late plan inserts beside them is no part of the plan (`_latest`).
         """
-        number = 0
         with translated():
+            self._check_planner(job, attempt, planner)
             epoch = self._next_epoch(job, attempt)
+        try:
+            return self._put_plan(job, attempt, epoch, shards, planner)
+        except FencedError:
+            with translated():
+                self._db.job_shards.delete_many({"job": job, "attempt": attempt, "plan": epoch})
+            raise
+
+    def _put_plan(self, job: str, attempt: int, epoch: int, shards: Iterable[Shard], planner: str) -> int:
+        number = 0
         for batch in batched(shards, _STEP):
             with translated():
-                self._check_plan(job, attempt, epoch)
+                self._check_plan(job, attempt, epoch, planner)
                 older = {"epoch": {"$lte": epoch}}
-                documents = [_shard_document(replace(each, attempt=attempt, epoch=epoch)) for each in batch]
-                puts = [ReplaceOne({"_id": each["_id"]} | older, each, upsert=True) for each in documents]
+                fields = [_shard_document(replace(each, attempt=attempt, epoch=epoch)) for each in batch]
+                puts = [
+                    ReplaceOne({"_id": each["_id"]} | older, each | {"plan": epoch}, upsert=True) for each in fields
+                ]
                 _, kept = upserted(self._db.job_shards, puts)
-                if kept:  # the others of this batch belong to no plan
-                    self._db.job_shards.delete_many({"job": job, "attempt": attempt, "epoch": epoch})
-                    raise _planned_since(job, attempt)
+            if kept:  # the others of this batch belong to no plan
+                raise _planned_since(job, attempt)
             number += len(batch)
         with translated():
-            self._check_plan(job, attempt, epoch)
-            rest = {"job": job, "attempt": attempt, "index": {"$gte": number}, "epoch": {"$lt": epoch}}
-            self._db.job_shards.delete_many(rest)
+            self._check_plan(job, attempt, epoch, planner)
+            earlier = {"plan": {"$not": {"$gte": epoch}}}  # versions before this one wrote no plan
+            self._db.job_shards.delete_many({"job": job, "attempt": attempt, "index": {"$gte": number}} | earlier)
         return number
 
     def delete_attempts(self, job: str, before: int, on_step: Callable[[], None] = nothing) -> None:
@@ -158,8 +171,8 @@ class MongoJobs(MongoCounters):
     def shards(self, job: str, attempt: int) -> list[Shard]:
         """See `fpj_core.store.protocol.Store.shards`."""
         with translated():
-            found = self._db.job_shards.find({"job": job, "attempt": attempt})
-            return [_shard(document) for document in found.sort("index", 1)]
+            found = list(self._db.job_shards.find({"job": job, "attempt": attempt}).sort("index", 1))
+        return [_shard(document) for document in _latest(found)]
 
     def shard(self, job: str, attempt: int, index: int) -> Shard | None:
         """See `fpj_core.store.protocol.Store.shard`."""
@@ -241,18 +254,23 @@ class MongoJobs(MongoCounters):
         """See `fpj_core.store.protocol.Store.job_counts`."""
         sums = {name: {"$sum": f"$counts.{name}"} for name in _COUNTED}
         mine = {"$match": {"job": job, "attempt": attempt}}
-        totals: list[Any] = [mine, {"$group": {"_id": "$state", "shards": {"$sum": 1}} | sums}]
+        totals: list[Any] = [
+            mine,
+            {"$group": {"_id": {"state": "$state", "plan": "$plan"}, "shards": {"$sum": 1}} | sums},
+        ]
         errors: list[Any] = [
             mine,
-            {"$project": {"errors": {"$objectToArray": "$errors"}}},
+            {"$project": {"plan": 1, "errors": {"$objectToArray": "$errors"}}},
             {"$unwind": "$errors"},
-            {"$group": {"_id": "$errors.k", "count": {"$sum": "$errors.v"}}},
+            {"$group": {"_id": {"type": "$errors.k", "plan": "$plan"}, "count": {"$sum": "$errors.v"}}},
         ]
         with translated():
-            groups = list(self._db.job_shards.aggregate(totals))
-            by_type = {group["_id"]: group["count"] for group in self._db.job_shards.aggregate(errors)}
+            found = [{**each, **each["_id"]} for each in self._db.job_shards.aggregate(totals)]
+            failed = [{**each, **each["_id"]} for each in self._db.job_shards.aggregate(errors)]
+        groups = _latest(found)
+        by_type = {each["type"]: each["count"] for each in failed if _plan(each) == _plan(groups[0])}
         counts = Counts(**{name: sum(group[name] for group in groups) for name in _COUNTED}, errors=by_type)
-        return counts, {ShardState(group["_id"]): group["shards"] for group in groups}
+        return counts, {ShardState(group["state"]): group["shards"] for group in groups}
 
     def claim_reporter(self, job: str, holder: str, interval: float, now: float) -> bool:
         """See `fpj_core.store.protocol.Store.claim_reporter`."""
@@ -307,11 +325,16 @@ class MongoJobs(MongoCounters):
             raise _planned_since(job, attempt)
         return int(state["epoch"])
 
-    def _check_plan(self, job: str, attempt: int, epoch: int) -> None:
+    def _check_plan(self, job: str, attempt: int, epoch: int, planner: str) -> None:
+        self._check_planner(job, attempt, planner)
         state = self._db.job_states.find_one({"_id": job})
-        record = self._db.jobs.find_one({"_id": job}, {"planned_attempt": 1})
-        planned = record is not None and record.get("planned_attempt", 0) >= attempt
-        if planned or state is None or (state["epoch"], state["attempt"]) != (epoch, attempt):
+        if state is None or (state["epoch"], state["attempt"]) != (epoch, attempt):
+            raise _planned_since(job, attempt)
+
+    def _check_planner(self, job: str, attempt: int, planner: str) -> None:
+        """Raise `FencedError` if the job's record, where there is one, says that others plan the attempt, or have."""
+        record = self._db.jobs.find_one({"_id": job}, {"planned_attempt": 1, "planner": 1})
+        if record and (record.get("planned_attempt", 0) >= attempt or record.get("planner", "") != planner):
             raise _planned_since(job, attempt)
 
     def _delete_in_steps(self, collection: Collection[Document], query: Document, on_step: Callable[[], None]) -> None:
@@ -389,8 +412,19 @@ def _changes(
     return change
 
 
+def _plan(document: Document) -> int:
+    """The number of the plan that a shard belongs to; versions before this one wrote none."""
+    return int(document.get("plan") or 0)
+
+
+def _latest(documents: Sequence[Document]) -> list[Document]:
+    """Those of the latest plan among them."""
+    latest = max(map(_plan, documents), default=0)
+    return [each for each in documents if _plan(each) == latest]
+
+
 def _planned_since(job: str, attempt: int) -> FencedError:
-    return FencedError(f"attempt {attempt} of job {job} has been planned since")
+    return FencedError(f"attempt {attempt} of job {job} is planned by others, or has been planned")
 
 
 def _held(lease: Lease) -> Document:

@@ -203,13 +203,15 @@ class Store(Protocol):
 
     # Shards -----------------------------------------------------------------------------------------------
 
-    def put_shards(self, job: str, attempt: int, shards: Iterable[Shard]) -> int:
+    def put_shards(self, job: str, attempt: int, shards: Iterable[Shard], planner: str = "") -> int:
         """Record ``shards`` as the plan of ``attempt``, in place of what it had; how many there are.
 
         Shards of other attempts stay as they are. Each shard starts at an epoch above every epoch that the job used
         before, so whoever held it is fenced out. ``shards`` come by ascending index and are written a thousand at a
-        time. Safe to repeat. Raises `FencedError` if the job's record says that the attempt is planned, and once
-        shards of a later attempt, or the same attempt's by a later caller, have been put.
+        time. Safe to repeat. Raises `FencedError` if the job's record says that the attempt is planned, or names
+        another ``planner``, and once shards of a later attempt, or the same attempt's by a later caller, have been put.
+        Who may be replaced while it plans must write its name into the record first: then no plan that comes late
+        touches one that was recorded.
         """
 
     def delete_attempts(self, job: str, before: int, on_step: Callable[[], None] = nothing) -> None:

@@ -108,18 +108,18 @@ class SQLiteJobs(SQLiteCounters):
 
     # Shards -----------------------------------------------------------------------------------------------
 
-    def put_shards(self, job: str, attempt: int, shards: Iterable[Shard]) -> int:
+    def put_shards(self, job: str, attempt: int, shards: Iterable[Shard], planner: str = "") -> int:
         """See `fpj_core.store.protocol.Store.put_shards`."""
-        epoch = self._next_epoch(job, attempt)
+        epoch = self._next_epoch(job, attempt, planner)
         query = f"INSERT OR REPLACE INTO shards ({_SHARD}) VALUES ({', '.join('?' * 17)})"
         number = 0
         for batch in batched(shards, _STEP):
             with self._connection.write() as db:
-                _check_plan(db, job, attempt, epoch)
+                _check_plan(db, job, attempt, epoch, planner)
                 db.executemany(query, [_shard_row(replace(each, attempt=attempt, epoch=epoch)) for each in batch])
             number += len(batch)
         with self._connection.write() as db:
-            _check_plan(db, job, attempt, epoch)
+            _check_plan(db, job, attempt, epoch, planner)
             db.execute("DELETE FROM shards WHERE job = ? AND attempt = ? AND idx >= ?", (job, attempt, number))
         return number
 
@@ -262,12 +262,13 @@ class SQLiteJobs(SQLiteCounters):
         query = "DELETE FROM failures WHERE (job, ordinal) IN (SELECT job, ordinal FROM failures WHERE job = ? LIMIT ?)"
         self._in_steps(query, (job,), on_step)
 
-    def _next_epoch(self, job: str, attempt: int) -> int:
+    def _next_epoch(self, job: str, attempt: int, planner: str) -> int:
         """An epoch above all that the job used, for a plan of ``attempt``."""
         with self._connection.write() as db:
+            _check_planner(db, job, attempt, planner)
             db.execute("INSERT OR IGNORE INTO job_state (job) VALUES (?)", (job,))
             (kept, latest) = db.execute("SELECT epoch, attempt FROM job_state WHERE job = ?", (job,)).fetchone()
-            if latest > attempt or _planned_attempt(db, job) >= attempt:
+            if latest > attempt:
                 raise _planned_since(job, max(latest, attempt))
             (used,) = db.execute("SELECT coalesce(max(epoch), 0) FROM shards WHERE job = ?", (job,)).fetchone()
             epoch: int = max(used, kept) + 1
@@ -289,20 +290,26 @@ class SQLiteJobs(SQLiteCounters):
                 raise FencedError(f"shard {shard.index} of job {shard.job} was taken over")
 
 
-def _check_plan(db: sqlite3.Connection, job: str, attempt: int, epoch: int) -> None:
+def _check_plan(db: sqlite3.Connection, job: str, attempt: int, epoch: int, planner: str) -> None:
+    _check_planner(db, job, attempt, planner)
     found = db.execute("SELECT epoch, attempt FROM job_state WHERE job = ?", (job,)).fetchone()
-    if found != (epoch, attempt) or _planned_attempt(db, job) >= attempt:
+    if found != (epoch, attempt):
         raise _planned_since(job, found[1] if found else attempt)
 
 
-def _planned_attempt(db: sqlite3.Connection, job: str) -> int:
-    query = "SELECT coalesce(json_extract(document, '$.planned_attempt'), 0) FROM jobs WHERE id = ?"
+def _check_planner(db: sqlite3.Connection, job: str, attempt: int, planner: str) -> None:
+    """Raise `FencedError` if the job's record, where there is one, says that others plan the attempt, or have."""
+    query = (
+        "SELECT coalesce(json_extract(document, '$.planned_attempt'), 0),"
+        " coalesce(json_extract(document, '$.planner'), '') FROM jobs WHERE id = ?"
+    )
     row = db.execute(query, (job,)).fetchone()
-    return int(row[0]) if row else -1
+    if row is not None and (row[0] >= attempt or row[1] != planner):
+        raise _planned_since(job, attempt)
 
 
 def _planned_since(job: str, attempt: int) -> FencedError:
-    return FencedError(f"attempt {attempt} of job {job} has been planned since")
+    return FencedError(f"attempt {attempt} of job {job} is planned by others, or has been planned")
 
 
 def _record(db: sqlite3.Connection, collection: int, batch: ShardBatch) -> None:

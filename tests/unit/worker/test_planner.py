@@ -102,7 +102,7 @@ def test_shards_are_written_as_they_are_cut(store: Store, monkeypatch: pytest.Mo
             cut += 1
             yield shard
 
-    def putting(name: str, attempt: int, shards: Iterable[Shard]) -> int:
+    def putting(name: str, attempt: int, shards: Iterable[Shard], planner_: str) -> int:
         def seen() -> Iterator[Shard]:
             nonlocal written
             for shard in shards:
@@ -110,7 +110,7 @@ def test_shards_are_written_as_they_are_cut(store: Store, monkeypatch: pytest.Mo
                 assert cut == written, "however many there are, one is held"
                 yield shard
 
-        return put_shards(name, attempt, seen())
+        return put_shards(name, attempt, seen(), planner_)
 
     monkeypatch.setattr(planner, "cut_shards", cutting)
     monkeypatch.setattr(store, "put_shards", putting)
