@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from unit.v1alpha1.documents import job
 
+from fpj_core.kube.names import WAVE
 from fpj_core.manifest import parse_resource
 from fpj_core.model import Fit, Format, ImageLimits, TierSpec
 from fpj_core.v1alpha1 import (
@@ -21,7 +22,6 @@ from fpj_core.v1alpha1 import (
     resolve_tiers,
 )
 from fpj_core.v1alpha1.defaults import _WAVE
-from fpj_core.kube.names import WAVE
 
 FULL = TierSpec("full", 1920, 1080, 85, Format.JPEG, Fit.INSIDE, animated=False, background="#ffffff")
 THUMBNAIL = TierSpec("thumbnail", 300, 300, 80, Format.JPEG, Fit.INSIDE)
