@@ -5,7 +5,6 @@ python hack/run_chaos.py --seeds 1-100 --faults 100     see docs/resilience.md; 
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -13,24 +12,28 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import click
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "hack")]
 
-from chaos.proxied import Proxied  # noqa: E402 - the folders have to be named first
-from chaos.report import write_report  # noqa: E402
-from chaos.run import Order, run_seed, summary  # noqa: E402
+from chaos import results  # noqa: E402 - the folders have to be named first
+from chaos.proxied import Proxied  # noqa: E402
+from chaos.results import Order, Result  # noqa: E402
+from chaos.run import play, run_seed, summary  # noqa: E402
 from chaos.schedule import KINDS  # noqa: E402
 from e2e.installation import build_image  # noqa: E402
 
 from fpj_cluster import Cluster  # noqa: E402
 
-RESULTS = ROOT / "build" / "chaos.jsonl"
-REPORT = ROOT / "docs" / "resilience.md"
+TRACES = ROOT / "build" / "chaos"
+PRODUCT = ("core", "operator", "worker", "api", "cli", "crds", "deploy", "requirements", "Dockerfile", "pyproject.toml")
+"""What the image is made of, and what installs it."""
 
 
 def _say(text: str) -> None:
@@ -63,28 +66,30 @@ def _installation(image: Path | None, folder: Path) -> Iterator[tuple[Proxied, C
         cluster.down()
 
 
-def _done(results: Path) -> set[str]:
-    """Keys of the runs that have a result."""
-    lines = results.read_text().splitlines() if results.exists() else []
-    return {json.loads(line)["key"] for line in lines}
-
-
 def _revision() -> str:
-    command = ["git", "describe", "--always", "--dirty"]
+    """Of what is tested: the last commit that changed it."""
+    commit = _git("log", "-1", "--format=%h", "--", *PRODUCT)
+    return f"{commit}-dirty" if _git("status", "--porcelain", "--", *PRODUCT) else commit
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--seeds", default="1", show_default=True, help="Seeds: 3, 1-100, or 1-5,9.")
 @click.option("--faults", default=100, show_default=True, help="Faults of each seed.")
-@click.option("--calm", type=float, help="Seconds without a fault after each: then times to recover are measured.")
+@click.option("--calm", type=float, help="Wait for recovery after each, so many seconds at most, and measure it.")
 @click.option("--only", multiple=True, metavar="KIND", help="Only this kind of fault; may be given repeatedly.")
 @click.option("--list", "listed", is_flag=True, help="Show the kinds of faults, and run none.")
 @click.option("--minutes", type=float, help="Begin no seed later than this.")
 @click.option("--image", type=click.Path(exists=True, path_type=Path), help="A docker-archive of localhost/fpj:e2e.")
 @click.option("--revision", help="Of what that image was built, for the report; else that of this checkout.")
-@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, show_default=True, help="JSON Lines.")
-@click.option("--report", is_flag=True, help="Write docs/resilience.md from the results there are, and run none.")
+@click.option(
+    "--results", "kept", type=click.Path(path_type=Path), default=results.KEPT, help="JSON Lines to go on with."
+)
+@click.option("--again", is_flag=True, help="Also seeds that were clean; nothing is added to the results.")
 def main(
     *,
     seeds: str,
@@ -95,16 +100,13 @@ def main(
     minutes: float | None,
     image: Path | None,
     revision: str | None,
-    results: Path,
-    report: bool,
+    kept: Path,
+    again: bool,
 ) -> None:
-    """Inject faults into fpj on a node; seeds that have a result are passed over. Exit code 1: one is not clean."""
+    """Inject faults into fpj on a node; seeds that were clean are passed over. Exit code 1: one is not clean."""
     if listed:
         for kind in KINDS.values():
             _say(f"{kind.name:26} {kind.what}")
-        return
-    if report:
-        write_report(results, REPORT)
         return
     if unknown := set(only) - set(KINDS):
         raise click.BadParameter(f"there is no {', '.join(sorted(unknown))}; see --list", param_hint="--only")
@@ -116,13 +118,13 @@ def main(
         raise click.ClickException("a node needs root")
     kinds = only or tuple(KINDS)
     # Where recovery is measured, a job should outlast some faults: what begins with the next one is no recovery.
-    job = {} if calm is None else {"images": 400, "slowness": 0.5}
+    job = {} if calm is None else {"images": 400, "slowness": 0.5, "warm": True}
     orders = [Order(seed, faults, calm, kinds, **job) for seed in wanted]
-    done = _done(results)
-    orders = [order for order in orders if order.key not in done]
-    _say(f"{len(orders)} of {len(wanted)} seeds to run; results in {results}")
+    if not again:
+        orders = results.left_to_run(orders, results.kept(kept))
+    _say(f"{len(orders)} of {len(wanted)} seeds to run; results in {kept}, traces in {TRACES}")
     _on_signals(_stop)
-    if orders and not _run(orders, image, results, minutes, revision or _revision()):
+    if orders and not _run(orders, image, None if again else kept, minutes, revision or _revision()):
         sys.exit(1)
 
 
@@ -139,26 +141,74 @@ def _stop(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _run(orders: list[Order], image: Path | None, results: Path, minutes: float | None, revision: str) -> bool:
+def _run(orders: list[Order], image: Path | None, kept: Path | None, minutes: float | None, revision: str) -> bool:
     """Whether all were clean."""
-    clean = True
     until = time.monotonic() + (minutes or 1e6) * 60
-    results.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fpjc", dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)  # pods read what lies in it
-        with _installation(image, folder) as (fpj, cluster):
+        with _installation(image, folder) as (fpj, cluster), _Ends(kept, revision) as ends:
             for number, order in enumerate(orders, 1):
                 if time.monotonic() > until:
                     _say(f"time is up: {len(orders) - number + 1} seeds are left for the next call")
                     break
                 _say(f"\n{number} of {len(orders)}: seed {order.seed}, {order.faults} faults")
-                result = run_seed(fpj, cluster, folder, order, _say)
-                clean = clean and not result.violations
-                with results.open("a") as file:
-                    file.write(json.dumps(result.document() | {"revision": revision}) + "\n")
-                _say(summary(result))
-    return clean
+                with _traced(order) as say:
+                    if order.calm is None:
+                        ends.after(*play(fpj, cluster, folder, order, say))
+                    else:  # what is measured is not to be disturbed
+                        ends.after(run_seed(fpj, cluster, folder, order, say), lambda: None)
+    return ends.all_clean
+
+
+class _Ends:
+    """Deletes what a seed made while the next one runs, and keeps its result then."""
+
+    def __init__(self, kept: Path | None, revision: str) -> None:
+        self.all_clean = True
+        self._kept, self._revision = kept, revision
+        self._pool = ThreadPoolExecutor(1)
+        self._last: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind in (None, KeyboardInterrupt):  # what ended before somebody stopped this counts
+            self._wait()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def after(self, result: Result, delete: Callable[[], None]) -> None:
+        """Once the one before is deleted."""
+        self._wait()
+        self._last = self._pool.submit(self._end, result, delete)
+
+    def _wait(self) -> None:
+        if self._last:
+            self._last.result()
+
+    def _end(self, result: Result, delete: Callable[[], None]) -> None:
+        delete()
+        result.revision = self._revision
+        self.all_clean = self.all_clean and result.clean
+        if self._kept:
+            results.keep(result, self._kept)
+        _say(summary(result))
+
+
+@contextmanager
+def _traced(order: Order) -> Iterator[Callable[[str], None]]:
+    """A run's trace, on the terminal and in a file."""
+    TRACES.mkdir(parents=True, exist_ok=True)
+    path = TRACES / f"{order.seed}-{order.faults}{'' if order.calm is None else '-calm'}.txt"
+    with path.open("w") as file:
+
+        def say(line: str) -> None:
+            _say(line)
+            file.write(f"{line}\n")
+            file.flush()
+
+        yield say
 
 
 if __name__ == "__main__":

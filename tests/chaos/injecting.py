@@ -42,6 +42,7 @@ class Injector:
         inject: brings a fault about.
         meanwhile: called now and then, while no fault forbids it.
         say: gets each line of the trace.
+        recovered: whether the next fault need not wait any longer, for what it does to what is over already.
     """
 
     def __init__(
@@ -49,10 +50,13 @@ class Injector:
         inject: Inject,
         meanwhile: Callable[[], None],
         say: Callable[[str], None],
+        recovered: Callable[[Sequence[Active]], bool] = lambda _over: False,
+        *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._inject, self._meanwhile, self._say = inject, meanwhile, say
+        self._recovered = recovered
         self._clock, self._sleep = clock, sleep
         self._started = clock()
         self._late = 0.0
@@ -94,6 +98,9 @@ class Injector:
 
     def _wait(self, until: float) -> None:
         while (left := self._started + self._late + until - self._clock()) > 0:
+            if self.over and not self._active and self._recovered(self.over):
+                self._late -= left
+                break
             self._sleep(min(left, _TICK))
             self.end_due()
         if not any("api" in KINDS[each.fault.kind].holds for each in self._active):

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psutil
 from e2e.installation import SYSTEM, Site, process_of, stopped
 from e2e.photographs import running
 from experiments.disks import fill, mount
-from podrunner import ApiError
+from podrunner.api import MERGE, ApiError
 from world import Document
 
 from chaos.injecting import MissedError
@@ -186,14 +185,13 @@ def _component_stop(place: Place, _fault: Fault, name: str) -> Iterator[str]:
 
 @contextmanager
 def _quota(place: Place, _fault: Fault, counted: str) -> Iterator[str]:
-    metadata = {"name": "none"}
-    place.site.kube.apply(
-        {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": {counted: "0"}}}
-    )
-    try:
+    path = f"/api/v1/namespaces/{place.namespace}/resourcequotas"
+    body = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
+    try:  # what was refused may have been done all the same, where the answer was lost
+        place.fpj.api.call("POST", path, body | {"spec": {"hard": {counted: "0"}}})
         yield ""
     finally:
-        place.site.kube("delete", "quota", "none")
+        place.fpj.api.delete(f"{path}/none")
 
 
 def _unfinished(place: Place) -> str:
@@ -208,21 +206,21 @@ def _unfinished(place: Place) -> str:
 @contextmanager
 def _suspend(place: Place, _fault: Fault) -> Iterator[str]:
     job = _unfinished(place)
-    _patch(place.site, job, suspend=True)
     try:
+        _patch(place.site, job, {"spec": {"suspend": True}})
         yield ""
     finally:
-        _patch(place.site, job, suspend=False)
+        _patch(place.site, job, {"spec": {"suspend": False}})
 
 
-def _patch(site: Site, job: str, **spec: Any) -> None:
-    site.kube("patch", "fpj", job, "--type=merge", "--patch", json.dumps({"spec": spec}))
+def _patch(site: Site, job: str, change: Document) -> None:
+    path = f"/apis/fpj.dev/v1alpha1/namespaces/{site.namespace}/fileprocessingjobs/{job}"
+    site.fpj.api.patch(path, change, MERGE)
 
 
 @contextmanager
 def _resume(place: Place, _fault: Fault) -> Iterator[str]:
-    annotation = f"fpj.dev/resume={uuid.uuid4().hex}"
-    place.site.kube("annotate", "fpj", _unfinished(place), annotation, "--overwrite")
+    _patch(place.site, _unfinished(place), {"metadata": {"annotations": {"fpj.dev/resume": uuid.uuid4().hex}}})
     yield ""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from e2e.installation import Site, misbehaving
-from e2e.photographs import TIERS, photographs
+from e2e.photographs import TIERS, photographs, running
 from PIL import Image
 from waiting import T, wait_for
 from world import FINISHED, Document
@@ -19,6 +19,8 @@ from chaos.proxied import Proxied
 from fpj_cluster import Cluster
 
 _TARGET_SECONDS = 20.0
+_LOOK = 0.25
+"""Seconds between two looks: each asks the API server, and looks through all processes of the machine."""
 _MANY = 100
 """Restarts and recoveries before Kubernetes and fpj give up: there are more faults here than elsewhere."""
 _MOST_GONE = 30
@@ -89,13 +91,20 @@ class Place:
         if not self.collections or self.site.status(self.job).get("phase") in FINISHED:
             self.start_job()
 
+    def warm_up(self) -> None:
+        """Wait until a worker of the first job is active."""
+        self.keep_busy()
+        self.site.until(lambda: running(self.site, self.job), "a worker is active", 180)
+
     def start_job(self) -> None:
+        """Another collection, and a job over it. What fails half-way is gone on with by the next call."""
         name = f"c{len(self.collections)}"
         folder = self.site.folder / name
-        photographs(folder, self.images + len(self.collections), broken=0)
+        if not folder.exists():
+            photographs(folder, self.images + len(self.collections), broken=0)
         self.site.claim(name, folder)
-        self.collections.append(Collection(name, folder, self.images))
         self.run(name, name, misbehaving(self.slowness))
+        self.collections.append(Collection(name, folder, self.images))
 
     def run(self, name: str, collection: str, template: Document | None = None) -> None:
         """A job over a collection. Limits that a person would set lower do not end it."""
@@ -119,6 +128,6 @@ class Place:
             return found()
 
         try:
-            return wait_for(there, what, _TARGET_SECONDS)
+            return wait_for(there, what, _TARGET_SECONDS, _LOOK)
         except AssertionError as error:
             raise MissedError(what) from error

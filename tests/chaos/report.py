@@ -1,17 +1,15 @@
-"""Writes what runs have shown into docs/resilience.md, between two marks; the rest of the page is written by hand."""
+"""Puts what runs have shown into docs/resilience.md, between two marks; the rest of the page is written by hand."""
 
 from __future__ import annotations
 
-import json
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 from typing import Any
 
+from chaos.results import Result
 from chaos.schedule import KINDS
-
-Document = Mapping[str, Any]
 
 FIRST_RUN: dict[tuple[str, str], tuple[float, float]] = {
     ("worker-kill", "its shard moves"): (17.0, 17.3),
@@ -39,53 +37,62 @@ BEGIN = "<!-- results -->"
 END = "<!-- end of results -->"
 
 
-def write_report(results: Path, page: Path) -> None:
-    """Put the results' tables into the page."""
-    documents = [json.loads(line) for line in results.read_text().splitlines()]
-    text = page.read_text()
-    before, rest = text.split(BEGIN)
+def with_results(page: str, results: Sequence[Result]) -> str:
+    """The page with these results in the place of others."""
+    before, rest = page.split(BEGIN)
     _, after = rest.split(END)
-    page.write_text(f"{before}{BEGIN}\n\n{tables(documents)}\n{END}{after}")
+    return f"{before}{BEGIN}\n\n{tables(results)}\n{END}{after}"
 
 
-def tables(results: Sequence[Document]) -> str:
+def tables(results: Sequence[Result]) -> str:
     """Markdown."""
-    return "\n".join([*_verdicts(results), "", *_kinds(results), "", *_times(results), ""])
+    parts = [_verdict(results), _runs(results), _wrong(results), _kinds(results), _times(results)]
+    return "\n".join(itertools.chain.from_iterable([*part, ""] for part in map(list, parts) if part))
 
 
-def _verdicts(results: Sequence[Document]) -> Iterator[str]:
-    clean = sum(not each["violations"] for each in results)
-    injected = sum(sum(each["injected"].values()) for each in results)
-    missed = sum(sum(each["missed"].values()) for each in results)
-    made = sum(job["progress"]["total"] or 0 for each in results for job in each["jobs"])
+def _verdict(results: Sequence[Result]) -> Iterator[str]:
+    latest = {each.order.key: each for each in results}
+    clean = sum(each.clean for each in latest.values())
+    injected = sum(each.injected.total() for each in results)
+    missed = sum(sum(each.missed.values()) for each in results)
+    all_clean = sum(each.clean for each in results)
     yield (
-        f"**{clean} of {len(results)} seeds were clean**: {injected:,} faults in "
-        f"{sum(each['seconds'] for each in results) / 60:.0f} minutes; {made:,} images counted, in "
-        f"{sum(len(each['jobs']) for each in results)} jobs. {missed} faults found nothing to hit."
+        f"**{clean} of {len(latest)} seeds were clean** when they ran last; {all_clean} of all {len(results)} runs: "
+        f"{injected:,} faults in {sum(each.seconds for each in results) / 60:.0f} minutes, "
+        f"{sum(job.images for each in results for job in each.jobs):,} images counted, in "
+        f"{sum(len(each.jobs) for each in results):,} jobs. {missed} faults found nothing to hit."
     )
-    yield ""
-    yield "| Runs | Revision | Seeds | Faults of each | Apart | Clean | Attempts, most | Recoveries, most |"
+
+
+def _runs(results: Sequence[Result]) -> Iterator[str]:
+    yield "| Runs | Revision | Seeds | Faults of each | Median, s | Clean | Attempts, most | Recoveries, most |"
     yield "|---|---|---|---|---|---|---|---|"
-    groups: dict[tuple[Any, ...], list[Document]] = {}
+    groups: dict[tuple[Any, ...], list[Result]] = {}
     for each in results:
-        order = each["order"]
-        groups.setdefault((order["calm"] is not None, order["faults"], each["revision"]), []).append(each)
-    for (calm, faults, revision), found in sorted(groups.items(), key=str):
+        groups.setdefault((each.order.calm is not None, each.order.faults, each.revision), []).append(each)
+    for (calm, faults, revision), found in groups.items():
+        jobs = [job for each in found for job in each.jobs]
         yield (
-            f"| {'one at a time' if calm else 'dense'} | {revision} "
-            f"| {_ranges(each['order']['seed'] for each in found)} | {faults} "
-            f"| {_apart(found)} | {sum(not each['violations'] for each in found)} of {len(found)} "
-            f"| {_most(found, 'attempts')} | {_most(found, 'recoveries')} |"
+            f"| {'one at a time' if calm else 'dense'} | {revision} | {_ranges(each.order.seed for each in found)} "
+            f"| {faults} | {median(each.seconds for each in found):.0f} "
+            f"| {sum(each.clean for each in found)} of {len(found)} "
+            f"| {max((job.attempts for job in jobs), default=0)} | {max((job.recoveries for job in jobs), default=0)} |"
         )
 
 
-def _apart(found: Sequence[Document]) -> str:
-    calm = found[0]["order"]["calm"]
-    return f"{calm:g} s" if calm is not None else "0.2 to 1.5 s, or overlapping"
-
-
-def _most(found: Sequence[Document], name: str) -> int:
-    return max((job[name] or 0 for each in found for job in each["jobs"]), default=0)
+def _wrong(results: Sequence[Result]) -> Iterator[str]:
+    """Each run that was not clean, and whether the same seed was later."""
+    wrong = [each for each in results if not each.clean]
+    if not wrong:
+        return
+    yield "| Not clean: seed | Faults | Revision | What was wrong | Since |"
+    yield "|---|---|---|---|---|"
+    for each in wrong:
+        later = [other.revision for other in results if other.clean and other.order.key == each.order.key]
+        said = each.violations[0].replace("|", "\\|")
+        more = f" (and {len(each.violations) - 1} more)" if len(each.violations) > 1 else ""
+        since = f"clean with {later[-1]}" if later else "not run again"
+        yield f"| {each.order.seed} | {each.order.faults} | {each.revision} | {said}{more} | {since} |"
 
 
 def _ranges(seeds: Iterable[int]) -> str:
@@ -99,16 +106,14 @@ def _ranges(seeds: Iterable[int]) -> str:
     return ", ".join(f"{first}-{last}" if last > first else str(first) for first, last in runs)
 
 
-def _kinds(results: Sequence[Document]) -> Iterator[str]:
+def _kinds(results: Sequence[Result]) -> Iterator[str]:
     """What was injected, how often, and how long it took to recover."""
     times: dict[str, dict[str, list[float]]] = {}
     for each in results:
-        for kind, measures in each["recovery"].items():
+        for kind, measures in each.recovery.items():
             for name, seconds in measures.items():
                 times.setdefault(kind, {}).setdefault(name, []).extend(seconds)
-    injected = Counter[str]()
-    for each in results:
-        injected.update(each["injected"])
+    injected = sum((each.injected for each in results), Counter[str]())
     yield "| Fault | Injected | Measured | n | Median, s | Worst, s | First run |"
     yield "|---|---|---|---|---|---|---|"
     for kind in KINDS.values():
@@ -130,20 +135,22 @@ def _middle(seconds: Sequence[float]) -> str:
     return f"{len(seconds)} | {median(seconds):.1f} | {max(seconds):.1f}"
 
 
-def _times(results: Sequence[Document]) -> Iterator[str]:
+def _times(results: Sequence[Result]) -> Iterator[str]:
     """What belongs to no single fault."""
-    delays = [delay for each in results for delay in each["status_delays"]]
-    gone: dict[str, list[float]] = {}
-    for each in results:
-        for what, seconds in each["deletion"].items():
-            gone.setdefault(what, []).append(seconds)
     yield "| Measured | n | Median, s | 99 % at most, s | Worst, s |"
     yield "|---|---|---|---|---|"
-    if delays:
+    if delays := [delay for each in results for delay in each.status_delays]:
         what = "Status delay: from the record in the store to the status that says so; all runs, outages included"
         yield f"| {what} {_spread(delays)}"
-    for what, seconds in gone.items():
-        yield f"| Deletion: until {what} {'is' if what == 'the namespace' else 'are'} gone {_spread(seconds)}"
+    for calm, when in ((True, ""), (False, ", while the next seed's faults came")):
+        gone: dict[str, list[float]] = {}
+        for each in results:
+            if calm == (each.order.calm is not None):
+                for what, seconds in each.deletion.items():
+                    gone.setdefault(what, []).append(seconds)
+        for what, seconds in gone.items():
+            are = "is" if what == "the namespace" else "are"
+            yield f"| Deletion{when}: until {what} {are} gone {_spread(seconds)}"
 
 
 def _spread(seconds: Sequence[float]) -> str:

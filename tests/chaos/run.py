@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,97 +16,128 @@ from e2e.installation import SYSTEM, Site
 from e2e.photographs import RESTRICTED
 from experiments.disks import mounted
 from experiments.journal import Journal
-from planes import fresh_namespace
+from podrunner.api import ApiError
 from waiting import wait_for
 from world import FINISHED
 
 from chaos import samples
 from chaos.checker import check
 from chaos.evidence import database, facts, jobs_of, left
-from chaos.injecting import Active, Injector
+from chaos.injecting import Injector
 from chaos.injections import inject
+from chaos.measuring import measure, recovering
 from chaos.place import Place
 from chaos.proxied import Proxied
+from chaos.results import Ended, Order, Result
 from chaos.samples import Samples
-from chaos.schedule import KINDS, schedule
-from fpj_cluster import Cluster
+from fpj_cluster import Cluster, ClusterError
 
-VERSION = 1
-"""Of the schedule and of what is done: results of another one do not count."""
 _END_SECONDS = 400.0
 """For jobs to end once all faults are over; Kubernetes may leave a pod out for minutes that was killed often."""
 _GONE_SECONDS = 120.0
+_GONE_UNDER_FAULTS_SECONDS = 400.0
+_LOOK = 0.5
+"""Seconds between two looks at what has to end: looking costs the API server too."""
 
-
-@dataclass(frozen=True)
-class Order:
-    """What is asked for."""
-
-    seed: int
-    faults: int
-    calm: float | None = None
-    kinds: tuple[str, ...] = tuple(KINDS)
-    images: int = 96
-    slowness: float = 0.25
-
-    @property
-    def key(self) -> str:
-        """The same for the same run."""
-        return json.dumps([VERSION, *asdict(self).values()])
-
-
-@dataclass
-class Result:
-    """What came of it. Seconds are measured where `calm` faults do not blur what recovers from what."""
-
-    order: Order
-    violations: list[str] = field(default_factory=list)
-    injected: dict[str, int] = field(default_factory=dict)
-    missed: dict[str, int] = field(default_factory=dict)
-    recovery: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    status_delays: list[float] = field(default_factory=list)
-    deletion: dict[str, float] = field(default_factory=dict)
-    jobs: list[dict[str, Any]] = field(default_factory=list)
-    seconds: float = 0.0
-    trace: list[str] = field(default_factory=list)
-
-    def document(self) -> dict[str, Any]:
-        return asdict(self) | {"key": self.order.key}
+Delete = Callable[[], None]
 
 
 def run_seed(fpj: Proxied, cluster: Cluster, folder: Path, order: Order, say: Callable[[str], None]) -> Result:
-    """Run a seed in a namespace of its own."""
+    """Run a seed in a namespace of its own, and delete that."""
+    result, delete = play(fpj, cluster, folder, order, say, _GONE_SECONDS)
+    delete()
+    return result
+
+
+def play(
+    fpj: Proxied,
+    cluster: Cluster,
+    folder: Path,
+    order: Order,
+    say: Callable[[str], None],
+    gone_seconds: float = _GONE_UNDER_FAULTS_SECONDS,
+) -> tuple[Result, Delete]:
+    """Run a seed in a namespace of its own; what deletes that, and adds what it meets to the result.
+
+    Deletion may happen in another thread, while another seed runs: then faults meet it too.
+    """
     result = Result(order)
-    began = time.monotonic()
+    clock = _Clock(result.took)
     with ExitStack() as stack:
-        namespace = stack.enter_context(fresh_namespace(fpj.kube, RESTRICTED))
+        namespace = stack.enter_context(_namespace(fpj))
         home = folder / namespace
         home.mkdir(parents=True)
+        stack.callback(shutil.rmtree, home, ignore_errors=True)
         site = Site(fpj, namespace, home)
         stack.enter_context(mounted(site.out))
         place = Place(fpj, cluster, site, order.images, order.slowness)
-        journal = stack.enter_context(Journal(fpj.api, namespace))
         uid = _latest_uid(place)
-        watched = stack.enter_context(Samples(site.out, fpj.database.url, fpj.api, SYSTEM, uid))
+        with (
+            Journal(fpj.api, namespace) as journal,
+            Samples(site.out, fpj.database.url, fpj.api, SYSTEM, uid, only_store=order.calm is None) as watched,
+        ):
+            place.keep_busy()
+            if order.warm:
+                place.warm_up()
+            clock.lap("set up")
+            recovered = recovering(watched, journal) if order.calm is not None else bool
+            injector = Injector(partial(inject, place), lambda: _keep_busy(place, injector), say, recovered)
+            place.meanwhile = injector.end_due
+            injector.run(order.schedule)
+            result.missed = dict(injector.missed)
+            clock.lap("faults")
+            end = _End(place, injector, result)
+            end.settle(clock)
+            end.check()
+            result.violations += [f"false: {each}" for each in journal.untruths(falls=_may_fall(order))]
+            if order.calm is not None:
+                measure(injector.over, watched, journal, result)
+            for each in jobs_of(site):
+                seen = journal.of(each["metadata"]["name"])
+                result.status_delays += samples.status_delays(watched.shards, seen, each["metadata"]["uid"])
+                result.jobs.append(_ended(each))
+        clock.lap("check")
+        rest = stack.pop_all()
+
+    def delete() -> None:
+        with rest:
+            delete_all(place, result, gone_seconds)
+
+    return result, delete
+
+
+@contextmanager
+def _namespace(fpj: Proxied) -> Iterator[str]:
+    """A new one, deleted at the end, by calls that outlast an API server's restart."""
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}}
+    path = f"/api/v1/namespaces/{name}"
+    fpj.api.call("POST", "/api/v1/namespaces", body)
+    try:  # no pod is accepted before it has this
+        wait_for(lambda: fpj.api.get(f"{path}/serviceaccounts/default"), "the namespace has its service account", 60)
+        yield name
+    finally:
+        fpj.api.delete(path)
+
+
+class _Clock:
+    """Says how long each part of a run took."""
+
+    def __init__(self, took: dict[str, float]) -> None:
+        self._took, self._last = took, time.monotonic()
+
+    def lap(self, name: str) -> None:
+        """What ends now."""
+        now = time.monotonic()
+        self._took[name], self._last = now - self._last, now
+
+
+def _keep_busy(place: Place, injector: Injector) -> None:
+    """As far as the last fault lets it: it is tried again before the next one."""
+    try:
         place.keep_busy()
-        injector = Injector(partial(inject, place), place.keep_busy, say)
-        place.meanwhile = injector.end_due
-        injector.run(schedule(order.seed, order.faults, order.kinds, order.calm))
-        result.injected, result.missed = dict(injector.injected), dict(injector.missed)
-        result.trace = injector.trace
-        run = _End(place, injector, result)
-        run.settle()
-        run.check()
-        result.violations += [f"false: {each}" for each in journal.untruths(falls=_may_fall(order))]
-        if order.calm is not None:
-            _measure(injector.over, watched, journal, result)
-        for each in jobs_of(site):
-            seen = journal.of(each["metadata"]["name"])
-            result.status_delays += samples.status_delays(watched.shards, seen, each["metadata"]["uid"])
-            result.jobs.append(_summary(each))
-        run.delete()
-    result.seconds = time.monotonic() - began
-    return result
+    except (ApiError, ClusterError) as error:
+        injector.note(f"     no job is started: {' '.join(str(error).split())[:200]}")
 
 
 def _latest_uid(place: Place) -> Callable[[], str]:
@@ -135,23 +166,25 @@ def _all_ended(place: Place, names: Collection[str]) -> bool:
 
 
 class _End:
-    """What follows the faults: all jobs end, all is checked, all is deleted."""
+    """What follows the faults: all jobs end, all is checked."""
 
     def __init__(self, place: Place, injector: Injector, result: Result) -> None:
         self._place, self._site = place, place.site
         self._note, self._result = injector.note, result
 
-    def settle(self) -> None:
+    def settle(self, clock: _Clock) -> None:
         """Every job ends, and each collection has another run; what does not end is found by the checker."""
         self._note("all faults are over")
         names = [each.name for each in self._place.collections]
         self._wait(lambda: _all_ended(self._place, names), "all jobs have ended", _END_SECONDS)
+        clock.lap("end")
         for name in names:
             self._place.run(_again(name), name)
         again = [_again(name) for name in names]
         self._wait(lambda: _all_ended(self._place, again), "the runs without faults have ended", 120)
         with database(self._place.fpj.database.url) as store:
             self._wait(lambda: not left(self._site, store), "nothing is left of them", 60)
+        clock.lap("again")
 
     def check(self) -> None:
         """Each collection."""
@@ -162,88 +195,57 @@ class _End:
                     self._note(f"WRONG {each.name}: {violation}")
         self._note(f"{len(self._place.collections)} collections checked")
 
-    def delete(self) -> None:
-        """The jobs, then their namespace."""
-        site, api = self._site, self._place.fpj.api
-        start = time.monotonic()
-        site.kube("delete", "fpj", "--all", "--wait=false")
-        self._gone("the jobs", lambda: not jobs_of(site), start)
-        path = f"/apis/batch/v1/namespaces/{site.namespace}/jobs"
-        self._gone("their child Jobs and pods", lambda: not (api.items(path) + site.alive()), start)
-        start = time.monotonic()
-        self._place.fpj.kube("delete", "namespace", site.namespace, "--wait=false")
-        self._gone("the namespace", lambda: api.get(f"/api/v1/namespaces/{site.namespace}") is None, start)
-        for name in ("cache", *(each.name for each in self._place.collections)):
-            volume = f"{site.namespace}-{name}"
-            self._place.fpj.kube("delete", "persistentvolume", volume, "--wait=false", "--ignore-not-found")
-
     def _wait(self, holds: Callable[[], bool], what: str, seconds: float) -> None:
         try:
-            wait_for(holds, what, seconds)
+            wait_for(holds, what, seconds, _LOOK)
         except AssertionError:
             shown = self._site.kube("get", "fpj,jobs,pods,leases,events", "-o", "wide")
             self._note(f"LATE: {what}\n{shown[-20_000:]}\n{self._place.fpj.log[-20_000:]}")
         else:
             self._note(what)
 
-    def _gone(self, what: str, is_gone: Callable[[], bool], start: float) -> None:
+
+def delete_all(place: Place, result: Result, seconds: float) -> None:
+    """The jobs, then their namespace; what is not gone in time is stuck."""
+    site, api = place.site, place.fpj.api
+
+    def gone(what: str, is_gone: Callable[[], bool], start: float) -> None:
         try:
-            wait_for(is_gone, f"{what} are gone", _GONE_SECONDS)
+            wait_for(is_gone, f"{what} are gone", seconds, 0.2)
         except AssertionError:
-            self._result.violations.append(f"stuck: {what}: not gone {_GONE_SECONDS:g} s after the deletion")
+            result.violations.append(f"stuck: {what}: not gone {seconds:g} s after the deletion")
         else:
-            self._result.deletion[what] = round(time.monotonic() - start, 2)
+            result.deletion[what] = round(time.monotonic() - start, 2)
+
+    start = time.monotonic()
+    api.call("DELETE", f"/apis/fpj.dev/v1alpha1/namespaces/{site.namespace}/fileprocessingjobs")
+    gone("the jobs", lambda: not jobs_of(site), start)
+    path = f"/apis/batch/v1/namespaces/{site.namespace}/jobs"
+    gone("their child Jobs and pods", lambda: not (api.items(path) + site.alive()), start)
+    start = time.monotonic()
+    api.delete(f"/api/v1/namespaces/{site.namespace}")
+    gone("the namespace", lambda: api.get(f"/api/v1/namespaces/{site.namespace}") is None, start)
+    for name in ("cache", *(each.name for each in place.collections)):
+        api.delete(f"/api/v1/persistentvolumes/{site.namespace}-{name}")
 
 
 def _again(name: str) -> str:
     return f"{name}-again"
 
 
-def _summary(job: dict[str, Any]) -> dict[str, Any]:
+def _ended(job: dict[str, Any]) -> Ended:
     status = job.get("status", {})
-    progress = status.get("progress", {})
-    return {
-        "name": job["metadata"]["name"],
-        "phase": status.get("phase"),
-        "attempts": status.get("attempt", {}).get("number"),
-        "recoveries": status.get("recoveryAttempts", 0),
-        "progress": {name: progress.get(name) for name in ("total", "completed", "skipped", "failed")},
-    }
-
-
-def _measure(over: list[Active], watched: Samples, journal: Journal, result: Result) -> None:
-    for each in over:
-        for name, seconds in _recoveries(each, watched, journal):
-            if seconds is not None and seconds <= (result.order.calm or 0.0) + each.healed - each.begun:
-                found = result.recovery.setdefault(each.fault.kind, {}).setdefault(name, [])
-                found.append(round(seconds, 2))
-
-
-def _recoveries(each: Active, watched: Samples, journal: Journal) -> Iterator[tuple[str, float | None]]:
-    kind = each.fault.kind
-    yield "images again", samples.files_again(watched.files, each.healed)
-    if kind.startswith(("worker-kill", "worker-stop", "decoder-", "pod-")):
-        moved, taken = samples.shard_again(watched.shards, each.victim, each.begun)
-        yield "its shard moves", moved
-        yield "taken over", taken
-    if kind.startswith("leader-"):
-        yield "another leads", samples.another_leader(watched.leaders, each.begun)
-    if kind == "lease-delete":
-        told = [
-            seen.at - each.begun
-            for name in journal.names
-            for seen in journal.of(name, each.begun)
-            if seen.condition("Progressing")[1] == "LeaseLost"
-        ]
-        yield "LeaseLost reported", min(told, default=None)
+    attempts = status.get("attempt", {}).get("number") or 0
+    total = status.get("progress", {}).get("total") or 0
+    return Ended(status.get("phase", ""), attempts, status.get("recoveryAttempts", 0), total)
 
 
 def summary(result: Result) -> str:
     """One line."""
-    injected = sum(result.injected.values())
-    verdict = "clean" if not result.violations else f"{len(result.violations)} WRONG: {result.violations[0][:200]}"
-    phases = Counter(each["phase"] for each in result.jobs if not each["name"].endswith("-again"))
+    verdict = "clean" if result.clean else f"{len(result.violations)} WRONG: {result.violations[0][:200]}"
+    took = ", ".join(f"{name} {seconds:.0f}" for name, seconds in result.took.items())
     return (
-        f"seed {result.order.seed}: {verdict}; {injected} faults in {result.seconds:.0f} s, "
-        f"{sum(result.missed.values())} missed, jobs {dict(phases)}"
+        f"seed {result.order.seed}: {verdict}; {result.injected.total()} faults in {result.seconds:.0f} s ({took}), "
+        f"{sum(result.missed.values())} missed, {len(result.jobs)} jobs "
+        f"{dict(Counter(each.phase for each in result.jobs))}"
     )

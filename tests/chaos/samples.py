@@ -48,17 +48,20 @@ class Leader:
 class Samples:
     """Looks at files, store and leader five times a second for as long as it is entered; each in a thread of its own.
 
-    What does not answer is missing meanwhile.
+    What does not answer is missing meanwhile. With ``only_store``, files and leader are left alone: looking costs too.
     """
 
-    def __init__(self, out: Path, store: str, api: Api, system: str, uid: Callable[[], str]) -> None:
+    def __init__(
+        self, out: Path, store: str, api: Api, system: str, uid: Callable[[], str], *, only_store: bool = False
+    ) -> None:
         self.files: list[Files] = []
         self.shards: list[Shards] = []
         self.leaders: list[Leader] = []
         self._out, self._store, self._api, self._uid = out, store, api, uid
         self._lease = _LEADER.format(system)
         self._ended = threading.Event()
-        looks = (self._look_at_files, self._look_at_shards, self._look_at_leader)
+        looks = [self._look_at_shards]
+        looks += [] if only_store else [self._look_at_files, self._look_at_leader]
         self._threads = [threading.Thread(target=self._repeat, args=(look,), daemon=True) for look in looks]
 
     def __enter__(self) -> Samples:

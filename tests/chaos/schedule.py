@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-_OVERLAPPING = 0.3
-"""Part of the faults that begin while the one before them lasts."""
-_PAUSE = (0.2, 1.5)
-"""Seconds between the end of a fault and the next one."""
+VERSION = 2
+"""Of the schedule and of what is done: results of another one do not count."""
+_GAP = (0.1, 1.3)
+"""Seconds between the beginnings of two faults, whether the first is over or not."""
+_REST = 0.06
+"""Part of the faults that wait until all others are over, and for a pause."""
+_PAUSE = (0.5, 2.5)
+"""Seconds between the end of all faults and such a one."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +86,11 @@ KINDS: dict[str, Kind] = {
         _kind("child-delete", "a child Job is deleted", _NOW, "", "api"),
         _kind("source-add", "two images are added to the source", _NOW, "", "api"),
         _kind("source-touch", "two images of the source get another content", _NOW, "", "api"),
-        _kind("source-delete", "an image of the source is deleted", _NOW, "", "api", 1),
+        _kind("source-delete", "an image of the source is deleted", _NOW, "", "api"),
         _kind("cache-full", "the cache folder's disk is full", (2, 8), "cache"),
         _kind("cache-readonly", "the cache folder's disk is read-only", (2, 8), "cache"),
         *(
-            _kind(f"{connection} {toxic}", f"{connection.replace('-', ' to ')}: {what}", (2, 8), connection, "", 1)
+            _kind(f"{connection} {toxic}", f"{connection.replace('-', ' to ')}: {what}", (2, 8), connection)
             for connection in CONNECTIONS
             for toxic, what in TOXICS.items()
         ),
@@ -99,31 +103,41 @@ def schedule(
 ) -> tuple[Fault, ...]:
     """``number`` faults, the first one after a second. With ``calm``, each begins so long after the one before ended.
 
-    Of two that bar each other the later waits for the end of the earlier.
+    Of two that bar each other the later waits for the end of the earlier. Calm ones are of each kind equally often.
     """
     chance = random.Random(f"fpj {seed}")
     chosen = [KINDS[name] for name in KINDS if name in kinds]
-    weights = [kind.weight for kind in chosen]
+    draw = _by_weight(chosen, chance) if calm is None else _in_turn(chosen, chance)
     made: list[Fault] = []
     for each in range(number):
-        (kind,) = chance.choices(chosen, weights)
+        kind = next(draw)
         lasts = chance.uniform(*kind.lasts)
         begins = max(_start(made, chance, calm), _free(made, kind))
         made.append(Fault(each, kind.name, round(begins, 2), round(begins + lasts, 2), round(chance.random(), 4)))
     return tuple(made)
 
 
+def _by_weight(kinds: Sequence[Kind], chance: random.Random) -> Iterator[Kind]:
+    weights = [kind.weight for kind in kinds]
+    while True:
+        yield from chance.choices(kinds, weights)
+
+
+def _in_turn(kinds: Sequence[Kind], chance: random.Random) -> Iterator[Kind]:
+    while True:
+        yield from chance.sample(kinds, len(kinds))
+
+
 def _start(made: Sequence[Fault], chance: random.Random, calm: float | None) -> float:
     """When the next one may begin, by what came before it; never before the last one began."""
-    overlaps, pause, part = chance.random() < _OVERLAPPING, chance.uniform(*_PAUSE), chance.random()
+    rests, pause, gap = chance.random() < _REST, chance.uniform(*_PAUSE), chance.uniform(*_GAP)
     if not made:
         return 1.0
-    last = made[-1]
     if calm is not None:
         return max(each.ends for each in made) + calm
-    if overlaps:
-        return last.begins + part * (last.ends - last.begins)
-    return max(each.ends for each in made) + pause
+    if rests:
+        return max(each.ends for each in made) + pause
+    return made[-1].begins + gap
 
 
 def _free(made: Sequence[Fault], kind: Kind) -> float:

@@ -14,14 +14,19 @@ from chaos.schedule import KINDS, Fault, schedule
 class Bed:
     """Notes when faults begin and end, by a clock that only moves when somebody sleeps."""
 
-    def __init__(self, slow: float = 0.0, missing: str = "") -> None:
+    def __init__(self, slow: float = 0.0, missing: str = "", recovers: float = 1e6) -> None:
         self.now = 0.0
         self._slow, self._missing = slow, missing
         self.begun: dict[int, float] = {}
         self.ended: dict[int, float] = {}
         self.busy: list[float] = []
         self.injector = Injector(
-            self.inject, lambda: self.busy.append(self.now), lambda _: None, lambda: self.now, self.sleep
+            self.inject,
+            lambda: self.busy.append(self.now),
+            lambda _: None,
+            lambda over: self.now >= over[-1].healed + recovers,
+            clock=lambda: self.now,
+            sleep=self.sleep,
         )
 
     def sleep(self, seconds: float) -> None:
@@ -59,6 +64,18 @@ def test_pauses_stay_as_long_as_they_were_meant() -> None:
     bed = Bed(slow=2.0)
     bed.injector.run(schedule(5, 20, calm=10.0))
     assert all(bed.begun[number] - bed.ended[number - 1] >= 10.0 for number in range(1, 20))
+
+
+@pytest.mark.parametrize("slow", [0.0, 2.0])
+def test_a_pause_ends_early_once_all_has_recovered(slow: float) -> None:
+    bed = Bed(slow, recovers=3.0)
+    faults = schedule(5, 20, calm=10.0)
+    bed.injector.run(faults)
+    for number in range(1, 20):
+        assert 3.0 <= bed.begun[number] - bed.ended[number - 1] <= 3.2 + slow
+    for fault in faults:
+        lasted = bed.ended[fault.number] - bed.begun[fault.number]
+        assert lasted == pytest.approx(fault.ends - fault.begins, abs=0.1)
 
 
 def test_what_hits_nothing_is_counted_and_the_rest_goes_on() -> None:

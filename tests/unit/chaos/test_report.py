@@ -2,46 +2,51 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
-from chaos.report import BEGIN, END, tables, write_report
+import pytest
+from chaos.report import BEGIN, END, tables, with_results
+from chaos.results import Ended, Order, Result
 
 
-def result(seed: int, **fields: Any) -> dict[str, Any]:
-    jobs = [{"name": "c0", "attempts": 3, "recoveries": 1, "progress": {"total": 96}}]
+def result(seed: int, **fields: Any) -> Result:
     recovery = {"store-kill": {"images again": [2.0, 4.0, 9.0]}}
-    return {
-        "order": {"seed": seed, "faults": 10, "calm": None},
+    same: dict[str, Any] = {
         "revision": "abc",
-        "violations": [],
-        "injected": {"store-kill": 8},
         "missed": {"suspend": 2},
         "recovery": recovery,
         "status_delays": [0.5, 3.0],
         "deletion": {"the jobs": 1.5},
-        "jobs": jobs,
-        "seconds": 90.0,
-    } | fields
+        "jobs": [Ended("Completed", 3, 1, 96)],
+        "took": {"faults": 60.0, "end": 30.0},
+    }
+    return Result(Order(seed, 10, kinds=("store-kill", "suspend")), **same | fields)
 
 
 def test_what_was_seen_is_told() -> None:
-    text = tables([result(1), result(2), result(4, violations=["lost: all"])])
-    assert "**2 of 3 seeds were clean**: 24 faults in 4 minutes" in text
-    assert "| dense | abc | 1-2, 4 | 10 |" in text
-    assert "| SIGKILL of the store, started again later | 24 | images again | 9 | 4.0 | 9.0 | 10.3 / 13.5 |" in text
+    text = tables([result(1), result(2), result(4, violations=["lost: all", "lost: more"])])
+    assert "**2 of 3 seeds were clean** when they ran last; 2 of all 3 runs: 24 faults in 4 minutes" in text
+    assert "| dense | abc | 1-2, 4 | 10 | 90 | 2 of 3 | 3 | 1 |" in text
+    assert "| 4 | 10 | abc | lost: all (and 1 more) | not run again |" in text
+    assert "| images again | 9 | 4.0 | 9.0 | 10.3 / 13.5 |" in text
     assert "| SIGSTOP of the store | 0 | | | | | |" in text
-    assert "| Deletion: until the jobs are gone | 3 | 1.5 | 1.5 | 1.5 |" in text
+    assert "| Deletion, while the next seed's faults came: until the jobs are gone | 3 | 1.5 | 1.5 | 1.5 |" in text
 
 
-def test_only_the_results_of_a_page_are_replaced(tmp_path: Path) -> None:
-    results, page = tmp_path / "chaos.jsonl", tmp_path / "page.md"
-    results.write_text(json.dumps(result(1)) + "\n")
-    page.write_text(f"before\n{BEGIN}\nobsolete\n{END}\nafter\n")
-    write_report(results, page)
-    write_report(results, page)
-    text = page.read_text()
+def test_a_run_that_was_not_clean_stays_on_the_page_once_its_seed_is() -> None:
+    text = tables([result(4, violations=["stuck: c0"]), result(4, revision="def")])
+    assert "**1 of 1 seeds were clean** when they ran last; 1 of all 2 runs" in text
+    assert "| 4 | 10 | abc | stuck: c0 | clean with def |" in text
+
+
+def test_a_seed_that_was_clean_once_is_not_called_clean_where_its_last_run_was_not() -> None:
+    assert "**0 of 1 seeds were clean** when they ran last" in tables([result(4), result(4, violations=["stuck: c0"])])
+
+
+@pytest.mark.parametrize("results", [[], [result(1)]])
+def test_only_the_results_of_a_page_are_replaced(results: list[Result]) -> None:
+    text = with_results(f"before\n{BEGIN}\nobsolete\n{END}\nafter\n", results)
+    assert text == with_results(text, results)
     assert text.startswith(f"before\n{BEGIN}\n") and text.endswith(f"{END}\nafter\n")
     assert "obsolete" not in text
     assert text.count("seeds were clean") == 1
