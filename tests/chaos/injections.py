@@ -53,10 +53,11 @@ def _chosen(fault: Fault, among: Sequence[T]) -> T:
 
 
 def _worker(place: Place, fault: Fault) -> tuple[str, psutil.Process]:
-    """A worker's pod and its first process."""
+    """A worker's pod and its first process; it lists the source, plans, or makes images."""
 
     def found() -> list[tuple[str, psutil.Process]]:
-        return [pair for name in running(place.site, place.job) if (pair := _alive(name))]
+        names = [name for role in ("index", "shards") for name in running(place.site, place.job, role)]
+        return [pair for name in names if (pair := _alive(name))]
 
     return _chosen(fault, place.target(found, "a worker runs"))
 

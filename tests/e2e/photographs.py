@@ -36,11 +36,11 @@ def photographs(folder: Path, number: int, broken: int) -> None:
             path.write_bytes(b"no image" if bad.index(index) % 2 else path.read_bytes()[:300])
 
 
-def running(site: Site, job: str) -> list[str]:
+def running(site: Site, job: str, role: str = "shards") -> list[str]:
     """Names of the pods whose container runs."""
     return [
         pod["metadata"]["name"]
-        for pod in site.pods(job)
+        for pod in site.pods(job, role)
         if "deletionTimestamp" not in pod["metadata"]
         and any("running" in container["state"] for container in pod["status"].get("containerStatuses", []))
     ]
