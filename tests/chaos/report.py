@@ -46,6 +46,8 @@ def with_results(page: str, results: Sequence[Result]) -> str:
 
 def tables(results: Sequence[Result]) -> str:
     """Markdown."""
+    if not results:
+        return "No seed of the present schedule has run yet.\n"
     parts = [_verdict(results), _runs(results), _wrong(results), _kinds(results), _times(results)]
     return "\n".join(itertools.chain.from_iterable([*part, ""] for part in map(list, parts) if part))
 
