@@ -27,6 +27,7 @@ TARGETS = {
     "metrics": Target("metrics", Path("docs/reference")),
     "schemas": Target("schemas", Path("docs/reference/schemas")),
     "capacity": Target("capacity", Path("docs/guide")),
+    "resilience": Target("resilience", Path("docs")),
     "licences": Target("licences", Path("docs")),
     "deploy": Target("install", Path("deploy")),
     "argocd": Target("argocd", Path("deploy/argocd")),
