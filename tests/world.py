@@ -22,7 +22,7 @@ from switch import Switch
 from waiting import T, wait_for
 
 from fpj_cluster import Cluster, Kube, KubectlError
-from fpj_core.leases import lease_name
+from fpj_core.kube.names import lease_name
 from fpj_core.model import Job
 from fpj_core.store import Store, open_store
 

@@ -19,7 +19,8 @@ from rich.text import Text
 
 from fpj_core.errors import FpjError, NoStoreError
 from fpj_core.filesystems import shared_type
-from fpj_core.leases import is_dead, lease_name
+from fpj_core.kube.names import lease_name
+from fpj_core.leases import is_dead
 from fpj_core.model import Job, Phase
 from fpj_core.scratch import Scratch
 from fpj_core.store import file_of, open_store

@@ -12,8 +12,9 @@ from fpj_cli.context import UsageProblemError, find_job, shown_phase
 from fpj_core import formatting
 from fpj_core.kube.events import Event
 from fpj_core.kube.jobresource import STALE, JobResource
+from fpj_core.kube.names import lease_name
 from fpj_core.kube.status import status_document
-from fpj_core.leases import is_dead, lease_name, local_holder_pid
+from fpj_core.leases import is_dead, local_holder_pid
 from fpj_core.model import Failure, Job, Phase
 from fpj_core.progress import measure
 from fpj_core.store.protocol import Store

@@ -6,17 +6,11 @@ that was killed does not keep its collection locked until the lease expires.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
 from pathlib import Path
 
 _LOCAL = "local"
-
-
-def lease_name(collection: str) -> str:
-    """The name of the lease that locks a collection; a valid Kubernetes object name."""
-    return "cache-gen-" + hashlib.blake2b(collection.encode(), digest_size=10).hexdigest()
 
 
 def local_holder(job_id: str, pid: int | None = None) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from e2e.conftest import photo
 from podrunner.process import ContainerProcess
 
-from fpj_core.leases import lease_name
+from fpj_core.kube.names import lease_name
 from fpj_core.model import Job, ShardState
 from fpj_core.store.protocol import Store
 

@@ -12,7 +12,7 @@ import pytest
 from contract.records import COLLECTION, JOB, batch, derivative, image, job, shard
 
 from fpj_core.errors import FencedError
-from fpj_core.leases import lease_name
+from fpj_core.kube.names import lease_name
 from fpj_core.model import Counts, Folder, ImageFacts, Layout
 from fpj_core.store.protocol import Store
 

@@ -14,7 +14,7 @@ import pytest
 from contract.records import COLLECTION, JOB, batch, derivative, failure, image, job, shard
 
 from fpj_core.errors import ConcurrencyError, ErrorType, FencedError, LeaseHeldError
-from fpj_core.leases import lease_name
+from fpj_core.kube.names import lease_name
 from fpj_core.model import Counts, Folder, Phase, Shard, ShardState
 from fpj_core.store.mongodb import MongoStore
 from fpj_core.store.protocol import Store

@@ -19,7 +19,7 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 
 from fpj_core.errors import FencedError, StoreError
-from fpj_core.leases import lease_name
+from fpj_core.kube.names import lease_name
 from fpj_core.model import Folder, Layout, ShardState
 from fpj_core.store import open_store
 from fpj_core.store.counters import CounterCheck

@@ -11,7 +11,7 @@ import pytest
 from contract.records import COLLECTION, JOB, batch, image, shard
 
 from fpj_core.errors import FencedError
-from fpj_core.leases import lease_name
+from fpj_core.kube.names import lease_name
 from fpj_core.model import Counts, Shard, ShardState
 from fpj_core.store.mongodb import MongoStore
 

@@ -16,7 +16,7 @@ from unit.operator.leases_world import health_of
 from unit.operator.world import SETTINGS, World, folder_resource
 from unit.worker_pod.conftest import photo
 
-from fpj_core.leases import lease_name
+from fpj_core.kube.names import lease_name
 from fpj_core.model import Phase
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1.workertemplate import WorkerTemplate

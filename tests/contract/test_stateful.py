@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 from pymongo import MongoClient
 
 from fpj_core.errors import FencedError, LeaseHeldError
-from fpj_core.leases import lease_name
+from fpj_core.kube.names import lease_name
 from fpj_core.model import Counts, Derivative, ImageFacts, ImageRecord, Lease, Shard, ShardBatch, ShardState
 from fpj_core.store import Store, open_store
 from fpj_core.store.counters import CounterCheck

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from fpj_core.kube import names
-from fpj_core.leases import lease_name
+from fpj_core.kube.names import lease_name
 from fpj_core.manifest import parse_resource
 from fpj_core.model import ShardState, tier_digests
 from fpj_core.v1alpha1 import FileProcessingJob, resolve_tiers

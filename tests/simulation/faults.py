@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fpj_core.errors import StoreError
 from fpj_core.kube import names
-from fpj_core.leases import lease_name
+from fpj_core.kube.names import lease_name
 from simulation.apiserver import RefusedError, Request
 from simulation.network import Fate
 

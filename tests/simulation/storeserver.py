@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fpj_core.errors import StoreError
-from fpj_core.leases import lease_name
+from fpj_core.kube.names import lease_name
 from fpj_core.store.sqlite import SQLiteStore
 from simulation.kernel import Kernel, Process, _uuid4
 

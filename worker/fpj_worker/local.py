@@ -23,7 +23,8 @@ from fpj_core.errors import (
     StoreUnavailableError,
 )
 from fpj_core.folders import CacheFolder
-from fpj_core.leases import is_dead, lease_name, local_holder
+from fpj_core.kube.names import lease_name
+from fpj_core.leases import is_dead, local_holder
 from fpj_core.model import Counts, Job, Lease, Phase, Shard
 from fpj_core.paths import own_folders
 from fpj_core.progress import Progress, measure

@@ -108,3 +108,8 @@ def resume_mark(metadata: Mapping[str, Any]) -> str:
 def _label(name: str) -> str:
     """A name as a label may have it; for people, for it may be cut."""
     return _NOT_LABEL.sub("-", name)[:63].strip("-_.")
+
+
+def lease_name(collection: str) -> str:
+    """The name of the lease that locks a collection; a valid Kubernetes object name."""
+    return "cache-gen-" + hashlib.blake2b(collection.encode(), digest_size=10).hexdigest()

@@ -109,7 +109,7 @@ class Store(Protocol):
     def upsert_images(self, images: Sequence[ImageRecord], fence: int) -> None:
         """Insert or replace whole records (up to 1,000), atomically per record.
 
-        ``fence`` is that of their collection's lease (`fpj_core.leases.lease_name`), 0 where none was ever given.
+        ``fence`` is that of their collection's lease (`fpj_core.kube.names.lease_name`), 0 where none was ever given.
         Raises `FencedError` if it is not the lease's any more. What a later fence wrote is never replaced.
         """
 

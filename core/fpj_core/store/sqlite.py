@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fpj_core.errors import FencedError, ReadOnlyStoreError
-from fpj_core.leases import lease_name
+from fpj_core.kube.names import lease_name
 from fpj_core.model import Derivative, Folder, ImageRecord, Job
 from fpj_core.store.codec import after_prefix, windows
 from fpj_core.store.counters import IMAGES, Amount, Place, add

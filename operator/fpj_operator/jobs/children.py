@@ -8,8 +8,7 @@ from typing import Any
 
 from fpj_core.kube import names
 from fpj_core.kube.exits import ExitCode
-from fpj_core.kube.names import WAVE
-from fpj_core.leases import lease_name
+from fpj_core.kube.names import WAVE, lease_name
 from fpj_core.v1alpha1 import API_VERSION, CacheFolder, resolve_sharding
 from fpj_core.v1alpha1.common import S3, PersistentVolumeClaim
 from fpj_operator.jobs.state import Attempt, Observed

@@ -14,8 +14,8 @@ from fpj_core.jobs import change_job
 from fpj_core.kube import names
 from fpj_core.kube.api import CONFLICT, Cluster, ClusterError
 from fpj_core.kube.documents import Document
+from fpj_core.kube.names import lease_name
 from fpj_core.kube.records import folder_name
-from fpj_core.leases import lease_name
 from fpj_core.model import Folder, Job, Phase
 from fpj_core.store.protocol import Store
 from fpj_operator import events, metrics

@@ -20,7 +20,7 @@ from fpj_core.formatting import precise
 from fpj_core.kube import names
 from fpj_core.kube.api import CONFLICT, Cluster, ClusterError
 from fpj_core.kube.documents import Document
-from fpj_core.leases import lease_name
+from fpj_core.kube.names import lease_name
 from fpj_core.model import Lease
 from fpj_core.store.protocol import Store
 from fpj_operator.jobs.state import LeaseView, Rejected

@@ -14,9 +14,8 @@ from fpj_core.formatting import seconds_of
 from fpj_core.kube import names
 from fpj_core.kube.api import Cluster
 from fpj_core.kube.documents import Document
-from fpj_core.kube.names import WAVE
+from fpj_core.kube.names import WAVE, lease_name
 from fpj_core.kube.records import folder_record
-from fpj_core.leases import lease_name
 from fpj_core.manifest import read_resource
 from fpj_core.model import Folder, Phase, ShardState
 from fpj_core.overlap import overlap_of_places

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from fpj_cli.context import UsageProblemError, default_store, find_job, opened_store, print_json, shown_phase
-from fpj_core.leases import lease_name, local_holder
+from fpj_core.kube.names import lease_name
+from fpj_core.leases import local_holder
 from fpj_core.model import Job, Phase
 from fpj_core.store.protocol import Store
 

@@ -17,7 +17,8 @@ from fpj_cli.context import UsageProblemError
 from fpj_cli.local import StoreJobs
 from fpj_cli.main import cli, main
 from fpj_core.errors import NoStoreError
-from fpj_core.leases import lease_name, local_holder
+from fpj_core.kube.names import lease_name
+from fpj_core.leases import local_holder
 from fpj_core.model import Counts, Job, Phase, Shard
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from fpj_core import leases
-from fpj_core.leases import is_dead, lease_name, local_holder, local_holder_pid
+from fpj_core.kube.names import lease_name
+from fpj_core.leases import is_dead, local_holder, local_holder_pid
 
 JOB = "0b5e6c62-7d1c-4d52-9a55-3f6a4d2f3f6e"
 

@@ -12,7 +12,7 @@ import pytest
 from unit.operator.leases_world import Line, Server, health_of
 
 from fpj_core.errors import LeaseHeldError
-from fpj_core.leases import lease_name
+from fpj_core.kube.names import lease_name
 from fpj_core.store import Store, open_store
 from fpj_operator.jobs import leases as module
 from fpj_operator.jobs.leases import Leases

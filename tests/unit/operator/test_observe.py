@@ -15,7 +15,7 @@ from unit.operator.world import World
 from unit.v1alpha1.documents import full_job, put
 
 from fpj_core.formatting import moment
-from fpj_core.leases import lease_name
+from fpj_core.kube.names import lease_name
 from fpj_core.model import Job, Phase, Shard, ShardState
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store

@@ -14,7 +14,7 @@ from unit.worker.fakes import COLLECTION, ListSource, entries
 
 from fpj_core.errors import ErrorType, FencedError, SourceError, SourceShrankError
 from fpj_core.ids import image_id
-from fpj_core.leases import lease_name
+from fpj_core.kube.names import lease_name
 from fpj_core.model import ImageRecord, SourceEntry
 from fpj_core.sources.base import FORGETFUL, ListingProblem, Memory, Noted, nothing
 from fpj_core.sources.filters import Reason

@@ -38,7 +38,8 @@ from fpj_core.errors import (
     StoreUnavailableError,
 )
 from fpj_core.kube.exits import CommandExit
-from fpj_core.leases import lease_name, local_holder
+from fpj_core.kube.names import lease_name
+from fpj_core.leases import local_holder
 from fpj_core.model import Counts, Derivative, Folder, ImageLimits, Job, Phase, ShardState
 from fpj_core.progress import Progress
 from fpj_core.sources.base import FORGETFUL, Source, nothing

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fpj_core.leases import lease_name
+from fpj_core.kube.names import lease_name
 from fpj_core.model import Counts, Job, Shard, ShardState
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
