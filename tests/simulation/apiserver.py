@@ -165,7 +165,8 @@ class ApiServer:
             if subscription.kind == ref[0] and not subscription.broken:
                 text = text or json.dumps(document)
                 subscription.due = max(self.kernel.loop.now + subscription.delay(), subscription.due)
-                self.kernel.loop.call_at(subscription.due, self._deliver, subscription, what, text)
+                wait = subscription.due - self.kernel.loop.now
+                self.kernel.later(wait, self._deliver, subscription, what, text)
         if ref[0] in ("FileProcessingJob", "Job", "CacheFolder"):
             text = text or json.dumps(document)
             self.history.append((self.kernel.loop.now, self.version, what, ref, text))

@@ -11,7 +11,7 @@ from fpj_core.manifest import parse_resource
 from fpj_core.model import ShardState, tier_digests
 from fpj_core.v1alpha1 import FileProcessingJob, resolve_tiers
 from fpj_operator.keys import Key
-from simulation.apiserver import Document, Request
+from simulation.apiserver import Document, Ref, Request
 from simulation.kernel import Process
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FINISHED = frozenset({"Completed", "CompletedWithErrors", "Failed", "Cancelled"})
 _DONE = frozenset({"Completed", "CompletedWithErrors"})
+_ACTIVE = frozenset({"Indexing", "Running"})
 MOST_RECOVERIES = 3
 _MAY_HEAL = frozenset(
     {"Fenced", "StoreUnavailable", "EnvironmentFault", "ShardHeld", "StaleJob", "LeaseLost", "RecordsLost", "Internal"}
@@ -55,6 +56,13 @@ class Checks:
     def __init__(self, world: World) -> None:
         self.world = world
         self._nobody_since: dict[str, float] = {}
+        self._noisy_at = 0.0
+        self._clocks: tuple[object, ...] = ()
+        """When something last kept operators from what they have to do."""
+        self._began: dict[tuple[str, int], float] = {}
+        """By uid and attempt, when it was first seen."""
+        self._holders: dict[Ref, str] = {}
+        """Of the Leases of collections."""
 
     def _found(self, what: str) -> None:
         self.world.kernel.fail(ViolationError(what))
@@ -65,13 +73,17 @@ class Checks:
         """One active leader: whoever writes leads, and nobody else does."""
         if request.kind == "Lease" and request.namespace != "team":
             return
-        leaders = [
-            replica.process.name
-            for replica in self.world.replicas
-            if replica.process is not None and replica.process.election.leads
-        ]
+        leaders = self.leaders()
         if leaders != [process.name]:
             self._found(f"{process.name} writes, and the leaders are {leaders}")
+
+    def leaders(self) -> list[str]:
+        """Who takes itself for the leader."""
+        running = [replica.process for replica in self.world.replicas if replica.process is not None]
+        leaders = [process.name for process in running if process.election.leads]
+        if len(leaders) > 1:
+            self._found(f"there are several leaders: {leaders}")
+        return leaders
 
     def on_status(self, before: Document, after: Document, sender: str) -> None:
         if after["kind"] != "FileProcessingJob":
@@ -82,6 +94,9 @@ class Checks:
         if new.get("recoveryAttempts", 0) > MOST_RECOVERIES:
             self._found(f"{name}: {new['recoveryAttempts']} recoveries")
         number, earlier = (new.get("attempt") or {}).get("number", 0), (old.get("attempt") or {}).get("number", 0)
+        self._began.setdefault((after["metadata"]["uid"], number), self.world.kernel.loop.now)
+        self._check_sender(name, was, earlier, after, sender)
+        self._check_recovery(name, old, new)
         if number < earlier:
             self._found(f"{name}: attempt {earlier} became {number}")
         stores = [(each.get("attempt") or {}).get("storeId") for each in (old, new)]
@@ -97,6 +112,26 @@ class Checks:
             self._check_done(after)
         if phase == "Failed" and was != phase:
             self._check_failed(after)
+
+    def _check_sender(self, name: str, was: str | None, attempt: int, document: Document, sender: str) -> None:
+        """Pods report on an attempt only while it runs."""
+        pod = self.world.cluster.made.get(sender)
+        if pod is not None and (was != "Running" or pod != (document["metadata"]["uid"], attempt)):
+            self._found(f"{sender} of attempt {pod[1]} reported on {name}, which was {was} in attempt {attempt}")
+
+    def _check_recovery(self, name: str, old: Document, new: Document) -> None:
+        """What ends an attempt counts as a recovery, unless people did it; and what is said to be lost was lost."""
+        if old.get("phase") not in _ACTIVE or new.get("phase") not in ("Recovering", "Failed"):
+            return
+        ready = next((each for each in new["conditions"] if each["type"] == "Ready"), {})
+        reason, message = ready.get("reason"), ready.get("message", "")
+        before, after = (each.get("recoveryAttempts", 0) for each in (old, new))
+        wanted = {"Resumed": 0, "SpecChanged": before}.get(str(reason), before + 1)
+        if new["phase"] == "Recovering" and after != wanted:
+            self._found(f"{name} recovers from {reason}, and {before} recoveries became {after}")
+        store = self.world.store
+        if reason == "RecordsLost" and not (store.was_changed or store.lost_records or "was begun, and" in message):
+            self._found(f"{name} takes its records for lost, and the store has lost nothing: {message}")
 
     def _check_progress(self, name: str, old: Document, new: Document, sender: str) -> None:
         progress, phase = new.get("progress") or {}, new.get("phase")
@@ -115,9 +150,32 @@ class Checks:
         """What may heal costs no job before its recoveries are used up."""
         status = document["status"]
         reason = next(each["reason"] for each in status["conditions"] if each["type"] == "Failed")
+        name = document["metadata"]["name"]
+        if reason in ("ShardsFailed", "IndexFailed") and not self._failed_children(document):
+            self._found(f"{name} failed, though no child Job of its attempt did: {said(document)}")
         if reason in _MAY_HEAL and status.get("recoveryAttempts", 0) < MOST_RECOVERIES:
-            name, recoveries = document["metadata"]["name"], status.get("recoveryAttempts", 0)
+            recoveries = status.get("recoveryAttempts", 0)
             self._found(f"{name} failed after {recoveries} recoveries: {said(document)}")
+
+    def _failed_children(self, document: Document) -> list[Document]:
+        uid, attempt = document["metadata"]["uid"], document["status"]["attempt"]["number"]
+        wanted = {names.LABEL_UID: uid, names.LABEL_ATTEMPT: str(attempt)}
+        mine = [job for job in self.world.api.of("Job") if wanted.items() <= job["metadata"]["labels"].items()]
+        ends = [(job, {each["type"] for each in job.get("status", {}).get("conditions", ())}) for job in mine]
+        return [job for job, conditions in ends if conditions & {"Failed", "FailureTarget"}]
+
+    def on_change(self, what: str, ref: Ref, document: Document) -> None:
+        """Nobody gives back the Lease of a job that is at work."""
+        if ref[0] != "Lease" or ref[1] != "team":
+            return
+        before = self._holders.pop(ref, "")
+        if what == "DELETED":
+            return
+        self._holders[ref] = document["spec"].get("holderIdentity") or ""
+        for job in self.world.api.of("FileProcessingJob") if before and not self._holders[ref] else ():
+            phase = (job.get("status") or {}).get("phase")
+            if job["metadata"]["uid"] == before and phase in _ACTIVE:
+                self._found(f"{job['metadata']['name']} is {phase}, and its Lease was given back")
 
     def on_flush(self, uid: str) -> None:
         """Nobody records anything for a job that is suspended, or between two attempts."""
@@ -139,7 +197,7 @@ class Checks:
         if _done(progress) != progress.get("total") or progress.get("total") != attempt.get("plannedImages"):
             self._found(f"{name} is {status['phase']} with {progress} of {attempt}")
         if status.get("observedGeneration") == document["metadata"]["generation"]:
-            self._check_files(document, int(progress.get("failed", 0)))
+            self._check_files(document, int(progress.get("failed", 0)), self._began[uid, attempt["number"]])
         if world.kernel.loop.now - world.store.changed_at < _JUST_NOW:
             return
         store = world.store.real
@@ -154,8 +212,8 @@ class Checks:
         if (record.base + counts).done != record.total:
             self._found(f"{name} is {status['phase']}: {record.base} and {counts} of {record.total}")
 
-    def _check_files(self, document: Document, failed: int) -> None:
-        """What is recorded is on disk, as the spec of now and the source want it."""
+    def _check_files(self, document: Document, failed: int, began: float) -> None:
+        """What is recorded is on disk, as the spec of now and the source want it; ``began`` is when the attempt did."""
         world = self.world
         resource = parse_resource(
             {"apiVersion": document["apiVersion"], "kind": document["kind"], "spec": document["spec"]}
@@ -175,7 +233,7 @@ class Checks:
                     lacking.append(f"{image.key}: not recorded")
                     continue
                 there = world.disk.files.get(derivative.path)
-                if derivative.path in world.deleted_files:
+                if world.deleted_files.get(derivative.path, 0.0) > began:  # it was there when it was looked for
                     continue
                 # A source that changed since it was listed is made as it is now: the next listing shows that it is new.
                 newer = there is not None and there[1].startswith(image.version)
@@ -199,26 +257,65 @@ class Checks:
         )
         if world.api.writes > most:
             self._found(f"{world.api.writes} writes in {world.kernel.seconds():.0f} s")
-        self._check_rejections()
         leading = [r.process for r in world.replicas if r.process is not None and r.process.controller is not None]
+        self.leaders()
+        self._listen(leading)
+        self._check_rejections()
+        self._check_locked()
         if len(leading) != 1 or not world.calm:
             self._nobody_since.clear()
             return
         for document in world.api.of("FileProcessingJob"):
             self._check_wake_up(leading[0].controller, document)
 
+    def _listen(self, leading: list[Any]) -> None:
+        """Note whether anything keeps the operator from what it has to do."""
+        world = self.world
+        nodes = [*(replica.node for replica in world.replicas), *world.cluster.nodes]
+        troubles = (
+            world.network.api_down,
+            world.network.api_fates,
+            world.network.store_fates,
+            world.store.down,
+            len(leading) != 1,
+            any(node.cut_off for node in nodes),
+            any(process.frozen_until > world.kernel.loop.now for process in leading),
+        )
+        clocks = (world.store.skew, *(node.skew for node in nodes), *(process.name for process in leading))
+        if any(troubles) or clocks != self._clocks:
+            self._clocks = clocks
+            self._noisy_at = world.kernel.loop.now
+
+    def _quiet_for(self) -> float:
+        """Seconds for which nothing kept the operator from what it has to do."""
+        return self.world.kernel.loop.now - max(self._noisy_at, self.world.store.changed_at)
+
     def _check_rejections(self) -> None:
         """A child that is rejected is reported while that lasts."""
         world = self.world
-        quiet = world.api.admit and not (world.network.api_down or world.network.api_fates or world.network.store_fates)
         for name, since in list(world.api.rejected.items()):
             document = world.api.get("FileProcessingJob", "team", name)
-            if not quiet or document is None or world.disordered or len(world.replicas) > 1:
+            phase = (document.get("status") or {}).get("phase") if document is not None else None
+            if document is None or not world.api.admit or phase not in _ACTIVE:
                 del world.api.rejected[name]
-            elif world.kernel.loop.now - since > _SAYS_SO and "ChildRejected" not in said(document):
-                phase = (document.get("status") or {}).get("phase")
-                if phase in ("Indexing", "Running"):
-                    self._found(f"{name} is {phase}, its child is rejected, and it says {said(document)}")
+            elif "ChildRejected" in said(document):
+                continue
+            elif min(world.kernel.loop.now - since, self._quiet_for()) > _SAYS_SO:
+                self._found(f"{name} is {phase}, its child is rejected, and it says {said(document)}")
+
+    def _check_locked(self) -> None:
+        """The lock of a job that is at work is renewed in time, where nothing keeps the operator from it."""
+        world = self.world
+        if self._quiet_for() < world.settings.lease_seconds / 3 + 2 * world.settings.check_seconds + _SAYS_SO / 2:
+            return
+        for document in world.api.of("FileProcessingJob"):
+            status, uid = document.get("status") or {}, document["metadata"]["uid"]
+            since = self._began.get((uid, (status.get("attempt") or {}).get("number", 0)), world.kernel.loop.now)
+            held = world.store.real.lease(lease_name(names.store_collection("team", "photos")))
+            if status.get("phase") not in _ACTIVE or held is None or held.holder != uid:
+                continue
+            if world.kernel.loop.now - since > _SAYS_SO and held.expires_at < world.kernel.wall(world.store.skew):
+                self._found(f"{document['metadata']['name']} is {status['phase']}, and its lock has lapsed: {held}")
 
     def _check_wake_up(self, controller: Any, document: Document) -> None:
         name = document["metadata"]["name"]
@@ -249,12 +346,16 @@ class Checks:
     def at_rest(self) -> None:
         """After the last job's end: nothing runs, nothing is locked, nobody may report."""
         world = self.world
-        if world.cluster.running:
-            self._found(f"pods go on: {[each.name for each in world.cluster.running.values()]}")
+        pods = [world.api.objects.get(ref) for ref in world.cluster.running]
+        if going_on := [pod["metadata"]["name"] for pod in pods if pod and "deletionTimestamp" not in pod["metadata"]]:
+            self._found(f"pods go on: {going_on}")
+        self._check_records()
         for document in world.api.of("FileProcessingJob"):
             name, status = document["metadata"]["name"], document["status"]
             if status.get("observedGeneration") != document["metadata"]["generation"]:
                 self._found(f"{name} is {status['phase']}, of generation {status.get('observedGeneration')}")
+            if names.resume_mark(document["metadata"]) != (status.get("attempt") or {}).get("resumedBy", ""):
+                self._found(f"{name} is {status['phase']}, and was to be begun again since")
             record = None if world.store.was_changed else world.store.real.get_job(document["metadata"]["uid"])
             if record is not None and (not record.phase.finished or record.finished_at is None):
                 self._found(f"{name} is {status['phase']}, its record {record.phase}, ended {record.finished_at}")
@@ -266,6 +367,18 @@ class Checks:
             if not conditions & {"Complete", "Failed"}:
                 self._found(f"a child Job that has not ended is left: {job['metadata']['name']}")
         self._check_locks()
+
+    def _check_records(self) -> None:
+        """Every file is as it is recorded, also those that nobody looked at lately."""
+        world, collection = self.world, names.store_collection("team", "photos")
+        if world.store.was_changed:
+            return
+        for derivative in world.store.real.derivatives(collection, 0, 10_000, ["thumbnail"]):
+            there = world.disk.files.get(derivative.path)
+            if derivative.path not in world.deleted_files and (
+                there is None or there[::2] != (derivative.bytes, derivative.digest)
+            ):
+                self._found(f"{derivative.image} is recorded as {derivative}, and is {there}")
 
     def _check_locks(self) -> None:
         """Of jobs that are there still: those of deleted ones are found by a sweep, which takes its time."""

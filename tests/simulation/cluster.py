@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fpj_core.formatting import moment
+from fpj_core.kube import names
 from fpj_worker.stopping import Stop
 from simulation import pods
 from simulation.apiserver import Document, Ref
@@ -57,11 +58,13 @@ class Cluster:
         self.running: dict[Ref, pods.PodProcess] = {}
         self.nodes = [Node("node-1"), Node("node-2")]
         self.numbers = 0
+        self.made: dict[str, tuple[str, int]] = {}
+        """By name of each pod that there ever was, uid and attempt of its job."""
         self.unschedulable = False
         self.api.hooks.append(self._changed)
 
     def _later(self, least: float, most: float, call: Any, *arguments: Any) -> None:
-        self.kernel.loop.call_later(self.kernel.dice.uniform(least, most), call, *arguments)
+        self.kernel.later(self.kernel.dice.uniform(least, most), call, *arguments)
 
     def _changed(self, what: str, ref: Ref, document: Document) -> None:
         for owner in document["metadata"].get("ownerReferences", ()) if what == "ADDED" else ():
@@ -114,7 +117,7 @@ class Cluster:
             self._start(ref, job, work, completions, owned)
         self._write(ref, job, work, completions)
         if work.over and not any(pod["status"]["phase"] in ("Pending", "Running") for _, pod in self._pods(uid)):
-            self.kernel.loop.call_later(job["spec"]["ttlSecondsAfterFinished"], self._expire, ref, uid)
+            self.kernel.later(job["spec"]["ttlSecondsAfterFinished"], self._expire, ref, uid)
 
     def _expire(self, ref: Ref, uid: str) -> None:
         job = self.api.objects.get(ref)
@@ -189,7 +192,7 @@ class Cluster:
                 break
             wait = state.not_before - self.kernel.loop.now
             if wait > 0:
-                self.kernel.loop.call_later(wait, self._sync_soon, ref, job["metadata"]["uid"])
+                self.kernel.later(wait, self._sync_soon, ref, job["metadata"]["uid"])
                 continue
             state.pod = self._make_pod(job, index)
             room -= 1
@@ -198,6 +201,8 @@ class Cluster:
         self.numbers += 1
         metadata, template = job["metadata"], job["spec"]["template"]
         name = f"{metadata['name']}-{index}-{self.numbers}"
+        labels = template["metadata"]["labels"]
+        self.made[name] = (labels[names.LABEL_UID], int(labels[names.LABEL_ATTEMPT]))
         own = {_UID: metadata["uid"], _INDEX: str(index), _JOB_NAME: metadata["name"]}
         owner = {"kind": "Job", "name": metadata["name"], "uid": metadata["uid"], "controller": True}
         pod = {
@@ -205,7 +210,7 @@ class Cluster:
             "metadata": {
                 "name": name,
                 "namespace": metadata["namespace"],
-                "labels": template["metadata"]["labels"] | own,
+                "labels": labels | own,
                 "ownerReferences": [owner],
             },
             "spec": json.loads(json.dumps(template["spec"])),
@@ -307,7 +312,7 @@ class Cluster:
         pod["metadata"]["deletionTimestamp"] = moment(self.kernel.wall() + grace)
         self.api.changed(ref)
         process.stop._request(15, None)
-        self.kernel.loop.call_later(grace, self.kill, process)
+        self.kernel.later(grace, self.kill, process)
 
     def evict(self, ref: Ref) -> None:
         """A disruption, as by a drained node."""

@@ -14,7 +14,7 @@ from fpj_core.folders.ownership import FolderState
 from fpj_core.model import SourceEntry
 from fpj_core.sources.base import FORGETFUL, Memory, OpenedImage, Problems, nothing
 from fpj_core.sources.filters import Filter, LeftOut
-from simulation.kernel import CURRENT, Node
+from simulation.kernel import CURRENT, Node, Process
 
 
 @dataclass
@@ -81,19 +81,19 @@ class Disk:
     """A cache folder. Each file is on disk, or only in the memory of the node that wrote it."""
 
     files: dict[str, Content] = field(default_factory=dict)
-    unsynced: dict[str, tuple[Node, Content | None]] = field(default_factory=dict)
-    """By path, who has written it and not synced it yet, and what was there before."""
+    unsynced: dict[str, tuple[Process, Content | None]] = field(default_factory=dict)
+    """By path, who has written it, and what was there before; nobody has synced it yet."""
     marker: bytes | None = None
     broken: int = 0
     """The error number of each write to it."""
 
-    def write(self, path: str, content: Content, node: Node) -> None:
+    def write(self, path: str, content: Content, process: Process) -> None:
         if self.broken:
             raise write_error(self._error())
         before = self.files.get(path)
         if path in self.unsynced:
             before = self.unsynced[path][1]
-        self.unsynced[path] = (node, before)
+        self.unsynced[path] = (process, before)
         self.files[path] = content
 
     def _error(self) -> OSError:
@@ -107,10 +107,14 @@ class Disk:
         self.check()
         self.unsynced.clear()
 
+    def not_on_disk(self, process: str, paths: Iterable[str]) -> list[str]:
+        """Of these, what a process of that name has written and nobody has synced."""
+        return [path for path in paths if path in self.unsynced and self.unsynced[path][0].name == process]
+
     def power_cut(self, node: Node) -> None:
         """What the node has not synced: the new file's name is there, and its bytes are not."""
         for path, (who, before) in list(self.unsynced.items()):
-            if who is node:
+            if who.node is node:
                 del self.unsynced[path]
                 self.files[path] = before or (0, "", "")
 

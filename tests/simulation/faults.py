@@ -15,6 +15,7 @@ from fpj_core.kube import names
 from fpj_core.kube.names import lease_name
 from simulation.apiserver import RefusedError, Request
 from simulation.network import Fate
+from simulation.storeserver import READS
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -137,6 +138,16 @@ def flush_repeated(world: World, call: str) -> Fate | None:
     return Fate(times=2) if call == "flush" else None
 
 
+@call_fate
+def write_stalled(world: World, call: str) -> Fate | None:
+    """Between a look and the write that rests on it much may happen."""
+    return None if call.startswith(READS) else Fate(delay=world.dice.choice((3.0, 8.0, 20.0)))
+
+
+DENSE = frozenset({"flush_repeated", "write_stalled"})
+"""Those of few calls: of these they meet many."""
+
+
 # Processes ------------------------------------------------------------------------------------------------
 
 
@@ -155,7 +166,7 @@ def leader_killed(world: World) -> None:
 
 @event
 def operator_frozen(world: World) -> None:
-    """None of its requests gets on for a while."""
+    """As by SIGSTOP."""
     world.disordered = True
     process = world.dice.choice(world.replicas).process
     if process is not None:
@@ -173,7 +184,7 @@ def worker_frozen(world: World) -> None:
     """As by a stalled node: it knows nothing of it when it goes on."""
     world.disordered = True
     if process := world.any_pod():
-        process.frozen_until = world.kernel.loop.now + world.dice.choice((5.0, 18.0, 40.0))
+        process.frozen_until = world.kernel.loop.now + world.dice.choice((5.0, 18.0, 28.0, 90.0))
 
 
 @event
@@ -272,13 +283,20 @@ def store_restored(world: World) -> None:
 
 
 @event
+def store_loses_shards(world: World) -> None:
+    """It is the same as before, but for some records of shards."""
+    world.tampered = True
+    world.store.lose_shards(world.dice.choice((1, 1, 3)))
+
+
+@event
 def lock_taken_by_a_run(world: World) -> None:
     """`fpj run` on the same store, which never asks the cluster."""
     name = lease_name(names.store_collection("team", world.dice.choice(world.collections)))
     world.thieves += 1
     holder = f"run-{world.thieves}"
     try:
-        lease = world.store.real.acquire_lease(name, holder, 300.0, world.kernel.wall(world.store.skew))
+        lease = world.store.checks.acquire_lease(name, holder, 300.0, world.kernel.wall(world.store.skew))
     except StoreError:
         return
     world.later(world.dice.uniform(1.0, 30.0), lambda: world.store.real.release_lease(lease))
@@ -325,7 +343,7 @@ def files_deleted(world: World) -> None:
     world.tampered = True
     for path in world.dice.sample(sorted(world.disk.files), min(2, len(world.disk.files))):
         del world.disk.files[path]
-        world.deleted_files.add(path)
+        world.deleted_files[path] = world.kernel.loop.now
 
 
 # People ---------------------------------------------------------------------------------------------------
@@ -343,7 +361,8 @@ def spec_edited(world: World) -> None:
 def suspended_and_resumed(world: World) -> None:
     if ref := world.any_ref("FileProcessingJob"):
         world.edited(ref, lambda spec: spec.update(suspend=True))
-        world.later(world.dice.uniform(0.1, 30.0), lambda: world.edited(ref, lambda spec: spec.update(suspend=False)))
+        seconds = world.dice.uniform(0.05, world.dice.choice((0.5, 5.0, 30.0)))
+        world.later(seconds, lambda: world.edited(ref, lambda spec: spec.update(suspend=False)))
 
 
 @event
@@ -363,7 +382,7 @@ def deleted_and_made_again(world: World) -> None:
     if ref := world.any_ref("FileProcessingJob"):
         spec = world.api.objects[ref]["spec"]
         world.api.remove(ref)
-        world.create_job_later(world.dice.uniform(0.0, 5.0), ref[2], spec)
+        world.create_job_later(world.dice.uniform(0.0, world.dice.choice((0.5, 5.0))), ref[2], spec)
 
 
 @event
@@ -390,13 +409,13 @@ def quota_on_jobs(world: World) -> None:
         )
 
     world.api.admit.append(refuse)
-    world.later(world.dice.choice((5.0, 30.0)), lambda: world.api.admit.remove(refuse))
+    world.later(world.dice.choice((5.0, 30.0, 100.0)), lambda: world.api.admit.remove(refuse))
 
 
 @event
 def no_room_for_pods(world: World) -> None:
     world.cluster.unschedulable = True
-    world.later(world.dice.choice((5.0, 60.0)), lambda: setattr(world.cluster, "unschedulable", False))
+    world.later(world.dice.choice((5.0, 60.0, 150.0)), lambda: setattr(world.cluster, "unschedulable", False))
 
 
 @event
@@ -409,3 +428,42 @@ def image_changed(world: World) -> None:
     world.tampered = True
     key = world.dice.choice(sorted(world.photos.versions))
     world.photos.versions[key] += "+"
+
+
+# The worst moments ----------------------------------------------------------------------------------------
+
+OFTEN = ("worker_frozen", "worker_killed", "spec_edited", "suspended_and_resumed", "recovered_on_request")
+OFTEN += ("deleted_and_made_again", "files_deleted", "lock_taken_by_a_run")
+"""Events that come more often than others: what ends an attempt, and whoever does not notice."""
+
+MOMENTS = (
+    "-> Indexing",
+    "-> Running",
+    "-> Running",
+    "-> Running",
+    "-> Suspended",
+    "-> Recovering",
+    "-> Completed",
+    "-> Failed",
+)
+MOMENTS += ("store.flush", "store.claim_shard", "store.finish_shard", "store.put_shards", "store.update_job")
+MOMENTS += ("store.acquire_lease", "store.release_shards", "store.upsert_images")
+MOMENTS += ("POST Lease", "PUT Lease", "PATCH Job", "exit ", "file ")
+"""Words of the journal. In many schedules something happens each time, or now and then, right after one of these."""
+
+
+def at_a_moment(world: World, events: list[str]) -> Callable[[str], None]:
+    """What happens then: to whoever has just done it, and one of ``events`` right after."""
+    dice = world.dice
+    chance, harm, soon = dice.choice((0.1, 0.4, 1.0)), dice.choice(("", "freeze", "kill")), dice.choice((0.1, 1.0, 5.0))
+    left = [dice.choice((1, 2, 4))]
+
+    def happens(who: str) -> None:
+        if world.calm or not left[0] or dice.random() > chance:
+            return
+        left[0] -= 1
+        world.later(0.0, lambda: world.harmed(who, harm))
+        name = dice.choice(events)
+        world.later(dice.random() * soon, lambda: world.happens(name))
+
+    return happens

@@ -13,7 +13,7 @@ import uuid
 import zlib
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextvars import ContextVar, copy_context
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -44,8 +44,15 @@ class Process:
     cut_off: set[str] = field(default_factory=set)
     """Of "api" and "store", what the network keeps it from."""
     frozen_until: float = 0.0
+    """Until then nothing of it runs, as after SIGSTOP; what it has sent is on its way."""
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     threads: list[Thread] = field(default_factory=list)
+    held_back: list[asyncio.Handle] = field(default_factory=list)
+
+    def thaw(self) -> None:
+        """Go on, unless it has been frozen for longer since."""
+        held_back, self.held_back = self.held_back, []
+        self.kernel.loop._ready.extend(held_back)  # type: ignore[attr-defined]
 
     def check(self) -> None:
         if self.dead:
@@ -58,6 +65,7 @@ class Process:
         if self.dead:
             return
         self.dead = True
+        self.thaw()
         for task in list(self.tasks):
             task.cancel()
         for thread in list(self.threads):
@@ -101,7 +109,7 @@ class Thread:
         self._greenlet.gr_context = context
         self._greenlet.thread = self
         process.threads.append(self)
-        self._timer = self._loop.call_soon(self._resume)
+        self._timer = self._loop.call_soon(self._resume, context=Context())
 
     def _main(self) -> None:
         try:
@@ -120,14 +128,14 @@ class Thread:
     def _resume(self) -> None:
         thaw = self.process.frozen_until - self._loop.now
         if thaw > 0 and not self.process.dead:
-            self._timer = self._loop.call_later(thaw, self._resume)
+            self._timer = self._loop.call_later(thaw, self._resume, context=Context())
         else:
             self._greenlet.switch()
 
     def sleep(self, seconds: float) -> None:
         """Give way for so long, or until somebody wakes it. Raises `Killed`."""
         self.process.check()
-        self._timer = self._loop.call_later(max(seconds, 0.0), self._resume)
+        self._timer = self._loop.call_later(max(seconds, 0.0), self._resume, context=Context())
         self.process.kernel.hub.switch()
         self.process.check()
 
@@ -135,7 +143,7 @@ class Thread:
         """Go on now. Not from the thread itself."""
         if self.alive and greenlet.getcurrent() is not self._greenlet:
             self._timer.cancel()
-            self._timer = self._loop.call_soon(self._resume)
+            self._timer = self._loop.call_soon(self._resume, context=Context())
 
 
 def this_thread() -> Thread:
@@ -197,6 +205,20 @@ class Loop(asyncio.BaseEventLoop):
         return asked
 
 
+def _run_unless_frozen(handle: asyncio.Handle) -> None:
+    """In the place of `asyncio.Handle._run`: what a frozen process would do waits, in its order."""
+    process = handle._context.get(CURRENT)  # type: ignore[attr-defined]
+    if process is None or process.frozen_until <= process.kernel.loop.now or process.dead:
+        _RUN(handle)
+        return
+    if not process.held_back:
+        process.kernel.loop.call_at(process.frozen_until, process.thaw, context=Context())
+    process.held_back.append(handle)
+
+
+_RUN = asyncio.Handle._run  # type: ignore[attr-defined]
+
+
 class Kernel:
     """The clock, the dice and the journal of one schedule."""
 
@@ -209,12 +231,17 @@ class Kernel:
         self.journal: deque[tuple[float, str, str]] = deque(maxlen=4_000)
         self.steps = self._digest = 0
         self.failure: BaseException | None = None
+        self.watchers: list[tuple[str, Callable[[str], object]]] = []
+        """(words, call): whom to tell who has just done something that is noted with these words."""
         self.ended = self.loop.create_future()
 
     def note(self, who: str, what: str) -> None:
         self.steps += 1
         self._digest = zlib.crc32(f"{self.loop.now:.6f} {who} {what}".encode(), self._digest)
         self.journal.append((self.loop.now - _FIRST, who, what))
+        for words, call in self.watchers:
+            if words in what:
+                call(who)
 
     def digest(self) -> str:
         """Of all that was ever noted: the same seed comes to the same."""
@@ -227,6 +254,10 @@ class Kernel:
             self.note("FOUND", str(error))
         if not self.ended.done():
             self.ended.set_result(None)
+
+    def later(self, seconds: float, call: Callable[..., object], *arguments: Any) -> None:
+        """Have the world itself do something: no process's, so none that is frozen holds it back."""
+        self.loop.call_later(seconds, call, *arguments, context=Context())
 
     def seconds(self) -> float:
         """Since the schedule began."""
@@ -336,6 +367,7 @@ _STAND_INS: dict[str, Any] = {
 
 def install() -> None:
     """Give every loaded module of the product the stand-ins. For a process that does nothing but simulate."""
+    asyncio.Handle._run = _run_unless_frozen  # type: ignore[attr-defined]
     for name, module in list(sys.modules.items()):
         if name.startswith(("fpj_operator", "fpj_worker", "fpj_core")):
             for what, stand_in in _STAND_INS.items():

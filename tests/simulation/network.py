@@ -64,49 +64,48 @@ class Network:
         return USUAL
 
     async def request(self, process: Process, request: Request, timeout: float) -> tuple[int, str]:
-        """HTTP status and body. Raises TimeoutError, and OSError where nobody listens."""
+        """HTTP status and body. Raises TimeoutError, and OSError where nobody listens.
+
+        What was sent arrives, also if its sender is frozen by then, or killed.
+        """
         process.check()
         fate = self.fate_of(request)
-        latency = self.kernel.dice.random() * 0.02
-        if await self._sleeps(process, latency + fate.delay, timeout):
-            self._carry_out_late(request, fate.delay - timeout)
-            raise TimeoutError
-        if process.is_cut_off("api") or (fate.times == 0 and fate.refusal is None):
-            await asyncio.sleep(timeout)
-            raise TimeoutError
-        if self.api_down:
-            raise ConnectionRefusedError("connection refused")
-        answer = self._carried_out(request, fate)
-        if await self._sleeps(process, fate.back, timeout) or fate.lost:
-            if fate.lost:
-                await asyncio.sleep(timeout)
-            raise TimeoutError
-        if process.is_cut_off("api"):
-            await asyncio.sleep(timeout)
-            raise TimeoutError
-        return answer
+        answered: asyncio.Future[tuple[int, str]] = self.kernel.loop.create_future()
+        way = self.kernel.dice.random() * 0.02 + fate.delay
+        self.kernel.later(way, self._arrives, process, request, fate, answered)
+        async with asyncio.timeout(timeout):
+            return await answered
 
-    async def _sleeps(self, process: Process, seconds: float, timeout: float) -> bool:
-        """Whether that takes too long."""
-        seconds += max(process.frozen_until - self.kernel.loop.now, 0.0)
-        if seconds > 0:
-            await asyncio.sleep(min(seconds, timeout))
-        process.check()
-        return seconds > timeout
+    def _arrives(
+        self, process: Process, request: Request, fate: Fate, answered: asyncio.Future[tuple[int, str]]
+    ) -> None:
+        late = process.dead or answered.done()
+        # Rights that come late are left out: nothing that could be done would notice them.
+        if late and (not request.writes or request.kind in ("ServiceAccount", "Role", "RoleBinding")):
+            return
+        if process.is_cut_off("api") or (fate.times == 0 and fate.refusal is None):
+            return
+        if self.api_down:
+            if not late:
+                answered.set_exception(ConnectionRefusedError("connection refused"))
+            return
+        answer = self._carried_out(request, fate)
+        if not fate.lost:
+            self.kernel.later(fate.back, self._returns, process, answered, answer)
+
+    @staticmethod
+    def _returns(process: Process, answered: asyncio.Future[tuple[int, str]], answer: tuple[int, str]) -> None:
+        if not answered.done() and not process.is_cut_off("api"):
+            answered.set_result(answer)
 
     def _carried_out(self, request: Request, fate: Fate) -> tuple[int, str]:
         as_of = self.kernel.loop.now - fate.stale if fate.stale else None
         answers = [self.api.answer(request, as_of=as_of) for _ in range(fate.times)]
         if fate.again:
-            self.kernel.loop.call_later(fate.again, self.api.answer, request)
+            self.kernel.later(fate.again, self.api.answer, request)
         if fate.refusal is not None:
             return fate.refusal.status, json.dumps(fate.refusal.body)
         return answers[-1]
-
-    def _carry_out_late(self, request: Request, seconds: float) -> None:
-        """Nobody waits for it any more. Rights are left out: nothing that could be done would notice them."""
-        if request.writes and seconds > 0 and request.kind not in ("ServiceAccount", "Role", "RoleBinding"):
-            self.kernel.loop.call_later(seconds, self.api.answer, request)
 
     def blocking_request(self, process: Process, request: Request, timeout: float) -> tuple[int, str]:
         """The same, for a thread."""
@@ -185,8 +184,8 @@ class ApiClient:
 
     configuration = SimpleNamespace(host="")
 
-    def __init__(self, network: Network, process: Process) -> None:
-        self._network, self._process = network, process
+    def __init__(self, network: Network, process: Process, heard: Callable[[Request, int], object]) -> None:
+        self._network, self._process, self._heard = network, process, heard
 
     async def update_params_for_auth(self, *_arguments: Any) -> None:
         pass
@@ -200,4 +199,6 @@ class ApiClient:
         request = request_of(method, url, body, header_params.get("Content-Type", ""), self._process.name)
         if request.writes:
             self._network.on_write(self._process, request)
-        return _Answer(*await self._network.request(self._process, request, _request_timeout))
+        status, text = await self._network.request(self._process, request, _request_timeout)
+        self._heard(request, status)
+        return _Answer(status, text)

@@ -14,7 +14,7 @@ from fpj_operator.election import REQUEST, Election
 from fpj_operator.jobs.controller import Controller
 from fpj_operator.jobs.leftovers import look_for_leftovers
 from fpj_operator.main import _sweep
-from simulation.apiserver import Subscription
+from simulation.apiserver import Request, Subscription
 from simulation.kernel import Node, Process, _uuid4
 from simulation.network import ApiClient, StoreClient
 
@@ -30,6 +30,12 @@ class OperatorProcess(Process):
     election: Election
     controller: Controller | None = None
     subscriptions: list[Subscription]
+    has_heard_of_leader: bool = False
+    """Whether the API server has ever told it that there is one."""
+
+    def heard(self, request: Request, status: int) -> None:
+        if request.kind == "Lease" and request.namespace == _OWN_NAMESPACE and status in (200, 409):
+            self.has_heard_of_leader = True
 
 
 class Replica:
@@ -45,11 +51,15 @@ class Replica:
 
     @property
     def knows_the_leader(self) -> bool:
-        """Whether it has seen the leader's Lease; one that starts later will not have."""
-        process = self.process
-        return process is not None and (process.election.leads or process.election._sightings.knows("fpj-operator"))
+        """Whether it has heard of the leader's Lease; one that starts later will not have."""
+        return self.process is not None and self.process.has_heard_of_leader
 
     def start(self) -> None:
+        """A process; not while the leader's Lease is deleted, of which one that starts then cannot know."""
+        deleted = self.world.api.get("Lease", _OWN_NAMESPACE, "fpj-operator") is None
+        if deleted and self.world.checks.leaders():
+            self.world.kernel.later(1.0, self.start)
+            return
         self.starts += 1
         process = OperatorProcess(self.world.kernel, f"operator-{self.number}.{self.starts}", self.node)
         process.subscriptions = []
@@ -80,11 +90,11 @@ class Replica:
         for subscription in process.subscriptions:
             subscription.broken = True
         self.process = None
-        self.world.kernel.loop.call_later(self.world.kernel.dice.uniform(1.0, 5.0), self.start)
+        self.world.kernel.later(self.world.kernel.dice.uniform(1.0, 5.0), self.start)
 
 
 def _client(world: World, process: OperatorProcess, **options: Any) -> Cluster:
-    return Cluster(ApiClient(world.network, process), **options)  # type: ignore[arg-type]
+    return Cluster(ApiClient(world.network, process, process.heard), **options)  # type: ignore[arg-type]
 
 
 async def _main(world: World, process: OperatorProcess) -> None:
@@ -93,6 +103,7 @@ async def _main(world: World, process: OperatorProcess) -> None:
     election = process.election
     await election.win()
     world.kernel.note(process.name, "leads")
+    world.checks.leaders()
     cluster = _client(world, process, may_write=lambda: election.leads)
     store: Any = StoreClient(world.network, process)
     controller = process.controller = Controller(cluster, store, settings)

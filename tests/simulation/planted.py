@@ -26,6 +26,8 @@ class Bug:
     path: str
     old: str
     new: str
+    equivalent: str = ""
+    """Why nothing can show it, where something else holds whatever this does."""
 
     @property
     def is_there(self) -> bool:
@@ -338,6 +340,8 @@ class Found:
     seconds: float
     said: str
     seed: int | None = None
+    simulation: str = ""
+    """A digest of the simulation that found it."""
 
 
 def copy_of(bug: Bug, folder: Path) -> dict[str, str]:

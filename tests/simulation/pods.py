@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import fpj_core.store.sqlite_jobs
+import fpj_worker.indexer
 import fpj_worker.pod.shard
+import fpj_worker.verify
 from fpj_core.errors import ErrorType, FpjError, ImageError
 from fpj_core.kube.exits import ExitCode, termination_message
 from fpj_core.model import ImageFacts, tier_digests
@@ -108,7 +111,7 @@ class SimPool:
         for tier in task.lacking:
             path = task.path(self.handler.collection, tier, "jpg")
             size = 100 + sum(map(ord, self.digests[tier])) % 1_000
-            self.process.world.disk.write(path, (size, version, self.digests[tier]), self.process.node)
+            self.process.world.disk.write(path, (size, version, self.digests[tier]), self.process)
             self.process.world.kernel.note(self.process.name, f"file {task.key} {tier}")
             files.append(WrittenFile(tier, path, 10, 10, size))
         return ImageDone(ImageFacts(10, 10, "jpeg"), tuple(files))
@@ -128,7 +131,9 @@ class SimStatusWriter(StatusWriter):
 
 
 def install() -> None:
-    """Have pods use them."""
+    """Have pods use them, and do in several steps what they would do at once for so few images."""
+    fpj_worker.indexer._BATCH = fpj_worker.verify._BATCH = 4
+    fpj_core.store.sqlite_jobs._STEP = 3
     fpj_worker.pod.shard.start_image_pool = SimPool  # type: ignore[assignment]
     fpj_worker.pod.shard.StatusWriter = SimStatusWriter  # type: ignore[misc]
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from fpj_core.errors import StoreError
-from fpj_core.kube.names import lease_name
 from fpj_core.store.sqlite import SQLiteStore
 from simulation.kernel import Kernel, Process, _uuid4
+from simulation.storechecks import CHECKED, StoreChecks
 
-_READS = ("get_", "images", "job_counts", "shard", "silent_", "now", "identity", "next_", "count_", "live_", "derivat")
-
-
-class FencedWriteError(AssertionError):
-    """The store took what it must refuse."""
+READS = ("get_", "images", "job_counts", "shard", "silent_", "now", "identity", "next_", "count_", "live_", "derivat")
+READS += ("pending_", "made_")
+"""Names of calls that change nothing begin so."""
 
 
 class StoreServer:
@@ -30,10 +28,9 @@ class StoreServer:
         self.changed_at = float("-inf")
         """When it was last emptied, replaced or restored."""
         self.real = self._opened(None)
-        self.on_flush: Callable[[str], None] = lambda _job: None
-        self.is_there: Callable[[str], bool] = lambda _key: False
-        """Whether the source has an image of that key."""
-        self.holders: dict[tuple[str, int, int], int] = {}
+        self.lost_records = False
+        """Whether some of them are gone though it is the same store as before."""
+        self.checks = StoreChecks(self)
 
     @staticmethod
     def _opened(image: bytes | None) -> SQLiteStore:
@@ -66,10 +63,19 @@ class StoreServer:
         if self.backup is not None:
             self._replace(self._opened(self.backup))
 
+    def lose_shards(self, number: int) -> None:
+        """Some records of shards are gone, as after a server that lost a part of what it had acknowledged."""
+        database = self.real._connection._sqlite
+        rows = database.execute("SELECT job, attempt, idx FROM shards ORDER BY 1, 2, 3").fetchall()
+        for row in self.kernel.dice.sample(rows, min(number, len(rows))):
+            database.execute("DELETE FROM shards WHERE job = ? AND attempt = ? AND idx = ?", row)
+            self.lost_records = True
+
     def _replace(self, store: SQLiteStore) -> None:
         self.real.close()
         self.real = store
         self.changed_at = self.kernel.loop.now
+        self.checks.replaced()
 
     def close(self) -> None:
         self.real.close()
@@ -80,14 +86,15 @@ class StoreServer:
         self.calls += 1
         if name == "now":
             return self.kernel.wall(self.skew)
-        check = getattr(self, f"_check_{name}", None)
+        check = getattr(self.checks, name) if name in CHECKED else None
+        self.checks.sender = process.name
         try:
             answer = getattr(self.real, name)(*arguments, **options) if check is None else check(*arguments, **options)
         except StoreError as error:
-            if not name.startswith(_READS):
+            if not name.startswith(READS):
                 self.kernel.note(process.name, f"store.{name} -> {type(error).__name__}: {error}")
             raise
-        if not name.startswith(_READS):
+        if not name.startswith(READS):
             self.kernel.note(process.name, f"store.{name}{_told(name, arguments)}")
         if isinstance(answer, Iterator):
             return self._stream(process, name, answer)
@@ -97,72 +104,6 @@ class StoreServer:
         for each in answer:
             process.check()
             yield each
-
-    # No fenced write is accepted: told by what the store has, not by what it says -------------------------
-
-    def _found(self, what: str) -> None:
-        self.kernel.fail(FencedWriteError(what))
-
-    def _epoch(self, job: str, attempt: int, index: int) -> int | None:
-        query = "SELECT epoch FROM shards WHERE job = ? AND attempt = ? AND idx = ?"
-        row = self.real._connection._sqlite.execute(query, (job, attempt, index)).fetchone()
-        return row[0] if row else None
-
-    def _check_flush(self, batch: Any, now: float) -> None:
-        epoch = self._epoch(batch.job, batch.attempt, batch.index)
-        self.real.flush(batch, now)
-        self._held(epoch, batch.epoch, f"a batch of shard {batch.index}")
-        self.on_flush(batch.job)
-
-    def _check_heartbeat(self, shard: Any, now: float) -> None:
-        epoch = self._epoch(shard.job, shard.attempt, shard.index)
-        self.real.heartbeat(shard, now)
-        self._held(epoch, shard.epoch, f"a heartbeat of shard {shard.index}")
-
-    def _check_finish_shard(self, shard: Any, state: Any, now: float) -> None:
-        epoch = self._epoch(shard.job, shard.attempt, shard.index)
-        self.real.finish_shard(shard, state, now)
-        self._held(epoch, shard.epoch, f"the end of shard {shard.index}")
-
-    def _held(self, epoch: int | None, given: int, what: str) -> None:
-        if epoch != given:
-            self._found(f"{what} was accepted at epoch {given}, the store had {epoch}")
-
-    def _check_claim_shard(self, job: str, attempt: int, holder: str, now: float, **options: Any) -> Any:
-        claimed = self.real.claim_shard(job, attempt, holder, now, **options)
-        if claimed is not None:
-            key = (job, attempt, claimed.index)
-            if claimed.epoch <= self.holders.get(key, -1) and not self.was_changed:
-                self._found(f"two claims of shard {claimed.index} got the epoch {claimed.epoch}")
-            self.holders[key] = claimed.epoch
-        return claimed
-
-    def _fence(self, collection: str) -> int:
-        lease = self.real.lease(lease_name(collection))
-        return lease.fence if lease else 0
-
-    def _check_upsert_images(self, images: Any, fence: int) -> None:
-        found = {each.collection: self._fence(each.collection) for each in images}
-        self.real.upsert_images(images, fence)
-        self._fenced(found, fence)
-
-    def _check_mark_deleted(self, collection: str, ordinals: Any, fence: int) -> None:
-        found = {collection: self._fence(collection)}
-        for image in self.real.images(collection, 0, 10_000):
-            if image.ordinal in ordinals and self.is_there(image.key):
-                self._found(f"{image.key} is marked as deleted, and its source has it")
-        self.real.mark_deleted(collection, ordinals, fence)
-        self._fenced(found, fence)
-
-    def _check_record_source(self, collection: str, source: str, fence: int) -> None:
-        found = {collection: self._fence(collection)}
-        self.real.record_source(collection, source, fence)
-        self._fenced(found, fence)
-
-    def _fenced(self, found: dict[str, int], given: int) -> None:
-        for collection, fence in found.items():
-            if fence != given:
-                self._found(f"images of {collection} were written with fence {given}; it was {fence}")
 
 
 def _told(name: str, arguments: tuple[Any, ...]) -> str:

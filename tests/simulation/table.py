@@ -1,8 +1,14 @@
-"""The table of planted bugs: how soon each is found, for the docs. A hunt that was stopped, or too short, goes on."""
+"""The table of planted bugs: how soon each is found, for the docs. A hunt that was stopped, or too short, goes on.
+
+What an earlier state of the simulation came to is shown until it is hunted anew.
+"""
 
 from __future__ import annotations
 
+import datetime
+import hashlib
 import json
+import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,6 +17,9 @@ from simulation.planted import BUGS, ROOT, Bug, Found, hunt
 
 _PAGE = ROOT / "docs" / "development" / "simulation.md"
 _KNOWN = ROOT / "out" / "planted.json"
+_OTHERS = frozenset({"table.py", "command.py", "planted.py", "test_simulation.py"})
+"""Files that schedules do not depend on."""
+_HEAD = "| Planted bug | File | Schedules | Seconds | What showed it |\n|---|---|---:|---:|---|"
 _BEGIN, _END = "<!-- planted: begin -->", "<!-- planted: end -->"
 
 
@@ -20,10 +29,12 @@ def run(words: list[str], minutes: float, cores: int, *, write: bool) -> int:
     Each for so many minutes of a core, those of earlier hunts included.
     """
     wanted = [bug for bug in BUGS if not words or any(word in bug.name for word in words)]
+    wanted = [bug for bug in wanted if not bug.equivalent]
     known = _known()
-    left = [bug for bug in wanted if not (bug.name in known and known[bug.name].said)]
+    now = {name: each for name, each in known.items() if each.simulation == _simulation()}
+    left = [bug for bug in wanted if not (bug.name in now and now[bug.name].said)]
     with ThreadPoolExecutor(cores) as pool:
-        for found in pool.map(lambda bug: _hunted(bug, minutes, known.get(bug.name)), left):
+        for found in pool.map(lambda bug: _hunted(bug, minutes, now.get(bug.name)), left):
             known[found.bug.name] = found
             _KNOWN.parent.mkdir(exist_ok=True)
             _KNOWN.write_text(json.dumps({name: asdict(each) for name, each in known.items()}), encoding="utf-8")
@@ -31,7 +42,7 @@ def run(words: list[str], minutes: float, cores: int, *, write: bool) -> int:
     missed = [each.bug.name for each in found if not each.said]
     print(f"{len(found) - len(missed)} of {len(found)} found; not found: {'; '.join(missed) or 'none'}")
     if write:
-        _write(_PAGE, [known[bug.name] for bug in BUGS if bug.name in known])
+        _write(_PAGE, known, minutes)
     return 1 if missed else 0
 
 
@@ -40,7 +51,7 @@ def _known() -> dict[str, Found]:
     kept = json.loads(_KNOWN.read_text(encoding="utf-8")) if _KNOWN.exists() else {}
     bugs = {bug.name: bug for bug in BUGS}
     return {
-        name: Found(bugs[name], each["schedules"], each["seconds"], each["said"], each["seed"])
+        name: Found(**each | {"bug": bugs[name]})
         for name, each in kept.items()
         if name in bugs and asdict(bugs[name]) == each["bug"]
     }
@@ -52,18 +63,51 @@ def _hunted(bug: Bug, minutes: float, before: Found | None) -> Found:
     if left <= 0 and before:
         return before
     found = hunt(bug, left, first=tried)
-    found = replace(found, schedules=found.schedules + tried, seconds=found.seconds + spent)
+    found = replace(found, schedules=found.schedules + tried, seconds=found.seconds + spent, simulation=_simulation())
     print(f"{bug.name}: {found.schedules} schedules, {found.seconds:.0f} s: {found.said or 'NOT FOUND'}", flush=True)
     return found
 
 
-def _write(page: Path, found: list[Found]) -> None:
+def _simulation() -> str:
+    """A digest of the simulation's own code."""
+    files = sorted(path for path in Path(__file__).parent.glob("*.py") if path.name not in _OTHERS)
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def _write(page: Path, known: dict[str, Found], minutes: float) -> None:
     text = page.read_text(encoding="utf-8")
     head, _, rest = text.partition(_BEGIN)
     _, _, tail = rest.partition(_END)
-    rows = "\n".join(row(each) for each in found)
-    lines = f"| Planted bug | File | Schedules | Seconds | What showed it |\n|---|---|---:|---:|---|\n{rows}"
+    rows = "\n".join(equivalent(bug) if bug.equivalent else row(known[bug.name]) for bug in _shown(known))
+    lines = f"{_summary(known, minutes)}\n\n{_HEAD}\n{rows}"
     page.write_text(f"{head}{_BEGIN}\n{lines}\n{_END}{tail}", encoding="utf-8")
+
+
+def _shown(known: dict[str, Found]) -> list[Bug]:
+    return [bug for bug in BUGS if bug.equivalent or bug.name in known]
+
+
+def _summary(known: dict[str, Found], minutes: float) -> str:
+    """What the table comes to, in a few sentences."""
+    real = [bug for bug in BUGS if not bug.equivalent]
+    found = sorted(known[bug.name].seconds for bug in real if bug.name in known and known[bug.name].said)
+    missed = [bug.name for bug in real if bug.name in known and not known[bug.name].said]
+    left = [bug.name for bug in real if bug.name not in known]
+    today = datetime.datetime.now(datetime.UTC).date()
+    within = f"{minutes:g} minutes of one core at most for each"
+    said = [f"{today.day} {today:%B %Y}, {within}: {len(found)} of {len(real)} found"]
+    if found:
+        said[0] += f", half of them within {found[len(found) // 2]:.0f} s, the last after {found[-1]:.0f} s"
+    earlier = sum(each.simulation != _simulation() for each in known.values())
+    said += [f"{earlier} of these answers are of an earlier state of the simulation"] if earlier else []
+    said += [f"Not found: {'; '.join(missed)}"] if missed else []
+    said += [f"Not hunted yet: {'; '.join(left)}"] if left else []
+    return "\n".join(textwrap.wrap(". ".join(said) + ".", 120, break_on_hyphens=False, break_long_words=False))
+
+
+def equivalent(bug: Bug) -> str:
+    """Of the table: a bug that nothing could show."""
+    return f"| {bug.name} | `{bug.path.rpartition('/')[2]}` | | | nothing could: {bug.equivalent} |"
 
 
 def row(found: Found) -> str:

@@ -59,7 +59,8 @@ class World:
         """Whether something was lost or changed from outside, so that work must be done again."""
         self.was_unmounted = self.disordered = False
         """Disordered: whether requests may have come late, so that an older report can follow a newer one."""
-        self.deleted_files: set[str] = set()
+        self.deleted_files: dict[str, float] = {}
+        """By path, when a file was last deleted."""
         self.thieves = self.resumes = self.edits = self.jobs_to_come = 0
         self.calm = False
         self.phases: dict[str, str] = {}
@@ -74,8 +75,8 @@ class World:
             leader_seconds=15.0,
             worker_reports=dice.random() < 0.7,
         )
-        self.image_seconds = dice.choice((0.05, 0.3, 1.5))
-        self.watch_delay = dice.choice((0.01, 0.5, 3.0))
+        self.image_seconds = dice.choice((0.3, 1.0, 1.5, 3.0, 6.0))
+        self.watch_delay = dice.choice((0.01, 0.5, 3.0, 6.0))
         self.photos = Photos({f"{number:03}.jpg": "v1" for number in range(dice.randint(3, 14))})
         if dice.random() < 0.2:
             self.photos.bad.add(dice.choice(sorted(self.photos.versions)))
@@ -85,25 +86,32 @@ class World:
         self.api = ApiServer(self.kernel, self.checks.on_status)
         self.network = Network(self.kernel, self.api, self.store)
         self.network.on_write = self.checks.on_write
-        self.store.on_flush = self.checks.on_flush
-        self.store.is_there = lambda key: key in self.photos.versions
+        self.api.hooks.append(self.checks.on_change)
+        self.store.checks.on_flush = self.checks.on_flush
+        self.store.checks.is_there = lambda key: key in self.photos.versions
+        self.store.checks.unsynced = self.disk.not_on_disk
         self.collections = ["photos"]
         self.cluster = Cluster(self)
-        self.replicas = [Replica(self, number) for number in range(dice.choice((1, 2, 2)))]
+        self.replicas: list[Replica] = []
+        for number in range(dice.choice((1, 2, 2))):
+            self.replicas.append(Replica(self, number))
         self.force = force
 
     # For faults -------------------------------------------------------------------------------------------
 
     def later(self, seconds: float, call: Callable[[], object]) -> None:
-        self.kernel.loop.call_later(seconds, call)
+        self.kernel.later(seconds, call)
 
     def any_pod(self) -> pods.PodProcess | None:
         running = [each for each in self.cluster.running.values() if not each.dead]
         return self.dice.choice(running) if running else None
 
     def any_ref(self, kind: str) -> Ref | None:
-        found = [ref for ref in self.api.objects if ref[0] == kind]
-        return self.dice.choice(found) if found else None
+        """Of jobs, mostly one that has not ended."""
+        found = [(ref, each) for ref, each in self.api.objects.items() if ref[0] == kind]
+        going = [ref for ref, each in found if (each.get("status") or {}).get("phase") not in checks.FINISHED]
+        refs = going if going and self.dice.random() < 0.8 else [ref for ref, _ in found]
+        return self.dice.choice(refs) if refs else None
 
     def edited(self, ref: Ref, change: Callable[[Document], object]) -> None:
         self.edits += 1
@@ -145,7 +153,7 @@ class World:
             "sharding": {
                 "shardSize": dice.choice((2, 4, 8)),
                 "parallelism": dice.choice((1, 2, 4)),
-                "batchSize": dice.choice((1, 2, 5)),
+                "batchSize": dice.choice((1, 1, 2, 5)),
                 "workersPerPod": dice.choice((1, 2)),
                 "backoffLimitPerShard": dice.choice((0, 1, 3)),
             },
@@ -161,7 +169,10 @@ class World:
         metadata = {"name": "cache", "namespace": NAMESPACE}
         self.api.put({"apiVersion": API_VERSION, "kind": "CacheFolder", "metadata": metadata, "spec": folder})
         for number in range(dice.choice((1, 1, 2, 3))):
-            self.later(dice.uniform(0.0, 15.0), lambda number=number: self.create_job(f"job-{number}", self._spec()))
+            self.later(
+                dice.uniform(0.0, dice.choice((0.1, 15.0))),
+                lambda number=number: self.create_job(f"job-{number}", self._spec()),
+            )
         self._choose_faults()
         calm_at = self.kernel.loop.now + dice.choice((20.0, 60.0, 120.0))
         while self.kernel.loop.now < calm_at:
@@ -184,22 +195,44 @@ class World:
                 self.disordered = True
                 self.network.api_fates.append((dice.choice((0.01, 0.05, 0.2)), _bound(self, faults.FATES[fate])))
         if dice.random() < 0.5:
-            for fate in dice.sample(sorted(faults.CALL_FATES), dice.randint(0, 2)):
-                self.network.store_fates.append((dice.choice((0.005, 0.02)), _bound(self, faults.CALL_FATES[fate])))
-        kinds = dice.sample(sorted(faults.EVENTS), dice.randint(2, 7))
+            for fate in dice.sample(sorted(faults.CALL_FATES), dice.randint(1, 3)):
+                rate = dice.choice((0.1, 0.3) if fate in faults.DENSE else (0.005, 0.02))
+                self.network.store_fates.append((rate, _bound(self, faults.CALL_FATES[fate])))
+        kinds = dice.sample([*sorted(faults.EVENTS), *faults.OFTEN], dice.randint(2, 7))
+        for _ in range(dice.choice((1, 2, 3))):
+            then = [*kinds[:1], *dice.sample(faults.OFTEN, 2)]
+            self.kernel.watchers.append((dice.choice(faults.MOMENTS), faults.at_a_moment(self, then)))
         happening = [*self.force, *(dice.choice(kinds) for _ in range(dice.choice((1, 2, 4, 7, 11))))]
         for name in happening:
-            self.later(dice.uniform(0.5, dice.choice((10.0, 20.0, 50.0))), lambda name=name: self._happens(name))
+            self.later(dice.uniform(0.5, dice.choice((10.0, 15.0, 25.0, 50.0))), lambda name=name: self.happens(name))
 
-    def _happens(self, name: str) -> None:
+    def happens(self, name: str) -> None:
+        """An event, if things still go wrong."""
         if not self.calm:
             self.kernel.note("FAULT", name)
             faults.EVENTS[name](self)
+
+    def harmed(self, name: str, harm: str) -> None:
+        """The process of that name, or some pod for one that there is not, is frozen or killed; by "" it is not."""
+        processes = [*self.cluster.running.values(), *(replica.process for replica in self.replicas)]
+        process = next((each for each in processes if each and each.name == name), None) or self.any_pod()
+        if not harm or process is None or process.dead or self.calm:
+            return
+        self.kernel.note("FAULT", f"{process.name}: {harm}")
+        if harm == "freeze":
+            self.disordered = True
+            process.frozen_until = self.kernel.loop.now + self.dice.choice((2.0, 18.0, 28.0))
+            return
+        for replica in self.replicas:
+            if replica.process is process:
+                replica.kill()
+        self.cluster.kill(process)
 
     def _heal(self) -> None:
         """Nothing goes wrong any more. What is broken for a while mends itself."""
         self.calm = True
         self.kernel.note("FAULT", "none any more")
+        self.kernel.watchers.clear()
         self.network.api_fates.clear()
         self.network.store_fates.clear()
         self.later(45.0, self._unsuspend)

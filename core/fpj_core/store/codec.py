@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -13,17 +13,19 @@ T = TypeVar("T")
 
 _WINDOW = 20_000
 _MOST_ORDINALS = 10_000
-_JOB_FIELDS = frozenset(field.name for field in fields(Job))
+_JOB_FIELDS = tuple(field.name for field in fields(Job))
+_COUNTS_FIELDS = tuple(field.name for field in fields(Counts))
 
 
 def job_to_document(job: Job) -> dict[str, Any]:
-    """Every field of a job; enums as their values, counts as a mapping."""
-    return asdict(job) | {"phase": job.phase.value}
+    """Every field of a job; enums as their values, counts as a mapping. Mappings are the job's own, not copies."""
+    counts = {name: getattr(job.base, name) for name in _COUNTS_FIELDS}
+    return {name: getattr(job, name) for name in _JOB_FIELDS} | {"phase": job.phase.value, "base": counts}
 
 
 def job_from_document(document: Mapping[str, Any]) -> Job:
     """The reverse of `job_to_document`; fields of later versions are passed over."""
-    known = {name: value for name, value in document.items() if name in _JOB_FIELDS}
+    known = {name: document[name] for name in _JOB_FIELDS if name in document}
     return Job(**known | {"phase": Phase(known["phase"]), "base": Counts(**known["base"])})
 
 
