@@ -69,7 +69,8 @@ def bare(data: Content, header: JpegHeader, before: int | None = None) -> Pictur
         with memoryview(data) as whole, whole[:before] as seen:
             end = _end(seen, header)
             head = b"\xff\xd8" + b"".join(_needed(seen, header))
-        return Picture(head, header.scan, end) if end else None
+        # A scan whose header states a length beyond the file ends before it begins.
+        return Picture(head, header.scan, end) if end and end >= header.scan else None
     except (ImageError, IndexError):
         return None
 
