@@ -268,7 +268,8 @@ class MongoJobs(MongoCounters):
             found = [{**each, **each["_id"]} for each in self._db.job_shards.aggregate(totals)]
             failed = [{**each, **each["_id"]} for each in self._db.job_shards.aggregate(errors)]
         groups = _latest(found)
-        by_type = {each["type"]: each["count"] for each in failed if _plan(each) == _plan(groups[0])}
+        plans = {_plan(each) for each in groups}  # one, or none: shards may be put between the two questions
+        by_type = {each["type"]: each["count"] for each in failed if _plan(each) in plans}
         counts = Counts(**{name: sum(group[name] for group in groups) for name in _COUNTED}, errors=by_type)
         return counts, {ShardState(group["state"]): group["shards"] for group in groups}
 
