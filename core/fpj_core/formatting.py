@@ -54,5 +54,5 @@ def precise(seconds: float) -> str:
 
 
 def seconds_of(text: str | None) -> float:
-    """The inverse of `fpj_core.formatting.moment`, also for fractions of seconds; 0 for nothing."""
+    """The inverse of `moment`, also for fractions of seconds; 0 for nothing."""
     return datetime.fromisoformat(text).timestamp() if text else 0.0

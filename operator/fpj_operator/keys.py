@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Which FileProcessingJob."""
+    """Which FileProcessingJob, or which schedule."""
 
     namespace: str
     name: str

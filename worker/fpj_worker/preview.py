@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from fpj_core.folders import CacheFolder
 from fpj_core.model import Derivative, Format, ImageRecord, SourceEntry, TierSpec, tier_digests
+from fpj_core.ordinals import Ordinals
 from fpj_core.sources.base import Source
 from fpj_core.sources.filters import Reason
 from fpj_core.store.codec import batched, spans
@@ -62,21 +63,6 @@ class Wanted:
     force: bool
 
 
-class _Ordinals:
-    """A set of ordinals: a bit for each."""
-
-    def __init__(self) -> None:
-        self._bits = bytearray()
-
-    def add(self, ordinal: int) -> None:
-        if len(self._bits) <= ordinal >> 3:
-            self._bits.extend(bytes((ordinal >> 3) + 1 - len(self._bits)))
-        self._bits[ordinal >> 3] |= 1 << (ordinal & 7)
-
-    def __contains__(self, ordinal: int) -> bool:
-        return ordinal >> 3 < len(self._bits) and bool(self._bits[ordinal >> 3] & (1 << (ordinal & 7)))
-
-
 class Previewer:
     """Compares a source with what is recorded. ``on_image`` gets each image that would be made, by reason and key.
 
@@ -98,8 +84,8 @@ class Previewer:
         self._on_left_out = on_left_out
         self._digests = tier_digests(wanted.tiers)
         self._sizes = self._bytes_per_file()
-        self._lost: dict[str, _Ordinals] | None = None
-        self._failed = _Ordinals()
+        self._lost: dict[str, Ordinals] | None = None
+        self._failed = Ordinals()
 
     def compare(self, source: Source, on_step: Callable[[int], None]) -> Preview:
         """List the source. Raises `SourceError`, `CacheFolderError`, `StoreError`, and what ``on_step`` raises."""
@@ -163,19 +149,18 @@ class Previewer:
             return made.ordinal in self._lost.get(made.tier, ())
         return self._folder.size(made.path) != made.bytes
 
-    def _all_failed(self, on_step: Callable[[], None]) -> _Ordinals:
+    def _all_failed(self, on_step: Callable[[], None]) -> Ordinals:
         """What failed in the latest jobs of the collection. What a later one made of it has files."""
-        failed = _Ordinals()
+        failed = Ordinals()
         for job in self._store.jobs(collection=self._wanted.collection, limit=_EARLIER_JOBS):
             after = -1
             while found := self._store.failures(job.id, after=after, limit=_BATCH):
                 on_step()
                 after = found[-1].ordinal
-                for each in found:
-                    failed.add(each.ordinal)
+                failed.add(each.ordinal for each in found)
         return failed
 
-    def _all_lost(self, on_step: Callable[[], None]) -> dict[str, _Ordinals] | None:
+    def _all_lost(self, on_step: Callable[[], None]) -> dict[str, Ordinals] | None:
         """All files that are not there, found at once; None where they are better asked about one by one."""
         if self._folder.answers_at_once or not self._wanted.check_files or self._wanted.force:
             return None
@@ -185,9 +170,9 @@ class Previewer:
             for ordinal, tier, folder, path, size in files
             if folder == self._wanted.folder_name
         )
-        lost: dict[str, _Ordinals] = {}
+        lost: dict[str, Ordinals] = {}
         for ordinal, tier in self._folder.lacking(expected, on_step):
-            lost.setdefault(tier, _Ordinals()).add(ordinal)
+            lost.setdefault(tier, Ordinals()).add((ordinal,))
         return lost
 
     def _images(self, batch: Sequence[SourceEntry]) -> dict[str, ImageRecord]:

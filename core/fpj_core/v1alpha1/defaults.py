@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from fpj_core.kube.names import WAVE
 from fpj_core.model import Fit, Format, ImageLimits, TierSpec
 from fpj_core.v1alpha1.common import parse_quantity
 from fpj_core.v1alpha1.job import FileProcessingJobSpec, JobType, Thumbnail, Tier
 
 _SHARDS_PER_WORKER_POD = 4
 """Enough shards that pods which started late or met slow images still find work."""
-_WAVE = 1_000
-"""Shards of one child Job; `fpj_core.kube.names.WAVE`, which a test compares."""
 _SMALLEST_SHARD = 100
 _LARGEST_SHARD = 10_000
 
@@ -70,7 +69,7 @@ def resolve_sharding(spec: FileProcessingJobSpec, pending: int) -> Sharding:
     """
     given = spec.sharding
     parallelism = given.parallelism if given and given.parallelism else 4
-    fair = math.ceil(pending / min(parallelism * _SHARDS_PER_WORKER_POD, _WAVE))
+    fair = math.ceil(pending / min(parallelism * _SHARDS_PER_WORKER_POD, WAVE))
     return Sharding(
         parallelism=parallelism,
         shard_size=given.shard_size if given and given.shard_size else min(max(fair, _SMALLEST_SHARD), _LARGEST_SHARD),

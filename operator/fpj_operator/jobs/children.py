@@ -79,7 +79,7 @@ def reporting_rights(observed: Observed) -> list[dict[str, Any]]:
     rbac = "rbac.authorization.k8s.io"
     rule = {
         "apiGroups": [names.GROUP],
-        "resources": ["fileprocessingjobs/status"],
+        "resources": [f"{names.JOBS}/status"],
         "resourceNames": [observed.key.name],
         "verbs": ["patch"],
     }
