@@ -243,15 +243,17 @@ class SQLiteStore(SQLiteJobs):
         self, collection: str, digests: Mapping[str, str], on_step: Callable[[], None] = nothing
     ) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
         """See `fpj_core.store.protocol.Store.live_and_pending`."""
-        wanted = " OR ".join(f"(d.tier = ?{4 + 2 * at} AND d.digest = ?{5 + 2 * at})" for at in range(len(digests)))
+        wanted = " OR ".join(f"(d.tier = :tier{at} AND d.digest = :digest{at})" for at in range(len(digests)))
         query = (
             "SELECT i.ordinal, (SELECT count(*) FROM derivatives d WHERE d.collection = i.collection"
             f" AND d.ordinal = i.ordinal AND d.source_version = i.version AND ({wanted})) < {len(digests)}"
-            " FROM images i WHERE i.collection = ?1 AND i.ordinal >= ?2 AND i.ordinal < ?3 AND NOT i.deleted"
-            " ORDER BY i.ordinal"
+            " FROM images i WHERE i.collection = :collection AND i.ordinal >= :start AND i.ordinal < :end"
+            " AND NOT i.deleted ORDER BY i.ordinal"
         )
-        pairs = [text for pair in digests.items() for text in pair]
-        for rows in self._in_ranges(query, collection, pairs, on_step):
+        arguments: dict[str, str] = {}
+        for at, (tier, digest) in enumerate(digests.items()):
+            arguments |= {f"tier{at}": tier, f"digest{at}": digest}
+        for rows in self._in_ranges(query, collection, arguments, on_step):
             yield [ordinal for ordinal, _ in rows], [ordinal for ordinal, lacks in rows if lacks]
 
     def made_by(self, job: Job, on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, int]]:
@@ -259,10 +261,10 @@ class SQLiteStore(SQLiteJobs):
         query = (
             "SELECT d.ordinal, sum(d.bytes) FROM derivatives d"
             " JOIN images i ON i.collection = d.collection AND i.ordinal = d.ordinal"
-            " WHERE d.collection = ? AND d.ordinal >= ? AND d.ordinal < ? AND d.job = ? AND NOT i.deleted"
-            " GROUP BY d.ordinal ORDER BY d.ordinal"
+            " WHERE d.collection = :collection AND d.ordinal >= :start AND d.ordinal < :end AND d.job = :job"
+            " AND NOT i.deleted GROUP BY d.ordinal ORDER BY d.ordinal"
         )
-        for rows in self._in_ranges(query, job.collection, (job.id,), on_step):
+        for rows in self._in_ranges(query, job.collection, {"job": job.id}, on_step):
             yield from rows
 
     # Folders and statistics -------------------------------------------------------------------------------
@@ -289,16 +291,17 @@ class SQLiteStore(SQLiteJobs):
     # Helpers ----------------------------------------------------------------------------------------------
 
     def _in_ranges(
-        self, query: str, collection: str, arguments: Sequence[str], on_step: Callable[[], None]
+        self, query: str, collection: str, arguments: Mapping[str, str], on_step: Callable[[], None]
     ) -> Iterator[list[Any]]:
-        """Rows that ``query`` selects in a range of ordinals, range by range.
+        """Rows that ``query`` selects by ``:collection``, ``:start`` and ``:end``, range by range of ordinals.
 
         No long read transaction is held, and however few rows there are, none takes long.
         """
         number = self._number(collection)
         for start in range(0, self.next_ordinal(collection), _WINDOW):
             with self._connection.read() as db:
-                rows = db.execute(query, (number, start, start + _WINDOW, *arguments)).fetchall()
+                bounds = {"collection": number, "start": start, "end": start + _WINDOW}
+                rows = db.execute(query, {**bounds, **arguments}).fetchall()
             yield rows
             on_step()
 
