@@ -12,7 +12,7 @@ from fpj_api.models import Job, job_of
 from fpj_api.problems import not_found
 from fpj_api.requests import Action, NewJob
 from fpj_core.errors import FpjError
-from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.api import Cluster
 from fpj_core.kube.documents import Document
 from fpj_core.kube.jobresource import JobResource
 from fpj_core.kube.names import CHANGED_BY_ANNOTATION
@@ -45,7 +45,7 @@ class Actions:
         try:
             await asyncio.to_thread(parse_resource, manifest)  # which takes long for what is large and wrong
             made = await self._cluster.create_once(manifest)
-        except (ClusterError, FpjError) as error:
+        except FpjError as error:
             audit.note(user, "create", namespace, new.name, str(error))
             raise
         audit.note(user, "create", namespace, new.name, "done")

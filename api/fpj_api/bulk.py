@@ -12,7 +12,7 @@ from fpj_api.identities import User
 from fpj_api.problems import ProblemError, problem_of, translated
 from fpj_api.requests import Action, Result
 from fpj_core.errors import FpjError
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.names import JOBS
 
 _AT_ONCE = 8
@@ -56,7 +56,7 @@ class _Operation:
             return f"not tried: {self._stopped}"
         try:
             await self._actions.act(self._user, self._action, namespace, name)
-        except (ProblemError, ClusterError, FpjError) as error:
+        except (ProblemError, FpjError) as error:
             if isinstance(error, ClusterError) and error.status == 0:
                 self._stopped = problem_of(error).detail
             return translated(error).detail

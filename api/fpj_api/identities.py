@@ -22,7 +22,8 @@ from fpj_api.addresses import network_of
 from fpj_api.buckets import Buckets
 from fpj_api.joinedcache import JoinedCache
 from fpj_api.problems import ProblemError, unavailable
-from fpj_core.kube.api import Cluster, ClusterError, NoAnswerError
+from fpj_core.kube.api import Cluster
+from fpj_core.kube.errors import ClusterError, NoAnswerError
 
 AT_ONCE, WAITING = 8, 64
 """Reviews of unknown tokens."""

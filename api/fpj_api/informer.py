@@ -12,7 +12,8 @@ from typing import Any
 
 from fpj_api import metrics
 from fpj_api.table import HeldJob, JobTable, held_of
-from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.api import Cluster
+from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.jobresource import JobResource
 
 KIND = "FileProcessingJob"

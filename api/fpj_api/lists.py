@@ -7,8 +7,9 @@ import logging
 from collections.abc import Sequence
 
 from fpj_api.joinedcache import JoinedCache
-from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.api import Cluster
 from fpj_core.kube.documents import Document
+from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.events import Event, event_of
 
 FOLDER, SCHEDULE = "CacheFolder", "FileProcessingSchedule"

@@ -26,7 +26,7 @@ from fpj_api.routes.health import probes
 from fpj_api.settings import ApiSettings, settings_from
 from fpj_api.storage import Storage
 from fpj_core.errors import FpjError
-from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.api import Cluster
 from fpj_core.process.heap import use_one_arena
 from fpj_core.process.listening import any_address
 from fpj_core.process.logs import log_as_json
@@ -66,7 +66,7 @@ def main() -> None:
         sys.exit(2)
     try:
         code, storage_busy = asyncio.run(_run(settings))
-    except (FpjError, ClusterError) as error:
+    except FpjError as error:
         log.error("%s", error)
         code, storage_busy = 1, False
     if storage_busy:  # the interpreter would wait for the store's threads, which may wait for a minute

@@ -18,7 +18,7 @@ from fpj_api.addresses import Network, client_address
 from fpj_api.audit import REFUSALS, Refusals
 from fpj_api.identities import Identities
 from fpj_api.problems import ProblemError, respond, translated, unauthorized
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 from fpj_core.process.logs import about
 
 PREFIX = "/api/v1/"

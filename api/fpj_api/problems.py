@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from fpj_core.errors import ManifestError, StoreError
-from fpj_core.kube.api import ClusterError, NoAnswerError
+from fpj_core.kube.errors import ClusterError, NoAnswerError
 from fpj_core.kube.steering import RefusedActionError
 
 MEDIA_TYPE = "application/problem+json"

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from fpj_api import metrics
 from fpj_api.identities import User, review
 from fpj_api.joinedcache import JoinedCache
-from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.api import Cluster
+from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.names import GROUP, VERSION
 
 _MOST_DECISIONS = 20_000

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from fpj_api.hub import Change, Hub, Subscriber
 from fpj_api.limits import StreamLimits
 from fpj_api.problems import ProblemError, respond
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 
 HEARTBEAT_SECONDS = 15.0
 _STUCK_SECONDS = 60.0

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from fpj_cli.backend import ClusterError
 from fpj_cli.context import UsageProblemError, err, find_job, opened_store, out
 from fpj_cli.helptexts import Command
 from fpj_cli.local import StoreJobs
@@ -23,6 +22,7 @@ from fpj_cli.target import (
     opened_jobs,
     target_options,
 )
+from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.jobresource import JobResource
 from fpj_core.kube.names import FINALIZER
 from fpj_core.kube.steering import RefusedActionError, may_recover, may_resume, may_suspend

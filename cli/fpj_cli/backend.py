@@ -8,23 +8,10 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from fpj_cli.context import UsageProblemError
-from fpj_core.errors import FpjError
 from fpj_core.kube.events import Event
 from fpj_core.kube.jobresource import JobResource
 
 Document = dict[str, Any]
-
-
-class ClusterError(FpjError):
-    """The API server refused; ``status`` is its HTTP status, 0 where it gave none."""
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        self.status = status
-        super().__init__(message)
-
-
-class UnreachableError(ClusterError):
-    """The API server cannot be reached now. It may be later."""
 
 
 class Jobs(Protocol):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from fpj_cli.backend import ClusterError, Document, match
+from fpj_cli.backend import Document, match
 from fpj_cli.context import UsageProblemError
 from fpj_cli.kube import Api
 from fpj_cli.local import failure_document
 from fpj_cli.podexec import run_in_pod
+from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.events import Event, event_of
 from fpj_core.kube.jobresource import JobResource
 from fpj_core.kube.names import FINALIZER, LABEL_UID, MANAGER
@@ -82,15 +83,15 @@ class ClusterJobs:
             if error.status == 403:
                 right = "get and create of pods/exec"
                 text = f"failures are read in the operator's pod, for which the right to {right} in namespace "
-                raise ClusterError(f"{text}{self._operator_namespace} is missing; {hint}", 403) from error
+                raise ClusterError(403, f"{text}{self._operator_namespace} is missing; {hint}") from error
             raise
         if code:
             said = errors.strip().splitlines() or ["no word why"]
-            raise ClusterError(f"the operator's pod cannot read failures: {said[-1].removeprefix('Error: ')}")
+            raise ClusterError(0, f"the operator's pod cannot read failures: {said[-1].removeprefix('Error: ')}")
         try:
             return [failure_document(each) for each in json.loads(output)]
         except (ValueError, KeyError, TypeError) as error:
-            raise ClusterError("the operator's pod sent no failures; is it of another version?") from error
+            raise ClusterError(0, "the operator's pod sent no failures; is it of another version?") from error
 
     def suspend(self, job: JobResource) -> None:
         """`spec.suspend: true`."""

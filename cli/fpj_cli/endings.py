@@ -12,7 +12,6 @@ from typing import TextIO
 import click
 from rich.markup import escape
 
-from fpj_cli.backend import ClusterError
 from fpj_cli.context import UsageProblemError, err
 from fpj_core.errors import (
     CacheFolderError,
@@ -26,6 +25,7 @@ from fpj_core.errors import (
     SourceError,
     StoreError,
 )
+from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.exits import CommandExit
 from fpj_core.kube.steering import RefusedActionError
 from fpj_core.leases import local_holder_pid

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import click
 
-from fpj_cli.backend import ClusterError, Jobs
+from fpj_cli.backend import Jobs
 from fpj_cli.context import err, out
 from fpj_cli.durations import Duration
 from fpj_cli.helptexts import Command
@@ -17,6 +17,7 @@ from fpj_cli.setup import job_names
 from fpj_cli.target import all_namespaces_option, opened_jobs, target_options
 from fpj_cli.watchscreen import Screen, choose_screen, shown_phase, told
 from fpj_core import formatting
+from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.jobresource import JobResource
 from fpj_core.model import Phase
 

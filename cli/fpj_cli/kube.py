@@ -20,8 +20,9 @@ from kubernetes import config
 from kubernetes.client import ApiClient, ApiException, Configuration
 from kubernetes.config import ConfigException
 
-from fpj_cli.backend import ClusterError, Document, UnreachableError
+from fpj_cli.backend import Document
 from fpj_cli.context import UsageProblemError
+from fpj_core.kube.errors import ClusterError, UnreachableError
 
 _CONNECT_SECONDS, _READ_SECONDS = 10.0, 30.0
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -165,7 +166,7 @@ def problem(status: int, body: bytes) -> ClusterError:
         message = "the API server does not accept these credentials; log in again"
     elif status == 404 and not found:
         message = "the cluster does not know FileProcessingJobs: install the resources in crds/ and the operator first"
-    return ClusterError(_one_line(message or f"the API server answered with status {status}"), status)
+    return ClusterError(status, _one_line(message or f"the API server answered with status {status}"))
 
 
 def cause(error: BaseException) -> str:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fpj_cli.backend import ClusterError, Document
+from fpj_cli.backend import Document
 from fpj_cli.context import UsageProblemError, err
 from fpj_cli.helptexts import Command
 from fpj_cli.setup import job_names
 from fpj_cli.target import cluster_options, opened_cluster
+from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.jobresource import JobResource
 from fpj_core.kube.names import LABEL_ATTEMPT, LABEL_ROLE, ROLE_INDEX, ROLE_SHARDS, WAVE, wave_of
 

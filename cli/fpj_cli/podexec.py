@@ -11,8 +11,8 @@ import websocket
 from kubernetes.client import ApiException
 from kubernetes.stream import ws_client as untyped_ws_client
 
-from fpj_cli.backend import ClusterError, UnreachableError
 from fpj_cli.kube import Api, cause, problem
+from fpj_core.kube.errors import ClusterError, UnreachableError
 
 ws_client: Any = untyped_ws_client  # it has no annotations
 _ANSWER_SECONDS = 30
@@ -36,7 +36,7 @@ def run_in_pod(api: Api, namespace: str, pod: str, container: str, command: Sequ
     try:
         client.run_forever(timeout=_WHOLE_SECONDS)
         if client.is_open():
-            raise ClusterError(f"{command[0]} in pod {pod} did not end within {_WHOLE_SECONDS} s")
+            raise ClusterError(0, f"{command[0]} in pod {pod} did not end within {_WHOLE_SECONDS} s")
         output, errors, verdict = (client.read_channel(number) or b"" for number in _CHANNELS)
     except (websocket.WebSocketException, OSError) as error:
         raise UnreachableError(f"pod {pod} broke off: {cause(error)}") from error
@@ -57,5 +57,5 @@ def _exit_code(verdict: bytes, pod: str) -> int:
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UnreachableError(f"pod {pod} broke off") from None
     if code is None:
-        raise ClusterError(f"nothing can be run in pod {pod}: {message}")
+        raise ClusterError(0, f"nothing can be run in pod {pod}: {message}")
     return int(code)

@@ -6,7 +6,7 @@ import click
 from click.shell_completion import CompletionItem
 from rich.markup import escape
 
-from fpj_cli.backend import ClusterError, Document, Jobs
+from fpj_cli.backend import Document, Jobs
 from fpj_cli.context import err, nothing_yet, opened_store, out, output_option, print_json, print_text
 from fpj_cli.helptexts import Command
 from fpj_cli.local import failures_in
@@ -25,6 +25,7 @@ from fpj_cli.target import (
 from fpj_core import formatting
 from fpj_core.errors import ErrorType
 from fpj_core.formatting import seconds_of
+from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.events import Event
 from fpj_core.kube.jobresource import JobResource
 from fpj_core.kube.names import SYSTEM_NAMESPACE

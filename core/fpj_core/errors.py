@@ -2,6 +2,9 @@
 
     FpjError
     ├── RefusedActionError     what was asked makes no sense for the job as it stands (`fpj_core.kube.steering`)
+    ├── ClusterError           the API server refused, or did not answer (`fpj_core.kube.errors`)
+    │   ├── UnreachableError   it, or a pod through it, cannot be reached now
+    │   └── NoAnswerError      no answer came in time; what was asked may have been done
     ├── ManifestError          a manifest or an option breaks the resource's rules
     ├── SourceError            a whole source cannot be listed (one image's trouble is an ImageError)
     │   ├── SourceShrankError  most of a known collection is not there any more

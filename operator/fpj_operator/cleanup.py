@@ -11,8 +11,9 @@ import sys
 import time
 
 from fpj_core.kube import names
-from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.api import Cluster
 from fpj_core.kube.documents import Document
+from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.names import API_VERSION
 from fpj_core.process.logs import log_as_json
 from fpj_operator.jobs.vanished import without_finalizer

@@ -16,8 +16,9 @@ from collections.abc import Callable
 
 from fpj_core.formatting import precise
 from fpj_core.kube import names
-from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.api import Cluster
 from fpj_core.kube.documents import Document
+from fpj_core.kube.errors import ClusterError
 from fpj_operator.sightings import Sightings, steady
 
 _NAME = "fpj-operator"

@@ -9,7 +9,8 @@ from typing import Any
 
 from fpj_core.formatting import moment
 from fpj_core.kube import names
-from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.api import Cluster
+from fpj_core.kube.errors import ClusterError
 from fpj_core.v1alpha1 import API_VERSION
 from fpj_operator import metrics
 from fpj_operator.emit import Emit

@@ -22,7 +22,7 @@ import fpj_core.process.lean  # noqa: F401 - before what it keeps small
 import kopf
 
 from fpj_core.errors import FpjError
-from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.api import Cluster
 from fpj_core.process.heap import give_back, use_one_arena
 from fpj_core.process.logs import log_as_json
 from fpj_core.process.metrics import serve, timed
@@ -64,7 +64,7 @@ def main() -> None:
         sys.exit(2)
     try:
         code = asyncio.run(_run(settings))
-    except (FpjError, ClusterError) as error:  # the pod is restarted, ever more slowly
+    except FpjError as error:  # the pod is restarted, ever more slowly
         log.error("%s", error)
         code = 1
     sys.exit(code)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import time
 
-from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.api import Cluster
+from fpj_core.kube.errors import ClusterError
 
 
 class Namespaces:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from fpj_core.errors import FpjError
 from fpj_core.kube import names
-from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.api import Cluster
 from fpj_core.store import open_store
 from fpj_operator.settings import namespaces_from
 
@@ -48,7 +48,7 @@ async def within(patience: float, one: Callable[[], Awaitable[None]]) -> str:
     while True:
         try:
             await one()
-        except (_NotYetError, ClusterError, FpjError) as error:
+        except (_NotYetError, FpjError) as error:
             if time.monotonic() > deadline:
                 return str(error)
             await asyncio.sleep(_AGAIN_SECONDS)

@@ -11,7 +11,8 @@ import logging
 from collections.abc import Sequence
 
 from fpj_core.errors import FpjError
-from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.api import Cluster
+from fpj_core.kube.errors import ClusterError
 
 log = logging.getLogger("fpj.watched")
 

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Generic, TypeVar
 
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 
 K = TypeVar("K", bound=Hashable)
 

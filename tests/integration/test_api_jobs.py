@@ -19,7 +19,7 @@ from world import World, job_manifest, world_in
 
 from fpj_cluster import Cluster
 from fpj_core.kube.api import Cluster as ApiCluster
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 
 pytestmark = pytest.mark.timeout(300)
 

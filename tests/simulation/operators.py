@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fpj_core.kube import names
-from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.api import Cluster
 from fpj_core.kube.documents import Document
+from fpj_core.kube.errors import ClusterError
 from fpj_operator.election import REQUEST, Election
 from fpj_operator.jobs.controller import Controller
 from fpj_operator.jobs.leftovers import look_for_leftovers

@@ -21,6 +21,7 @@ from kubernetes.aio.client import ApiClient, ApiException, Configuration
 from kubernetes.aio.client.rest import RESTResponse
 
 from fpj_core.kube.documents import Document
+from fpj_core.kube.errors import ClusterError, NoAnswerError, UnreachableError
 from fpj_core.kube.names import API_VERSION, FOLDERS, JOBS, MANAGER, SCHEDULES
 
 _TIMEOUT_SECONDS = 20.0
@@ -51,35 +52,6 @@ ALREADY_EXISTS = "AlreadyExists"
 CONFLICT = "Conflict"
 """Reason of a 409: the object is no longer as it was read."""
 _TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
-
-
-class ClusterError(Exception):
-    """The API server refused, or could not be reached; ``status`` is its HTTP status, 0 for no answer.
-
-    ``reason`` is what its Status object names: AlreadyExists, Conflict, Forbidden, Invalid; empty if it names none.
-    ``retry_after`` is what it asks to wait, in seconds. ``causes`` are (field, message) of what it found invalid.
-    """
-
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        retry_after: float = 0.0,
-        causes: tuple[tuple[str, str], ...] = (),
-        reason: str = "",
-    ) -> None:
-        self.status = status
-        self.reason = reason
-        self.retry_after = retry_after
-        self.causes = causes
-        super().__init__(message)
-
-
-class NoAnswerError(ClusterError):
-    """No answer came within the time limit. What was asked may have been done."""
-
-    def __init__(self) -> None:
-        super().__init__(0, "the API server does not answer in time")
 
 
 async def configuration() -> Configuration:
@@ -382,7 +354,7 @@ def _exception(error: ApiException) -> ClusterError:
 
 
 def _no_answer(error: Exception) -> ClusterError:
-    return ClusterError(0, f"the API server does not answer: {error or type(error).__name__}")
+    return UnreachableError(f"the API server does not answer: {error or type(error).__name__}")
 
 
 def _refusal(status: int, body: bytes | str, retry_after: str | None = None) -> ClusterError:

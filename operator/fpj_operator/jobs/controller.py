@@ -13,7 +13,8 @@ from typing import Any
 
 from fpj_core.errors import ConcurrencyError, FencedError, StoreError
 from fpj_core.kube import names
-from fpj_core.kube.api import CONFLICT, Cluster, ClusterError
+from fpj_core.kube.api import CONFLICT, Cluster
+from fpj_core.kube.errors import ClusterError
 from fpj_core.model import Phase
 from fpj_core.process.logs import about
 from fpj_core.store.protocol import Store

@@ -12,8 +12,9 @@ from typing import Any
 from fpj_core.errors import ConcurrencyError, FencedError, StoreError
 from fpj_core.jobs import change_job
 from fpj_core.kube import names
-from fpj_core.kube.api import CONFLICT, Cluster, ClusterError
+from fpj_core.kube.api import CONFLICT, Cluster
 from fpj_core.kube.documents import Document
+from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.names import lease_name
 from fpj_core.kube.records import folder_name
 from fpj_core.model import Folder, Job, Phase

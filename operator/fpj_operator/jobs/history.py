@@ -18,7 +18,8 @@ from functools import partial
 
 from fpj_core.errors import StoreError
 from fpj_core.jobs import change_job
-from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.api import Cluster
+from fpj_core.kube.errors import ClusterError
 from fpj_core.model import Job, Phase
 from fpj_core.store.protocol import Store
 from fpj_operator.keys import Key

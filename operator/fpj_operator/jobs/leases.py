@@ -18,8 +18,9 @@ from typing import Any
 from fpj_core.errors import LeaseHeldError
 from fpj_core.formatting import precise
 from fpj_core.kube import names
-from fpj_core.kube.api import CONFLICT, Cluster, ClusterError
+from fpj_core.kube.api import CONFLICT, Cluster
 from fpj_core.kube.documents import Document
+from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.names import lease_name
 from fpj_core.model import Lease
 from fpj_core.store.protocol import Store

@@ -12,8 +12,9 @@ import logging
 from collections.abc import Callable, Sequence
 
 from fpj_core.kube import names
-from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.api import Cluster
 from fpj_core.kube.documents import Document
+from fpj_core.kube.errors import ClusterError
 from fpj_operator.jobs.marks import child_marks_of
 
 _SECONDS = 3_600.0

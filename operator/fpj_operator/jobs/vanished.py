@@ -17,8 +17,9 @@ from typing import Any
 
 from fpj_core.jobs import change_job
 from fpj_core.kube import names
-from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.api import Cluster
 from fpj_core.kube.documents import Document
+from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.names import lease_name
 from fpj_core.model import Job, Phase
 from fpj_core.process.logs import about

@@ -12,8 +12,9 @@ from typing import Any
 from fpj_core.errors import ManifestError
 from fpj_core.formatting import seconds_of
 from fpj_core.kube import names
-from fpj_core.kube.api import CONFLICT, Cluster, ClusterError
+from fpj_core.kube.api import CONFLICT, Cluster
 from fpj_core.kube.documents import Document
+from fpj_core.kube.errors import ClusterError
 from fpj_core.manifest import read_resource
 from fpj_core.model import Phase
 from fpj_core.v1alpha1 import FileProcessingSchedule, FileProcessingScheduleSpec

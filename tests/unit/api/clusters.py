@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 
 Document = dict[str, Any]
 

@@ -20,7 +20,7 @@ from fpj_api.problems import problem_of
 from fpj_api.requests import Action
 from fpj_api.table import held_of
 from fpj_core.errors import ManifestError, StoreError
-from fpj_core.kube.api import ClusterError, NoAnswerError
+from fpj_core.kube.errors import ClusterError, NoAnswerError
 from fpj_core.kube.jobresource import JobResource
 from fpj_core.kube.steering import RefusedActionError
 

@@ -12,7 +12,7 @@ import pytest
 from unit.api.clusters import job
 from unit.api.site import JSON, V1, Site
 
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 from fpj_core.process.logs import log_as_json
 
 JOB = f"{V1}/namespaces/team/jobs/a"

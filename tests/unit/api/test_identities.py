@@ -15,7 +15,7 @@ from unit.api.clusters import FakeCluster
 from fpj_api import identities
 from fpj_api.identities import Identities, looks_like_a_jwt
 from fpj_api.problems import ProblemError
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 
 SECONDS = 10.0
 

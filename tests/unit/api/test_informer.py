@@ -13,7 +13,7 @@ from fpj_api import informer
 from fpj_api.hub import Hub
 from fpj_api.informer import Informer
 from fpj_api.table import JobTable
-from fpj_core.kube.api import ClusterError, NoAnswerError
+from fpj_core.kube.errors import ClusterError, NoAnswerError
 
 
 class Scene:

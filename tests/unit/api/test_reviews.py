@@ -13,7 +13,7 @@ from fpj_api.access import VERBS, Access
 from fpj_api.identities import Identities, User, user_of
 from fpj_api.problems import ProblemError
 from fpj_api.reviews import Question, Reviewer
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.names import JOBS
 
 ANNA = User("anna")

@@ -13,7 +13,7 @@ from fpj_api import streams
 from fpj_api.hub import Hub
 from fpj_api.limits import MOST_PER_USER, StreamLimits
 from fpj_api.streams import JobStream
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 
 Message = dict[str, Any]
 

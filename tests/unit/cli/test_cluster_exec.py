@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from kubernetes.client import Configuration
 
-from fpj_cli.backend import ClusterError
 from fpj_cli.kube import Api
 from fpj_cli.podexec import run_in_pod
+from fpj_core.kube.errors import ClusterError
 
 STDOUT, STDERR, VERDICT = 1, 2, 3
 SUCCESS = {"status": "Success"}

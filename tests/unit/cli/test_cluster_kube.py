@@ -15,10 +15,10 @@ from kubernetes.client import Configuration
 from mongodb_server import free_port
 
 from fpj_cli import kube
-from fpj_cli.backend import ClusterError, UnreachableError
 from fpj_cli.cluster import ClusterJobs
 from fpj_cli.context import UsageProblemError
 from fpj_cli.kube import Api, connect
+from fpj_core.kube.errors import ClusterError, UnreachableError
 
 
 class Server(ThreadingHTTPServer):

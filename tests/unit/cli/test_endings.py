@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from fpj_cli.act import _confirm, _each
-from fpj_cli.backend import ClusterError, UnreachableError
 from fpj_cli.context import UsageProblemError
 from fpj_cli.endings import _flushed, code_of, guarded
 from fpj_cli.interrupts import stop_on_signals
@@ -26,6 +25,7 @@ from fpj_core.errors import (
     SourceError,
     StoreUnavailableError,
 )
+from fpj_core.kube.errors import ClusterError, UnreachableError
 from fpj_core.kube.exits import CommandExit
 from fpj_core.kube.jobresource import JobResource
 
@@ -157,7 +157,7 @@ def test_one_refusal_among_many_shows_in_the_exit_code(capsys: pytest.CaptureFix
 
     def resume(found: JobResource) -> None:
         if found.name == "a":
-            raise ClusterError("forbidden", 403)
+            raise ClusterError(403, "forbidden")
         done.append(found.name)
 
     with pytest.raises(SystemExit) as ended:

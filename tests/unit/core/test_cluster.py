@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import pytest
 from kubernetes.aio.client import ApiClient, Configuration
 
-from fpj_core.kube.api import Cluster, ClusterError
+from fpj_core.kube.api import Cluster
+from fpj_core.kube.errors import ClusterError
 
 JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a", "namespace": "team"}}
 T = TypeVar("T")

@@ -8,7 +8,7 @@ import selectors
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
-from fpj_core.kube.api import ClusterError, NoAnswerError
+from fpj_core.kube.errors import ClusterError, NoAnswerError
 from fpj_operator.storehealth import StoreHealth
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from fpj_core.formatting import moment
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 from fpj_operator.keys import Key
 from fpj_operator.schedules.controller import ScheduleController
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fpj_core.kube import names
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 from fpj_operator.cleanup import clean_up
 
 Document = dict[str, Any]

@@ -12,7 +12,7 @@ import pytest
 from unit.operator.leases_world import Document, Line, Server, run
 from unit.operator.world import NAMESPACE, SETTINGS, World
 
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.names import lease_name
 from fpj_core.model import Phase
 from fpj_core.store import open_store

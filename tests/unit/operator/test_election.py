@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from unit.operator.leases_world import Document, Line, Server, run
 
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 from fpj_operator import election as module
 from fpj_operator.election import Election
 

@@ -13,7 +13,7 @@ from unit.operator.leases_world import health_of
 from unit.operator.world import World
 
 from fpj_core.jobs import recorded_job
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 from fpj_core.model import Job, Phase
 from fpj_core.store import open_store
 from fpj_operator import metrics

@@ -12,7 +12,7 @@ import pytest
 from unit.operator.leases_world import health_of
 from unit.operator.world import SETTINGS
 
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 from fpj_core.model import Job, Phase
 from fpj_core.store import Store, open_store
 from fpj_operator.jobs.history import key_of, prune

@@ -10,7 +10,7 @@ import pytest
 from unit.operator.leases_world import Document, run
 
 from fpj_core.kube import names
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 from fpj_operator.jobs.leftovers import look_for_leftovers
 
 

@@ -13,7 +13,7 @@ from unit.v1alpha1.documents import problems
 
 from fpj_core.formatting import moment, seconds_of
 from fpj_core.kube import names
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 from fpj_operator.metrics import EVENTS_REFUSED, MISSES, SCHEDULE_MISSES
 
 TEN_PAST = job_name("2026-05-01T00:10:00Z")

@@ -13,7 +13,7 @@ from unit.operator.leases_world import Line, Server
 from unit.operator.world import SETTINGS, World
 
 from fpj_core.errors import StoreError, StoreUnavailableError
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 from fpj_core.model import Phase
 from fpj_operator import storehealth
 from fpj_operator.jobs.controller import Controller

@@ -12,7 +12,7 @@ from unit.operator.leases_world import Document, Line, Server, health_of, run
 
 from fpj_core.errors import FencedError, StoreUnavailableError
 from fpj_core.kube import names
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.names import lease_name
 from fpj_core.model import Job, Phase, Shard
 from fpj_core.store import Store, open_store

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from fpj_core.kube.api import ClusterError
+from fpj_core.kube.errors import ClusterError
 from fpj_operator.workqueue import Workqueue, pause_after
 
 
