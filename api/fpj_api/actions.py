@@ -10,19 +10,17 @@ from fpj_api.identities import User
 from fpj_api.informer import KIND
 from fpj_api.models import Job, job_of
 from fpj_api.problems import not_found
-from fpj_api.requests import Action, NewJob
+from fpj_api.requests import NewJob
 from fpj_core.errors import FpjError
 from fpj_core.kube.api import Cluster
 from fpj_core.kube.documents import Document
 from fpj_core.kube.jobresource import JobResource
 from fpj_core.kube.names import CHANGED_BY_ANNOTATION
-from fpj_core.kube.steering import may_recover, may_resume, may_suspend, resumption, suspension
+from fpj_core.kube.steering import Action, may, resumption, suspension
 from fpj_core.manifest import parse_resource
 from fpj_core.v1alpha1 import API_VERSION
 
 _MOST_NAME = 256
-
-_RULES = {Action.SUSPEND: may_suspend, Action.RESUME: may_resume, Action.RECOVER: may_recover}
 
 
 class Actions:
@@ -55,17 +53,17 @@ class Actions:
         """Suspend, resume, recover or cancel."""
         try:
             job = await self.read(namespace, name)
-            made = await (self._cancel(user, job) if action is Action.CANCEL else self._steer(user, action, job))
+            made = await self._change(user, action, job) if may(action, job) else None
         except Exception as error:
             audit.note(user, action, namespace, name, str(error))
             raise
         audit.note(user, action, namespace, name, "nothing to do" if made is None else "done")
         return job_of(JobResource(made or job.document))
 
-    async def _steer(self, user: User, action: Action, job: JobResource) -> Document | None:
-        """The resource as changed; None where there was nothing to do."""
-        if not _RULES[action](job):
-            return None
+    async def _change(self, user: User, action: Action, job: JobResource) -> Document:
+        """The resource as changed."""
+        if action is Action.CANCEL:
+            return await self._cancel(user, job)
         change = suspension() if action is Action.SUSPEND else resumption(job, datetime.now(UTC))
         return await self._merge(user, job, change)
 
@@ -75,10 +73,8 @@ class Actions:
         metadata.setdefault("annotations", {}).update(changed_by(user))
         return await self._cluster.merge(KIND, job.namespace or "", job.name, change)
 
-    async def _cancel(self, user: User, job: JobResource) -> Document | None:
-        """The resource as it is while it goes; None for one that is going already."""
-        if job.deleting:
-            return None
+    async def _cancel(self, user: User, job: JobResource) -> Document:
+        """The resource as it is while it goes."""
         await self._merge(user, job, {})  # a deletion itself has no room for a name
         await self._cluster.delete(KIND, job.namespace or "", job.name, job.uid)
         left = await self._cluster.get(KIND, job.namespace or "", job.name)

@@ -10,10 +10,11 @@ from fpj_api.access import Access
 from fpj_api.actions import Actions
 from fpj_api.identities import User
 from fpj_api.problems import ProblemError, problem_of, translated
-from fpj_api.requests import Action, Result
+from fpj_api.requests import Result
 from fpj_core.errors import FpjError
 from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.names import JOBS
+from fpj_core.kube.steering import Action
 
 _AT_ONCE = 8
 _SECONDS = 45.0

@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_camel
 from fpj_core import formatting
 from fpj_core.kube.events import Event
 from fpj_core.kube.jobresource import JobResource
+from fpj_core.kube.steering import Action, refusals
 from fpj_core.model import Failure
 from fpj_core.v1alpha1.common import LABEL_PATTERN, NAME_PATTERN
 
@@ -70,6 +71,10 @@ class Job(Answer):
     completed_at: str | None
     last_progress_at: str | None
     schedule: str | None = Field(description="The schedule that began it.")
+    actions: list[str] = Field(
+        description="Of suspend, resume, recover and cancel those that its state allows, to whoever has the right."
+    )
+    refusals: dict[str, str] = Field(description="Why its state does not allow each other one, in a sentence.")
 
 
 class Condition(Answer):
@@ -174,6 +179,7 @@ def failure_of(found: Failure) -> JobFailure:
 
 def _fields(resource: JobResource) -> dict[str, Any]:
     status, (reason, message) = resource.status, resource.why
+    refused = refusals(resource)
     return {
         "namespace": resource.namespace,
         "name": resource.name,
@@ -195,4 +201,6 @@ def _fields(resource: JobResource) -> dict[str, Any]:
         "completed_at": status.get("completionTime"),
         "last_progress_at": status.get("lastProgressAt"),
         "schedule": resource.schedule,
+        "actions": [action.value for action in Action if action not in refused],
+        "refusals": {action.value: f"It {refusal.why}" for action, refusal in refused.items()},
     }

@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from fpj_api.models import Answer, Name, Namespace
+from fpj_core.kube.steering import Action
 
 MOST_AT_ONCE = 500
-
-
-class Action(StrEnum):
-    """What can be done to a job that is there."""
-
-    SUSPEND = "suspend"
-    RESUME = "resume"
-    RECOVER = "recover"
-    CANCEL = "cancel"
-
-    @property
-    def verb(self) -> str:
-        """What kubectl would do."""
-        return "delete" if self is Action.CANCEL else "patch"
-
-    @property
-    def verbs_for_many(self) -> tuple[str, ...]:
-        """What kubectl would do to many: changing them one by one is no more than that, deleting them all is."""
-        return ("delete", "deletecollection") if self is Action.CANCEL else (self.verb,)
 
 
 class _Request(BaseModel):

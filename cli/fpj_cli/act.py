@@ -25,7 +25,7 @@ from fpj_cli.target import (
 from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.jobresource import JobResource
 from fpj_core.kube.names import FINALIZER
-from fpj_core.kube.steering import RefusedActionError, may_recover, may_resume, may_suspend
+from fpj_core.kube.steering import Action, refusal_of
 
 _yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 _workers = click.option(
@@ -48,8 +48,8 @@ def suspend(job: str, store_url: str) -> None:
     """Stop JOB. What is done is kept, and `resume` goes on from there."""
     with opened_jobs(store_url) as jobs:
         found = jobs.get(job)
-        if not _allowed(may_suspend, found):
-            _say(found, "is suspended already")
+        if already := _already(Action.SUSPEND, found):
+            _say(found, already)
             return
         jobs.suspend(found)
     _say(found, "suspended")
@@ -73,8 +73,9 @@ def resume(job: str | None, as_json: bool, quiet: bool, store_url: str, **how: A
     _refuse_accepting(how)
     with opened_cluster() as jobs:
         found = jobs.get(_named(job))
-        if not _allowed(may_resume, found, hint=f" (to begin again: kubectl fpj recover {found.name})"):
-            _say(found, "has been asked to go on already")
+        again = f" (to begin again: kubectl fpj recover {found.name})"
+        if already := _already(Action.RESUME, found, hint=again):
+            _say(found, already)
             return
         jobs.resume(found)
     _say(found, "resumed")
@@ -173,16 +174,18 @@ def _refuse_accepting(how: Mapping[str, Any]) -> None:
 
 
 def _recoverable(job: JobResource) -> JobResource:
-    _allowed(may_recover, job)
+    _already(Action.RECOVER, job)
     return job
 
 
-def _allowed(rule: Callable[[JobResource], bool], job: JobResource, hint: str = "") -> bool:
-    """Whether there is anything to do. Raises `UsageProblemError` where the rule refuses."""
-    try:
-        return rule(job)
-    except RefusedActionError as error:
-        raise UsageProblemError(f"{error}{'' if job.deleting else hint}") from None
+def _already(action: Action, job: JobResource, hint: str = "") -> str:
+    """Why there is nothing to do; empty where there is. Raises `UsageProblemError` where the action makes no sense."""
+    refusal = refusal_of(action, job)
+    if refusal is None:
+        return ""
+    if refusal.asked_already:
+        return refusal.why
+    raise UsageProblemError(f"{job.name} {refusal.why}{'' if job.deleting else hint}")
 
 
 def _one_or_all(job: str | None, *, every: bool) -> None:

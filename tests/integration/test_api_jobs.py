@@ -156,6 +156,8 @@ def test_one_job_whole(place: Place, client: Client) -> None:
         "completedAt": "2026-01-02T03:04:05Z",
         "lastProgressAt": None,
         "schedule": None,
+        "actions": ["resume", "recover", "cancel"],
+        "refusals": {"suspend": "It is CompletedWithErrors already"},
     }
     wait_for(lambda: client.get(f"{V1}/jobs?search=whole")["items"] == [short], "the list says the same", 30)
 

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Response
 from fpj_api import bulk
 from fpj_api.context import Ask, Caller, InNamespace, OfJob
 from fpj_api.models import Job
-from fpj_api.requests import MOST_AT_ONCE, Action, Bulk, BulkResult, NewJob, RecoverAll, RecoverResult
+from fpj_api.requests import MOST_AT_ONCE, Bulk, BulkResult, NewJob, RecoverAll, RecoverResult
 from fpj_core.kube.names import JOBS
+from fpj_core.kube.steering import Action
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
 

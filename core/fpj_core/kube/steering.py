@@ -1,12 +1,15 @@
-"""When a job may be suspended, resumed or recovered, and what is then changed in its resource.
+"""What can be done to a job as it stands, and what is then changed in its resource.
 
-Command line and API go by the same rules. They only decide: a change is a merge patch for whoever sends it. Each
-``may_…`` says whether there is anything to do, and raises `RefusedActionError` where the wish makes no sense.
+The one place of these rules: command line and API go by them, and the dashboard shows what the API sends. They only
+decide: a change is a merge patch for whoever sends it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from fpj_core.errors import FpjError
@@ -15,37 +18,58 @@ from fpj_core.kube.names import RESUME_ANNOTATION
 from fpj_core.model import Phase
 
 
+class Action(StrEnum):
+    """What can be done to a job that is there."""
+
+    SUSPEND = "suspend"
+    RESUME = "resume"
+    RECOVER = "recover"
+    CANCEL = "cancel"
+
+    @property
+    def verb(self) -> str:
+        """What kubectl would do."""
+        return "delete" if self is Action.CANCEL else "patch"
+
+    @property
+    def verbs_for_many(self) -> tuple[str, ...]:
+        """What kubectl would do to many: changing them one by one is no more than that, deleting them all is."""
+        return ("delete", "deletecollection") if self is Action.CANCEL else (self.verb,)
+
+
 class RefusedActionError(FpjError):
     """What was asked makes no sense for the job as it stands; the message says why."""
 
 
-def may_suspend(job: JobResource) -> bool:
-    """False for a job that is suspended already. One that has ended, or is being deleted, cannot be."""
-    _refuse_deleted(job)
-    if job.finished:
-        raise RefusedActionError(f"{job.name} is {job.phase} already")
-    # In a cluster the wish counts: the phase of a job that was just let go on is still that of before.
-    return not (job.suspended or (job.namespace is None and job.phase == Phase.SUSPENDED))
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an action is of no use to a job as it stands."""
+
+    why: str
+    """The end of a sentence that begins with the job's name."""
+    asked_already: bool = False
+    """Whether the job is, or is about to be, as the action would make it: to ask again is no mistake."""
 
 
-def may_resume(job: JobResource) -> bool:
-    """False for a job that was asked to go on, and has not begun to. One at work cannot be resumed."""
-    _refuse_deleted(job)
-    if job.resuming and not job.suspended:
-        return False
-    if not job.suspended and not job.finished:
-        raise RefusedActionError(f"{job.name} is {job.phase}: nothing to resume")
-    return True
+def refusal_of(action: Action, job: JobResource) -> Refusal | None:
+    """Why the action is not allowed; None if it is."""
+    if job.deleting:
+        return Refusal("is being deleted", asked_already=action is Action.CANCEL)
+    return _RULES[action](job)
 
 
-def may_recover(job: JobResource) -> bool:
-    """True unless nothing failed, or the job is suspended. A job at work begins another attempt."""
-    _refuse_deleted(job)
-    if job.phase == Phase.COMPLETED and not job.resuming:
-        raise RefusedActionError(f"{job.name} is {job.phase}: nothing failed")
-    if job.suspended:
-        raise RefusedActionError(f"{job.name} is suspended: resume it")
-    return True
+def refusals(job: JobResource) -> dict[Action, Refusal]:
+    """Those of the actions that are not allowed. Every other action is, to whoever has the right."""
+    found = {action: refusal_of(action, job) for action in Action}
+    return {action: refusal for action, refusal in found.items() if refusal is not None}
+
+
+def may(action: Action, job: JobResource) -> bool:
+    """False where there is nothing to do. Raises `RefusedActionError` where the wish makes no sense."""
+    refusal = refusal_of(action, job)
+    if refusal is not None and not refusal.asked_already:
+        raise RefusedActionError(f"{job.name} {refusal.why}")
+    return refusal is None
 
 
 def suspension() -> dict[str, Any]:
@@ -65,6 +89,35 @@ def resumption(job: JobResource, now: datetime) -> dict[str, Any]:
     return change
 
 
-def _refuse_deleted(job: JobResource) -> None:
-    if job.deleting:
-        raise RefusedActionError(f"{job.name} is being deleted")
+def _no_suspension(job: JobResource) -> Refusal | None:
+    if job.finished:
+        return Refusal(f"is {job.phase} already")
+    # In a cluster the wish counts: the phase of a job that was just let go on is still that of before.
+    if job.suspended or (job.namespace is None and job.phase == Phase.SUSPENDED):
+        return Refusal("is suspended already", asked_already=True)
+    return None
+
+
+def _no_resumption(job: JobResource) -> Refusal | None:
+    if job.resuming and not job.suspended:
+        return Refusal("has been asked to go on already", asked_already=True)
+    if not job.suspended and not job.finished:
+        return Refusal(f"is {job.phase}: nothing to resume")
+    return None
+
+
+def _no_recovery(job: JobResource) -> Refusal | None:
+    """A job at work may be recovered: it begins another attempt."""
+    if job.phase == Phase.COMPLETED and not job.resuming:
+        return Refusal(f"is {job.phase}: nothing failed")
+    if job.suspended:
+        return Refusal("is suspended: resume it")
+    return None
+
+
+_RULES: Mapping[Action, Callable[[JobResource], Refusal | None]] = {
+    Action.SUSPEND: _no_suspension,
+    Action.RESUME: _no_resumption,
+    Action.RECOVER: _no_recovery,
+    Action.CANCEL: lambda _: None,
+}

@@ -17,12 +17,11 @@ from fpj_api import bulk, metrics, middleware, pages
 from fpj_api.identities import User
 from fpj_api.models import JobPage
 from fpj_api.problems import problem_of
-from fpj_api.requests import Action
 from fpj_api.table import held_of
 from fpj_core.errors import ManifestError, StoreError
 from fpj_core.kube.errors import ClusterError, NoAnswerError
 from fpj_core.kube.jobresource import JobResource
-from fpj_core.kube.steering import RefusedActionError
+from fpj_core.kube.steering import Action, RefusedActionError
 
 
 @pytest.fixture

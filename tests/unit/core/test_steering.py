@@ -9,7 +9,7 @@ import pytest
 
 from fpj_core.kube.jobresource import JobResource
 from fpj_core.kube.names import RESUME_ANNOTATION, resume_mark
-from fpj_core.kube.steering import RefusedActionError, may_recover, may_resume, may_suspend, resumption
+from fpj_core.kube.steering import Action, RefusedActionError, may, refusals, resumption
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
 
@@ -25,9 +25,9 @@ def job(
     return JobResource({"metadata": metadata, "spec": {"suspend": suspend}, "status": status})
 
 
-def asked(rule: Any, found: JobResource) -> bool | str:
+def asked(action: Action, found: JobResource) -> bool | str:
     try:
-        return bool(rule(found))
+        return may(action, found)
     except RefusedActionError as error:
         return str(error)
 
@@ -52,9 +52,28 @@ def asked(rule: Any, found: JobResource) -> bool | str:
     ],
 )
 def test_rules(found: JobResource, suspend: bool | str, resume: bool | str, recover: bool | str) -> None:
-    assert asked(may_suspend, found) == suspend
-    assert asked(may_resume, found) == resume
-    assert asked(may_recover, found) == recover
+    assert asked(Action.SUSPEND, found) == suspend
+    assert asked(Action.RESUME, found) == resume
+    assert asked(Action.RECOVER, found) == recover
+    assert asked(Action.CANCEL, found) is not found.deleting, "one that is being deleted need not be cancelled again"
+    allowed = [action for action in Action if asked(action, found) is True]
+    assert [action for action in Action if action not in refusals(found)] == allowed
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (job("Running"), {Action.RESUME: "is Running: nothing to resume"}),
+        (
+            job("Running", suspend=True),
+            {Action.SUSPEND: "is suspended already", Action.RECOVER: "is suspended: resume it"},
+        ),
+        (job("Failed", resume="1"), {Action.RESUME: "has been asked to go on already"}),
+        (job("Failed", deleting=True), dict.fromkeys(Action, "is being deleted")),
+    ],
+)
+def test_each_refusal_says_why(found: JobResource, why: dict[Action, str]) -> None:
+    assert {action: refusal.why for action, refusal in refusals(found).items()} == why
 
 
 @pytest.mark.parametrize(

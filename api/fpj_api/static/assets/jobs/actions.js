@@ -1,8 +1,7 @@
-/** What can be done to jobs: suspend, resume, recover, cancel. The rules are those of the API and of kubectl fpj. */
+/** What can be done to jobs: suspend, resume, recover, cancel. The API sends with each job which of them its state allows. */
 
 import { jobPath, request } from "../api/http.js";
 import { may } from "../api/session.js";
-import { FINISHED } from "../ui/phases.js";
 
 /**
  * @typedef {object} Action
@@ -11,10 +10,7 @@ import { FINISHED } from "../ui/phases.js";
  * @property {string} done what a job then is, in a message
  * @property {string} verb that it needs on fileprocessingjobs
  * @property {string} effect what will happen, for the confirmation
- * @property {(job: import("../api/models.js").Job) => string} refusal why the job's state does not allow it; empty where it does
  */
-
-const deleting = (job) => (job.deleting ? "It is being deleted" : "");
 
 /** @type {Object<string, Action>} */
 export const ACTIONS = {
@@ -24,10 +20,6 @@ export const ACTIONS = {
     done: "suspended",
     verb: "patch",
     effect: "Pods stop after their current images. Finished images are kept.",
-    refusal: (job) =>
-      deleting(job) ||
-      (FINISHED.has(job.phase) ? "It has ended" : "") ||
-      (job.suspended ? "It is suspended already" : ""),
   },
   resume: {
     id: "resume",
@@ -35,9 +27,6 @@ export const ACTIONS = {
     done: "resumed",
     verb: "patch",
     effect: "The job continues; only unfinished images are processed.",
-    refusal: (job) =>
-      deleting(job) ||
-      (job.suspended || FINISHED.has(job.phase) ? "" : "It is active: nothing to resume"),
   },
   recover: {
     id: "recover",
@@ -45,10 +34,6 @@ export const ACTIONS = {
     done: "recovered",
     verb: "patch",
     effect: "A new attempt starts with the images that failed or were not reached.",
-    refusal: (job) =>
-      deleting(job) ||
-      (job.phase === "Completed" ? "Nothing failed" : "") ||
-      (job.suspended ? "It is suspended: resume it" : ""),
   },
   cancel: {
     id: "cancel",
@@ -57,9 +42,19 @@ export const ACTIONS = {
     verb: "delete",
     effect:
       "The job's resource is deleted and its pods end. The images that it created stay. This cannot be undone.",
-    refusal: deleting,
   },
 };
+
+/**
+ * Why the job's state does not allow it, as the API says; empty where it does.
+ *
+ * @param {Action} action
+ * @param {import("../api/models.js").Job} job
+ */
+export const refusal = (action, job) =>
+  job.actions.includes(action.id)
+    ? ""
+    : job.refusals[action.id] || "The job's state does not allow it";
 
 /** Why the user may not do this to a job; empty where they may. */
 export const forbidden = (action, namespace) =>

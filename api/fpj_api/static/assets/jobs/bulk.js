@@ -4,7 +4,7 @@ import { request } from "../api/http.js";
 import { may, where } from "../api/session.js";
 import { openDialog } from "../ui/dialog.js";
 import { fill, h, replace, setText } from "../ui/dom.js";
-import { ACTIONS, forbidden } from "./actions.js";
+import { ACTIONS, forbidden, refusal } from "./actions.js";
 import { confirmAction, run } from "./confirm.js";
 
 /** The API changes several jobs in one request at most up to here. */
@@ -23,7 +23,7 @@ function obstacle(action, jobs) {
     }
   }
   if (jobs.length > MOST) return `At most ${MOST} jobs at once`;
-  return jobs.every(action.refusal) ? action.refusal(jobs[0]) : "";
+  return jobs.every((job) => refusal(action, job)) ? refusal(action, jobs[0]) : "";
 }
 
 export class BulkBar {

@@ -4,7 +4,7 @@ import { messageOf, Problem } from "../api/http.js";
 import { openDialog } from "../ui/dialog.js";
 import { fill, h, replace, setText } from "../ui/dom.js";
 import { count, words } from "../ui/format.js";
-import { perform } from "./actions.js";
+import { perform, refusal } from "./actions.js";
 
 const jobs = (number) => (number === 1 ? "1 job" : `${number} jobs`);
 
@@ -14,8 +14,8 @@ const jobs = (number) => (number === 1 ? "1 job" : `${number} jobs`);
  * @param {() => void} [after] called once something was done
  */
 export function confirmAction(action, chosen, after = () => {}) {
-  const apt = chosen.filter((job) => !action.refusal(job));
-  const others = chosen.filter((job) => action.refusal(job));
+  const apt = chosen.filter((job) => !refusal(action, job));
+  const others = chosen.filter((job) => refusal(action, job));
   const title =
     chosen.length === 1
       ? `${action.label} ${chosen[0].name}?`
@@ -30,7 +30,7 @@ export function confirmAction(action, chosen, after = () => {}) {
     fill(
       dialog.body,
       h("h3", {}, `Left as ${others.length === 1 ? "it is" : "they are"}`),
-      list(others, action.refusal),
+      list(others, (job) => refusal(action, job)),
     );
   }
   const tone = action.id === "cancel" ? "button danger" : "button primary";

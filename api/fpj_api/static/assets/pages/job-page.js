@@ -1,7 +1,7 @@
 /** One job, with all there is to it. */
 
 import { isAbort, jobPath, Problem, query, request } from "../api/http.js";
-import { ACTIONS, forbidden } from "../jobs/actions.js";
+import { ACTIONS, forbidden, refusal } from "../jobs/actions.js";
 import { confirmAction } from "../jobs/confirm.js";
 import { Failures } from "../jobs/failures.js";
 import { JobProgress } from "../jobs/job-progress.js";
@@ -185,7 +185,7 @@ export class JobPage {
     const { job } = this;
     if (!job) return;
     for (const { action, button } of this.buttons) {
-      const why = this.#gone ? "It was deleted" : action.refusal(job);
+      const why = this.#gone ? "It was deleted" : refusal(action, job);
       button.setAttribute("aria-disabled", String(Boolean(why)));
       button.title = why;
     }

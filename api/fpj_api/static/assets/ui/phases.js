@@ -1,4 +1,4 @@
-/** The phases of a job, with their colours, and what can be done to a job in which. */
+/** The phases of a job, with their colours. */
 import { h, setText } from "./dom.js";
 import { words } from "./format.js";
 
