@@ -80,6 +80,29 @@ def test_the_fence_rises_over_releases_and_broken_leases(store: Store) -> None:
     assert store.acquire_lease("l", "c", 10, now=102).fence == 3
 
 
+def test_a_holder_that_asks_for_a_greater_fence_gets_one_however_the_lease_stands(store: Store) -> None:
+    assert store.acquire_lease("l", "a", 10, now=100, above=4).fence == 5, "also where the store was emptied since"
+    assert store.acquire_lease("l", "a", 10, now=101, above=4).fence == 5, "who asks again changes nothing"
+    assert store.acquire_lease("l", "a", 10, now=102, above=5).fence == 6
+    assert store.acquire_lease("l", "a", 10, now=103).fence == 6
+    with pytest.raises(LeaseHeldError):
+        store.acquire_lease("l", "b", 10, now=104, above=9)
+    assert store.acquire_lease("l", "b", 10, now=113, above=3).fence == 7, "a lapsed one rises by one"
+    assert store.acquire_lease("l", "c", 10, now=123, above=9).fence == 10, "or to above what was asked for"
+    assert store.acquire_lease("l", "c", 10, now=124) == store.lease("l")
+
+
+def test_a_pod_of_the_attempt_before_writes_no_image(store: Store) -> None:
+    before = store.acquire_lease(lease_name(COLLECTION), "a", 10, now=100)
+    store.upsert_images([image(0)], before.fence)
+    later = store.acquire_lease(lease_name(COLLECTION), "a", 10, now=101, above=before.fence)
+    with pytest.raises(FencedError):
+        store.mark_deleted(COLLECTION, [0], before.fence)
+    with pytest.raises(FencedError):
+        store.upsert_images([image(1)], before.fence)
+    store.mark_deleted(COLLECTION, [0], later.fence)
+
+
 def test_of_fifty_that_race_for_a_lease_one_wins(open_another: Callable[[], Store]) -> None:
     stores = [open_another() for _ in range(5)]
 

@@ -95,7 +95,7 @@ Latest == Max({status.attempt, record.planning})
 Lock ==
     /\ op.pc = "idle" /\ status.phase \in {"Pending", "Recovering"} /\ Latest < Attempts
     /\ lease.holder \in {None, Us}
-    /\ LET fence == IF lease.holder = Us THEN lease.fence ELSE lease.fence + 1 IN
+    /\ LET fence == Max({IF lease.holder = Us THEN lease.fence ELSE lease.fence + 1, status.fence + 1}) IN
         /\ lease' = [holder |-> Us, fence |-> fence, lapsed |-> FALSE]
         /\ op' = [Idle EXCEPT !.pc = "locked", !.fence = fence]
     /\ gaveBack' = FALSE

@@ -145,9 +145,9 @@ class StoreChecks:
 
     # Leases and what they guard ---------------------------------------------------------------------------
 
-    def acquire_lease(self, name: str, holder: str, ttl: float, now: float) -> Lease:
+    def acquire_lease(self, name: str, holder: str, ttl: float, now: float, above: int = 0) -> Lease:
         before = self._real.lease(name)
-        lease = self._real.acquire_lease(name, holder, ttl, now)
+        lease = self._real.acquire_lease(name, holder, ttl, now, above)
         if before is not None and before.holder not in ("", holder) and before.expires_at > now:
             self._found(f"{holder} was given the lease that {before.holder} held")
         if (known := self._holders.setdefault((name, lease.fence), holder)) != holder:

@@ -35,19 +35,25 @@ class MongoJobs(MongoCounters):
 
     # Leases -----------------------------------------------------------------------------------------------
 
-    def acquire_lease(self, name: str, holder: str, ttl: float, now: float) -> Lease:
+    def acquire_lease(self, name: str, holder: str, ttl: float, now: float, above: int = 0) -> Lease:
         """See `fpj_core.store.protocol.Store.acquire_lease`."""
         leases = self._db.leases
         after = ReturnDocument.AFTER
         expiry = {"expires_at": now + ttl}
+        own = {"_id": name, "holder": holder}
+        free = {"_id": name, "expires_at": {"$lte": now}}
         with translated():
-            mine = leases.find_one_and_update({"_id": name, "holder": holder}, {"$set": expiry}, return_document=after)
+            mine = leases.find_one_and_update(
+                own, {"$set": expiry, "$max": {"fence": above + 1}}, return_document=after
+            )
             if mine is None:
-                free = {"_id": name, "expires_at": {"$lte": now}}
                 take = {"$set": {"holder": holder} | expiry, "$inc": {"fence": 1}}
-                mine = leases.find_one_and_update(free, take, return_document=after)
+                mine = leases.find_one_and_update(free | {"fence": {"$gte": above}}, take, return_document=after)
             if mine is None:
-                mine = {"_id": name, "holder": holder, "fence": 1, "expires_at": now + ttl}
+                raised = {"$set": {"holder": holder, "fence": above + 1} | expiry}
+                mine = leases.find_one_and_update(free | {"fence": {"$lt": above}}, raised, return_document=after)
+            if mine is None:
+                mine = {"_id": name, "holder": holder, "fence": above + 1, "expires_at": now + ttl}
                 try:
                     leases.insert_one(mine)
                 except DuplicateKeyError:

@@ -69,10 +69,11 @@ class Store(Protocol):
 
     # Leases -----------------------------------------------------------------------------------------------
 
-    def acquire_lease(self, name: str, holder: str, ttl: float, now: float) -> Lease:
+    def acquire_lease(self, name: str, holder: str, ttl: float, now: float, above: int = 0) -> Lease:
         """Take a free or expired lease, or renew one's own. Raises `LeaseHeldError`.
 
-        The fence rises by one whenever the holder changes, released or expired.
+        The fence rises by one whenever the holder changes, released or expired. It is always greater than ``above``:
+        who writes under ``above`` or less is fenced, even of the same holder, and in a store that was emptied since.
         """
 
     def break_lease(self, name: str, holder: str) -> None:

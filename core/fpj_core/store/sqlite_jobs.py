@@ -29,13 +29,14 @@ class SQLiteJobs(SQLiteCounters):
 
     # Leases -----------------------------------------------------------------------------------------------
 
-    def acquire_lease(self, name: str, holder: str, ttl: float, now: float) -> Lease:
+    def acquire_lease(self, name: str, holder: str, ttl: float, now: float, above: int = 0) -> Lease:
         """See `fpj_core.store.protocol.Store.acquire_lease`."""
         with self._connection.write() as db:
             row = db.execute("SELECT holder, fence, expires_at FROM leases WHERE name = ?", (name,)).fetchone()
             if row and row[0] != holder and row[2] > now:
                 raise LeaseHeldError(name, row[0], row[2])
             fence = 1 if row is None else row[1] + (row[0] != holder)
+            fence = max(fence, above + 1)
             db.execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (name, holder, fence, now + ttl))
         return Lease(name, holder, fence, now + ttl)
 

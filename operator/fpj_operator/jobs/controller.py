@@ -280,7 +280,8 @@ class Controller:
         """With the slot taken and the lease tried for. A slot without a lock goes back, to whoever is next."""
         self.jobs.started(key)
         try:
-            observed = replace(observed, lease=await self._executor.acquire(observed), now=time.time())
+            lease = await self._executor.acquire(observed, above=observed.attempt.fence)
+            observed = replace(observed, lease=lease, now=time.time())
             if observed.lease.held_by(observed.uid, observed.now):
                 observed = replace(observed, others_left=await others_left(self._cluster, observed))
         except LeaseRefusedError as refused:

@@ -113,9 +113,9 @@ class Executor:
         except StoreError as error:
             raise DisturbedError(replace(observed, store=StoreView(error=str(error)[:500])), str(error)) from error
 
-    async def acquire(self, observed: Observed) -> LeaseView:
-        """Try for the collection's lease. Raises `ClusterError` and `StoreError`."""
-        return await self._leases.acquire(observed.key, observed.uid, collection_of(observed))
+    async def acquire(self, observed: Observed, *, above: int = 0) -> LeaseView:
+        """Try for the collection's lease. Raises `ClusterError` and `StoreError`. ``above`` as for `Leases.acquire`."""
+        return await self._leases.acquire(observed.key, observed.uid, collection_of(observed), above=above)
 
     async def _do(self, observed: Observed, step: Step) -> None:
         key = observed.key

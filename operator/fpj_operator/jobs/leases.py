@@ -76,16 +76,17 @@ class Leases:
         found = await self._cluster.get("Lease", namespace, lease_name(collection))
         return self._view(namespace, collection, found), found
 
-    async def acquire(self, key: Key, uid: str, collection: str) -> LeaseView:
+    async def acquire(self, key: Key, uid: str, collection: str, *, above: int = 0) -> LeaseView:
         """Take the lease or renew one's own; the lease as it stands then, whoever holds it.
 
+        ``above`` is the fence of the job's latest attempt where another one is to start: its fence is greater.
         Raises `StoreError` and `ClusterError`; `LeaseRefusedError` where trying again at once cannot help.
         """
         view, found = await self.look(key.namespace, collection)
         if view.held_by_another(uid, time.time()):
             return view
         try:
-            stored = await self._acquire_stored(view, lease_name(collection), uid)
+            stored = await self._acquire_stored(view, lease_name(collection), uid, above)
         except LeaseHeldError as held:
             return await self._named(key.namespace, collection, held)
         for _ in range(_TRIES):
@@ -113,18 +114,18 @@ class Leases:
     async def _give_back(self, stored: Lease) -> None:
         await self._health.ask(stored.holder, lambda _: self._store.release_lease(stored))
 
-    async def _acquire_stored(self, view: LeaseView, name: str, uid: str) -> Lease:
+    async def _acquire_stored(self, view: LeaseView, name: str, uid: str, above: int) -> Lease:
         """The store's lease. Whose Lease has lapsed before our eyes has lost that too, whenever its clock says."""
 
         def acquire(check: Check) -> Lease:
             try:
-                return self._store.acquire_lease(name, uid, self._seconds, self._store.now())
+                return self._store.acquire_lease(name, uid, self._seconds, self._store.now(), above)
             except LeaseHeldError as held:
                 if held.holder != view.holder:
                     raise
                 check()
                 self._store.break_lease(name, held.holder)
-                return self._store.acquire_lease(name, uid, self._seconds, self._store.now())
+                return self._store.acquire_lease(name, uid, self._seconds, self._store.now(), above)
 
         return await self._health.ask(uid, acquire)
 

@@ -172,8 +172,10 @@ class _Decision:
             return self._wait("CollectionLocked", text, _WAIT_SECONDS, lock_message=text)
         if (ending := self._pods_ending()) is not None:
             return ending
-        # A lease that is still held is taken again: the store may have been emptied or restored, and its fence with it.
-        return self._begin(o.folder) if o.lease.renewed and o.lease.held_by(o.uid, o.now) else Plan(wants_lease=True)
+        # A lease that is still held is taken again, with a greater fence: a pod of the attempt before may be frozen in
+        # the middle of its listing, and the store may have been emptied or restored, and its fence with it.
+        ours = o.lease.renewed and o.lease.held_by(o.uid, o.now) and o.lease.fence > o.attempt.fence
+        return self._begin(o.folder) if ours else Plan(wants_lease=True)
 
     def _pods_ending(self) -> Plan | None:
         """Wait for pods that may write files where those of the next attempt go, made by another spec."""

@@ -73,7 +73,8 @@ class Renewing:
     def __init__(self, fence: int) -> None:
         self.fence = fence
 
-    async def acquire(self, _key: Any, uid: str, _collection: str) -> LeaseView:
+    async def acquire(self, _key: Any, uid: str, _collection: str, *, above: int) -> LeaseView:
+        assert above == 0, "a renewal fences nobody"
         return LeaseView(uid, "photos", self.fence, time.time() + 300, renewed=True)
 
 

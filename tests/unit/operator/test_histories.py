@@ -163,6 +163,7 @@ class History:
             assert after.number > attempt.number
             assert self.world.lease.held_by(resource.uid, self.world.now), "an attempt began without the lock"
             assert after.fence == self.world.lease.fence
+            assert after.fence > attempt.fence, "pods of the attempt before are not fenced"
         if before.finished and not resumed:
             assert resource.phase is before, "what is finished stays finished"
         if resource.phase in DONE and not before.finished:

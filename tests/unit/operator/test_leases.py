@@ -195,6 +195,19 @@ def test_without_the_store_ones_own_lease_is_renewed_and_no_others(play: Callabl
     play(scene)
 
 
+def test_an_attempt_that_starts_gets_a_greater_fence_than_the_one_before(play: Callable[[Scene], None]) -> None:
+    async def scene(place: Place) -> None:
+        one, two = place.operator("one"), place.operator("two")
+        first = await one.acquire(A, "uid-a", ALBUM)
+        second = await one.acquire(A, "uid-a", ALBUM, above=first.fence)
+        assert second.fence == first.fence + 1 == place.lease["spec"]["leaseTransitions"]
+        late = await two.acquire(A, "uid-a", ALBUM, above=first.fence)
+        assert late.fence == second.fence, "a late decision on the same attempt fences nobody"
+        assert (await one.acquire(A, "uid-a", ALBUM)).fence == second.fence, "nor does a renewal"
+
+    play(scene)
+
+
 def test_what_fpj_run_holds_in_the_store_is_not_taken(play: Callable[[Scene], None]) -> None:
     async def scene(place: Place) -> None:
         place.store.acquire_lease(lease_name(ALBUM), "a run", LASTS, place.clocks.time())

@@ -518,6 +518,20 @@ def test_what_cannot_heal_stops_a_whole_child_job_and_a_fenced_pod_its_index_alo
     ]  # fmt: skip
 
 
+def test_an_attempt_starts_only_with_a_greater_fence_than_the_one_before() -> None:
+    world = World()
+    job = world.add()
+    running(world)
+    world.database.holder, world.lease = "", LeaseView("", "", world.lease.fence, 0.0)
+    world.look()
+    assert job.phase is Phase.RECOVERING
+    observed = replace(world.observe("photos"), slot_free=True)
+    for fence, starts in ((1, False), (2, True)):
+        lease = LeaseView(job.uid, "photos", fence, observed.now + 100, renewed=True)
+        plan = reconcile(replace(observed, lease=lease), world.settings)
+        assert (plan.wants_lease, plan.status is not None) == (not starts, starts)
+
+
 def test_fenced_pods_cost_an_attempt_not_the_job() -> None:
     world = World()
     job = world.add(recovery={"maxAttempts": 2})

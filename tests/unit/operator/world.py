@@ -218,7 +218,7 @@ class World:
         plan = reconcile(observed, self.settings)
         if plan.wants_lease:
             if self.lease.expires_at <= self.now or self.lease.holder in ("", resource.uid):
-                self._take(resource)
+                self._take(resource, above=observed.attempt.fence)
             lease = replace(self.lease, renewed=self.lease.holder == resource.uid)
             observed = replace(self.observe(name), slot_free=observed.slot_free, lease=lease)
             observed = replace(observed, others_left=self.others_left)
@@ -299,9 +299,10 @@ class World:
         }
         return {"metadata": metadata, "spec": spec, "status": resource.status}
 
-    def _take(self, resource: Resource) -> None:
+    def _take(self, resource: Resource, above: int = 0) -> None:
         if resource.uid not in (self.lease.holder, self.database.holder) or self.lease.holder != self.database.holder:
             self.database.fence += 1
+        self.database.fence = max(self.database.fence, above + 1)
         self.database.holder = resource.uid
         expires = self.now + self.settings.lease_seconds
         self.lease = LeaseView(resource.uid, resource.job.metadata.name, self.database.fence, expires)
