@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from pymongo import monitoring
+from typing_extensions import override
 
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
@@ -24,8 +25,8 @@ class Commands(monitoring.CommandListener):
         self.calls: Counter[str] = Counter()
         self._within = threading.local()
 
+    @override
     def started(self, event: monitoring.CommandStartedEvent) -> None:
-        """See `pymongo.monitoring`."""
         self.sent[getattr(self._within, "method", "")][event.command_name] += 1
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:

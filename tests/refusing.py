@@ -14,6 +14,7 @@ from typing import Any, Self
 import urllib3
 import yaml
 from podrunner import Api
+from typing_extensions import override
 
 Refusal = Callable[[str, str], int | None]
 """From (method, path) to the status to answer with, or None. Never called from two threads at once."""
@@ -37,10 +38,12 @@ class RefusingProxy(ThreadingHTTPServer):
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
 
+    @override
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
+    @override
     def __exit__(self, *_: object) -> None:
         self.shutdown()
         self._thread.join(10)
@@ -111,5 +114,6 @@ class _Passing(BaseHTTPRequestHandler):
         finally:
             response.close()
 
+    @override
     def log_message(self, *_: Any) -> None:
         """Nothing."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import h11
+from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fpj_api import metrics
@@ -94,6 +95,7 @@ class BoundedProtocol(H11Protocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._stuck: asyncio.TimerHandle | None = None
 
+    @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first head, if there is room."""
         super().connection_made(transport)
@@ -106,16 +108,19 @@ class BoundedProtocol(H11Protocol):
             self.connections.discard(self)
             transport.abort()
 
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the room back."""
         self._forget()
         super().connection_lost(exc)
 
+    @override
     def data_received(self, data: bytes) -> None:
         """A part of a request; where it is not the whole head, the rest must come in time."""
         super().data_received(data)
         self._note()
 
+    @override
     def on_response_complete(self) -> None:
         """Wait for the next request; a client that has not sent the whole of this one is let go."""
         super().on_response_complete()
@@ -123,11 +128,13 @@ class BoundedProtocol(H11Protocol):
             self._close()
         self._note()
 
+    @override
     def pause_writing(self) -> None:
         """The client must read on, however slowly."""
         super().pause_writing()
         self._stuck = self.loop.call_later(FLUSH_SECONDS, self._has_read, self.transport.get_write_buffer_size())
 
+    @override
     def resume_writing(self) -> None:
         """It does."""
         super().resume_writing()
@@ -135,6 +142,7 @@ class BoundedProtocol(H11Protocol):
             self._stuck.cancel()
             self._stuck = None
 
+    @override
     def timeout_keep_alive_handler(self) -> None:
         """Let the client go, and do not wait for it to read for ever."""
         self._close()

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import cast
 
+from typing_extensions import override
+
 import fpj_core.process.lean  # noqa: F401 - before what it keeps small
 
 # isort: split
@@ -51,6 +53,7 @@ class _Server(uvicorn.Server):
     """Leaves signals to us: it would send itself the one that it was told to stop with, and end by it."""
 
     @contextlib.contextmanager
+    @override
     def capture_signals(self) -> Iterator[None]:
         yield
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+from typing_extensions import override
 
 from fpj_api.hub import Change, Hub, Subscriber
 from fpj_api.limits import StreamLimits
@@ -58,6 +59,7 @@ class JobStream(Response):
         self._known, self._may_see, self._heartbeat = known, may_see, heartbeat
         self._seen: dict[str, bool] = {}
 
+    @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Until the client leaves, the process ends, or the cluster does not say any more what the client may see."""
         try:

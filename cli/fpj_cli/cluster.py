@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from fpj_cli.backend import Document, match
+from typing_extensions import override
+
+from fpj_cli.backend import Document, Jobs, match
 from fpj_cli.context import UsageProblemError
 from fpj_cli.kube import Api
 from fpj_cli.local import failure_document
@@ -21,7 +23,7 @@ _ALL = 2**31
 """A limit for an operator of an earlier version, which does not know how to leave it out."""
 
 
-class ClusterJobs:
+class ClusterJobs(Jobs):
     """See `fpj_cli.backend.Jobs`. ``namespace`` is None for all of them."""
 
     def __init__(self, api: Api, namespace: str | None, operator_namespace: str) -> None:
@@ -31,6 +33,7 @@ class ClusterJobs:
         self._namespace = namespace
         self._operator_namespace = operator_namespace
 
+    @override
     def all(self, limit: int | None = None) -> list[JobResource]:
         """Newest first."""
         found = [JobResource(each) for each in self.api.pages(self._list)]
@@ -42,6 +45,7 @@ class ClusterJobs:
         found = self.api.get(self._list, limit=limit).get("items") or ()
         return sorted({JobResource(each).name for each in found})
 
+    @override
     def get(self, name: str | None) -> JobResource:
         """By its name, which may be written as `kubectl get -o name` does."""
         name = name and name.rpartition("/")[2]
@@ -53,6 +57,7 @@ class ClusterJobs:
                     raise
         return match(self.all(), name, self.place, "make one with: kubectl apply -f job.yaml")
 
+    @override
     def refresh(self, job: JobResource) -> JobResource | None:
         """The same job, not a namesake that came after it."""
         try:
@@ -63,12 +68,14 @@ class ClusterJobs:
             raise
         return found if found.uid == job.uid else None
 
+    @override
     def events(self, job: JobResource) -> list[Event]:
         """Of the job itself; its pods' are the operator's to judge, and stand in the conditions."""
         path = f"/api/v1/namespaces/{job.namespace}/events"
         found = [event_of(each) for each in self.api.pages(path, fieldSelector=f"involvedObject.uid={job.uid}")]
         return sorted(found, key=lambda event: event.at)
 
+    @override
     def failures(self, job: JobResource, error_type: str | None, limit: int | None) -> list[Document]:
         """They are in the store, which as a rule only the cluster reaches: the operator's pod reads them for us."""
         if not job.status.get("attempt"):
@@ -93,6 +100,7 @@ class ClusterJobs:
         except (ValueError, KeyError, TypeError) as error:
             raise ClusterError(0, "the operator's pod sent no failures; is it of another version?") from error
 
+    @override
     def suspend(self, job: JobResource) -> None:
         """`spec.suspend: true`."""
         self._change(job, suspension())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import click
+from typing_extensions import override
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
@@ -14,6 +15,7 @@ class Duration(click.ParamType[float]):
 
     name = "duration"
 
+    @override
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Into seconds."""
         if isinstance(value, (int, float)):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 import click
+from typing_extensions import override
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "Run and resume": ("run", "resume", "recover", "suspend"),
@@ -43,12 +44,12 @@ def write_help(text: str, formatter: click.HelpFormatter) -> None:
 class Command(click.Command):
     """A command whose options stand under headings, if it has many."""
 
-    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """See `click.Command.format_help_text`."""
+    @override
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         write_help(self.help or "", formatter)
 
+    @override
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """See `click.Command.format_options`."""
         for heading, parameters in sections(self, ctx).items():
             with formatter.section(heading):
                 formatter.write_dl([record for each in parameters if (record := each.get_help_record(ctx))])
@@ -67,12 +68,12 @@ def sections(command: click.Command, ctx: click.Context) -> dict[str, list[click
 class Group(click.Group):
     """A group whose commands stand under headings."""
 
-    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """See `click.Command.format_help_text`."""
+    @override
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         write_help(self.help or "", formatter)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """See `click.Group.format_commands`."""
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(map(len, self.commands))
         for heading, names in command_sections(self).items():
             with formatter.section(heading):

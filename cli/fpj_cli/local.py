@@ -7,7 +7,9 @@ import signal
 import time
 from dataclasses import asdict, replace
 
-from fpj_cli.backend import Document
+from typing_extensions import override
+
+from fpj_cli.backend import Document, Jobs
 from fpj_cli.context import UsageProblemError, find_job, shown_phase
 from fpj_core import formatting
 from fpj_core.kube.events import Event
@@ -22,7 +24,7 @@ from fpj_core.store.protocol import Store
 _PAGE = 1_000
 
 
-class StoreJobs:
+class StoreJobs(Jobs):
     """See `fpj_cli.backend.Jobs`."""
 
     def __init__(self, store: Store) -> None:
@@ -30,27 +32,32 @@ class StoreJobs:
         self.place = store.location
         self.all_namespaces = False
 
+    @override
     def all(self, limit: int | None = None) -> list[JobResource]:
         """Newest first."""
         return [self._resource(job) for job in self._store.jobs(limit=limit or _PAGE)]
 
+    @override
     def get(self, name: str | None) -> JobResource:
-        """See `fpj_cli.context.find_job`."""
         return self._resource(find_job(self._store, name))
 
+    @override
     def refresh(self, job: JobResource) -> JobResource | None:
         """The same job as it stands now."""
         found = self._store.get_job(job.uid)
         return self._resource(found) if found else None
 
-    def events(self, job: JobResource) -> list[Event]:  # noqa: ARG002 - a run tells them to its own terminal
+    @override
+    def events(self, job: JobResource) -> list[Event]:
         """None."""
         return []
 
+    @override
     def failures(self, job: JobResource, error_type: str | None, limit: int | None) -> list[Document]:
         """In the order of the images."""
         return failures_in(self._store, job.uid, error_type, limit)
 
+    @override
     def suspend(self, job: JobResource) -> None:
         """Ask the process that works on it to stop, as Ctrl-C does."""
         lease = self._store.lease(lease_name(job.collection))

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
+from typing_extensions import override
 
 from fpj_core import formatting
 from fpj_core.progress import Progress
@@ -87,21 +88,25 @@ class PlainDisplay(QuietDisplay):
         self._last = time.monotonic()
         self._why = ""
 
+    @override
     def stage(self, name: str) -> None:
         """Name the stage."""
         self._why = ""
         self._console.print(f"{STAGES[name]} …", highlight=False)
 
+    @override
     def listed(self, images: int) -> None:
         """Say how many images are listed, now and then."""
         if self._due():
             self._console.print(f"  {formatting.count(images)} images listed", highlight=False)
 
+    @override
     def progress(self, progress: Progress, errors: Mapping[str, int]) -> None:
         """Say how far the job is, now and then."""
         if self._due():
             self._console.print(f"  {_line(progress)}{_errors(errors)}", highlight=False, soft_wrap=True)
 
+    @override
     def waiting(self, why: str, left: float) -> None:
         """Say what is waited for: at once, when that changes, and now and then."""
         if why != self._why or time.monotonic() - self._last >= _WAIT_SECONDS:

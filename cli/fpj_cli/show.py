@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import CompletionItem
 from rich.markup import escape
+from typing_extensions import override
 
 from fpj_cli.backend import Document, Jobs
 from fpj_cli.context import err, nothing_yet, opened_store, out, output_option, print_json, print_text
@@ -263,12 +264,12 @@ def _moment(seconds: float | None) -> str:
 class _ErrorTypes(click.Choice[str]):
     """In the words of the tables, which click would turn into small letters."""
 
-    def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:  # noqa: ARG002
-        """See `click.Choice`."""
+    @override
+    def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:
         return f"{str(value)!r} is not one of {', '.join(self.choices)}"
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
-        """See `click.Choice`."""
+    @override
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         begun = incomplete.casefold()
         return [CompletionItem(each) for each in self.choices if each.casefold().startswith(begun)]
 

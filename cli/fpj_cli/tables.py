@@ -12,6 +12,7 @@ from itertools import chain, islice
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
+from typing_extensions import override
 
 from fpj_cli.context import err, out, print_text
 from fpj_core import formatting
@@ -46,6 +47,7 @@ class Rows:
         """A row; as many cells as heads."""
         self._rows.append(cells)
 
+    @override
     def __str__(self) -> str:
         return self.fitted(None)
 

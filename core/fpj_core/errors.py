@@ -31,6 +31,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
+from typing_extensions import override
+
 
 class ErrorType(StrEnum):
     """Why an image failed. The set is closed: add here, nowhere else."""
@@ -151,6 +153,7 @@ class ImageError(FpjError):
         self.environment = environment
         super().__init__(f"{error_type}: {message}")
 
+    @override
     def __reduce__(self) -> tuple[type[ImageError], tuple[ErrorType, str, bool]]:
         # The default would call __init__ with the one formatted argument and fail to unpickle.
         return (type(self), (self.error_type, self.message, self.environment))

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json
+from typing_extensions import override
 
 from fpj_core.errors import ManifestError
 from fpj_core.sources.keys import display_key
@@ -268,6 +269,7 @@ class _Loader(yaml.SafeLoader):
         super().__init__(stream)
         self._sizes: dict[yaml.Node, int] = {}
 
+    @override
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Bound what the document comes to once its aliases are written out."""
         alias = self.check_event(yaml.AliasEvent)
@@ -316,6 +318,7 @@ class _Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
         return number
 
+    @override
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Refuse a key that JSON cannot have."""
         mapping = super().construct_mapping(node, deep)

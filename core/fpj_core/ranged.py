@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import obstore
 from obstore import exceptions
 from obstore.store import ObjectStore
+from typing_extensions import override
 
 from fpj_core.errors import ContentChangedError, ErrorType
 from fpj_core.objects import OBJECT_ERRORS, object_error
@@ -64,28 +65,30 @@ class RangedObject(io.RawIOBase):
         self._announced = (start, min(start + _AHEAD if small else stop, self.size))
         self._stretch = _Held(0, memoryview(b""))
 
+    @override
     def readable(self) -> bool:
-        """See `io.IOBase`."""
         return True
 
+    @override
     def seekable(self) -> bool:
-        """See `io.IOBase`."""
         return True
 
+    @override
     def tell(self) -> int:
-        """See `io.IOBase`."""
         return self._position
 
+    @override
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """See `io.IOBase`. Raises OSError for a place before the beginning, as files do."""
+        """Raises OSError for a place before the beginning, as files do."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
         if base + offset < 0:
             raise OSError("a place before the beginning of the object")
         self._position = base + offset
         return self._position
 
+    @override
     def readinto(self, target: bytearray | memoryview, /) -> int:  # type: ignore[override]
-        """See `io.RawIOBase`: as many bytes as are at hand, at least one before the end."""
+        """As many bytes as are at hand, at least one before the end."""
         if self._position >= self.size or not len(target):
             return 0
         held = self._held(len(target))

@@ -14,6 +14,8 @@ import tempfile
 from contextlib import suppress
 from itertools import islice
 
+from typing_extensions import override
+
 from fpj_core.errors import EnvironmentFaultError
 
 LOCK = ".fpj-lock"
@@ -33,8 +35,8 @@ class Scratch(tempfile.TemporaryDirectory[str]):
         super().__init__(prefix=prefix)
         self._held = hold(self.name)
 
+    @override
     def cleanup(self) -> None:
-        """See `tempfile.TemporaryDirectory.cleanup`."""
         super().cleanup()
         if self._held is not None:
             os.close(self._held)

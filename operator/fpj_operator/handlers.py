@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import kopf
+from typing_extensions import override
 
 from fpj_core.kube import names
 from fpj_core.kube.api import configuration
@@ -72,12 +73,15 @@ def _register_settings(registry: kopf.OperatorRegistry, *, scan: bool) -> None:
 class _NoDiffs(kopf.DiffBaseStorage):
     """Nothing here asks what changed; kopf would copy every object at every event to find out."""
 
+    @override
     def build(self, **_: Any) -> kopf.BodyEssence:
         return kopf.BodyEssence({})
 
+    @override
     def fetch(self, **_: Any) -> kopf.BodyEssence:
         return kopf.BodyEssence({})
 
+    @override
     def store(self, **_: Any) -> None:
         return None
 

@@ -12,6 +12,8 @@ from socketserver import ThreadingTCPServer
 from threading import Thread
 from typing import Any
 
+from typing_extensions import override
+
 from fpj_core.process.listening import any_address
 from fpj_operator.workqueue import Workqueue
 
@@ -88,5 +90,6 @@ class _Answer(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    @override
     def log_message(self, *_: Any) -> None:
         """Nothing: probes come every few seconds."""

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from bench.cache import cache_folder
 from bench.files import linked_folder
-from bench.measure import Cost, run_module
+from bench.measure import Contestant, Cost, run_module
 
 _FPJ = Path(sys.executable).with_name("fpj")
 
@@ -40,15 +42,15 @@ def fpj_run(source: Path, home: Path, *options: str) -> Finished:
     return Finished(Cost(tree["cpu"], tree["wall"], tree["peak"]), json.loads(tree["output"]))
 
 
-class FpjRun:
+class FpjRun(Contestant):
     """`fpj run` from nothing as a contestant: index, records, processing, atomic writes, finish, its start-up."""
 
     def __init__(self, *options: str) -> None:
         self._options = options
         self._home = Path(tempfile.mkdtemp(prefix="run-", dir=cache_folder()))
 
+    @override
     def make(self, paths: Sequence[Path]) -> Cost:
-        """See `bench.measure.Contestant.make`."""
         source = linked_folder(self._home / "source", [path.resolve() for path in paths], len(paths))
         finished = fpj_run(source, self._home, *self._options)
         assert finished.count("completed") == len(paths)
@@ -57,6 +59,6 @@ class FpjRun:
             store.unlink()
         return finished.cost
 
+    @override
     def close(self) -> None:
-        """See `bench.measure.Contestant.close`."""
         shutil.rmtree(self._home)

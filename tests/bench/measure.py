@@ -17,6 +17,8 @@ from statistics import median
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from typing_extensions import override
+
 from fpj_worker.pool import pool
 
 CHILD_ENVIRONMENT: Mapping[str, str] = pool._CHILD_ENVIRONMENT
@@ -44,7 +46,7 @@ class Contestant(Protocol):
         """End what was started."""
 
 
-class Server:
+class Server(Contestant):
     """A process that stays alive over the rounds and tells what each cost: Python (`serve`) or Node.js."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
@@ -56,8 +58,9 @@ class Server:
             text=True,
         )
 
+    @override
     def make(self, paths: Sequence[Path], keep: Path | None = None) -> Cost:
-        """See `Contestant.make`; ``keep`` is a folder for the outputs. Raises RuntimeError if the process has ended."""
+        """``keep`` is a folder for the outputs. Raises RuntimeError if the process has ended."""
         return self.ask({"paths": [str(path) for path in paths], "keep": keep and str(keep)})
 
     def ask(self, request: object) -> Cost:
@@ -69,8 +72,8 @@ class Server:
             raise RuntimeError(f"{self._process.args!r} ended with code {self._process.wait()}")
         return Cost(**json.loads(answer))
 
+    @override
     def close(self) -> None:
-        """See `Contestant.close`."""
         self._process.communicate()
 
 

@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from typing_extensions import override
+
 from bench.cache import cache_folder
 from bench.measure import Contestant, Cost, Server, command_server, python_server
 from bench.ways import OUTPUTS, WAYS, Box
@@ -17,7 +19,7 @@ class MissingPeerError(Exception):
     """A peer is not installed."""
 
 
-class Command:
+class Command(Contestant):
     """A command-line tool, started once for every output, as scripts do it; so its start-up counts."""
 
     def __init__(self, command: Callable[[Path, Box, Path], Sequence[str]], boxes: Sequence[Box]) -> None:
@@ -26,13 +28,13 @@ class Command:
         self._scratch = tempfile.TemporaryDirectory(prefix="fpj-bench-")
         self._server = command_server()
 
+    @override
     def make(self, paths: Sequence[Path]) -> Cost:
-        """See `bench.measure.Contestant.make`."""
         target = Path(self._scratch.name, "output.jpg")
         return self._server.ask([self._command(path, box, target) for path in paths for box in self._boxes])
 
+    @override
     def close(self) -> None:
-        """See `bench.measure.Contestant.close`."""
         self._server.close()
         self._scratch.cleanup()
 

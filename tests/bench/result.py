@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+from typing_extensions import override
+
 T = TypeVar("T")
 
 
@@ -20,6 +22,7 @@ class Target:
         """Whether the value keeps to the bound."""
         return value >= self.bound if self.at_least else value <= self.bound
 
+    @override
     def __str__(self) -> str:
         return f"{'≥' if self.at_least else '≤'} {self.bound:,g}"
 

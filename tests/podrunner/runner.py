@@ -15,15 +15,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from typing_extensions import override
+
 from podrunner.api import MERGE, Api, ApiError, Document
-from podrunner.pod import Pod
+from podrunner.pod import Pod, Wishes
 
 _LEASE_SECONDS = 40
 _RENEW_SECONDS = 5.0
 _WATCH_SECONDS = 2
 
 
-class PodRunner:
+class PodRunner(Wishes):
     """A node with a name of its own. Use it as a context manager.
 
     Args:
@@ -132,18 +134,18 @@ class PodRunner:
 
     # Wishes of tests, asked by pods -----------------------------------------------------------------------
 
+    @override
     def refusal(self, pod: Pod) -> tuple[str, str] | None:
-        """See `podrunner.pod.Wishes`."""
         image = pod.document["spec"]["containers"][0]["image"]
         reasons = [reason for text, reason in self._refused if text in pod.name]
         return (reasons[0], f'Back-off pulling image "{image}"') if reasons else None
 
+    @override
     def held(self, pod: Pod) -> bool:
-        """See `podrunner.pod.Wishes`."""
         return any(text in pod.name for text in self._held)
 
+    @override
     def started(self, pod: Pod) -> None:
-        """See `podrunner.pod.Wishes`."""
         self.on_start(pod)
 
     # The node ---------------------------------------------------------------------------------------------

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from typing_extensions import override
+
 from fpj_core.errors import ErrorType
 from fpj_core.model import ImageRecord, SourceEntry
-from fpj_core.sources.base import ListingProblem, Noted
+from fpj_core.sources.base import ListingProblem, Memory, Noted
 from fpj_core.sources.keys import MEMBER
 from fpj_core.store.protocol import Store
 
 
-class StoreMemory:
+class StoreMemory(Memory):
     """See `fpj_core.sources.base.Memory`. ``trouble_of`` tells records that stand for a listing problem."""
 
     def __init__(
@@ -27,21 +29,22 @@ class StoreMemory:
         self._none: list[SourceEntry] = []
         self._archives: list[SourceEntry] = []
 
+    @override
     def versions(self, keys: Sequence[str]) -> Mapping[str, str]:
-        """See `fpj_core.sources.base.Memory.versions`."""
         known = self._store.images_by_key(self._collection, keys)
         return {key: image.version for key, image in known.items()}
 
+    @override
     def members(self, container: str) -> Iterator[SourceEntry | ListingProblem]:
-        """See `fpj_core.sources.base.Memory.members`."""
         for image in self._store.images_below(self._collection, container + MEMBER):
             if trouble := self._trouble_of(image):
                 yield ListingProblem(image.key, *trouble)
             else:
                 yield SourceEntry(image.key, image.size, image.version)
 
+    @override
     def note(self, entry: SourceEntry) -> None:
-        """See `fpj_core.sources.base.Memory.note`. It is recorded by whoever takes it."""
+        """It is recorded by whoever takes it."""
         (self._archives if entry.version.startswith(Noted.ARCHIVE) else self._none).append(entry)
 
     def take(self, *, archives: bool) -> list[SourceEntry]:
@@ -60,5 +63,6 @@ class StoreMemory:
 class ReadOnlyMemory(StoreMemory):
     """The same, for whoever must write nothing."""
 
+    @override
     def note(self, entry: SourceEntry) -> None:
         """Forgotten."""

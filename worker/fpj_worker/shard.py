@@ -18,6 +18,8 @@ from functools import partial
 from itertools import islice, takewhile
 from typing import Protocol, TypeVar
 
+from typing_extensions import override
+
 from fpj_core.errors import (
     CacheFolderError,
     EnvironmentFaultError,
@@ -120,11 +122,14 @@ class Meter(Protocol):
         """So much has been recorded, once and for all."""
 
 
-class _Unmetered:
+class _Unmetered(Meter):
+    @override
     def settled(self, source_bytes: int, seconds: float) -> None: ...
 
+    @override
     def failed(self, failure: Failure) -> None: ...
 
+    @override
     def counted(self, counts: Counts) -> None: ...
 
 

@@ -19,9 +19,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 from fpj_core import faults
 from fpj_core.errors import CacheFolderError, ErrorType, ImageError
-from fpj_core.folders.base import Expected, lacking_by_asking
+from fpj_core.folders.base import CacheFolder, Expected, FolderConfig, lacking_by_asking
 from fpj_core.folders.ownership import MARKER, PROBE, FolderState, is_litter
 from fpj_core.folders.syncing import FileSystemSync
 from fpj_core.manyfold import Manyfold
@@ -46,22 +48,23 @@ _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EA
 
 
 @dataclass(frozen=True, slots=True)
-class LocalFolderConfig:
+class LocalFolderConfig(FolderConfig):
     """A cache folder by its path."""
 
     root: str
 
     @property
+    @override
     def location(self) -> str:
         """The real path."""
         return os.path.realpath(self.root)
 
+    @override
     def build(self) -> LocalFolder:
-        """See `fpj_core.folders.base.FolderConfig`."""
         return LocalFolder(self.location)
 
 
-class LocalFolder:
+class LocalFolder(CacheFolder):
     """See `fpj_core.folders.base.CacheFolder`."""
 
     answers_at_once = True
@@ -73,14 +76,15 @@ class LocalFolder:
         self._folders: OrderedDict[str, int] = OrderedDict()
         self._numbers = itertools.count()
 
+    @override
     def check_writable(self) -> None:
-        """See `fpj_core.folders.base.CacheFolder.check_writable`; a folder that is made here is tagged as a cache."""
+        """A folder that is made here is tagged as a cache."""
         with self._refusing():
             made = _make(self._root)
             self._put(CACHE_TAG if made else None, _TAG)
 
+    @override
     def look(self) -> FolderState:
-        """See `fpj_core.folders.base.CacheFolder.look`."""
         try:
             names = set(os.listdir(self._root))
             marker = _read(os.path.join(self._root, MARKER)) if MARKER in names else None
@@ -92,11 +96,9 @@ class LocalFolder:
         except OSError as error:
             raise CacheFolderError(f"cache folder {self._root} cannot be read: {error.strerror}") from error
 
+    @override
     def mark(self, marker: bytes, own: Sequence[str]) -> None:
-        """See `fpj_core.folders.base.CacheFolder.mark`.
-
-        The cache tag goes only into what is made here: the folder, else the job's own folders in it.
-        """
+        """The cache tag goes only into what is made here: the folder, else the job's own folders in it."""
         self.check_writable()
         with self._refusing():
             self._put(MARKER, marker)
@@ -107,8 +109,8 @@ class LocalFolder:
                     os.mkdir(os.path.join(self._root, name))
                     self._put(f"{name}/{CACHE_TAG}", _TAG)
 
+    @override
     def require_marker(self) -> None:
-        """See `fpj_core.folders.base.CacheFolder.require_marker`."""
         try:
             os.lstat(os.path.join(self._root, MARKER))
         except OSError as error:
@@ -140,15 +142,16 @@ class LocalFolder:
         except OSError as error:
             raise CacheFolderError(f"cache folder {self._root} cannot be written: {error.strerror}") from error
 
+    @override
     def free_bytes(self) -> int | None:
-        """See `fpj_core.folders.base.CacheFolder.free_bytes`; of the file system, for this user."""
+        """Of the file system, for this user."""
         existing = self._root
         while not os.path.isdir(existing) and existing != "/":
             existing = os.path.dirname(existing)
         return shutil.disk_usage(existing).free
 
+    @override
     def write(self, relative: str, data: bytes, *, token: str) -> None:
-        """See `fpj_core.folders.base.CacheFolder.write`."""
         folder, _, name = relative.rpartition("/")
         own = relative.partition("/")[0]
         temporary = f"{token}-{os.getpid()}-{next(self._numbers)}"
@@ -165,8 +168,8 @@ class LocalFolder:
         except OSError as error:
             raise write_error(error) from error
 
+    @override
     def size(self, relative: str) -> int | None:
-        """See `fpj_core.folders.base.CacheFolder.size`."""
         try:
             info = os.lstat(self._prefix + relative)
         except (FileNotFoundError, NotADirectoryError):  # a file stands in a folder's place: nothing is behind it
@@ -175,16 +178,16 @@ class LocalFolder:
             raise CacheFolderError(f"cache folder {self._root} cannot be read: {error.strerror}") from error
         return info.st_size if stat.S_ISREG(info.st_mode) else None
 
+    @override
     def sizes(self, paths: Sequence[str]) -> list[int | None]:
-        """See `fpj_core.folders.base.CacheFolder.sizes`."""
         return self._many(self.size, paths)
 
+    @override
     def lacking(self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, str]]:
-        """See `fpj_core.folders.base.CacheFolder.lacking`."""
         return lacking_by_asking(self, expected, on_step)
 
+    @override
     def remove(self, relative: str) -> None:
-        """See `fpj_core.folders.base.CacheFolder.remove`."""
         folder, _, name = relative.rpartition("/")
         try:
             _unlink(name, self._folder(folder, make=False))
@@ -193,8 +196,8 @@ class LocalFolder:
         except OSError as error:
             raise write_error(error) from error
 
+    @override
     def probe(self, own: str) -> None:
-        """See `fpj_core.folders.base.CacheFolder.probe`."""
         self._forget_folders()  # another file system may have taken their place
         self.require_marker()
         with self._refusing():
@@ -205,8 +208,8 @@ class LocalFolder:
             finally:
                 _unlink(name, folder)
 
+    @override
     def syncer(self) -> Callable[[], None]:
-        """See `fpj_core.folders.base.CacheFolder.syncer`."""
         with self._refusing():
             sync = FileSystemSync(self._root)
 
@@ -216,8 +219,8 @@ class LocalFolder:
 
         return refusing
 
+    @override
     def sweep(self, own: Sequence[str], store: str) -> None:
-        """See `fpj_core.folders.base.CacheFolder.sweep`."""
         for each in own:
             with suppress(OSError):
                 folder = self._folder(f"{each}/{_TEMPORARY}", make=False)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import obstore
 from obstore import exceptions
 from obstore.store import S3Store
+from typing_extensions import override
 
 from fpj_core.errors import CacheFolderError, ErrorType, ImageError
-from fpj_core.folders.base import Expected
+from fpj_core.folders.base import CacheFolder, Expected, FolderConfig
 from fpj_core.folders.listing import Listing
 from fpj_core.folders.ownership import MARKER, FolderState, is_litter
 from fpj_core.manyfold import Manyfold
@@ -36,23 +37,24 @@ _CONTENT_TYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class S3FolderConfig:
+class S3FolderConfig(FolderConfig):
     """A bucket, or the part of it below a prefix."""
 
     bucket: Bucket
     cache_control: str = CACHE_CONTROL
 
     @property
+    @override
     def location(self) -> str:
         """``s3://bucket/prefix``."""
         return self.bucket.url
 
+    @override
     def build(self) -> S3Folder:
-        """See `fpj_core.folders.base.FolderConfig`."""
         return S3Folder(self.bucket, self.cache_control)
 
 
-class S3Folder:
+class S3Folder(CacheFolder):
     """See `fpj_core.folders.base.CacheFolder`."""
 
     answers_at_once = False
@@ -63,8 +65,8 @@ class S3Folder:
         self._many = Manyfold()
         self._client: S3Store | None = None
 
+    @override
     def check_writable(self) -> None:
-        """See `fpj_core.folders.base.CacheFolder.check_writable`."""
         try:
             obstore.put(self._connected(), _PROBE, b"")
             obstore.delete(self._connected(), _PROBE)
@@ -75,8 +77,9 @@ class S3Folder:
         reason = object_error(error, "the bucket").message
         return CacheFolderError(f"cache folder {self._bucket.url} cannot be written: {reason}")
 
+    @override
     def look(self) -> FolderState:
-        """See `fpj_core.folders.base.CacheFolder.look`. Of what is there, the first page of a listing must do."""
+        """Of what is there, the first page of a listing must do."""
         try:
             marker = self._marker()
             if marker is not None:
@@ -88,8 +91,9 @@ class S3Folder:
         names = [each.key for each in page if not is_litter(each.key.rpartition("/")[2])]
         return FolderState(empty=not names, ours=bool(names) and all(map(is_derivative, names)))
 
-    def mark(self, marker: bytes, own: Sequence[str]) -> None:  # noqa: ARG002
-        """See `fpj_core.folders.base.CacheFolder.mark`. Of several jobs that do it at once, the first one's counts."""
+    @override
+    def mark(self, marker: bytes, own: Sequence[str]) -> None:
+        """Of several jobs that do it at once, the first one's counts."""
         self.check_writable()
         try:
             there = self._marker()
@@ -100,8 +104,8 @@ class S3Folder:
         except OBJECT_ERRORS as error:
             raise self._not_writable(error) from error
 
+    @override
     def require_marker(self) -> None:
-        """See `fpj_core.folders.base.CacheFolder.require_marker`."""
         try:
             found = self._marker()
         except OBJECT_ERRORS as error:
@@ -131,12 +135,13 @@ class S3Folder:
                 raise
             obstore.put(self._connected(), name, content)
 
+    @override
     def free_bytes(self) -> int | None:
         """Unbounded."""
         return None
 
-    def write(self, relative: str, data: bytes, *, token: str) -> None:  # noqa: ARG002 - no temporary names needed
-        """See `fpj_core.folders.base.CacheFolder.write`."""
+    @override
+    def write(self, relative: str, data: bytes, *, token: str) -> None:
         try:
             obstore.put(self._connected(), relative, data, attributes=self._headers(relative))
         except OBJECT_ERRORS as error:
@@ -145,8 +150,8 @@ class S3Folder:
                 failure = ImageError(ErrorType.WRITE_FAILED, failure.message, environment=True)
             raise failure from error
 
+    @override
     def size(self, relative: str) -> int | None:
-        """See `fpj_core.folders.base.CacheFolder.size`."""
         try:
             return obstore.head(self._connected(), relative)["size"]
         except OBJECT_ERRORS as error:
@@ -155,12 +160,13 @@ class S3Folder:
                 return None
             raise failure from error
 
+    @override
     def sizes(self, paths: Sequence[str]) -> list[int | None]:
-        """See `fpj_core.folders.base.CacheFolder.sizes`."""
         return self._many(self.size, paths)
 
+    @override
     def lacking(self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, str]]:
-        """See `fpj_core.folders.base.CacheFolder.lacking`: by one listing, which costs a request per thousand files."""
+        """By one listing, which costs a request per thousand files."""
         listing = Listing(self._bucket, self._connected())
         try:
             yield from listing.lacking(expected, on_step)
@@ -168,8 +174,8 @@ class S3Folder:
             failure = object_error(error, "the cache folder's bucket")
             raise CacheFolderError(f"cache folder {self._bucket.url} cannot be listed: {failure.message}") from failure
 
+    @override
     def remove(self, relative: str) -> None:
-        """See `fpj_core.folders.base.CacheFolder.remove`."""
         try:
             obstore.delete(self._connected(), relative)
         except OBJECT_ERRORS as error:
@@ -177,15 +183,17 @@ class S3Folder:
             if failure.error_type is not ErrorType.NOT_FOUND:
                 raise failure from error
 
-    def probe(self, own: str) -> None:  # noqa: ARG002
-        """See `fpj_core.folders.base.CacheFolder.probe`."""
+    @override
+    def probe(self, own: str) -> None:
         self.require_marker()
         self.check_writable()
 
+    @override
     def syncer(self) -> Callable[[], None]:
-        """See `fpj_core.folders.base.CacheFolder.syncer`. An object that was accepted is kept."""
+        """An object that was accepted is kept."""
         return nothing
 
+    @override
     def sweep(self, own: Sequence[str], store: str) -> None:
         """Nothing is ever left behind."""
 

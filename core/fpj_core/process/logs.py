@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
+from typing_extensions import override
+
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 _ABOUT: ContextVar[Mapping[str, object]] = ContextVar("about")
@@ -30,6 +32,7 @@ def about(**facts: object) -> Iterator[None]:
 
 
 class _JsonLines(logging.Formatter):
+    @override
     def format(self, record: logging.LogRecord) -> str:
         """Time, level, logger, message, what it is about, what was given as ``extra``, and a traceback."""
         entry: dict[str, object] = {

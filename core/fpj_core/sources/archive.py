@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from typing_extensions import override
+
 from fpj_core.errors import ContentChangedError, ErrorType, ImageError
 from fpj_core.model import SourceEntry
 from fpj_core.sources.base import (
@@ -182,6 +184,7 @@ class _Content(io.BufferedReader):
 
     raw_names = False
 
+    @override
     def read(self, size: int | None = -1, /) -> bytes:
         if size and size > _MOST_DIRECTORY:
             raise ImageError(ErrorType.TOO_LARGE, f"the archive's table of contents takes {size:,} bytes")

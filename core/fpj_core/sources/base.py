@@ -131,9 +131,8 @@ FORGETFUL = Forgetful()
 class Source(Protocol):
     """A set of images that can be listed and opened."""
 
-    @property
-    def problems(self) -> Problems:
-        """What went wrong in the latest listing; complete once that is exhausted."""
+    problems: Problems
+    """What went wrong in the latest listing; complete once that is exhausted."""
 
     @property
     def left_out(self) -> LeftOut:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
+from typing_extensions import override
+
 from fpj_core.errors import ErrorType, ImageError, SourceError
 from fpj_core.manyfold import Manyfold
 from fpj_core.model import SourceEntry
@@ -26,6 +28,8 @@ from fpj_core.sources.base import (
     Memory,
     OpenedImage,
     Problems,
+    Source,
+    SourceConfig,
     extension,
     image_error_from_os,
     left_out,
@@ -48,14 +52,14 @@ _PIECE = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class LocalSourceConfig:
+class LocalSourceConfig(SourceConfig):
     """A folder, or a single image or archive, by its path."""
 
     root: str
     filter: Filter = field(default=Filter(), repr=False)
 
+    @override
     def build(self) -> LocalSource:
-        """See `fpj_core.sources.base.SourceConfig`."""
         return LocalSource(self.root, self.filter)
 
 
@@ -72,7 +76,7 @@ _Trouble = tuple[ErrorType, str] | Reason
 """Reason an entry cannot be listed, or is left out."""
 
 
-class LocalSource:
+class LocalSource(Source):
     """See `fpj_core.sources.base.Source`."""
 
     def __init__(self, root: str, wanted: Filter = Filter()) -> None:  # noqa: B008 - frozen
@@ -89,20 +93,20 @@ class LocalSource:
         self.problems = Problems()
 
     @property
+    @override
     def left_out(self) -> LeftOut:
-        """See `fpj_core.sources.base.Source.left_out`."""
         return self._choice.left_out
 
+    @override
     def leaves_out(self, key: str) -> bool:
-        """See `fpj_core.sources.base.Source.leaves_out`."""
         return self._choice.leaves_out(key)
 
+    @override
     def list(
         self,
         on_step: Callable[[], None] = nothing,
-        memory: Memory = FORGETFUL,  # noqa: ARG002 - opening a file costs less than asking a store
+        memory: Memory = FORGETFUL,
     ) -> Iterator[SourceEntry]:
-        """See `fpj_core.sources.base.Source.list`."""
         self.problems = Problems()
         self._choice.begin()
         self._archives.close()  # they may have been replaced since
@@ -120,8 +124,8 @@ class LocalSource:
         yield from self._list_folder(self._root, "", 0, on_step)
 
     @contextmanager
-    def open(self, key: str, size: int, *, max_file_size: int) -> Iterator[OpenedImage]:  # noqa: ARG002
-        """See `fpj_core.sources.base.Source.open`."""
+    @override
+    def open(self, key: str, size: int, *, max_file_size: int) -> Iterator[OpenedImage]:
         container, member = split_key(key)
         path = self._contained(container)
         if member is not None:
@@ -146,8 +150,8 @@ class LocalSource:
         finally:
             os.close(descriptor)
 
+    @override
     def look(self, keys: Sequence[str]) -> Sequence[ImageError | None]:
-        """See `fpj_core.sources.base.Source.look`."""
         try:
             with os.scandir(self._root) as entries:
                 empty = next(entries, None) is None

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import obstore
 from obstore.store import S3Store
+from typing_extensions import override
 
 from fpj_core.errors import ContentChangedError, ErrorType, ImageError, SourceError
 from fpj_core.folders.ownership import MARKER
@@ -34,6 +35,8 @@ from fpj_core.sources.base import (
     Noted,
     OpenedImage,
     Problems,
+    Source,
+    SourceConfig,
     closed_after,
     copy_bounded,
     extension,
@@ -61,18 +64,18 @@ _ODD_ARCHIVE = "an archive's name cannot be used: it has an empty part, '.', '..
 
 
 @dataclass(frozen=True, slots=True)
-class S3SourceConfig:
+class S3SourceConfig(SourceConfig):
     """A bucket, or the part of it below a prefix."""
 
     bucket: Bucket
     filter: Filter = field(default=Filter(), repr=False)
 
+    @override
     def build(self) -> S3Source:
-        """See `fpj_core.sources.base.SourceConfig`."""
         return S3Source(self.bucket, self.filter)
 
 
-class S3Source:
+class S3Source(Source):
     """See `fpj_core.sources.base.Source`."""
 
     def __init__(self, bucket: Bucket, wanted: Filter = Filter()) -> None:  # noqa: B008 - frozen
@@ -87,16 +90,16 @@ class S3Source:
         self.problems = Problems()
 
     @property
+    @override
     def left_out(self) -> LeftOut:
-        """See `fpj_core.sources.base.Source.left_out`."""
         return self._choice.left_out
 
+    @override
     def leaves_out(self, key: str) -> bool:
-        """See `fpj_core.sources.base.Source.leaves_out`."""
         return self._choice.leaves_out(key)
 
+    @override
     def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
-        """See `fpj_core.sources.base.Source.list`."""
         self.problems = Problems()
         self._choice.begin()
         self._archives.close()  # they may have been replaced since
@@ -110,8 +113,8 @@ class S3Source:
                 yield from self._entries(each, known, memory, on_step)
 
     @contextmanager
+    @override
     def open(self, key: str, size: int, *, max_file_size: int) -> Iterator[OpenedImage]:
-        """See `fpj_core.sources.base.Source.open`."""
         container, member = split_key(key)
         name = path_from_key(container).decode("utf-8", "replace")
         if member is not None:
@@ -126,8 +129,8 @@ class S3Source:
             copy_bounded(self._pieces(name, max_file_size), target, max_file_size)
             yield OpenedImage(name=key, path=b"/proc/self/fd/%d" % target.fileno())
 
+    @override
     def look(self, keys: Sequence[str]) -> Sequence[ImageError | None]:
-        """See `fpj_core.sources.base.Source.look`."""
         try:
             found = next(iter(obstore.list(self._connected(), chunk_size=1)), None)
         except OBJECT_ERRORS as error:

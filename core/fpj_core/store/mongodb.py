@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pymongo import InsertOne, ReplaceOne
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
+from typing_extensions import override
 
 from fpj_core.errors import FencedError, NoStoreError
 from fpj_core.kube.names import lease_name
@@ -46,17 +47,18 @@ class MongoStore(MongoJobs):
         self._clock = ServerClock(self._server_time)
 
     @property
+    @override
     def location(self) -> str:
         """The URL without user and password."""
         return _location(self._url, self._db.name)
 
+    @override
     def identity(self) -> str:
-        """See `fpj_core.store.protocol.Store.identity`."""
         with translated():
             return identity_of(self._db)
 
+    @override
     def now(self) -> float:
-        """See `fpj_core.store.protocol.Store.now`."""
         return self._clock.now()
 
     def _server_time(self) -> float:
@@ -65,20 +67,20 @@ class MongoStore(MongoJobs):
             told: datetime = self._db.command("hello")["localTime"]
         return told.replace(tzinfo=UTC).timestamp()
 
+    @override
     def close(self) -> None:
-        """See `fpj_core.store.protocol.Store.close`."""
         self._client.close()
 
     # Sources ----------------------------------------------------------------------------------------------
 
+    @override
     def collection_source(self, collection: str) -> str | None:
-        """See `fpj_core.store.protocol.Store.collection_source`."""
         with translated():
             found = self._db.collections.find_one({"_id": collection}, {"source": 1})
         return found["source"] if found else None
 
+    @override
     def record_source(self, collection: str, source: str, fence: int) -> None:
-        """See `fpj_core.store.protocol.Store.record_source`."""
         query = {"_id": collection, "fence": {"$not": {"$gt": fence}}}
         with translated():
             self._check_fence(collection, fence)
@@ -89,20 +91,20 @@ class MongoStore(MongoJobs):
 
     # Images -----------------------------------------------------------------------------------------------
 
+    @override
     def next_ordinal(self, collection: str) -> int:
-        """See `fpj_core.store.protocol.Store.next_ordinal`."""
         with translated():
             last = self._db.images.find_one({"collection": collection}, {"ordinal": 1}, sort=[("ordinal", -1)])
         return last["ordinal"] + 1 if last else 0
 
+    @override
     def images_by_key(self, collection: str, keys: Sequence[str]) -> dict[str, ImageRecord]:
-        """See `fpj_core.store.protocol.Store.images_by_key`."""
         with translated():
             found = self._db.images.find({"collection": collection, "key": {"$in": list(keys)}})
             return {document["key"]: _image(document) for document in found}
 
+    @override
     def images_below(self, collection: str, prefix: str) -> Iterator[ImageRecord]:
-        """See `fpj_core.store.protocol.Store.images_below`."""
         last, end = prefix, after_prefix(prefix)
         while True:
             query = {"collection": collection, "key": {"$gt": last, "$lt": end}, "deleted": False}
@@ -113,17 +115,15 @@ class MongoStore(MongoJobs):
                 return
             last = found[-1]["key"]
 
+    @override
     def upsert_images(self, images: Sequence[ImageRecord], fence: int) -> None:
-        """See `fpj_core.store.protocol.Store.upsert_images`.
-
-        Each image carries the fence it was written under, for the case that the lock is lost after it was checked.
-        """
+        """Each image carries its fence, for the case that the lock is lost after it was checked."""
         for collection in sorted({image.collection for image in images}):
             with translated():
                 self._put_images(collection, [image for image in images if image.collection == collection], fence)
 
+    @override
     def mark_deleted(self, collection: str, ordinals: Sequence[int], fence: int) -> None:
-        """See `fpj_core.store.protocol.Store.mark_deleted`."""
         if not ordinals:
             return
         query = {"collection": collection, "ordinal": {"$in": list(ordinals)}, "fence": {"$not": {"$gt": fence}}}
@@ -133,21 +133,21 @@ class MongoStore(MongoJobs):
             self._db.images.update_many(query, {"$set": {"deleted": True, "fence": fence}})
             self._count(collection, {IMAGES: (-len(live), -sum(each["size"] for each in live))})
 
+    @override
     def live_ordinals(self, collection: str) -> Iterator[int]:
-        """See `fpj_core.store.protocol.Store.live_ordinals`."""
         yield from (ordinal for _, _, window in self._live_windows(collection) for ordinal, _ in window)
 
+    @override
     def images(self, collection: str, start: int, stop: int) -> list[ImageRecord]:
-        """See `fpj_core.store.protocol.Store.images`."""
         query = {"collection": collection, "ordinal": {"$gte": start, "$lt": stop}}
         with translated():
             found = self._db.images.find(query).sort("ordinal", 1)
             return [_image(document) for document in found if not document["deleted"]]
 
+    @override
     def count_images(
         self, collection: str, start: int = 0, stop: int | None = None, on_step: Callable[[], None] = nothing
     ) -> int:
-        """See `fpj_core.store.protocol.Store.count_images`."""
         images = 0
         for first, end in windows(start, self.next_ordinal(collection) if stop is None else stop):
             within = {"collection": collection, "ordinal": {"$gte": first, "$lt": end}}
@@ -159,8 +159,8 @@ class MongoStore(MongoJobs):
 
     # Names ------------------------------------------------------------------------------------------------
 
+    @override
     def claim_names(self, collection: str, wanted: Sequence[tuple[str, str]]) -> dict[str, str]:
-        """See `fpj_core.store.protocol.Store.claim_names`."""
         with translated():
             owners = self._owners(collection, [name for name, _ in wanted])
             first = {name: image for name, image in reversed(wanted) if name not in owners}
@@ -172,17 +172,17 @@ class MongoStore(MongoJobs):
 
     # Derivatives ------------------------------------------------------------------------------------------
 
+    @override
     def derivatives(self, collection: str, start: int, stop: int, tiers: Sequence[str]) -> list[Derivative]:
-        """See `fpj_core.store.protocol.Store.derivatives`."""
         query = {"collection": collection, "ordinal": {"$gte": start, "$lt": stop}}
         with translated():
             found = self._db.derivatives.find(query).sort([("ordinal", 1), ("tier", 1)])
             return [_derivative(document) for document in found if document["tier"] in tiers]
 
+    @override
     def derivative_files(
         self, collection: str, tiers: Sequence[str], on_step: Callable[[], None] = nothing
     ) -> Iterator[tuple[int, str, str, str, int]]:
-        """See `fpj_core.store.protocol.Store.derivative_files`."""
         with translated():
             last = self._db.derivatives.find_one({"collection": collection}, {"ordinal": 1}, sort=[("ordinal", -1)])
         for start in range(0, last["ordinal"] + 1 if last else 0, _WINDOW):
@@ -191,8 +191,8 @@ class MongoStore(MongoJobs):
                     yield d["ordinal"], d["tier"], d["folder"], d["path"], d["bytes"]
             on_step()
 
+    @override
     def delete_derivatives(self, collection: str, refs: Sequence[tuple[int, str]]) -> None:
-        """See `fpj_core.store.protocol.Store.delete_derivatives`."""
         by_tier: dict[str, list[int]] = {}
         for ordinal, tier in refs:
             by_tier.setdefault(tier, []).append(ordinal)
@@ -206,17 +206,18 @@ class MongoStore(MongoJobs):
                     add(gone, {(each["folder"], tier): (-1, -each["bytes"])})
                 self._count(collection, gone)
 
+    @override
     def pending_ordinals(
         self, collection: str, digests: Mapping[str, str], on_step: Callable[[], None] = nothing
     ) -> Iterator[int]:
-        """See `fpj_core.store.protocol.Store.pending_ordinals`."""
         for _, pending in self.live_and_pending(collection, digests, on_step):
             yield from pending
 
+    @override
     def live_and_pending(
         self, collection: str, digests: Mapping[str, str], on_step: Callable[[], None] = nothing
     ) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
-        """See `fpj_core.store.protocol.Store.live_and_pending`: two ordered streams are merged, window by window."""
+        """Two ordered streams are merged, window by window."""
         start: int | None = 0
         end, dense = self.next_ordinal(collection), True
         while start is not None and start < end:
@@ -227,8 +228,8 @@ class MongoStore(MongoJobs):
             on_step()
             start = stop if live else self._ordinal_from(collection, stop)
 
+    @override
     def made_by(self, job: Job, on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, int]]:
-        """See `fpj_core.store.protocol.Store.made_by`."""
         for start, stop, window in self._live_windows(job.collection):
             sizes: dict[int, int] = {}
             for d in self._raw_derivatives(job.collection, start, stop, ("job", "bytes")):
@@ -239,8 +240,8 @@ class MongoStore(MongoJobs):
 
     # Folders and statistics -------------------------------------------------------------------------------
 
+    @override
     def upsert_folder(self, folder: Folder) -> None:
-        """See `fpj_core.store.protocol.Store.upsert_folder`."""
         change = {
             "$set": {
                 "location": folder.location,
@@ -255,8 +256,8 @@ class MongoStore(MongoJobs):
         with translated():
             self._db.folders.update_one({"_id": folder.name}, change, upsert=True)
 
+    @override
     def folders(self) -> list[Folder]:
-        """See `fpj_core.store.protocol.Store.folders`."""
         with translated():
             return [folder_of(document) for document in self._db.folders.find().sort("_id", 1)]
 

@@ -17,12 +17,13 @@ from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, DuplicateKeyError
+from typing_extensions import override
 
 from fpj_core.errors import StoreError
 from fpj_core.model import Folder, Layout
-from fpj_core.store.counters import IMAGES, Amount, CounterCheck, Place, add, check
+from fpj_core.store.counters import IMAGES, Amount, Counted, CounterCheck, Place, add, check
 from fpj_core.store.mongodb_connection import Document, translated, unacknowledged
-from fpj_core.store.protocol import CollectionStatistics, nothing
+from fpj_core.store.protocol import CollectionStatistics, Statistics, nothing
 
 _DUPLICATE_KEY = 11000
 _ANSWER_MS = 10_000
@@ -30,16 +31,16 @@ _FOLDER_FIELDS = frozenset(field.name for field in fields(Folder)) - {"name"}
 _TRIES = 5
 
 
-class MongoCounters:
-    """See `fpj_core.store.protocol.Store`, and `fpj_core.store.counters.Counted`."""
+class MongoCounters(Statistics, Counted):
+    """The counters of a store."""
 
     def __init__(self, database: Database[Document]) -> None:
         self._db = database
         self._owed: dict[str, dict[Place, Amount]] = {}
         self._owed_lock = threading.Lock()
 
+    @override
     def folder_totals(self, name: str) -> tuple[int, int, int]:
-        """See `fpj_core.store.protocol.Store.folder_totals`."""
         pipeline: list[Any] = [
             {"$match": {"folder": name, "files": {"$gt": 0}}},
             {"$group": {"_id": "$collection", "files": {"$sum": "$files"}, "bytes": {"$sum": "$bytes"}}},
@@ -56,8 +57,8 @@ class MongoCounters:
             found = list(self._db.counters.aggregate(pipeline, maxTimeMS=_ANSWER_MS))
         return (found[0]["files"], found[0]["bytes"], found[0]["collections"]) if found else (0, 0, 0)
 
+    @override
     def refresh_folder(self, name: str) -> Folder:
-        """See `fpj_core.store.protocol.Store.refresh_folder`."""
         files, size, collections = self.folder_totals(name)
         totals = {"files": files, "bytes": size, "collections": collections}
         with translated():
@@ -67,8 +68,8 @@ class MongoCounters:
             raise StoreError(f"folder {name} is not recorded")
         return folder_of(document)
 
+    @override
     def statistics(self, collection: str | None = None, namespace: str | None = None) -> list[CollectionStatistics]:
-        """See `fpj_core.store.protocol.Store.statistics`."""
         chosen: Any = {"$gt": ""}
         if collection is not None:
             chosen = collection
@@ -92,22 +93,22 @@ class MongoCounters:
             if each["files"] > 0
         ]
 
+    @override
     def verify_counters(
         self, collection: str | None = None, on_step: Callable[[], None] = nothing
     ) -> Iterator[CounterCheck]:
-        """See `fpj_core.store.protocol.Store.verify_counters`."""
         return check(self, collection, on_step, repair=False)
 
+    @override
     def repair_counters(
         self, collection: str | None = None, on_step: Callable[[], None] = nothing
     ) -> Iterator[CounterCheck]:
-        """See `fpj_core.store.protocol.Store.repair_counters`."""
         return check(self, collection, on_step, repair=True)
 
     # What is counted --------------------------------------------------------------------------------------
 
+    @override
     def counted_collections(self) -> list[str]:
-        """See `fpj_core.store.counters.Counted`."""
         with translated():
             found = {
                 *self._db.images.distinct("collection"),
@@ -117,8 +118,8 @@ class MongoCounters:
             }
         return sorted(found)
 
+    @override
     def recorded_amounts(self, collection: str) -> dict[Place, Amount]:
-        """See `fpj_core.store.counters.Counted`."""
         with translated():
             found = {
                 (each["folder"], each["tier"]): (each["files"], each["bytes"])
@@ -127,8 +128,8 @@ class MongoCounters:
             images = self._db.image_counters.find_one({"_id": collection})
         return found | ({IMAGES: (images["files"], images["bytes"])} if images else {})
 
+    @override
     def last_ordinal(self, collection: str) -> int:
-        """See `fpj_core.store.counters.Counted`."""
         with translated():
             last = [
                 each.find_one({"collection": collection}, {"ordinal": 1}, sort=[("ordinal", -1)])
@@ -136,8 +137,8 @@ class MongoCounters:
             ]
         return max(document["ordinal"] if document else -1 for document in last)
 
+    @override
     def count_window(self, collection: str, start: int, stop: int) -> dict[Place, Amount]:
-        """See `fpj_core.store.counters.Counted`."""
         within: Document = {"collection": collection, "ordinal": {"$gte": start, "$lt": stop}}
         grouped: list[Any] = [
             {"$match": within},
@@ -157,8 +158,8 @@ class MongoCounters:
             live = {IMAGES: _sum(self._db.images.find(within, {"size": 1, "deleted": 1}))}
         return counted | (live if live[IMAGES] != (0, 0) else {})
 
+    @override
     def set_amount(self, collection: str, place: Place, recorded: Amount, counted: Amount) -> bool:
-        """See `fpj_core.store.counters.Counted`."""
         counters, key, fixed = self._counter(collection, place)
         change: Document = {"$set": {"files": counted[0], "bytes": counted[1]}}
         change |= {"$setOnInsert": fixed} if fixed else {}

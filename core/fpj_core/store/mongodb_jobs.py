@@ -15,6 +15,7 @@ from typing import Any
 from pymongo import ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
+from typing_extensions import override
 
 from fpj_core.errors import ConcurrencyError, ErrorType, FencedError, LeaseHeldError
 from fpj_core.model import Counts, Derivative, Failure, Job, Lease, Shard, ShardBatch, ShardState
@@ -22,7 +23,7 @@ from fpj_core.store.codec import batched, clean, job_from_document, job_to_docum
 from fpj_core.store.counters import Amount, Place, add
 from fpj_core.store.mongodb_connection import Document, translated
 from fpj_core.store.mongodb_counters import MongoCounters, upserted
-from fpj_core.store.protocol import nothing
+from fpj_core.store.protocol import Store, nothing
 
 _STEP = 1_000
 _SHARD_FIELDS = frozenset(field.name for field in fields(Shard)) - {"counts", "state"}
@@ -30,13 +31,13 @@ _FAILURE_FIELDS = frozenset(field.name for field in fields(Failure))
 _COUNTED = ("completed", "skipped", "failed", "bytes_written", "processing_ms")
 
 
-class MongoJobs(MongoCounters):
+class MongoJobs(MongoCounters, Store):
     """See `fpj_core.store.protocol.Store`."""
 
     # Leases -----------------------------------------------------------------------------------------------
 
+    @override
     def acquire_lease(self, name: str, holder: str, ttl: float, now: float, above: int = 0) -> Lease:
-        """See `fpj_core.store.protocol.Store.acquire_lease`."""
         leases = self._db.leases
         after = ReturnDocument.AFTER
         expiry = {"expires_at": now + ttl}
@@ -61,34 +62,35 @@ class MongoJobs(MongoCounters):
                     raise LeaseHeldError(name, held["holder"], held["expires_at"]) from None
         return _lease(mine)
 
+    @override
     def break_lease(self, name: str, holder: str) -> None:
-        """See `fpj_core.store.protocol.Store.break_lease`."""
         with translated():
             self._db.leases.update_one({"_id": name, "holder": holder}, {"$set": {"expires_at": 0.0}})
 
+    @override
     def renew_lease(self, lease: Lease, ttl: float, now: float) -> Lease:
-        """See `fpj_core.store.protocol.Store.renew_lease`."""
         with translated():
             result = self._db.leases.update_one(_held(lease), {"$set": {"expires_at": now + ttl}})
         if not result.matched_count:
             raise FencedError(f"lease {lease.name} was taken over")
         return replace(lease, expires_at=now + ttl)
 
+    @override
     def release_lease(self, lease: Lease) -> None:
-        """See `fpj_core.store.protocol.Store.release_lease`. The document stays, so the fence goes on rising."""
+        """The document stays, so the fence goes on rising."""
         with translated():
             self._db.leases.update_one(_held(lease), {"$set": {"holder": "", "expires_at": 0.0}})
 
+    @override
     def lease(self, name: str) -> Lease | None:
-        """See `fpj_core.store.protocol.Store.lease`."""
         with translated():
             document = self._db.leases.find_one({"_id": name})
         return _lease(document) if document else None
 
     # Jobs -------------------------------------------------------------------------------------------------
 
+    @override
     def create_job(self, job: Job) -> Job:
-        """See `fpj_core.store.protocol.Store.create_job`."""
         with translated():
             document = self._db.jobs.find_one_and_update(
                 {"_id": job.id},
@@ -98,14 +100,14 @@ class MongoJobs(MongoCounters):
             )
         return _job(document or {})
 
+    @override
     def get_job(self, job_id: str) -> Job | None:
-        """See `fpj_core.store.protocol.Store.get_job`."""
         with translated():
             document = self._db.jobs.find_one({"_id": job_id})
         return _job(document) if document else None
 
+    @override
     def update_job(self, job: Job) -> Job:
-        """See `fpj_core.store.protocol.Store.update_job`."""
         changed = replace(job, version=job.version + 1)
         with translated():
             query = {"_id": job.id, "version": job.version}
@@ -114,16 +116,16 @@ class MongoJobs(MongoCounters):
             raise ConcurrencyError(f"job {job.id} changed since version {job.version} was read")
         return changed
 
+    @override
     def jobs(self, *, collection: str | None = None, limit: int = 100, before: float | None = None) -> list[Job]:
-        """See `fpj_core.store.protocol.Store.jobs`."""
         query: Document = {"created_at": {"$lt": 1e18 if before is None else before}}
         if collection is not None:
             query["collection"] = collection
         with translated():
             return [_job(document) for document in self._db.jobs.find(query).sort("created_at", -1).limit(limit)]
 
+    @override
     def delete_job(self, job_id: str, on_step: Callable[[], None] = nothing) -> None:
-        """See `fpj_core.store.protocol.Store.delete_job`."""
         self._delete_in_steps(self._db.job_shards, {"job": job_id}, on_step)
         self.delete_failures(job_id, on_step)
         with translated():
@@ -132,13 +134,14 @@ class MongoJobs(MongoCounters):
 
     # Shards -----------------------------------------------------------------------------------------------
 
+    @override
     def put_shards(self, job: str, attempt: int, shards: Iterable[Shard], planner: str = "") -> int:
-        """See `fpj_core.store.protocol.Store.put_shards`.
+        """Put the shards of the plan that is recorded in the end, whoever else plans the attempt meanwhile.
 
-        Looking whether the plan still stands and writing its shards are two requests, and anything may happen between
-        them. A planner looks into the record after it has got its number: whoever replaces it there gets a higher one.
-        So the plan that is recorded in the end has the highest number of all, and its shards are replaced by none.
-        What a late plan inserts beside them is no part of the plan (`_latest`).
+        Whether the plan still stands is read in one request, and its shards are written in another; anything may
+        happen between them. A planner reads the record after it has its number: whoever replaces it there gets a
+        higher one. So the plan that is recorded in the end has the highest number of all, and nothing replaces its
+        shards. What a late plan inserts beside them is no part of the plan (`_latest`).
         """
         with translated():
             self._check_planner(job, attempt, planner)
@@ -170,34 +173,34 @@ class MongoJobs(MongoCounters):
             self._db.job_shards.delete_many({"job": job, "attempt": attempt, "index": {"$gte": number}} | earlier)
         return number
 
+    @override
     def delete_attempts(self, job: str, before: int, on_step: Callable[[], None] = nothing) -> None:
-        """See `fpj_core.store.protocol.Store.delete_attempts`."""
         self._delete_in_steps(self._db.job_shards, {"job": job, "attempt": {"$lt": before}}, on_step)
 
+    @override
     def shards(self, job: str, attempt: int) -> list[Shard]:
-        """See `fpj_core.store.protocol.Store.shards`."""
         with translated():
             found = list(self._db.job_shards.find({"job": job, "attempt": attempt}).sort("index", 1))
         return [_shard(document) for document in _latest(found)]
 
+    @override
     def shard(self, job: str, attempt: int, index: int) -> Shard | None:
-        """See `fpj_core.store.protocol.Store.shard`."""
         with translated():
             document = self._db.job_shards.find_one({"_id": _shard_id(job, attempt, index)})
         return _shard(document) if document else None
 
+    @override
     def silent_shards(self, job: str, attempt: int, since: float) -> list[int]:
-        """See `fpj_core.store.protocol.Store.silent_shards`."""
         silent = {"state": ShardState.RUNNING.value, "heartbeat_at": {"$lte": since}}
         handed_back = {"state": ShardState.PENDING.value, "heartbeat_at": {"$gt": 0}}
         query = {"job": job, "attempt": attempt, "$or": [silent, handed_back]}
         with translated():
             return [d["index"] for d in self._db.job_shards.find(query, {"index": 1}).sort("index", 1).limit(100)]
 
+    @override
     def claim_shard(
         self, job: str, attempt: int, holder: str, now: float, *, suspect_after: float = 15.0, index: int | None = None
     ) -> Shard | None:
-        """See `fpj_core.store.protocol.Store.claim_shard`."""
         wanted: Document = {"job": job, "attempt": attempt} | ({} if index is None else {"index": index})
         silent = {"state": ShardState.RUNNING.value, "heartbeat_at": {"$lte": now - suspect_after}}
         taken = {"state": ShardState.RUNNING.value, "holder": holder, "heartbeat_at": now}
@@ -210,8 +213,9 @@ class MongoJobs(MongoCounters):
             )
         return _shard(document) if document else None
 
+    @override
     def release_shards(self, job: str, attempt: int, on_step: Callable[[], None] = nothing) -> None:
-        """See `fpj_core.store.protocol.Store.release_shards`: each shard's update is atomic, which is all it needs."""
+        """Each shard's update is atomic, which is all it needs."""
         change = {
             "$set": {"state": ShardState.PENDING.value, "holder": None, "heartbeat_at": 0.0},
             "$inc": {"epoch": 1},
@@ -229,16 +233,17 @@ class MongoJobs(MongoCounters):
             last = {"$or": [{"attempt": {"$gt": at}}, {"attempt": at, "index": {"$gt": index}}]}
             on_step()
 
+    @override
     def heartbeat(self, shard: Shard, now: float) -> None:
-        """See `fpj_core.store.protocol.Store.heartbeat`."""
         self._change_held(shard, {"heartbeat_at": now})
 
+    @override
     def finish_shard(self, shard: Shard, state: ShardState, now: float) -> None:
-        """See `fpj_core.store.protocol.Store.finish_shard`."""
         self._change_held(shard, {"state": state.value, "heartbeat_at": now})
 
+    @override
     def flush(self, batch: ShardBatch, now: float) -> None:
-        """See `fpj_core.store.protocol.Store.flush`: records first, then the cursor and the counts in one update."""
+        """Records first, then the cursor and the counts in one update."""
         shard_id = _shard_id(batch.job, batch.attempt, batch.index)
         self._change_held(batch, {"heartbeat_at": now})
         with translated():
@@ -256,8 +261,8 @@ class MongoJobs(MongoCounters):
         if shard is None or shard["epoch"] != batch.epoch or shard["cursor"] != batch.cursor:
             raise FencedError(f"shard {batch.index} of job {batch.job} was taken over")
 
+    @override
     def job_counts(self, job: str, attempt: int) -> tuple[Counts, Mapping[ShardState, int]]:
-        """See `fpj_core.store.protocol.Store.job_counts`."""
         sums = {name: {"$sum": f"$counts.{name}"} for name in _COUNTED}
         mine = {"$match": {"job": job, "attempt": attempt}}
         totals: list[Any] = [
@@ -279,8 +284,8 @@ class MongoJobs(MongoCounters):
         counts = Counts(**{name: sum(group[name] for group in groups) for name in _COUNTED}, errors=by_type)
         return counts, {ShardState(group["state"]): group["shards"] for group in groups}
 
+    @override
     def claim_reporter(self, job: str, holder: str, interval: float, now: float) -> bool:
-        """See `fpj_core.store.protocol.Store.claim_reporter`."""
         due = {"_id": job, "$or": [{"reported_at": {"$lte": now - interval}}, {"reported_at": {"$exists": False}}]}
         with translated():
             try:
@@ -291,8 +296,8 @@ class MongoJobs(MongoCounters):
 
     # Failures ---------------------------------------------------------------------------------------------
 
+    @override
     def failures(self, job: str, *, error_type: str | None = None, after: int = -1, limit: int = 100) -> list[Failure]:
-        """See `fpj_core.store.protocol.Store.failures`."""
         confirmed: list[Failure] = []
         while len(confirmed) < limit:
             query: Document = {"job": job, "ordinal": {"$gt": after}}
@@ -313,8 +318,8 @@ class MongoJobs(MongoCounters):
         found = self._db.job_shards.find({"_id": {"$in": ids}}, {"moved": 1}) if ids else ()
         return {each["_id"]: each.get("moved", {}) for each in found}
 
+    @override
     def delete_failures(self, job: str, on_step: Callable[[], None] = nothing) -> None:
-        """See `fpj_core.store.protocol.Store.delete_failures`."""
         self._delete_in_steps(self._db.failures, {"job": job}, on_step)
 
     # Helpers ----------------------------------------------------------------------------------------------

@@ -45,7 +45,30 @@ class CollectionStatistics:
     """Tier name to (files, bytes)."""
 
 
-class Store(Protocol):
+class Statistics(Protocol):
+    """What a store says by its counters, and how these are checked."""
+
+    def folder_totals(self, name: str) -> tuple[int, int, int]:
+        """(files, bytes, collections) of a folder, from counters: what it costs does not grow with the derivatives."""
+
+    def refresh_folder(self, name: str) -> Folder:
+        """Record the folder's totals as its statistics. Raises `StoreError` if there is no such folder."""
+
+    def statistics(self, collection: str | None = None, namespace: str | None = None) -> list[CollectionStatistics]:
+        """Totals per collection that has images, by id, from counters: of one, of a namespace's, or of all."""
+
+    def verify_counters(
+        self, collection: str | None = None, on_step: Callable[[], None] = nothing
+    ) -> Iterator[CounterCheck]:
+        """Count one collection, or all, and compare. Reads every record; ``on_step`` is called every few thousand."""
+
+    def repair_counters(
+        self, collection: str | None = None, on_step: Callable[[], None] = nothing
+    ) -> Iterator[CounterCheck]:
+        """As `verify_counters`, and set the counters that are wrong."""
+
+
+class Store(Statistics, Protocol):
     """See the module's docstring for the rules."""
 
     @property
@@ -272,29 +295,10 @@ class Store(Protocol):
     def delete_failures(self, job: str, on_step: Callable[[], None] = nothing) -> None:
         """Forget a job's failures, a thousand at a time: its failed images are about to be tried again."""
 
-    # Folders and statistics -------------------------------------------------------------------------------
+    # Folders ----------------------------------------------------------------------------------------------
 
     def upsert_folder(self, folder: Folder) -> None:
         """Record a folder, but for its statistics."""
 
     def folders(self) -> list[Folder]:
         """All folders with their statistics as last refreshed, by name."""
-
-    def folder_totals(self, name: str) -> tuple[int, int, int]:
-        """(files, bytes, collections) of a folder, from counters: what it costs does not grow with the derivatives."""
-
-    def refresh_folder(self, name: str) -> Folder:
-        """Record the folder's totals as its statistics. Raises `StoreError` if there is no such folder."""
-
-    def statistics(self, collection: str | None = None, namespace: str | None = None) -> list[CollectionStatistics]:
-        """Totals per collection that has images, by id, from counters: of one, of a namespace's, or of all."""
-
-    def verify_counters(
-        self, collection: str | None = None, on_step: Callable[[], None] = nothing
-    ) -> Iterator[CounterCheck]:
-        """Count one collection, or all, and compare. Reads every record; ``on_step`` is called every few thousand."""
-
-    def repair_counters(
-        self, collection: str | None = None, on_step: Callable[[], None] = nothing
-    ) -> Iterator[CounterCheck]:
-        """As `verify_counters`, and set the counters that are wrong."""

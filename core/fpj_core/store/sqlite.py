@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from fpj_core.errors import FencedError, ReadOnlyStoreError
 from fpj_core.kube.names import lease_name
 from fpj_core.model import Derivative, Folder, ImageRecord, Job
@@ -39,34 +41,36 @@ class SQLiteStore(SQLiteJobs):
         self._numbers: dict[str, int] = {}
 
     @property
+    @override
     def location(self) -> str:
         """The file."""
         return str(self._connection.path)
 
+    @override
     def identity(self) -> str:
-        """See `fpj_core.store.protocol.Store.identity`."""
         with self._connection.read() as db:
             (identity,) = db.execute("SELECT value FROM meta WHERE name = 'identity'").fetchone()
         return str(identity)
 
+    @override
     def now(self) -> float:
-        """See `fpj_core.store.protocol.Store.now`. This host's: its processes alone use the file."""
+        """This host's: its processes alone use the file."""
         return time.time()
 
+    @override
     def close(self) -> None:
-        """See `fpj_core.store.protocol.Store.close`."""
         self._connection.close()
 
     # Sources ----------------------------------------------------------------------------------------------
 
+    @override
     def collection_source(self, collection: str) -> str | None:
-        """See `fpj_core.store.protocol.Store.collection_source`."""
         with self._connection.read() as db:
             row = db.execute("SELECT source FROM collections WHERE id = ?", (collection,)).fetchone()
         return row[0] if row else None
 
+    @override
     def record_source(self, collection: str, source: str, fence: int) -> None:
-        """See `fpj_core.store.protocol.Store.record_source`."""
         query = (
             "INSERT INTO collections (id, source) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET source = excluded.source"
         )
@@ -76,15 +80,15 @@ class SQLiteStore(SQLiteJobs):
 
     # Images -----------------------------------------------------------------------------------------------
 
+    @override
     def next_ordinal(self, collection: str) -> int:
-        """See `fpj_core.store.protocol.Store.next_ordinal`."""
         query = "SELECT max(ordinal) FROM images WHERE collection = ?"
         with self._connection.read() as db:
             (highest,) = db.execute(query, (self._number(collection),)).fetchone()
         return 0 if highest is None else highest + 1
 
+    @override
     def images_by_key(self, collection: str, keys: Sequence[str]) -> dict[str, ImageRecord]:
-        """See `fpj_core.store.protocol.Store.images_by_key`."""
         marks = ",".join("?" * len(keys))
         # Left to itself, SQLite without statistics scans the whole collection for a long list of keys.
         query = f"SELECT {_IMAGE} FROM images INDEXED BY images_by_key WHERE collection = ? AND key IN ({marks})"
@@ -92,8 +96,8 @@ class SQLiteStore(SQLiteJobs):
             rows = db.execute(query, (self._number(collection), *keys)).fetchall()
         return {row[2]: _image(collection, row) for row in rows}
 
+    @override
     def images_below(self, collection: str, prefix: str) -> Iterator[ImageRecord]:
-        """See `fpj_core.store.protocol.Store.images_below`."""
         query = (
             f"SELECT {_IMAGE} FROM images INDEXED BY images_by_key"
             " WHERE collection = ? AND key > ? AND key < ? AND NOT deleted ORDER BY key LIMIT ?"
@@ -107,8 +111,8 @@ class SQLiteStore(SQLiteJobs):
                 return
             last = rows[-1][2]
 
+    @override
     def upsert_images(self, images: Sequence[ImageRecord], fence: int) -> None:
-        """See `fpj_core.store.protocol.Store.upsert_images`."""
         query = f"INSERT OR REPLACE INTO images (collection, {_IMAGE}) VALUES (?{', ?' * 13})"
         rows = [
             (self._given_number(i.collection), i.ordinal, i.id, i.key, i.size, i.version, i.deleted)
@@ -125,8 +129,8 @@ class SQLiteStore(SQLiteJobs):
                 count(db, number, {IMAGES: (now[0] - before[0], now[1] - before[1])})
             db.executemany(query, rows)
 
+    @override
     def mark_deleted(self, collection: str, ordinals: Sequence[int], fence: int) -> None:
-        """See `fpj_core.store.protocol.Store.mark_deleted`."""
         number = self._number(collection)
         with self._connection.write() as db:
             _check_fence(db, collection, fence)
@@ -137,8 +141,8 @@ class SQLiteStore(SQLiteJobs):
                 "UPDATE images SET deleted = 1 WHERE collection = ? AND ordinal = ?", [(number, o) for o in ordinals]
             )
 
+    @override
     def live_ordinals(self, collection: str) -> Iterator[int]:
-        """See `fpj_core.store.protocol.Store.live_ordinals`."""
         query = (
             "SELECT ordinal FROM images WHERE collection = ? AND ordinal > ? AND NOT deleted ORDER BY ordinal LIMIT ?"
         )
@@ -152,8 +156,8 @@ class SQLiteStore(SQLiteJobs):
                 return
             last = rows[-1][0]
 
+    @override
     def images(self, collection: str, start: int, stop: int) -> list[ImageRecord]:
-        """See `fpj_core.store.protocol.Store.images`."""
         query = (
             f"SELECT {_IMAGE} FROM images WHERE collection = ? AND ordinal >= ? AND ordinal < ? AND NOT deleted"
             " ORDER BY ordinal"
@@ -162,10 +166,10 @@ class SQLiteStore(SQLiteJobs):
             rows = db.execute(query, (self._number(collection), start, stop)).fetchall()
         return [_image(collection, row) for row in rows]
 
+    @override
     def count_images(
         self, collection: str, start: int = 0, stop: int | None = None, on_step: Callable[[], None] = nothing
     ) -> int:
-        """See `fpj_core.store.protocol.Store.count_images`."""
         query = "SELECT count(*) FROM images WHERE collection = ? AND ordinal >= ? AND ordinal < ? AND NOT deleted"
         number = self._number(collection)
         images = 0
@@ -177,8 +181,9 @@ class SQLiteStore(SQLiteJobs):
 
     # Names ------------------------------------------------------------------------------------------------
 
+    @override
     def claim_names(self, collection: str, wanted: Sequence[tuple[str, str]]) -> dict[str, str]:
-        """See `fpj_core.store.protocol.Store.claim_names`. Once all are owned, nothing is written."""
+        """Once all are owned, nothing is written."""
         number = self._given_number(collection)
         with self._connection.read() as db:
             owners = _owners(db, number, [name for name, _ in wanted])
@@ -190,8 +195,8 @@ class SQLiteStore(SQLiteJobs):
 
     # Derivatives ------------------------------------------------------------------------------------------
 
+    @override
     def derivatives(self, collection: str, start: int, stop: int, tiers: Sequence[str]) -> list[Derivative]:
-        """See `fpj_core.store.protocol.Store.derivatives`."""
         query = (
             f"SELECT {_DERIVATIVE} FROM derivatives"
             " WHERE collection = ? AND ordinal >= ? AND ordinal < ? ORDER BY ordinal, tier"
@@ -200,10 +205,10 @@ class SQLiteStore(SQLiteJobs):
             rows = db.execute(query, (self._number(collection), start, stop)).fetchall()
         return [_derivative(collection, row) for row in rows if row[1] in tiers]
 
+    @override
     def derivative_files(
         self, collection: str, tiers: Sequence[str], on_step: Callable[[], None] = nothing
     ) -> Iterator[tuple[int, str, str, str, int]]:
-        """See `fpj_core.store.protocol.Store.derivative_files`."""
         query = (
             "SELECT ordinal, tier, folder, path, bytes FROM derivatives"
             " WHERE collection = ? AND (ordinal, tier) > (?, ?) ORDER BY ordinal, tier LIMIT ?"
@@ -219,8 +224,8 @@ class SQLiteStore(SQLiteJobs):
             on_step()
             last = rows[-1][:2]
 
+    @override
     def delete_derivatives(self, collection: str, refs: Sequence[tuple[int, str]]) -> None:
-        """See `fpj_core.store.protocol.Store.delete_derivatives`."""
         number = self._number(collection)
         query = (
             "DELETE FROM derivatives WHERE collection = ? AND ordinal = ? AND tier = ? RETURNING folder, tier, bytes"
@@ -232,17 +237,17 @@ class SQLiteStore(SQLiteJobs):
                     add(gone, {(folder, tier): (-1, -size)})
             count(db, number, gone)
 
+    @override
     def pending_ordinals(
         self, collection: str, digests: Mapping[str, str], on_step: Callable[[], None] = nothing
     ) -> Iterator[int]:
-        """See `fpj_core.store.protocol.Store.pending_ordinals`."""
         for _, pending in self.live_and_pending(collection, digests, on_step):
             yield from pending
 
+    @override
     def live_and_pending(
         self, collection: str, digests: Mapping[str, str], on_step: Callable[[], None] = nothing
     ) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
-        """See `fpj_core.store.protocol.Store.live_and_pending`."""
         wanted = " OR ".join(f"(d.tier = :tier{at} AND d.digest = :digest{at})" for at in range(len(digests)))
         query = (
             "SELECT i.ordinal, (SELECT count(*) FROM derivatives d WHERE d.collection = i.collection"
@@ -256,8 +261,8 @@ class SQLiteStore(SQLiteJobs):
         for rows in self._in_ranges(query, collection, arguments, on_step):
             yield [ordinal for ordinal, _ in rows], [ordinal for ordinal, lacks in rows if lacks]
 
+    @override
     def made_by(self, job: Job, on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, int]]:
-        """See `fpj_core.store.protocol.Store.made_by`."""
         query = (
             "SELECT d.ordinal, sum(d.bytes) FROM derivatives d"
             " JOIN images i ON i.collection = d.collection AND i.ordinal = d.ordinal"
@@ -269,8 +274,8 @@ class SQLiteStore(SQLiteJobs):
 
     # Folders and statistics -------------------------------------------------------------------------------
 
+    @override
     def upsert_folder(self, folder: Folder) -> None:
-        """See `fpj_core.store.protocol.Store.upsert_folder`."""
         query = (
             "INSERT INTO folders (name, location, priority, max_bytes, layout, mirrored, reach)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -283,8 +288,8 @@ class SQLiteStore(SQLiteJobs):
         with self._connection.write() as db:
             db.execute(query, row)
 
+    @override
     def folders(self) -> list[Folder]:
-        """See `fpj_core.store.protocol.Store.folders`."""
         with self._connection.read() as db:
             return [folder_of(row) for row in db.execute(f"SELECT {FOLDER} FROM folders ORDER BY name")]
 
@@ -305,6 +310,7 @@ class SQLiteStore(SQLiteJobs):
             yield rows
             on_step()
 
+    @override
     def _number(self, collection: str) -> int:
         """The collection's number; one that nothing has where it has none: to ask must write nothing."""
         if collection not in self._numbers:
@@ -315,6 +321,7 @@ class SQLiteStore(SQLiteJobs):
             self._numbers[collection] = row[0]
         return self._numbers[collection]
 
+    @override
     def _given_number(self, collection: str) -> int:
         if self._number(collection) == _UNKNOWN:
             with self._connection.write() as db:

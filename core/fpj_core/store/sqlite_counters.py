@@ -6,18 +6,20 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from typing_extensions import override
+
 from fpj_core.errors import StoreError
 from fpj_core.model import Folder, Layout
-from fpj_core.store.counters import IMAGES, Amount, CounterCheck, Place, check
-from fpj_core.store.protocol import CollectionStatistics, nothing
+from fpj_core.store.counters import IMAGES, Amount, Counted, CounterCheck, Place, check
+from fpj_core.store.protocol import CollectionStatistics, Statistics, nothing
 from fpj_core.store.sqlite_connection import Connection
 
 FOLDER = "name, location, priority, max_bytes, files, bytes, collections, layout, mirrored, reach"
 """Columns of a folder, as `folder_of` takes them."""
 
 
-class SQLiteCounters:
-    """See `fpj_core.store.protocol.Store`, and `fpj_core.store.counters.Counted`."""
+class SQLiteCounters(Statistics, Counted):
+    """The counters of a store."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -28,8 +30,8 @@ class SQLiteCounters:
     def _given_number(self, collection: str) -> int:
         raise NotImplementedError
 
+    @override
     def folder_totals(self, name: str) -> tuple[int, int, int]:
-        """See `fpj_core.store.protocol.Store.folder_totals`."""
         query = (
             "SELECT coalesce(sum(files), 0), coalesce(sum(bytes), 0), count(DISTINCT collection) FROM counters"
             " WHERE folder = ? AND files > 0"
@@ -38,8 +40,8 @@ class SQLiteCounters:
             files, size, collections = db.execute(query, (name,)).fetchone()
         return files, size, collections
 
+    @override
     def refresh_folder(self, name: str) -> Folder:
-        """See `fpj_core.store.protocol.Store.refresh_folder`."""
         totals = self.folder_totals(name)
         with self._connection.write() as db:
             db.execute("UPDATE folders SET files = ?, bytes = ?, collections = ? WHERE name = ?", (*totals, name))
@@ -48,8 +50,8 @@ class SQLiteCounters:
             raise StoreError(f"folder {name} is not recorded")
         return folder_of(row)
 
+    @override
     def statistics(self, collection: str | None = None, namespace: str | None = None) -> list[CollectionStatistics]:
-        """See `fpj_core.store.protocol.Store.statistics`."""
         where = ""
         given: tuple[str, ...] = ()
         if collection is not None:
@@ -73,27 +75,27 @@ class SQLiteCounters:
                 for name, count, size in db.execute(images, given)
             ]
 
+    @override
     def verify_counters(
         self, collection: str | None = None, on_step: Callable[[], None] = nothing
     ) -> Iterator[CounterCheck]:
-        """See `fpj_core.store.protocol.Store.verify_counters`."""
         return check(self, collection, on_step, repair=False)
 
+    @override
     def repair_counters(
         self, collection: str | None = None, on_step: Callable[[], None] = nothing
     ) -> Iterator[CounterCheck]:
-        """See `fpj_core.store.protocol.Store.repair_counters`."""
         return check(self, collection, on_step, repair=True)
 
     # What is counted --------------------------------------------------------------------------------------
 
+    @override
     def counted_collections(self) -> list[str]:
-        """See `fpj_core.store.counters.Counted`."""
         with self._connection.read() as db:
             return [name for (name,) in db.execute("SELECT id FROM collections ORDER BY id").fetchall()]
 
+    @override
     def recorded_amounts(self, collection: str) -> dict[Place, Amount]:
-        """See `fpj_core.store.counters.Counted`."""
         number = self._number(collection)
         with self._connection.read() as db:
             found = db.execute("SELECT folder, tier, files, bytes FROM counters WHERE collection = ?", (number,))
@@ -101,8 +103,8 @@ class SQLiteCounters:
             row = db.execute("SELECT files, bytes FROM image_counters WHERE collection = ?", (number,)).fetchone()
         return amounts | ({IMAGES: row} if row else {})
 
+    @override
     def last_ordinal(self, collection: str) -> int:
-        """See `fpj_core.store.counters.Counted`."""
         number = self._number(collection)
         with self._connection.read() as db:
             highest = [
@@ -111,8 +113,8 @@ class SQLiteCounters:
             ]
         return max(-1 if each is None else int(each) for each in highest)
 
+    @override
     def count_window(self, collection: str, start: int, stop: int) -> dict[Place, Amount]:
-        """See `fpj_core.store.counters.Counted`."""
         number = self._number(collection)
         query = (
             "SELECT count(*), coalesce(sum(size), 0) FROM images"
@@ -122,8 +124,8 @@ class SQLiteCounters:
             images = db.execute(query, (number, start, stop)).fetchone()
             return derivatives_between(db, number, start, stop) | ({IMAGES: images} if images[0] else {})
 
+    @override
     def set_amount(self, collection: str, place: Place, recorded: Amount, counted: Amount) -> bool:
-        """See `fpj_core.store.counters.Counted`."""
         number = self._number(collection)
         with self._connection.write() as db:
             if self.recorded_amounts(collection).get(place, (0, 0)) != recorded:

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from typing_extensions import override
+
 from fpj_core.errors import ConcurrencyError, ErrorType, FencedError, LeaseHeldError
 from fpj_core.model import Counts, Derivative, Failure, Job, Lease, Shard, ShardBatch, ShardState
 from fpj_core.store.codec import batched, clean, job_from_document, job_to_document
 from fpj_core.store.counters import Amount, Place, add
-from fpj_core.store.protocol import nothing
+from fpj_core.store.protocol import Store, nothing
 from fpj_core.store.sqlite_counters import SQLiteCounters, count, derivatives_between
 
 _SHARD = (
@@ -24,13 +26,13 @@ _ALL = 2**62
 _FAILURE = "job, collection, ordinal, image, key, error_type, message, attempts, at"
 
 
-class SQLiteJobs(SQLiteCounters):
+class SQLiteJobs(SQLiteCounters, Store):
     """See `fpj_core.store.protocol.Store`."""
 
     # Leases -----------------------------------------------------------------------------------------------
 
+    @override
     def acquire_lease(self, name: str, holder: str, ttl: float, now: float, above: int = 0) -> Lease:
-        """See `fpj_core.store.protocol.Store.acquire_lease`."""
         with self._connection.write() as db:
             row = db.execute("SELECT holder, fence, expires_at FROM leases WHERE name = ?", (name,)).fetchone()
             if row and row[0] != holder and row[2] > now:
@@ -40,49 +42,50 @@ class SQLiteJobs(SQLiteCounters):
             db.execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (name, holder, fence, now + ttl))
         return Lease(name, holder, fence, now + ttl)
 
+    @override
     def break_lease(self, name: str, holder: str) -> None:
-        """See `fpj_core.store.protocol.Store.break_lease`."""
         with self._connection.write() as db:
             db.execute("UPDATE leases SET expires_at = 0 WHERE name = ? AND holder = ?", (name, holder))
 
+    @override
     def renew_lease(self, lease: Lease, ttl: float, now: float) -> Lease:
-        """See `fpj_core.store.protocol.Store.renew_lease`."""
         query = "UPDATE leases SET expires_at = ? WHERE name = ? AND holder = ? AND fence = ?"
         with self._connection.write() as db:
             if not db.execute(query, (now + ttl, lease.name, lease.holder, lease.fence)).rowcount:
                 raise FencedError(f"lease {lease.name} was taken over")
         return replace(lease, expires_at=now + ttl)
 
+    @override
     def release_lease(self, lease: Lease) -> None:
-        """See `fpj_core.store.protocol.Store.release_lease`. The row stays, so the fence goes on rising."""
+        """The row stays, so the fence goes on rising."""
         query = "UPDATE leases SET holder = '', expires_at = 0 WHERE name = ? AND holder = ? AND fence = ?"
         with self._connection.write() as db:
             db.execute(query, (lease.name, lease.holder, lease.fence))
 
+    @override
     def lease(self, name: str) -> Lease | None:
-        """See `fpj_core.store.protocol.Store.lease`."""
         with self._connection.read() as db:
             row = db.execute("SELECT * FROM leases WHERE name = ?", (name,)).fetchone()
         return Lease(*row) if row else None
 
     # Jobs -------------------------------------------------------------------------------------------------
 
+    @override
     def create_job(self, job: Job) -> Job:
-        """See `fpj_core.store.protocol.Store.create_job`."""
         row = (job.id, job.collection, job.created_at, job.version, _dump(job))
         with self._connection.write() as db:
             db.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?, ?, ?)", row)
             (document,) = db.execute("SELECT document FROM jobs WHERE id = ?", (job.id,)).fetchone()
         return job_from_document(json.loads(document))
 
+    @override
     def get_job(self, job_id: str) -> Job | None:
-        """See `fpj_core.store.protocol.Store.get_job`."""
         with self._connection.read() as db:
             row = db.execute("SELECT document FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return job_from_document(json.loads(row[0])) if row else None
 
+    @override
     def update_job(self, job: Job) -> Job:
-        """See `fpj_core.store.protocol.Store.update_job`."""
         changed = replace(job, version=job.version + 1)
         query = "UPDATE jobs SET document = ?, version = ? WHERE id = ? AND version = ?"
         with self._connection.write() as db:
@@ -90,8 +93,8 @@ class SQLiteJobs(SQLiteCounters):
                 raise ConcurrencyError(f"job {job.id} changed since version {job.version} was read")
         return changed
 
+    @override
     def jobs(self, *, collection: str | None = None, limit: int = 100, before: float | None = None) -> list[Job]:
-        """See `fpj_core.store.protocol.Store.jobs`."""
         mine = "collection = ? AND " if collection is not None else ""
         query = f"SELECT document FROM jobs WHERE {mine}created_at < ? ORDER BY created_at DESC LIMIT ?"
         given = () if collection is None else (collection,)
@@ -99,8 +102,8 @@ class SQLiteJobs(SQLiteCounters):
             rows = db.execute(query, (*given, before if before is not None else 1e18, limit)).fetchall()
         return [job_from_document(json.loads(document)) for (document,) in rows]
 
+    @override
     def delete_job(self, job_id: str, on_step: Callable[[], None] = nothing) -> None:
-        """See `fpj_core.store.protocol.Store.delete_job`."""
         self.delete_attempts(job_id, _ALL, on_step)
         self.delete_failures(job_id, on_step)
         with self._connection.write() as db:
@@ -109,8 +112,8 @@ class SQLiteJobs(SQLiteCounters):
 
     # Shards -----------------------------------------------------------------------------------------------
 
+    @override
     def put_shards(self, job: str, attempt: int, shards: Iterable[Shard], planner: str = "") -> int:
-        """See `fpj_core.store.protocol.Store.put_shards`."""
         epoch = self._next_epoch(job, attempt, planner)
         query = f"INSERT OR REPLACE INTO shards ({_SHARD}) VALUES ({', '.join('?' * 17)})"
         number = 0
@@ -124,29 +127,29 @@ class SQLiteJobs(SQLiteCounters):
             db.execute("DELETE FROM shards WHERE job = ? AND attempt = ? AND idx >= ?", (job, attempt, number))
         return number
 
+    @override
     def delete_attempts(self, job: str, before: int, on_step: Callable[[], None] = nothing) -> None:
-        """See `fpj_core.store.protocol.Store.delete_attempts`."""
         query = (
             "DELETE FROM shards WHERE (job, attempt, idx) IN"
             " (SELECT job, attempt, idx FROM shards WHERE job = ? AND attempt < ? LIMIT ?)"
         )
         self._in_steps(query, (job, before), on_step)
 
+    @override
     def shards(self, job: str, attempt: int) -> list[Shard]:
-        """See `fpj_core.store.protocol.Store.shards`."""
         query = f"SELECT {_SHARD} FROM shards WHERE job = ? AND attempt = ? ORDER BY idx"
         with self._connection.read() as db:
             return [_shard(row) for row in db.execute(query, (job, attempt)).fetchall()]
 
+    @override
     def shard(self, job: str, attempt: int, index: int) -> Shard | None:
-        """See `fpj_core.store.protocol.Store.shard`."""
         query = f"SELECT {_SHARD} FROM shards WHERE job = ? AND attempt = ? AND idx = ?"
         with self._connection.read() as db:
             row = db.execute(query, (job, attempt, index)).fetchone()
         return _shard(row) if row else None
 
+    @override
     def silent_shards(self, job: str, attempt: int, since: float) -> list[int]:
-        """See `fpj_core.store.protocol.Store.silent_shards`."""
         query = (
             "SELECT idx FROM shards WHERE job = ? AND attempt = ? AND (state = ? AND heartbeat_at <= ?"
             " OR state = ? AND heartbeat_at > 0) ORDER BY idx LIMIT 100"
@@ -155,10 +158,10 @@ class SQLiteJobs(SQLiteCounters):
             given = (job, attempt, ShardState.RUNNING, since, ShardState.PENDING)
             return [index for (index,) in db.execute(query, given)]
 
+    @override
     def claim_shard(
         self, job: str, attempt: int, holder: str, now: float, *, suspect_after: float = 15.0, index: int | None = None
     ) -> Shard | None:
-        """See `fpj_core.store.protocol.Store.claim_shard`."""
         one = "" if index is None else " AND idx = ?"
         free = (
             f"SELECT idx FROM shards WHERE job = ? AND attempt = ?{one}"
@@ -176,8 +179,8 @@ class SQLiteJobs(SQLiteCounters):
                 return None
             return _shard(db.execute(take, (ShardState.RUNNING, holder, now, job, attempt, row[0])).fetchall()[0])
 
+    @override
     def release_shards(self, job: str, attempt: int, on_step: Callable[[], None] = nothing) -> None:
-        """See `fpj_core.store.protocol.Store.release_shards`."""
         window = (
             "SELECT attempt, idx FROM shards WHERE job = ? AND attempt <= ? AND (attempt, idx) > (?, ?)"
             " ORDER BY attempt, idx LIMIT ?"
@@ -196,16 +199,17 @@ class SQLiteJobs(SQLiteCounters):
             last = rows[-1]
             on_step()
 
+    @override
     def heartbeat(self, shard: Shard, now: float) -> None:
-        """See `fpj_core.store.protocol.Store.heartbeat`."""
         self._change_held(shard, "heartbeat_at = ?", (now,))
 
+    @override
     def finish_shard(self, shard: Shard, state: ShardState, now: float) -> None:
-        """See `fpj_core.store.protocol.Store.finish_shard`."""
         self._change_held(shard, "state = ?, heartbeat_at = ?", (state, now))
 
+    @override
     def flush(self, batch: ShardBatch, now: float) -> None:
-        """See `fpj_core.store.protocol.Store.flush`: all of it is one transaction."""
+        """All of it is one transaction."""
         number = self._given_number(batch.collection)
         with self._connection.write() as db:
             row = db.execute(
@@ -223,8 +227,8 @@ class SQLiteJobs(SQLiteCounters):
             _record(db, number, batch)
             _count(db, batch, json.loads(row[2]), now)
 
+    @override
     def job_counts(self, job: str, attempt: int) -> tuple[Counts, Mapping[ShardState, int]]:
-        """See `fpj_core.store.protocol.Store.job_counts`."""
         mine = "FROM shards WHERE job = ? AND attempt = ?"
         sums = (
             "SELECT coalesce(sum(completed), 0), coalesce(sum(skipped), 0), coalesce(sum(failed), 0),"
@@ -240,8 +244,8 @@ class SQLiteJobs(SQLiteCounters):
             counts = _counts(db.execute(sums, which).fetchone(), dict(db.execute(errors, which).fetchall()))
             return counts, {ShardState(state): count for state, count in db.execute(states, which)}
 
-    def claim_reporter(self, job: str, holder: str, interval: float, now: float) -> bool:  # noqa: ARG002
-        """See `fpj_core.store.protocol.Store.claim_reporter`."""
+    @override
+    def claim_reporter(self, job: str, holder: str, interval: float, now: float) -> bool:
         with self._connection.write() as db:
             db.execute("INSERT OR IGNORE INTO job_state (job) VALUES (?)", (job,))
             query = "UPDATE job_state SET reported_at = ? WHERE job = ? AND reported_at <= ?"
@@ -249,8 +253,8 @@ class SQLiteJobs(SQLiteCounters):
 
     # Failures ---------------------------------------------------------------------------------------------
 
+    @override
     def failures(self, job: str, *, error_type: str | None = None, after: int = -1, limit: int = 100) -> list[Failure]:
-        """See `fpj_core.store.protocol.Store.failures`."""
         typed = "AND error_type = ? " if error_type is not None else ""
         query = f"SELECT {_FAILURE} FROM failures WHERE job = ? AND ordinal > ? {typed}ORDER BY ordinal LIMIT ?"
         given = () if error_type is None else (error_type,)
@@ -258,8 +262,8 @@ class SQLiteJobs(SQLiteCounters):
             rows = db.execute(query, (job, after, *given, limit)).fetchall()
         return [_failure(row) for row in rows]
 
+    @override
     def delete_failures(self, job: str, on_step: Callable[[], None] = nothing) -> None:
-        """See `fpj_core.store.protocol.Store.delete_failures`."""
         query = "DELETE FROM failures WHERE (job, ordinal) IN (SELECT job, ordinal FROM failures WHERE job = ? LIMIT ?)"
         self._in_steps(query, (job,), on_step)
 

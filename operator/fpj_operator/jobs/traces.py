@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from typing_extensions import override
+
 from fpj_core.formatting import seconds_of
 from fpj_core.model import Phase
 from fpj_operator.conditionlist import condition
@@ -89,6 +91,7 @@ def traces_from(environment: Mapping[str, str] = os.environ) -> Traces | None:
 
         next_trace = 0
 
+        @override
         def generate_trace_id(self) -> int:
             return self.next_trace
 

@@ -15,6 +15,8 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, quote, urlsplit
 
+from typing_extensions import override
+
 from fpj_core.ids import image_id
 from fpj_core.paths import derivative_path
 
@@ -124,6 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(content)
 
+    @override
     def log_message(self, *_: object) -> None:
         """Nothing."""
 

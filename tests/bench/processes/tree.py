@@ -15,6 +15,8 @@ import threading
 import time
 from contextlib import suppress
 
+from typing_extensions import override
+
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _LOOK_SECONDS = 0.2
 
@@ -27,6 +29,7 @@ class PeakWatch(threading.Thread):
         self.peak = 0
         self._done = threading.Event()
 
+    @override
     def run(self) -> None:
         """Look until told to end."""
         while not self._done.wait(_LOOK_SECONDS):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from prometheus_client import Counter, Gauge, Histogram
+from typing_extensions import override
 
 from fpj_core.model import Counts, Failure
+from fpj_worker.shard import Meter
 
 IMAGES = Counter("fpj_worker_images", "Images accounted for.", ["result", "error_type"])
 IMAGE_SECONDS = Histogram(
@@ -35,8 +37,8 @@ CONFINED = Gauge(
 REPORTS = Counter("fpj_worker_status_reports", "Writes of the job's status: written or failed.", ["result"])
 
 
-class PrometheusMeter:
-    """See `fpj_worker.shard.Meter`."""
+class PrometheusMeter(Meter):
+    """Counts for Prometheus."""
 
     def __init__(self) -> None:
         self._counts = Counts()
@@ -46,16 +48,17 @@ class PrometheusMeter:
         taken, self._counts = self._counts, Counts()
         return taken
 
+    @override
     def settled(self, source_bytes: int, seconds: float) -> None:
-        """See `fpj_worker.shard.Meter.settled`."""
         IMAGE_SECONDS.observe(seconds)
         BYTES.labels("in").inc(source_bytes)
 
+    @override
     def failed(self, failure: Failure) -> None:
-        """See `fpj_worker.shard.Meter.failed`; it is counted once it is recorded."""
+        """It is counted once it is recorded."""
 
+    @override
     def counted(self, counts: Counts) -> None:
-        """See `fpj_worker.shard.Meter.counted`."""
         self._counts += counts
         counts = replace(counts, completed=max(counts.completed, 0), skipped=max(counts.skipped, 0))
         IMAGES.labels("completed", "").inc(counts.completed)

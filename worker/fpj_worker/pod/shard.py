@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Self
 
+from typing_extensions import override
+
 from fpj_core.errors import FencedError, FpjError, StoreError
 from fpj_core.jobs import recorded_job, refuse_stopped
 from fpj_core.model import Counts, Failure, Shard, ShardState
@@ -242,13 +244,14 @@ class PodMeter(PrometheusMeter):
         super().__init__()
         self._told = 0
 
+    @override
     def take(self) -> Counts:
-        """See `PrometheusMeter.take`; the next shard's failures are told again."""
+        """The next shard's failures are told again."""
         self._told = 0
         return super().take()
 
+    @override
     def failed(self, failure: Failure) -> None:
-        """See `fpj_worker.shard.Meter.failed`."""
         self._told += 1
         if self._told > _MOST_TOLD:
             return

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from multiprocessing.connection import Connection
 from typing import Any
 
+from typing_extensions import override
+
 from fpj_core.errors import ErrorType, FpjError
 from fpj_worker.pool.protocol import ADMIT, DONE, ERROR, READY, UNBEGUN
 
@@ -52,6 +54,7 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(io.BytesIO(data))
         self._types = types
 
+    @override
     def find_class(self, module: str, name: str) -> type:
         try:
             return self._types[module, name]

@@ -15,6 +15,8 @@ from enum import StrEnum
 from multiprocessing import reduction
 from typing import Any
 
+from typing_extensions import override
+
 
 class Away(StrEnum):
     """What a task may wait for on a clock of its own."""
@@ -42,6 +44,7 @@ class Stopwatch:
             os.ftruncate(self._descriptor, _BYTES)
         self._memory = mmap.mmap(self._descriptor, _BYTES)
 
+    @override
     def __reduce__(self) -> tuple[Any, ...]:
         return _received, (reduction.DupFd(self._descriptor),)
 
