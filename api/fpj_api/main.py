@@ -87,7 +87,7 @@ async def _run(settings: ApiSettings) -> tuple[int, bool]:
         if settings.metrics_port:
             serve(settings.metrics_port)
     except OSError as error:
-        raise FpjError(f"the port of the metrics cannot be listened on: {error}") from error
+        raise FpjError(f"cannot listen on the port of the metrics: {error}") from error
     listeners = [_listen(settings, settings.port)]
     if settings.probe_port:
         listeners.append(_listen(settings, settings.probe_port))

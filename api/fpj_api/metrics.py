@@ -1,4 +1,4 @@
-"""What the API tells Prometheus. Labels come from closed sets: routes as they are written in the code, never paths."""
+"""The API's Prometheus metrics. Labels come from closed sets: routes as they are written in the code, never paths."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from prometheus_client import Counter, Gauge, Histogram
 REQUESTS = Counter("fpj_api_requests", "Requests answered, by route, method and status.", ["route", "method", "status"])
 REQUEST_SECONDS = Histogram(
     "fpj_api_request_seconds",
-    "Seconds until a request was answered; streams, which last, are left out.",
+    "Seconds until a request was answered; without streams, which stay open.",
     ["route"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-STREAMS = Gauge("fpj_api_streams", "Streams of job events that are open.")
+STREAMS = Gauge("fpj_api_streams", "Open streams of job events.")
 REVIEWS = Counter(
     "fpj_api_reviews",
-    "Reviews asked of the API server: whose a token is, and access to something; by kind and result.",
+    "TokenReviews (token) and SubjectAccessReviews (access) sent to the API server, by kind and result.",
     ["kind", "result"],
 )
 REFUSED_TOKENS = Counter(
     "fpj_api_refused_tokens",
-    "Unknown tokens that were refused without a review: too many of an address, too many at a time, or not a JWT.",
+    "Unknown tokens refused without a review: too many from an address, too many at once, or not a JWT.",
     ["reason"],
 )
 CLOSED_CONNECTIONS = Counter(
     "fpj_api_closed_connections",
-    "Connections that were closed or refused: no request came (head), nothing was read (stuck), they made room for "
-    "others (room), or there was none (address, all).",
+    "Connections closed or refused: no request arrived (head), the client did not read (stuck), they made room for "
+    "others (room), or a limit was reached (address, all).",
     ["reason"],
 )
 JOBS = Gauge("fpj_api_jobs", "FileProcessingJobs held in memory.")
 WATCH_RESTARTS = Counter(
-    "fpj_api_watch_restarts", "Times a watch of jobs broke and was begun anew, by reason.", ["reason"]
+    "fpj_api_watch_restarts", "Times a watch of jobs broke and was restarted, by reason.", ["reason"]
 )
 
 OTHER = "other"

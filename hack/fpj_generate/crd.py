@@ -2,7 +2,7 @@
 
 The schemas are structural (no references, nothing nullable). What people write has no default values, so that the API
 server writes nothing into a manifest that a GitOps tool would then see as drift. The status of what the operator looks
-at begins as not observed: without that, tools that go by kstatus take a new resource for one that is done.
+at begins as not observed: without that, tools that use kstatus take a new resource for one that is done.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``python -m fpj_operator.cleanup``: delete schedules and jobs, before the resources and the operator are removed.
 
-An operator of an earlier version gave jobs at work a finalizer that only an operator takes off. Were the operator
-removed first, the deletion of such jobs, of their namespaces and of the CustomResourceDefinition would never end.
+An operator of an earlier version gave active jobs a finalizer that only an operator removes. If the operator were
+removed first, the deletion of such jobs, of their namespaces and of the CustomResourceDefinition would never finish.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fpj_operator.jobs.vanished import without_finalizer
 from fpj_operator.settings import namespaces_from
 
 _PATIENCE_SECONDS = 60.0
-"""For the operator to end the work; after that nobody is waited for."""
+"""How long the operator has to stop the work; after that nothing is waited for."""
 _LOOK_SECONDS = 0.5
 _JOB = "FileProcessingJob"
 _SCHEDULE = "FileProcessingSchedule"
@@ -46,7 +46,7 @@ async def clean_up(cluster: Cluster, namespaces: tuple[str, ...], patience: floa
                 job["metadata"]["finalizers"] = left
                 await cluster.replace(job)
         if not await _gone(cluster, places, patience):
-            raise ClusterError(0, "some jobs are still there: others' finalizers hold them")
+            raise ClusterError(0, "some jobs still exist: finalizers of other controllers keep them")
     for lease in await _list(cluster, "Lease", places, labels="app.kubernetes.io/managed-by=" + names.MANAGER):
         if lease["metadata"]["name"] != names.MANAGER:  # the leader's own, who would make it again
             await cluster.delete("Lease", lease["metadata"]["namespace"], lease["metadata"]["name"])

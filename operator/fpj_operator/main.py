@@ -1,4 +1,4 @@
-"""`fpj-operator`: wait to lead, then watch and work until told to stop."""
+"""`fpj-operator`: wait to lead, then watch and work until a signal stops it."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ _SETTLED_SECONDS = 2.0
 _GIVE_BACK_SECONDS = 60.0
 _VOTING_CONNECTIONS = 4
 _SWEEPS = 4
-"""So many times ``check_seconds`` lie between two looks for what deleted jobs left behind."""
+"""Multiple of ``check_seconds`` between two sweeps for what deleted jobs left behind."""
 
 log = logging.getLogger("fpj.operator")
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 told to stop, 1 failed (the pod is restarted), 2 bad settings."""
+    """Entry point. Exit codes: 0 stopped by a signal, 1 failed (the pod is restarted), 2 invalid settings."""
     log_as_json()
     use_one_arena()
     give_back()
@@ -80,7 +80,7 @@ async def _run(settings: OperatorSettings) -> int:
         if settings.liveness_port:
             health.serve(settings.liveness_port)
     except OSError as error:
-        raise FpjError(f"a port cannot be listened on: {error}") from error
+        raise FpjError(f"cannot listen on a port: {error}") from error
     lasts = settings.leader_seconds
     voting = await Cluster.connect(tries=1, timeout=lasts * REQUEST, connections=_VOTING_CONNECTIONS)
     identity = f"{os.environ.get('POD_NAME') or socket.gethostname()}-{uuid.uuid4().hex[:8]}"
@@ -180,7 +180,7 @@ def _end_at_once() -> NoReturn:
     Else a write that a silent network held back would arrive when the network is back, long after this process ended.
     """
     for number in os.listdir("/proc/self/fd") if sys.platform == "linux" else ():
-        with contextlib.suppress(OSError):  # of what is no connection
+        with contextlib.suppress(OSError):  # a descriptor that is not a connection
             socket.socket(fileno=int(number)).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     os._exit(1)
 
@@ -212,7 +212,7 @@ async def _measure_lag() -> None:
 
 
 async def _give_memory_back() -> None:
-    """What start-up and the listing of thousands of jobs left free: the kernel would count it as ours for ever."""
+    """What start-up and the listing of thousands of jobs left free: the kernel would count it as ours forever."""
     await asyncio.sleep(_SETTLED_SECONDS)
     while True:
         await asyncio.to_thread(give_back)

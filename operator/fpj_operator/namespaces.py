@@ -2,8 +2,8 @@
 
 Kubernetes then deletes its pods first, and nothing else before they are gone. A failed pod of an Indexed Job with a
 backoff limit per index is kept by the Job controller until its replacement exists, and none can be made any more: the
-namespace would wait for ever for a pod that waits for ever. So jobs at work in such a namespace are deleted by us, and
-their child Jobs go with them.
+namespace would wait forever for a pod that waits forever. So the operator deletes the active jobs of such a namespace,
+and their child Jobs with them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fpj_core.kube.errors import ClusterError
 
 
 class Namespaces:
-    """Asks once in ``seconds`` for each namespace in which a job is at work."""
+    """Asks once in ``seconds`` for each namespace that has an active job."""
 
     def __init__(self, cluster: Cluster, seconds: float) -> None:
         self._cluster = cluster

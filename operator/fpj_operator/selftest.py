@@ -71,7 +71,7 @@ class Leads:
             raise _NotYetError(f"nobody holds the Lease {names.MANAGER} in {self._namespace}")
         self._renewed.add(spec.get("renewTime"))
         if len(self._renewed) < 2:
-            raise _NotYetError(f"{spec['holderIdentity']} leads no longer: its Lease is not renewed")
+            raise _NotYetError(f"{spec['holderIdentity']} no longer leads: its Lease is not renewed")
 
 
 async def _listed(cluster: Cluster) -> None:
@@ -106,11 +106,11 @@ async def _main() -> int:
     cluster = await Cluster.connect()
     try:
         own, store, api = os.environ["FPJ_OWN_NAMESPACE"], os.environ["FPJ_STORE"], os.environ.get("FPJ_API_URL", "")
-        told = await check(cluster, own, store, api)
+        lines = await check(cluster, own, store, api)
     finally:
         await cluster.close()
-    sys.stdout.write("\n".join(told) + "\n")
-    return 0 if all(line.endswith(": ok") for line in told) else 1
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0 if all(line.endswith(": ok") for line in lines) else 1
 
 
 if __name__ == "__main__":

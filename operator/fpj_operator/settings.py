@@ -19,15 +19,15 @@ class OperatorSettings:
     store_url: str = setting("FPJ_STORE")
     """``mongodb://…``: where results are recorded."""
     worker_image: str = setting("FPJ_WORKER_IMAGE")
-    """Image of the worker pods, as a rule the operator's own."""
+    """Image of the worker pods, usually the operator's own."""
     store_secret: str = setting("FPJ_STORE_SECRET", "fpj-store")
     """Secret with the key ``url``, in each job's namespace: the store, for worker pods."""
     worker_store_url: str | None = setting("FPJ_WORKER_STORE", None)
     """Given to worker pods as plain text instead of a Secret; only for tests."""
     image_pull_policy: str = setting("FPJ_IMAGE_PULL_POLICY", "IfNotPresent")
-    """Of worker pods."""
+    """Pull policy of worker pods."""
     image_pull_secrets: tuple[str, ...] = setting("FPJ_IMAGE_PULL_SECRETS", ())
-    """Secrets, in each job's namespace, by which worker pods pull their image; separated by commas."""
+    """Secrets, in each job's namespace, with which worker pods pull their image; separated by commas."""
     namespaces: tuple[str, ...] = setting("FPJ_NAMESPACES", ())
     """Namespaces to watch, separated by commas; all if empty."""
     own_namespace: str = setting("FPJ_OWN_NAMESPACE", "default")
@@ -37,17 +37,17 @@ class OperatorSettings:
     lease_seconds: float = setting("FPJ_LEASE_SECONDS", 300.0, least=5)
     """How long a collection stays locked without being renewed."""
     check_seconds: float = setting("FPJ_CHECK_SECONDS", 15.0, least=0.5)
-    """How often an active job is looked at, beside every event."""
+    """How often an active job is reconciled, in addition to every event."""
     stale_after_floor: float = setting("FPJ_STALE_AFTER", 0.0)
     """Overrides ``recovery.staleAfterSeconds`` where that is larger; only for tests."""
     child_ttl_seconds: int = setting("FPJ_CHILD_TTL_SECONDS", 600, least=60)
-    """How long finished child Jobs stay for a look at their logs."""
+    """How long finished child Jobs are kept, so that their logs can be read."""
     worker_reports: bool = setting("FPJ_WORKER_REPORTS", default=True)
-    """Whether workers get a token to report progress; else the operator does."""
+    """Whether workers get a token to report progress; otherwise the operator reports it."""
     reconcilers: int = setting("FPJ_RECONCILERS", 16, least=1)
     """Jobs reconciled at the same time."""
     leader_seconds: float = setting("FPJ_LEADER_SECONDS", 15.0, least=2)
-    """A leader silent for so long is replaced."""
+    """A leader that does not renew its Lease for this long is replaced."""
     liveness_port: int = setting("FPJ_LIVENESS_PORT", 8080)
     """``/healthz``; 0 switches it off."""
     metrics_port: int = setting("FPJ_METRICS_PORT", 9090)
@@ -57,7 +57,7 @@ class OperatorSettings:
     history_seconds: float = setting("FPJ_HISTORY_SECONDS", 2_592_000.0)
     """How long after a job's end it keeps them, with the list of failures; 0 means forever."""
     worker_user: int = setting("FPJ_WORKER_USER", 65_532)
-    """User, group and ``fsGroup`` of worker pods; 0 sets none, for clusters that assign them, as OpenShift does."""
+    """User, group and ``fsGroup`` of worker pods; 0 sets none, for clusters that assign them, such as OpenShift."""
     worker_host_users: bool = setting("FPJ_WORKER_HOST_USERS", default=True)
     """Whether worker pods share the node's user ids. If not (``hostUsers: false``), the nodes, and the file systems of
     all volumes, must be able to map ids; NFS is not."""
@@ -65,19 +65,19 @@ class OperatorSettings:
     """Types of volumes that a job's ``workerTemplate`` may have, as in a pod. For this setting and those below, a comma
     alone stands for none."""
     template_mount_paths: tuple[str, ...] = setting("FPJ_TEMPLATE_MOUNT_PATHS", ("/mnt", "/scratch"))
-    """Folders at or below which they may be mounted."""
+    """Folders at or below which these volumes may be mounted."""
     template_env: tuple[str, ...] = setting("FPJ_TEMPLATE_ENV", _TEMPLATE_ENV)
-    """Environment variables that it may set: names, or beginnings of names that end in ``*``."""
+    """Environment variables that a ``workerTemplate`` may set: names, or prefixes of names that end in ``*``."""
     template_env_sources: tuple[str, ...] = setting("FPJ_TEMPLATE_ENV_SOURCES", ())
-    """Sources (``valueFrom``, such as ``fieldRef``) that they may take their values from."""
+    """Sources (``valueFrom``, such as ``fieldRef``) that these variables may take their values from."""
     template_service_accounts: tuple[str, ...] = setting("FPJ_TEMPLATE_SERVICE_ACCOUNTS", ())
-    """ServiceAccounts that it may name: names, or beginnings of names that end in ``*``."""
+    """ServiceAccounts that a ``workerTemplate`` may name: names, or prefixes of names that end in ``*``."""
     worker_env: Mapping[str, str] = prefixed("FPJ_WORKER_ENV_<NAME>")
     """Extra environment of worker pods."""
 
 
 def settings_from(environment: Mapping[str, str] = os.environ) -> OperatorSettings:
-    """Read the settings. Raises `ManifestError` that names every variable that is missing or makes no sense."""
+    """Read the settings. Raises `ManifestError` that names every variable that is missing or invalid."""
     return read_settings(OperatorSettings, environment)
 
 

@@ -42,7 +42,7 @@ class StoreCalls:
     async def call(self, subject: str, work: Work[T], seconds: float, unless: asyncio.Future[None]) -> T:
         """What ``work`` returns or raises, within so many seconds, and before ``unless`` is done.
 
-        Raises `StoreUnavailableError` otherwise. One that has not begun by then never does.
+        Raises `StoreUnavailableError` otherwise. One that has not started by then never does.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds

@@ -1,8 +1,8 @@
 """Whether the store answers, known to all jobs at once.
 
 One question at a time asks it every few seconds, whatever jobs there are. When that fails, everybody who waits for an
-answer stops waiting, nobody else begins to, and all active jobs are looked at: so an outage is told while it lasts, and
-suspensions, deletions and renewals of Leases go on. When it answers again, they are looked at again, at once.
+answer stops waiting, nobody else starts to, and all active jobs are reconciled: so an outage is reported while it
+lasts, and suspensions, deletions and renewals of Leases go on. When it answers again, they are reconciled at once.
 """
 
 from __future__ import annotations

@@ -26,12 +26,12 @@ async def readable(cluster: Cluster, namespaces: Sequence[str]) -> tuple[str, ..
             found.append(namespace)
         except ClusterError as error:
             if error.status == 404:
-                raise FpjError("the API server does not know FileProcessingJobs: apply the crds") from error
+                raise FpjError("the API server does not know FileProcessingJobs: apply the CRDs") from error
             if error.status != 403:
                 raise
-            log.error("namespace %s is left out until we may read it: %s", namespace, error)
+            log.error("namespace %s is left out until the operator may read it: %s", namespace, error)
     if not found:
-        raise FpjError(f"none of the namespaces may be read: {', '.join(namespaces)}")
+        raise FpjError(f"the operator may not read any of the namespaces: {', '.join(namespaces)}")
     return tuple(found)
 
 
@@ -45,5 +45,5 @@ async def until_more(cluster: Cluster, namespaces: Sequence[str], served: Sequen
                 await cluster.check_listable("FileProcessingJob", namespace)
             except ClusterError:
                 continue
-            log.warning("namespace %s can be read now: starting anew", namespace)
+            log.warning("namespace %s can be read now: restarting", namespace)
             return

@@ -1,7 +1,7 @@
 """A work queue: each key at most once in line and once in hand, delays, and a growing pause after each failure.
 
 There are two lines. What is urgent, an active job whose lease must be renewed in time, does not wait behind thousands
-that only ask for their place; of every few keys one comes from the other line all the same.
+that only ask for their place; one in every few keys comes from the other line anyway.
 """
 
 from __future__ import annotations

@@ -427,7 +427,7 @@ def test_alerts_lead_to_runbooks_of_your_own(offline: Helm) -> None:
         ({"api": {"httpRoute": {"parentRefs": ["public"]}}}, "at '/api/httpRoute/parentRefs/0': got string"),
         ({"api": {"enabled": True, "ingress": {"enabled": True}}}, "api.ingress.hosts: an Ingress without a host"),
         ({"api": {"enabled": True, "httpRoute": {"enabled": True}}}, "api.httpRoute.parentRefs: a route belongs to"),
-        ({"api": {"httpRoute": {"enabled": True}}}, "api.httpRoute.enabled: there is nothing to lead to"),
+        ({"api": {"httpRoute": {"enabled": True}}}, "api.httpRoute.enabled: it has no effect"),
         (
             {"api": {"enabled": True, "serviceAccount": {"name": "one"}}, "serviceAccount": {"name": "one"}},
             "serviceAccount.name and api.serviceAccount.name are the same",

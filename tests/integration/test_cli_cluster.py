@@ -354,7 +354,7 @@ def test_watch_in_a_log(place: Place) -> None:
 def test_watch_of_all_ends_when_nothing_is_at_work(place: Place) -> None:
     assert place("watch").stderr == "No job is at work.\n"
     place.job("a", Phase.RUNNING, **RUNNING)
-    place.job("b", Phase.PENDING, "a is at work on the collection")
+    place.job("b", Phase.PENDING, "a is working on the collection")
     place.job("c", Phase.SUSPENDED)
     place.job("d", Phase.FAILED)
 
@@ -366,7 +366,7 @@ def test_watch_of_all_ends_when_nothing_is_at_work(place: Place) -> None:
         watched = place("watch")
     lines = watched.stderr.splitlines()
     assert watched.code == 1
-    assert "b  Pending  a is at work on the collection" in lines[:2]
+    assert "b  Pending  a is working on the collection" in lines[:2]
     assert sorted(line[:12] for line in lines[2:]) == ["a  Completed", "b  deleted"]
 
 

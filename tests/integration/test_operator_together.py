@@ -53,7 +53,7 @@ def test_jobs_beyond_the_most_queue_by_priority_then_age(world: World) -> None:
     world.wait_phase("a-first", "Indexing")
     for name, priority, ahead in (("d-old", 0, 0), ("b-urgent", 5, 0), ("c-new", 0, 2), ("e-idle", -1, 3)):
         world.job(name, "photos", priority=priority)
-        assert f"; {ahead} wait before it" in world.wait_reason(name, "Queued")
+        assert f"; jobs ahead: {ahead}" in world.wait_reason(name, "Queued")
         time.sleep(1.1)  # ages have seconds
     world.runner.accept()
     order = ["a-first", "b-urgent", "d-old", "c-new", "e-idle"]

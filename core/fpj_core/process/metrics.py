@@ -1,9 +1,9 @@
 """Metrics that the operator and the workers share, and how they are served.
 
-Worker pods live shorter than a scrape is sure to see them, and a counter of theirs dies with them. So what must not be
-lost, a job's images by result and error type, is exported by the operator from the store, where counts are exact.
-Pods serve what only they know (seconds, load) while they live; a PodMonitor scrapes them. No push gateway is needed,
-which would keep the numbers of dead pods for ever. Labels are from closed sets.
+Worker pods are too short-lived to be scraped reliably, and their counters are lost with them. So what must not be lost,
+a job's images by result and error type, is exported by the operator from the store, where counts are exact. Pods serve
+what only they know (seconds, load) while they live; a PodMonitor scrapes them. A push gateway is not needed, and would
+keep the numbers of dead pods forever. Labels are from closed sets.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from fpj_core.store.protocol import Store
 
 STORE_SECONDS = Histogram(
     "fpj_store_seconds",
-    "Seconds an operation of the store took, errors included.",
+    "Duration of a store operation in seconds, errors included.",
     ["operation"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 
 STORE_ERRORS = Counter(
     "fpj_store_errors",
-    "Operations of the store that failed; those that only came second to another are not counted.",
+    "Store operations that failed, without those that lost a race to another writer.",
     ["operation"],
 )
 
@@ -66,7 +66,7 @@ _TIMED = frozenset(
 def timed(store: Store) -> Store:
     """The store, with its operations measured."""
     for name in _TIMED:
-        STORE_ERRORS.labels(name)  # from 0 on: a first error that appears as 1 is no increase
+        STORE_ERRORS.labels(name)  # from 0 on: Prometheus sees no increase in a first error that appears as 1
     return cast("Store", _Timed(store))
 
 

@@ -359,7 +359,7 @@ class FileProcessingJobStatus(ApiModel):
     """What the operator and the workers report. 8 KB at most, whatever the number of images."""
 
     observed_generation: int | None = Field(
-        None, description="Generation of the spec last acted on; -1 before the first look.", ge=-1
+        None, description="Generation of the spec last acted on; -1 before the first reconciliation.", ge=-1
     )
     phase: Phase | None = Field(None, description="Where the job stands.")
     stage: str | None = Field(

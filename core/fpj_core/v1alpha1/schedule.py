@@ -161,7 +161,7 @@ class FileProcessingScheduleStatus(ApiModel):
     """What has been started, and what comes next."""
 
     observed_generation: int | None = Field(
-        None, description="Generation of the spec last acted on; -1 before the first look.", ge=-1
+        None, description="Generation of the spec last acted on; -1 before the first reconciliation.", ge=-1
     )
     last_schedule_time: str | None = Field(
         None, description="When the latest run was due.", max_length=64, json_schema_extra={"format": "date-time"}

@@ -1,4 +1,4 @@
-"""Values below ``api``: the REST API and the dashboard, which are not installed unless somebody wants them."""
+"""Values below ``api``: the REST API and the dashboard, which are not installed by default."""
 
 # ruff: noqa: RUF012 - pydantic copies defaults
 
@@ -19,77 +19,77 @@ class ApiService(Part):
     """The Service in front of the API, of type `ClusterIP`."""
 
     port: Port = 80
-    """Its port."""
+    """Port of the Service."""
     labels: Strings = {}
-    """Further labels of it."""
+    """Additional labels of the Service."""
     annotations: Strings = {}
-    """Its annotations."""
+    """Annotations of the Service."""
 
 
 class ApiIngress(Part):
     """An Ingress. The stream of jobs stays open: a proxy must neither buffer it nor end it within 15 seconds."""
 
     enabled: bool = False
-    """Whether it is made."""
+    """Whether it is created."""
     class_name: OptionalName = ""
-    """Its class; the cluster's default if empty."""
+    """IngressClass; the cluster's default if empty."""
     hosts: list[Hostname] = []
-    """Names under which the API is reached; at least one. It is at the path `/` of each."""
+    """Hostnames of the API; at least one. The API is served at the path `/` of each."""
     tls: FreeList = []
-    """`tls` of the Ingress: `hosts` and `secretName` of a certificate. Without it tokens travel in the clear."""
+    """`tls` of the Ingress: `hosts` and `secretName` of a certificate. Without it tokens are sent unencrypted."""
     labels: Strings = {}
-    """Further labels of it."""
+    """Additional labels of the Ingress."""
     annotations: Strings = {}
-    """Its annotations, such as those of cert-manager and of the controller."""
+    """Annotations of the Ingress, such as those for cert-manager and the ingress controller."""
 
 
 class ApiHttpRoute(Part):
     """An HTTPRoute of the Gateway API."""
 
     enabled: bool = False
-    """Whether it is made; its kind must be known to the cluster."""
+    """Whether it is created; the cluster must have its CustomResourceDefinition."""
     parent_refs: FreeList = []
-    """Gateways that it belongs to (name, namespace, sectionName); at least one."""
+    """Gateways that it attaches to (name, namespace, sectionName); at least one."""
     hostnames: list[Hostname] = []
-    """Names under which the API is reached; all of the Gateway's if empty."""
+    """Hostnames of the API; all of the Gateway's if empty."""
     labels: Strings = {}
-    """Further labels of it."""
+    """Additional labels of the HTTPRoute."""
     annotations: Strings = {}
-    """Its annotations."""
+    """Annotations of the HTTPRoute."""
 
 
 class ApiNetworkPolicy(Part):
-    """The API's part of `networkPolicy`, which switches it on."""
+    """The API's part of `networkPolicy`; applies only if that is enabled."""
 
     from_: FreeList = Field(
         default=[{"namespaceSelector": {}}],
         alias="from",
-        description="`from` of the rule for the API's port: the pods of any namespace, and, as everywhere, the node's "
-        "own kubelet. A controller in the network of its node needs an `ipBlock`. Anywhere if empty.",
+        description="`from` of the rule for the API's port; by default the pods of all namespaces. The node's own "
+        "kubelet is always allowed. An ingress controller in the host network needs an `ipBlock`. Anywhere if empty.",
     )
 
 
 class ApiItself(Part):
-    """What there is to say of the API alone."""
+    """Values that only the API has."""
 
     enabled: bool = False
-    """Whether they are installed, with an account and rights of their own."""
+    """Whether API and dashboard are installed, with their own ServiceAccount and roles."""
     audiences: list[Audience] = []
-    """Audiences of which a token must have one; those of the cluster's API server if empty."""
+    """Accepted audiences of tokens; those of the cluster's API server if empty."""
     jwt_only: bool = False
-    """Whether only tokens in the form of a JWT are accepted: those of service accounts and OpenID Connect are. Set it
-    where the cluster has no authenticator with tokens of another form."""
+    """Whether only JWTs are accepted as tokens, such as those of service accounts and OpenID Connect. Set it if no
+    authenticator of the cluster uses other tokens."""
     trusted_proxies: list[Address] = []
-    """Addresses and networks (CIDR) of the ingress controller or proxy in front, whose `X-Forwarded-For` is believed.
-    Without it all who come through one share its limits, such as that of invalid tokens."""
+    """Addresses and networks (CIDR) of the ingress controller or proxy in front, whose `X-Forwarded-For` is trusted.
+    Without it all clients behind a proxy share its limits, such as that of invalid tokens."""
     max_streams: Annotated[int, Field(ge=1)] = 200
-    """Streams of jobs that one pod keeps open at a time, a browser's page each."""
+    """Streams of jobs that one pod keeps open at a time; each open browser page uses one."""
     review_seconds: Annotated[float, Field(ge=1)] = 10.0
     """How long the cluster's answers about a token and its rights are cached."""
     image_pull_secrets: list[PullSecret] = []
-    """By which the API's pods pull the image; the operator's if empty."""
+    """Secrets with which the API's pods pull the image; the operator's if empty."""
     service_account: ServiceAccount = ServiceAccount()
-    """The API's account."""
+    """The API's ServiceAccount."""
     service: ApiService = ApiService()
     """The Service in front of the API, of type `ClusterIP`."""
     ingress: ApiIngress = ApiIngress()
@@ -97,7 +97,7 @@ class ApiItself(Part):
     http_route: ApiHttpRoute = ApiHttpRoute()
     """An HTTPRoute of the Gateway API."""
     network_policy: ApiNetworkPolicy = ApiNetworkPolicy()
-    """The API's part of `networkPolicy`, which switches it on."""
+    """The API's part of `networkPolicy`; applies only if that is enabled."""
 
 
 class Api(Pods, ApiItself):
@@ -106,10 +106,10 @@ class Api(Pods, ApiItself):
     whose: ClassVar[str] = "the API"
 
     replicas: Annotated[int, Field(ge=0, le=10)] = 2
-    """How many serve at a time."""
+    """Number of API pods."""
     pod_disruption_budget: DisruptionBudget = DisruptionBudget()
-    """Keeps one of them while nodes are drained."""
+    """Keeps one of the API's pods running while nodes are drained."""
     resources: Free = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
-    """Of the API's container."""
+    """Resources of the API's container."""
     termination_grace_period_seconds: Annotated[int, Field(ge=0)] = 30
-    """What the API has to answer what it was asked, and to end its streams."""
+    """Seconds that the API has to answer open requests and to close its streams."""

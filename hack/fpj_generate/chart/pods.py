@@ -1,4 +1,4 @@
-"""Values of the pods that the chart runs for good. The operator's are at the top, the API's below ``api``."""
+"""Values of the long-running pods of the chart. The operator's are at the top, the API's below ``api``."""
 
 # ruff: noqa: RUF012 - pydantic copies defaults
 
@@ -19,38 +19,38 @@ class PullSecret(Part):
 
 
 class Probe(Part):
-    """How the kubelet asks."""
+    """How the kubelet probes."""
 
     initial_delay_seconds: Annotated[int, Field(ge=0)] = 0
-    """Seconds until it asks first."""
+    """Seconds before the first probe."""
     period_seconds: Annotated[int, Field(ge=1)] = 10
-    """Seconds from one question to the next."""
+    """Seconds between probes."""
     timeout_seconds: Annotated[int, Field(ge=1)] = 5
-    """Seconds that an answer may take."""
+    """Timeout of a probe in seconds."""
     failure_threshold: Annotated[int, Field(ge=1)] = 3
     """Consecutive failures before the probe counts as failed."""
 
 
 class DisruptionBudget(Part):
-    """Keeps some of the pods while nodes are drained."""
+    """Keeps some of the pods running while nodes are drained."""
 
     enabled: bool = True
-    """Whether it is made. It is left out with one replica, which it would nail to its node."""
+    """Whether the PodDisruptionBudget is created. With one replica it is left out: it would block the node's drain."""
     max_unavailable: Annotated[int, Field(ge=1)] = 1
-    """How many may be away at a time."""
+    """How many pods may be unavailable at a time."""
 
 
 class ServiceAccount(Part):
     """An account of pods."""
 
     create: bool = True
-    """Whether the chart makes it."""
+    """Whether the chart creates it."""
     name: OptionalName = ""
-    """Its name; that of the Deployment if empty, `default` if it is not made."""
+    """Its name; if empty, the Deployment's name, or `default` if the chart does not create it."""
     annotations: Strings = {}
-    """Its annotations, as cloud providers want them."""
+    """Annotations of the ServiceAccount, for example for a cloud provider's workload identity."""
     labels: Strings = {}
-    """Further labels of it."""
+    """Additional labels of the ServiceAccount."""
 
 
 def _say_whose(schema: dict[str, Any], model: type[Pods]) -> None:
@@ -60,25 +60,25 @@ def _say_whose(schema: dict[str, Any], model: type[Pods]) -> None:
 
 
 class Pods(Part):
-    """What can be said of pods, of whichever component. `WHOSE` in the words below becomes the component's name."""
+    """Values of any component's pods. `WHOSE` in the texts below becomes the component's name."""
 
     model_config = ConfigDict(json_schema_extra=_say_whose)
     whose: ClassVar[str] = "the component"
 
     replicas: Annotated[int, Field(ge=0, le=10)] = 2
-    """How many there are."""
+    """Number of pods."""
     pod_disruption_budget: DisruptionBudget = DisruptionBudget()
-    """Keeps one of WHOSE's pods while nodes are drained."""
+    """Keeps one of WHOSE's pods running while nodes are drained."""
     resources: Free = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
-    """Of WHOSE's container."""
+    """Resources of WHOSE's container."""
     liveness_probe: Probe = Probe()
     """When the kubelet restarts WHOSE."""
     readiness_probe: Probe = Probe(period_seconds=5)
     """When WHOSE counts as ready."""
     termination_grace_period_seconds: Annotated[int, Field(ge=0)] = 20
-    """What WHOSE has to end its work in order."""
+    """Seconds that WHOSE has to shut down gracefully."""
     pod_security_context: Free = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-    """Of WHOSE's pods. User and group are those of `user`, unless they are set here."""
+    """Security context of WHOSE's pods. User and group are those of `user`, unless they are set here."""
     host_users: bool = True
     """Whether WHOSE's pods share the node's user ids. If not, the nodes must be able to map ids."""
     security_context: Free = {
@@ -86,28 +86,28 @@ class Pods(Part):
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    """Of WHOSE's container."""
+    """Security context of WHOSE's container."""
     node_selector: Strings = {}
-    """Nodes for WHOSE."""
+    """Node selector of WHOSE."""
     tolerations: FreeList = []
     """Taints that WHOSE tolerates."""
     affinity: Free = {}
     """Affinity of WHOSE."""
     topology_spread_constraints: FreeList = []
-    """How WHOSE's pods are spread; if empty over nodes and zones, as well as it goes."""
+    """How WHOSE's pods are spread; if empty, over nodes and zones, as far as possible."""
     priority_class_name: OptionalName = ""
     """Priority class of WHOSE."""
     pod_labels: Strings = {}
-    """Further labels of WHOSE's pods."""
+    """Additional labels of WHOSE's pods."""
     pod_annotations: Strings = {}
     """Annotations of WHOSE's pods."""
     deployment_annotations: Strings = {}
     """Annotations of WHOSE's Deployment."""
     env: FreeList = []
-    """Further environment variables of WHOSE."""
+    """Additional environment variables of WHOSE."""
     env_from: FreeList = []
-    """Sources of further environment variables of WHOSE."""
+    """Sources of additional environment variables of WHOSE."""
     volumes: FreeList = []
-    """Further volumes of WHOSE's pods."""
+    """Additional volumes of WHOSE's pods."""
     volume_mounts: FreeList = []
-    """Where WHOSE's container has them."""
+    """Volume mounts of WHOSE's container."""

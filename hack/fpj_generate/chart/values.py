@@ -28,7 +28,7 @@ class Image(Part):
     """The one image of operator, API and workers."""
 
     repository: Annotated[str, StringConstraints(min_length=1)] = "fpj"
-    """Where it is. No registry serves it yet: build it and push it to yours."""
+    """Its repository. No public registry serves the image yet: build it and push it to your own."""
     tag: str = ""
     """Its tag; the chart's `appVersion` if empty."""
     digest: _Digest = ""
@@ -41,35 +41,35 @@ class MongoDB(Part):
     """Where results are recorded. fpj brings no database: give `uri` or `existingSecret`."""
 
     uri: _Uri = ""
-    """`mongodb://USER:PASSWORD@HOST/DATABASE`. The chart makes a Secret of it, named as `workerSecret`, for the
-    operator and for jobs in the release's namespace."""
+    """`mongodb://USER:PASSWORD@HOST/DATABASE`. The chart creates a Secret from it, with the name in `workerSecret`, for
+    the operator and for jobs in the release's namespace."""
     existing_secret: OptionalName = ""
     """A Secret in the release's namespace that holds the URI, instead of `uri`."""
     existing_secret_key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$")] = "url"
-    """The key of the URI in it."""
+    """The key of the URI in that Secret."""
     worker_secret: Name = "fpj-store"
     """Secret with the key `url` that worker pods read, in each namespace with jobs."""
     worker_namespaces: list[Namespace] = []
-    """Further namespaces in which the chart makes that Secret from `uri`. They must exist."""
+    """Additional namespaces in which the chart creates that Secret from `uri`. They must exist."""
 
 
 class Crds(Part):
     """The CustomResourceDefinitions of FileProcessingJob and CacheFolder."""
 
     enabled: bool = True
-    """Whether they are part of the release, and upgraded with it."""
+    """Whether the release installs and upgrades them."""
     keep: bool = True
-    """Whether they, and with them all jobs and cache folders, stay when the release is uninstalled. If not, jobs are
-    ended and deleted first."""
+    """Whether they, and with them all jobs and cache folders, are kept when the release is uninstalled. If not, jobs
+    are stopped and deleted first."""
 
 
 class Rbac(Part):
-    """Rights."""
+    """Role-based access control."""
 
     create: bool = True
-    """Whether the chart grants operator and API their rights. If not, grant what `helm template` shows with true."""
+    """Whether the chart creates the roles of operator and API. If not, create what `helm template` shows with true."""
     aggregate: bool = True
-    """Whether the chart makes the ClusterRoles `fpj-view`, `fpj-cache-manager` and `fpj-admin`, which Kubernetes adds
+    """Whether the chart creates the ClusterRoles `fpj-view`, `fpj-cache-manager` and `fpj-admin`, which Kubernetes adds
     to `view`, `edit` and `admin`."""
 
 
@@ -77,27 +77,27 @@ class AdmissionPolicies(Part):
     """Rules that the API server itself enforces, by ValidatingAdmissionPolicies. Cluster-wide objects."""
 
     worker_templates: bool = True
-    """Whether jobs and schedules are refused whose `workerTemplate` has what `settings.template…` do not allow. Without
-    the policy the operator refuses such jobs itself (`PolicyForbidden`)."""
+    """Whether the API server refuses jobs and schedules whose `workerTemplate` has something that `settings.template…`
+    does not allow. Without the policy the operator fails such jobs itself (`PolicyForbidden`)."""
     worker_reports: bool = True
     """Whether the tokens of workers are limited to reporting the progress of their own, unfinished job."""
 
 
 class Workers(Part):
-    """Pods of jobs, as the operator makes them. A job's `workerTemplate` says more."""
+    """Worker pods, which the operator creates. A job's `workerTemplate` can set more."""
 
     image_pull_secrets: list[PullSecret] = []
-    """Secrets in the jobs' namespaces by which they pull the image."""
+    """Secrets in the jobs' namespaces with which worker pods pull the image."""
     env: Strings = {}
-    """Further environment variables of them."""
+    """Additional environment variables of worker pods."""
 
 
 class NetworkPolicy(Part):
-    """Denies all traffic of the operator's and the API's pods, and of worker pods, but what they need."""
+    """Denies all traffic of operator, API and worker pods except what they need."""
 
     enabled: bool = False
-    """Whether they are made, in the release's namespace and in `watchNamespaces`. They hold where the cluster's
-    network heeds them."""
+    """Whether NetworkPolicies are created, in the release's namespace and in `watchNamespaces`. They take effect only
+    where the cluster's network plugin supports them."""
     api_server_ports: list[Port] = [443, 6443]
     """Ports of the API server."""
     mongodb_ports: list[Port] = [27017]
@@ -109,26 +109,26 @@ class NetworkPolicy(Part):
     metrics_from: FreeList = []
     """`from` of the rule for the metrics port; anywhere if empty."""
     extra_egress: FreeList = []
-    """Further rules for what operator and workers call."""
+    """Additional egress rules for operator and workers."""
 
 
 class ServiceMonitor(Part):
     """For Prometheus operators that follow Services."""
 
     enabled: bool = False
-    """Whether it is made; its kind must be known to the cluster."""
+    """Whether it is created; the cluster must have its CustomResourceDefinition."""
     interval: _Duration = "30s"
-    """From one scrape to the next."""
+    """Time between two scrapes."""
     scrape_timeout: _Duration = "10s"
-    """How long one may take."""
+    """Timeout of a scrape."""
     labels: Strings = {}
     """Labels by which your Prometheus selects it."""
     annotations: Strings = {}
-    """Its annotations."""
+    """Annotations of the monitor."""
     relabelings: FreeList = []
-    """Of targets, before scraping."""
+    """Relabelings of targets, before scraping."""
     metric_relabelings: FreeList = []
-    """Of what was scraped."""
+    """Relabelings of scraped samples."""
 
 
 class PodMonitor(ServiceMonitor):
@@ -136,20 +136,20 @@ class PodMonitor(ServiceMonitor):
 
 
 class WorkerMetrics(Part):
-    """What only worker pods know, while they live."""
+    """Metrics that only worker pods have, while they run."""
 
     enabled: bool = False
-    """Whether workers serve metrics, and a PodMonitor for those in the release's namespace and in `watchNamespaces`,
-    or in all namespaces, is made."""
+    """Whether workers serve metrics, and the chart creates a PodMonitor for those in the release's namespace and in
+    `watchNamespaces`, or in all namespaces."""
     port: Port = 9091
-    """Where they serve them."""
+    """Port on which they serve metrics."""
 
 
 class Metrics(Part):
     """The metrics of operator and API for Prometheus."""
 
     enabled: bool = True
-    """Whether they serve them, on port 9090, each behind a Service."""
+    """Whether operator and API serve metrics, on port 9090, each behind a Service."""
     service_annotations: Strings = {}
     """Annotations of these Services."""
     service_monitor: ServiceMonitor = ServiceMonitor()
@@ -157,39 +157,39 @@ class Metrics(Part):
     pod_monitor: PodMonitor = PodMonitor()
     """For Prometheus operators that follow pods; instead of the ServiceMonitor."""
     workers: WorkerMetrics = WorkerMetrics()
-    """What only worker pods know, while they live."""
+    """Metrics that only worker pods have, while they run."""
 
 
 class PrometheusRule(Part):
-    """Alerts, from `files/alerts.yaml`, and from `files/alerts-api.yaml` where the API is."""
+    """Alert rules from `files/alerts.yaml`, and from `files/alerts-api.yaml` if the API is enabled."""
 
     enabled: bool = False
-    """Whether they are made; the kind must be known to the cluster."""
+    """Whether they are created; the cluster must have the CustomResourceDefinition of PrometheusRule."""
     labels: Strings = {}
     """Labels by which your Prometheus selects them."""
     annotations: Strings = {}
-    """Their annotations."""
+    """Annotations of the PrometheusRule."""
     runbook_url: str = RUNBOOKS
-    """Where the alerts lead: the place of `docs/runbooks/alerts`, or of a copy of your own."""
+    """Base URL of the runbooks that alerts link to: that of `docs/runbooks/alerts`, or of your own copy."""
 
 
 class Dashboard(Part):
     """A Grafana dashboard in a ConfigMap, from `files/dashboard.json`."""
 
     enabled: bool = False
-    """Whether it is made."""
+    """Whether the ConfigMap is created."""
     labels: Strings = {"grafana_dashboard": "1"}
     """Labels by which Grafana's sidecar finds it."""
     annotations: Strings = {}
-    """Its annotations, such as the folder's."""
+    """Annotations of the ConfigMap, such as Grafana's folder."""
 
 
 class Sample(Part):
-    """Something to try: pictures that a Job draws onto the claim `pictures`, and an empty claim `cache`."""
+    """Sample data: pictures that a Job draws onto the claim `pictures`, and an empty claim `cache`."""
 
     enabled: bool = False
-    """Whether they are made, in the release's namespace. docs/examples/first-job.yaml works on them. The claims stay
-    when the release is uninstalled."""
+    """Whether it is created, in the release's namespace. docs/examples/first-job.yaml uses it. The claims are kept when
+    the release is uninstalled."""
     storage_class_name: str = ""
     """Storage class of the claims; the cluster's default if empty."""
     size: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(Ki|Mi|Gi|Ti)$")] = "100Mi"
@@ -206,43 +206,43 @@ class Installation(Part):
     """Values of the whole release."""
 
     enabled: bool = True
-    """Of no effect here: a place for the condition of a chart that depends on this one."""
+    """Has no effect here; a chart that depends on this one can use it in the dependency's `condition`."""
     # `global` is a keyword; Helm gives it to every chart that another one depends on.
     globals_: Free = Field(
-        default={}, alias="global", description="Of no effect here: what a chart that depends on this one shares."
+        default={}, alias="global", description="Has no effect here; values that a parent chart shares."
     )
     fullname_override: Annotated[
         str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=52)
     ] = ""
-    """What all names begin with, instead of the release's name and `operator`."""
+    """Prefix of all names, instead of the release's name and `operator`."""
     image: Image = Image()
     """The one image of operator, API and workers."""
     image_pull_secrets: list[PullSecret] = []
-    """Secrets for pulling it, for operator and API pods. Workers have their own."""
+    """Secrets for pulling the image, for operator and API pods. Workers have their own."""
     mongodb: MongoDB = MongoDB(uri="")
     """Where results are recorded. fpj brings no database: give `uri` or `existingSecret`."""
     watch_namespaces: list[Namespace] = []
-    """Namespaces whose jobs are worked on; all if empty. Named ones must exist: the operator gets a Role in each, and
-    no right to the cluster. The API gets such Roles, too."""
+    """Namespaces whose jobs the operator processes; all if empty. They must exist: operator and API get a Role in each,
+    and no ClusterRole."""
     settings: Settings = Settings()
     """Operator settings. Durations are seconds."""
     workers: Workers = Workers()
-    """Pods of jobs, as the operator makes them. A job's `workerTemplate` says more."""
+    """Worker pods, which the operator creates. A job's `workerTemplate` can set more."""
     crds: Crds = Crds()
     """The CustomResourceDefinitions of FileProcessingJob and CacheFolder."""
     checks: bool = True
-    """Whether an install looks at the cluster first: for other releases, older CustomResourceDefinitions, a missing
-    Secret. Needs the right to read these."""
+    """Whether an installation first checks the cluster for other releases, older CustomResourceDefinitions and a
+    missing Secret. Needs the right to read these."""
     rbac: Rbac = Rbac()
     """Rights."""
     user: Annotated[int, Field(ge=0)] = 65532
-    """User and group of all pods, and `fsGroup` of workers; 0 sets none, for clusters that assign them, as OpenShift
-    does."""
+    """User and group of all pods, and `fsGroup` of workers; 0 sets none, for clusters that assign them, such as
+    OpenShift."""
     admission_policies: AdmissionPolicies = AdmissionPolicies()
-    """Rules that the API server itself enforces, by ValidatingAdmissionPolicies. These are objects of the cluster, in
-    force in `watchNamespaces`, or in all namespaces."""
+    """Rules that the API server itself enforces, by ValidatingAdmissionPolicies. These are cluster-wide objects; they
+    apply to `watchNamespaces`, or to all namespaces."""
     service_account: ServiceAccount = ServiceAccount()
-    """The operator's account."""
+    """The operator's ServiceAccount."""
     common_labels: Strings = {}
     """Labels of everything in the release."""
     common_annotations: Strings = {}
@@ -255,7 +255,7 @@ class Operator(Pods):
     whose: ClassVar[str] = "the operator"
 
     replicas: Annotated[int, Field(ge=0, le=10)] = 2
-    """Operators: one leads, the others wait to take over."""
+    """Number of operators: one leads, the others wait to take over."""
 
 
 class Around(Part):
@@ -264,15 +264,15 @@ class Around(Part):
     api: Api = Api()
     """The REST API and the dashboard."""
     network_policy: NetworkPolicy = NetworkPolicy()
-    """Denies all traffic of the operator's and the API's pods, and of worker pods, but what they need."""
+    """Denies all traffic of operator, API and worker pods except what they need."""
     metrics: Metrics = Metrics()
     """The metrics of operator and API for Prometheus."""
     prometheus_rule: PrometheusRule = PrometheusRule()
-    """Alerts, from `files/alerts.yaml`, and from `files/alerts-api.yaml` where the API is."""
+    """Alert rules from `files/alerts.yaml`, and from `files/alerts-api.yaml` if the API is enabled."""
     dashboard: Dashboard = Dashboard()
     """A Grafana dashboard in a ConfigMap, from `files/dashboard.json`."""
     sample: Sample = Sample()
-    """Something to try: pictures that a Job draws onto the claim `pictures`, and an empty claim `cache`."""
+    """Sample data: pictures that a Job draws onto the claim `pictures`, and an empty claim `cache`."""
 
 
 class Values(Around, Operator, Installation):

@@ -230,7 +230,7 @@ def manifest(observed: Observed) -> dict[str, Any]:
     take more room than one variable has.
     """
     if observed.job is None:
-        raise ValueError("the spec makes no sense")
+        raise ValueError("the spec is invalid")
     spec = observed.job.spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"worker_template"})
     metadata = {"name": observed.key.name, "namespace": observed.key.namespace, "uid": observed.uid}
     return {"apiVersion": API_VERSION, "kind": "FileProcessingJob", "metadata": metadata, "spec": spec}
@@ -239,7 +239,7 @@ def manifest(observed: Observed) -> dict[str, Any]:
 def collection_of(observed: Observed) -> str:
     """The collection's id in the store."""
     if observed.job is None:
-        raise ValueError("the spec makes no sense")
+        raise ValueError("the spec is invalid")
     return names.store_collection(observed.key.namespace, observed.job.collection_id)
 
 
@@ -349,7 +349,7 @@ def _owner(observed: Observed) -> dict[str, Any]:
 
 def _spec(observed: Observed) -> Any:
     if observed.job is None:
-        raise ValueError("the spec makes no sense")
+        raise ValueError("the spec is invalid")
     return observed.job.spec
 
 

@@ -18,7 +18,7 @@ from fpj_core.model import Phase
 from fpj_operator.conditionlist import condition, condition_list, restated
 from fpj_operator.jobs.state import Attempt, Observed
 
-_NOT_MADE = f"the spec was changed after the job had finished; set the annotation {RESUME_ANNOTATION} to make it"
+_NOT_MADE = f"the spec was changed after the job had finished; set the annotation {RESUME_ANNOTATION} to apply it"
 _COMPLETE = frozenset({Phase.COMPLETED, Phase.COMPLETED_WITH_ERRORS})
 
 
@@ -70,7 +70,7 @@ def operator_status(
 
 
 def _left_out(observed: Observed) -> Mapping[str, int] | None:
-    """What of the source is no part of the collection, as last recorded; None where nothing is left out."""
+    """What the source has that does not belong to the collection, as last recorded; None where nothing is left out."""
     record = observed.store.record
     found = observed.status.get("leftOut") if record is None else dict(record.left_out)
     return found or None

@@ -1,4 +1,4 @@
-"""One look at a job: observe, decide, act; and what else must be looked at because of it."""
+"""One reconciliation of a job: observe, decide, act; and which other jobs must be reconciled because of it."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class Controller:
             self.work.add(key)
 
     def tick(self, namespace: str, name: str) -> None:
-        """Time to look at a job again, though nothing happened to it."""
+        """Time to reconcile a job again, although nothing happened to it."""
         self.work.add(Key(namespace, name))
 
     def holds_lease(self, key: Key) -> None:

@@ -3,7 +3,7 @@
 The status says what was planned: so many shards with so many images, in the store of one identity. Only the store of
 that identity, with the plan of that attempt, with exactly that many shards, all succeeded, and with every planned image
 accounted for, completes the job. Everything else is work that goes on, or records that are lost. Where nothing is
-recorded, nothing is done: an empty store shows no shard that is left, and is no success.
+recorded, nothing is done: an empty store shows no shard that is left, which is not a success.
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ class Executor:
             raise DisturbedError(replace(observed, unrenewed=refused), str(error)) from error
         now = time.time()
         if not view.held_by(observed.uid, now) or _was_taken(observed, view):
-            text = "the collection's lease is another's, or was meanwhile"
+            text = "another job holds the collection's lease, or held it in the meantime"
             raise DisturbedError(replace(observed, lease=view, now=now), text)
 
     async def _delete_children(self, observed: Observed, step: DeleteChildren) -> None:
@@ -281,12 +281,12 @@ def _after_status(observed: Observed, document: Document) -> Observed:
 def _noted(stored: Job, fresh: Job, step: RecordJob, now: float) -> Job:
     """An attempt that begins is noted with its number: pods of earlier ones are refused before the status says so."""
     begins = step.attempt if step.phase is Phase.INDEXING else 0
-    anew = stored.phase.finished and not step.phase.finished
+    restarted = stored.phase.finished and not step.phase.finished
     return replace(
         stored,
         planning_attempt=max(stored.planning_attempt, begins),
         manifest=fresh.manifest,
-        begun_attempt=step.attempt if anew else stored.begun_attempt,
+        begun_attempt=step.attempt if restarted else stored.begun_attempt,
         phase=step.phase,
         reason=step.reason,
         message=step.message,

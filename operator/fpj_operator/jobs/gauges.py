@@ -14,7 +14,7 @@ TROUBLES = tuple(
         | {reason.value for reason in Reason}
     )
 )
-"""Why a job that is at work may not move."""
+"""Why an active job may be blocked."""
 OTHER_TROUBLE = "Other"
 
 

@@ -103,7 +103,7 @@ class Leases:
                 await self._give_back(stored)
                 return view
         # The store's lease stays: to give it back would fence the workers of a job that only renews its own.
-        raise ClusterError(409, f"the Lease of {collection} is changed by others all the time")
+        raise ClusterError(409, f"the Lease of {collection} keeps being changed by others")
 
     async def _refused(self, error: ClusterError, stored: Lease) -> None:
         """The store's lease alone locks nothing for this job: others, such as `fpj run`, may have it meanwhile."""
@@ -141,7 +141,7 @@ class Leases:
             found["spec"] |= {"renewTime": precise(time.time()), "leaseDurationSeconds": round(self._seconds)}
             if (written := await self._cluster.replace(found)) is not None:
                 return self._view(key.namespace, collection, written)
-        raise ClusterError(409, f"the Lease of {collection} is changed by others all the time")
+        raise ClusterError(409, f"the Lease of {collection} keeps being changed by others")
 
     async def _named(self, namespace: str, collection: str, held: LeaseHeldError) -> LeaseView:
         """Who holds the store's lease: a resource that is about to write its Lease too, with its name, or `fpj run`."""
@@ -164,7 +164,7 @@ class Leases:
             found["spec"] |= {"holderIdentity": "", "renewTime": precise(time.time())}
             if await self._cluster.replace(found) is not None:
                 return
-        raise ClusterError(409, f"the Lease of {collection} is changed by others all the time")
+        raise ClusterError(409, f"the Lease of {collection} keeps being changed by others")
 
     async def _write(
         self, key: Key, uid: str, collection: str, found: Document | None, stored: Lease

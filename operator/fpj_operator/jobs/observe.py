@@ -136,7 +136,7 @@ async def _begun(health: StoreHealth, store: Store, document: Document) -> FileP
 
 
 def _as_begun(store: Store, document: Document) -> FileProcessingJob | None:
-    """A job that has begun, by its spec as it was last understood; whether it is suspended, by the spec of now.
+    """A job that has started, by its spec as it was last understood; whether it is suspended, by the current spec.
 
     The spec of now may be of a later version than this operator: no reason to fail what runs. None if it is not known.
     """
@@ -305,7 +305,7 @@ async def _folder(
 
 
 def _overlapping(job: FileProcessingJob, folders: Sequence[CacheFolder]) -> dict[str, str]:
-    """By name, how folders overlap the job's source: such a one is no choice, and refused if it is named."""
+    """By name, how folders overlap the job's source: such a folder is never chosen, and refused if it is named."""
     found = {each.metadata.name: overlap_of_places(job.spec.collection.source, each.spec.storage) for each in folders}
     return {name: how for name, how in found.items() if how}
 

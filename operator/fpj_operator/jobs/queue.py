@@ -265,10 +265,10 @@ class JobQueue:
         space = self._namespaces[key.namespace]
         blocker, before = space.blocker(key.name, entry)
         if blocker and space.is_held(entry.collection):
-            more = f"; {_place(before)} wait for it before this job" if before else ""
-            return f"{blocker} is at work on the collection{more}"
+            more = f"; jobs ahead: {_place(before)}" if before else ""
+            return f"{blocker} is working on the collection{more}"
         if before:
-            return f"the collection goes to {blocker} first; {_place(before)} wait for it before this job"
+            return f"{blocker} gets the collection first; jobs ahead: {_place(before)}"
         return entry.said if entry.foreign and not self.place(key)[0] else ""
 
     def next_in(self, namespace: str) -> list[Key]:
@@ -340,8 +340,8 @@ class JobQueue:
 
 
 def queue_words(limit: int, ahead: int) -> str:
-    """What a job says that waits for a slot."""
-    return f"waits for one of {limit} slots of the namespace; {_place(ahead)} wait before it"
+    """The message of a job that waits for a slot."""
+    return f"waiting for one of the namespace's {limit} slots; jobs ahead: {_place(ahead)}"
 
 
 def takes_slot(status: Mapping[str, Any]) -> bool:

@@ -1,9 +1,9 @@
 """What should happen to a job now: from what is observed to a plan. Pure, and safe to ask again at any time.
 
-A job's way is: Pending (for a cache folder, a slot, its collection's lock) -> Indexing -> Running -> Completed,
-CompletedWithErrors or Failed. Whatever disturbs it (suspension, a lost lease, silence, a resume) ends the attempt and
-leads back to Pending; the next attempt locks, indexes and plans anew, and finds done what is done. So there is one
-road, and every interruption takes it.
+A job goes through: Pending (for a cache folder, a slot, its collection's lock) -> Indexing -> Running -> Completed,
+CompletedWithErrors or Failed. Whatever interrupts it (suspension, a lost lease, silence, a resume) ends the attempt and
+leads back to Pending; the next attempt locks, indexes and plans again, and finds done what is done. So there is one
+code path, and every interruption takes it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _PODS_SECONDS, _OTHERS_SECONDS = 1.0, 2.0
 _QUEUE_SECONDS = 60.0
 """A job is woken when the cache folders of its namespace change; and jobs in line are by the queue, when it is time."""
 _TROUBLE_SECONDS = 5.0
-"""What keeps a job from moving may end at any time, and no event tells of it."""
+"""What blocks a job may end at any time, without an event."""
 _SOONEST_TRY, _LATEST_TRY = 2.0, 12.0
 """Seconds between two tries of a child object that the API server rejects: half of the time since it began to."""
 _LINGER_SECONDS = 10.0
@@ -81,7 +81,7 @@ _MAY_HEAL = frozenset({Reason.STORE_UNAVAILABLE.value, Reason.SHARD_HELD.value, 
 
 
 def reconcile(observed: Observed, settings: OperatorSettings) -> Plan:
-    """Decide. Raises nothing: what is wrong with a job becomes part of its status."""
+    """Decide. Raises nothing: whatever is wrong with a job becomes part of its status."""
     decision = _Decision(_without_own_holds(observed), settings)
     plan = decision.renewed_first(decision.plan())
     return replace(plan, steps_after=(*plan.steps_after, *decision.not_understood()))
@@ -133,18 +133,18 @@ class _Decision:
         return replace(plan, steps_first=(RenewLease(store=o.store.error is None), *plan.steps_first))
 
     def _invalid(self) -> Plan:
-        """Nothing is known of the job but that its spec is invalid: what runs goes on, what has not begun fails."""
+        """All we know is that the spec is invalid: a job that runs continues, one that has not started fails."""
         o = self.o
         if o.attempt.number and not o.phase.finished:
             return Plan(requeue_after=_WAIT_SECONDS)
         return self._fail("InvalidSpec", o.problem or "the spec is invalid")
 
     def not_understood(self) -> tuple[Step, ...]:
-        """A word to whoever changed the spec of a running job to what this version does not understand, once."""
+        """An event, once, where the spec of a running job was changed to something this version does not understand."""
         o = self.o
         if not o.problem or not o.attempt.number or o.phase.finished or o.deleting:
             return ()
-        text = f"the job goes on by its earlier spec; generation {o.generation} is not understood: {o.problem}"
+        text = f"the job continues with its earlier spec; generation {o.generation} is not understood: {o.problem}"
         return (Emit("InvalidSpec", text, warning=True, unique=f"spec-{o.generation}"),)
 
     # Before and between attempts --------------------------------------------------------------------------
@@ -168,7 +168,7 @@ class _Decision:
             return self._lease_refused(o.rejected)
         if o.lease.held_by_another(o.uid, o.now):
             holder = o.lease.holder_name or o.lease.holder
-            text = f"{holder} is at work on the collection"
+            text = f"{holder} is working on the collection"
             return self._wait("CollectionLocked", text, _WAIT_SECONDS, lock_message=text)
         if (ending := self._pods_ending()) is not None:
             return ending
@@ -186,7 +186,7 @@ class _Decision:
             )
             return replace(waiting, steps_first=(DeleteChildren(o.latest_attempt),))
         if o.others_left:
-            text = f"waiting for the pods of {o.others_left} to end, which was at work on the collection"
+            text = f"waiting for the pods of {o.others_left} to end, which was working on the collection"
             return self._wait("PodsEnding", text, _OTHERS_SECONDS, keeps_lock=True)
         return None
 
@@ -255,17 +255,17 @@ class _Decision:
         """Also without the store: pods are deleted, and fenced once it is back, before anything else."""
         o = self.o
         away = o.store.error is not None and o.attempt.number > 0
-        later = f"; its shards are taken back when the store answers: {o.store.error}" if away else ""
+        later = f"; its shards are taken back once the store answers: {o.store.error}" if away else ""
         verdict = Verdict(Phase.SUSPENDED, "Suspended", f"spec.suspend is true{later}")
         steps: tuple[Step, ...] = ()
         if o.store.error is None and (o.phase.active or self._recorded_as_active()):
             steps = (RecordJob(Phase.SUSPENDED, "Suspended", "", o.attempt.number), FenceShards())
-        told = (Emit("Suspended", "work is stopped; what is done is kept"),) if o.phase is not Phase.SUSPENDED else ()
+        event = (Emit("Suspended", "work has stopped; what is done is kept"),) if o.phase is not Phase.SUSPENDED else ()
         release: tuple[Step, ...] = (ReleaseLease(),) if o.lease.holder == o.uid and o.store.error is None else ()
         return Plan(
             status=operator_status(o, verdict, o.attempt, progress=self._stopped()),
             steps_first=steps + ((DeleteChildren(o.attempt.number),) if self._live_children() else ()),
-            steps_after=release + self._rights_over() + told,
+            steps_after=release + self._rights_over() + event,
             requeue_after=_WAIT_SECONDS if away else None,
         )
 
@@ -308,11 +308,11 @@ class _Decision:
 
     def _spec_changed(self) -> Plan:
         """As many of these as there are edits: no recovery of the job is spent on one."""
-        text = "the spec was changed: another attempt makes what does not fit it, and keeps what does"
+        text = "the spec was changed: a new attempt makes what does not match it and keeps the rest"
         return self._recover(attempts=int(self.o.status.get("recoveryAttempts", 0)), reason="SpecChanged", message=text)
 
     def _store_unreachable(self, error: str) -> Plan:
-        """Said while it lasts; pods go on for as long as they can, and nothing else is decided."""
+        """Reported while it lasts; pods continue for as long as they can, and nothing else is decided."""
         o = self.o
         said = ("StoreUnavailable", error)
         stage, locked = str(o.status.get("stage", "")), o.lease.held_by(o.uid, o.now)
@@ -327,7 +327,7 @@ class _Decision:
             return self._lease_lost()
         if o.job is None:
             return self._invalid()
-        if o.rejected is not None:  # what the store showed is from before this plan, which may have begun the attempt
+        if o.rejected is not None:  # what the store showed is from before this plan, which may have started the attempt
             return self._bounds() or self._rejected(o.rejected)
         found = evidence(o.attempt, o.store, planned=o.phase is Phase.RUNNING)
         if found.finding is Finding.LOST:
@@ -342,7 +342,7 @@ class _Decision:
         o = self.o
         if o.store.record is not None and o.store.record.phase is Phase.RECOVERING:
             # An operator died over it. The attempt's pods are refused whatever they want to record.
-            return self._recover_or_fail("RecordsLost", "the recovery of this attempt was begun, and not finished")
+            return self._recover_or_fail("RecordsLost", "the recovery of this attempt was started but not finished")
         if (ended := self._bounds()) is not None:
             return ended
         return self._within_slot(self._indexing() if o.phase is Phase.INDEXING else self._running())
@@ -446,7 +446,7 @@ class _Decision:
         return replace(self._keep_going(verdict), steps_first=tuple(Apply(each) for each in (*rights, child)))
 
     def _rejected(self, found: Rejected) -> Plan:
-        """The API server takes no child object: said in its words, and tried again where that can help."""
+        """The API server rejects a child object: reported in its words, and retried where that can help."""
         said = _words(found)
         if found.final:
             return self._fail(*said)
@@ -469,7 +469,7 @@ class _Decision:
             return self._finish()
         plan = self._running(Phase.RUNNING)
         images = count(o.store.record.total if o.store.record else 0)
-        event = Emit("Running", f"{images} images listed, {count(o.store.total_shards)} shards to work on")
+        event = Emit("Running", f"{images} images listed, {count(o.store.total_shards)} shards to process")
         return replace(plan, steps_after=(*plan.steps_after, event))
 
     def _running(self, phase: Phase = Phase.RUNNING) -> Plan:
@@ -524,7 +524,7 @@ class _Decision:
         )
 
     def _unrenewed(self, verdict: Verdict, found: Rejected, report: Mapping[str, Any]) -> Plan:
-        """The work goes on while nobody else can have the Lease; each further look tries to renew it again."""
+        """The work goes on while nobody else can have the Lease; each reconciliation tries to renew it again."""
         o = self.o
         reason, message = _words(found)
         text = f"the lock on the collection cannot be renewed: {message}"
@@ -569,7 +569,7 @@ class _Decision:
         return self._end(Verdict(Phase.FAILED, reason, message, str(self.o.status.get("stage", ""))))
 
     def _end(self, verdict: Verdict) -> Plan:
-        """The status first: the end is told as soon as it is known. What is tidied up afterwards cannot delay it."""
+        """The status first: the end is reported as soon as it is known. Tidying up afterwards cannot delay it."""
         o = self.o
         attempt = replace(o.attempt, resumed_by=o.resume)
         return Plan(
@@ -614,7 +614,7 @@ class _Decision:
         status, steps = None, self._tidied_up()
         if o.status.get("observedGeneration") != o.generation and (o.job or o.phase is Phase.FAILED):
             status = seen_status(o, changed=o.job is not None and not fits(o.attempt, o.job.spec))
-            text = "the job has finished: what is changed counts when it is begun again, by the annotation"
+            text = "the job has finished: spec changes take effect when it is restarted with the annotation"
             steps = (*steps, Emit("NotBegunAgain", f"{text} {names.RESUME_ANNOTATION}"))
         ttl, ended = self._ttl(), seconds_of(o.status.get("completionTime"))
         left = None if ttl is None else ended + ttl - o.now
@@ -721,7 +721,7 @@ def _words(found: Rejected) -> tuple[str, str]:
 
 
 def _without_own_holds(o: Observed) -> Observed:
-    """A child Job that is suspended for want of a slot is in no trouble: only Kueue's holds are others' to end."""
+    """A child Job that is suspended because it has no slot is not in trouble; only Kueue's holds count."""
     if o.job is None or o.job.spec.queue_name or not any(child.suspended for child in o.children):
         return o
     return replace(o, children=tuple(replace(c, trouble=None) if c.suspended else c for c in o.children))

@@ -1,7 +1,7 @@
 """Which edits of a spec need another attempt. Pure.
 
 An attempt makes its outputs by one spec: its index Job plans by it, and its pods get it. So an attempt carries a digest
-of the spec that it was begun with, and an edit that changes the digest ends it; the next one keeps what still fits.
+of the spec that it was started with, and an edit that changes the digest ends it; the next one keeps what still fits.
 Only what acts without new pods and a new plan is left out. A field that is not named here is part of the digest: a new
 one can be forgotten without making a status false.
 """

@@ -100,7 +100,7 @@ class Attempt:
     cache_folder: str = ""
     fence: int = 0
     spec_digest: str = ""
-    """Of the spec that it was begun with; see `fpj_operator.jobs.shape`."""
+    """Of the spec that it was started with; see `fpj_operator.jobs.shape`."""
     store_id: str = ""
     """Identity of the store that it is recorded in."""
     planned_shards: int | None = None

@@ -1,4 +1,4 @@
-"""What jobs do, added to Prometheus' counters as it happens, and told in the log.
+"""What jobs do, added to Prometheus' counters as it happens, and logged.
 
 The store's counts of a job are exact, but they are the job's; a counter wants what is new. What was counted before is
 remembered, for a job that this operator has not seen yet from its status: an operator that takes over neither adds a
@@ -24,14 +24,14 @@ log = logging.getLogger("fpj.jobs")
 
 
 class Tally:
-    """Is shown every look at a job once it has been acted upon. With ``traces``, each that ends is sent there."""
+    """Sees each reconciliation of a job after it was acted upon. With ``traces``, each job that ends is sent there."""
 
     def __init__(self, traces: Traces | None = None) -> None:
         self._traces = traces
         self._counted: dict[str, Counts] = {}
         """By uid, of jobs that have not ended."""
         self._pending: dict[str, int] = {}
-        """Images left, of jobs at work."""
+        """Images left, of active jobs."""
         self._disturbed: dict[str, float] = {}
         """By uid, when the attempt was ended that a job is recovering from; only those that this operator ended."""
         # Added up when somebody asks, in another thread: once for each look would be too much with thousands of jobs.
@@ -119,9 +119,9 @@ def _ends_attempt(plan: Plan, phase: Phase) -> bool:
 
 def _measure_delay(observed: Observed) -> None:
     """How much later the store's last progress is than the one in the status, once that has any."""
-    told = seconds_of(observed.status.get("lastProgressAt"))
-    if told and observed.store.record and observed.store.progress is not None:
-        metrics.STATUS_DELAY.observe(max(0.0, (observed.store.record.last_progress_at or told) - told))
+    reported = seconds_of(observed.status.get("lastProgressAt"))
+    if reported and observed.store.record and observed.store.progress is not None:
+        metrics.STATUS_DELAY.observe(max(0.0, (observed.store.record.last_progress_at or reported) - reported))
 
 
 def _said(status: Mapping[str, Any]) -> dict[str, str]:

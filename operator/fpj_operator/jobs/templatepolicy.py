@@ -167,7 +167,7 @@ def _cel_within(path: str, folders: str) -> str:
 
 
 def _cel_text(field: str) -> str:
-    """The text of that field of an object ``o``; empty where it is missing or is no text."""
+    """The text of that field of an object ``o``; empty where it is missing or not a string."""
     value = f"o.?{field}.orValue('')"
     return f"(type({value}) == string ? {value} : '')"
 

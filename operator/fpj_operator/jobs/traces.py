@@ -1,7 +1,7 @@
 """Traces of jobs' lives, for whoever collects them with OpenTelemetry. Off unless an endpoint is given.
 
 A job's trace is sent when it ends, made of times that were recorded on the way: no span lives in memory while its job
-does, and an operator that takes over tells the whole story all the same. The trace's id is the job's uid without its
+does, and an operator that takes over still sends the whole trace. The trace's id is the job's uid without its
 dashes, so who has one has the other.
 """
 

@@ -21,15 +21,15 @@ WORKER = "worker"
 """The container that is ours."""
 
 _SCHEDULER_SECONDS = 15.0
-"""So long a scheduler may take to say anything about a pod."""
+"""How long a scheduler may take to say anything about a pod."""
 _START_SECONDS = 10.0
-"""A pod that has not started so long after it was scheduled is worth a question about its events."""
+"""Events are read for a pod that has not started this long after it was scheduled."""
 _SILENT_SECONDS = 30.0
-"""So long it may take to start without an event that explains it: most images are pulled by then."""
+"""How long it may take to start without an event that explains it: most images are pulled by then."""
 _SIDECAR_SECONDS = 15.0
-"""So long other containers may take to end once the worker has."""
+"""How long other containers may take to end once the worker has."""
 _REFUSED_SECONDS = 360.0
-"""The Job controller tries again each minute, and tells of a refusal every five minutes at least."""
+"""The Job controller tries again each minute, and reports a refusal at least every five minutes."""
 _OVER_LIMIT = re.compile(r"\bexceed")
 """What the kubelet says of a pod whose volumes, log or file system outgrew a limit: three sentences have it."""
 _MOST = 300
@@ -78,7 +78,7 @@ def of_waiting(pods: Sequence[Document], now: float) -> Trouble | None:
     lost = [pod["spec"].get("nodeName", "") for pod in pods if _is_lost(pod)]
     if not lost:
         return None
-    return Trouble("NodeUnreachable", f"nothing is heard from {min(lost)}, where pods of the job ran")
+    return Trouble("NodeUnreachable", f"node {min(lost)}, which ran pods of the job, does not respond")
 
 
 def slow_start(pods: Iterable[Document], now: float) -> Document | None:
@@ -96,13 +96,14 @@ def slow_start(pods: Iterable[Document], now: float) -> Document | None:
 
 def of_events(pod: Document, events: Iterable[Document], now: float) -> Trouble | None:
     """What the events of a pod that has not started say: its newest warning that is known, or its last event."""
-    told = sorted(events, key=_time_of, reverse=True)
-    for event in told:
+    newest_first = sorted(events, key=_time_of, reverse=True)
+    for event in newest_first:
         if event.get("type") == "Warning" and event.get("reason") in REPORTED:
             return Trouble(REPORTED[event["reason"]], _cut(str(event.get("message", ""))))
     if now - _scheduled_at(pod) <= _SILENT_SECONDS:
         return None
-    last = f"; the last event: {told[0].get('reason')}: {told[0].get('message')}" if told else ""
+    newest = next(iter(newest_first), None)
+    last = f"; the last event: {newest.get('reason')}: {newest.get('message')}" if newest else ""
     node = pod["spec"].get("nodeName", "its node")
     return Trouble("PodsNotStarted", _cut(f"pod {pod['metadata']['name']} has not started on {node}{last}"))
 
@@ -116,7 +117,7 @@ def _of_waiting(pod: Document, now: float) -> Trouble | None:
     if scheduled.get("status") == "False":
         return Trouble("PodsUnschedulable", _cut(str(scheduled.get("message", ""))))
     if not _is_scheduled(pod) and now - _created_at(pod) > _SCHEDULER_SECONDS:
-        return Trouble("PodsNotScheduled", "no scheduler has said anything about the pods; does one run?")
+        return Trouble("PodsNotScheduled", "no scheduler has handled the pods; is one running?")
     return _of_sidecar(pod, now)
 
 
@@ -128,7 +129,9 @@ def _of_sidecar(pod: Document, now: float) -> Trouble | None:
     others = [each["name"] for each in pod["status"].get("containerStatuses", []) if "running" in each.get("state", {})]
     if not others:
         return None
-    text = f"the worker has ended, but its pod cannot while the container {', '.join(others)} runs: keep sidecars out"
+    text = (
+        f"the worker has ended, but its pod cannot end while the container {', '.join(others)} runs: keep sidecars out"
+    )
     return Trouble("SidecarPreventsCompletion", _cut(f"{text}, or inject them as native ones"))
 
 
@@ -187,8 +190,8 @@ def _of_rejected(pod: Document) -> Trouble | None:
 
 def of_refusal(job: Document, events: Iterable[Document], now: float) -> Trouble | None:
     """What the Job controller says when it may create no pods: a quota, a policy, or a webhook that does not answer."""
-    told = [event for event in events if event.get("reason") == "FailedCreate"]
-    last = max(told, key=_time_of, default=None)
+    refusals = [event for event in events if event.get("reason") == "FailedCreate"]
+    last = max(refusals, key=_time_of, default=None)
     if last is None or now - _time_of(last) > _REFUSED_SECONDS:
         return None
     # Without the pod's name, which differs at each try.

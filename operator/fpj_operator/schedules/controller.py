@@ -42,7 +42,7 @@ class ScheduleController:
         self.work: Workqueue[Key] = Workqueue(self._handle, _WORKERS)
         self._cluster = cluster
         self._now = now
-        self._told: dict[str, set[tuple[str, str]]] = {}
+        self._reported: dict[str, set[tuple[str, str]]] = {}
         """By schedule, the events that are written once, and the refusals that are counted once."""
         self._finished: dict[str, bool] = {}
         """By uid, whether a schedule's job has finished: what it reports until then changes nothing here."""
@@ -56,7 +56,7 @@ class ScheduleController:
     def gone(self, body: Mapping[str, Any]) -> None:
         """A schedule was deleted; Kubernetes collects its jobs."""
         self.work.forget(_key(body, body["metadata"]["name"]))
-        self._told.pop(body["metadata"]["uid"], None)
+        self._reported.pop(body["metadata"]["uid"], None)
 
     def job_changed(self, body: Mapping[str, Any], *, gone: bool) -> None:
         """A FileProcessingJob changed: if a schedule began it, that is to be looked at once it ends or vanishes."""
@@ -133,7 +133,7 @@ class ScheduleController:
         )
 
     async def _start(self, view: ScheduleView, plan: SchedulePlan) -> Refusal | None:
-        """Create the job of the run that is due; why that failed. One of ours that is there already was begun before.
+        """Create the job of the run that is due; why that failed. One of ours that exists already was started before.
 
         Raises `ClusterError` where nobody refused.
         """
@@ -147,7 +147,7 @@ class ScheduleController:
         return refusal
 
     async def _create(self, view: ScheduleView, manifest: Mapping[str, Any], name: str) -> Refusal | None:
-        refusal = Refusal("JobRefused", f"the run's job is refused: {name} comes and goes")
+        refusal = Refusal("JobRefused", f"the run's job was refused: {name} keeps being created and deleted")
         for _ in range(_TRIES):
             try:
                 if await self._cluster.create(manifest) is not None:
@@ -155,49 +155,50 @@ class ScheduleController:
             except ClusterError as error:
                 if error.status not in _REFUSALS:
                     raise
-                refusal = Refusal("JobRefused", f"the run's job is refused: {error}")
+                refusal = Refusal("JobRefused", f"the run's job was refused: {error}")
                 if error.reason != CONFLICT:
                     break
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
             found = await self._cluster.get(_JOB, view.key.namespace, name)
             if found is not None:
-                taken = Refusal("NameTaken", f"{name} exists and is no job of this schedule: the run waits for its end")
+                text = f"a job named {name} exists and does not belong to this schedule: the run waits until it is gone"
+                taken = Refusal("NameTaken", text)
                 return None if view.uid in _owners(found) else taken
         return refusal
 
     def _count_refusal(self, view: ScheduleView, refusal: Refusal, name: str) -> None:
         """Once for each run, though it is tried again and again."""
-        told = self._told.setdefault(view.uid, set())
-        if (_COUNTED, name) not in told:
+        reported = self._reported.setdefault(view.uid, set())
+        if (_COUNTED, name) not in reported:
             metrics.SCHEDULE_MISSES.labels(refusal.reason).inc()
-            self._remember(told, _COUNTED, name)
+            self._remember(reported, _COUNTED, name)
 
     async def _emit(self, view: ScheduleView, said: Emit) -> None:
         """A miss is counted also where its event cannot be written; a unique event is then tried again later."""
-        told = self._told.setdefault(view.uid, set())
-        if said.unique and (said.reason, said.unique) in told:
+        reported = self._reported.setdefault(view.uid, set())
+        if said.unique and (said.reason, said.unique) in reported:
             return
         if said.reason == "Started":  # whatever is refused from now on is news again
-            told -= {each for each in told if each[0] in ("JobRefused", "NameTaken")}
+            reported -= {each for each in reported if each[0] in ("JobRefused", "NameTaken")}
         is_news = await events.write(self._cluster, _KIND, view.key, view.uid, said)
         if is_news is not False:
             self._count_miss(view, said)
         if said.unique and is_news is not None:
-            self._remember(told, said.reason, said.unique)
+            self._remember(reported, said.reason, said.unique)
 
     def _count_miss(self, view: ScheduleView, said: Emit) -> None:
         """Once, though its event may be written later than it was first tried; refusals are counted by themselves."""
-        told, counted = self._told.setdefault(view.uid, set()), f"{_COUNTED} {said.reason}"
-        if said.reason in metrics.MISSES and not view.refused and (counted, said.unique) not in told:
+        reported, counted = self._reported.setdefault(view.uid, set()), f"{_COUNTED} {said.reason}"
+        if said.reason in metrics.MISSES and not view.refused and (counted, said.unique) not in reported:
             metrics.SCHEDULE_MISSES.labels(said.reason).inc()
-            self._remember(told, counted, said.unique)
+            self._remember(reported, counted, said.unique)
 
     @staticmethod
-    def _remember(told: set[tuple[str, str]], reason: str, unique: str) -> None:
+    def _remember(reported: set[tuple[str, str]], reason: str, unique: str) -> None:
         """The newest of each reason is enough: none goes back to an earlier run."""
-        told -= {each for each in told if each[0] == reason}
-        told.add((reason, unique))
+        reported -= {each for each in reported if each[0] == reason}
+        reported.add((reason, unique))
 
 
 def _key(body: Mapping[str, Any], name: str) -> Key:

@@ -2,7 +2,7 @@
 
 Debian's cron says what happens when clocks are changed, and the library `cronsim` does as it says: a run whose time is
 left out (02:30 in spring) is due as soon as the clock goes on (03:00), one whose time comes twice (02:30 in autumn) is
-due the first time only, and schedules with a ``*`` for the minute or the hour go by real time: none is left out and
+due the first time only, and schedules with a ``*`` for the minute or the hour follow real time: none is left out and
 none is late. So a nightly job runs once every night. (batch/v1 CronJob leaves out the one and repeats the other.)
 """
 
@@ -22,7 +22,7 @@ _LONGEST_SHIFT = 3 * 3600.0
 
 
 class ScheduleError(Exception):
-    """A schedule that makes no sense, or a time zone that is not known."""
+    """An invalid schedule, or an unknown time zone."""
 
 
 class Times:

@@ -1,9 +1,9 @@
 """What should happen to a schedule now: from what is observed to a plan. Pure, and safe to ask again at any time.
 
 The rules are those of batch/v1 CronJob. A run is known by the minute it was due, and its job is named after it, so
-that nothing (an operator that dies half-way, two that both think they lead) begins a run twice. Only where a run's job
-is deleted before the status could say that it was begun, it is begun again: no run is lost, and what the first one did
-the second finds done. Times before a schedule was changed are past for good: a change begins nothing by itself.
+that nothing (an operator that dies halfway, two that both think they lead) starts a run twice. Only a run whose job is
+deleted before the status could say that it was started is started again: no run is lost, and what the first one did
+the second finds done. Times before a schedule was changed are past for good: a change starts nothing by itself.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fpj_operator.keys import Key
 from fpj_operator.schedules.cron import ScheduleError, Times
 
 MOST_MISSED = 100
-"""Missed runs that are counted; the newest is begun whatever their number."""
+"""Missed runs that are counted; the newest is started whatever their number."""
 _KEPT_SUCCESSFUL, _KEPT_FAILED = 3, 1
 _MOST_ACTIVE_SHOWN = 20
 _LONGEST_SLEEP = 300.0
@@ -39,7 +39,7 @@ class Run:
     name: str
     uid: str
     due: float
-    """The time it was due; 0 if that cannot be told."""
+    """The time it was due; 0 if unknown."""
     phase: Phase = Phase.PENDING
     finished_at: float = 0.0
     deleting: bool = False
@@ -73,7 +73,7 @@ class ScheduleView:
     uid: str
     generation: int
     spec: FileProcessingScheduleSpec | None
-    """None when it makes no sense; ``problem`` says why."""
+    """None when it is invalid; ``problem`` says why."""
     problem: str
     status: Mapping[str, Any]
     created_at: float
@@ -83,12 +83,12 @@ class ScheduleView:
     version: str = ""
     """The resourceVersion that shows it so."""
     refused: Refusal | None = None
-    """Nothing is begun then."""
+    """Nothing is started then."""
 
 
 @dataclass(frozen=True, slots=True)
 class SchedulePlan:
-    """What to do now, in this order. A run counts as begun once the status says so or its job is there."""
+    """What to do now, in this order. A run counts as started once the status says so or its job exists."""
 
     replaced: tuple[Run, ...] = ()
     """To delete before anything else."""
@@ -129,12 +129,12 @@ class _Decision:
         replaced = self._replaced() if due is not None else ()
         left = [run for run in v.runs if run not in replaced]
         start = None if due is None else self._job(due)
-        begun = [] if due is None else [Run(names.scheduled_job_name(v.key.name, due), "", due)]
+        started = [] if due is None else [Run(names.scheduled_job_name(v.key.name, due), "", due)]
         upcoming = None if self.spec.suspend else self.times.after(v.now)
         return SchedulePlan(
             replaced=replaced,
             start=start,
-            status=self._status([*begun, *left], due, upcoming),
+            status=self._status([*started, *left], due, upcoming),
             trimmed=tuple(self._trimmed()),
             events=tuple(self._events(missed, due, held, replaced)),
             requeue_after=self._sleep(upcoming),
@@ -145,11 +145,11 @@ class _Decision:
         return max(seconds_of(self.v.status.get("lastScheduleTime")), *(run.due for run in self.v.runs), 0.0)
 
     def _handled(self) -> float:
-        """Runs up to here have been begun or belong to a schedule of before."""
+        """Runs up to here have been started or belong to an earlier schedule."""
         return max(self._last() or self.v.created_at, seconds_of(self._changed_at()))
 
     def _since(self) -> float:
-        """Runs up to here are not looked at: begun, of before, or too late."""
+        """Runs up to here are not considered: started, of an earlier schedule, or too late."""
         deadline = self.spec.starting_deadline_seconds
         return max(self._handled(), self.v.now - deadline if deadline else 0.0)
 
@@ -160,8 +160,8 @@ class _Decision:
         """When other times than these were last in force; None if there never were any."""
         before = self.v.status
         if before.get("observedSchedule") in (None, self._times()):
-            told: str | None = before.get("scheduleChangedAt")
-            return told
+            changed_at: str | None = before.get("scheduleChangedAt")
+            return changed_at
         return moment(self.v.now)
 
     def _is_held(self) -> bool:
@@ -230,7 +230,7 @@ class _Decision:
         active = sorted((run for run in runs if not run.phase.finished and not run.deleting), key=_newest_first)
         last = due or self._last()
         succeeded = max(seconds_of(before.get("lastSuccessfulTime")), *(_succeeded_at(run) for run in runs), 0.0)
-        told = {
+        times = {
             "lastScheduleTime": moment(last) if last else None,
             "lastSuccessfulTime": moment(succeeded) if succeeded else None,
             "nextScheduleTime": moment(upcoming) if upcoming else None,
@@ -245,27 +245,27 @@ class _Decision:
             conditions = _conditions(v, ready=True, said=("Suspended", "spec.suspend is true"), suspended=True)
         else:
             conditions = _conditions(v, ready=True, said=("Scheduled", self._times()))
-        status = {"observedGeneration": v.generation, "conditions": conditions} | told
+        status = {"observedGeneration": v.generation, "conditions": conditions} | times
         return {name: value for name, value in status.items() if value is not None}
 
     def _events(self, missed: list[float], due: float | None, held: bool, replaced: tuple[Run, ...]) -> Iterable[Emit]:
-        """What people should hear of. Told once, however often it is looked at."""
+        """What people should hear of. Reported once, however often the schedule is reconciled."""
         if self.v.refused:
             yield Emit(self.v.refused.reason, self.v.refused.message, warning=True, unique=self.v.refused.cause)
             return
         for run in replaced:
-            yield Emit("Replaced", f"{run.name} is deleted: another run is due")
+            yield Emit("Replaced", f"{run.name} was deleted: another run is due")
         if due is not None:
-            yield Emit("Started", f"{names.scheduled_job_name(self.v.key.name, due)} is begun")
+            yield Emit("Started", f"{names.scheduled_job_name(self.v.key.name, due)} was started")
         if len(missed) > MOST_MISSED:
-            text = f"more than {MOST_MISSED} runs were missed; only the newest is begun"
+            text = f"more than {MOST_MISSED} runs were missed; only the newest was started"
             yield Emit("TooManyMissed", text, warning=True, unique=_minute(missed[0]))
         if held:
-            text = f"the run of {moment(missed[0])} waits until the one before it has finished"
+            text = f"the run of {moment(missed[0])} waits until the previous one has finished"
             yield Emit("WaitsForLastRun", text, unique=_minute(missed[0]))
         if self.spec.starting_deadline_seconds and not missed and not self.spec.suspend:
             for late in self.times.missed(self._handled(), self.v.now, 1):
-                text = f"the run of {moment(late)} was not begun within startingDeadlineSeconds"
+                text = f"the run of {moment(late)} was not started within startingDeadlineSeconds"
                 yield Emit("Missed", text, warning=True, unique=_minute(late))
 
 

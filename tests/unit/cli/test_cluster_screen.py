@@ -60,7 +60,7 @@ def test_a_bar_says_how_far_and_what_failed() -> None:
 def test_a_job_that_does_not_move_says_why() -> None:
     stuck = {"type": "Progressing", "status": "False", "reason": "ImagePullFailed", "message": "no such image"}
     pictured = [
-        (job("a", Phase.PENDING, "b is at work on the collection"), "b is at work on the collection"),
+        (job("a", Phase.PENDING, "b is working on the collection"), "b is working on the collection"),
         (job("a", None), "no operator has looked at it yet"),
         (job("a", Phase.INDEXING, conditions=[stuck]), "no such image"),
         (job("a", Phase.SUSPENDED, "spec.suspend is true", done=1_200), "spec.suspend is true"),

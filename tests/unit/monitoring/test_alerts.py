@@ -72,7 +72,7 @@ def test_each_alert_says_how_bad_it_is_and_has_a_runbook(name: str) -> None:
     page = RUNBOOKS.parent / path
     text = page.read_text()
     assert text.startswith(f"# {name}\n")
-    for heading in ("## What it means", "## What to look at", "## What to do"):
+    for heading in ("## What it means", "## What to check", "## What to do"):
         assert len(text.partition(f"\n{heading}\n")[2].partition("\n## ")[0].strip()) > 40, f"{heading} says nothing"
     assert f"| [{name}](alerts/{name}.md) | {rule['labels']['severity']} |" in INDEX
 

@@ -51,7 +51,7 @@ def test_our_own_finalizer_is_taken_off() -> None:
 def test_others_finalizers_stay_and_are_told() -> None:
     jobs = Jobs(theirs=["example.org/theirs"], both=["example.org/theirs", names.FINALIZER])
     cluster: Any = jobs
-    with pytest.raises(ClusterError, match="others' finalizers"):
+    with pytest.raises(ClusterError, match="finalizers of other controllers"):
         asyncio.run(clean_up(cluster, (), patience=0.1))
     assert [each["metadata"]["finalizers"] for each in jobs.held.values()] == [["example.org/theirs"]] * 2
     assert jobs.written == ["both"]

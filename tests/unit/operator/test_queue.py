@@ -170,7 +170,7 @@ def test_who_waits_for_a_lock_keeps_no_free_collection_waiting() -> None:
         queue.note(body(f"waiter-{number:02}", 2 + number, phase="Pending", reason="Queued", collection="red"))
     queue.note(body("other", 100, phase="Pending", reason="Queued", collection="green", priority=-5))
     assert queue.next_in(SPACE) == [Key(SPACE, "other")]
-    assert queue.lock(Key(SPACE, "waiter-00")) == "holder is at work on the collection"
+    assert queue.lock(Key(SPACE, "waiter-00")) == "holder is working on the collection"
     assert "more than 50" in queue.lock(Key(SPACE, "waiter-59"))
 
 
@@ -209,7 +209,7 @@ def test_jobs_that_cannot_run_hold_no_slot_but_their_lock(reason: str) -> None:
     queue.note(body("good", 2, phase="Pending", reason="Queued", collection="green"))
     queue.note(body("same", 3, phase="Pending", reason="Queued", collection="red"))
     assert queue.next_in(SPACE) == [Key(SPACE, "good")]
-    assert queue.lock(Key(SPACE, "same")) == "mistyped is at work on the collection"
+    assert queue.lock(Key(SPACE, "same")) == "mistyped is working on the collection"
     queue.started(Key(SPACE, "good"))
     assert queue.place(Key(SPACE, "mistyped")) == (False, 0), "what heals must wait for a slot"
 
@@ -217,7 +217,7 @@ def test_jobs_that_cannot_run_hold_no_slot_but_their_lock(reason: str) -> None:
 def test_only_places_that_read_differently_are_outdated() -> None:
     queue = JobQueue(1)
     queue.note(body("busy", 1, phase="Running"))
-    words = "waits for one of 1 slots of the namespace; {} wait before it"
+    words = "waiting for one of the namespace's 1 slots; jobs ahead: {}"
     for number in range(3):
         said = words.format(number)
         queue.note(body(f"job-{number}", 2 + number, phase="Pending", reason="Queued", message=said))

@@ -48,7 +48,7 @@ def test_a_run_begins_at_its_time_once_and_says_what_it_is() -> None:
     assert world.status["lastScheduleTime"] == "2026-05-01T00:10:00Z"
     assert world.status["nextScheduleTime"] == "2026-05-01T00:20:00Z"
     assert world.status["active"] == [{"name": TEN_PAST, "scheduledAt": "2026-05-01T00:10:00Z"}]
-    assert world.said("Started") == [f"{TEN_PAST} is begun"]
+    assert world.said("Started") == [f"{TEN_PAST} was started"]
 
 
 def test_the_template_is_the_jobs() -> None:
@@ -101,7 +101,7 @@ def test_replace_deletes_the_other() -> None:
     at(world, 20)
     assert [name for name in world.names() if "deletionTimestamp" not in _metadata(world, name)] == [TWENTY_PAST]
     assert [each["name"] for each in world.status["active"]] == [TWENTY_PAST]
-    assert world.said("Replaced") == [f"{TEN_PAST} is deleted: another run is due"]
+    assert world.said("Replaced") == [f"{TEN_PAST} was deleted: another run is due"]
 
 
 @pytest.mark.parametrize("policy", ["Allow", "Forbid", "Replace"])
@@ -138,7 +138,7 @@ def test_more_than_a_hundred_missed_runs_are_told_and_the_newest_begins() -> Non
     assert len(world.names()) == 1 and world.said("TooManyMissed") == []
     at(world, 201)
     assert len(world.names()) == 2
-    assert world.said("TooManyMissed") == ["more than 100 runs were missed; only the newest is begun"]
+    assert world.said("TooManyMissed") == ["more than 100 runs were missed; only the newest was started"]
 
 
 def test_a_run_that_is_too_late_is_left_out_and_told_once() -> None:
@@ -354,7 +354,7 @@ def test_a_refused_job_is_told_and_tried_again() -> None:
     world = ScheduleWorld()
     world.objects.refusal = ClusterError(403, "exceeded quota: jobs")
     assert at(world, 10) == 30.0
-    assert world.condition("Ready") == ("False", "JobRefused", "the run's job is refused: exceeded quota: jobs")
+    assert world.condition("Ready") == ("False", "JobRefused", "the run's job was refused: exceeded quota: jobs")
     assert world.condition("Reconciling")[0] == "True" and "lastScheduleTime" not in world.status
     assert world.said("JobRefused") and not world.said("Started")
     world.objects.refusal = None

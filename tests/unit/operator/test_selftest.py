@@ -38,5 +38,5 @@ def told(*, holder: str = "one", renews: bool = True) -> str:
 
 def test_a_leader_is_one_that_renews_its_lease() -> None:
     assert told() == "ok"
-    assert told(renews=False) == "one leads no longer: its Lease is not renewed"
+    assert told(renews=False) == "one no longer leads: its Lease is not renewed"
     assert told(holder="") == "nobody holds the Lease fpj-operator in fpj-system"

@@ -10,25 +10,27 @@ from typing_extensions import override
 from fpj_core.model import Counts, Failure
 from fpj_worker.shard import Meter
 
-IMAGES = Counter("fpj_worker_images", "Images accounted for.", ["result", "error_type"])
+IMAGES = Counter(
+    "fpj_worker_images", "Images processed or skipped, by result and error type.", ["result", "error_type"]
+)
 IMAGE_SECONDS = Histogram(
     "fpj_worker_image_seconds",
-    "Seconds of work on one image in its process.",
+    "Seconds to process one image.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
 )
 STAGE_SECONDS = Histogram(
     "fpj_worker_stage_seconds",
-    "Seconds of a stage: Index, Check, Plan, or Process of one shard.",
+    "Duration of a stage in seconds: Index, Check, Plan, or Process of one shard.",
     ["stage"],
     buckets=(0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14_400),
 )
 BYTES = Counter(
-    "fpj_worker_bytes", "Bytes of source images worked on (in) and of derivatives recorded (out).", ["direction"]
+    "fpj_worker_bytes", "Bytes of source images processed (in) and of derivatives recorded (out).", ["direction"]
 )
 SKIP_CHECKS = Counter("fpj_worker_skip_checks", "Images found up to date (hit) or not (miss).", ["result"])
-PENDING = Gauge("fpj_worker_pending_images", "Images of the current shard that are not accounted for.")
-PROCESSES = Gauge("fpj_worker_processes", "Processes that images are made in.")
-BUSY = Gauge("fpj_worker_busy_processes", "Processes that have an image in hand; all of them is full utilization.")
+PENDING = Gauge("fpj_worker_pending_images", "Images of the current shard that are still to be processed.")
+PROCESSES = Gauge("fpj_worker_processes", "Processes that make images.")
+BUSY = Gauge("fpj_worker_busy_processes", "Processes that are processing an image; if all are, utilization is full.")
 CONFINED = Gauge(
     "fpj_worker_confined",
     "1 if the kernel confines child processes: files, network, signals, syscalls.",
