@@ -9,7 +9,7 @@ from pydantic import Field
 
 from fpj_api.models import Answer, Condition, conditions_of
 from fpj_core.store.protocol import CollectionStatistics
-from fpj_core.v1alpha1.cachefolder import HIGH_WATERMARK, LOW_WATERMARK
+from fpj_core.v1alpha1.cachefolder import CacheFolderSpec, Policy
 from fpj_core.v1alpha1.common import parse_quantity
 
 
@@ -114,12 +114,12 @@ def folder_of(document: Mapping[str, Any]) -> Folder:
         **_head(document),
         storage=storage,
         location=_location(where),
-        layout=spec.get("layout") or "Hashed",
-        priority=spec.get("priority") or 0,
+        layout=spec.get("layout") or CacheFolderSpec.default_of("layout"),
+        priority=spec.get("priority") or CacheFolderSpec.default_of("priority"),
         max_bytes=_bytes(spec.get("maxBytes")),
-        eviction=policy.get("eviction") or "None",
-        high_watermark=policy.get("highWatermark", HIGH_WATERMARK),
-        low_watermark=policy.get("lowWatermark", LOW_WATERMARK),
+        eviction=policy.get("eviction") or Policy.default_of("eviction"),
+        high_watermark=policy.get("highWatermark", Policy.default_of("high_watermark")),
+        low_watermark=policy.get("lowWatermark", Policy.default_of("low_watermark")),
         ttl=policy.get("ttl"),
         total_files=status.get("totalFiles"),
         total_bytes=status.get("totalBytes"),

@@ -44,8 +44,9 @@ from fpj_core.sources.filters import Reason, kind_left_out, left_out_text
 from fpj_core.sources.keys import display_key
 from fpj_core.sources.local import may_hold_images
 from fpj_core.store.protocol import Store
-from fpj_core.v1alpha1 import API_VERSION, CacheFolder, FileProcessingJob, JobType
+from fpj_core.v1alpha1 import API_VERSION, CacheFolder, CacheFolderSpec, FileProcessingJob, JobType
 from fpj_core.v1alpha1.cachefolder import CACHE_CONTROL_PATTERN
+from fpj_core.v1alpha1.job import USUAL_TIER, Thumbnail, Tier
 from fpj_worker.local import JobFailedError, LocalRun
 from fpj_worker.localjob import WAIT_SECONDS, LocalJob, local_job, unfinished_job
 from fpj_worker.places import Place, place_by_rules, place_for_path, place_of_record, with_cache_control
@@ -62,6 +63,9 @@ _WHY = {
     Why.FORCED: "forced",
 }
 _DEFAULT_OUT = "fpj-out"
+_USUAL_TYPE = JobType.BOTH
+_USUAL_TIER = f"{USUAL_TIER}={Tier.default_of('max_width')}x{Tier.default_of('max_height')}"
+_USUAL_BOX = f"{Thumbnail.default_of('width')}x{Thumbnail.default_of('height')}"
 _MOST_CACHE_CONTROL = 256
 _EARLIER_JOBS = 5
 """Of a collection, those that are asked where it was written."""
@@ -86,7 +90,7 @@ wait_option: _Decorator = click.option(
     metavar="DURATION",
     default=WAIT_SECONDS,
     help="How long to wait for a source or cache folder that stops working, such as a full disk or a lost mount; then"
-    " the job is left Suspended.  [default: 10m]",
+    f" the job is left Suspended.  [default: {formatting.duration(WAIT_SECONDS)}]",
 )
 accept_vanished_option: _Decorator = click.option(
     "--accept-vanished",
@@ -108,33 +112,41 @@ accept_source_option: _Decorator = click.option(
     help=f"Cache folder to write to.  [default: what the manifest says, where it was before, or ./{_DEFAULT_OUT}]",
 )
 @click.option(
-    "--type", "job_type", type=click.Choice(list(JobType), case_sensitive=False), help="What to make.  [default: Both]"
+    "--type",
+    "job_type",
+    type=click.Choice(list(JobType), case_sensitive=False),
+    help=f"What to make.  [default: {_USUAL_TYPE}]",
 )
 @click.option(
     "--tier",
     "tiers",
     multiple=True,
     metavar="NAME=WxH",
-    help="A cache size, e.g. medium=1280x960; up to 4 times.  [default: full=1920x1080]",
+    help=f"A cache size, e.g. medium=1280x960; up to 4 times.  [default: {_USUAL_TIER}]",
 )
-@click.option("--thumbnail", metavar="WxH", help="The thumbnail's box.  [default: 300x300]")
+@click.option("--thumbnail", metavar="WxH", help=f"The thumbnail's box.  [default: {_USUAL_BOX}]")
 @click.option(
     "--format",
     "image_format",
     type=click.Choice([each.value for each in Format]),
-    help="Format of every output.  [default: jpeg]",
+    help=f"Format of every output.  [default: {Tier.default_of('format')}]",
 )
-@click.option("--quality", type=click.IntRange(1, 100), help="Quality of every output.  [default: 85, thumbnails 80]")
+@click.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    help="Quality of every output."
+    f"  [default: {Tier.default_of('quality')}, thumbnails {Thumbnail.default_of('quality')}]",
+)
 @click.option(
     "--fit",
     type=click.Choice(list(Fit), case_sensitive=False),
-    help="How thumbnails meet their box.  [default: Inside]",
+    help=f"How thumbnails meet their box.  [default: {Thumbnail.default_of('fit')}]",
 )
 @click.option(
     "--layout",
     type=click.Choice(list(Layout), case_sensitive=False),
     help="How files in --out are named: by ids, or Mirror: TIER/FOLDERS/NAME.EXT after the source, for a web server."
-    "  [default: as the cache folder is, else Hashed]",
+    f"  [default: as the cache folder is, else {CacheFolderSpec.default_of('layout')}]",
 )
 @click.option(
     "--cache-control",
@@ -284,7 +296,7 @@ def _from_folder(folder: Path, options: dict[str, Any]) -> FileProcessingJob:
     if is_file and not may_hold_images(folder):
         raise UsageProblemError(f"{folder} is neither a folder, an image, an archive (zip, cbz) nor a manifest (.yaml)")
     real = _storable(folder.resolve())
-    job_type = JobType(options["job_type"] or JobType.BOTH)
+    job_type = JobType(options["job_type"] or _USUAL_TYPE)
     _refuse_without_effect(job_type)
     output = {
         name: options[option]
@@ -293,9 +305,9 @@ def _from_folder(folder: Path, options: dict[str, Any]) -> FileProcessingJob:
     }
     spec: dict[str, Any] = {"jobType": job_type, "collection": {"source": {"local": {"path": str(real)}}}}
     if job_type is not JobType.THUMBNAIL:
-        spec["cache"] = {"tiers": [_tier(text) | output for text in options["tiers"] or ("full=1920x1080",)]}
+        spec["cache"] = {"tiers": [_tier(text) | output for text in options["tiers"] or (_USUAL_TIER,)]}
     if job_type is not JobType.CACHE:
-        width, height = _box("--thumbnail", options["thumbnail"] or "300x300")
+        width, height = _box("--thumbnail", options["thumbnail"] or _USUAL_BOX)
         spec["thumbnail"] = (
             {"width": width, "height": height} | output | ({"fit": options["fit"]} if options["fit"] else {})
         )
@@ -394,7 +406,7 @@ def _box(option: str, text: str) -> tuple[int, int]:
 
 
 def _place(resource: FileProcessingJob, folders: list[CacheFolder], store: Store, options: dict[str, Any]) -> Place:
-    usual = Layout(options["layout"] or Layout.HASHED)
+    usual = Layout(options["layout"] or CacheFolderSpec.default_of("layout"))
     layout = usual if was_given("layout") else None
     if options["out"] and (was_given("out") or not (folders or resource.spec.cache_folder)):
         _storable(options["out"].resolve())

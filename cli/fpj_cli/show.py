@@ -283,7 +283,7 @@ class _ErrorTypes(click.Choice[str]):
     metavar="TYPE",
     help="Only failures of this type, e.g. CorruptImage.",
 )
-@click.option("--limit", type=click.IntRange(1), help="How many to show.  [default: 100; as JSON all]")
+@click.option("--limit", type=click.IntRange(1), help=f"How many to show.  [default: {_SHOWN}; as JSON all]")
 @output_option
 @operator_namespace_option
 @target_options

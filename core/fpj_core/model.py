@@ -44,6 +44,10 @@ CACHE_CONTROL = "public, max-age=86400"
 """Of objects, unless a folder says another: an output changes when its source does, so caches ask again after a day."""
 
 
+REGION = "us-east-1"
+"""Of buckets, unless a resource or the environment says another."""
+
+
 class Layout(StrEnum):
     """How a cache folder names its files: by ids, or after the source's own folders and names. It never changes."""
 

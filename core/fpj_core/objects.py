@@ -14,6 +14,7 @@ from obstore.store import S3Store
 
 from fpj_core import faults
 from fpj_core.errors import ErrorType, ImageError
+from fpj_core.model import REGION
 
 OBJECT_ERRORS = (exceptions.BaseError, OSError, ValueError)
 """What obstore raises: its own errors, built-in ones for what is missing, ValueError for names it cannot send."""
@@ -73,7 +74,7 @@ class Bucket:
 
     @property
     def _region(self) -> str:
-        return self.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "us-east-1")
+        return self.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", REGION)
 
     def _client(self, endpoint: str | None, **options: Any) -> S3Store:
         given = {

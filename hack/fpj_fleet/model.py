@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fpj_core.kube.names import WAVE
+from fpj_core.v1alpha1.defaults import shard_size
 from fpj_fleet.figures import Figures
 
 _READ = 1_000
@@ -77,11 +78,6 @@ class Outcome:
     def total(self, loads: Mapping[str, Load]) -> Load:
         """Of all kinds together; the peaks need not be at the same time, so theirs is an upper bound."""
         return Load(sum(each.mean for each in loads.values()), sum(each.peak for each in loads.values()))
-
-
-def shard_size(images: int, pods: int) -> int:
-    """As `fpj_core.v1alpha1.resolve_sharding` chooses it."""
-    return min(max(math.ceil(images / min(pods * 4, WAVE)), 100), 10_000)
 
 
 def report_pause(pods: int, figures: Figures) -> float:

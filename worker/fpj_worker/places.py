@@ -118,7 +118,7 @@ def folder_config(folder: CacheFolder, claim_root: Path | None, keys: Keys | Non
     """Where the cache folder is, seen from this machine."""
     storage = folder.spec.storage
     if storage.s3 is not None:
-        return S3FolderConfig(_bucket(storage.s3, keys), folder.spec.cache_control or CACHE_CONTROL)
+        return S3FolderConfig(_bucket(storage.s3, keys), folder.spec.meant("cache_control"))
     return LocalFolderConfig(_path(storage.local, storage.persistent_volume_claim, claim_root))
 
 
@@ -130,7 +130,7 @@ def _place_of(folder: CacheFolder, claim_root: Path | None, held: Mapping[str, F
         location=config.location,
         priority=folder.spec.priority or 0,
         max_bytes=None if folder.spec.max_bytes is None else parse_quantity(folder.spec.max_bytes),
-        layout=folder.spec.layout or Layout.HASHED,
+        layout=folder.spec.meant("layout"),
         reach=spec_reach(folder.spec),
     )
     return Place(record, config)

@@ -41,9 +41,9 @@ def folder_record(folder: CacheFolder) -> Folder:
     return Folder(
         name=folder_name(metadata.namespace, metadata.name),
         location=_location(spec.storage, metadata.namespace or ""),
-        priority=spec.priority or 0,
+        priority=spec.meant("priority"),
         max_bytes=None if spec.max_bytes is None else parse_quantity(spec.max_bytes),
-        layout=spec.layout or Layout.HASHED,
+        layout=spec.meant("layout"),
         reach=spec_reach(spec),
     )
 

@@ -20,6 +20,7 @@ from fpj_core.v1alpha1.common import (
     conditions_field,
     exactly_one,
     one_of_rule,
+    optional,
 )
 
 _ONE_STORAGE = "exactly one of persistentVolumeClaim, s3 and local must be given"
@@ -59,18 +60,18 @@ class Storage(ApiModel):
 class Policy(ApiModel):
     """When derivatives are evicted."""
 
-    ttl: int | None = Field(
-        None,
-        description="Seconds without access until a derivative may go; forever by default.",
+    ttl: int | None = optional(
+        "Seconds without access until a derivative may go.",
+        absent="forever",
         ge=60,
         le=315_360_000,
     )
-    eviction: Eviction | None = Field(None, description="Which derivatives go first; None by default.")
-    high_watermark: int | None = Field(
-        None, description=f"Percentage of maxBytes at which eviction starts; {HIGH_WATERMARK} by default.", ge=1, le=100
+    eviction: Eviction | None = optional("Which derivatives go first.", default=Eviction.NONE)
+    high_watermark: int | None = optional(
+        "Percentage of maxBytes at which eviction starts.", default=HIGH_WATERMARK, ge=1, le=100
     )
-    low_watermark: int | None = Field(
-        None, description=f"Percentage of maxBytes at which eviction ends; {LOW_WATERMARK} by default.", ge=0, le=99
+    low_watermark: int | None = optional(
+        "Percentage of maxBytes at which eviction ends.", default=LOW_WATERMARK, ge=0, le=99
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -96,27 +97,23 @@ class CacheFolderSpec(ApiModel):
     """Where it is, how much it may hold, and what goes first."""
 
     storage: Storage = Field(description="Where the folder is. Immutable.")
-    layout: Layout | None = Field(
-        None,
-        description=(
-            "How files are named: Hashed (the default), `<collection>/<tier>/<2 hex>/<image id>.<ext>`, for any number"
-            " of collections; or Mirror, `<tier>/<folders>/<name>.<ext>` after the source, for one collection, whose"
-            " job must name the folder. Immutable."
-        ),
+    layout: Layout | None = optional(
+        "How files are named: Hashed, `<collection>/<tier>/<2 hex>/<image id>.<ext>`, for any number of collections; "
+        "or Mirror, `<tier>/<folders>/<name>.<ext>` after the source, for one collection, whose job must name the "
+        "folder. Immutable.",
+        default=Layout.HASHED,
     )
-    priority: int | None = Field(
-        None,
-        description="Folders of higher priority are chosen first; 0 by default.",
+    priority: int | None = optional(
+        "Folders of higher priority are chosen first.",
+        default=0,
         ge=-1_000_000,
         le=1_000_000,
     )
-    max_bytes: Quantity | None = Field(None, description="Most it may hold; all of its disk by default.")
-    cache_control: str | None = Field(
-        None,
-        description=(
-            "Cache-Control that objects are written with, for whoever serves them; only for storage.s3;"
-            f" '{CACHE_CONTROL}' by default. Objects that are there keep theirs."
-        ),
+    max_bytes: Quantity | None = optional("Most it may hold.", absent="all of its disk")
+    cache_control: str | None = optional(
+        "Cache-Control that objects are written with, for whoever serves them; only for storage.s3. Objects that are "
+        "there keep theirs.",
+        default=CACHE_CONTROL,
         max_length=256,
         pattern=CACHE_CONTROL_PATTERN,
     )

@@ -11,6 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from fpj_core.model import REGION
+
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 QUANTITY_PATTERN = r"^([0-9]*[1-9][0-9]*(\.[0-9]+)?|[0-9]+\.[0-9]*[1-9][0-9]*)(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
@@ -21,6 +23,8 @@ _SUFFIXES: dict[str, int] = (
 )
 
 _MOST_BYTES = 2**63 - 1
+DEFAULT, ABSENT = "x-default", "x-absent"
+"""Where a field says what it means to leave it out; the API server's schemas have neither."""
 
 
 class Rule(BaseModel):
@@ -45,6 +49,36 @@ class ApiModel(BaseModel):
 
     rules: ClassVar[tuple[Rule, ...]] = ()
     """CEL rules of this object."""
+
+    @classmethod
+    def default_of(cls, name: str) -> Any:
+        """What it means to leave a field out, where a value says it; see `optional`. Raises LookupError elsewhere."""
+        extra = cls.model_fields[name].json_schema_extra
+        if not isinstance(extra, dict) or DEFAULT not in extra:
+            raise LookupError(f"{cls.__name__}.{name} has no default that is a value")
+        return extra[DEFAULT]
+
+    def meant(self, name: str) -> Any:
+        """A field's value, or its default where it is left out."""
+        given = getattr(self, name)
+        return self.default_of(name) if given is None else given
+
+
+def optional(description: str, *, default: Any = None, absent: str = "", **options: Any) -> Any:
+    """A field that may be left out. Its description ends with what that means: a value, or words where none says it.
+
+    The field itself is then None: nothing is written into a manifest. ``options`` are those of pydantic's ``Field``.
+    """
+    extra = options.pop("json_schema_extra", {}) | ({ABSENT: absent} if absent else {DEFAULT: default})
+    meaning = absent or shown(default)
+    return Field(None, description=f"{description} Default: {meaning}.", json_schema_extra=extra, **options)
+
+
+def shown(value: Any) -> str:
+    """A default as YAML takes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value}" if re.fullmatch(r"[\w./-]+", f"{value}") else f"'{value}'"
 
 
 def exactly_one(model: BaseModel, names: tuple[str, ...], message: str) -> None:
@@ -114,8 +148,8 @@ class PersistentVolumeClaim(ApiModel):
         max_length=253,
         pattern=NAME_PATTERN,
     )
-    path: str | None = Field(
-        None, description="Folder within the volume; its root by default. May not contain '..'.", max_length=4096
+    path: str | None = optional(
+        "Folder within the volume. May not contain '..'.", absent="the volume's root", max_length=4096
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -137,13 +171,8 @@ class S3(ApiModel):
 
     bucket: str = Field(description="Name of the bucket.", min_length=3, max_length=63, pattern=NAME_PATTERN)
     prefix: str | None = Field(None, description="Only objects below this prefix.", max_length=1024)
-    endpoint: str | None = Field(
-        None,
-        description="URL of the service; Amazon's by default.",
-        max_length=2048,
-        pattern=r"^https?://.+$",
-    )
-    region: str | None = Field(None, description="Region of the bucket; us-east-1 by default.", max_length=64)
+    endpoint: str | None = optional("URL of the service.", absent="Amazon's", max_length=2048, pattern=r"^https?://.+$")
+    region: str | None = optional("Region of the bucket.", default=REGION, max_length=64)
     credentials_secret_name: str | None = Field(
         None,
         description="Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; `fpj run` reads the environment.",

@@ -1,4 +1,4 @@
-"""What a field means when the manifest leaves it out. The only place where defaults stand."""
+"""What a job's fields mean, also those that its manifest leaves out. The defaults stand in the fields themselves."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 
 from fpj_core.kube.names import WAVE
-from fpj_core.model import Fit, Format, ImageLimits, TierSpec
+from fpj_core.model import ImageLimits, TierSpec
+from fpj_core.v1alpha1 import job
 from fpj_core.v1alpha1.common import parse_quantity
-from fpj_core.v1alpha1.job import FileProcessingJobSpec, JobType, Thumbnail, Tier
+from fpj_core.v1alpha1.job import USUAL_TIER, FileProcessingJobSpec, JobType, Limits, Thumbnail, Tier
 
 _SHARDS_PER_WORKER_POD = 4
 """Enough shards that pods which started late or met slow images still find work."""
@@ -40,7 +41,7 @@ def resolve_tiers(spec: FileProcessingJobSpec) -> tuple[TierSpec, ...]:
     """The tiers that the job makes, cache tiers first."""
     tiers: list[TierSpec] = []
     if spec.job_type is not JobType.THUMBNAIL:
-        given = spec.cache.tiers if spec.cache else [Tier(name="full")]
+        given = spec.cache.tiers if spec.cache else [Tier(name=USUAL_TIER)]
         tiers += [_cache_tier(tier) for tier in given]
     if spec.job_type is not JobType.CACHE:
         tiers.append(_thumbnail_tier(spec.thumbnail or Thumbnail()))
@@ -48,53 +49,52 @@ def resolve_tiers(spec: FileProcessingJobSpec) -> tuple[TierSpec, ...]:
 
 
 def resolve_limits(spec: FileProcessingJobSpec) -> ImageLimits:
-    """What one image may cost; the defaults are those of `ImageLimits`."""
-    given = spec.limits
-    default = ImageLimits()
-    if given is None:
-        return default
+    """What one image may cost."""
+    given = spec.limits or Limits()
     return ImageLimits(
-        max_file_size=default.max_file_size if given.max_file_size is None else parse_quantity(given.max_file_size),
-        max_pixels=given.max_pixels or default.max_pixels,
-        timeout_seconds=float(given.image_timeout_seconds or default.timeout_seconds),
-        max_attempts=given.max_attempts_per_image or default.max_attempts,
-        fetch_timeout_seconds=float(given.fetch_timeout_seconds or default.fetch_timeout_seconds),
+        max_file_size=parse_quantity(given.meant("max_file_size")),
+        max_pixels=given.meant("max_pixels"),
+        timeout_seconds=float(given.meant("image_timeout_seconds")),
+        max_attempts=given.meant("max_attempts_per_image"),
+        fetch_timeout_seconds=float(given.meant("fetch_timeout_seconds")),
     )
 
 
 def resolve_sharding(spec: FileProcessingJobSpec, pending: int) -> Sharding:
-    """How ``pending`` images are divided: four shards per pod while one child Job holds them, of 100 to 10,000 images.
+    """How ``pending`` images are divided, those of `shard_size` where the manifest does not say."""
+    given = spec.sharding or job.Sharding()
+    parallelism = given.meant("parallelism")
+    return Sharding(
+        parallelism=parallelism,
+        shard_size=given.shard_size or shard_size(pending, parallelism),
+        batch_size=given.meant("batch_size"),
+        workers_per_pod=given.meant("workers_per_pod"),
+        backoff_limit_per_shard=given.meant("backoff_limit_per_shard"),
+        max_failed_shards=given.max_failed_shards,
+    )
+
+
+def shard_size(pending: int, pods: int) -> int:
+    """Images per shard: four shards per pod while one child Job holds them, of 100 to 10,000 images.
 
     With many pods, shards beyond those of one child Job cost more in starts of pods than they save at the end.
     """
-    given = spec.sharding
-    parallelism = given.parallelism if given and given.parallelism else 4
-    fair = math.ceil(pending / min(parallelism * _SHARDS_PER_WORKER_POD, WAVE))
-    return Sharding(
-        parallelism=parallelism,
-        shard_size=given.shard_size if given and given.shard_size else min(max(fair, _SMALLEST_SHARD), _LARGEST_SHARD),
-        batch_size=given.batch_size if given and given.batch_size else 100,
-        workers_per_pod=given.workers_per_pod if given and given.workers_per_pod else 4,
-        backoff_limit_per_shard=(
-            given.backoff_limit_per_shard if given and given.backoff_limit_per_shard is not None else 3
-        ),
-        max_failed_shards=given.max_failed_shards if given else None,
-    )
+    fair = math.ceil(pending / min(pods * _SHARDS_PER_WORKER_POD, WAVE))
+    return min(max(fair, _SMALLEST_SHARD), _LARGEST_SHARD)
 
 
 def resolve_recovery(spec: FileProcessingJobSpec) -> Recovery:
     """When the job counts as stale, and how often it is recovered."""
-    given = spec.recovery
+    given = spec.recovery or job.Recovery()
     return Recovery(
-        stale_after_seconds=given.stale_after_seconds if given and given.stale_after_seconds else 600,
-        max_attempts=given.max_attempts if given and given.max_attempts is not None else 3,
+        stale_after_seconds=given.meant("stale_after_seconds"),
+        max_attempts=given.meant("max_attempts"),
     )
 
 
 def resolve_pre_running_deadline(spec: FileProcessingJobSpec) -> int | None:
     """Seconds that a job may wait for pods that cannot run; None: any time."""
-    given = spec.pre_running_deadline_seconds
-    return 3_600 if given is None else given or None
+    return spec.meant("pre_running_deadline_seconds") or None
 
 
 def resolve_max_failed(spec: FileProcessingJobSpec, total: int) -> int | None:
@@ -108,22 +108,22 @@ def resolve_max_failed(spec: FileProcessingJobSpec, total: int) -> int | None:
 def _cache_tier(tier: Tier) -> TierSpec:
     return TierSpec(
         name=tier.name,
-        width=tier.max_width or 1920,
-        height=tier.max_height or 1080,
-        quality=tier.quality or 85,
-        format=tier.format or Format.JPEG,
-        fit=tier.fit or Fit.INSIDE,
-        animated=bool(tier.animated),
-        background=tier.background or "#ffffff",
+        width=tier.meant("max_width"),
+        height=tier.meant("max_height"),
+        quality=tier.meant("quality"),
+        format=tier.meant("format"),
+        fit=tier.meant("fit"),
+        animated=tier.meant("animated"),
+        background=tier.meant("background"),
     )
 
 
 def _thumbnail_tier(thumbnail: Thumbnail) -> TierSpec:
     return TierSpec(
         name="thumbnail",
-        width=thumbnail.width or 300,
-        height=thumbnail.height or 300,
-        quality=thumbnail.quality or 80,
-        format=thumbnail.format or Format.JPEG,
-        fit=thumbnail.fit or Fit.INSIDE,
+        width=thumbnail.meant("width"),
+        height=thumbnail.meant("height"),
+        quality=thumbnail.meant("quality"),
+        format=thumbnail.meant("format"),
+        fit=thumbnail.meant("fit"),
     )

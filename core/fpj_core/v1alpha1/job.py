@@ -1,4 +1,4 @@
-"""FileProcessingJob. Fields that a manifest leaves out stay None: defaults are resolved at run time (`defaults`)."""
+"""FileProcessingJob. Fields that a manifest leaves out stay None: what they then mean, `ApiModel.meant` says."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from fpj_core.model import Fit, Format, Phase
+from fpj_core.model import Fit, Format, ImageLimits, Phase
 from fpj_core.sources.filters import MOST_PATTERN_LENGTH, MOST_PATTERNS, PATTERN, refuse_patterns
 from fpj_core.v1alpha1.common import (
     LABEL_PATTERN,
@@ -23,6 +23,7 @@ from fpj_core.v1alpha1.common import (
     conditions_field,
     exactly_one,
     one_of_rule,
+    optional,
     refuse_repeated,
 )
 from fpj_core.v1alpha1.workertemplate import WorkerTemplate
@@ -37,6 +38,7 @@ _SAME_COLLECTION = (
 _NO_CACHE = "cache has no effect with jobType Thumbnail: use Both, or leave it out"
 _NO_THUMBNAIL = "thumbnail has no effect with jobType Cache: use Both, or leave it out"
 _NOT_NEGATIVE = "maxFailedImages may not be negative"
+_LIMITS = ImageLimits()
 _RESERVED = "the name 'thumbnail' is reserved for the thumbnail tier"
 COLOUR_PATTERN = r"^#[0-9a-f]{6}$"
 Pattern = Annotated[str, Field(min_length=1, max_length=MOST_PATTERN_LENGTH, json_schema_extra={"pattern": PATTERN})]
@@ -75,17 +77,17 @@ class Source(ApiModel):
 class Collection(ApiModel):
     """The set of images to process."""
 
-    id: str | None = Field(
-        None,
-        description="Id of the collection, which its outputs are filed under; metadata.name by default.",
+    id: str | None = optional(
+        "Id of the collection, which its outputs are filed under.",
+        absent="metadata.name",
         min_length=1,
         max_length=253,
         pattern=NAME_PATTERN,
     )
     source: Source = Field(description="Where the images are. Archives (zip, cbz) in it count as folders.")
-    include: list[Pattern] | None = Field(
-        None,
-        description="Only images that match one of these patterns, which are those of .gitignore; all by default.",
+    include: list[Pattern] | None = optional(
+        "Only images that match one of these patterns, which are those of .gitignore.",
+        absent="all",
         max_length=MOST_PATTERNS,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
@@ -96,15 +98,15 @@ class Collection(ApiModel):
         max_length=MOST_PATTERNS,
         json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
-    accept_vanished: bool | None = Field(
-        None,
-        description="Take the source's word that it is empty, or lacks more than half of 100 or more known images: "
-        "they count as deleted. False by default: the job fails with SourceShrank.",
+    accept_vanished: bool | None = optional(
+        "Take the source's word that it is empty, or lacks more than half of 100 or more known images: they count as "
+        "deleted. Otherwise the job fails with SourceShrank.",
+        default=False,
     )
-    accept_source: bool | None = Field(
-        None,
-        description="Go on although the collection's images are recorded as another source's: the same images at "
-        "another place. False by default: the job fails with SourceChanged.",
+    accept_source: bool | None = optional(
+        "Go on although the collection's images are recorded as another source's: the same images at another place. "
+        "Otherwise the job fails with SourceChanged.",
+        default=False,
     )
 
     @field_validator("include", "exclude")
@@ -118,15 +120,15 @@ class Tier(ApiModel):
     """One cache size."""
 
     name: str = Field(description="Name of the tier.", min_length=1, max_length=63, pattern=LABEL_PATTERN)
-    max_width: int | None = Field(None, description="Largest width in pixels; 1920 by default.", ge=16, le=16384)
-    max_height: int | None = Field(None, description="Largest height in pixels; 1080 by default.", ge=16, le=16384)
-    quality: int | None = Field(None, description="Encoder quality; 85 by default.", ge=1, le=100)
-    format: Format | None = Field(None, description="Output format; jpeg by default.")
-    fit: Fit | None = Field(None, description="How the image meets the box; Inside by default.")
-    animated: bool | None = Field(None, description="Keep animations, for webp; false by default.")
-    background: str | None = Field(
-        None,
-        description="Colour that transparency is laid on for jpeg; #ffffff by default.",
+    max_width: int | None = optional("Largest width in pixels.", default=1920, ge=16, le=16384)
+    max_height: int | None = optional("Largest height in pixels.", default=1080, ge=16, le=16384)
+    quality: int | None = optional("Encoder quality.", default=85, ge=1, le=100)
+    format: Format | None = optional("Output format.", default=Format.JPEG)
+    fit: Fit | None = optional("How the image meets the box.", default=Fit.INSIDE)
+    animated: bool | None = optional("Keep animations, for webp.", default=False)
+    background: str | None = optional(
+        "Colour that transparency is laid on for jpeg.",
+        default="#ffffff",
         max_length=7,
         pattern=COLOUR_PATTERN,
     )
@@ -160,57 +162,67 @@ class Cache(ApiModel):
 class Thumbnail(ApiModel):
     """The thumbnail."""
 
-    width: int | None = Field(None, description="Width of the box in pixels; 300 by default.", ge=16, le=4096)
-    height: int | None = Field(None, description="Height of the box in pixels; 300 by default.", ge=16, le=4096)
-    quality: int | None = Field(None, description="Encoder quality; 80 by default.", ge=1, le=100)
-    format: Format | None = Field(None, description="Output format; jpeg by default.")
-    fit: Fit | None = Field(None, description="How the image meets the box; Inside by default.")
+    width: int | None = optional("Width of the box in pixels.", default=300, ge=16, le=4096)
+    height: int | None = optional("Height of the box in pixels.", default=300, ge=16, le=4096)
+    quality: int | None = optional("Encoder quality.", default=80, ge=1, le=100)
+    format: Format | None = optional("Output format.", default=Format.JPEG)
+    fit: Fit | None = optional("How the image meets the box.", default=Fit.INSIDE)
+
+
+USUAL_TIER = "full"
+"""Name of the one tier of a job that names none."""
+_USUAL_CACHE = (
+    f"one tier '{USUAL_TIER}' of at most {Tier.default_of('max_width')}x{Tier.default_of('max_height')},"
+    f" quality {Tier.default_of('quality')}, {Tier.default_of('format')}"
+)
+_USUAL_THUMBNAIL = (
+    f"{Thumbnail.default_of('width')}x{Thumbnail.default_of('height')}, quality {Thumbnail.default_of('quality')},"
+    f" {Thumbnail.default_of('format')}, {Thumbnail.default_of('fit')}"
+)
 
 
 class Sharding(ApiModel):
     """How the work is divided."""
 
-    parallelism: int | None = Field(None, description="Pods at a time; 4 by default.", ge=1, le=1000)
-    shard_size: int | None = Field(
-        None, description="Images per shard; chosen from the total by default.", ge=1, le=100000
+    parallelism: int | None = optional("Pods at a time.", default=4, ge=1, le=1000)
+    shard_size: int | None = optional("Images per shard.", absent="chosen from the total", ge=1, le=100000)
+    batch_size: int | None = optional("Results per store flush.", default=100, ge=1, le=10000)
+    workers_per_pod: int | None = optional("Worker processes per pod.", default=4, ge=1, le=64)
+    backoff_limit_per_shard: int | None = optional(
+        "Restarts of one shard before it counts as failed.", default=3, ge=0, le=100
     )
-    batch_size: int | None = Field(None, description="Results per store flush; 100 by default.", ge=1, le=10000)
-    workers_per_pod: int | None = Field(None, description="Worker processes per pod; 4 by default.", ge=1, le=64)
-    backoff_limit_per_shard: int | None = Field(
-        None, description="Restarts of one shard before it counts as failed; 3 by default.", ge=0, le=100
-    )
-    max_failed_shards: int | None = Field(
-        None, description="Failed shards before the job is given up; all may fail by default.", ge=0, le=100000
+    max_failed_shards: int | None = optional(
+        "Failed shards before the job is given up.", absent="all may fail", ge=0, le=100000
     )
 
 
 class Limits(ApiModel):
     """What one image may cost."""
 
-    max_file_size: Quantity | None = Field(None, description="Largest source file; 500Mi by default.")
-    max_pixels: int | None = Field(
-        None, description="Largest width x height; 268 million by default.", ge=1, le=4_000_000_000
+    max_file_size: Quantity | None = optional("Largest source file.", default=f"{_LIMITS.max_file_size // 2**20}Mi")
+    max_pixels: int | None = optional("Largest width x height.", default=_LIMITS.max_pixels, ge=1, le=4_000_000_000)
+    image_timeout_seconds: int | None = optional(
+        "Time for one image.", default=int(_LIMITS.timeout_seconds), ge=1, le=3600
     )
-    image_timeout_seconds: int | None = Field(None, description="Time for one image; 60 by default.", ge=1, le=3600)
-    fetch_timeout_seconds: int | None = Field(
-        None,
-        description="Time for one image's bytes to come from where it is, and its files to go where they are kept,"
-        " beside imageTimeoutSeconds; 600 by default.",
+    fetch_timeout_seconds: int | None = optional(
+        "Time for one image's bytes to come from where it is, and its files to go where they are kept, beside "
+        "imageTimeoutSeconds.",
+        default=int(_LIMITS.fetch_timeout_seconds),
         ge=1,
         le=86_400,
     )
-    max_attempts_per_image: int | None = Field(
-        None, description="Attempts at an image whose failure may pass; 3 by default.", ge=1, le=10
+    max_attempts_per_image: int | None = optional(
+        "Attempts at an image whose failure may pass.", default=_LIMITS.max_attempts, ge=1, le=10
     )
 
 
 class Recovery(ApiModel):
     """When a job counts as stale, and how often it is recovered."""
 
-    stale_after_seconds: int | None = Field(
-        None, description="Seconds without progress until the job is recovered; 600 by default.", ge=30, le=86400
+    stale_after_seconds: int | None = optional(
+        "Seconds without progress until the job is recovered.", default=600, ge=30, le=86400
     )
-    max_attempts: int | None = Field(None, description="Recoveries before the job fails; 3 by default.", ge=0, le=100)
+    max_attempts: int | None = optional("Recoveries before the job fails.", default=3, ge=0, le=100)
 
 
 class FileProcessingJobSpec(ApiModel):
@@ -220,51 +232,44 @@ class FileProcessingJobSpec(ApiModel):
     collection: Collection = Field(
         description="The images. Immutable, but for include, exclude, acceptVanished and acceptSource."
     )
-    cache: Cache | None = Field(
-        None, description="Cache images; one tier 'full' of at most 1920x1080, quality 85, jpeg, by default."
-    )
-    thumbnail: Thumbnail | None = Field(
-        None, description="The thumbnail; 300x300, quality 80, jpeg, Inside, by default."
-    )
-    cache_folder: str | None = Field(
-        None,
-        description="Name of the CacheFolder to write to; chosen by room, priority and use by default.",
+    cache: Cache | None = optional("Cache images.", absent=_USUAL_CACHE)
+    thumbnail: Thumbnail | None = optional("The thumbnail.", absent=_USUAL_THUMBNAIL)
+    cache_folder: str | None = optional(
+        "Name of the CacheFolder to write to.",
+        absent="chosen by room, priority and use",
         max_length=253,
         pattern=NAME_PATTERN,
     )
     sharding: Sharding | None = Field(None, description="How the work is divided.")
     limits: Limits | None = Field(None, description="What one image may cost.")
     recovery: Recovery | None = Field(None, description="When a job counts as stale, and how often it is recovered.")
-    active_deadline_seconds: int | None = Field(
-        None, description="Seconds from the start until the job fails; none by default.", ge=1, le=31_536_000
+    active_deadline_seconds: int | None = optional(
+        "Seconds from the start until the job fails.", absent="no limit", ge=1, le=31_536_000
     )
-    pre_running_deadline_seconds: int | None = Field(
-        None,
-        description="Seconds that a job may wait, once it has started, for pods that cannot run (a queue, a quota, "
-        "scheduling, an image, a volume) before it fails; 3600 by default, 0 for no limit.",
+    pre_running_deadline_seconds: int | None = optional(
+        "Seconds that a job may wait, once it has started, for pods that cannot run (a queue, a quota, scheduling, an "
+        "image, a volume) before it fails; 0 for no limit.",
+        default=3600,
         ge=0,
         le=31_536_000,
     )
-    ttl_seconds_after_finished: int | None = Field(
-        None, description="Seconds until a finished job is deleted; never by default.", ge=0, le=31_536_000
+    ttl_seconds_after_finished: int | None = optional(
+        "Seconds until a finished job is deleted.", absent="never", ge=0, le=31_536_000
     )
-    max_failed_images: int | Annotated[str, Field(max_length=5, pattern=r"^(100|[0-9]{1,2})%$")] | None = Field(
-        None,
-        description="Failed images, as a number or a percentage, above which the job is given up; none by default.",
+    max_failed_images: int | Annotated[str, Field(max_length=5, pattern=r"^(100|[0-9]{1,2})%$")] | None = optional(
+        "Failed images, as a number or a percentage, above which the job is given up.", absent="no limit"
     )
-    suspend: bool | None = Field(None, description="Do not start, or stop, working; false by default.")
-    priority: int | None = Field(
-        None, description="Jobs of higher priority start first; 0 by default.", ge=-1_000_000, le=1_000_000
-    )
-    skip_check: SkipCheck | None = Field(
-        None,
-        description="What makes an image count as done: its record and its file (the default), or its record alone, "
-        "where looking at files is slow.",
+    suspend: bool | None = optional("Do not start, or stop, working.", default=False)
+    priority: int | None = optional("Jobs of higher priority start first.", default=0, ge=-1_000_000, le=1_000_000)
+    skip_check: SkipCheck | None = optional(
+        "What makes an image count as done: its record and its file, or its record alone, where looking at files is "
+        "slow.",
+        default=SkipCheck.RECORD_AND_FILE,
     )
     queue_name: str | None = Field(
         None, description="Kueue's LocalQueue for the child Jobs.", max_length=63, pattern=LABEL_PATTERN
     )
-    force: bool | None = Field(None, description="Make everything again; false by default.")
+    force: bool | None = optional("Make everything again.", default=False)
     worker_template: WorkerTemplate | None = Field(None, description="Changes to the pods that work on this job.")
 
     rules: ClassVar[tuple[Rule, ...]] = (

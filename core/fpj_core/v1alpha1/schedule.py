@@ -8,12 +8,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from fpj_core.v1alpha1.common import ApiModel, Condition, Metadata, Rule, conditions_field
+from fpj_core.v1alpha1.common import ApiModel, Condition, Metadata, Rule, conditions_field, optional
 from fpj_core.v1alpha1.job import FileProcessingJobSpec
 from fpj_core.v1alpha1.workertemplate import ShortText
 
 LONGEST_NAME = 242
 """Characters: a job's name is the schedule's, a dash and the minute, and names have 253 at most."""
+TIME_ZONE = "Etc/UTC"
+"""Of a schedule that names none."""
 TIME_ZONE_PATTERN = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$"
 ALIASES = {
     "@hourly": "0 * * * *",
@@ -94,8 +96,8 @@ class JobTemplate(ApiModel):
 
     metadata: TemplateMetadata | None = Field(None, description="Labels and annotations of each job.")
     spec: JobTemplateSpec = Field(
-        description="As in a FileProcessingJob. The collection's id is the schedule's name by default, "
-        "so that each run finds done what the last one did."
+        description="As in a FileProcessingJob. A collection without an id has the schedule's name as its id, so that "
+        "each run finds done what the last one did."
     )
 
 
@@ -107,27 +109,23 @@ class FileProcessingScheduleSpec(ApiModel):
         min_length=1,
         max_length=256,
     )
-    time_zone: str | None = Field(
-        None, description="Time zone of the schedule, such as Europe/Berlin; Etc/UTC by default.", max_length=64
+    time_zone: str | None = optional(
+        "Time zone of the schedule, such as Europe/Berlin.", default=TIME_ZONE, max_length=64
     )
-    concurrency_policy: ConcurrencyPolicy | None = Field(
-        None,
-        description="What happens when a run is due while another has not finished: Allow (the default) starts it "
-        "anyway, Forbid starts it when the other has finished, Replace deletes the other.",
+    concurrency_policy: ConcurrencyPolicy | None = optional(
+        "What happens when a run is due while another has not finished: Allow starts it anyway, Forbid starts it when "
+        "the other has finished, Replace deletes the other.",
+        default=ConcurrencyPolicy.ALLOW,
     )
-    starting_deadline_seconds: int | None = Field(
-        None,
-        description="Seconds after its time in which a run may still begin; without end by default.",
+    starting_deadline_seconds: int | None = optional(
+        "Seconds after its time in which a run may still begin.",
+        absent="without end",
         ge=10,
         le=31_536_000,
     )
-    suspend: bool | None = Field(None, description="Start no more runs; active ones continue. False by default.")
-    successful_jobs_history_limit: int | None = Field(
-        None, description="Completed jobs that are kept; 3 by default.", ge=0, le=100
-    )
-    failed_jobs_history_limit: int | None = Field(
-        None, description="Failed or cancelled jobs that are kept; 1 by default.", ge=0, le=100
-    )
+    suspend: bool | None = optional("Start no more runs; active ones continue.", default=False)
+    successful_jobs_history_limit: int | None = optional("Completed jobs that are kept.", default=3, ge=0, le=100)
+    failed_jobs_history_limit: int | None = optional("Failed or cancelled jobs that are kept.", default=1, ge=0, le=100)
     job_template: JobTemplate = Field(description="The job that each run starts.")
 
     rules: ClassVar[tuple[Rule, ...]] = (

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from fpj_core.v1alpha1.common import NAME_PATTERN, ApiModel, refuse_repeated
+from fpj_core.v1alpha1.common import NAME_PATTERN, ApiModel, optional, refuse_repeated
 
 ShortText = Annotated[str, Field(max_length=1024)]
 
@@ -71,9 +71,9 @@ class WorkerTemplate(ApiModel):
     priority_class_name: str | None = Field(
         None, description="PriorityClass of the pods.", max_length=253, pattern=NAME_PATTERN
     )
-    service_account_name: str | None = Field(
-        None,
-        description="ServiceAccount of the pods, if the operator's settings allow it; by default one made for the job.",
+    service_account_name: str | None = optional(
+        "ServiceAccount of the pods, if the operator's settings allow it.",
+        absent="one made for the job",
         max_length=253,
         pattern=NAME_PATTERN,
     )

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
-from fpj_core.v1alpha1.schedule import ALIASES
+from fpj_core.v1alpha1.schedule import ALIASES, TIME_ZONE
 
 _LONGEST_SHIFT = 3 * 3600.0
 """Seconds, and more than any clock is put back by: a time that came twice is found from behind the second."""
@@ -30,7 +30,7 @@ class Times:
 
     def __init__(self, schedule: str, time_zone: str | None = None) -> None:
         self._expression = ALIASES.get(schedule, schedule)
-        self._zone = _zone(time_zone or "Etc/UTC")
+        self._zone = _zone(time_zone or TIME_ZONE)
         try:
             next(CronSim(self._expression, datetime(2000, 1, 1, tzinfo=self._zone)))
         except CronSimError as error:

@@ -25,7 +25,6 @@ from fpj_operator.schedules.cron import ScheduleError, Times
 
 MOST_MISSED = 100
 """Missed runs that are counted; the newest is started whatever their number."""
-_KEPT_SUCCESSFUL, _KEPT_FAILED = 3, 1
 _MOST_ACTIVE_SHOWN = 20
 _LONGEST_SLEEP = 300.0
 """Seconds; a clock that was set right is noticed by then."""
@@ -109,7 +108,7 @@ def decide(view: ScheduleView) -> SchedulePlan:
     if view.spec is None:
         return _invalid(view, view.problem)
     try:
-        times = Times(view.spec.schedule, view.spec.time_zone)
+        times = Times(view.spec.schedule, view.spec.meant("time_zone"))
     except ScheduleError as error:
         return _invalid(view, str(error))
     return _Decision(view, view.spec, times).plan()
@@ -154,7 +153,7 @@ class _Decision:
         return max(self._handled(), self.v.now - deadline if deadline else 0.0)
 
     def _times(self) -> str:
-        return f"{self.spec.schedule} in {self.spec.time_zone or 'Etc/UTC'}"
+        return f"{self.spec.schedule} in {self.spec.meant('time_zone')}"
 
     def _changed_at(self) -> str | None:
         """When other times than these were last in force; None if there never were any."""
@@ -174,7 +173,8 @@ class _Decision:
         return tuple(run for run in self.v.runs if not run.phase.finished and not run.deleting)
 
     def _policy(self) -> ConcurrencyPolicy:
-        return self.spec.concurrency_policy or ConcurrencyPolicy.ALLOW
+        policy: ConcurrencyPolicy = self.spec.meant("concurrency_policy")
+        return policy
 
     def _sleep(self, upcoming: float | None) -> float | None:
         if upcoming is None:
@@ -215,13 +215,13 @@ class _Decision:
     def _trimmed(self) -> Iterable[Run]:
         """The oldest finished jobs beyond the limits."""
         finished = [run for run in self.v.runs if run.phase.finished and not run.deleting]
-        for successful, given, default in (
-            (True, self.spec.successful_jobs_history_limit, _KEPT_SUCCESSFUL),
-            (False, self.spec.failed_jobs_history_limit, _KEPT_FAILED),
+        for successful, kept in (
+            (True, self.spec.meant("successful_jobs_history_limit")),
+            (False, self.spec.meant("failed_jobs_history_limit")),
         ):
             kind = [run for run in finished if run.successful is successful]
             kind.sort(key=lambda run: (run.finished_at, run.due, run.name), reverse=True)
-            yield from kind[default if given is None else given :]
+            yield from kind[kept:]
 
     # Words ------------------------------------------------------------------------------------------------
 
