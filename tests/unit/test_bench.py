@@ -12,27 +12,27 @@ from bench.result import Row, at_least, at_most
 from bench.run import chosen, parser
 
 
-def test_names_are_unique_and_fit_the_list():
+def test_names_are_unique_and_fit_the_list() -> None:
     names = [benchmark.name for benchmark in BENCHMARKS]
     assert len(set(names)) == len(names) >= 15
     assert all(len(name) <= 14 for name in names)
 
 
-def test_short_run_leaves_out_what_needs_large_files():
+def test_short_run_leaves_out_what_needs_large_files() -> None:
     quick, full = chosen([], quick=True), chosen([], quick=False)
     assert {"bomb", "scaling"} <= {each.name for each in full} - {each.name for each in quick}
 
 
-def test_unknown_name_is_refused_with_the_known_ones():
+def test_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="no benchmark is called speed; there are peers, "):
         chosen(["speed"], quick=True)
 
 
-def test_json_goes_to_the_build_folder():
+def test_json_goes_to_the_build_folder() -> None:
     assert parser().parse_args([]).json.parts[-2:] == ("build", "bench.json")
 
 
-def test_report_says_what_is_met_and_what_is_missed():
+def test_report_says_what_is_met_and_what_is_missed() -> None:
     rows = (
         Row("faster", 0.4, "", at_most(0.5), "as hoped"),
         Row("many", 19_000, "images/s", at_least(20_000)),
@@ -51,6 +51,6 @@ def test_report_says_what_is_met_and_what_is_missed():
     assert document["benchmarks"][1]["problem"] == "left out: no peer"
 
 
-def test_no_benchmark_is_collected_as_a_test():
+def test_no_benchmark_is_collected_as_a_test() -> None:
     modules = Path(report.__file__).parent.rglob("*.py")
     assert not [path for path in modules if path.name.startswith("test_") or path.name.endswith("_test.py")]

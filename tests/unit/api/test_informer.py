@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from unit.api.clusters import FakeCluster, event, job, listed
 
-from fpj_api import informer
 from fpj_api.hub import Hub
 from fpj_api.informer import Informer
 from fpj_api.table import JobTable
@@ -54,7 +53,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     async def sleep(_seconds: float) -> None:
         await real(0)
 
-    monkeypatch.setattr(informer.asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
 
 
 def waits(scene: Scene, watch: str) -> Callable[[], bool]:

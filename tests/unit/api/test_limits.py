@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
 import threading
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from fpj_api.reviews import Reviewer
 from fpj_core import manifest
 from fpj_core.errors import ManifestError
 from fpj_core.kube.names import JOBS
+from fpj_core.manifest import parse_resource
 
 ANNA = User("anna")
 STREAM = f"{V1}/cache/jobs/stream"
@@ -225,14 +227,14 @@ def huge(count: int) -> dict[str, Any]:
 
 def test_thousands_of_mistakes_cost_as_many_hints_as_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     hints = 0
-    real = manifest.difflib.get_close_matches
+    real = difflib.get_close_matches
 
     def counted(*arguments: Any, **options: Any) -> Any:
         nonlocal hints
         hints += 1
         return real(*arguments, **options)
 
-    monkeypatch.setattr(manifest.difflib, "get_close_matches", counted)
+    monkeypatch.setattr(difflib, "get_close_matches", counted)
     answer = Site().ask("POST", f"{V1}/namespaces/team/jobs", json.dumps(huge(9_000)).encode(), headers=JSON)
     assert answer.status == 422 and len(answer.json["errors"]) == 50
     assert hints <= 50
@@ -250,7 +252,7 @@ def test_what_was_left_out_is_said() -> None:
 
 def test_manifests_are_checked_off_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[threading.Thread] = []
-    real = actions.parse_resource
+    real = parse_resource
 
     def noted(document: object) -> Any:
         threads.append(threading.current_thread())

@@ -11,7 +11,7 @@ from fpj_api import cachemodels, models
 from fpj_api.models import Answer
 
 MODELS = Path(models.__file__).parent / "static" / "assets" / "api" / "models.js"
-TYPES = {
+TYPES: dict[str, type[Answer]] = {
     "Progress": models.JobProgress,
     "ShardCounts": models.JobShards,
     "Job": models.Job,
@@ -33,5 +33,4 @@ def properties(name: str) -> set[str]:
 
 @pytest.mark.parametrize("name", TYPES)
 def test_a_type_has_the_properties_that_are_sent(name: str) -> None:
-    model: type[Answer] = TYPES[name]
-    assert properties(name) == {field.alias or key for key, field in model.model_fields.items()}
+    assert properties(name) == {field.alias or key for key, field in TYPES[name].model_fields.items()}

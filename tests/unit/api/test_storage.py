@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import pytest
 
-from fpj_api import storage
 from fpj_api.problems import ProblemError
 from fpj_api.storage import Storage
 from fpj_core.errors import StoreError, StoreUnavailableError
@@ -41,9 +41,13 @@ async def refused(asked: Storage) -> str:
     return str(raised.value)
 
 
+def is_idle(asked: Storage) -> bool:
+    return not asked.busy
+
+
 def test_while_it_is_away_it_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(storage.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
 
     async def scene() -> None:
         nonlocal now
@@ -73,10 +77,10 @@ def test_what_takes_too_long_is_not_waited_for_and_what_waits_is_bounded() -> No
         assert await refused(asked) == "too much is asked of the store at a time"
         store.gate.set()
         for _ in range(2_000):
-            if not asked.busy:
+            if is_idle(asked):
                 break
             await asyncio.sleep(0.005)
-        assert not asked.busy
+        assert is_idle(asked)
         asked = Storage(store)  # type: ignore[arg-type]
         assert await asked.ask(folders) == ["a folder"]
         asked.close()

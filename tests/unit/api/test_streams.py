@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import pytest
@@ -70,6 +71,9 @@ class Client:
             if "event" in fields:
                 found.append((fields["event"], fields["data"]))
         return found
+
+    def has_told(self, events: int) -> bool:
+        return len(self.events) == events
 
     async def until(self, condition: Callable[[], bool]) -> None:
         for _ in range(2_000):
@@ -219,7 +223,7 @@ def test_after_a_reconnect() -> None:
             client.sent.clear()
             client.left.clear()
             task = client.open(last_id=last_id)
-            await client.until(lambda expected=expected: len(client.events) == len(expected))
+            await client.until(partial(client.has_told, len(expected)))
             client.left.set()
             await task
             assert client.events == expected

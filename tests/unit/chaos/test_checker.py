@@ -58,7 +58,8 @@ def job(found: Facts, **fields: Any) -> Facts:
 
 
 def rerun(found: Facts, **progress: int) -> Facts:
-    return replace(found, rerun=replace(found.rerun, status=status(**{"completed": 0, "skipped": 4} | progress)))
+    given: dict[str, Any] = {"completed": 0, "skipped": 4} | progress
+    return replace(found, rerun=replace(found.rerun, status=status(**given)))
 
 
 WRONG: dict[str, tuple[str, Callable[[Facts], Facts]]] = {

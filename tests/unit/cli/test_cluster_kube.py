@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -146,7 +146,12 @@ def test_a_change_is_a_merge_patch(api: Api, server: Server) -> None:
 
 def test_a_cluster_without_our_resources(api: Api, server: Server) -> None:
     server.status, server.body = 404, b"404 page not found\n"
-    for call in (lambda jobs: jobs.all(), lambda jobs: jobs.get("x"), lambda jobs: jobs.get(None)):
+    calls: tuple[Callable[[ClusterJobs], object], ...] = (
+        lambda jobs: jobs.all(),
+        lambda jobs: jobs.get("x"),
+        lambda jobs: jobs.get(None),
+    )
+    for call in calls:
         with pytest.raises(ClusterError, match="does not know FileProcessingJobs"):
             call(ClusterJobs(api, "default", "fpj-system"))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
+import time
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from fpj_cli import watchscreen as screen
 from fpj_cli.tables import Rows, fields
 from fpj_cli.watchscreen import LineScreen, LiveScreen, choose_screen, told
 from fpj_core.kube.jobresource import JobResource
@@ -90,7 +90,7 @@ def test_ends_stay_on_the_screen() -> None:
 
 def test_a_log_gets_a_line_when_something_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(screen.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     target, text = console(terminal=False)
     shown = LineScreen(target, lambda each: each.full_name)
     shown.show([job("a", Phase.PENDING, "queued")])

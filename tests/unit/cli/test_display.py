@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.console import Console
 
-from fpj_cli import runscreen as display
 from fpj_cli.runscreen import LiveDisplay, PlainDisplay, QuietDisplay, choose_display
 from fpj_core.model import Counts, Job
 from fpj_core.progress import Progress, measure
@@ -34,7 +34,7 @@ def test_the_display_fits_the_place() -> None:
 
 def test_a_log_gets_a_line_per_stage_and_one_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(display.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     target, text = console(terminal=False)
     with PlainDisplay(target) as shown:
         for stage in STAGES:

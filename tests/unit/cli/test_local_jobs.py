@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fpj_cli import local
 from fpj_cli.context import UsageProblemError
 from fpj_cli.local import StoreJobs
 from fpj_cli.main import cli, main
@@ -99,13 +98,13 @@ def test_suspend_ends_the_process_that_works(store: Store, fpj: Command, monkeyp
     assert (code, error) == (2, "Error: nothing on this machine works on photos\n")
     store.acquire_lease(lease_name("c"), local_holder("1111"), 60, time.time())
     killed: list[tuple[int, int]] = []
-    monkeypatch.setattr(local.os, "kill", lambda *arguments: killed.append(arguments))
+    monkeypatch.setattr(os, "kill", lambda *arguments: killed.append(arguments))
     assert fpj("suspend", "photos")[:2] == (0, "photos suspended\n")
     assert killed == [(os.getpid(), 15)]
 
 
 def test_suspend_leaves_strangers_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local.os, "kill", lambda *_: pytest.fail("a process was signalled"))
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("a process was signalled"))
     record(store, "1111", Phase.RUNNING)
     store.acquire_lease(lease_name("c"), local_holder("2222"), 60, time.time())
     jobs = StoreJobs(store)

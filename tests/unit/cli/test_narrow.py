@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -23,7 +24,13 @@ WIDTH = 60
 
 
 def job(**status: Any) -> JobResource:
-    progress = {"total": 1_234_567, "completed": 1_000_000, "skipped": 200_000, "failed": 1_234, "percent": 97}
+    progress: dict[str, float] = {
+        "total": 1_234_567,
+        "completed": 1_000_000,
+        "skipped": 200_000,
+        "failed": 1_234,
+        "percent": 97,
+    }
     progress |= {"imagesPerSecond": 41.3, "etaSeconds": 4_300, "bytesWritten": 10**12, "averageProcessingMs": 38.0}
     spec = {"jobType": "Both", "collection": {"id": "holiday-pictures-2026-03465798"}}
     message = "1,234 images failed, and the others were made as they should be, which took its time"
@@ -34,7 +41,7 @@ def job(**status: Any) -> JobResource:
     return JobResource({"metadata": metadata, "spec": spec, "status": given})
 
 
-def fits(text: str, words: Iterator[str] | Sequence[str]) -> None:
+def fits(text: str, words: Iterable[str]) -> None:
     lines = text.splitlines()
     assert lines and max(map(len, lines)) <= WIDTH, text
     shown = {word for line in lines for word in line.split()}
@@ -48,7 +55,7 @@ def test_a_table_that_fits_is_left_as_it_is() -> None:
 
 
 def test_jobs_become_paragraphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables.time, "time", lambda: 1_795_860_060.0)
+    monkeypatch.setattr(time, "time", lambda: 1_795_860_060.0)
     assert _list([job()], wide=True, namespaces=False).fitted(WIDTH).splitlines() == [
         "holiday-pictures-2026-03465798",
         "  TYPE: Both  PHASE: CompletedWithErrors  PROGRESS: 97%",

@@ -44,14 +44,14 @@ def plan(store: Store) -> None:
     jobs.change_job(store, "job", lambda job: replace(job, total=12, planned_attempt=1))
 
 
-def test_a_plan_that_is_written_meanwhile_is_not_taken_for_an_empty_one(store: Store):
+def test_a_plan_that_is_written_meanwhile_is_not_taken_for_an_empty_one(store: Store) -> None:
     assert jobs.observe(_PlannedMeanwhile(store), "job", 1, 0.0) is None
     plan(store)
     view = jobs.observe(store, "job", 1, 0.0)
     assert view is not None and view.states == {ShardState.PENDING: 1}
 
 
-def test_a_later_attempt_hides_what_an_earlier_one_counted(store: Store):
+def test_a_later_attempt_hides_what_an_earlier_one_counted(store: Store) -> None:
     plan(store)
     jobs.change_job(store, "job", lambda job: replace(job, planning_attempt=2))
     assert jobs.observe(store, "job", 1, 0.0) is None

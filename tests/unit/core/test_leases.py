@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from fpj_core import leases
 from fpj_core.kube.names import lease_name
 from fpj_core.leases import is_dead, local_holder, local_holder_pid
 
@@ -67,7 +67,7 @@ def test_of_other_machines_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> 
     job, kind, machine, _, started = local_holder(JOB).split(" ")
     gone = f"{job} {kind} {machine} {2**22 + 1} {started}"  # above the highest process id there can be
     assert is_dead(gone)
-    monkeypatch.setattr(leases.socket, "gethostname", lambda: "elsewhere")
+    monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
     assert not is_dead(gone)
 
 
@@ -81,7 +81,7 @@ def test_another_boot_is_another_machine(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_of_other_process_ids_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """A container may have the host's name and boot: its live processes are unknown here, not dead."""
     real = os.readlink
-    monkeypatch.setattr(leases.os, "readlink", lambda path: "pid:[7]" if path == "/proc/self/ns/pid" else real(path))
+    monkeypatch.setattr(os, "readlink", lambda path: "pid:[7]" if path == "/proc/self/ns/pid" else real(path))
     there = local_holder(JOB, 2**22 + 1).removesuffix("0") + "1"
     assert is_dead(there)
     monkeypatch.undo()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,12 @@ def encoded(image: Image.Image, image_format: str, **options: Any) -> bytes:
     return target.getvalue()
 
 
+def frames_of(data: bytes) -> int:
+    """Of what is a file's content."""
+    with Image.open(io.BytesIO(data)) as image:
+        return int(getattr(image, "n_frames", 1))
+
+
 def run(data: bytes, *tiers: TierSpec, limits: ImageLimits | None = None, **options: Any) -> ProcessedImage:
     return process_image(OpenedImage("test", data=data), tiers or (FULL,), limits or ImageLimits(), **options)
 
@@ -53,7 +60,7 @@ def corners(array: npt.NDArray[np.uint8]) -> list[tuple[int, ...]]:
     return [tuple(q.reshape(-1, q.shape[-1]).mean(axis=0).round().astype(int).tolist()) for q in quarters]
 
 
-def near(colours: list[tuple[int, ...]], expected: list[tuple[int, ...]], tolerance: int = 12) -> bool:
+def near(colours: Sequence[tuple[int, ...]], expected: Sequence[tuple[int, ...]], tolerance: int = 12) -> bool:
     return all(
         abs(a - b) <= tolerance for c, e in zip(colours, expected, strict=True) for a, b in zip(c, e, strict=True)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def with_clap(data: bytes, *numbers: int) -> bytes:
     return moved(changed, more)
 
 
-def boxes(content: bytes):  # type: ignore[no-untyped-def]
+def boxes(content: bytes) -> Iterator[bytes]:
     position = 0
     while position < len(content):
         yield content[position + 4 : position + 8]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +89,9 @@ def middle(canvas: tuple[int, int]) -> Place:
 
 @pytest.mark.parametrize("make", [gif_of, webp_of])
 @pytest.mark.parametrize("canvas", [SMALL, LISTED, (800, 600)])
-def test_a_partial_first_frame_stands_on_its_canvas(make, canvas: tuple[int, int], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_partial_first_frame_stands_on_its_canvas(
+    make: Callable[..., bytes], canvas: tuple[int, int], tmp_path: Path
+) -> None:
     data = make(canvas, middle(canvas), (0, 0, *canvas))
     assert run(data).facts.width == canvas[0]
     (first,) = seen(data, CORNER, MIDDLE)
@@ -102,7 +104,7 @@ def test_a_partial_first_frame_stands_on_its_canvas(make, canvas: tuple[int, int
 
 @pytest.mark.parametrize("make", [gif_of, webp_of])
 @pytest.mark.parametrize("canvas", [SMALL, LISTED])
-def test_later_frames_are_whole(make, canvas: tuple[int, int]) -> None:  # type: ignore[no-untyped-def]
+def test_later_frames_are_whole(make: Callable[..., bytes], canvas: tuple[int, int]) -> None:
     first, second = seen(make(canvas, middle(canvas), (0, 0, *canvas)), CORNER, MIDDLE, animated=True)
     assert is_like(first, NOTHING, RED)
     assert is_like(second, GREEN, GREEN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def near(found: tuple[float, ...], expected: tuple[float, ...], tolerance: int =
 
 @pytest.mark.parametrize("container", [heic, avif], ids=["heic", "avif"])
 @pytest.mark.parametrize("transfer", [PQ, HLG])
-def test_reference_levels(container, transfer: int) -> None:  # type: ignore[no-untyped-def]
+def test_reference_levels(container: Callable[..., bytes], transfer: int) -> None:
     levels = (0.0, GREY, WHITE[transfer], 1.0)
     black, grey, white, peak = seen(container(columns([[level] * 3 for level in levels]), transfer), 4)
     assert near(black, (0, 0, 0))
@@ -91,7 +91,7 @@ def test_reference_levels(container, transfer: int) -> None:  # type: ignore[no-
 
 
 @pytest.mark.parametrize("container", [heic, avif], ids=["heic", "avif"])
-def test_colours_are_those_of_the_primaries(container) -> None:  # type: ignore[no-untyped-def]
+def test_colours_are_those_of_the_primaries(container: Callable[..., bytes]) -> None:
     red = [pq(26 * part) for part in RED_OF_709]
     assert near(seen(container(columns([red]), PQ), 1)[0], (100, 0, 0), 8)
     assert near(seen(container(columns([[pq(26), 0, 0]]), PQ, BT709), 1)[0], (100, 0, 0), 4)
@@ -151,7 +151,7 @@ def test_the_numbers_of_a_profile_count(image_format: str, transfer: int, expect
 
 
 @pytest.mark.parametrize("container", [heic, avif], ids=["heic", "avif"])
-def test_whatever_the_file_is_called(container, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_whatever_the_file_is_called(container: Callable[..., bytes], tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/caf\xe9"
     with open(path, "wb") as file:
         file.write(container(columns([[GREY] * 3]), PQ))
@@ -160,7 +160,7 @@ def test_whatever_the_file_is_called(container, tmp_path: Path) -> None:  # type
 
 
 @pytest.mark.parametrize("container", [heic, avif], ids=["heic", "avif"])
-def test_wide_primaries_without_a_profile_are_converted(container) -> None:  # type: ignore[no-untyped-def]
+def test_wide_primaries_without_a_profile_are_converted(container: Callable[..., bytes]) -> None:
     """Display P3 by its number: the cases' values for P3 red."""
     red = [[200 / 255, 40 / 255, 40 / 255]]
     assert near(seen(container(columns(red), 13, P3), 1)[0], (218, 0, 26), 5)
@@ -203,7 +203,9 @@ def unspecified(data: bytes) -> bytes:
 @pytest.mark.parametrize("silenced", [without_box, unspecified])
 @pytest.mark.parametrize("transfer", [PQ, HLG])
 @pytest.mark.parametrize("container", ["heic", "avif"])
-def test_what_only_the_coded_picture_states_counts(container: str, transfer: int, silenced) -> None:  # type: ignore[no-untyped-def]
+def test_what_only_the_coded_picture_states_counts(
+    container: str, transfer: int, silenced: Callable[[bytes], bytes]
+) -> None:
     grey, white = seen(silenced(stated_in_the_stream(container, transfer)), 2)
     assert near(grey, (100, 100, 100), 5)
     assert near(white, (229, 229, 229), 4)

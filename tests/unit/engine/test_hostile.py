@@ -374,27 +374,27 @@ def test_errors_survive_the_way_between_processes() -> None:
     assert (error.error_type, error.message) == (ErrorType.TOO_LARGE, "why")
 
 
-def test_large_files_are_read_from_disk(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_large_files_are_read_from_disk(tmp_path: Path) -> None:
     from fpj_core.sources.base import OpenedImage
     from fpj_worker.engine import header, process_image
 
     path = tmp_path / "large.jpg"
     path.write_bytes(SOURCES["jpeg"]())
     before = header._IN_MEMORY
-    header._IN_MEMORY = 100  # type: ignore[misc]
+    header._IN_MEMORY = 100
     try:
         result = process_image(OpenedImage("large", path=str(path).encode()), (FULL,), ImageLimits())
         path.write_bytes(SOURCES["jpeg"]()[:-3000])
         with pytest.raises(ImageError, match=r".") as error:
             process_image(OpenedImage("large", path=str(path).encode()), (FULL,), ImageLimits())
     finally:
-        header._IN_MEMORY = before  # type: ignore[misc]
+        header._IN_MEMORY = before
     assert error.value.error_type is ErrorType.CORRUPT_IMAGE
     assert result.outputs[0].width == 320
     assert io.BytesIO(result.outputs[0].data)
 
 
-def test_a_long_header_of_a_large_file_is_read_whole(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_long_header_of_a_large_file_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from fpj_core.sources.base import OpenedImage
     from fpj_worker.engine import process_image
 

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pyvips
@@ -25,7 +26,7 @@ QUARTERS = [RED, GREEN, BLUE, YELLOW]
 P3 = bytes(pyvips.Image.profile_load("p3"))
 TRAILER = b"\0\0\1\x08\x0b\0\0\0Panorama_Shot_InfopanoSEFHj\0\0\0\1\0\0\0\0\0\1\x08\x30\0\0\0SEFT"
 NOISE = bytes(range(1, 255)) * 4
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "baseline": {},
     "progressive": {"progressive": True},
     "restarts": {"restart_marker_rows": 1},

@@ -23,7 +23,7 @@ def with_curves(profile: bytes, curve: bytes) -> bytes:
     data = bytearray(profile) + curve
     (count,) = struct.unpack_from(">L", data, 128)
     for entry in range(132, 132 + 12 * count, 12):
-        if data[entry : entry + 4] in (b"rTRC", b"gTRC", b"bTRC"):
+        if bytes(data[entry : entry + 4]) in (b"rTRC", b"gTRC", b"bTRC"):
             struct.pack_into(">LL", data, entry + 4, len(profile), len(curve))
     struct.pack_into(">L", data, 0, len(data))
     return bytes(data)
@@ -56,7 +56,10 @@ def test_colours_are_those_of_a_general_engine(profile: bytes) -> None:
     ours = matrixprofile.to_srgb(COLOURS, profile)
     assert ours is not None
     theirs = ImageCms.profileToProfile(
-        Image.fromarray(COLOURS), io.BytesIO(profile), ImageCms.createProfile("sRGB"), renderingIntent=1
+        Image.fromarray(COLOURS),
+        io.BytesIO(profile),
+        ImageCms.createProfile("sRGB"),
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
     )
     difference = np.abs(ours.astype(int) - np.asarray(theirs).astype(int))
     assert difference.max() <= 3

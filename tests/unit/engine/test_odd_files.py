@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def shown(data: bytes) -> list[tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("place", [first, last])
-def test_exif_counts_before_and_behind_the_pixels_of_a_png(place, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_exif_counts_before_and_behind_the_pixels_of_a_png(place: Callable[[bytes], bytes], tmp_path: Path) -> None:
     data = place(chunk(b"eXIf", block(6)))
     path = tmp_path / "x.png"
     path.write_bytes(data)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from unit.engine.pictures import BLUE, GREEN, RED, YELLOW, corners, encoded, near, run, scene, tier
+from unit.engine.pictures import BLUE, GREEN, RED, YELLOW, corners, encoded, frames_of, near, run, scene, tier
 
 from fpj_core.model import Fit, Format
 from fpj_worker.engine import exif
@@ -86,7 +86,7 @@ def test_frames_are_turned_too(fit: Fit) -> None:
     (output,) = run(moving, box).outputs
     image = Image.open(io.BytesIO(output.data))
     assert image.size == (output.width, output.height) == ((90, 120) if fit is Fit.INSIDE else (120, 120))
-    assert image.n_frames == 2
+    assert frames_of(output.data) == 2
     for number in range(2):
         image.seek(number)
         assert near(corners(np.asarray(image.convert("RGB"))), TURNED, 16)

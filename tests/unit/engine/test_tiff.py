@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import pyvips
 from PIL import Image
@@ -19,6 +21,7 @@ from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import Format, ImageLimits
 from fpj_core.sources.base import OpenedImage
 from fpj_worker.engine import libvips, process_image
+from fpj_worker.engine.pixels import Pixels
 
 SCENE = scene()
 GREY = np.asarray(SCENE.convert("L"))
@@ -33,7 +36,7 @@ def refused(data: bytes) -> str:
     return error.value.message
 
 
-def greys(array: np.ndarray) -> list[int]:  # type: ignore[type-arg]
+def greys(array: Pixels) -> list[int]:
     return [colour for (colour,) in corners(array[..., None])]
 
 
@@ -51,7 +54,7 @@ def greys(array: np.ndarray) -> list[int]:  # type: ignore[type-arg]
     ],
     ids=["grey 0 to 1", "grey 0 to 255", "rgb 0 to 1", "double", "int8", "int16", "int32", "complex"],
 )
-def test_samples_of_unknown_range_are_refused(pixels_of) -> None:  # type: ignore[no-untyped-def]
+def test_samples_of_unknown_range_are_refused(pixels_of: Callable[[], npt.NDArray[Any]]) -> None:
     assert "floating point, signed or complex" in refused(NEW(pixels_of()).tiffsave_buffer())
 
 
@@ -114,7 +117,9 @@ def test_compressions_without_a_decoder_are_unsupported(compression: str) -> Non
 @pytest.mark.parametrize(("extra", "bands"), [((0,), 3), ((1,), 4), ((2,), 4), (None, 4)])
 def test_a_further_band_is_alpha_unless_it_is_said_to_be_none(extra: tuple[int] | None, bands: int) -> None:
     samples = np.dstack([COLOUR, np.full(GREY.shape, 200, np.uint8)]).tobytes()
-    tags: dict[int, Values] = {258: (8,) * 4, 262: (2,), 277: (4,)} | ({338: extra} if extra else {})
+    tags: dict[int, Values] = {258: (8,) * 4, 262: (2,), 277: (4,)}
+    if extra:
+        tags[338] = extra
     (output,) = run(tiff((*SCENE.size, samples), tags), tier(format=Format.PNG)).outputs
     assert len(Image.open(io.BytesIO(output.data)).getbands()) == bands
 
@@ -241,7 +246,7 @@ def test_huge_tiles_are_admitted_first() -> None:
     assert asked == [2 * 8192 * 8192]
 
 
-BAD_TAGS = {
+BAD_TAGS: dict[str, tuple[dict[int, Values], tuple[int, int] | None]] = {
     "orientation 0": ({274: (0,)}, None),
     "orientation 9": ({274: (9,)}, None),
     "resolution unit 0": ({296: (0,)}, None),

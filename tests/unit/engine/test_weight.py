@@ -20,9 +20,8 @@ from fpj_worker.engine.weight import weigh
 
 
 def weight(*tiers: TierSpec, make: set[str] | None = None, **header: Any) -> int:
-    given = Header(
-        **{"format": "png", "width": 10_000, "height": 10_000, "pages": 1, "orientation": 1, "memory": 0} | header
-    )
+    plain: dict[str, Any] = {"format": "png", "width": 10_000, "height": 10_000, "pages": 1, "orientation": 1}
+    given = Header(**plain | {"memory": 0} | header)
     placements = [(each, place(*given.upright, each)) for each in tiers]
     return weigh(given, placements, ImageLimits(), make if make is not None else {each.name for each in tiers})
 

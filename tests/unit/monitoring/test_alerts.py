@@ -44,7 +44,7 @@ def test_alerts_that_do_not_fire_are_noticed(tmp_path: Path) -> None:
         tried = [case for case in cases() if case["alert_rule_test"][0]["alertname"] == name]
         document = {"rule_files": [str(changed)], "evaluation_interval": "1m", "tests": tried}
         (tmp_path / "cases.yaml").write_text(yaml.safe_dump(document))
-        command = [prometheus_program("promtool"), "test", "rules", tmp_path / "cases.yaml"]
+        command = [str(prometheus_program("promtool")), "test", "rules", str(tmp_path / "cases.yaml")]
         assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 1, name
 
 

@@ -6,12 +6,14 @@ import asyncio
 import copy
 import selectors
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, TypeVar
+from concurrent.futures import Executor
+from typing import Any, TypeVar, TypeVarTuple
 
 from fpj_core.kube.errors import ClusterError, NoAnswerError
 from fpj_operator.storehealth import StoreHealth
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 Document = dict[str, Any]
 
 
@@ -37,11 +39,11 @@ class HurriedLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.selector.now
 
-    def run_in_executor(self, _executor: Any, work: Callable[..., Any], *given: Any) -> asyncio.Future[Any]:
+    def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
         """At once: a thread's time would not be the loop's."""
-        done = self.create_future()
+        done: asyncio.Future[T] = self.create_future()
         try:
-            done.set_result(work(*given))
+            done.set_result(func(*args))
         except Exception as error:  # noqa: BLE001 - it is raised where the thread is waited for
             done.set_exception(error)
         return done

@@ -82,7 +82,7 @@ class Objects:
         if version != metadata["resourceVersion"]:
             raise ClusterError(409, "the object has been modified", reason="Conflict")
         self.held[kind, name]["status"] = copy.deepcopy(status)
-        metadata["resourceVersion"] = str(int(version) + 1)
+        metadata["resourceVersion"] = str(int(metadata["resourceVersion"]) + 1)
         return self.held[kind, name]
 
     async def delete(self, kind: str, _namespace: str, name: str, uid: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from unit.operator.world import SETTINGS, World
@@ -14,13 +15,13 @@ from fpj_operator.jobs.reconcile import reconcile
 from fpj_operator.jobs.state import DeleteChildren, FenceShards, Observed, RecordJob, ReleaseLease
 
 
-def running(**spec: object) -> World:
+def running(**spec: Any) -> World:
     world = World()
     world.add(**spec)
     world.look()
     world.indexed()
     world.look()
-    assert world.resources["photos"].phase is Phase.RUNNING
+    assert world.resources["photos"].phase() is Phase.RUNNING
     return world
 
 

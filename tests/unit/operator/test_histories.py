@@ -155,7 +155,7 @@ class History:
 
     def look(self, each: str, steps: int | None = None) -> None:
         resource = self.world.resources[each]
-        before, attempt = resource.phase, attempt_from(resource.status)
+        before, attempt = resource.phase(), attempt_from(resource.status)
         resumed = bool(resource.resume) and resource.resume != attempt.resumed_by
         self.world.look(each, steps=steps)
         after = attempt_from(resource.status)
@@ -165,13 +165,13 @@ class History:
             assert after.fence == self.world.lease.fence
             assert after.fence > attempt.fence, "pods of the attempt before are not fenced"
         if before.finished and not resumed:
-            assert resource.phase is before, "what is finished stays finished"
-        if resource.phase in DONE and not before.finished:
+            assert resource.phase() is before, "what is finished stays finished"
+        if resource.phase() in DONE and not before.finished:
             self.check_done(resource)
         assert resource.status.get("recoveryAttempts", 0) <= MOST_RECOVERIES
         active = [r for r in self.world.resources.values() if takes_slot(r.status)]
         assert len(active) <= self.world.settings.max_concurrent_jobs
-        if resource.phase is Phase.FAILED and steps is None:  # of a job that is done, the last pods end by themselves
+        if resource.phase() is Phase.FAILED and steps is None:  # of a job that is done, the last pods end by themselves
             assert all(child.finished for child in resource.children.values()), "its pods would work on"
 
     def check_done(self, resource: Resource) -> None:
@@ -220,13 +220,13 @@ class History:
                 self.index(each)
                 for shard in range(SHARDS):
                     self.work(each, shard)
-            if self.world.lease.holder == "" and all(r.phase.finished for r in self.world.resources.values()):
+            if self.world.lease.holder == "" and all(r.phase().finished for r in self.world.resources.values()):
                 break
         for each in self.names:
             resource = self.world.resources[each]
-            assert resource.phase.finished, f"{each} is stuck in {resource.phase}"
+            assert resource.phase().finished, f"{each} is stuck in {resource.phase()}"
             assert not resource.rights, "its workers could still report"
-            if resource.phase is Phase.COMPLETED:
+            if resource.phase() is Phase.COMPLETED:
                 assert resource.status["progress"]["completed"] == IMAGES
         assert self.world.lease.holder == "", "the lock is left behind"
 

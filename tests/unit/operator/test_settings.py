@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from unit.operator.world import SETTINGS, World
@@ -68,7 +69,7 @@ def test_each_is_described_and_offered(setting: object) -> None:
 @pytest.mark.parametrize(("own", "used"), [(None, ["registry"]), ([{"name": "own"}], ["own"])])
 def test_workers_pull_with_the_installations_secrets_or_the_jobs_own(own: list[object] | None, used: list[str]) -> None:
     world = World(settings=replace(SETTINGS, image_pull_secrets=("registry",)))
-    template = {"workerTemplate": {"imagePullSecrets": own}} if own else {}
+    template: dict[str, Any] = {"workerTemplate": {"imagePullSecrets": own}} if own else {}
     world.add(**template)
     plans = [world.look() for _ in range(5)]
     steps = [step for plan in plans for step in (*plan.steps_first, *plan.steps_after)]

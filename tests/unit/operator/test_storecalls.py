@@ -6,13 +6,14 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from unit.operator.leases_world import Line, Server
 from unit.operator.world import SETTINGS, World
 
 from fpj_core.errors import StoreError, StoreUnavailableError
+from fpj_core.kube.api import Cluster
 from fpj_core.kube.errors import ClusterError
 from fpj_core.model import Phase
 from fpj_operator import storehealth
@@ -67,8 +68,9 @@ class Place:
 
     def __init__(self, store: Hanging) -> None:
         self.store: Any = store
-        self.line: Any = Listing(Server(), "operator")
-        self.controller = Controller(self.line, self.store, SETTINGS)
+        self.line = Listing(Server(), "operator")
+        self.cluster = cast("Cluster", self.line)
+        self.controller = Controller(self.cluster, self.store, SETTINGS)
         world = World()
         world.add()
         world.look()
@@ -91,7 +93,7 @@ class Place:
         self.line.server.put("user", body)
         here = self.controller
         await observe(
-            self.line, self.store, here.health, here._leases, here.jobs, here._folders, here._pods, job.key
+            self.cluster, self.store, here.health, here._leases, here.jobs, here._folders, here._pods, job.key
         )  # fmt: skip
 
     async def forget_a_deleted_job(self, number: int) -> None:
@@ -153,7 +155,7 @@ def test_the_history_waits_for_no_store_that_hangs(monkeypatch: pytest.MonkeyPat
         store = Hanging()
         place = Place(store)
         pruning = asyncio.create_task(
-            keep_history(place.line, place.store, place.controller.health, SETTINGS)
+            keep_history(place.cluster, place.store, place.controller.health, SETTINGS)
         )  # fmt: skip
         try:
             async with asyncio.timeout(20):

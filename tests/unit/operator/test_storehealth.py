@@ -103,7 +103,9 @@ def test_one_failure_of_anybody_informs_all_and_words_are_kept() -> None:
 
 def test_nothing_is_asked_while_no_job_needs_the_store_unless_it_was_away() -> None:
     async def idle() -> None:
-        store, told, needed = Store60(), [], []
+        store = Store60()
+        told: list[str | None] = []
+        needed: list[str] = []
         health = StoreHealth(cast("Store", store), lambda: told.append(health.error), lambda: bool(needed))
         watching = asyncio.create_task(health.watch())
         try:

@@ -48,7 +48,8 @@ class Counted:
     def _now(self) -> Counts:
         results = [value("fpj_images_total", result=result) for result in ("completed", "skipped", "failed")]
         corrupt = value("fpj_images_failed_total", error_type="CorruptImage")
-        return Counts(*map(int, results), errors={"CorruptImage": int(corrupt)})
+        completed, skipped, failed = (int(each) for each in results)
+        return Counts(completed, skipped, failed, errors={"CorruptImage": int(corrupt)})
 
     @property
     def gained(self) -> tuple[int, int, int, int]:
@@ -106,7 +107,7 @@ def test_what_is_tried_again_counts_as_new_and_never_as_less(counted: Counted) -
     counted.world.indexed(shards=1, total=10)
     counted.world.worked(shard=0, completed=7, failed=3)
     counted.look()
-    assert job.phase is Phase.COMPLETED_WITH_ERRORS
+    assert job.phase() is Phase.COMPLETED_WITH_ERRORS
     job.resume = "again"
     counted.look()
     counted.world.indexed(shards=1, total=10)
@@ -144,7 +145,6 @@ class Observations:
     def _now(self) -> tuple[float, float]:
         return value(f"{self._name}_count"), value(f"{self._name}_sum")
 
-    @property
     def gained(self) -> tuple[float, float]:
         number, total = self._now()
         return number - self._before[0], total - self._before[1]
@@ -160,17 +160,17 @@ def test_silence_and_recovery_are_measured(counted: Counted) -> None:
     counted.world.lease = replace(counted.world.lease, expires_at=counted.world.now + 300)
     observed = counted.world.observe("photos")
     counted.tally.take(observed, counted.world.look("photos"))
-    assert job.phase is Phase.RECOVERING
-    assert silence.gained == (1, 61)
-    assert recovery.gained == (0, 0), "not yet"
+    assert job.phase() is Phase.RECOVERING
+    assert silence.gained() == (1, 61)
+    assert recovery.gained() == (0, 0), "not yet"
     counted.world.now += 5
     counted.look()
     counted.world.indexed(shards=2, total=200)
     counted.look()
-    assert job.phase is Phase.RUNNING
-    assert recovery.gained == (1, 5)
+    assert job.phase() is Phase.RUNNING
+    assert recovery.gained() == (1, 5)
     counted.look()
-    assert (silence.gained, recovery.gained) == ((1, 61), (1, 5)), "each of them once"
+    assert (silence.gained(), recovery.gained()) == ((1, 61), (1, 5)), "each of them once"
 
 
 def test_how_far_a_status_is_behind_the_store_is_measured(counted: Counted) -> None:
@@ -179,14 +179,14 @@ def test_how_far_a_status_is_behind_the_store_is_measured(counted: Counted) -> N
     counted.look()
     counted.world.indexed(shards=2, total=200)
     counted.look()
-    assert delay.gained == (0, 0), "the status says nothing of progress yet"
+    assert delay.gained() == (0, 0), "the status says nothing of progress yet"
     job.status["lastProgressAt"] = moment(counted.world.now)  # as a worker reports it
     counted.look()
-    assert delay.gained == (4, 0), "it says what the store says"
+    assert delay.gained() == (4, 0), "it says what the store says"
     counted.world.now += 7
     counted.world.worked(shard=0, completed=50)
     counted.tally.take(counted.world.observe("photos"), counted.world.look("photos"))
-    assert delay.gained == (5, 7), "seven seconds of progress are missing"
+    assert delay.gained() == (5, 7), "seven seconds of progress are missing"
 
 
 def test_a_job_that_is_gone_leaves_nothing_pending(counted: Counted) -> None:

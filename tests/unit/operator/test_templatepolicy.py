@@ -137,7 +137,7 @@ def test_no_pod_is_made_of_a_forbidden_template(stage: Callable[[World], None]) 
     edit(world, workerTemplate=HOSTILE)
     plans = [world.look() for _ in range(5)]
     assert not any(made_a_pod(plan) for plan in plans)
-    assert job.phase is Phase.FAILED
+    assert job.phase() is Phase.FAILED
     told = job.condition("Failed")
     assert told["status"] == "True" and told["reason"] == "PolicyForbidden"
     assert "host (hostPath)" in told["message"] and "FPJ_TEMPLATE_VOLUMES" in told["message"]
@@ -149,18 +149,18 @@ def test_a_corrected_template_is_used_once_the_job_is_resumed() -> None:
     world = World()
     job = world.add(workerTemplate=HOSTILE)
     world.settle()
-    assert job.phase is Phase.FAILED
+    assert job.phase() is Phase.FAILED
     edit(world)
     job.resume = "corrected"
     world.settle()
-    assert job.phase is Phase.INDEXING
+    assert job.phase() is Phase.INDEXING
 
 
 def test_a_suspended_job_stays_suspended_until_its_pods_are_wanted() -> None:
     world = World()
     job = world.add(suspend=True, workerTemplate=HOSTILE)
     world.settle()
-    assert job.phase is Phase.SUSPENDED
+    assert job.phase() is Phase.SUSPENDED
 
 
 def test_a_value_reaches_the_pod_as_it_is_written() -> None:

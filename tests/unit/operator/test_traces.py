@@ -30,7 +30,8 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[OtlpReceiver]:
 def ended(*, failed: bool = False, **changes: Any) -> tuple[Observed, dict[str, Any]]:
     """A job that waited 30 s, listed for 20, checked for 5, planned for 5 and worked for 40, in a look at its end."""
     world = World(now=BEGAN)
-    job = world.add(**({"activeDeadlineSeconds": 60} if failed else {}))
+    deadline: dict[str, Any] = {"activeDeadlineSeconds": 60} if failed else {}
+    job = world.add(**deadline)
     world.now = BEGAN + 30
     world.settle()
     world.now = BEGAN + 60

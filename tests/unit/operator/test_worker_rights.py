@@ -46,7 +46,7 @@ def test_the_rights_end_with_the_work_and_nothing_is_written_at_rest(end: object
     run(world)
     end(world)  # type: ignore[operator]
     world.settle()
-    assert job.phase.at_rest
+    assert job.phase().at_rest
     assert job.rights == set()
     assert not deletes(world.look()), "what is gone is not deleted again at every look"
 
@@ -62,7 +62,7 @@ def test_an_operator_that_died_in_between_deletes_them_later(end: object, steps:
     world.settle()
     world.now += 60
     world.settle()
-    assert job.phase.at_rest and job.rights == set()
+    assert job.phase().at_rest and job.rights == set()
 
 
 def test_a_job_that_goes_on_gets_them_again() -> None:
@@ -73,16 +73,16 @@ def test_a_job_that_goes_on_gets_them_again() -> None:
     world.settle()
     suspend(world, on=False)
     world.settle()
-    assert job.phase is Phase.INDEXING and job.rights == THREE
+    assert job.phase() is Phase.INDEXING and job.rights == THREE
 
     world.indexed(shards=1, total=100)
     world.settle()
     complete(world)
     world.settle()
-    assert job.phase is Phase.COMPLETED and job.rights == set()
+    assert job.phase() is Phase.COMPLETED and job.rights == set()
     job.resume = "again"
     world.settle()
-    assert job.phase is Phase.INDEXING and job.rights == THREE
+    assert job.phase() is Phase.INDEXING and job.rights == THREE
 
 
 def test_a_job_that_never_began_has_none_to_delete() -> None:

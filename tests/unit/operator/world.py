@@ -155,8 +155,8 @@ class Resource:
         self.job = self.job.model_copy(update={"spec": self.job.spec.model_copy(update=spec)})
         self.generation += 1
 
-    @property
     def phase(self) -> Phase:
+        """Of now. No property: a type checker would take it for unchanged until the next assignment."""
         return Phase(self.status.get("phase") or Phase.PENDING)
 
     def condition(self, name: str) -> dict[str, Any]:
@@ -256,10 +256,10 @@ class World:
             key=Key(NAMESPACE, name),
             uid=resource.uid,
             generation=resource.generation,
-            job=None if resource.problem and resource.phase.finished else resource.job,
+            job=None if resource.problem and resource.phase().finished else resource.job,
             problem=resource.problem,
             status=resource.status,
-            phase=resource.phase,
+            phase=resource.phase(),
             attempt=attempt_from(resource.status),
             resume=resource.resume,
             created_at=resource.created_at,
@@ -272,7 +272,7 @@ class World:
             slot_free=slot_free,
             ahead=ahead,
             now=self.now,
-            rights=resource.phase.at_rest and "ServiceAccount" in resource.rights,
+            rights=resource.phase().at_rest and "ServiceAccount" in resource.rights,
             pods_left=self.pods_left,
             lock=queue.lock(Key(NAMESPACE, name)),
         )

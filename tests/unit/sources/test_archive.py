@@ -8,6 +8,7 @@ import random
 import tempfile
 import tracemalloc
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -55,9 +56,12 @@ class Book:
         return error.value.error_type
 
 
+Maker = Callable[[bytes], Book]
+
+
 @pytest.fixture
-def book(tmp_path: Path):  # type: ignore[no-untyped-def]
-    made = []
+def book(tmp_path: Path) -> Iterator[Maker]:
+    made: list[Book] = []
 
     def make(data: bytes) -> Book:
         made.append(Book(tmp_path / f"{len(made)}.zip", data))
@@ -72,7 +76,7 @@ def book(tmp_path: Path):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_pages_in_natural_order(book, method: int) -> None:  # type: ignore[no-untyped-def]
+def test_pages_in_natural_order(book: Maker, method: int) -> None:
     pages = {f"p{n}.jpg": JPEG + random.Random(n).randbytes(30_000) for n in (10, 2, 1)}
     made = book(packed({"b/": b""} | pages | {"b/1.png": JPEG}, method))
     assert made.names() == ["b/1.png", "p1.jpg", "p2.jpg", "p10.jpg"]
@@ -100,7 +104,7 @@ def test_packing_the_same_again_changes_no_version(tmp_path: Path) -> None:
     assert {entry.version for entry in LocalSource(str(tmp_path)).list()}.isdisjoint(versions)
 
 
-def test_odd_member_names(book) -> None:  # type: ignore[no-untyped-def]
+def test_odd_member_names(book: Maker) -> None:
     names = [
         "ä/😀.jpg",
         "wow!/1.jpg",
@@ -121,7 +125,7 @@ def test_odd_member_names(book) -> None:  # type: ignore[no-untyped-def]
     assert read == set(names)
 
 
-def test_what_is_no_image_is_left_out(book) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_no_image_is_left_out(book: Maker) -> None:
     members = {
         "__MACOSX/._1.jpg": JPEG,
         ".hidden.jpg": JPEG,
@@ -138,7 +142,7 @@ def test_what_is_no_image_is_left_out(book) -> None:  # type: ignore[no-untyped-
     assert made.problems == {}, "not even of a log that packs very well"
 
 
-def test_of_members_with_one_name_the_last_counts(tmp_path: Path, book) -> None:  # type: ignore[no-untyped-def]
+def test_of_members_with_one_name_the_last_counts(tmp_path: Path, book: Maker) -> None:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
         archive.writestr("1.jpg", JPEG + b"first")
@@ -149,7 +153,7 @@ def test_of_members_with_one_name_the_last_counts(tmp_path: Path, book) -> None:
     assert made.read("1.jpg") == JPEG + b"last"
 
 
-def test_large_members_pass_through_a_file(book) -> None:  # type: ignore[no-untyped-def]
+def test_large_members_pass_through_a_file(book: Maker) -> None:
     content = JPEG + random.Random(1).randbytes(IN_MEMORY)
     made = book(packed({"large.jpg": content, "just.jpg": content[:IN_MEMORY]}))
     before = open_files()
@@ -160,7 +164,7 @@ def test_large_members_pass_through_a_file(book) -> None:  # type: ignore[no-unt
     assert made.read("just.jpg") == content[:IN_MEMORY]
 
 
-def test_zip64(book, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_zip64(book: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 10)
     monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 1)
     data = packed({"1.jpg": JPEG, "2.jpg": JPEG + b"2"}, zipfile.ZIP_DEFLATED)
@@ -201,14 +205,14 @@ def test_few_archives_are_open_at_a_time(tmp_path: Path) -> None:
     ]
     + ["..", "../.hidden", "../inner.zip", ""],
 )
-def test_names_that_lead_out_are_refused(book, name: str) -> None:  # type: ignore[no-untyped-def]
+def test_names_that_lead_out_are_refused(book: Maker, name: str) -> None:
     made = book(packed({name: JPEG, "kept.jpg": JPEG}))
     assert made.names() == ["kept.jpg"]
     assert list(made.problems.values()) == ["PathViolation"]
     assert made.refusal(name) is ErrorType.PATH_VIOLATION
 
 
-def test_encrypted_members_are_refused(book) -> None:  # type: ignore[no-untyped-def]
+def test_encrypted_members_are_refused(book: Maker) -> None:
     made = book(with_header(packed({"1.jpg": JPEG, "2.jpg": JPEG}), flags=1))
     assert made.names() == ["2.jpg"]
     assert made.problems == {"1.jpg": "AccessDenied"}
@@ -216,7 +220,7 @@ def test_encrypted_members_are_refused(book) -> None:  # type: ignore[no-untyped
     assert "encrypted" in made.messages
 
 
-def test_archives_within_are_not_opened(book) -> None:  # type: ignore[no-untyped-def]
+def test_archives_within_are_not_opened(book: Maker) -> None:
     inner = packed({"1.jpg": JPEG})
     made = book(packed({"inner.zip": inner, "inner.CBZ": inner, "inner": inner, "1.jpg": JPEG}))
     assert made.names() == ["1.jpg"]
@@ -224,7 +228,7 @@ def test_archives_within_are_not_opened(book) -> None:  # type: ignore[no-untype
     assert made.refusal("inner.zip") is ErrorType.UNSUPPORTED_FORMAT
 
 
-def test_a_bomb_is_told_by_its_ratio(book) -> None:  # type: ignore[no-untyped-def]
+def test_a_bomb_is_told_by_its_ratio(book: Maker) -> None:
     made = book(packed({"bomb.jpg": bytes(50 * MIB), "small.jpg": bytes(4 * MIB)}, zipfile.ZIP_DEFLATED))
     assert made.names() == ["small.jpg"], "what is small may well be blank"
     assert made.problems == {"bomb.jpg": "TooLarge"}
@@ -232,13 +236,13 @@ def test_a_bomb_is_told_by_its_ratio(book) -> None:  # type: ignore[no-untyped-d
     assert made.refusal("bomb.jpg") is ErrorType.TOO_LARGE
 
 
-def test_a_member_over_the_limit_is_refused(book) -> None:  # type: ignore[no-untyped-def]
+def test_a_member_over_the_limit_is_refused(book: Maker) -> None:
     made = book(packed({"1.jpg": JPEG}))
     assert made.read("1.jpg", len(JPEG)) == JPEG
     assert made.refusal("1.jpg", len(JPEG) - 1) is ErrorType.TOO_LARGE
 
 
-def test_a_bomb_that_lies_about_its_size_costs_little(book) -> None:  # type: ignore[no-untyped-def]
+def test_a_bomb_that_lies_about_its_size_costs_little(book: Maker) -> None:
     made = book(with_header(packed({"1.jpg": bytes(64 * MIB)}, zipfile.ZIP_DEFLATED), size=1000))
     assert made.names() == ["1.jpg"]
     tracemalloc.start()
@@ -249,7 +253,7 @@ def test_a_bomb_that_lies_about_its_size_costs_little(book) -> None:  # type: ig
         tracemalloc.stop()
 
 
-def test_looking_for_images_unpacks_no_bomb(book) -> None:  # type: ignore[no-untyped-def]
+def test_looking_for_images_unpacks_no_bomb(book: Maker) -> None:
     data = packed({"scan": bytes(64 * MIB)}, zipfile.ZIP_BZIP2)
     made = book(data)
     tracemalloc.start()
@@ -263,7 +267,7 @@ def test_looking_for_images_unpacks_no_bomb(book) -> None:  # type: ignore[no-un
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 99])
 @pytest.mark.parametrize("name", ["1.jpg", "scan"])
-def test_methods_that_unpack_without_bound_are_refused_unread(book, name: str, method: int) -> None:  # type: ignore[no-untyped-def]
+def test_methods_that_unpack_without_bound_are_refused_unread(book: Maker, name: str, method: int) -> None:
     made = book(with_header(packed({name: JPEG, "2.jpg": JPEG}), method=method))
     assert made.names() == ["2.jpg"]
     assert made.problems == {name: "UnsupportedFormat"}
@@ -283,7 +287,7 @@ def test_methods_that_unpack_without_bound_are_refused_unread(book, name: str, m
         ({"packed_size": 100_000}, False),
     ],
 )
-def test_lies_in_headers_are_caught_or_harmless(book, method: int, lie: dict[str, int], caught: bool) -> None:  # type: ignore[no-untyped-def]
+def test_lies_in_headers_are_caught_or_harmless(book: Maker, method: int, lie: dict[str, int], caught: bool) -> None:
     content = JPEG + random.Random(2).randbytes(3_000)
     made = book(with_header(packed({"1.jpg": content}, method), **lie))
     assert made.names() == ["1.jpg"]
@@ -299,7 +303,7 @@ def test_lies_in_headers_are_caught_or_harmless(book, method: int, lie: dict[str
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_damaged_content_is_corrupt(book, method: int) -> None:  # type: ignore[no-untyped-def]
+def test_damaged_content_is_corrupt(book: Maker, method: int) -> None:
     data = bytearray(packed({"1.jpg": JPEG + random.Random(3).randbytes(5_000), "2.jpg": JPEG}, method))
     data[2_500] ^= 1
     made = book(bytes(data))
@@ -309,7 +313,7 @@ def test_damaged_content_is_corrupt(book, method: int) -> None:  # type: ignore[
     assert made.read("2.jpg") == JPEG
 
 
-def test_a_damaged_member_without_a_telling_name_is_not_lost(book) -> None:  # type: ignore[no-untyped-def]
+def test_a_damaged_member_without_a_telling_name_is_not_lost(book: Maker) -> None:
     data = bytearray(packed({"scan": JPEG}, zipfile.ZIP_DEFLATED))
     data[data.index(b"scan") + 4] ^= 0xFF
     made = book(bytes(data))
@@ -317,13 +321,13 @@ def test_a_damaged_member_without_a_telling_name_is_not_lost(book) -> None:  # t
     assert made.refusal("scan") is ErrorType.CORRUPT_IMAGE
 
 
-def test_newer_archives_than_can_be_read(book) -> None:  # type: ignore[no-untyped-def]
+def test_newer_archives_than_can_be_read(book: Maker) -> None:
     made = book(with_header(packed({"1.jpg": JPEG}), version=99))
     assert made.names() == []
     assert made.problems == {"b.zip": "UnsupportedFormat"}
 
 
-def test_cut_off_archives_are_problems(book) -> None:  # type: ignore[no-untyped-def]
+def test_cut_off_archives_are_problems(book: Maker) -> None:
     data = packed({"1.jpg": JPEG, "2.jpg": JPEG})
     for kept in range(0, len(data), 7):
         made = book(data[:kept])
@@ -333,7 +337,7 @@ def test_cut_off_archives_are_problems(book) -> None:  # type: ignore[no-untyped
 
 
 @pytest.mark.parametrize("data", [b"", b"I am text", b"PK\x03\x04", end_record(46), end_records_64(46, 46)])
-def test_what_only_claims_to_be_an_archive(book, data: bytes) -> None:  # type: ignore[no-untyped-def]
+def test_what_only_claims_to_be_an_archive(book: Maker, data: bytes) -> None:
     made = book(data)
     assert made.names() == []
     assert made.problems == {"b.zip": "CorruptImage"}
@@ -342,7 +346,7 @@ def test_what_only_claims_to_be_an_archive(book, data: bytes) -> None:  # type: 
 @pytest.mark.parametrize(
     "end", [end_record, lambda size: end_records_64(size, 46), lambda size: end_records_64(size, 2**32 - 1)]
 )
-def test_a_huge_table_of_contents_is_refused_unread(book, end) -> None:  # type: ignore[no-untyped-def]
+def test_a_huge_table_of_contents_is_refused_unread(book: Maker, end: Callable[[int], bytes]) -> None:
     size = archive_module._MOST_DIRECTORY + 1
     made = book(b"")
     with made.path.open("wb") as stream:
@@ -358,7 +362,7 @@ def test_a_huge_table_of_contents_is_refused_unread(book, end) -> None:  # type:
     assert made.problems == {"b.zip": "TooLarge"}
 
 
-def test_too_many_members_are_refused(book, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_too_many_members_are_refused(book: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive_module, "_MOST_MEMBERS", 3)
     made = book(packed({f"{n}.jpg": JPEG for n in range(4)}))
     assert made.names() == []
@@ -366,7 +370,7 @@ def test_too_many_members_are_refused(book, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(book(packed({f"{n}.jpg": JPEG for n in range(3)})).names()) == 3
 
 
-def test_what_is_gone_is_not_found(book) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_gone_is_not_found(book: Maker) -> None:
     made = book(packed({"1.jpg": JPEG}))
     assert made.refusal("2.jpg") is ErrorType.NOT_FOUND
     made.archives.close()
@@ -376,7 +380,7 @@ def test_what_is_gone_is_not_found(book) -> None:  # type: ignore[no-untyped-def
     assert made.refusal("1.jpg") is ErrorType.UNSUPPORTED_FORMAT
 
 
-def test_a_full_disk_is_no_fault_of_the_archive(book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_full_disk_is_no_fault_of_the_archive(book: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = book(packed({"1.jpg": JPEG + random.Random(4).randbytes(IN_MEMORY)}))
     with small_disk(tmp_path / "small") as disk:
         monkeypatch.setattr(tempfile, "tempdir", str(disk))
@@ -388,7 +392,9 @@ WHOLE = packed({"a/1.jpg": JPEG, "2": JPEG, "3.txt": b"text"}, zipfile.ZIP_DEFLA
 
 @settings(deadline=None, max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), min_size=1, max_size=4))
-def test_no_damage_does_more_than_typed_errors(tmp_path_factory, changes: list[tuple[int, int]]) -> None:  # type: ignore[no-untyped-def]
+def test_no_damage_does_more_than_typed_errors(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]]
+) -> None:
     data = bytearray(WHOLE)
     for place, value in changes:
         data[place] = value
@@ -403,14 +409,14 @@ def test_no_damage_does_more_than_typed_errors(tmp_path_factory, changes: list[t
         made.archives.close()
 
 
-def test_backslashes_divide_folders_too(book) -> None:  # type: ignore[no-untyped-def]
+def test_backslashes_divide_folders_too(book: Maker) -> None:
     names = ["dir\\page1.jpg", "__MACOSX\\page1.jpg", "dir\\._page1.jpg", "$RECYCLE.BIN\\x\\a.jpg"]
     made = book(packed(dict.fromkeys(names, JPEG)))
     assert made.names() == ["dir\\\\page1.jpg"]
     assert made.problems == {}
 
 
-def test_a_name_falsely_flagged_as_utf8_costs_nothing(book) -> None:  # type: ignore[no-untyped-def]
+def test_a_name_falsely_flagged_as_utf8_costs_nothing(book: Maker) -> None:
     """The other names stay what they are, also one in the code page of MS-DOS."""
     members = {"1.jpg": JPEG + b"1", "f\u00fcr.jpg": JPEG + b"2", "caf\u00e9.jpg": JPEG + b"3", "dos.jpg": JPEG + b"4"}
     data = packed(members).replace("f\u00fcr".encode(), b"f\xfcr_").replace(b"dos", b"d\x94s")

@@ -146,7 +146,7 @@ TEXTS = NAMES | st.sampled_from(
     ["https://x", "#aabbcc", "5%", "100%", "500Mi", "0", "0.0", "0.1Gi", "1" * 33, "..", "a/../b", "x" * 5000]
 )
 SCALARS = st.none() | st.booleans() | st.sampled_from([-1, 0, 1, 15, 16, 100, 101, 10**12, 0.5]) | TEXTS
-ANY = SCALARS | st.just([]) | st.just({}) | st.just([{}]) | st.just({"x": 1})
+ANY: st.SearchStrategy[Any] = SCALARS | st.just([]) | st.just({}) | st.just([{}]) | st.just({"x": 1})
 
 
 def values(schema: Document) -> st.SearchStrategy[Any]:

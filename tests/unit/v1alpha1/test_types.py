@@ -493,5 +493,6 @@ def test_immutability_is_the_api_servers_to_check() -> None:
 
 def test_a_resource_once_read_does_not_change() -> None:
     resource = parse_resource(job())
+    assert isinstance(resource, FileProcessingJob)
     with pytest.raises(ValueError, match="frozen"):
-        resource.spec.priority = 5  # type: ignore[misc]
+        resource.spec.priority = 5  # type: ignore[misc] # it is frozen

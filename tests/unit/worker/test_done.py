@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from unit.worker.fakes import COLLECTION, FULL, THUMBNAIL, ListSource, MemoryFolder, ScriptedPool, entries, job
@@ -19,7 +20,7 @@ from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
 from fpj_worker.indexer import index_collection
 from fpj_worker.planner import Planner, PlanSettings
-from fpj_worker.shard import JobContext, ShardProcessor
+from fpj_worker.shard import JobContext, Pool, ShardProcessor
 
 TIERS = (FULL, THUMBNAIL)
 IMAGES = 60
@@ -86,7 +87,7 @@ class History:
         now = self.now
         try:
             with pool:
-                processor = ShardProcessor(self.store, pool, self.folder, context, tick)
+                processor = ShardProcessor(self.store, cast("Pool", pool), self.folder, context, tick)
                 for index in self.chance.sample(range(stored.planned_shards), stored.planned_shards):
                     if shard := self.store.claim_shard(stored.id, stored.planned_attempt, "pod", now, index=index):
                         processor.complete(shard, lambda: 1.0)

@@ -198,7 +198,7 @@ def test_problems_alone_are_recorded_while_the_source_lists(store: Store) -> Non
     most = 0
 
     class Broken(ListSource):
-        def list(self, on_step=nothing, memory=FORGETFUL):  # type: ignore[no-untyped-def]
+        def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
             nonlocal most
             for number in range(5_000):
                 self.problems.add(f"{number:04}.zip", ErrorType.CORRUPT_IMAGE, "no archive")
@@ -240,7 +240,7 @@ def test_what_progress_raises_ends_the_index_and_the_next_one_goes_on(
 
 def test_a_source_that_fails_deletes_nothing(store: Store) -> None:
     class Broken(ListSource):
-        def list(self, on_step=nothing, memory=FORGETFUL):  # type: ignore[no-untyped-def]
+        def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
             yield from entries(2)
             raise SourceError("unplugged")
 
@@ -302,7 +302,7 @@ def test_what_opening_taught_is_known_the_next_time(store: Store) -> None:
 
 def test_no_archive_counts_as_listed_before_its_images_are_recorded(store: Store) -> None:
     class Broken(Noting):
-        def list(self, on_step=nothing, memory=FORGETFUL):  # type: ignore[no-untyped-def]
+        def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
             yield from super().list(on_step, memory)
             raise SourceError("unplugged")
 
@@ -412,11 +412,13 @@ def test_raw_files_that_an_earlier_version_took_for_failed_images_are_no_loss(st
     assert store.images(COLLECTION, 0, 999) == facts, "nothing else has changed"
 
 
-def test_a_filter_does_not_explain_a_source_in_which_nothing_is_found(store: Store) -> None:
+def test_a_filter_does_not_explain_a_source_in_which_nothing_is_found(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It may not be mounted."""
     index(store, *entries(3))
     source = ListSource()
-    source.leaves_out = lambda _key: True  # type: ignore[method-assign]
+    monkeypatch.setattr(source, "leaves_out", lambda _key: True)
     with pytest.raises(SourceShrankError):
         index_collection(store, source, COLLECTION, fence=0)
     source.left_out.add(Reason.EXCLUDED_FOLDER, "photos")

@@ -40,13 +40,14 @@ from fpj_core.errors import (
 from fpj_core.kube.exits import CommandExit
 from fpj_core.kube.names import lease_name
 from fpj_core.leases import local_holder
-from fpj_core.model import Counts, Derivative, Folder, ImageLimits, Job, Phase, ShardState
+from fpj_core.model import Counts, Derivative, Folder, ImageLimits, Job, Phase, ShardState, SourceEntry
 from fpj_core.progress import Progress
-from fpj_core.sources.base import FORGETFUL, Source, nothing
+from fpj_core.sources.base import FORGETFUL, Memory, Source, nothing
 from fpj_core.store.protocol import Store
-from fpj_worker.local import InterruptedRunError, JobFailedError, LocalRun
+from fpj_worker.local import JobFailedError, LocalRun
 from fpj_worker.localjob import LocalJob
 from fpj_worker.preview import Why
+from fpj_worker.stopping import InterruptedRunError
 
 CORRUPT = ImageError(ErrorType.CORRUPT_IMAGE, "cut off")
 LEASE = lease_name(COLLECTION)
@@ -413,9 +414,10 @@ def test_a_deadline_ends_the_job(bench: Bench) -> None:
 
 def test_a_source_that_is_not_there_fails_the_job(bench: Bench) -> None:
     class Missing(ListSource):
-        def list(self, on_step=nothing, memory=FORGETFUL):  # type: ignore[no-untyped-def]
-            raise SourceError("/photos: No such file or directory")
-            yield
+        def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
+            if not self.listed:
+                raise SourceError("/photos: No such file or directory")
+            yield from self.listed
 
     bench.source = Missing()
     with pytest.raises(SourceError):

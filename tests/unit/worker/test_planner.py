@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from unit.worker.fakes import COLLECTION, FULL, THUMBNAIL, MemoryFolder, job
@@ -11,6 +12,7 @@ from unit.worker.test_shard import derivative, fill, have
 
 from fpj_core.errors import FpjError
 from fpj_core.model import Shard
+from fpj_core.planning import cut_shards
 from fpj_core.store.protocol import Store, nothing
 from fpj_worker import planner
 from fpj_worker.planner import Planned, Planner, PlanSettings
@@ -94,11 +96,11 @@ def test_it_is_told_of_ticks_where_everything_is_up_to_date(store: Store, monkey
 def test_shards_are_written_as_they_are_cut(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = prepare(store, monkeypatch)
     cut = written = 0
-    cut_shards, put_shards = planner.cut_shards, store.put_shards
+    put_shards = store.put_shards
 
-    def cutting(*arguments: object) -> Iterator[Shard]:
+    def cutting(*arguments: Any) -> Iterator[Shard]:
         nonlocal cut
-        for shard in cut_shards(*arguments):  # type: ignore[arg-type]
+        for shard in cut_shards(*arguments):
             cut += 1
             yield shard
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -43,8 +43,9 @@ from fpj_core.model import (
 )
 from fpj_core.store.protocol import Store
 from fpj_worker import shard as shard_module
-from fpj_worker.shard import JobContext, ShardProcessor, _backoff
+from fpj_worker.shard import JobContext, Pool, ShardProcessor, _backoff
 from fpj_worker.stopping import InterruptedRunError
+from fpj_worker.tasks import ImageTask
 
 TIERS = (FULL, THUMBNAIL)
 DIGESTS = tier_digests(TIERS)
@@ -90,7 +91,7 @@ def context(**changes: Any) -> JobContext:
 
 def processor(store: Store, pool: ScriptedPool, **changes: Any) -> ShardProcessor:
     on_tick: Callable[[], None] = changes.pop("on_tick", lambda: None)
-    return ShardProcessor(store, pool, pool.folder, context(**changes), on_tick)  # type: ignore[arg-type]
+    return ShardProcessor(store, cast("Pool", pool), pool.folder, context(**changes), on_tick)
 
 
 def counts(store: Store) -> Counts:
@@ -158,7 +159,11 @@ def test_what_is_up_to_date_is_skipped(store: Store, clock: Clock) -> None:
     folder.files[derivative(5, FULL).path] -= 1
     pool = ScriptedPool(folder, clock=clock)
     tasks: list[tuple[int, tuple[str, ...]]] = []
-    pool.fate = lambda task, _attempt: tasks.append((task.ordinal, task.lacking))  # type: ignore[func-returns-value]
+
+    def noted(task: ImageTask, _attempt: int) -> None:
+        tasks.append((task.ordinal, task.lacking))
+
+    pool.fate = noted
     processor(store, pool).run(one_shard(store, 6))
     assert sorted(tasks) == [(1, ("full",)), (2, ("full",)), (3, ("thumbnail",)), (4, ("thumbnail",)), (5, ("full",))]
     assert (counts(store).completed, counts(store).skipped) == (5, 1)
@@ -213,7 +218,12 @@ def test_attempts_are_spaced(store: Store, clock: Clock) -> None:
     """Nothing else to do: the shard waits, and waits longer before each attempt."""
     fill(store, 1)
     at: list[float] = []
-    pool = ScriptedPool(MemoryFolder(), lambda *_: at.append(clock.now) or CRASHED, clock=clock)  # type: ignore[func-returns-value]
+
+    def fate(*_: object) -> ImageError:
+        at.append(clock.now)
+        return CRASHED
+
+    pool = ScriptedPool(MemoryFolder(), fate, clock=clock)
     processor(store, pool, limits=ImageLimits(max_attempts=6)).run(one_shard(store, 1))
     waits = [later - sooner for sooner, later in pairwise(at)]
     assert len(waits) == 5
@@ -282,10 +292,10 @@ def test_a_file_under_another_name_is_removed_once_the_new_one_is_recorded(store
     pool = ScriptedPool(folder, clock=clock, extension="webp")
     remove = folder.remove
 
-    def check_and_remove(path: str) -> None:
+    def check_and_remove(relative: str) -> None:
         recorded = {each.path for each in store.derivatives(COLLECTION, 0, 9, ["full"])}
-        assert path not in recorded, "what is recorded is there"
-        remove(path)
+        assert relative not in recorded, "what is recorded is there"
+        remove(relative)
 
     folder.remove = check_and_remove  # type: ignore[method-assign]
     processor(store, pool, tiers=(webp, THUMBNAIL)).run(one_shard(store, 2))

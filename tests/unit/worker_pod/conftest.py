@@ -153,7 +153,7 @@ class Cluster:
         }
         return os.environ | given | changes
 
-    def start(self, command: str, index: int = 0, **changes: str) -> Pod:
+    def start(self, command: str, index: int = 0, /, **changes: str) -> Pod:
         environment = self.environment(JOB_COMPLETION_INDEX=str(index), **changes)
         process = subprocess.Popen(
             [sys.executable, "-m", "fpj_worker.pod", command], env=environment, stderr=subprocess.PIPE, text=True
@@ -161,7 +161,7 @@ class Cluster:
         self.pods.append(Pod(environment["POD_NAME"], process, Path(environment["FPJ_TERMINATION_LOG"])))
         return self.pods[-1]
 
-    def run(self, command: str, index: int = 0, **changes: str) -> Pod:
+    def run(self, command: str, index: int = 0, /, **changes: str) -> Pod:
         """To its end, which must be a good one."""
         pod = self.start(command, index, **changes)
         assert pod.wait() == 0, pod.stderr

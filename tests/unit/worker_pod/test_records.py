@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,7 +127,7 @@ def test_progress_is_noted_when_images_were_done(store: Store) -> None:
 
 
 @pytest.mark.parametrize("begun", [{"planning_attempt": 2}, {"planning_attempt": 2, "planned_attempt": 2}])
-def test_counts_of_two_attempts_are_never_mixed(store: Store, begun: dict[str, int]) -> None:
+def test_counts_of_two_attempts_are_never_mixed(store: Store, begun: dict[str, Any]) -> None:
     planned(store)
     change_job(store, JOB, lambda job: replace(job, **begun))
     assert observe(store, JOB, 1, 1_005.0) is None

@@ -37,7 +37,8 @@ class ApiServer:
     account: Path
     port: int = 0
     status: int = 200
-    requests: list[tuple[str, str, dict[str, str], dict[str, Any]]] = field(default_factory=list)
+    requests: list[tuple[str, str, dict[str, str], list[dict[str, Any]]]] = field(default_factory=list)
+    """Method, path, headers, JSON patch."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -307,8 +308,17 @@ def test_of_a_thousand_pods_that_end_together_few_sum_all_shards(store: Store, m
     asked: list[float] = []
     summed: list[str] = []
     real = store.job_counts
-    monkeypatch.setattr(store, "claim_reporter", lambda _job, _holder, interval, _now: bool(asked.append(interval)))
-    monkeypatch.setattr(store, "job_counts", lambda job, attempt: summed.append(job) or real(job, attempt))
+
+    def claimed(_job: str, _holder: str, interval: float, _now: float) -> bool:
+        asked.append(interval)
+        return False
+
+    def counted(job: str, attempt: int) -> tuple[Counts, Mapping[ShardState, int]]:
+        summed.append(job)
+        return real(job, attempt)
+
+    monkeypatch.setattr(store, "claim_reporter", claimed)
+    monkeypatch.setattr(store, "job_counts", counted)
     Reporter(store, JOB, 1, "w", Written(), pods=1_000)._report_last()
     assert not summed and len(asked) == 2 and max(asked) <= 1.0, "another has told within the last second, and again"
     Reporter(store, JOB, 1, "w", Written(), pods=4)._report_last()
