@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pymongo import MongoClient
@@ -22,7 +23,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     server = request.getfixturevalue("mongodb_server")
     name = f"fpj-test-{uuid.uuid4().hex[:12]}"
     yield f"{server}/{name}"
-    with MongoClient(server) as client:
+    with MongoClient[dict[str, Any]](server) as client:
         client.drop_database(name)
 
 

@@ -103,11 +103,11 @@ def test_an_outage_costs_one_wait_in_ten_seconds(server: Server, clock: ServerCl
 def test_nobody_waits_for_the_question_of_another(server: Server) -> None:
     def ask() -> float:
         if server.asked:
-            assert clock.now() == pytest.approx(6_061.0), "another caller counts on meanwhile"
+            assert ours.now() == pytest.approx(6_061.0), "another caller counts on meanwhile"
         return server.ask()
 
-    clock = ServerClock(ask, lambda: server.monotonic)
-    clock.now()
+    ours = ServerClock(ask, lambda: server.monotonic)
+    ours.now()
     server.monotonic += 61
-    clock.now()
+    ours.now()
     assert server.asked == 2

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pymongo import MongoClient
@@ -35,7 +36,7 @@ def recorded(mongodb_server: str) -> Iterator[tuple[Store, Commands]]:
     url = f"{mongodb_server}/fpj-test-commands"
     with recorded_store(url) as found:
         yield found
-    with MongoClient(mongodb_server) as client:
+    with MongoClient[dict[str, Any]](mongodb_server) as client:
         client.drop_database("fpj-test-commands")
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from contract.records import COLLECTION, JOB, shard
@@ -105,7 +106,7 @@ def test_a_store_that_must_not_be_made_is_not(store_url: str, mongodb_server: st
         open_store(store_url, make=False)
     assert store_url in str(refused.value)
     if store_url.startswith("mongodb"):
-        with MongoClient(mongodb_server) as client:
+        with MongoClient[dict[str, Any]](mongodb_server) as client:
             assert store_url.rpartition("/")[2] not in client.list_database_names()
     else:
         assert not Path(store_url).exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
@@ -13,7 +13,7 @@ from contract.records import COLLECTION, JOB, batch, derivative, image, job, sha
 
 from fpj_core.errors import FencedError
 from fpj_core.kube.names import lease_name
-from fpj_core.model import Counts, Folder, ImageFacts, Layout
+from fpj_core.model import Counts, Derivative, Folder, ImageFacts, Layout
 from fpj_core.store.protocol import Store
 
 KEYS = [
@@ -28,7 +28,7 @@ KEYS = [
 ]
 
 
-def record(store: Store, *derivatives, facts=None) -> None:  # type: ignore[no-untyped-def]
+def record(store: Store, *derivatives: Derivative, facts: Mapping[int, ImageFacts] | None = None) -> None:
     """Write derivatives through the only road there is: a shard's flush."""
     store.put_shards(JOB, 1, [shard(0, 0, 1_000_000)])
     claimed = store.claim_shard(JOB, 1, "w", 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from contract.records import COLLECTION, JOB, batch, image, shard
@@ -128,7 +129,7 @@ def check(store: Store, actions: list[tuple[str, int, int]]) -> None:
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=ACTIONS)
-def test_sqlite(tmp_path, actions) -> None:  # type: ignore[no-untyped-def]
+def test_sqlite(tmp_path: Path, actions: list[tuple[str, int, int]]) -> None:
     store = open_store(str(tmp_path / f"{uuid.uuid4().hex}.db"))
     try:
         check(store, actions)
@@ -138,7 +139,7 @@ def test_sqlite(tmp_path, actions) -> None:  # type: ignore[no-untyped-def]
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=ACTIONS)
-def test_mongodb(mongodb_server: str, actions) -> None:  # type: ignore[no-untyped-def]
+def test_mongodb(mongodb_server: str, actions: list[tuple[str, int, int]]) -> None:
     store = open_store(f"{mongodb_server}/fpj-test-{uuid.uuid4().hex[:12]}")
     try:
         check(store, actions)

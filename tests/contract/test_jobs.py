@@ -293,12 +293,13 @@ def test_released_shards_are_pending_and_their_holders_fenced(store: Store) -> N
     store.finish_shard(given_up, ShardState.FAILED, 100.0)
     store.release_shards(JOB, 1)
     store.release_shards("other job", 1)
-    for write in (
+    writes: tuple[Callable[[], object], ...] = (
         lambda: store.flush(batch(at_work, 14, 20), 101.0),
         lambda: store.heartbeat(at_work, 101.0),
         lambda: store.finish_shard(at_work, ShardState.SUCCEEDED, 101.0),
         lambda: store.heartbeat(given_up, 101.0),
-    ):
+    )
+    for write in writes:
         with pytest.raises(FencedError):
             write()
     shards = store.shards(JOB, 1)
@@ -323,11 +324,12 @@ def test_a_silent_shard_is_claimed_again_and_its_former_holder_fenced(store: Sto
     assert taken
     assert (taken.cursor, taken.counts.completed) == (4, 4)
     assert taken.epoch > zombie.epoch
-    for write in (
+    writes: tuple[Callable[[], object], ...] = (
         lambda: store.flush(batch(zombie, 4, 6), 117.0),
         lambda: store.heartbeat(zombie, 117.0),
         lambda: store.finish_shard(zombie, ShardState.SUCCEEDED, 117.0),
-    ):
+    )
+    for write in writes:
         with pytest.raises(FencedError):
             write()
     assert store.shards(JOB, 1) == [taken]
@@ -623,12 +625,13 @@ def test_an_image_is_written_under_the_locks_fence_only(store: Store) -> None:
     store.upsert_images([image(n) for n in range(3)], late.fence)
     now = store.acquire_lease(name, "b", 10, now=111)
     store.upsert_images([image(3), image(1, version="v2")], now.fence)
-    for write in (
+    writes: tuple[Callable[[], object], ...] = (
         lambda: store.upsert_images([image(1), image(4)], late.fence),
         lambda: store.mark_deleted(COLLECTION, [0, 3], late.fence),
         lambda: store.upsert_images([image(5)], 0),
         lambda: store.upsert_images([image(5)], now.fence + 1),
-    ):
+    )
+    for write in writes:
         with pytest.raises(FencedError, match="taken over"):
             write()
     assert [(i.ordinal, i.version) for i in store.images(COLLECTION, 0, 9)] == [

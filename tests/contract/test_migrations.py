@@ -144,8 +144,9 @@ def test_a_migration_of_sqlite_that_was_killed_changed_nothing(
     old_sqlite: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fpj_core.store import sqlite_connection
+    from fpj_core.store.sqlite_schema import MIGRATIONS
 
-    broken = {1: sqlite_connection.MIGRATIONS[1] + ";\nSELECT * FROM nowhere"}
+    broken = {1: MIGRATIONS[1] + ";\nSELECT * FROM nowhere"}
     monkeypatch.setattr(sqlite_connection, "MIGRATIONS", broken)
     with pytest.raises(StoreError):
         open_store(old_sqlite)

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import pytest
@@ -307,7 +308,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 def run(examples: int, url: Callable[[], str], dispose: Callable[[str], None] = lambda _url: None) -> None:
     machine = type("Machine", (StoreMachine,), {"url": staticmethod(url), "dispose": staticmethod(dispose)})
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=examples,
@@ -318,12 +319,12 @@ def run(examples: int, url: Callable[[], str], dispose: Callable[[str], None] = 
     )
 
 
-def test_sqlite(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_sqlite(tmp_path: Path) -> None:
     run(12, lambda: str(tmp_path / f"{uuid.uuid4().hex}.db"))
 
 
 def test_mongodb(mongodb_server: str) -> None:
-    with MongoClient(mongodb_server) as client:
+    with MongoClient[dict[str, Any]](mongodb_server) as client:
         run(
             6,
             lambda: f"{mongodb_server}/fpj-test-{uuid.uuid4().hex[:12]}",

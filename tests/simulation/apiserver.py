@@ -142,7 +142,7 @@ class ApiServer:
             document["metadata"]["resourceVersion"] = str(self.version)
             self._tell("DELETED", ref, document)
 
-    def edit(self, ref: Ref, change: Callable[[Document], None]) -> None:
+    def edit(self, ref: Ref, change: Callable[[Document], object]) -> None:
         """Somebody edits a resource's spec or metadata."""
         document = self.objects.get(ref)
         if document is not None:

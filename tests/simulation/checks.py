@@ -123,7 +123,7 @@ class Checks:
         """What ends an attempt counts as a recovery, unless people did it; and what is said to be lost was lost."""
         if old.get("phase") not in _ACTIVE or new.get("phase") not in ("Recovering", "Failed"):
             return
-        ready = next((each for each in new["conditions"] if each["type"] == "Ready"), {})
+        ready: Document = next((each for each in new["conditions"] if each["type"] == "Ready"), {})
         reason, message = ready.get("reason"), ready.get("message", "")
         before, after = (each.get("recoveryAttempts", 0) for each in (old, new))
         wanted = {"Resumed": 0, "SpecChanged": before}.get(str(reason), before + 1)

@@ -158,7 +158,7 @@ class SimFolder:
         return [self.size(path) for path in paths]
 
     def lacking(self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, str]]:
-        return lacking_by_asking(self, expected, on_step)  # type: ignore[arg-type]
+        return lacking_by_asking(self, expected, on_step)
 
     def remove(self, relative: str) -> None:
         self.disk.files.pop(relative, None)

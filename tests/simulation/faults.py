@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fpj_core.errors import StoreError
@@ -205,7 +206,7 @@ def node_loses_power(world: World) -> None:
     world.tampered = True
     for process in [each for each in world.cluster.running.values() if each.node is node]:
         process.kill()
-        world.later(world.dice.uniform(0.0, 60.0), lambda process=process: world.cluster.kill(process))
+        world.later(world.dice.uniform(0.0, 60.0), partial(world.cluster.kill, process))
     world.disk.power_cut(node)
 
 
@@ -432,11 +433,17 @@ def image_changed(world: World) -> None:
 
 # The worst moments ----------------------------------------------------------------------------------------
 
-OFTEN = ("worker_frozen", "worker_killed", "spec_edited", "suspended_and_resumed", "recovered_on_request")
+OFTEN: tuple[str, ...] = (
+    "worker_frozen",
+    "worker_killed",
+    "spec_edited",
+    "suspended_and_resumed",
+    "recovered_on_request",
+)
 OFTEN += ("deleted_and_made_again", "files_deleted", "lock_taken_by_a_run")
 """Events that come more often than others: what ends an attempt, and whoever does not notice."""
 
-MOMENTS = (
+MOMENTS: tuple[str, ...] = (
     "-> Indexing",
     "-> Running",
     "-> Running",

@@ -216,7 +216,7 @@ def _run_unless_frozen(handle: asyncio.Handle) -> None:
     process.held_back.append(handle)
 
 
-_RUN = asyncio.Handle._run  # type: ignore[attr-defined]
+_RUN = asyncio.Handle._run
 
 
 class Kernel:
@@ -367,7 +367,7 @@ _STAND_INS: dict[str, Any] = {
 
 def install() -> None:
     """Give every loaded module of the product the stand-ins. For a process that does nothing but simulate."""
-    asyncio.Handle._run = _run_unless_frozen  # type: ignore[attr-defined]
+    asyncio.Handle._run = _run_unless_frozen  # type: ignore[method-assign, assignment] # whatever a loop runs, it runs so
     for name, module in list(sys.modules.items()):
         if name.startswith(("fpj_operator", "fpj_worker", "fpj_core")):
             for what, stand_in in _STAND_INS.items():

@@ -134,8 +134,7 @@ def install() -> None:
     """Have pods use them, and do in several steps what they would do at once for so few images."""
     fpj_worker.indexer._BATCH = fpj_worker.verify._BATCH = 4
     fpj_core.store.sqlite_jobs._STEP = 3
-    fpj_worker.pod.shard.start_image_pool = SimPool  # type: ignore[assignment]
-    fpj_worker.pod.shard.StatusWriter = SimStatusWriter  # type: ignore[misc]
+    vars(fpj_worker.pod.shard).update(start_image_pool=SimPool, StatusWriter=SimStatusWriter)
 
 
 def run(process: PodProcess, command: str, environment: Mapping[str, str]) -> tuple[int, str]:
@@ -143,7 +142,7 @@ def run(process: PodProcess, command: str, environment: Mapping[str, str]) -> tu
     world = process.world
     try:
         found = read_task(environment)
-        task: Task = replace(found, source=SimSource(world.photos), folder=SimFolder(world.disk))  # type: ignore[arg-type]
+        task: Task = replace(found, source=SimSource(world.photos), folder=SimFolder(world.disk))
         store: Any = StoreClient(world.network, process)
         {"index": run_index, "shard": run_shard}[command](task, store, process.stop)
     except Killed:

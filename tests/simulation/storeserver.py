@@ -11,7 +11,19 @@ from fpj_core.store.sqlite import SQLiteStore
 from simulation.kernel import Kernel, Process, _uuid4
 from simulation.storechecks import CHECKED, StoreChecks
 
-READS = ("get_", "images", "job_counts", "shard", "silent_", "now", "identity", "next_", "count_", "live_", "derivat")
+READS: tuple[str, ...] = (
+    "get_",
+    "images",
+    "job_counts",
+    "shard",
+    "silent_",
+    "now",
+    "identity",
+    "next_",
+    "count_",
+    "live_",
+    "derivat",
+)
 READS += ("pending_", "made_")
 """Names of calls that change nothing begin so."""
 
@@ -27,7 +39,7 @@ class StoreServer:
         self.backup: bytes | None = None
         self.changed_at = float("-inf")
         """When it was last emptied, replaced or restored."""
-        self.real = self._opened(None)
+        self.real: SQLiteStore = self._opened(None)
         self.lost_records = False
         """Whether some of them are gone though it is the same store as before."""
         self.checks = StoreChecks(self)

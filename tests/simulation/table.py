@@ -34,8 +34,8 @@ def run(words: list[str], minutes: float, cores: int, *, write: bool) -> int:
     now = {name: each for name, each in known.items() if each.simulation == _simulation()}
     left = [bug for bug in wanted if not (bug.name in now and now[bug.name].said)]
     with ThreadPoolExecutor(cores) as pool:
-        for found in pool.map(lambda bug: _hunted(bug, minutes, now.get(bug.name)), left):
-            known[found.bug.name] = found
+        for one in pool.map(lambda bug: _hunted(bug, minutes, now.get(bug.name)), left):
+            known[one.bug.name] = one
             _KNOWN.parent.mkdir(exist_ok=True)
             _KNOWN.write_text(json.dumps({name: asdict(each) for name, each in known.items()}), encoding="utf-8")
     found = [known[bug.name] for bug in wanted]

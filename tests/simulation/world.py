@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import fpj_core.process.lean  # noqa: F401 - before the client library
@@ -126,6 +127,9 @@ class World:
 
     # People -----------------------------------------------------------------------------------------------
 
+    def _create_numbered(self, number: int) -> None:
+        self.create_job(f"job-{number}", self._spec())
+
     def create_job(self, name: str, spec: Document) -> None:
         if (("FileProcessingJob", NAMESPACE, name)) not in self.api.objects:
             manifest = {"apiVersion": API_VERSION, "kind": "FileProcessingJob"}
@@ -171,7 +175,7 @@ class World:
         for number in range(dice.choice((1, 1, 2, 3))):
             self.later(
                 dice.uniform(0.0, dice.choice((0.1, 15.0))),
-                lambda number=number: self.create_job(f"job-{number}", self._spec()),
+                partial(self._create_numbered, number),
             )
         self._choose_faults()
         calm_at = self.kernel.loop.now + dice.choice((20.0, 60.0, 120.0))
@@ -204,7 +208,7 @@ class World:
             self.kernel.watchers.append((dice.choice(faults.MOMENTS), faults.at_a_moment(self, then)))
         happening = [*self.force, *(dice.choice(kinds) for _ in range(dice.choice((1, 2, 4, 7, 11))))]
         for name in happening:
-            self.later(dice.uniform(0.5, dice.choice((10.0, 15.0, 25.0, 50.0))), lambda name=name: self.happens(name))
+            self.later(dice.uniform(0.5, dice.choice((10.0, 15.0, 25.0, 50.0))), partial(self.happens, name))
 
     def happens(self, name: str) -> None:
         """An event, if things still go wrong."""
@@ -226,7 +230,8 @@ class World:
         for replica in self.replicas:
             if replica.process is process:
                 replica.kill()
-        self.cluster.kill(process)
+        if isinstance(process, pods.PodProcess):
+            self.cluster.kill(process)
 
     def _heal(self) -> None:
         """Nothing goes wrong any more. What is broken for a while mends itself."""
@@ -298,7 +303,8 @@ class World:
     def _end(self, story: asyncio.Task[None]) -> None:
         """Take everything down, so that nothing of it is left in this process."""
         loop = self.kernel.loop
-        loop.call_later = loop.call_at = lambda *_arguments, **_options: loop.call_soon(lambda: None)  # type: ignore[method-assign]
+        nothing_later: Any = lambda *_arguments, **_options: loop.call_soon(lambda: None)  # noqa: E731 - the loop's own
+        loop.call_later = loop.call_at = nothing_later  # type: ignore[method-assign] # of a loop that ends
         for replica in self.replicas:
             if replica.process is not None:
                 replica.process.kill()
@@ -307,7 +313,7 @@ class World:
         story.cancel()
         for task in asyncio.all_tasks(loop):
             task.cancel()
-        loop._scheduled.clear()
+        loop._scheduled.clear()  # type: ignore[attr-defined] # its timers
         for _ in range(20):
             loop.call_soon(loop.stop)
             loop.run_forever()
