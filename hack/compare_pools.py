@@ -141,8 +141,9 @@ def main() -> None:
             process.join()
     sys.stdout.write("pool      CPU us/task  wall us/task  reported ms (max)  two workers again ms (max)" + "\n")
     for name, rounds in seen.items():
-        cpu, wall = (median(figures[place] for figures in rounds) for place in (0, 1))
-        late, again = ([value for figures in rounds for value in figures[place]] for place in (2, 3))
+        cpu, wall = median(figures[0] for figures in rounds), median(figures[1] for figures in rounds)
+        late = [value for figures in rounds for value in figures[2]]
+        again = [value for figures in rounds for value in figures[3]]
         limits = f"{median(late):11.0f} ({max(late):.0f}) {median(again):19.0f} ({max(again):.0f})" if late else ""
         sys.stdout.write(f"{name:8} {cpu:12.0f} {wall:13.0f} {limits}\n")
 

@@ -10,6 +10,7 @@ import io
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -68,10 +69,10 @@ def image(seed: int, colours: tuple[Colour, ...], width: int, height: int) -> Im
     return Image.fromarray(landscape(seed, colours, width, height).astype(np.uint8))
 
 
-def encoded(picture: Image.Image, image_format: str, **options: object) -> bytes:
+def encoded(picture: Image.Image, image_format: str, **options: Any) -> bytes:
     """The image as a file's content."""
     target = io.BytesIO()
-    picture.save(target, image_format, **options)  # type: ignore[arg-type]
+    picture.save(target, image_format, **options)
     return target.getvalue()
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import click
 
@@ -118,7 +118,7 @@ def main(
         raise click.ClickException("a node needs root")
     kinds = only or tuple(KINDS)
     # Where recovery is measured, a job should outlast some faults: what begins with the next one is no recovery.
-    job = {} if calm is None else {"images": 400, "slowness": 0.5, "warm": True}
+    job: dict[str, Any] = {} if calm is None else {"images": 400, "slowness": 0.5, "warm": True}
     orders = [Order(seed, faults, calm, kinds, **job) for seed in wanted]
     if not again:
         orders = results.left_to_run(orders, results.kept(kept))

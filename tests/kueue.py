@@ -77,7 +77,8 @@ class Kueue:
         settings = self._folder / "kueue.yaml"
         settings.write_text(json.dumps(self._settings(certificates)), "utf-8")
         script = 'mount --bind "$0" /etc && exec "$1" "--config=$2" "--kubeconfig=$3"'
-        command = ["unshare", "--mount", "sh", "-c", script, etc, binary, settings, self._cluster.kubeconfig]
+        files = map(str, (etc, binary, settings, self._cluster.kubeconfig))
+        command = ["unshare", "--mount", "sh", "-c", script, *files]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 

@@ -14,7 +14,8 @@ class Switch:
     def __init__(self, target: int) -> None:
         self._target = target
         self._open: set[socket.socket] = set()
-        self._on = True
+        self._on = threading.Event()
+        self._on.set()
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = int(self._listener.getsockname()[1])
@@ -33,7 +34,7 @@ class Switch:
     def off(self) -> None:
         """Cut every connection, and every new one as soon as it is made."""
         with self._lock:
-            self._on = False
+            self._on.clear()
             for each in self._open:
                 with contextlib.suppress(OSError):
                     each.shutdown(socket.SHUT_RDWR)
@@ -41,7 +42,7 @@ class Switch:
     def on(self) -> None:
         """Pass on again."""
         with self._lock:
-            self._on = True
+            self._on.set()
 
     def _accept(self) -> None:
         while True:
@@ -53,7 +54,7 @@ class Switch:
 
     def _relay(self, client: socket.socket) -> None:
         with client:
-            if not self._on:
+            if not self._on.is_set():
                 return
             try:
                 server = socket.create_connection(("127.0.0.1", self._target), 5)
@@ -62,7 +63,7 @@ class Switch:
             with server:
                 server.settimeout(None)
                 with self._lock:
-                    if not self._on:
+                    if not self._on.is_set():
                         return
                     self._open |= {client, server}
                 back = threading.Thread(target=_copy, args=(server, client), daemon=True)

@@ -31,9 +31,8 @@ class Toxiproxy:
         self._http = urllib3.PoolManager(retries=False)
 
     def __enter__(self) -> Toxiproxy:
-        command = [_binary(), "-host", "127.0.0.1", "-port", str(self._port)]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self._process = subprocess.Popen(command, **quiet)
+        command = [str(_binary()), "-host", "127.0.0.1", "-port", str(self._port)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(self._answers, "toxiproxy answers", 20)
         return self
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,7 @@ class Cluster:
             self._spawn(name, commands[name])
         for name, use in clients.items():
             probe = Probe("127.0.0.1", self._state.ports[use], self.layout.pki)
-            self._wait_for(name, lambda probe=probe: probe.is_ok("/healthz"))  # type: ignore[misc]
+            self._wait_for(name, partial(probe.is_ok, "/healthz"))
         account = "/api/v1/namespaces/default/serviceaccounts/default"  # without it no pod can be created
         self._wait_for("kube-controller-manager", lambda: self._api.resource(account))
 

@@ -80,7 +80,7 @@ def text(bom: Bom) -> str:
     """As JSON, valid by CycloneDX's schema. ReleaseError if it is not."""
     content = JsonV1Dot6(bom).output_as_string()
     bom.serial_number = uuid5(_SERIALS, hashlib.sha256(content.encode()).hexdigest())
-    written = JsonV1Dot6(bom).output_as_string(indent=2)
+    written: str = JsonV1Dot6(bom).output_as_string(indent=2)
     if error := JsonStrictValidator(SchemaVersion.V1_6).validate_str(written):
         raise ReleaseError(f"the bill of materials is not valid: {error}")
     return written + "\n"

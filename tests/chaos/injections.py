@@ -350,9 +350,10 @@ INJECTIONS: dict[str, Injection] = {
     "source-delete": _source_delete,
     "cache-full": _cache_full,
     "cache-readonly": _cache_readonly,
-} | {
-    f"{connection} {toxic}": partial(_connection, connection=connection, toxic=toxic)
-    for connection in CONNECTIONS
-    for toxic in TOXICS
+    **{
+        f"{connection} {toxic}": partial(_connection, connection=connection, toxic=toxic)
+        for connection in CONNECTIONS
+        for toxic in TOXICS
+    },
 }
 assert set(INJECTIONS) == set(KINDS)

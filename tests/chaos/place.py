@@ -70,7 +70,7 @@ class Place:
     images: int
     slowness: float
     collections: list[Collection] = field(default_factory=list)
-    meanwhile: Callable[[], None] = bool
+    meanwhile: Callable[[], object] = bool
     """Called while a target is waited for: other faults may have to end."""
 
     @property

@@ -118,10 +118,10 @@ def _kinds(results: Sequence[Result]) -> Iterator[str]:
     injected = sum((each.injected for each in results), Counter[str]())
     yield "| Fault | Injected | Measured | n | Median, s | Worst, s | First run |"
     yield "|---|---|---|---|---|---|---|"
-    for kind in KINDS.values():
-        first = f"| {kind.what} | {injected[kind.name]} "
-        for name, seconds in sorted(times.get(kind.name, {"": []}).items()):
-            measured = f"| {name} | {_middle(seconds)} | {_baseline(kind.name, name)} |"
+    for fault in KINDS.values():
+        first = f"| {fault.what} | {injected[fault.name]} "
+        for name, seconds in sorted(times.get(fault.name, {"": []}).items()):
+            measured = f"| {name} | {_middle(seconds)} | {_baseline(fault.name, name)} |"
             yield first + (measured if seconds else "| | | | | |")
             first = "| | "
 
@@ -150,9 +150,9 @@ def _times(results: Sequence[Result]) -> Iterator[str]:
             if calm == (each.order.calm is not None):
                 for what, seconds in each.deletion.items():
                     gone.setdefault(what, []).append(seconds)
-        for what, seconds in gone.items():
+        for what, all_seconds in gone.items():
             are = "is" if what == "the namespace" else "are"
-            yield f"| Deletion{when}: until {what} {are} gone {_spread(seconds)}"
+            yield f"| Deletion{when}: until {what} {are} gone {_spread(all_seconds)}"
 
 
 def _spread(seconds: Sequence[float]) -> str:

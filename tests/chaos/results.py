@@ -52,7 +52,8 @@ class Order:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Order:
         """From `document`."""
-        return cls(**{name: tuple(value) if name == "kinds" else value for name, value in document.items()})
+        given: dict[str, Any] = {name: tuple(value) if name == "kinds" else value for name, value in document.items()}
+        return cls(**given)
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ class Bed(Installation):
     def leader_pod(self) -> str:
         """Its name."""
         address = self.leader
-        return next(pod["metadata"]["name"] for pod in self.operators if pod["status"]["podIP"] == address)
+        return next(str(pod["metadata"]["name"]) for pod in self.operators if pod["status"]["podIP"] == address)
 
     def replace_operators(self) -> None:
         """Kill every operator; those that follow know nothing."""

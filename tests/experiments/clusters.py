@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from accounts import account, grant
 from e2e.photographs import LITTLE, running
@@ -183,7 +184,7 @@ def upgrade(trial: Trial) -> None:
         trial.seen(", then ".join(" ".join(key) for key, _ in itertools.groupby(told)))
 
 
-_LITTLE_TIERS = {
+_LITTLE_TIERS: dict[str, Any] = {
     "jobType": "Both",
     "cache": {"tiers": [{"name": "full", "maxWidth": 200, "maxHeight": 150}]},
     "thumbnail": {"width": 64, "height": 64},

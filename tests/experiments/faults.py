@@ -6,6 +6,8 @@ import json
 import os
 import random
 import time
+from collections.abc import Callable
+from functools import partial
 
 from e2e.installation import process_of
 from e2e.photographs import LITTLE, running
@@ -172,19 +174,22 @@ def environment(trial: Trial) -> None:
         slow_job(site, "environment", "environment", slowness=0.3)
         trial.wait(lambda: done(site, "environment") > 8, "it runs", 90)
         source, away = site.folder / "environment", site.folder / "away"
-        faults = {
+        faults: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
             "full": (lambda: fill(site.out / "filler"), (site.out / "filler").unlink),
             "read-only": (lambda: mount(site.out, "-o", "remount,ro"), lambda: mount(site.out, "-o", "remount,rw")),
             "without a source": (lambda: move(source, away), lambda: move(away, source)),
         }
+
+        def told() -> bool:
+            return site.condition("environment", "Progressing")[1] == "EnvironmentFault"
+
+        def has_more(images: int) -> bool:
+            return done(site, "environment") > images
+
         for what, (begin, end) in faults.items():
             before = done(site, "environment")
             begin()
             trial.injected(f"{what}, with {before} images done")
-
-            def told() -> bool:
-                return site.condition("environment", "Progressing")[1] == "EnvironmentFault"
-
             try:
                 trial.took(told, "the condition says EnvironmentFault", 60)
                 trial.seen(site.condition("environment", "Progressing")[2][:200])
@@ -192,8 +197,8 @@ def environment(trial: Trial) -> None:
             finally:
                 end()
             healed = done(site, "environment")
-            trial.took(lambda healed=healed: done(site, "environment") > healed, "images are made again", 180)
-            trial.took(lambda told=told: not told(), "the condition says so no more", 60)
+            trial.took(partial(has_more, healed), "images are made again", 180)
+            trial.took(lambda: not told(), "the condition says so no more", 60)
         status = site.wait_end("environment", seconds=400)
         site.check("environment", sizes, LITTLE)
         attempt, recoveries = status["attempt"]["number"], status.get("recoveryAttempts", 0)

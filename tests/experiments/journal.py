@@ -25,7 +25,7 @@ class Seen:
 
     def condition(self, kind: str) -> tuple[str, str, str]:
         """(status, reason, message); empty strings where there is none."""
-        found = next((each for each in self.status.get("conditions", []) if each["type"] == kind), {})
+        found: Document = next((each for each in self.status.get("conditions", []) if each["type"] == kind), {})
         return found.get("status", ""), found.get("reason", ""), found.get("message", "")
 
     @property
