@@ -14,7 +14,7 @@ from planes import ROOT
 CHART = ROOT / "charts" / "fpj"
 MATRIX = sorted((CHART / "ci").glob("*.yaml"))
 """Values that the chart must bear, from next to nothing to everything."""
-SECOND = {"crds": {"enabled": False}, "rbac": {"aggregate": False}}
+SECOND: dict[str, Any] = {"crds": {"enabled": False}, "rbac": {"aggregate": False}}
 """What a second release in a cluster leaves to the first."""
 URI = "mongodb://mongodb.example/fpj"
 

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def wait_for(
-    condition: Callable[[], T], what: str | Callable[[], str], seconds: float = 60.0, every: float = 0.05
+    condition: Callable[[], T | None], what: str | Callable[[], str], seconds: float = 60.0, every: float = 0.05
 ) -> T:
     """What the condition gives as soon as it holds. ``what`` says what was waited for; called when it is too late.
 

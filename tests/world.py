@@ -183,6 +183,10 @@ class World:
     def status(self, name: str) -> Document:
         return dict(self.get(name).get("status", {}))
 
+    def have_pods_ended(self, uid: str) -> bool:
+        """Those of a resource."""
+        return not self.pods_left(uid)
+
     def phase(self, name: str) -> str:
         return str(self.status(name).get("phase", ""))
 
@@ -207,10 +211,10 @@ class World:
         wait_for(reached, self._shown(f"{name} should be {' or '.join(phases)}"), seconds)
         return found
 
-    def until(self, condition: Callable[[], T], what: str, seconds: float = 60) -> T:
+    def until(self, condition: Callable[[], T | None], what: str, seconds: float = 60) -> T:
         """Wait for a condition; where it does not come, everything is shown."""
 
-        def holds() -> T:
+        def holds() -> T | None:
             self.runner.check()
             return condition()
 
@@ -271,6 +275,10 @@ class World:
 
     def holder(self, collection: str) -> str:
         return str(self.lease(collection).get("spec", {}).get("holderIdentity") or "")
+
+    def is_released(self, collection: str) -> bool:
+        """Whether no job holds its lease."""
+        return self.holder(collection) == ""
 
     def events(self, name: str, reason: str = "") -> list[str]:
         """Messages of the job's events."""

@@ -208,7 +208,7 @@ def test_what_goes_wrong_is_told(visit: Visit, tokens: dict[str, str]) -> None:
 
 
 def test_an_empty_list_teaches(visit: Visit, tokens: dict[str, str]) -> None:
-    nothing = {"items": [], "next": None, "counts": {}}
+    nothing: dict[str, Any] = {"items": [], "next": None, "counts": {}}
     visit.page.route(re.compile(r"/api/v1/jobs\?"), lambda route: route.fulfill(json=nothing))
     page = visit.sign_in(tokens["fpj-cache-manager"])
     expect(page.get_by_role("heading", name="No jobs yet")).to_be_visible()

@@ -39,7 +39,7 @@ SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "51
 
 def build_image(tar: Path, tag: str = IMAGE) -> None:
     """Build the Dockerfile, from what earlier builds left in the cache."""
-    command = [ROOT / "hack" / "image.sh", "--tag", tag, tar]
+    command = [str(ROOT / "hack" / "image.sh"), "--tag", tag, str(tar)]
     built = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr[-10_000:]
 
@@ -248,7 +248,7 @@ class Site:
         assert status["phase"] == phase, self._shown(str(status))()
         return status
 
-    def until(self, condition: Callable[[], T], what: str, seconds: float = 60) -> T:
+    def until(self, condition: Callable[[], T | None], what: str, seconds: float = 60) -> T:
         """Wait for a condition; where it does not come, everything is shown."""
         return wait_for(condition, self._shown(what), seconds)
 

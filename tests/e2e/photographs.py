@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from e2e.installation import Site
@@ -12,7 +13,7 @@ from PIL import Image
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 BOXES = {"full": (1920, 1080), "thumbnail": (300, 300)}
 LITTLE = {"full": (200, 150), "thumbnail": (64, 64)}
-TIERS = {
+TIERS: dict[str, Any] = {
     "jobType": "Both",
     "cache": {"tiers": [{"name": "full", "maxWidth": 200, "maxHeight": 150}]},
     "thumbnail": {"width": 64, "height": 64},

@@ -152,8 +152,8 @@ def bad_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BadRun]:
 def put_good(case: Case) -> None:
     for number, name in enumerate(NAMES):
         case.put(b"names/" + name, photo(number, 80, 60))
-    for name, (image_format, options) in FORMATS.items():
-        case.put(f"whole/a.{name}", photo(7, 80, 60, image_format, **options))
+    for ending, (image_format, options) in FORMATS.items():
+        case.put(f"whole/a.{ending}", photo(7, 80, 60, image_format, **options))
 
 
 def put_cut(case: Case) -> None:
@@ -245,8 +245,8 @@ def put_links(case: Case, outside: Path) -> None:
     (outside / "secret.jpg").write_bytes(photo(9, 80, 60))
     links = case.folder / "links"
     links.mkdir()
-    for name, target in (("file.jpg", outside / "secret.jpg"), ("folder", outside)):
-        (links / name).symlink_to(target)
+    for name, secret in (("file.jpg", outside / "secret.jpg"), ("folder", outside)):
+        (links / name).symlink_to(secret)
     for name, target, error in (
         ("itself.jpg", "itself.jpg", VIOLATION),
         ("nothing.jpg", "nothing-there.jpg", GONE),
@@ -295,7 +295,7 @@ def zipped(members: Mapping[str, bytes]) -> bytes:
 
 def snapshot(root: Path) -> dict[str, tuple[int, ...]]:
     """Everything outside the cache folder and the store: kind, size, time of change."""
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for folder, folders, names in os.walk(root):
         if Path(folder) == root:
             folders[:] = [name for name in folders if name not in ("out", "store")]
@@ -527,7 +527,7 @@ def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
     def mount(options: str) -> Path:
         place.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place]
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
         if os.geteuid() != 0 or not shutil.which("mount"):
             pytest.skip("only root can mount a small file system to fill")
         done = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -592,7 +592,7 @@ def misused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finished]:
     (root / "broken.yaml").write_text("a: [b")
     manifest(root / "typo.yaml", root / "photos", thumbnail={"widht": 64})
     manifest(root / "folder.yaml", root / "photos", cacheFolder="fast")
-    started = {}
+    started: dict[str, subprocess.Popen[str]] = {}
     for name, (arguments, _, _) in USAGE.items():
         fpj = Fpj(str(root / "stores" / f"{len(started)}.db"), root / "out", prefix=without_privileges())
         command = "resume" if name == "a job of a store that is not there" else "run"

@@ -278,8 +278,9 @@ def test_a_store_on_a_read_only_file_system_is_shown_and_refuses_a_run(fpj: Fpj,
         for command in ("get", "find 3.jpg", f"stats {name}", f"export {name}", f"outputs {name}", f"failures {name}"):
             shown = fpj(*command.split())
             assert (shown.code, "Error" in shown.stderr) == (0, False), command
-        for command in (("run", photos, "--out", fpj.out), ("resume",)):
-            refused = fpj(*command)
+        commands: tuple[tuple[str | Path, ...], ...] = (("run", photos, "--out", fpj.out), ("resume",))
+        for arguments in commands:
+            refused = fpj(*arguments)
             assert refused.code == 4, refused.stderr
             assert refused.stderr.startswith(f"Error: the store {fpj.store} cannot be written:")
     finally:

@@ -28,7 +28,7 @@ from e2e.installation import (
     only_installation,
     process_of,
 )
-from e2e.test_cluster_jobs import LITTLE, RESTRICTED, TIERS, photographs
+from e2e.photographs import LITTLE, RESTRICTED, TIERS, photographs
 from e2e.truth import sizes_in
 from helm import CHART, Helm, HelmError
 from planes import ROOT, fresh_namespace

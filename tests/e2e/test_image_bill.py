@@ -26,7 +26,8 @@ pytestmark = [
 
 def test_the_image_holds_what_is_locked_and_a_debian_with_python(tmp_path: Path) -> None:
     build_image(tmp_path / "fpj.tar")
-    command = [PYTHON, ROOT / "hack" / "sbom.py", "image", tmp_path / "fpj.tar", tmp_path / "bill.json"]
+    command = [str(each) for each in (PYTHON, ROOT / "hack" / "sbom.py", "image", tmp_path / "fpj.tar")]
+    command.append(str(tmp_path / "bill.json"))
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     (tmp_path / "fpj.tar").unlink()
     assert done.returncode == 0, done.stderr

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,10 @@ def check_suspended(disturbed: Disturbed, stopped: Finished) -> None:
     assert set(files_in(disturbed.fpj.out)) <= set(disturbed.undisturbed.files), "no temporary file"
 
 
+def has_more(disturbed: Disturbed, files: int) -> bool:
+    return disturbed.made() > files
+
+
 def read_until(process: subprocess.Popen[str], words: str) -> None:
     assert process.stderr
     for line in process.stderr:
@@ -145,14 +150,14 @@ def test_interrupts_at_random_moments(in_each_store: Disturbed) -> None:
     """Several times on one job: at once, while workers start, and in the midst of it. None costs a finished image."""
     chance = random.Random(3)
     before = 0
-    moments = ("Making images", 6, "Listing images", "Making images", 12)
+    moments: tuple[str | int, ...] = ("Making images", 6, "Listing images", "Making images", 12)
     for turn, moment in enumerate(moments if "mongodb" not in in_each_store.fpj.store else moments[:3]):
         process = in_each_store.start()
         if isinstance(moment, str):
             read_until(process, moment)
             time.sleep(chance.uniform(0, 0.15))
         else:
-            wait_for(lambda most=2 * before + moment: in_each_store.made() > most, "more files")  # type: ignore[misc]
+            wait_for(partial(has_more, in_each_store, 2 * before + moment), "more files")
         stopped = interrupt(process, (signal.SIGINT, signal.SIGTERM)[turn % 2])
         check_suspended(in_each_store, stopped)
         completed = stopped.counts[0]
@@ -235,7 +240,7 @@ def test_killed_at_any_time(in_each_store: Disturbed) -> None:
     """From outside, while children are at work; they end by themselves and leave no part of a file."""
     for most in (1, 25, 50, 75):
         process = in_each_store.start()
-        wait_for(lambda most=most: in_each_store.made() > most, f"{most} files")  # type: ignore[misc]
+        wait_for(partial(has_more, in_each_store, most), f"{most} files")
         kill_with_children(process)
         check_stale(in_each_store, "Process")
     in_each_store.check_same(in_each_store.run())

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from e2e.connections import listener, reached
 from e2e.installation import MISBEHAVING_SETTINGS, SYSTEM, Site, build_image, misbehaving, only_installation
-from e2e.test_cluster_jobs import LITTLE, RESTRICTED, TIERS, photographs
+from e2e.photographs import LITTLE, RESTRICTED, TIERS, photographs
 from e2e.test_helm import IMAGE, HelmInstallation
 from e2e.truth import sizes_in
 from helm import CHART, Helm

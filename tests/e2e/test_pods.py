@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -106,11 +107,15 @@ def test_an_evicted_pod_is_no_failure_while_another_works(site: Site) -> None:
     sharding = {"parallelism": 2, "workersPerPod": 1, "shardSize": 30, "batchSize": 5}
     site.job("drained", "drained", sharding=sharding, workerTemplate=misbehaving(slowness=0.3), **TIERS)
     site.until(lambda: len(running(site, "drained")) == 2, "two pods work", 120)
+
+    def has_ended(pod: str) -> bool:
+        return pod not in running(site, "drained")
+
     with told(site, "drained") as seen:
         for _ in range(3):
             pod = site.until(lambda: running(site, "drained"), "a pod works", 90)[0]
             site.evict(pod)
-            site.until(lambda pod=pod: pod not in running(site, "drained"), "it ends")
+            site.until(partial(has_ended, pod), "it ends")
         site.wait_end("drained", seconds=240)
         site.until(lambda: seen and seen[-1][1] == "AllImagesDone", "the watch sees the end")
     site.check("drained", sizes_in(folder), LITTLE)

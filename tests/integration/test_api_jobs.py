@@ -244,7 +244,7 @@ def test_a_namesake_that_came_since_is_left_alone(place: Place) -> None:
 
     async def change(uid: str) -> int:
         found = Configuration()
-        await config.load_kube_config(str(place.cluster.kubeconfig), client_configuration=found)
+        await config.load_kube_config(str(place.cluster.kubeconfig), client_configuration=found)  # type: ignore[no-untyped-call]
         cluster = ApiCluster(ApiClient(found))
         try:
             await cluster.merge(
@@ -389,7 +389,7 @@ def run_and_look(place: Place, world: World, process: ApiProcess) -> None:
     spec = job_manifest("photos", "photos")["spec"]
     with client.stream() as stream:
         assert client.post(path, {"name": "photos", "spec": spec})[0] == 201
-        phases = []
+        phases: list[str] = []
         while not phases or phases[-1] != "CompletedWithErrors":
             phases.append(stream.until("job", "photos", seconds=120)["phase"])
     assert phases[0] == "Pending" and "Running" in phases

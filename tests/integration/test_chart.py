@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def others(bare: Kube) -> Kube:
         folder = Path(found.stdout.strip())
         bare.apply(*(folder / f"{group}_{name}.yaml" for name in names), server_side=True)
         for name in names:
-            wait_for(lambda crd=f"{name}.{group}": is_established(bare, crd), f"{name} is established", 60)
+            wait_for(partial(is_established, bare, f"{name}.{group}"), f"{name} is established", 60)
     return bare
 
 

@@ -111,16 +111,14 @@ class Place:
 
 
 @pytest.fixture
-def place(
-    crds: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Place]:
+def place(crds: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Place:
     for variable in ("FPJ_STORE", "FPJ_CLUSTER", "KUBECONFIG"):
         monkeypatch.delenv(variable, raising=False)
     return Place(crds.within(namespace), namespace, monkeypatch, capsys)
 
 
 @contextmanager
-def soon(work: Callable[[], None], seconds: float = 1.5) -> Iterator[None]:
+def soon(work: Callable[[], object], seconds: float = 1.5) -> Iterator[None]:
     """Something that happens while a command runs."""
     timer = threading.Timer(seconds, work)
     timer.start()
@@ -132,7 +130,7 @@ def soon(work: Callable[[], None], seconds: float = 1.5) -> Iterator[None]:
 
 PROGRESS = {"total": 12_000, "completed": 8_000, "skipped": 500, "failed": 260, "percent": 73, "imagesPerSecond": 41.3}
 ERRORS = {"CorruptImage": 250, "TooLarge": 10}
-RUNNING = {
+RUNNING: dict[str, Any] = {
     "stage": "Process",
     "progress": PROGRESS | {"etaSeconds": 78},
     "errorBreakdown": ERRORS,
@@ -335,7 +333,7 @@ def test_wait_says_by_its_code_how_it_ended(place: Place, phase: Phase, end: int
 
 def test_wait_ends_with_a_deleted_job(place: Place) -> None:
     place.job("photos", Phase.RUNNING)
-    with soon(lambda: place.kube("delete", "fpj", "photos") and None):
+    with soon(lambda: place.kube("delete", "fpj", "photos")):
         waited = place("wait", "photos", "--timeout", "30s")
     assert (waited.code, waited.stderr) == (1, "photos was deleted\n")
 
@@ -627,7 +625,7 @@ def test_kubectl_calls_us(place: Place) -> None:
     environment = {"PATH": f"{BIN}:/usr/bin:/bin", "KUBECONFIG": str(place.kube.kubeconfig), "HOME": "/nonexistent"}
     kubectl = place.kube._kubectl
     for arguments in (["get", "-n", place.name], ["-n", place.name, "get"]):
-        command = [kubectl, "fpj", *arguments]
+        command = [str(kubectl), "fpj", *arguments]
         found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
         assert found.stdout.splitlines()[1].split()[:3] == ["photos", "Both", "Running"]
     named = subprocess.check_output([kubectl, "fpj", "--help"], env=environment, text=True, timeout=60)

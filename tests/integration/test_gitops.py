@@ -98,7 +98,7 @@ def test_the_phases_of_jobs(world: World, operator: OperatorProcess) -> None:
     check(world, "folder-new", "cache", FOLDERS)
     world.wait_end("new")
     check(world, "job-completed", "new")
-    world.until(lambda: world.runner.api.get(world.path("cache", FOLDERS))["status"], "the folder's totals")
+    world.until(lambda: (world.runner.api.get(world.path("cache", FOLDERS)) or {})["status"], "the folder's totals")
     check(world, "folder-used", "cache", FOLDERS)
     world.job("damaged", "damaged")
     world.job("failed", "damaged", maxFailedImages=1)

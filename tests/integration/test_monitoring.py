@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -126,12 +127,12 @@ PANELS = [panel for panels in generator.ROWS.values() for panel in panels]
 
 @pytest.mark.parametrize("panel", PANELS, ids=[panel.title for panel in PANELS])
 def test_every_panel_has_data(watched: Watched, panel: generator.Panel) -> None:
+
+    def has_data(query: str) -> bool:
+        return any(value == value for _, value in watched.answer(query))
+
     for query, _ in panel.queries:
-        watched.world.until(
-            lambda query=query: any(value == value for _, value in watched.answer(query)),
-            f"there is data for {panel.title}: {query}",
-            20,
-        )
+        watched.world.until(partial(has_data, query), f"there is data for {panel.title}: {query}", 20)
 
 
 def test_the_dashboard_can_be_drawn(watched: Watched) -> None:

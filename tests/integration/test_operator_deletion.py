@@ -7,6 +7,7 @@ up by the operator that sees it go, or by the next one. The finalizer of an earl
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,22 @@ def is_emptied(world: World) -> bool:
     return world.runner.api.get(f"/api/v1/namespaces/{world.namespace}") is None
 
 
+def has_recorded_work(world: World, uid: str) -> bool:
+    return world.store.job_counts(uid, 1)[0].done >= 2
+
+
+def has_no_children(world: World, uid: str) -> bool:
+    return not world.jobs_of(uid)
+
+
+def is_recorded_as_cancelled(world: World, uid: str) -> bool:
+    return world.record(uid).phase == "Cancelled"
+
+
+def is_only_theirs(world: World, name: str) -> bool:
+    return finalizers(world, name) == ["example.org/theirs"]
+
+
 def at_work(world: World, *names: str) -> dict[str, str]:
     """Start slow jobs, wait until each has recorded something; their uids."""
     for name in names:
@@ -46,7 +63,7 @@ def at_work(world: World, *names: str) -> dict[str, str]:
         world.job(name, name, sharding={"batchSize": 2})
     uids = {name: world.uid(name) for name in names}
     for uid in uids.values():
-        world.until(lambda uid=uid: world.store.job_counts(uid, 1)[0].done >= 2, "work is recorded", 90)
+        world.until(partial(has_recorded_work, world, uid), "work is recorded", 90)
     return uids
 
 
@@ -71,13 +88,13 @@ def test_deleting_in_each_phase(world: World) -> None:
         for name in names:
             world.kube("delete", "fpj", name, "--wait=false")
         for name in names:
-            world.until(lambda name=name: is_gone(world, name), f"{name} goes", 30)
+            world.until(partial(is_gone, world, name), f"{name} goes", 30)
     for name, uid in uids.items():
-        world.until(lambda uid=uid: not world.jobs_of(uid), f"the child Jobs of {name} go")
-        world.until(lambda uid=uid: not world.pods_left(uid), f"the pods of {name} end")
-        world.until(lambda name=name: world.holder(name) == "", f"the lease of {name} is released")
+        world.until(partial(has_no_children, world, uid), f"the child Jobs of {name} go")
+        world.until(partial(world.have_pods_ended, uid), f"the pods of {name} end")
+        world.until(partial(world.is_released, name), f"the lease of {name} is released")
     for name in ("running", "indexing"):
-        world.until(lambda name=name: world.record(uids[name]).phase == "Cancelled", f"{name} is recorded as cancelled")
+        world.until(partial(is_recorded_as_cancelled, world, uids[name]), f"{name} is recorded as cancelled")
     assert world.record(uids["completed"]).phase == "Completed"
     assert {"pending", "suspended"}.isdisjoint(name for name, uid in uids.items() if world.store.get_job(uid))
     assert set(outputs) <= set(world.out.rglob("*.jpg")) and outputs
@@ -94,7 +111,7 @@ def test_deleting_the_namespace_with_the_operator_at_work(world: World) -> None:
         world.until(lambda: is_emptied(world), "the namespace goes", 120)
     world.until(lambda: not world.runner.pods(running=True), "all processes end")
     for uid in uids.values():
-        world.until(lambda uid=uid: world.record(uid).phase == "Cancelled", "it is recorded as cancelled")
+        world.until(partial(is_recorded_as_cancelled, world, uid), "it is recorded as cancelled")
 
 
 def test_deleting_with_the_operator_gone(world: World) -> None:
@@ -140,6 +157,6 @@ def test_the_finalizer_of_an_earlier_version_is_taken_off_and_no_other(world: Wo
     world.kube("delete", "fpj", "going", "--wait=false")
     world.operator()
     for name in ("old", "going"):
-        world.until(lambda name=name: finalizers(world, name) == ["example.org/theirs"], "ours is taken off")
+        world.until(partial(is_only_theirs, world, name), "ours is taken off")
     world.runner.api.patch(world.path("going"), {"metadata": {"finalizers": None}}, MERGE)
     world.until(lambda: is_gone(world, "going"), "it goes")

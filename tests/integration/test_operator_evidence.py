@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -53,10 +54,14 @@ def test_a_store_that_is_emptied_is_no_success(world: World) -> None:
 def test_a_store_that_is_emptied_whenever_it_has_a_plan_ends_the_job(world: World) -> None:
     world.operator(leader_seconds=45)
     world.photos("photos", 10)
+
+    def is_at(attempt: int) -> bool:
+        return bool(world.status("hopeless").get("attempt", {}).get("number") == attempt)
+
     with slowly(world, 1):
         world.job("hopeless", "photos", recovery={"maxAttempts": 1})
         for attempt in (1, 2):
-            world.until(lambda a=attempt: world.status("hopeless").get("attempt", {}).get("number") == a, "an attempt")
+            world.until(partial(is_at, attempt), "an attempt")
             world.wait_phase("hopeless", "Running", "Failed")
             world.empty_store()
         status = world.wait_end("hopeless", "Failed", seconds=120)

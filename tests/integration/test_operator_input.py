@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from e2e.conftest import photo
@@ -127,7 +128,7 @@ def test_an_operator_that_starts_without_a_store(cluster: Cluster, mongodb_serve
 def test_a_store_that_refuses_the_password(cluster: Cluster, mongodb_server: str, tmp_path: Path) -> None:
     """The job says so, once; it goes on when the operator comes back with the right one."""
 
-    def settings(password: str) -> dict[str, str]:
+    def settings(password: str) -> dict[str, Any]:
         url = f"mongodb://fpj:{password}@127.0.0.1:{port}/fpj?authSource=admin"
         return {"store": url, "worker_store": url}
 

@@ -45,7 +45,7 @@ def terminated(here: Kube, name: str) -> dict[str, Any]:
 def test_pods_run_with_what_they_were_given(runner: PodRunner, kube: Kube, namespace: str) -> None:
     here = kube.within(namespace)
     here("create", "secret", "generic", "store", "--from-literal=url=mongodb://here")
-    env = [
+    env: list[dict[str, Any]] = [
         {"name": "URL", "valueFrom": {"secretKeyRef": {"name": "store", "key": "url"}}},
         {"name": "NONE", "valueFrom": {"secretKeyRef": {"name": "nothing", "key": "url", "optional": True}}},
         {"name": "ME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
@@ -84,12 +84,13 @@ def test_pods_end_as_the_world_ends_them(runner: PodRunner, kube: Kube, namespac
     pods["starved"].run_out_of_memory()
     assert terminated(here, "starved")["reason"] == "OOMKilled"
     here("delete", "pod", "obeys", "ignores")
-    assert pods["obeys"].process.code == 143
-    assert pods["ignores"].process.code == 137
+    ended, killed = pods["obeys"].process, pods["ignores"].process
+    assert ended and ended.code == 143
+    assert killed and killed.code == 137
     watched = pods["evicted"]
     watched.evict()
     wait_for(lambda: not here.items("pods", "--field-selector=metadata.name=evicted"), "the evicted pod goes")
-    assert watched.process.code == 143
+    assert watched.process and watched.process.code == 143
     conditions = {each["type"]: each["status"] for each in watched.document["status"]["conditions"]}
     assert conditions["DisruptionTarget"] == "True"
 

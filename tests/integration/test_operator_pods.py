@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,10 @@ def test_pods_that_never_start_are_told_of_without_any_event(world: World) -> No
     world.wait_end("slow")
 
 
+def has_ended(pod: Pod) -> bool:
+    return not pod.running
+
+
 def test_evicted_and_deleted_pods_are_no_failure(world: World) -> None:
     """One after another, so that the Job controller waits before it replaces them, and others take their shards."""
     world.operator()
@@ -140,7 +145,7 @@ def test_evicted_and_deleted_pods_are_no_failure(world: World) -> None:
             if pod.name not in taken:
                 pod.evict() if len(taken) % 2 == 0 else world.kube("delete", "pod", pod.name, "--wait=false")
                 taken.append(pod.name)
-                world.until(lambda pod=pod: not pod.running, "the pod ends")
+                world.until(partial(has_ended, pod), "the pod ends")
                 break
         return len(taken) == 3 or world.phase("drained") == "Completed"
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
+from operator_process import OperatorProcess
 from podrunner import Pod
 from world import World, slowly, world_in
 
@@ -29,6 +30,10 @@ def test_an_operator_that_dies_after_every_step(world: World) -> None:
     """Killed right after its first write, then after its second, and so on until it comes to the end of the job."""
     world.photos("photos", 6)
     world.job("undaunted", "photos")
+
+    def is_over(operator: OperatorProcess) -> bool:
+        return not operator.running or world.phase("undaunted") == "Completed"
+
     writes = 0
     while world.phase("undaunted") != "Completed":
         writes += 1
@@ -36,7 +41,7 @@ def test_an_operator_that_dies_after_every_step(world: World) -> None:
         operator = world.operator(start=False, leader_seconds=2, test_kill_after=writes)
         operator.add({"PYTHONPATH": str(INJECTED / "kill_operator")})
         operator.start(wait=False)
-        world.until(lambda o=operator: not o.running or world.phase("undaunted") == "Completed", "it dies or is done")
+        world.until(partial(is_over, operator), "it dies or is done")
         operator.kill()
     assert writes > 3
     world.check_exact("undaunted", "photos", completed=6)
@@ -62,7 +67,7 @@ def test_an_operator_that_dies_at_any_moment(world: World) -> None:
         for name in names:
             world.wait_end(name, seconds=120)
             world.check_exact(name, name, completed=12)
-            world.until(lambda name=name: world.holder(name) == "", "the lease is released")
+            world.until(partial(world.is_released, name), "the lease is released")
             assert len(world.events(name, "Completed")) <= 1, (
                 "one outcome; whoever dies before telling it tells nothing"
             )
@@ -120,8 +125,8 @@ def test_suspending_in_each_phase(world: World) -> None:
             world.wait_phase(name, "Suspended")
             assert world.condition(name, "Suspended")[0] == "True"
             assert world.status(name).get("display", {}).get("eta", "-") == "-"
-            world.until(lambda name=name: not world.pods_left(world.uid(name)), f"the pods of {name} end")
-            world.until(lambda name=name: world.holder(name) == "", f"the lease of {name} is released")
+            world.until(partial(world.have_pods_ended, world.uid(name)), f"the pods of {name} end")
+            world.until(partial(world.is_released, name), f"the lease of {name} is released")
         done = world.store.job_counts(uid, 1)[0].done
         assert 2 <= done < 20
     assert not world.jobs_of(world.uid("pending"))
@@ -169,7 +174,8 @@ def test_the_api_server_restarts_under_load(tmp_path: Path, mongodb_server: str)
             with slowly(world, 0.4):
                 for name in names:
                     world.photos(name, 15)
-                for name, restart in zip(names, (cluster.restart_apiserver, partial(_crash, cluster)), strict=False):
+                restarts: tuple[Callable[[], None], ...] = (cluster.restart_apiserver, partial(_crash, cluster))
+                for name, restart in zip(names, restarts, strict=False):
                     world.job(name, name, sharding={"shardSize": 8, "batchSize": 2})
                     world.wait_pod(name, seconds=90)
                     restart()
@@ -177,7 +183,7 @@ def test_the_api_server_restarts_under_load(tmp_path: Path, mongodb_server: str)
                 for name in names:
                     world.wait_end(name, seconds=150)
                     world.check_exact(name, name, completed=15)
-                    world.until(lambda name=name: world.holder(name) == "", "the lease is released")
+                    world.until(partial(world.is_released, name), "the lease is released")
             assert operator.running, "it need not be started again"
             assert {world.status(name)["attempt"]["number"] for name in names} == {1}
     finally:

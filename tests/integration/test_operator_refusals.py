@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_conflicts_and_too_many_requests(world: World, cluster: Cluster, tmp_pat
         for name in names:
             world.wait_end(name, "CompletedWithErrors", seconds=150)
             world.check_exact(name, name, completed=6, failed=2)
-            world.until(lambda name=name: world.holder(name) == "", "the lease is released")
+            world.until(partial(world.is_released, name), "the lease is released")
         world.kube("delete", "fpj", "one", "--timeout=120s", seconds=130)
         assert proxy.refused[409] > 10
         assert proxy.refused[429] > 10

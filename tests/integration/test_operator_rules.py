@@ -186,8 +186,8 @@ def test_what_is_immutable_cannot_be_changed(api: Api, namespace: str) -> None:
     free = changed(made["fileprocessingjobs"], "spec.priority", 7)
     free = changed(free, "spec.collection.exclude", ["drafts/", "!a b/*.[jt]pg", "/x/**/y"])
     assert api.call("PUT", f"{at}/fileprocessingjobs/job", free)["spec"]["priority"] == 7
-    said = changed(made["cachefolders"], "spec.layout", "Hashed")
-    assert api.call("PUT", f"{at}/cachefolders/folder", said)["spec"]["layout"] == "Hashed", "what it was, written down"
+    same = changed(made["cachefolders"], "spec.layout", "Hashed")
+    assert api.call("PUT", f"{at}/cachefolders/folder", same)["spec"]["layout"] == "Hashed", "what it was, written down"
 
 
 def test_every_rule_of_the_types_is_in_the_tables() -> None:

@@ -186,7 +186,7 @@ def some_template(chance: random.Random) -> Template:
         found: Template = {"name": chance.choice(VOLUMES), "mountPath": chance.choice(PATHS)}
         extra = chance.choice(({}, {}, {"readOnly": True}, {"subPath": "x"}, {"subPathExpr": "$(FPJ_STORE)"}))
         mounts.append(found | extra)
-    env = [
+    env: list[Template] = [
         {"name": name}
         | chance.choice(({}, {"value": "x"}, {"valueFrom": {chance.choice(("fieldRef", "secretKeyRef")): {}}}))
         for name in chance.sample(VARIABLES, chance.choice((0, 0, 1, 2)))

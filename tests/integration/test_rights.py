@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -311,7 +312,7 @@ def test_helm_test_tells_what_does_not_work(plane: Cluster, mongodb_server: str,
 
     async def checked(store: str, api: str = "") -> list[str]:
         found = Configuration()
-        await config.load_kube_config(str(plane.kubeconfig), client_configuration=found)
+        await config.load_kube_config(str(plane.kubeconfig), client_configuration=found)  # type: ignore[no-untyped-call]
         cluster = OperatorCluster(ApiClient(found))
         try:
             return await check(cluster, "default", store, api, patience=0)
@@ -469,6 +470,10 @@ ACTIONS: list[tuple[str, str, str, str, object]] = [
 ]
 
 
+def has_ours(admin: Kube, role: str) -> bool:
+    return "fpj.dev" in str(admin.json("get", "clusterrole", role)["rules"])
+
+
 @pytest.fixture(scope="module")
 def people(admin: Kube, api: Api) -> Iterator[tuple[str, str, dict[str, Caller]]]:
     """(their namespace, another, somebody of each role in the first)."""
@@ -488,11 +493,7 @@ def people(admin: Kube, api: Api) -> Iterator[tuple[str, str, dict[str, Caller]]
             callers[role] = Caller(api, token(admin, user))
         # Kubernetes adds the rights to its own roles when it finds the time.
         for role in ("view", "edit", "admin"):
-            wait_for(
-                lambda role=role: "fpj.dev" in str(admin.json("get", "clusterrole", role)["rules"]),
-                f"{role} takes the rights in",
-                30,
-            )
+            wait_for(partial(has_ours, admin, role), f"{role} takes the rights in", 30)
         wait_for(lambda: callers["admin"].status("GET", FOLDERS.format(theirs)) == 200, "the bindings hold", 30)
         yield theirs, another, callers
 

@@ -7,7 +7,7 @@ import json
 import os
 import random
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -355,7 +355,12 @@ def test_wrong_credentials(strict_s3_server: str) -> None:
     error = refusal(S3Source(bucket), "a.jpg")
     assert error.error_type is ErrorType.ACCESS_DENIED
     folder = S3FolderConfig(bucket).build()
-    for attempt in (lambda: folder.write(PATH, b"", token="t"), lambda: folder.size(PATH), lambda: folder.remove(PATH)):
+    attempts: tuple[Callable[[], object], ...] = (
+        lambda: folder.write(PATH, b"", token="t"),
+        lambda: folder.size(PATH),
+        lambda: folder.remove(PATH),
+    )
+    for attempt in attempts:
         with pytest.raises(ImageError) as refused:
             attempt()
         assert refused.value.error_type is ErrorType.ACCESS_DENIED

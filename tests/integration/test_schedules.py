@@ -46,7 +46,7 @@ class Place:
 
     async def _look(self, name: str, operators: int) -> None:
         found = Configuration()
-        await config.load_kube_config(str(self.kubeconfig), client_configuration=found)
+        await config.load_kube_config(str(self.kubeconfig), client_configuration=found)  # type: ignore[no-untyped-call]
         connections = [ApiServer(ApiClient(found)) for _ in range(operators)]
         try:
             looks: list[Awaitable[float | None]] = [
@@ -151,7 +151,12 @@ def test_a_quota_refuses_and_is_told(place: Place) -> None:
         ready = next(each for each in place.get()["status"]["conditions"] if each["type"] == "Ready")
     assert (ready["status"], ready["reason"]) == ("False", "JobRefused") and "quota" in ready["message"]
     place.kube("delete", "resourcequota", "none")
-    wait_for(lambda: (place.look(), place.names())[1], "it is tried again", 60)
+
+    def is_tried_again() -> list[str]:
+        place.look()
+        return place.names()
+
+    wait_for(is_tried_again, "it is tried again", 60)
 
 
 def test_a_wrong_schedule_is_refused_in_a_persons_words(place: Place) -> None:

@@ -7,7 +7,7 @@ import json
 import ssl
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ class Api:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | Sequence[Any] | None = None,
         content: str = "application/json",
         *,
         patience: float = 60.0,
@@ -128,7 +128,7 @@ class Api:
                 return None
             raise
 
-    def _once(self, method: str, path: str, body: Mapping[str, Any] | None, content: str) -> Document:
+    def _once(self, method: str, path: str, body: Mapping[str, Any] | Sequence[Any] | None, content: str) -> Document:
         data = None if body is None else json.dumps(body)
         headers = None if body is None else {"Content-Type": content}
         patience = urllib3.Timeout(connect=5, read=30)

@@ -28,7 +28,7 @@ def install(stage: str, statement: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
-        connection = connect(*arguments, **options)
+        connection: sqlite3.Connection = connect(*arguments, **options)
         connection.set_trace_callback(count)
         return connection
 
@@ -37,7 +37,7 @@ def install(stage: str, statement: int) -> None:
         now = name
         show(self, name)
 
-    sqlite3.connect = traced
+    sqlite3.connect = traced  # type: ignore[assignment] # one way to call it stands in for all
     PlainDisplay.stage = enter  # type: ignore[method-assign]
 
 

@@ -25,7 +25,7 @@ def install(writes: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
-    Cluster._once = counted  # type: ignore[method-assign]
+    Cluster._once = counted  # type: ignore[method-assign, assignment] # it passes on whatever it gets
 
 
 if "fpj_operator.main" in sys.orig_argv and "FPJ_TEST_KILL_AFTER" in os.environ:
