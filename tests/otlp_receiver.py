@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from typing_extensions import override
 
 
 class OtlpReceiver(ThreadingHTTPServer):
@@ -22,11 +23,13 @@ class OtlpReceiver(ThreadingHTTPServer):
         self.services: set[str] = set()
         self.url = f"http://127.0.0.1:{self.server_port}"
 
+    @override
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
         return self
 
+    @override
     def __exit__(self, *_: object) -> None:
         self.shutdown()
         self._thread.join()
@@ -57,5 +60,6 @@ class _Collecting(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
+    @override
     def log_message(self, *_: Any) -> None:
         """Nothing."""

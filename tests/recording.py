@@ -29,9 +29,11 @@ class Commands(monitoring.CommandListener):
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         self.sent[getattr(self._within, "method", "")][event.command_name] += 1
 
+    @override
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
         """Nothing more is counted."""
 
+    @override
     def failed(self, event: monitoring.CommandFailedEvent) -> None:
         """Nothing more is counted."""
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from typing_extensions import override
 
 
 class _Dumper(yaml.SafeDumper):
     """Every object written out where it stands: people read these files."""
 
-    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
+    @override
+    def ignore_aliases(self, data: object) -> bool:
         """Never an anchor."""
         return True
 

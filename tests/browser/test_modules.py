@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from planes import ROOT
 from playwright.sync_api import Browser, Page
+from typing_extensions import override
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -43,7 +44,8 @@ values = st.recursive(
 class Quiet(SimpleHTTPRequestHandler):
     """The files alone: nothing here asks the API."""
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the parameter's name
+    @override
+    def log_message(self, format: str, *args: Any) -> None:
         pass
 
 

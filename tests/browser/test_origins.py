@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from api_process import ApiProcess
 from playwright.sync_api import Browser, Page
+from typing_extensions import override
 from world import World
 
 pytestmark = pytest.mark.timeout(300)
@@ -56,6 +57,7 @@ class _Passing(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_DELETE = handle_any  # noqa: N815
 
+    @override
     def log_message(self, *_: Any) -> None:
         """Nothing."""
 
@@ -73,6 +75,7 @@ class _Evil(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    @override
     def log_message(self, *_: Any) -> None:
         """Nothing."""
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 
 from e2e.installation import SYSTEM, Installation
 from toxiproxy import Toxiproxy
+from typing_extensions import override
 
 from fpj_cluster.layout import API_SERVICE_ADDRESS, NODE_ADDRESS, POD_RANGE
 
@@ -17,6 +18,7 @@ _WORKER_API = "worker-api"
 class Proxied(Installation):
     """Operators and workers have a way of their own to the store and to the API server each."""
 
+    @override
     def _start_operator(self, started: ExitStack) -> None:
         self._toxiproxy = started.enter_context(Toxiproxy())
         store = f"{NODE_ADDRESS}:{self.database.port}"
@@ -25,12 +27,14 @@ class Proxied(Installation):
         self.ports = {name: self._toxiproxy.proxy(name, NODE_ADDRESS, upstream) for name, upstream in upstreams.items()}
         super()._start_operator(started)
 
+    @override
     def store_url(self, namespace: str) -> str:
         """Through a proxy; and not on to the address that the server gives for itself."""
         port = self.ports["operator-store" if namespace == SYSTEM else "worker-store"]
         return f"mongodb://{NODE_ADDRESS}:{port}/fpj?directConnection=true"
 
     @property
+    @override
     def environment(self) -> dict[str, str]:
         api = {"KUBERNETES_SERVICE_HOST": NODE_ADDRESS, "KUBERNETES_SERVICE_PORT": str(self.ports["operator-api"])}
         return super().environment | api

@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 from contract.records import COLLECTION, JOB, batch, derivative, image, shard
 from pymongo import monitoring
+from typing_extensions import override
 
 from fpj_core.errors import StoreError
 from fpj_core.model import Counts, Folder, Shard
@@ -132,11 +133,14 @@ def test_ending_a_job_reads_counters_only(mongodb_server: str) -> None:
     asked: list[str] = []
 
     class Commands(monitoring.CommandListener):
+        @override
         def started(self, event: monitoring.CommandStartedEvent) -> None:
             asked.append(str(event.command.get(event.command_name)))
 
+        @override
         def succeeded(self, event: monitoring.CommandSucceededEvent) -> None: ...
 
+        @override
         def failed(self, event: monitoring.CommandFailedEvent) -> None: ...
 
     commands = Commands()

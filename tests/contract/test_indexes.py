@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from contract.records import COLLECTION, JOB, batch, image, job, shard
 from pymongo import monitoring
+from typing_extensions import override
 
 from fpj_core.model import Folder
 from fpj_core.store import open_store
@@ -70,12 +71,15 @@ class Commands(monitoring.CommandListener):
     def __init__(self) -> None:
         self.sent: list[tuple[str, dict[str, Any]]] = []
 
+    @override
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         self.sent.append((event.command_name, dict(event.command)))
 
+    @override
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
         pass
 
+    @override
     def failed(self, event: monitoring.CommandFailedEvent) -> None:
         pass
 

@@ -26,6 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from pymongo import MongoClient
+from typing_extensions import override
 
 from fpj_core.errors import FencedError, LeaseHeldError
 from fpj_core.kube.names import lease_name
@@ -66,6 +67,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.epoch = 0
         self.deleted = False
 
+    @override
     def teardown(self) -> None:
         self.store.close()
         type(self).dispose(self.where)

@@ -14,6 +14,7 @@ from itertools import combinations_with_replacement
 import pytest
 from contract.records import job, shard
 from pymongo import monitoring
+from typing_extensions import override
 
 from fpj_core.errors import FencedError
 from fpj_core.jobs import change_job
@@ -33,14 +34,17 @@ class _Before(monitoring.CommandListener):
         self.sent = 0
         self.steps: list[tuple[int, Callable[[], object]]] = []
 
+    @override
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         while self.steps and self.steps[0][0] == self.sent:
             self.steps.pop(0)[1]()
         self.sent += 1
 
+    @override
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
         """Nothing happens then."""
 
+    @override
     def failed(self, event: monitoring.CommandFailedEvent) -> None:
         """Nothing happens then."""
 

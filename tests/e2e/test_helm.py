@@ -33,6 +33,7 @@ from e2e.truth import sizes_in
 from helm import CHART, Helm, HelmError
 from planes import ROOT, fresh_namespace
 from podrunner.api import MERGE
+from typing_extensions import override
 from waiting import wait_for
 from world import Document, resource
 
@@ -50,6 +51,7 @@ CRDS = ("crd/cachefolders.fpj.dev", "crd/fileprocessingjobs.fpj.dev", "crd/filep
 class HelmInstallation(Installation):
     """fpj as the guide to the chart installs it."""
 
+    @override
     def _start_operator(self, started: ExitStack) -> None:
         self._remove_what_is_there()
         self.helm = Helm(self.kube.kubeconfig, self._folder, SYSTEM)
@@ -79,6 +81,7 @@ class HelmInstallation(Installation):
         wait_for(lambda: self.leader, lambda: f"an operator leads\n{self.log}", 60)
 
     @property
+    @override
     def operators(self) -> list[Document]:
         """Its pods that are not about to end: beside them are those of the sample and of its job."""
         pods = self.api.items(f"/api/v1/namespaces/{SYSTEM}/pods?labelSelector=app.kubernetes.io/name%3Dfpj-operator")

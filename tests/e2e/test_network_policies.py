@@ -16,6 +16,7 @@ from e2e.truth import sizes_in
 from helm import CHART, Helm
 from network_policies import enforced
 from planes import fresh_namespace, with_crds
+from typing_extensions import override
 from waiting import wait_for
 from world import Document
 
@@ -35,6 +36,7 @@ DNS, HTTPS, STORAGE, STRANGE = 53, 443, 9000, 5432
 class Installed(HelmInstallation):
     """fpj as its chart installs it, with policies or without; and other pods, of which one scrapes metrics."""
 
+    @override
     def _start_operator(self, started: ExitStack) -> None:
         self._remove_what_is_there()
         with_crds(self.kube)

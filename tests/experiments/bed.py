@@ -14,6 +14,7 @@ from audit import Audit
 from e2e.installation import MISBEHAVING_SETTINGS, SYSTEM, Database, Installation, process_of
 from helm import CHART, Helm
 from planes import ROOT
+from typing_extensions import override
 from waiting import wait_for
 from world import Document
 
@@ -47,6 +48,7 @@ class Bed(Installation):
         self.audit = audit
         self.version = version
 
+    @override
     def _start_operator(self, started: ExitStack) -> None:
         self.helm = Helm(self.kube.kubeconfig, self._folder, SYSTEM)
         started.callback(self.helm, "uninstall", "fpj", "--ignore-not-found", seconds=120)
@@ -67,6 +69,7 @@ class Bed(Installation):
         self.to(self.version, **settings)
 
     @property
+    @override
     def operators(self) -> list[Document]:
         pods = self.api.items(f"/api/v1/namespaces/{SYSTEM}/pods?labelSelector=app.kubernetes.io/name%3Dfpj-operator")
         return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"] and pod["status"].get("podIP")]

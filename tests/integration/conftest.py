@@ -23,6 +23,7 @@ from apis import Place, place_in
 from audit import Audit
 from mongodb_server import free_port
 from planes import with_crds
+from typing_extensions import override
 
 from fpj_cluster import Cluster
 from fpj_core.objects import Bucket
@@ -213,6 +214,7 @@ class _Passing(BaseHTTPRequestHandler):
             self.wfile.write(body[: len(body) // 2] if cut else body)
         self.close_connection = cut
 
+    @override
     def log_message(self, *_: Any) -> None:
         """Nothing."""
 

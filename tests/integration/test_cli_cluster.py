@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 import yaml
 from planes import fresh_namespace
+from typing_extensions import override
 from waiting import wait_for
 
 from fpj_cli.main import main
@@ -384,6 +385,7 @@ class Kubelet(ThreadingHTTPServer):
         context.load_cert_chain(pki / "server.crt", pki / "server.key")
         self.socket = context.wrap_socket(self.socket, server_side=True)
 
+    @override
     def handle_error(self, *_: object) -> None:
         """A client that goes away is no news."""
 
@@ -407,6 +409,7 @@ class _Answer(BaseHTTPRequestHandler):
             self.wfile.write(self.server.logs[pod][sent:].encode())
             sent = len(self.server.logs[pod])
 
+    @override
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 

@@ -23,6 +23,7 @@ from operator_process import OperatorProcess
 from planes import ROOT, fresh_namespace
 from podrunner import Api
 from podrunner.api import MERGE
+from typing_extensions import override
 from waiting import wait_for
 from world import World, job_manifest, resource, schedule_manifest, slowly
 
@@ -342,6 +343,7 @@ def answering(paths: dict[str, int]) -> Iterator[str]:
             self.send_response(paths.get(self.path, 404))
             self.end_headers()
 
+        @override
         def log_message(self, *_: object) -> None:
             pass
 

@@ -18,6 +18,7 @@ import pytest
 from e2e.conftest import Fpj, photo
 from integration.conftest import KEY, SECRET, Objects, Proxy
 from obstore import exceptions
+from typing_extensions import override
 from unit.sources.archives import JPEG, packed
 from unit.sources.surroundings import open_files, small_disk
 
@@ -176,12 +177,15 @@ class Remembering(Forgetful):
         self.known: dict[str, SourceEntry] = {}
         self.below: list[SourceEntry | ListingProblem] = []
 
+    @override
     def versions(self, keys: Sequence[str]) -> dict[str, str]:
         return {key: self.known[key].version for key in keys if key in self.known}
 
+    @override
     def members(self, container: str) -> Iterator[SourceEntry | ListingProblem]:
         return iter([each for each in self.below if each.key.startswith(f"{container}!/")])
 
+    @override
     def note(self, entry: SourceEntry) -> None:
         self.known[entry.key] = entry
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from typing_extensions import override
+
 from fpj_core.formatting import moment
 from fpj_core.kube.api import _RESOURCES as RESOURCES
 from simulation.kernel import Kernel
@@ -55,6 +57,7 @@ class Request:
     def ref(self) -> Ref:
         return self.kind, self.namespace, self.name
 
+    @override
     def __str__(self) -> str:
         return f"{self.method} {self.kind} {self.name}{'/status' if self.is_status else ''}"
 

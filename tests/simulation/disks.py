@@ -12,7 +12,7 @@ from fpj_core.folders.base import Expected, lacking_by_asking
 from fpj_core.folders.local import write_error
 from fpj_core.folders.ownership import FolderState
 from fpj_core.model import SourceEntry
-from fpj_core.sources.base import FORGETFUL, Memory, OpenedImage, Problems, nothing
+from fpj_core.sources.base import FORGETFUL, Memory, OpenedImage, Problems, Source, nothing
 from fpj_core.sources.filters import Filter, LeftOut
 from simulation.kernel import CURRENT, Node, Process
 
@@ -37,7 +37,7 @@ class Photos:
             raise ImageError(ErrorType.READ_FAILED, self.broken, environment=True)
 
 
-@dataclass(frozen=True)
+@dataclass
 class SimSource:
     """See `fpj_core.sources.base.Source` and `SourceConfig`."""
 
@@ -46,7 +46,7 @@ class SimSource:
     problems: Problems = field(default_factory=Problems)
     left_out: LeftOut = field(default_factory=LeftOut)
 
-    def build(self) -> SimSource:
+    def build(self) -> Source:
         return self
 
     def leaves_out(self, key: str) -> bool:

@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import greenlet
+from typing_extensions import override
 
 START = 1_800_000_000.0
 """Seconds since the epoch at which every schedule begins."""
@@ -177,6 +178,7 @@ class Loop(asyncio.BaseEventLoop):
         self._selector = _Clockwork(self)
         self._clock_resolution = 1e-6
 
+    @override
     def time(self) -> float:
         return self.now
 
@@ -186,6 +188,7 @@ class Loop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         pass
 
+    @override
     def run_in_executor(self, _executor: Any, work: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:  # type: ignore[override]
         """In a thread that is none."""
         asked: asyncio.Future[Any] = self.create_future()

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 import fpj_core.store.sqlite_jobs
 import fpj_worker.indexer
 import fpj_worker.pod.shard
@@ -120,6 +122,7 @@ class SimPool:
 class SimStatusWriter(StatusWriter):
     """The same patch, by our own network."""
 
+    @override
     def write(self, status: Mapping[str, Any]) -> None:
         process: PodProcess = CURRENT.get()  # type: ignore[assignment]
         request = request_of("PATCH", self._path, self.patch(status), "application/json-patch+json", process.name)

@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape
 
 import pytest
 from obstore import exceptions
+from typing_extensions import override
 
 from fpj_core.objectlist import Listed, pages
 from fpj_core.objects import Bucket
@@ -66,6 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
+    @override
     def log_message(self, *_: Any) -> None:
         """Nothing."""
 

@@ -36,7 +36,7 @@ def sent(site: Site, document: Document) -> dict[str, Any]:
 
 def acted(site: Site, action: str) -> int:
     answer = site.ask("DELETE", JOB) if action == "cancel" else site.ask("POST", f"{JOB}/{action}")
-    return answer.status
+    return int(answer.status)
 
 
 @pytest.mark.parametrize(

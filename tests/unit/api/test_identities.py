@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+from typing_extensions import override
 from unit.api.clusters import FakeCluster
 
 from fpj_api import identities
@@ -36,6 +37,7 @@ class Slow(FakeCluster):
         self.open = asyncio.Event()
         self.under_way = self.most = 0
 
+    @override
     async def review(self, kind: str, spec: dict[str, Any]) -> dict[str, Any]:
         if spec["token"] in self.users:
             return await super().review(kind, spec)

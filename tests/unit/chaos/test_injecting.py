@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 from chaos.injecting import Injector, MissedError
 from chaos.schedule import KINDS, Fault, schedule
+from typing_extensions import override
 
 
 class Bed:
@@ -91,6 +92,7 @@ def test_what_hits_nothing_is_counted_and_the_rest_goes_on() -> None:
 def test_everything_ends_where_a_fault_breaks_the_run() -> None:
     class Broken(Bed):
         @contextmanager
+        @override
         def inject(self, fault: Fault) -> Iterator[str]:
             if len(self.begun) == 20:
                 raise OSError("the bed broke")

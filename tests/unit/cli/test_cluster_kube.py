@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from kubernetes.client import Configuration
 from mongodb_server import free_port
+from typing_extensions import override
 
 from fpj_cli import kube
 from fpj_cli.cluster import ClusterJobs
@@ -31,6 +32,7 @@ class Server(ThreadingHTTPServer):
         self.status, self.body, self.delay = 200, b"{}", 0.0
         self.seen: list[tuple[str, str, bytes]] = []
 
+    @override
     def handle_error(self, *_: object) -> None:
         """A client that goes away is no news."""
 
@@ -50,6 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PATCH(self) -> None:
         self.do_GET()
 
+    @override
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 

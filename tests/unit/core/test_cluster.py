@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 from kubernetes.aio.client import ApiClient, Configuration
+from typing_extensions import override
 
 from fpj_core.kube.api import Cluster
 from fpj_core.kube.errors import ClusterError
@@ -54,6 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = answer  # noqa: N815
 
+    @override
     def log_message(self, *_: Any) -> None:
         """Nothing."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from fpj_core import jobs
 from fpj_core.errors import FencedError
@@ -62,6 +63,7 @@ def test_an_attempt_that_begins_while_shards_are_summed_is_noticed(store: Store)
     count = store.job_counts
 
     class Meanwhile(_PlannedMeanwhile):
+        @override
         def job_counts(self, job: str, attempt: int) -> Any:
             found = count(job, attempt)
             jobs.change_job(store, "job", lambda known: replace(known, planning_attempt=2))

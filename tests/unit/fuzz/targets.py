@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from PIL import Image
+from typing_extensions import override
 from unit.engine import icc
 from unit.engine.pictures import encoded, scene
 from unit.engine.test_orientation import block
@@ -119,12 +120,15 @@ class _Pieces(io.RawIOBase):
         super().__init__()
         self._data = io.BytesIO(data)
 
+    @override
     def readable(self) -> bool:
         return True
 
+    @override
     def seekable(self) -> bool:
         return True
 
+    @override
     def seek(self, offset: int, whence: int = 0, /) -> int:
         if offset < 0 and whence == 0:
             raise OSError("a place before the beginning")
@@ -133,9 +137,11 @@ class _Pieces(io.RawIOBase):
         except ValueError as error:
             raise OSError(str(error)) from error
 
+    @override
     def tell(self) -> int:
         return self._data.tell()
 
+    @override
     def readinto(self, target: bytearray | memoryview, /) -> int:  # type: ignore[override]
         part = self._data.read(min(len(target), 777))
         target[: len(part)] = part

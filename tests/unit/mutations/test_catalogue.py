@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from typing_extensions import override
 
 ROOT = Path(__file__).parents[3]
 
@@ -99,6 +100,7 @@ def test_a_test_that_fails_without_the_error_too_kills_nothing(
             yield
             self.has_error = False
 
+        @override
         def _run(self, tests: Any, *_more: str) -> tuple[int, str]:
             failing = sorted((broken | always if self.has_error else always) - set(short(self._red)))
             if not tests:

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Executor
 from typing import Any, TypeVar, TypeVarTuple
 
+from typing_extensions import override
+
 from fpj_core.kube.errors import ClusterError, NoAnswerError
 from fpj_operator.storehealth import StoreHealth
 
@@ -22,6 +24,7 @@ class _Hurried(selectors.DefaultSelector):
 
     now = 1_000.0
 
+    @override
     def select(self, timeout: float | None = None) -> Any:
         ready = super().select(0)
         if not ready and timeout:
@@ -36,9 +39,11 @@ class HurriedLoop(asyncio.SelectorEventLoop):
         self.selector = _Hurried()
         super().__init__(self.selector)
 
+    @override
     def time(self) -> float:
         return self.selector.now
 
+    @override
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
         """At once: a thread's time would not be the loop's."""
         done: asyncio.Future[T] = self.create_future()

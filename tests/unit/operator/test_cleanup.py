@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from fpj_core.kube import names
 from fpj_core.kube.errors import ClusterError
@@ -63,10 +64,12 @@ def test_leases_of_collections_go_and_the_leaders_own_stays() -> None:
             super().__init__()
             self.gone: list[str] = []
 
+        @override
         async def list(self, kind: str, namespace: str | None, *, labels: str = "") -> list[Document]:
             names_ = (names.MANAGER, "cache-gen-1") if kind == "Lease" else ()
             return [{"metadata": {"name": name, "namespace": "team"}} for name in names_]
 
+        @override
         async def delete(self, kind: str, namespace: str, name: str, _uid: str = "") -> None:
             self.gone.append(name)
 

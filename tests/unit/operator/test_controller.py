@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typing_extensions import override
 from unit.operator.leases_world import Document, Line, Server, run
 from unit.operator.world import NAMESPACE, SETTINGS, World
 
@@ -32,11 +33,13 @@ class Refusing(Line):
     written = 0
     versions: tuple[str | None, ...] = ()
 
+    @override
     async def replace(self, document: Document) -> Document | None:
         if document["kind"] == "Lease" and self.refusal:
             raise self.refusal
         return await super().replace(document)
 
+    @override
     async def create(self, manifest: Document) -> Document | None:
         if manifest["kind"] == "Lease" and self.refusal:
             raise self.refusal

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from typing_extensions import override
 from unit.operator.leases_world import Document, Line, Server, run
 
 from fpj_core.kube.errors import ClusterError
@@ -244,6 +245,7 @@ def test_who_resigns_late_takes_nothing_from_the_next() -> None:
 
 def test_what_an_answer_takes_counts_against_the_lead() -> None:
     class Slow(Line):
+        @override
         async def replace(self, document: Document) -> Document | None:
             made = await super().replace(document)
             await asyncio.sleep(2)

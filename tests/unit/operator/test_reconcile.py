@@ -524,7 +524,7 @@ def test_an_attempt_starts_only_with_a_greater_fence_than_the_one_before() -> No
     running(world)
     world.database.holder, world.lease = "", LeaseView("", "", world.lease.fence, 0.0)
     world.look()
-    assert job.phase is Phase.RECOVERING
+    assert job.phase() is Phase.RECOVERING
     observed = replace(world.observe("photos"), slot_free=True)
     for fence, starts in ((1, False), (2, True)):
         lease = LeaseView(job.uid, "photos", fence, observed.now + 100, renewed=True)

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from fpj_core.errors import ErrorType, ImageError
 from fpj_worker.pool import Away, away, child
 from fpj_worker.pool.protocol import ERROR
@@ -30,6 +32,7 @@ def failing_factory() -> Callable[[Task, Callable[[int], None]], Any]:
 class Elsewhere:
     """A factory whose class is in a module that no child can import."""
 
+    @override
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
         return importlib.import_module, ("unit.pool.unimportable",)
 
@@ -158,6 +161,7 @@ def do_heavy_crash(weight: int, admit: Callable[[int], None]) -> None:
 
 
 class _Evil:
+    @override
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
         return os.putenv, ("FPJ_TEST_PWNED", "1")
 

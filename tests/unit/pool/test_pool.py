@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typing_extensions import override
 from unit.pool.handlers import Elsewhere, factory, failing_factory
 
 from fpj_core.errors import ErrorType
@@ -370,9 +371,11 @@ class Undying:
         self.exitcode = None
         self.healed = False
 
+    @override
     def __hash__(self) -> int:
         return hash(self.real)
 
+    @override
     def __eq__(self, other: object) -> bool:
         return other is self or other is self.real
 

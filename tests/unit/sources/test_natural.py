@@ -13,6 +13,7 @@ from typing import ClassVar
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from typing_extensions import override
 from unit.sources.surroundings import open_files, small_disk
 
 from fpj_core.errors import SourceError
@@ -72,6 +73,7 @@ class Item:
         if number % 100 == 0:
             Item.most = max(Item.most, len(Item.alive))
 
+    @override
     def __reduce__(self) -> tuple[Callable[[int], Item], tuple[int]]:
         return (Item, (self.number,))
 

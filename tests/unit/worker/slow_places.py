@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 from fpj_core.folders.local import LocalFolder, LocalFolderConfig
 from fpj_core.sources.base import OpenedImage
 from fpj_core.sources.local import LocalSource, LocalSourceConfig
@@ -18,6 +20,7 @@ class SlowSource(LocalSource):
     """As a folder on a network volume that takes its time."""
 
     @contextmanager
+    @override
     def open(self, key: str, size: int, *, max_file_size: int) -> Iterator[OpenedImage]:
         time.sleep(SLOWNESS)
         with super().open(key, size, max_file_size=max_file_size) as opened:
@@ -27,6 +30,7 @@ class SlowSource(LocalSource):
 class SlowFolder(LocalFolder):
     """As a cache folder on such a volume."""
 
+    @override
     def write(self, relative: str, data: bytes, *, token: str) -> None:
         time.sleep(SLOWNESS)
         super().write(relative, data, token=token)
@@ -36,6 +40,7 @@ class SlowFolder(LocalFolder):
 class Slow(LocalSourceConfig):
     """See `SlowSource`."""
 
+    @override
     def build(self) -> LocalSource:
         return SlowSource(self.root, self.filter)
 
@@ -44,5 +49,6 @@ class Slow(LocalSourceConfig):
 class SlowCache(LocalFolderConfig):
     """See `SlowFolder`."""
 
+    @override
     def build(self) -> LocalFolder:
         return SlowFolder(self.location)

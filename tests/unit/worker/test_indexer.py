@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typing_extensions import override
 from unit.worker.fakes import COLLECTION, ListSource, entries
 
 from fpj_core.errors import ErrorType, FencedError, SourceError, SourceShrankError
@@ -51,6 +52,7 @@ def test_one_that_lost_its_lease_while_it_listed_ends_by_its_fence(store: Store)
     listed = entries(30)
 
     class Slow(ListSource):
+        @override
         def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
             later = store.acquire_lease(name, "second", 60.0, 100.0).fence
             index_collection(store, ListSource(listed), COLLECTION, fence=later)
@@ -198,6 +200,7 @@ def test_problems_alone_are_recorded_while_the_source_lists(store: Store) -> Non
     most = 0
 
     class Broken(ListSource):
+        @override
         def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
             nonlocal most
             for number in range(5_000):
@@ -240,6 +243,7 @@ def test_what_progress_raises_ends_the_index_and_the_next_one_goes_on(
 
 def test_a_source_that_fails_deletes_nothing(store: Store) -> None:
     class Broken(ListSource):
+        @override
         def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
             yield from entries(2)
             raise SourceError("unplugged")
@@ -252,6 +256,7 @@ def test_a_source_that_fails_deletes_nothing(store: Store) -> None:
 
 def test_progress_is_told_while_a_source_lists_and_has_found_nothing_yet(store: Store) -> None:
     class Slow(ListSource):
+        @override
         def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
             for _page in range(3):
                 on_step()
@@ -271,6 +276,7 @@ class Noting(ListSource):
         self.known: dict[str, str] = {}
         self.remembered: list[SourceEntry | ListingProblem] = []
 
+    @override
     def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
         self.known = dict(memory.versions(["a.zip", "note.txt", "z.jpg"]))
         self.remembered = list(memory.members("a.zip"))
@@ -302,6 +308,7 @@ def test_what_opening_taught_is_known_the_next_time(store: Store) -> None:
 
 def test_no_archive_counts_as_listed_before_its_images_are_recorded(store: Store) -> None:
     class Broken(Noting):
+        @override
         def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
             yield from super().list(on_step, memory)
             raise SourceError("unplugged")

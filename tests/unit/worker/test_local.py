@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from obstore import exceptions
+from typing_extensions import override
 from unit.worker.fakes import (
     COLLECTION,
     FULL,
@@ -414,6 +415,7 @@ def test_a_deadline_ends_the_job(bench: Bench) -> None:
 
 def test_a_source_that_is_not_there_fails_the_job(bench: Bench) -> None:
     class Missing(ListSource):
+        @override
         def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
             if not self.listed:
                 raise SourceError("/photos: No such file or directory")
@@ -801,10 +803,12 @@ def test_the_live_figures_are_those_of_whoever_counts_beside(bench: Bench, batch
     delivered: list[int] = []
 
     class Beside(Watcher):
+        @override
         def progress(self, progress: Progress, errors: Mapping[str, int]) -> None:
             seen.append((bench.clock.now, len(delivered), progress))
 
     class Counted(ScriptedPool):
+        @override
         def poll(self, timeout: float) -> Any:
             outcomes = super().poll(timeout)
             delivered.extend(outcome.task.ordinal for outcome in outcomes)

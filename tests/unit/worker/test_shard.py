@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typing_extensions import override
 from unit.worker.fakes import (
     COLLECTION,
     FULL,
@@ -816,6 +817,7 @@ def test_an_answer_about_another_image_is_none(store: Store, clock: Clock) -> No
     """A decoder that was hijacked may say what it likes."""
 
     class Hijacked(ScriptedPool):
+        @override
         def _finish(self, task: Any) -> Any:
             outcome = super()._finish(task)
             if task.ordinal != 1 or outcome.result is None:

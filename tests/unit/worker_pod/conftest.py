@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from typing_extensions import override
 
 from fpj_core.kube.names import lease_name
 from fpj_core.model import Counts, Job, Shard, ShardState
@@ -258,6 +259,7 @@ def denying_bucket() -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
+        @override
         def log_message(self, *_arguments: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Refuses)

@@ -20,6 +20,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from typing_extensions import override
 from unit.worker_pod.conftest import BOUND, UID, Cluster, slow
 
 from fpj_core.errors import StoreUnavailableError
@@ -93,6 +94,7 @@ def api(tmp_path: Path) -> Iterator[ApiServer]:
             self.end_headers()
             self.wfile.write(answer)
 
+        @override
         def log_message(self, *_arguments: object) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
