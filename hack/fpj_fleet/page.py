@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from fpj_core.kube.names import WAVE
+from fpj_core.v1alpha1.defaults import shard_size
 from fpj_fleet.figures import Check, Figures
-from fpj_fleet.model import Fleet, Outcome, shard_size, simulate
+from fpj_fleet.model import Fleet, Outcome, simulate
 
 _IMAGES = (100_000, 1_000_000, 10_000_000, 50_000_000, 100_000_000)
 _PODS = (1, 10, 100, 1_000)

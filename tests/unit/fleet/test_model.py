@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from fpj_core.v1alpha1 import FileProcessingJobSpec, resolve_sharding
+from fpj_core.v1alpha1.defaults import shard_size
 from fpj_worker.pod.report import pause_after_miss
 
 sys.path.append(str(Path(__file__).parents[3] / "hack"))
@@ -36,7 +37,7 @@ def fleet(**changes: object) -> Fleet:
 )
 def test_shards_are_those_of_the_worker(images: int, pods: int) -> None:
     spec = FileProcessingJobSpec.model_validate(SPEC | {"sharding": {"parallelism": pods}})
-    assert model.shard_size(images, pods) == resolve_sharding(spec, images).shard_size
+    assert shard_size(images, pods) == resolve_sharding(spec, images).shard_size
 
 
 def test_one_pod_takes_as_long_as_its_images_and_its_starts(figures: Figures) -> None:
