@@ -162,7 +162,7 @@ chaos: $(VENV)/.test ## Inject faults on a real node, by seed (ARGS='--seeds 1-1
 	@$(BIN)/python hack/run_words.py $(BIN)/python hack/run_chaos.py ARGS
 
 simulate: $(VENV)/.test ## Run schedules of faults in memory, by seed, until stopped (ARGS=--help; docs/development/simulation.md)
-	PYTHONPATH=tests $(BIN)/python hack/run_words.py $(BIN)/python -m simulation ARGS
+	PYTHONPATH=tests:hack $(BIN)/python hack/run_words.py $(BIN)/python -m simulation ARGS
 
 model: $(VENV)/.test ## Check the model of lock, fence, plan, count and hand-over with TLC, with more faults than make test
 	hack/tlc.sh > /dev/null

@@ -46,9 +46,10 @@ class Mutation:
     def applied(self, root: Path = ROOT) -> str:
         """The module's text with the error in it. Raises `MutationError`."""
         text = (root / self.file).read_text(encoding="utf-8")
-        if (found := text.count(self.old)) != 1:
-            raise MutationError(f"{self.id}: {self.file} has {found} of {self.old!r}")
-        return text.replace(self.old, self.new)
+        found = list(place_of(self.old).finditer(text))
+        if len(found) != 1:
+            raise MutationError(f"{self.id}: {self.file} has {len(found)} of {self.old!r}")
+        return text[: found[0].start()] + self.new + text[found[0].end() :]
 
     def key(self, root: Path = ROOT) -> str:
         """What a result rests on: the module with the error. Another text is another mutation, but for its imports.
@@ -57,6 +58,17 @@ class Mutation:
         """
         said = f"{self.id}\n{_IMPORTS.sub('', self.applied(root))}"
         return hashlib.sha256(said.encode()).hexdigest()[:24]
+
+
+def place_of(old: str) -> re.Pattern[str]:
+    """Where the text stands, however a formatter breaks its lines: with a comma before a bracket that closes, too."""
+    pattern, before = "", ""
+    for mark in re.findall(r"\w+|[^\w\s]", old.strip()):
+        comma = ",?" if mark in ")]}" and before not in ("", *"([{,") else ""
+        pattern += (f"{comma}\\s*" if before else "") + re.escape(mark)
+        before = mark
+    start, end = old[: len(old) - len(old.lstrip())], old[len(old.rstrip()) :]
+    return re.compile(re.escape(start) + pattern + re.escape(end))
 
 
 def mutations(folder: Path = FOLDER) -> list[Mutation]:

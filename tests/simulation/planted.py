@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from fpj_mutations.catalogue import place_of
+
 ROOT = Path(__file__).resolve().parents[2]
 _PARTS = ("core", "operator", "worker")
 
@@ -32,7 +34,7 @@ class Bug:
     @property
     def is_there(self) -> bool:
         """Whether the code still has its place."""
-        return (ROOT / self.path).read_text(encoding="utf-8").count(self.old) == 1
+        return len(place_of(self.old).findall((ROOT / self.path).read_text(encoding="utf-8"))) == 1
 
 
 _O, _W, _C = "operator/fpj_operator/", "worker/fpj_worker/", "core/fpj_core/"
@@ -97,8 +99,8 @@ BUGS = (
     Bug(
         "a late attempt's plan replaces the one of now",
         _C + "store/sqlite_jobs.py",
-        "            if latest > attempt or _planned_attempt(db, job) >= attempt:\n",
-        "            if False:\n",
+        "    if row is not None and (row[0] >= attempt or row[1] != planner):\n",
+        "    if False:\n",
     ),
     Bug(
         "a late report is written whatever the job is at",
@@ -350,10 +352,12 @@ def copy_of(bug: Bug, folder: Path) -> dict[str, str]:
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     file = folder / bug.path
     text = file.read_text(encoding="utf-8")
-    if text.count(bug.old) != 1:
-        raise ValueError(f"{bug.name}: its place is {text.count(bug.old)} times in {bug.path}")
-    file.write_text(text.replace(bug.old, bug.new), encoding="utf-8")
-    paths = [*(str(folder / part) for part in _PARTS), str(ROOT / "tests")]
+    places = list(place_of(bug.old).finditer(text))
+    if len(places) != 1:
+        raise ValueError(f"{bug.name}: its place is {len(places)} times in {bug.path}")
+    start, end = places[0].span()
+    file.write_text(text[:start] + bug.new + text[end:], encoding="utf-8")
+    paths = [*(str(folder / part) for part in _PARTS), str(ROOT / "tests"), str(ROOT / "hack")]
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
