@@ -51,10 +51,11 @@ export const ACTIONS = {
  * @param {Action} action
  * @param {import("../api/models.js").Job} job
  */
-export const refusal = (action, job) =>
-  job.actions.includes(action.id)
-    ? ""
-    : job.refusals[action.id] || "The job's state does not allow it";
+export const refusal = (action, job) => {
+  // While an upgrade runs, an older API may answer: it sends none, and refuses what it must.
+  if (!job.actions || job.actions.includes(action.id)) return "";
+  return job.refusals?.[action.id] || "The job's state does not allow it";
+};
 
 /** Why the user may not do this to a job; empty where they may. */
 export const forbidden = (action, namespace) =>
