@@ -10,7 +10,7 @@ from pydantic import Field
 from fpj_api.models import Answer, Condition, conditions_of
 from fpj_core.store.protocol import CollectionStatistics
 from fpj_core.v1alpha1.cachefolder import CacheFolderSpec, Policy
-from fpj_core.v1alpha1.common import parse_quantity
+from fpj_core.v1alpha1.common import limit_of
 
 
 class Folder(Answer):
@@ -116,7 +116,7 @@ def folder_of(document: Mapping[str, Any]) -> Folder:
         location=_location(where),
         layout=spec.get("layout") or CacheFolderSpec.default_of("layout"),
         priority=spec.get("priority") or CacheFolderSpec.default_of("priority"),
-        max_bytes=_bytes(spec.get("maxBytes")),
+        max_bytes=limit_of(spec.get("maxBytes")),
         eviction=policy.get("eviction") or Policy.default_of("eviction"),
         high_watermark=policy.get("highWatermark", Policy.default_of("high_watermark")),
         low_watermark=policy.get("lowWatermark", Policy.default_of("low_watermark")),
@@ -173,11 +173,3 @@ def _location(where: Mapping[str, Any]) -> str:
     root = where.get("claimName") or where.get("bucket") or ""
     below = str(where.get("path") or where.get("prefix") or "").strip("/")
     return "/".join(part for part in (str(root), below) if part) or "/"
-
-
-def _bytes(quantity: str | int | None) -> int | None:
-    """None also for what makes no sense: then there is no limit to go by."""
-    try:
-        return None if quantity is None else parse_quantity(quantity)
-    except ValueError:
-        return None

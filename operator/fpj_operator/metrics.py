@@ -15,7 +15,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from fpj_core.errors import ErrorType
 from fpj_core.kube.exits import Reason
 from fpj_core.model import Counts, Phase
-from fpj_core.v1alpha1.common import parse_quantity
+from fpj_core.v1alpha1.common import limit_of
 
 RECONCILE_SECONDS = Histogram(
     "fpj_operator_reconcile_seconds",
@@ -112,17 +112,9 @@ def show_folder(body: Mapping[str, Any], *, gone: bool) -> None:
     """Set the gauges of a CacheFolder as an event shows it, or remove them."""
     labels = (body["metadata"]["namespace"], body["metadata"]["name"])
     held = (body.get("status") or {}).get("totalBytes")
-    most = _bytes((body.get("spec") or {}).get("maxBytes"))
+    most = limit_of((body.get("spec") or {}).get("maxBytes"))
     for gauge, value in ((FOLDER_BYTES, held), (FOLDER_MAX_BYTES, most)):
         if gone or value is None:
             gauge.remove(*labels)
         else:
             gauge.labels(*labels).set(value)
-
-
-def _bytes(quantity: str | int | None) -> int | None:
-    """None also for an invalid quantity: then there is no limit."""
-    try:
-        return None if quantity is None else parse_quantity(quantity)
-    except ValueError:
-        return None

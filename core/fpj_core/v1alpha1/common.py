@@ -117,6 +117,14 @@ def parse_quantity(value: int | str) -> int:
     return min(math.ceil(Decimal(number) * _SUFFIXES[value[len(number) :]]), _MOST_BYTES)
 
 
+def limit_of(quantity: int | str | None) -> int | None:
+    """Bytes of a limit as a resource has it; None for no limit, which an invalid quantity is too."""
+    try:
+        return None if quantity is None else parse_quantity(quantity)
+    except ValueError:
+        return None
+
+
 def _readable_quantity(value: int | str) -> int | str:
     parse_quantity(value)
     return value
