@@ -35,8 +35,8 @@
  * @property {string|null} completedAt
  * @property {string|null} lastProgressAt
  * @property {string|null} schedule
- * @property {string[]} [actions] those that its state allows, to whoever has the right
- * @property {Record<string, string>} [refusals] why its state does not allow each other one, in a sentence
+ * @property {string[]} actions those that its state allows, to whoever has the right
+ * @property {Record<string, string>} refusals why its state does not allow each other one, in a sentence
  *
  * @typedef {object} Condition
  * @property {string} type
