@@ -163,5 +163,5 @@ def _in_parts(namespaces: Sequence[str]) -> Iterable[Sequence[str]]:
 def forbidden(user: User, verb: str, resource: str, namespace: str = "") -> ProblemError:
     """In the words of kubectl."""
     what = f'resource "{resource}" in API group "{GROUP}"'
-    where = f'in the namespace "{namespace}"' if namespace else "in any namespace that is known here"
+    where = f'in the namespace "{namespace}"' if namespace else "in any namespace that the API knows"
     return ProblemError(403, f'User "{user.name}" cannot {verb} {what} {where}')

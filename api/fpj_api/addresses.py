@@ -20,7 +20,7 @@ def networks(texts: Iterable[str]) -> tuple[Network, ...]:
         try:
             found.append(ip_network(text))
         except ValueError:
-            odd.append(f"{text!r} is no address and no network such as 10.0.0.0/8")
+            odd.append(f"{text!r} is not an address or a network such as 10.0.0.0/8")
     if odd:
         raise ManifestError(odd)
     return tuple(found)
@@ -35,8 +35,8 @@ def is_trusted(address: str, proxies: Sequence[Network]) -> bool:
 def client_address(peer: str, forwarded: Sequence[str], proxies: Sequence[Network]) -> str:
     """The address of the client: ``peer``, or what trusted proxies say in ``forwarded`` (``X-Forwarded-For``).
 
-    Each proxy appends whom it was asked by, so the last one that is no proxy of ours is the client; what stands before
-    was written by the client itself.
+    Each proxy appends the address of its client, so the last one that is not our proxy is the client; what stands
+    before was written by the client itself.
     """
     address = _text(peer)
     if not is_trusted(address, proxies):

@@ -1,4 +1,4 @@
-"""The application: routes, errors, and what stands around them."""
+"""The application: routes, errors and middleware."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from fpj_core import __version__
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": text}
     for status, text in (
-        (400, "The cursor is not one of this list, or the request ended early."),
+        (400, "The cursor does not belong to this list, or the request ended early."),
         (401, "Not authenticated."),
         (403, "Forbidden."),
-        (404, "There is no such job, or the namespace is not served."),
+        (404, "The job does not exist, or the namespace is not served."),
         (408, "The body did not arrive in time."),
-        (409, "There is one already, or the job's state does not allow it."),
+        (409, "It exists already, or the job's state does not allow the action."),
         (413, "The body is too large."),
         (415, "The body is not JSON."),
         (422, "Invalid request."),
         (429, "Too many requests, streams or invalid tokens; Retry-After says when to try again."),
-        (500, "Something went wrong here; the log says what, by the X-Request-Id of the answer."),
+        (500, "Internal error; the log has the details, by the X-Request-Id of the response."),
         (503, "The cluster or the store does not answer; try again."),
         (504, "The cluster or the store does not answer in time; try again."),
     )
@@ -48,9 +48,9 @@ def application(backend: Backend) -> ASGIApp:
     app = FastAPI(
         title="fpj",
         version=__version__,
-        description="Jobs and caches of fpj, seen and steered by whoever the cluster lets.",
+        description="Shows and controls fpj's jobs and caches, for users that the cluster's RBAC allows to.",
         openapi_url=middleware.SCHEMA,
-        docs_url=None,  # its page comes from elsewhere, which neither clusters without internet nor our policy allow
+        docs_url=None,  # its page loads files from a CDN, which neither clusters without internet nor our policy allow
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -89,7 +89,7 @@ def _refuse_unknown_parameters(request: Request) -> None:
     """A filter with a typing error in its name would show everything."""
     known = sorted(each.alias for each in request.scope["route"].dependant.query_params)
     if odd := sorted(set(request.query_params) - set(known)):
-        hint = f"is unknown; there {'are ' + ', '.join(known) if known else 'is none'}"
+        hint = f"is unknown; known parameters: {', '.join(known) or 'none'}"
         raise ProblemError(422, "unknown query parameters", errors=[(name[:100], hint) for name in odd])
 
 
@@ -102,6 +102,6 @@ def _not_allowed(routes: Sequence[BaseRoute]) -> Callable[[Request, Exception], 
         if "GET" in methods and request.url.path != middleware.STREAM:
             methods.add("HEAD")
         allowed = ", ".join(sorted(methods))
-        return answer(ProblemError(405, f"the methods here are {allowed}", headers={"Allow": allowed}))
+        return answer(ProblemError(405, f"allowed methods: {allowed}", headers={"Allow": allowed}))
 
     return handle

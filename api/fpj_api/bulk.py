@@ -18,7 +18,7 @@ from fpj_core.kube.steering import Action
 
 _AT_ONCE = 8
 _SECONDS = 45.0
-"""After this no job is begun any more; whoever asked would have stopped waiting."""
+"""After this no further job is started; the client would have stopped waiting."""
 
 Key = tuple[str, str]
 
@@ -31,7 +31,7 @@ async def authorize(access: Access, user: User, action: Action, namespaces: Iter
 
 
 async def run(actions: Actions, user: User, action: Action, jobs: Sequence[Key]) -> list[Result]:
-    """Do it, a few at a time; results in the order of ``jobs``. Nothing more is begun once the cluster is away."""
+    """Do it, a few at a time; results in the order of ``jobs``. Nothing more is started once the cluster is away."""
     operation = _Operation(actions, user, action)
     turns = asyncio.Semaphore(_AT_ONCE)
 
@@ -52,7 +52,7 @@ class _Operation:
     async def do(self, namespace: str, name: str) -> str | None:
         """Why it was not done, or None."""
         if self._stopped is None and time.monotonic() > self._until:
-            self._stopped = "there was no time left"
+            self._stopped = "the time limit was reached"
         if self._stopped is not None:
             return f"not tried: {self._stopped}"
         try:

@@ -24,11 +24,13 @@ class Folder(Answer):
     location: str = Field(description="Claim and path, or bucket and prefix.")
     layout: str = Field(description="Hashed or Mirror.")
     priority: int
-    max_bytes: int | None = Field(description="Null for all of its disk.")
+    max_bytes: int | None = Field(description="Null for no limit but the disk.")
     eviction: str = Field(description="LRU, Priority or None.")
-    high_watermark: int = Field(description="Percentage of maxBytes at which eviction begins.")
-    low_watermark: int = Field(description="Percentage of maxBytes at which it ends.")
-    ttl: int | None = Field(description="Seconds without access until a derivative may go; null for ever.")
+    high_watermark: int = Field(description="Percentage of maxBytes at which eviction starts.")
+    low_watermark: int = Field(description="Percentage of maxBytes at which eviction stops.")
+    ttl: int | None = Field(
+        description="Seconds without access after which a derivative may be removed; null for never."
+    )
     total_files: int | None = Field(description="Null before the first job has ended.")
     total_bytes: int | None
     total_collections: int | None

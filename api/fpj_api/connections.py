@@ -1,4 +1,4 @@
-"""Connections as the server keeps them: none waits for ever, and those that only wait never keep others out.
+"""Connections as the server keeps them: none waits forever, and those that only wait never keep others out.
 
 uvicorn closes a connection that is idle between two requests, but has no time limit until the first request has come,
 nor while a head comes slowly.
@@ -144,7 +144,7 @@ class BoundedProtocol(H11Protocol):
 
     @override
     def timeout_keep_alive_handler(self) -> None:
-        """Let the client go, and do not wait for it to read for ever."""
+        """Close the client's connection, and do not wait forever for it to read."""
         self._close()
 
     def abort(self) -> None:

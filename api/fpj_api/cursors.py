@@ -58,4 +58,4 @@ def _is_sane(part: Part) -> bool:
 
 
 def _bad() -> ProblemError:
-    return ProblemError(400, "the cursor is not one of this list", errors=[("cursor", "take it from `next`")])
+    return ProblemError(400, "the cursor does not belong to this list", errors=[("cursor", "take it from `next`")])

@@ -25,7 +25,7 @@ class Change:
 
 
 class Subscriber:
-    """What one stream has still to send: of each job only the latest, `KEPT` at most; beyond, it must begin anew."""
+    """What one stream still has to send: of each job only the latest, `KEPT` at most; beyond, it must start again."""
 
     def __init__(self) -> None:
         self.woken = asyncio.Event()
@@ -41,14 +41,14 @@ class Subscriber:
         self.woken.set()
 
     def lose(self) -> None:
-        """Forget all: the stream is to be told that it missed something."""
+        """Forget all: the stream must learn that it missed something."""
         self._pending.clear()
         self._lost = True
         self.woken.set()
 
     @property
     def missed(self) -> bool:
-        """Whether something was forgotten that the stream has not been told of."""
+        """Whether something was forgotten that the stream does not know of yet."""
         return self._lost
 
     def lost(self) -> bool:

@@ -1,4 +1,4 @@
-"""Follows the jobs of a namespace, or of all: a list, then a watch from where the list ended, for ever."""
+"""Follows the jobs of a namespace, or of all: a list, then a watch from where the list ended, forever."""
 
 from __future__ import annotations
 
@@ -50,27 +50,27 @@ class Informer:
         """Why the table may not be right, or None."""
         where = f"namespace {self.namespace}" if self.namespace else "all namespaces"
         if self.refused:
-            return f"the jobs of {where} may not be read"
+            return f"the API may not read the jobs of {where}"
         if not self.listed:
             return f"the jobs of {where} are not listed yet"
         silent = self._clock() - self._heard_at
         return f"nothing was heard of {where} for {silent:.0f} s" if silent > _MOST_SILENCE_SECONDS else None
 
     async def run(self) -> None:
-        """For ever. Whatever the API server does, it is tried again, ever more slowly."""
+        """Forever. Whatever the API server does, it is retried, with increasing delays."""
         while True:
-            begun = self._clock()
+            started = self._clock()
             try:
                 if self._version is None:
                     self._version = await self._list()
                 await self._watch(self._version)
             except ClusterError as error:
-                if self._clock() - begun > _MOST_BACKOFF_SECONDS:
+                if self._clock() - started > _MOST_BACKOFF_SECONDS:
                     self._failures = 0  # it went well for a while
                 self._note(error)
                 await asyncio.sleep(self._pause())
             else:
-                if self._clock() - begun < _SHORT_SECONDS:  # it is not asked in a tight loop either
+                if self._clock() - started < _SHORT_SECONDS:  # it is not asked in a tight loop either
                     await asyncio.sleep(_SHORT_SECONDS)
 
     async def _list(self) -> str:

@@ -79,6 +79,6 @@ class JoinedCache(Generic[K, V]):
 
 
 def _heard(asked: asyncio.Task[V | Exception]) -> None:
-    """An error is no surprise where everybody who asked has left meanwhile."""
+    """An error does not matter where everybody who asked has left in the meantime."""
     if not asked.cancelled():
         asked.exception()

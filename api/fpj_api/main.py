@@ -1,4 +1,4 @@
-"""`fpj-api`: follow the jobs and answer requests until told to stop."""
+"""`fpj-api`: follow the jobs and answer requests until a signal stops it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ log = logging.getLogger("fpj.api")
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to us: it would send itself the one that it was told to stop with, and end by it."""
+    """Leaves signals to us: it would send itself the one that stopped it, and end by it."""
 
     @contextlib.contextmanager
     @override
@@ -59,7 +59,7 @@ class _Server(uvicorn.Server):
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 told to stop, 1 failed (the pod is restarted), 2 bad settings."""
+    """Entry point. Exit codes: 0 stopped by a signal, 1 failed (the pod is restarted), 2 invalid settings."""
     log_as_json()
     use_one_arena()
     try:
@@ -117,7 +117,7 @@ def _listen(settings: ApiSettings, port: int) -> socket.socket:
 
 
 async def _serve(backend: Backend, listeners: Sequence[socket.socket], stop: asyncio.Event) -> int:
-    """Until told to stop, or until something ends that should not. The second listener is for probes."""
+    """Until a signal stops it, or something ends that should not. The second listener is for probes."""
     servers = [_Server(each) for each in (_config(backend), _probe_config(backend))][: len(listeners)]
     serving = [
         asyncio.create_task(server.serve(sockets=[listener]), name="server")

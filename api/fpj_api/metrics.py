@@ -34,7 +34,7 @@ WATCH_RESTARTS = Counter(
 )
 
 OTHER = "other"
-"""A path that no route has, or a method that none takes."""
+"""A path that no route has, or a method that no route takes."""
 
 
 def _begin_at_zero() -> None:

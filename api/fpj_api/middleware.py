@@ -1,4 +1,4 @@
-"""Around the application: what is measured, who asks, how much they may send. Plain ASGI: streams pass untouched."""
+"""Around the application: metrics, authentication, limits of the body. Plain ASGI: streams pass untouched."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ log = logging.getLogger("fpj.api")
 
 
 class Observed:
-    """The outermost: counts and times requests, sets the headers of all answers, answers what nobody caught.
+    """The outermost: counts and times requests, sets the headers of all responses, answers uncaught errors.
 
     Whatever is logged meanwhile has the request's id and the client's address.
     """
@@ -66,9 +66,9 @@ class Observed:
         bodiless = method == "HEAD" and scope["path"] != STREAM
         if bodiless:
             scope = {**scope, "method": "GET"}
-        begun, status = time.monotonic(), 0
+        started, status = time.monotonic(), 0
 
-        async def told(message: Message) -> None:
+        async def observed(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -79,19 +79,19 @@ class Observed:
             await send(message)
 
         try:
-            await self._app(scope, receive, told)
+            await self._app(scope, receive, observed)
         except Exception as error:
             log.exception("a request failed")
             if not status:
-                await respond(translated(error), scope, receive, told)
+                await respond(translated(error), scope, receive, observed)
         finally:
             if status in REFUSALS:
                 self._refusals.note(scope, status)
-            _measure(scope, method, status, time.monotonic() - begun)
+            _measure(scope, method, status, time.monotonic() - started)
 
 
 class Authenticated:
-    """Finds out who asks; below `PREFIX` nobody is served whom the cluster does not know."""
+    """Authenticates the caller; below `PREFIX` only users that the cluster knows are served."""
 
     def __init__(self, app: ASGIApp, identities: Identities) -> None:
         self._app, self._identities = app, identities
@@ -109,7 +109,7 @@ class Authenticated:
     async def _find_out(self, scope: Scope) -> None:
         given = Headers(scope=scope).getlist("authorization")
         if not given:
-            raise unauthorized("a bearer token is needed, such as `kubectl create token` makes")
+            raise unauthorized("a bearer token is required, such as one from `kubectl create token`")
         kind, _, token = given[0].strip().partition(" ")
         token = token.strip()
         if len(given) > 1 or kind.lower() != "bearer" or not token or not token.isascii() or " " in token:
@@ -166,7 +166,7 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
                 if not message.get("more_body"):
                     break
     except TimeoutError:
-        raise ProblemError(408, "the request took too long to come") from None
+        raise ProblemError(408, "the request body did not arrive in time") from None
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if body and kind != "application/json":
         raise ProblemError(415, "a body must be JSON, with Content-Type: application/json")

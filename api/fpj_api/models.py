@@ -1,4 +1,4 @@
-"""What the API says of jobs. Times are RFC 3339 as Kubernetes writes them, sizes bytes, absent values null."""
+"""How the API describes jobs. Times are RFC 3339 as Kubernetes writes them, sizes bytes, absent values null."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class JobProgress(Answer):
     failed: int
     percent: int
     images_per_second: float
-    eta_seconds: int | None = Field(None, description="Null while no rate is known.")
+    eta_seconds: int | None = Field(None, description="Null while the rate is unknown.")
     bytes_written: int
     average_processing_ms: float
 
@@ -61,8 +61,10 @@ class Job(Answer):
     stage: str | None
     reason: str | None
     message: str | None
-    suspended: bool = Field(description="Whether it was asked to stop.")
-    deleting: bool = Field(description="Whether it has been cancelled, and only what ends its work keeps it.")
+    suspended: bool = Field(description="Whether its suspension was requested.")
+    deleting: bool = Field(
+        description="Whether it has been cancelled and still exists only until its work has stopped."
+    )
     progress: JobProgress
     errors: dict[str, int] = Field(description="Failed images by error type.")
     shards: JobShards
@@ -70,11 +72,11 @@ class Job(Answer):
     started_at: str | None
     completed_at: str | None
     last_progress_at: str | None
-    schedule: str | None = Field(description="The schedule that began it.")
+    schedule: str | None = Field(description="The schedule that started it.")
     actions: list[str] = Field(
-        description="Of suspend, resume, recover and cancel those that its state allows, to whoever has the right."
+        description="Those of suspend, resume, recover and cancel that its state allows, whatever the caller's rights."
     )
-    refusals: dict[str, str] = Field(description="Why its state does not allow each other one, in a sentence.")
+    refusals: dict[str, str] = Field(description="For each other action, why its state does not allow it.")
 
 
 class Condition(Answer):
@@ -120,7 +122,7 @@ class JobPage(Answer):
 
     items: list[Job]
     next: str | None = Field(description="Cursor of the page that follows.")
-    counts: dict[str, int] = Field(description="By phase, of all jobs that the other filters let pass.")
+    counts: dict[str, int] = Field(description="By phase, of all jobs that match the other filters.")
 
 
 class FailurePage(Answer):
@@ -137,7 +139,7 @@ def job_of(resource: JobResource) -> Job:
 
 def detail_of(resource: JobResource, events: list[Event]) -> JobDetail:
     """The same with its spec, conditions and events."""
-    told = [
+    reported = [
         JobEvent(
             at=formatting.moment(event.at),
             type="Warning" if event.warning else "Normal",
@@ -148,7 +150,7 @@ def detail_of(resource: JobResource, events: list[Event]) -> JobDetail:
         for event in events
     ]
     return JobDetail(
-        **_fields(resource), spec=dict(resource.spec), conditions=conditions_of(resource.conditions), events=told
+        **_fields(resource), spec=dict(resource.spec), conditions=conditions_of(resource.conditions), events=reported
     )
 
 

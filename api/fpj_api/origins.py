@@ -1,4 +1,4 @@
-"""Changes are taken from our own pages and from what is no browser: not from pages of other sites.
+"""Changes are accepted from our own pages and from clients that are not browsers: not from pages of other sites.
 
 A proxy that signs people in by a cookie adds the token to every request of a browser, also to one that another site's
 page has sent. Browsers say where a request comes from; nothing else is needed to know it.

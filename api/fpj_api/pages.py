@@ -54,7 +54,7 @@ def page_routes(found: dict[str, Page]) -> APIRouter:
 def _serve(found: dict[str, Page], path: str, request: Request) -> Response:
     page = found.get(path)
     if page is None:
-        raise ProblemError(404, "there is no such file of the dashboard" if found else "there is no dashboard here")
+        raise ProblemError(404, "the dashboard has no such file" if found else "the dashboard is not installed here")
     headers = {"ETag": page.etag, "Cache-Control": "no-cache"}
     known = {each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")}
     if page.etag in known:

@@ -37,10 +37,10 @@ class FieldError(BaseModel):
 class Problem(BaseModel):
     """Why a request was not done."""
 
-    type: str = Field("about:blank", description="The title says all: no further documentation.")
-    title: str = Field(description="The status in words.")
+    type: str = Field("about:blank", description="The title says everything; there is no further documentation.")
+    title: str = Field(description="The status as text.")
     status: int
-    detail: str = Field(description="A sentence for people.")
+    detail: str = Field(description="An explanation for people.")
     errors: list[FieldError] | None = Field(None, description="Where the input was wrong.")
 
 
@@ -93,7 +93,7 @@ async def respond(problem: ProblemError, scope: Scope, receive: Receive, send: S
 
 
 def translated(error: Exception) -> ProblemError:
-    """What any error comes to; what the client is not told of it is in the log."""
+    """The problem for any error; what is kept from the client is in the log."""
     problem = problem_of(error)
     if problem.status >= 500 and not isinstance(error, ProblemError):
         log.warning("answered %d: %s: %s", problem.status, type(error).__name__, error)
@@ -105,7 +105,7 @@ def problem_of(error: Exception) -> ProblemError:
     for kind, translate in _TRANSLATIONS:
         if isinstance(error, kind):
             return translate(error)
-    return ProblemError(500, "something went wrong here; the log of the API says what")
+    return ProblemError(500, "internal error; the log of the API has the details")
 
 
 def register(app: FastAPI) -> None:
@@ -133,22 +133,22 @@ def _from_cluster(error: ClusterError) -> ProblemError:
         case 403 if _LACKS not in str(error):  # a quota, a namespace on its way out, an admission webhook
             return ProblemError(403, str(error))
         case 401 | 403:
-            return unavailable("the API lacks a right that it needs in the cluster; its log says which")
+            return unavailable("the API lacks a permission in the cluster; its log says which")
         case 429:
             return unavailable("the cluster's API server has too many requests; try again")
         case _:
-            return unavailable("the cluster's API server does not answer as it should; try again")
+            return unavailable("the cluster's API server does not answer properly; try again")
 
 
 def _from_manifest(error: ManifestError) -> ProblemError:
     errors = error.fields or [("", problem) for problem in error.problems]
-    return ProblemError(422, "the job breaks the rules of its resource", errors=errors)
+    return ProblemError(422, "the job is invalid", errors=errors)
 
 
 def _from_validation(error: RequestValidationError) -> ProblemError:
     first = error.errors()[:_MOST_ERRORS]
     errors = [("" if each["type"] == "json_invalid" else _path(each["loc"]), str(each["msg"])) for each in first]
-    return ProblemError(422, "the request is not as it must be", errors=errors)
+    return ProblemError(422, "invalid request", errors=errors)
 
 
 def _path(location: Sequence[str | int]) -> str:

@@ -42,7 +42,7 @@ class ApiSettings:
 
 
 def settings_from(environment: Mapping[str, str] = os.environ) -> ApiSettings:
-    """Read the settings. Raises `ManifestError` that names every variable that is missing or makes no sense."""
+    """Read the settings. Raises `ManifestError` that names every variable that is missing or invalid."""
     settings = read_settings(ApiSettings, environment)
     if not settings.store_url.startswith(_STORES):
         raise ManifestError(["FPJ_STORE must be mongodb://… or mongodb+srv://…"])

@@ -45,7 +45,7 @@ class Storage:
         if time.monotonic() < self._away_until:
             raise StoreUnavailableError(self._why)
         if self._at_work >= _MOST_WAITING:
-            raise unavailable("too much is asked of the store at a time")
+            raise unavailable("too many concurrent requests to the store")
         self._at_work += 1
         asked = asyncio.get_running_loop().run_in_executor(self._pool, operation, self._store)
         asked.add_done_callback(self._done)

@@ -73,12 +73,12 @@ class JobStream(Response):
         left = asyncio.create_task(_left(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-            # An id alone is no event: the client only learns where it stands, should it lose the connection at once.
+            # An id alone is not an event: the client only learns where it stands, should the connection break at once.
             await _write(send, f"id: {self._last_id if self._resumes(subscriber) else self._hub.id()}\n\n")
             await self._tell(subscriber, left, send)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except (TimeoutError, OSError):
-            log.info("a client reads nothing any more, and is let go", extra={"user": self._user})
+            log.info("a client no longer reads; its stream is closed", extra={"user": self._user})
         except ClusterError as error:
             log.warning("a stream ends: %s", error, extra={"user": self._user})
         finally:
@@ -122,7 +122,7 @@ async def _wait(subscriber: Subscriber, left: asyncio.Task[None], seconds: float
 
 
 async def _left(receive: Receive) -> None:
-    """Return once the client has gone. What it may send is of no interest, and is not read for ever either."""
+    """Return once the client has gone. What it may send does not matter, and is not read forever either."""
     for _ in range(1_000):
         if (await receive())["type"] == "http.disconnect":
             return

@@ -19,7 +19,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class HeldJob:
-    """What is kept of a job: how it is sent, in a quarter of the memory of its model, and what lists go by."""
+    """What is kept of a job: how it is sent, in a quarter of the memory of its model, and what lists filter by."""
 
     namespace: str
     name: str
@@ -74,7 +74,7 @@ class JobTable:
         return self._order
 
     def put(self, job: HeldJob) -> None:
-        """A job as it is now. Where nothing in its summary changed, nobody is told."""
+        """A job as it is now. If nothing in its summary changed, no stream sends it."""
         key = (job.namespace, job.name)
         before = self._jobs.get(key)
         if before == job:

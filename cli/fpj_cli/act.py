@@ -27,7 +27,7 @@ from fpj_core.kube.jobresource import JobResource
 from fpj_core.kube.names import FINALIZER
 from fpj_core.kube.steering import Action, refusal_of
 
-_yes = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+_yes = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 _workers = click.option(
     "--workers", type=click.IntRange(1, 256), help="On this machine: worker processes.  [default: one per core]"
 )
@@ -35,17 +35,17 @@ _ACCEPTED = {"accept_vanished": "acceptVanished", "accept_source": "acceptSource
 
 
 def _going_on(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of the commands that go on with a job on this machine."""
+    """The options of the commands that continue a job on this machine."""
     for option in (accept_source_option, accept_vanished_option, wait_option, _workers):
         command = option(command)
     return command
 
 
-@click.command(cls=Command, short_help="Stop a job; what is done is kept.")
+@click.command(cls=Command, short_help="Stop a job; finished images are kept.")
 @click.argument("job", shell_complete=job_names)
 @target_options
 def suspend(job: str, store_url: str) -> None:
-    """Stop JOB. What is done is kept, and `resume` goes on from there."""
+    """Stop JOB. Finished images are kept, and `resume` continues from there."""
     with opened_jobs(store_url) as jobs:
         found = jobs.get(job)
         if already := _already(Action.SUSPEND, found):
@@ -55,16 +55,17 @@ def suspend(job: str, store_url: str) -> None:
     _say(found, "suspended")
 
 
-@click.command(cls=Command, short_help="Go on with a job: only what is not done yet.")
+@click.command(cls=Command, short_help="Continue a job; only unfinished images are processed.")
 @click.argument("job", required=False, shell_complete=job_names)
 @_going_on
 @click.option("--json", "as_json", is_flag=True, help="On this machine: print one JSON object at the end.")
 @click.option("-q", "--quiet", is_flag=True, help="On this machine: show no progress and no summary.")
 @target_options
 def resume(job: str | None, as_json: bool, quiet: bool, store_url: str, **how: Any) -> None:
-    """Go on with JOB, suspended or finished: only what is not done yet, failed images included.
+    """Continue JOB, suspended or finished. Only unfinished images are processed, including those that failed.
 
-    On this machine the work is done at once, and JOB is the newest by default. In a cluster the operator does it.
+    On this machine the command does the work itself, and JOB is the newest by default. In a cluster the operator does
+    it.
     """
     if not in_cluster():
         with opened_store(store_url) as store:
@@ -73,7 +74,7 @@ def resume(job: str | None, as_json: bool, quiet: bool, store_url: str, **how: A
     _refuse_accepting(how)
     with opened_cluster() as jobs:
         found = jobs.get(_named(job))
-        again = f" (to begin again: kubectl fpj recover {found.name})"
+        again = f" (to start it again: kubectl fpj recover {found.name})"
         if already := _already(Action.RESUME, found, hint=again):
             _say(found, already)
             return
@@ -81,7 +82,7 @@ def resume(job: str | None, as_json: bool, quiet: bool, store_url: str, **how: A
     _say(found, "resumed")
 
 
-@click.command(cls=Command, short_help="Try again what failed, in one job or all.")
+@click.command(cls=Command, short_help="Retry what failed, in one job or all.")
 @click.argument("job", required=False, shell_complete=job_names)
 @click.option("--all", "every", is_flag=True, help="Every job that failed or has failed images.")
 @_yes
@@ -89,9 +90,9 @@ def resume(job: str | None, as_json: bool, quiet: bool, store_url: str, **how: A
 @all_namespaces_option
 @target_options
 def recover(job: str | None, every: bool, yes: bool, store_url: str, **how: Any) -> None:
-    """Try again what failed in JOB, or in all jobs with --all: only images that are not done are worked on.
+    """Retry what failed in JOB, or in all jobs with --all. Only unfinished images are processed.
 
-    A job at work, which may have got stuck, begins another attempt.
+    A running job, for example a stuck one, starts a new attempt.
     """
     _one_or_all(job, every=every)
     if in_cluster():
@@ -101,17 +102,17 @@ def recover(job: str | None, every: bool, yes: bool, store_url: str, **how: Any)
         sys.exit(_recover_here(store_url, job, GoingOn(**how), yes=yes))
 
 
-@click.command(cls=Command, short_help="Let a deleted job go whose operator is gone.")
+@click.command(cls=Command, short_help="Remove the finalizer of a deleted job whose operator no longer runs.")
 @click.argument("job", required=False, shell_complete=job_names)
 @click.option("--all", "every", is_flag=True, help="Every job that is being deleted.")
 @_yes
 @all_namespaces_option
 @cluster_options
 def release(job: str | None, every: bool, yes: bool) -> None:
-    """Let a deleted JOB go that an operator of an earlier version gave a finalizer, and whose operator is gone.
+    """Remove the finalizer that an earlier version's operator gave a deleted JOB, if no operator runs any more.
 
-    An operator that runs does this itself within seconds. Others' finalizers stay. Child Jobs are garbage-collected
-    either way, and what was made stays.
+    A running operator does this itself within seconds. Finalizers of other controllers stay. Child Jobs are
+    garbage-collected either way, and files that were made are kept.
     """
     _one_or_all(job, every=every)
     with opened_cluster() as jobs:
@@ -125,11 +126,11 @@ def release(job: str | None, every: bool, yes: bool) -> None:
         if not held:
             others = [name for each in found for name in each.finalizers]
             why = f"; {', '.join(others)} must be removed by whoever set it" if others else ""
-            err.print(f"Nothing is held by fpj{why}.", soft_wrap=True)
+            err.print(f"No finalizer of fpj to remove{why}.", soft_wrap=True)
             return
         if not yes:
             err.print(
-                "Only for an operator that is gone: one that runs stops their pods first, and releases them itself."
+                "Use this only if the operator no longer runs: a running one stops the pods first and does this itself."
             )
         _confirm(held, "Release", yes=yes)
         _each(held, jobs.release, "released")
@@ -146,7 +147,7 @@ def _recover_in_cluster(job: str | None, *, yes: bool) -> None:
         else:
             found = [_recoverable(jobs.get(job))]
             if not found[0].finished:
-                _confirm(found, "Begin another attempt of", yes=yes)
+                _confirm(found, "Start a new attempt of", yes=yes)
         _each(found, jobs.resume, "recovering")
 
 
@@ -165,11 +166,12 @@ def _recover_here(store_url: str, job: str | None, how: GoingOn, *, yes: bool) -
 
 
 def _refuse_accepting(how: Mapping[str, Any]) -> None:
-    """In a cluster the manifest says so, and whoever keeps it wants to know."""
+    """In a cluster the manifest must say so: it is what others read."""
     for name, field in _ACCEPTED.items():
         if how[name]:
             raise UsageProblemError(
-                f"--{name.replace('_', '-')} is for jobs of this machine; in a cluster set spec.collection.{field}"
+                f"--{name.replace('_', '-')} applies only to jobs on this machine; in a cluster set"
+                f" spec.collection.{field}"
             )
 
 
@@ -179,7 +181,7 @@ def _recoverable(job: JobResource) -> JobResource:
 
 
 def _already(action: Action, job: JobResource, hint: str = "") -> str:
-    """Why there is nothing to do; empty where there is. Raises `UsageProblemError` where the action makes no sense."""
+    """Why there is nothing to do; empty where there is. Raises `UsageProblemError` where the action is not allowed."""
     refusal = refusal_of(action, job)
     if refusal is None:
         return ""
@@ -190,18 +192,18 @@ def _already(action: Action, job: JobResource, hint: str = "") -> str:
 
 def _one_or_all(job: str | None, *, every: bool) -> None:
     if every == (job is not None):
-        raise UsageProblemError("name one JOB, or say --all")
+        raise UsageProblemError("name one JOB, or use --all")
 
 
 def _named(job: str | None) -> str:
-    """On this machine the newest job is the one meant; where many people's jobs are, it is anybody's."""
+    """On this machine JOB is the newest by default; in a cluster the newest may be somebody else's."""
     if job is None:
         raise UsageProblemError("name the JOB")
     return job
 
 
 def _confirm(jobs: Sequence[JobResource], what: str, *, yes: bool) -> None:
-    """Show which jobs are meant and ask. Raises `click.Abort` for a no."""
+    """Show the jobs and ask for confirmation. Raises `click.Abort` for a no."""
     if yes:
         return
     shown = Rows("NAME", "PHASE", "FAILED", "REASON")
@@ -209,7 +211,7 @@ def _confirm(jobs: Sequence[JobResource], what: str, *, yes: bool) -> None:
         shown.add(job.full_name, job.phase, str(job.progress["failed"]), job.why[1])
     print_rows(shown, err)
     if not sys.stdin.isatty():
-        raise UsageProblemError("nobody is there to ask: add --yes")
+        raise UsageProblemError("cannot ask for confirmation without a terminal; use --yes")
     number = "this job" if len(jobs) == 1 else f"these {len(jobs)} jobs"
     click.confirm(f"{what} {number}?", abort=True, err=True)
 

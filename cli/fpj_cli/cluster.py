@@ -77,7 +77,7 @@ class ClusterJobs(Jobs):
 
     @override
     def failures(self, job: JobResource, error_type: str | None, limit: int | None) -> list[Document]:
-        """They are in the store, which as a rule only the cluster reaches: the operator's pod reads them for us."""
+        """They are in the store, which usually only the cluster reaches: the operator's pod reads them for us."""
         if not job.status.get("attempt"):
             return []
         command = ["fpj", "failures", "--limit", str(limit or _ALL), "-o", "json"]
@@ -93,12 +93,12 @@ class ClusterJobs(Jobs):
                 raise ClusterError(403, f"{text}{self._operator_namespace} is missing; {hint}") from error
             raise
         if code:
-            said = errors.strip().splitlines() or ["no word why"]
+            said = errors.strip().splitlines() or ["no reason given"]
             raise ClusterError(0, f"the operator's pod cannot read failures: {said[-1].removeprefix('Error: ')}")
         try:
             return [failure_document(each) for each in json.loads(output)]
         except (ValueError, KeyError, TypeError) as error:
-            raise ClusterError(0, "the operator's pod sent no failures; is it of another version?") from error
+            raise ClusterError(0, "the operator's pod sent no failures; does it run another version?") from error
 
     @override
     def suspend(self, job: JobResource) -> None:
@@ -106,7 +106,7 @@ class ClusterJobs(Jobs):
         self._change(job, suspension())
 
     def resume(self, job: JobResource) -> None:
-        """Let a suspended job go on; a finished one, or one at work, begins another attempt."""
+        """Resume a suspended job; a finished or active one starts a new attempt."""
         self._change(job, resumption(job, datetime.now(UTC)))
 
     def release(self, job: JobResource) -> None:

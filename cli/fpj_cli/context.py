@@ -95,7 +95,12 @@ def store_option(command: Command) -> Command:
 def output_option(command: Command) -> Command:
     """The ``-o json`` option of the commands that show things."""
     return click.option(
-        "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to print."
+        "-o",
+        "--output",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        show_default=True,
+        help="Output format.",
     )(command)
 
 
@@ -207,15 +212,15 @@ def say(text: str) -> None:
 
 def _breaks(text: str, width: int) -> list[int]:
     """Where to break lines: before words. One that is longer than a line, a path say, stays whole."""
-    breaks, begun = [], 0
+    breaks, start = [], 0
     for word in _WORD.finditer(text):
         if (
-            cell_len(text[begun : word.end()].rstrip()) > width
-            and word.start() > begun
+            cell_len(text[start : word.end()].rstrip()) > width
+            and word.start() > start
             and text[: word.start()].strip()
         ):
-            begun = word.start()
-            breaks.append(begun)
+            start = word.start()
+            breaks.append(start)
     return breaks
 
 

@@ -37,7 +37,7 @@ _BROKEN_PIPE = 141
 
 
 def guarded(command: Callable[[], None], arguments: Sequence[str]) -> int:
-    """Run a command; its exit code. What went wrong is told in one line, and as JSON where JSON was asked for."""
+    """Run a command; its exit code. Errors are reported in one line, and as JSON where JSON was asked for."""
     code = _flushed(_run(command, wants_json(arguments)))
     return int(code)
 

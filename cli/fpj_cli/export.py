@@ -42,10 +42,12 @@ Document = dict[str, Any]
     type=click.Choice(["jsonl", "csv"]),
     default="jsonl",
     show_default=True,
-    help="What to write.",
+    help="Output format.",
 )
 @click.option("--base-url", default="", metavar="URL", help="What the paths in srcset begin with, e.g. /images/.")
-@click.option("--to", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file, which appears whole.")
+@click.option(
+    "--to", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file; it appears once it is complete."
+)
 @store_option
 def export(job: str | None, file_format: str, base_url: str, to: Path | None, store_url: str) -> None:
     """Write one line per image of JOB's collection (the newest job by default).
@@ -99,13 +101,13 @@ def find(name: str, job: str | None, output: str, store_url: str) -> None:
         sys.exit(1)
 
 
-@click.command(cls=Command, short_help="List which file was made of which image.")
+@click.command(cls=Command, short_help="List the output files of each image.")
 @click.argument("job", required=False, shell_complete=job_names)
 @click.option("--limit", type=click.IntRange(1), help="How many images to show.  [default: all]")
 @output_option
 @store_option
 def outputs(job: str | None, limit: int | None, output: str, store_url: str) -> None:
-    """List which file was made of which image of JOB's collection (the newest job by default)."""
+    """List the output files of each image of JOB's collection (the newest job by default)."""
     with opened_store(store_url) as store:
         collection = find_job(store, job).collection
         folders = _locations(store)
@@ -116,7 +118,7 @@ def outputs(job: str | None, limit: int | None, output: str, store_url: str) -> 
         else:
             stream(("IMAGE", *_HEADS), (row for image, files in shown for row in output_rows(image, files, folders)))
         if limit is not None and next(made, None) is not None:
-            err.print(f"There are more; leave out --limit to see all, or say --limit {limit * 10}.")
+            err.print(f"There are more; leave out --limit to see all, or use --limit {limit * 10}.")
 
 
 _HEADS = ("TIER", "SIZE", "BYTES", "FILE")
@@ -138,14 +140,14 @@ def _file(made: Derivative, folders: dict[str, str]) -> str:
 
 def _print_outputs(made: Iterator[Made], folders: dict[str, str]) -> None:
     """One JSON list, written while it is read."""
-    begun = False
+    started = False
     for image, files in made:
         for each in files:
             row = {"key": image.key, "tier": each.tier, "width": each.width, "height": each.height}
             row |= {"bytes": each.bytes, "path": _file(each, folders)}
-            sys.stdout.write(f"{',' if begun else '['}\n  {json.dumps(row, ensure_ascii=False)}")
-            begun = True
-    sys.stdout.write("\n]\n" if begun else "[]\n")
+            sys.stdout.write(f"{',' if started else '['}\n  {json.dumps(row, ensure_ascii=False)}")
+            started = True
+    sys.stdout.write("\n]\n" if started else "[]\n")
 
 
 # Reading --------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The commands that stay with jobs until they end: watch, wait."""
+"""The commands that follow jobs until they end: watch, wait."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fpj_cli.durations import Duration
 from fpj_cli.helptexts import Command
 from fpj_cli.setup import job_names
 from fpj_cli.target import all_namespaces_option, opened_jobs, target_options
-from fpj_cli.watchscreen import Screen, choose_screen, shown_phase, told
+from fpj_cli.watchscreen import Screen, choose_screen, in_short, shown_phase
 from fpj_core import formatting
 from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.jobresource import JobResource
@@ -24,7 +24,7 @@ from fpj_core.model import Phase
 _EVERY_SECONDS = 1.0
 _EVERY_SECONDS_FOR_ALL = 2.0
 _PATIENCE_SECONDS = 60.0
-"""An API server may be away for so long, as while it is updated, without anyone who waits giving up."""
+"""How long the API server may be unreachable, for example during an upgrade, before the command gives up."""
 _TIMED_OUT = 124
 """As of timeout(1)."""
 
@@ -36,9 +36,9 @@ T = TypeVar("T")
 @all_namespaces_option
 @target_options
 def watch(job: str | None, store_url: str) -> None:
-    """Show JOB's progress live until it ends, or that of all jobs at work until none is left.
+    """Show JOB's progress live until it ends, or that of all active jobs until none is left.
 
-    Exit codes: 0 all done, 1 one ended otherwise, 130 interrupted. The job itself does not notice.
+    Exit codes: 0 all done, 1 if one did not complete, 130 interrupted. Stopping the watch does not affect the job.
     """
     with opened_jobs(store_url) as jobs:
         one = jobs.get(job) if job else None
@@ -80,7 +80,7 @@ def _watch_all(jobs: Jobs, screen: Screen) -> int:
         looked = True
         screen.show(list(watched.values()))
     if not looked:
-        err.print("No job is at work.")
+        err.print("No job is active.")
     return code
 
 
@@ -92,14 +92,14 @@ def _watch_all(jobs: Jobs, screen: Screen) -> int:
     type=click.Choice(["End", "Complete", "Failed"], case_sensitive=False),
     default="End",
     show_default=True,
-    help="What to wait for. Complete counts also with failed images, as the condition of that name does.",
+    help="What to wait for. Complete includes jobs with failed images, as the condition of that name does.",
 )
-@click.option("--timeout", type=Duration(), metavar="DURATION", help="Such as 90s or 10m.  [default: none]")
+@click.option("--timeout", type=Duration(), metavar="DURATION", help="For example 90s or 10m.  [default: none]")
 @target_options
 def wait(job: str | None, wanted: str, timeout: float | None, store_url: str) -> None:
     """Wait for JOB (the newest by default) to end.
 
-    Exit codes: 0 it ended as wanted (for End: every image done), 1 it ended otherwise, 124 not within the timeout.
+    Exit codes: 0 the awaited state was reached (for End: all images done), 1 the job ended otherwise, 124 timeout.
     """
     with opened_jobs(store_url) as jobs:
         first = jobs.get(job)
@@ -109,10 +109,10 @@ def wait(job: str | None, wanted: str, timeout: float | None, store_url: str) ->
                 err.print(f"{first.name} was deleted", markup=False)
                 sys.exit(1)
             if last.at_rest:
-                out.print(f"{last.name}  {shown_phase(last)}  {told(last)}", markup=False, soft_wrap=True)
+                out.print(f"{last.name}  {shown_phase(last)}  {in_short(last)}", markup=False, soft_wrap=True)
                 sys.exit(0 if last.phase in _GOOD[wanted] else 1)
     now = last or first
-    line = f"{now.name}  {shown_phase(now)}  {told(now)}; timed out after {formatting.duration(timeout)}"
+    line = f"{now.name}  {shown_phase(now)}  {in_short(now)}; timed out after {formatting.duration(timeout)}"
     err.print(line, markup=False, soft_wrap=True)
     sys.exit(_TIMED_OUT)
 
@@ -125,7 +125,7 @@ _GOOD = {
 
 
 def _looks(look: Callable[[], T], every: float, timeout: float | None = None) -> Iterator[T]:
-    """Look again and again until the time is over. What passes, but for the first time, is waited out."""
+    """Poll until the time is over. Errors that may be temporary are waited out, except on the first try."""
     started = well = time.monotonic()
     first = True
     while True:

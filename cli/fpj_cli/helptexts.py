@@ -11,17 +11,17 @@ from typing_extensions import override
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "Run and resume": ("run", "resume", "recover", "suspend"),
-    "Look": ("get", "describe", "failures", "watch", "wait", "logs", "stats", "outputs", "find"),
+    "Inspect": ("get", "describe", "failures", "watch", "wait", "logs", "stats", "outputs", "find"),
     "Export": ("export",),
     "Cluster": ("release",),
     "Set up": ("config", "completion", "schema"),
 }
-"""By heading, the commands; whatever is in none of them stands under "Other"."""
+"""The commands by heading; the others are listed under "Other"."""
 _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "What to make": ("job_type", "tiers", "thumbnail", "image_format", "quality", "fit", "layout", "cache_control"),
     "Of which images": ("include", "exclude", "collection", "force", "accept_vanished", "accept_source", "claim_root"),
     "In a cluster": ("cluster", "kubeconfig", "context", "namespace", "all_namespaces", "operator_namespace"),
-    "What is printed": ("output", "as_json", "quiet", "verbose", "dry_run", "limit"),
+    "Output": ("output", "as_json", "quiet", "verbose", "dry_run", "limit"),
 }
 
 

@@ -55,15 +55,15 @@ class WorkerPod:
 
 @click.command(cls=Command, short_help="Print the logs of a job's pods.")
 @click.argument("job", shell_complete=job_names)
-@click.option("--shard", type=click.IntRange(0), metavar="N", help="Only of the pods of this shard.")
-@click.option("--role", type=click.Choice([ROLE_INDEX, ROLE_SHARDS]), help="Only of the index pod, or of shards.")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
+@click.option("--shard", type=click.IntRange(0), metavar="N", help="Only logs of this shard's pods.")
+@click.option("--role", type=click.Choice([ROLE_INDEX, ROLE_SHARDS]), help="Only logs of the index pod, or of shards.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the logs until the job has ended.")
 @click.option("--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines of each pod.")
 @cluster_options
 def logs(job: str, shard: int | None, role: str | None, follow: bool, tail: int | None) -> None:
-    """Print the logs of JOB's pods, those that ended included, for as long as the cluster keeps them.
+    """Print the logs of JOB's pods, including those that ended, for as long as the cluster keeps them.
 
-    Lines begin with [index] or [shard N], but not with --shard or --role index: then they are as the worker wrote them.
+    Lines are prefixed with [index] or [shard N], unless --shard or --role index is given.
     """
     with opened_cluster() as jobs:
         found = jobs.get(job)
@@ -79,7 +79,7 @@ def logs(job: str, shard: int | None, role: str | None, follow: bool, tail: int 
 
 def _nothing(job: JobResource, shard: int | None) -> str:
     if job.finished:
-        return f"{job.name} has no pods any more: they are kept for a while after the job's end"
+        return f"{job.name} has no pods any more; they are deleted some time after the job ends"
     return f"{job.name} has no pods{'' if shard is None else f' for shard {shard}'} yet ({job.phase})"
 
 

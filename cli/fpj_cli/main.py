@@ -32,9 +32,9 @@ def cli() -> None:
 
     \b
     fpj run ~/Pictures              make a 1920x1080 cache image and a thumbnail of each image
-    fpj run job.yaml                run a FileProcessingJob manifest, the same one a cluster takes
-    fpj get                         see what ran, and how far it is
-    fpj failures                    see which images failed, and why
+    fpj run job.yaml                run a FileProcessingJob manifest, the same as in a cluster
+    fpj get                         list jobs and their progress
+    fpj failures                    list the images that failed, and why
     fpj get -n photos               the same for the jobs of a cluster; or: kubectl fpj get -n photos
     """  # noqa: D301 - click keeps the lines after a real backspace as they are
 
@@ -43,14 +43,14 @@ def cli() -> None:
 @click.version_option(fpj_core.__version__, prog_name="kubectl fpj")
 @cluster_options
 def plugin() -> None:
-    """See and steer FileProcessingJobs, which make cache images and thumbnails.
+    """Inspect and control FileProcessingJobs, which make cache images and thumbnails.
 
     \b
-    kubectl fpj get                 how far the jobs are
+    kubectl fpj get                 list jobs and their progress
     kubectl fpj watch photos        a live progress bar until it ends
     kubectl fpj describe photos     stage, shards, failures by type, conditions, events
     kubectl fpj failures photos     which images failed, and why
-    kubectl fpj recover photos      try again what failed
+    kubectl fpj recover photos      retry what failed
     """  # noqa: D301
 
 
@@ -82,7 +82,7 @@ def _extra(settings: Settings | None, group: click.Group) -> dict[str, Any]:
 
 
 def _asks_for_help(arguments: Sequence[str]) -> bool:
-    """Then what is set does not matter, nor that it is wrong. A shell that completes asks for no settings either."""
+    """Then the settings do not matter, even if they are invalid. Shell completion does not need them either."""
     return not arguments or not {"-h", "--help", "--version"}.isdisjoint(arguments) or "_FPJ_COMPLETE" in os.environ
 
 

@@ -31,7 +31,7 @@ from fpj_core.store.protocol import CollectionStatistics, Store
 @click.command(cls=Command)
 @click.argument("collection", required=False, shell_complete=job_names)
 @click.option("--verify", is_flag=True, help="Count every record and compare; exit with 1 if a total is wrong.")
-@click.option("--repair", is_flag=True, help="Count every record and set the totals that are wrong.")
+@click.option("--repair", is_flag=True, help="Count every record and correct the totals that are wrong.")
 @output_option
 @store_option
 def stats(collection: str | None, verify: bool, repair: bool, output: str, store_url: str) -> None:
@@ -145,5 +145,5 @@ def _check_totals(collection: str | None, store_url: str, output: str, *, repair
         for name in busy:
             err.print(f"{name} was changed while it was counted: try again when no job works on it.")
         if not wrong and not busy:
-            err.print("All totals are right.")
+            err.print("All totals are correct.")
     return 1 if busy or (wrong and not repair) else 0

@@ -90,17 +90,17 @@ wait_option: _Decorator = click.option(
     metavar="DURATION",
     default=WAIT_SECONDS,
     help="How long to wait for a source or cache folder that stops working, such as a full disk or a lost mount; then"
-    f" the job is left Suspended.  [default: {formatting.duration(WAIT_SECONDS)}]",
+    f" the job is suspended.  [default: {formatting.duration(WAIT_SECONDS)}]",
 )
 accept_vanished_option: _Decorator = click.option(
     "--accept-vanished",
     is_flag=True,
-    help="Believe a source that is empty or lacks most known images: they were deleted.",
+    help="Accept a source that is empty or lacks most known images: they were deleted.",
 )
 accept_source_option: _Decorator = click.option(
     "--accept-source",
     is_flag=True,
-    help="Go on with the collection although its source is at another place: it was moved.",
+    help="Continue the collection although its source is at another place: it was moved.",
 )
 
 
@@ -109,7 +109,7 @@ accept_source_option: _Decorator = click.option(
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help=f"Cache folder to write to.  [default: what the manifest says, where it was before, or ./{_DEFAULT_OUT}]",
+    help=f"Cache folder to write to.  [default: the manifest's, the one used before, or ./{_DEFAULT_OUT}]",
 )
 @click.option(
     "--type",
@@ -140,21 +140,21 @@ accept_source_option: _Decorator = click.option(
 @click.option(
     "--fit",
     type=click.Choice(list(Fit), case_sensitive=False),
-    help=f"How thumbnails meet their box.  [default: {Thumbnail.default_of('fit')}]",
+    help=f"How thumbnails fit their box.  [default: {Thumbnail.default_of('fit')}]",
 )
 @click.option(
     "--layout",
     type=click.Choice(list(Layout), case_sensitive=False),
-    help="How files in --out are named: by ids, or Mirror: TIER/FOLDERS/NAME.EXT after the source, for a web server."
-    f"  [default: as the cache folder is, else {CacheFolderSpec.default_of('layout')}]",
+    help="How files in --out are named: Hashed (by ids), or Mirror (TIER/FOLDERS/NAME.EXT as in the source, for a web"
+    f" server).  [default: that of the cache folder, else {CacheFolderSpec.default_of('layout')}]",
 )
 @click.option(
     "--cache-control",
     metavar="TEXT",
-    help="Cache-Control of what is written to a bucket, e.g. 'public, max-age=3600'."
-    f"  [default: what the manifest says, else '{CACHE_CONTROL}']",
+    help="Cache-Control of objects written to a bucket, e.g. 'public, max-age=3600'."
+    f"  [default: the manifest's, else '{CACHE_CONTROL}']",
 )
-@click.option("--collection", metavar="ID", help="Name the collection.  [default: made from the folder's path]")
+@click.option("--collection", metavar="ID", help="Name of the collection.  [default: derived from the folder's path]")
 @click.option(
     "--include",
     multiple=True,
@@ -165,29 +165,32 @@ accept_source_option: _Decorator = click.option(
     "--exclude",
     multiple=True,
     metavar="PATTERN",
-    help="No images that match, as in .gitignore; may be given several times. Files .fpjignore say so, too.",
+    help="Leave out images that match, as in .gitignore; may be given several times. Files .fpjignore do the same.",
 )
 @click.option("--workers", type=click.IntRange(1, 256), help="Worker processes.  [default: one per core]")
 @click.option(
     "--max-failed",
     metavar="N|P%",
-    help="How many images may fail: so many still are exit code 0, more end the run.  [default: none, and no end]",
+    help="How many images may fail: up to this number the exit code is 0, more end the run."
+    "  [default: any failure means exit code 1, and the run continues]",
 )
 @wait_option
-@click.option("--force", is_flag=True, help="Make everything again.")
+@click.option("--force", is_flag=True, help="Make all outputs again.")
 @accept_vanished_option
 @accept_source_option
-@click.option("--dry-run", is_flag=True, help="Say what would be made, why and how much room it needs; write nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show what would be made, why and how much space it needs; write nothing."
+)
 @click.option(
     "-v",
     "--verbose",
     is_flag=True,
-    help="Name each file that is left out, and why; with --dry-run also each image that would be made.",
+    help="List each file that is left out, and why; with --dry-run also each image that would be made.",
 )
 @click.option(
     "--claim-root",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Where a manifest's persistentVolumeClaim is on this machine.",
+    help="Folder on this machine that replaces a manifest's persistentVolumeClaim.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, on standard output.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
@@ -205,16 +208,16 @@ def run(
 ) -> None:
     """Make cache images and thumbnails of every image in FOLDER, or run a FileProcessingJob MANIFEST.
 
-    Images that are up to date are skipped. Ctrl-C stops cleanly, and running again goes on from there.
+    Images that are up to date are skipped. Ctrl-C stops cleanly; run the command again to continue.
 
     \b
     fpj run ~/Pictures --out /srv/cache
     fpj run photos --tier full=2560x1440 --format webp
     fpj run job.yaml --workers 8
 
-    Exit codes: 0 done, 1 images failed or the run was given up, 2 bad input, 3 another run holds the collection,
-    4 the store or the network failed, 5 this machine failed (a full disk, say), 6 source or cache folder stopped
-    working and did not heal in time, 130 interrupted.
+    Exit codes: 0 done, 1 images failed or the run was aborted, 2 invalid input, 3 another run holds the collection,
+    4 the store or the network failed, 5 this machine failed (for example a full disk), 6 source or cache folder
+    stopped working and did not recover in time, 130 interrupted.
     """  # noqa: D301 - click keeps the lines after a real backspace as they are
     with store_or_empty(store_url) if dry_run else opened_store(store_url, make=True) as store:
         if target.suffix.lower() in _MANIFESTS and _is_file(target):
@@ -223,7 +226,7 @@ def run(
             resource, folders = _from_folder(target, options), []
         place = _cached(_place(resource, folders, store, options), options["cache_control"])
         if not (options["out"] or quiet):
-            say(f"Writing to {escape(display_key(place.record.location))} (--out DIR for elsewhere)")
+            say(f"Writing to {escape(display_key(place.record.location))} (change it with --out DIR)")
         request = local_job(resource, place, workers=workers, claim_root=options["claim_root"])
         request = _accepting(replace(request, wait_seconds=wait_seconds), options)
         if earlier := unfinished_job(store, request.job):
@@ -237,7 +240,7 @@ def run(
 
 @dataclass(frozen=True, slots=True)
 class GoingOn:
-    """How to go on with a job: what `fpj resume` and `fpj recover` are told."""
+    """How to continue a job: the options of `fpj resume` and `fpj recover`."""
 
     workers: int | None = None
     wait_seconds: float = WAIT_SECONDS
@@ -271,7 +274,7 @@ def _accepting(request: LocalJob, options: Mapping[str, Any]) -> LocalJob:
 def _from_manifest(path: Path, options: dict[str, Any]) -> tuple[FileProcessingJob, list[CacheFolder]]:
     overridden = [option for name, option in _SAID_BY_MANIFEST.items() if was_given(name)]
     if overridden:
-        raise UsageProblemError(f"a manifest says what to make: leave out {', '.join(overridden)}")
+        raise UsageProblemError(f"a manifest defines what to make; leave out {', '.join(overridden)}")
     resources = load_manifest_file(path)
     jobs = [resource for resource in resources if isinstance(resource, FileProcessingJob)]
     if len(jobs) != 1:
@@ -363,7 +366,7 @@ _OPTION_OF = {
 
 
 def _in_words_of_options(error: ManifestError, options: dict[str, Any]) -> list[str]:
-    """The problems of a manifest that nobody wrote, told of the options that it was made of."""
+    """The problems of a manifest that was made from options, reported for these options."""
     tiers = options["tiers"] or ()
     said = []
     for path, message in error.fields:
@@ -401,7 +404,7 @@ def _tier(text: str) -> dict[str, Any]:
 def _box(option: str, text: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()):
-        raise UsageProblemError(f"{option}: {text!r} is no size; write WIDTHxHEIGHT, e.g. 1280x960")
+        raise UsageProblemError(f"{option}: {text!r} is not a size; write WIDTHxHEIGHT, e.g. 1280x960")
     return int(width), int(height)
 
 
@@ -421,7 +424,7 @@ def _place(resource: FileProcessingJob, folders: list[CacheFolder], store: Store
 
 
 def _cached(place: Place, cache_control: str | None) -> Place:
-    """What is a default alone says nothing of a folder that is no bucket."""
+    """A default has no meaning for a folder that is not a bucket."""
     if cache_control is None or not (was_given("cache_control") or place.record.location.startswith("s3://")):
         return place
     if not re.fullmatch(CACHE_CONTROL_PATTERN, cache_control) or len(cache_control) > _MOST_CACHE_CONTROL:
@@ -444,7 +447,7 @@ def _recorded_place(store: Store, job: Job, resource: FileProcessingJob) -> Plac
     """Where the job wrote before: of the cache folders that the store knows, the one its digest was made with."""
     if place := _place_of_job(store, job, resource) or _place_of_files(store, job.collection):
         return place
-    raise UsageProblemError("the job's cache folder is not known any more; run it with: fpj run … --out DIR")
+    raise UsageProblemError("the job's cache folder is no longer known; run it with: fpj run … --out DIR")
 
 
 def _place_of_job(store: Store, job: Job, resource: FileProcessingJob) -> Place | None:

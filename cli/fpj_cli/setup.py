@@ -39,10 +39,10 @@ def settings_of(context: click.Context) -> Settings:
 @output_option
 @click.pass_context
 def config(context: click.Context, output: str) -> None:
-    """Show the defaults of options that are set, and where each comes from.
+    """Show the option defaults that are set, and where each comes from.
 
     A default is set by a variable (FPJ_WORKERS=8), or in ~/.config/fpj/config.toml (workers = 8), by the option's long
-    name. The command line goes before the variable, that before the file.
+    name. The command line takes precedence over the variable, the variable over the file.
     """
     settings = settings_of(context)
     rows = list(shown_rows(settings, {"store": default_store(), "cluster": "false"}))
@@ -73,7 +73,7 @@ def _without_password(key: str, value: str) -> str:
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print what makes SHELL complete commands, options and names of jobs.
+    """Print a script that makes SHELL complete commands, options and names of jobs.
 
     \b
     eval "$(fpj completion bash)"    in ~/.bashrc
@@ -90,7 +90,9 @@ def completion(context: click.Context, shell: str) -> None:
 
 
 @click.command(cls=Command, short_help="Print the JSON Schema of what a command prints as JSON.")
-@click.argument("name", required=False, shell_complete=lambda _context, _parameter, begun: _schema_names(begun))
+@click.argument(
+    "name", required=False, shell_complete=lambda _context, _parameter, incomplete: _schema_names(incomplete)
+)
 def schema(name: str | None) -> None:
     """Print the JSON Schema of what the command NAME prints with --json or -o json; without NAME, the names there are.
 
@@ -107,10 +109,10 @@ def schema(name: str | None) -> None:
         raise UsageProblemError(f"there is no schema {name!r}; there are {', '.join(SCHEMAS)}")
 
 
-def _schema_names(begun: str) -> list[CompletionItem]:
+def _schema_names(incomplete: str) -> list[CompletionItem]:
     from fpj_cli.documents import SCHEMAS  # noqa: PLC0415
 
-    return [CompletionItem(name) for name in SCHEMAS if name.startswith(begun)]
+    return [CompletionItem(name) for name in SCHEMAS if name.startswith(incomplete)]
 
 
 def job_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -142,9 +144,9 @@ def kubectl_lines(plugin: click.Group, arguments: Sequence[str]) -> Iterator[str
 
     ``arguments`` are the words after `kubectl fpj`, of which the last is being typed. The form is that of Cobra.
     """
-    *words, begun = arguments or ("",)
+    *words, incomplete = arguments or ("",)
     files = False
-    for item in ShellComplete(plugin, {}, "kubectl fpj", "").get_completions([*words], begun):
+    for item in ShellComplete(plugin, {}, "kubectl fpj", "").get_completions([*words], incomplete):
         files = files or item.type != "plain"
         if item.type == "plain":
             yield f"{item.value}\t{' '.join(item.help.split())}" if item.help else str(item.value)

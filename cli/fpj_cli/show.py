@@ -41,14 +41,16 @@ _WIDE_HEADS = ("SKIPPED", "SHARDS", "LAST-PROGRESS")
 
 @click.command(cls=Command, short_help="List jobs, newest first.")
 @click.argument("job", required=False, shell_complete=job_names)
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="Newest jobs to show.")
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many jobs to show, newest first."
+)
 @click.option(
     "-o",
     "--output",
     type=click.Choice(["table", "wide", "json"]),
     default="table",
     show_default=True,
-    help="How to print.",
+    help="Output format.",
 )
 @all_namespaces_option
 @target_options
@@ -68,7 +70,7 @@ def get(job: str | None, limit: int, output: str, store_url: str) -> None:
         return
     print_rows(_list(shown, wide=output == "wide", namespaces=jobs.all_namespaces))
     if len(found) > limit:
-        err.print(f"There are older ones; see more with --limit {limit * 10}.")
+        err.print(f"There are older jobs; show more with --limit {limit * 10}.")
 
 
 def _list(jobs: list[JobResource], *, wide: bool, namespaces: bool) -> Rows:
@@ -131,7 +133,7 @@ def _events(jobs: Jobs, job: JobResource) -> tuple[list[Event], str]:
     except ClusterError as error:
         if error.status != 403:
             raise
-        return [], "not shown: you may not list events"
+        return [], "not shown: you are not allowed to list events"
 
 
 def _description(job: JobResource) -> dict[str, str]:
@@ -243,9 +245,11 @@ def _hints(job: JobResource) -> list[str]:
             f" [bold]kubectl get pods -n {SYSTEM_NAMESPACE}[/bold]"
         )
     if job.deleting and job.finalizers:
-        hints.append(f"If its operator is gone for good, let it go with: [bold]{command} release {name}[/bold]")
+        hints.append(
+            f"If its operator no longer runs, remove its finalizer with: [bold]{command} release {name}[/bold]"
+        )
     elif job.incomplete:
-        hints.append(f"Do what is not done yet with: [bold]{command} resume {name}[/bold]")
+        hints.append(f"Process the unfinished images with: [bold]{command} resume {name}[/bold]")
     return hints
 
 
@@ -270,8 +274,8 @@ class _ErrorTypes(click.Choice[str]):
 
     @override
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        begun = incomplete.casefold()
-        return [CompletionItem(each) for each in self.choices if each.casefold().startswith(begun)]
+        typed = incomplete.casefold()
+        return [CompletionItem(each) for each in self.choices if each.casefold().startswith(typed)]
 
 
 @click.command(cls=Command, short_help="List the images that failed, and why.")

@@ -76,4 +76,4 @@ class Done:
         if self.counts.errors:
             say("  See each one with: [bold]fpj failures[/]")
         if self.job.phase is Phase.SUSPENDED:
-            say("  Run the same command again to go on.")
+            say("  Run the same command again to continue.")

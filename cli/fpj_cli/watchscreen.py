@@ -32,7 +32,7 @@ class Screen(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
     def show(self, jobs: Sequence[JobResource]) -> None:
-        """These are at work."""
+        """Show the active jobs."""
 
     def ended(self, job: JobResource) -> int:
         """This one has ended; the exit code that it means."""
@@ -46,11 +46,11 @@ def choose_screen(console: Console, title: Callable[[JobResource], str]) -> Scre
     return LiveScreen(console, title) if console.is_terminal else LineScreen(console, title)
 
 
-def told(job: JobResource) -> str:
+def in_short(job: JobResource) -> str:
     """How a job stands, in a few words: ``980 made, 15 up to date, 5 failed in 2m10s``."""
     progress = job.progress
     if job.phase in (Phase.SUSPENDED, STALE):
-        return f"{percent(job)} done" if progress["total"] else "not begun"
+        return f"{percent(job)} done" if progress["total"] else "not started"
     if job.finished:
         numbers = f"{formatting.count(progress['completed'])} made, {formatting.count(progress['skipped'])} up to date"
         failed = f", {formatting.count(progress['failed'])} failed" if progress["failed"] else ""
@@ -59,13 +59,13 @@ def told(job: JobResource) -> str:
         why = f": {job.why[1]}" if job.phase == Phase.FAILED and job.why[1] else ""
         return job.why[1] if why and not progress["total"] else f"{numbers}{failed}{took}{why}"
     if not progress["total"]:
-        return job.why[1] or "no operator has looked at it yet"
+        return job.why[1] or "no operator has picked it up yet"
     failed = f"  failed: {errors(job.errors)}" if job.errors else ""
     return f"{percent(job)}  {_done(job)}  {rate(job)}  {left(job)} left{failed}"
 
 
 def shown_phase(job: JobResource) -> str:
-    """Its phase; that of before does not stand for a job that was just asked to go on."""
+    """Its phase; for a job that was just resumed, not the earlier one."""
     return "Resuming" if job.resuming and job.phase in COLOURS else job.phase
 
 
@@ -111,7 +111,7 @@ class LineScreen:
         return 1
 
     def _line(self, job: JobResource) -> str:
-        return f"{self._title(job)}  {shown_phase(job)}  {told(job)}"
+        return f"{self._title(job)}  {shown_phase(job)}  {in_short(job)}"
 
 
 class LiveScreen:
@@ -140,7 +140,7 @@ class LiveScreen:
         """Leave a line."""
         self._jobs = [each for each in self._jobs if each.uid != job.uid]
         phase = (job.phase, f"bold {COLOURS.get(job.phase, 'yellow')}")
-        line = Text.assemble((self._title(job), "bold"), "  ", phase, "  ", told(job))
+        line = Text.assemble((self._title(job), "bold"), "  ", phase, "  ", in_short(job))
         self._console.print(line, soft_wrap=True)
         return _code(job)
 
@@ -199,7 +199,7 @@ def _note(job: JobResource) -> Text | None:
     if job.errors:
         return Text(f"  failed: {errors(job.errors)}", style="red")
     if not job.seen:
-        return Text("  no operator has looked at it yet", style="dim")
+        return Text("  no operator has picked it up yet", style="dim")
     if job.phase not in (Phase.RUNNING, Phase.INDEXING) or _is_stuck(job):
         return Text(f"  {job.why[1]}", style="dim") if job.why[1] else None
     return None

@@ -1,7 +1,7 @@
 """Every error fpj raises on purpose.
 
     FpjError
-    ├── RefusedActionError     what was asked makes no sense for the job as it stands (`fpj_core.kube.steering`)
+    ├── RefusedActionError     the action is not allowed in the job's state (`fpj_core.kube.steering`)
     ├── ClusterError           the API server refused, or did not answer (`fpj_core.kube.errors`)
     │   ├── UnreachableError   it, or a pod through it, cannot be reached now
     │   └── NoAnswerError      no answer came in time; what was asked may have been done
@@ -13,7 +13,7 @@
     │   └── FolderLostError    marker and files are not there any more
     ├── EnvironmentFaultError  source, cache or temporary folder have stopped working; they may heal
     ├── ImageError             one image failed; carries an ErrorType
-    │   └── ContentChangedError  it was replaced while it was read: read it anew
+    │   └── ContentChangedError  it was replaced while it was read: read it again
     └── StoreError             the store refused or lost an operation
         ├── StoreUnavailableError   it cannot be reached
         ├── NoStoreError            there is none, and none may be made

@@ -12,7 +12,7 @@ _NOT_SLUG = re.compile(r"[^a-z0-9]+")
 
 
 def image_id(collection: str, key: str) -> str:
-    """32 hex digits that name an image for ever: the same collection and key give the same id."""
+    """32 hex digits that name an image forever: the same collection and key give the same id."""
     return hashlib.blake2b(f"{collection}\0{key}".encode(), digest_size=16).hexdigest()
 
 

@@ -36,7 +36,7 @@ def recorded_job(store: Store, job_id: str) -> Job:
 
 
 def refuse_stopped(job: Job) -> None:
-    """Raise `FencedError` if nobody may begin to work on the job: its collection may be somebody else's by now.
+    """Raise `FencedError` if no work on the job may start: its collection may be locked by another job by now.
 
     Whoever stops a job notes it here before taking the shards away, and whoever claims one looks here afterwards: so a
     pod that wakes up late finds out, whichever came first.
@@ -68,7 +68,7 @@ def change_job(store: Store, job_id: str, change: Callable[[Job], Job]) -> Job:
 def observe(store: Store, job_id: str, attempt: int, now: float) -> JobView | None:
     """Sum the shards of ``attempt``, and note in the record if images have been done since it was last looked at.
 
-    None if another attempt has begun: its base and these counts would not add up.
+    None if another attempt has started: its base and these counts would not add up.
     """
     if not _is_planned(recorded_job(store, job_id), attempt):  # else its shards may be written after they were summed
         return None

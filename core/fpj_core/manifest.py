@@ -92,12 +92,12 @@ def parse_resource(document: object) -> Resource:
         raise ManifestError([f"kind: {_shown(kind)} is not known; use {' or '.join(_KINDS)}{_hint(kind, _KINDS)}"])
     if document.get("apiVersion") != API_VERSION:
         raise ManifestError([f"apiVersion: {_shown(document.get('apiVersion'))} is not known; use {API_VERSION}"])
-    try:  # as the API server sees it: nothing converted ("5" is no number), fields by their own names only
+    try:  # as the API server sees it: nothing converted ("5" is not a number), fields by their own names only
         return model.model_validate_json(text, strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
         found = _problems(error, model, document)
         unknown = [each["loc"] for each in error.errors(include_url=False) if each["type"] == "extra_forbidden"]
-        problems = [f"{path}: {told}" if path else told for path, told in found]
+        problems = [f"{path}: {message}" if path else message for path, message in found]
         raise ManifestError(problems, fields=found, unknown=unknown) from None
 
 
@@ -314,7 +314,7 @@ class _Loader(yaml.SafeLoader):
         except (ValueError, IndexError):
             fits = False
         if not fits:
-            problem = f"{_shown(node.value)} is no number of 64 bits"
+            problem = f"{_shown(node.value)} is not a 64-bit number"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
         return number
 

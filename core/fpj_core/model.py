@@ -359,9 +359,9 @@ class Job:
     running_since: float | None = None
     """Since when pods work on the attempt; None for `fpj run`."""
     planning_attempt: int = 0
-    """The latest attempt whose planning has begun: from then on, earlier attempts are fenced."""
+    """The latest attempt whose planning has started: from then on, earlier attempts are fenced."""
     begun_attempt: int = 0
-    """The attempt that began the job anew after an end of it; 0 before the first end. Later ones go on with it."""
+    """The attempt that restarted the job after an end of it; 0 before the first end. Later ones continue it."""
     planner: str = ""
     """Which of the processes that plan the attempt did so last: the others are fenced."""
     stages: Mapping[str, float] = field(default_factory=dict)
@@ -373,7 +373,7 @@ class Job:
     planned_shards: int = 0
     """Shards of the plan of ``planned_attempt``: so many must succeed. 0 also where an earlier version planned."""
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """By reason (`fpj_core.sources.filters.Reason`), what of the source is no part of the collection."""
+    """By reason (`fpj_core.sources.filters.Reason`), what the source has that does not belong to the collection."""
     version: int = 0
 
 

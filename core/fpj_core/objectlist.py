@@ -116,7 +116,7 @@ def _raw_page(bucket: Bucket, after: str) -> tuple[list[Listed], bool]:
     prefix = f"{bucket.prefix}/" if bucket.prefix else ""
     query = {"encoding-type": "url", "list-type": "2", "max-keys": str(PAGE), "prefix": prefix}
     query |= {"start-after": prefix + after} if after else {}
-    # What the client adds to its address, a slash, becomes the value of a parameter that S3 passes over.
+    # What the client adds to its address, a slash, becomes the value of a parameter that S3 ignores.
     client = bucket.connect_to(urlencode(query | {"x-id": ""}, quote_via=quote))
     try:
         answer = ElementTree.fromstring(bytes(obstore.get(client, "").bytes()))  # noqa: S314 - the storage's own words

@@ -10,7 +10,7 @@ from fpj_core.model import Shard
 def cut_shards(job: str, attempt: int, collection: str, pending: Iterable[int], shard_size: int) -> Iterator[Shard]:
     """Cut ascending ordinals into ranges that hold ``shard_size`` pending images each (the last may hold fewer).
 
-    A range may also span images that need nothing: the worker's skip check passes over them.
+    A range may also span images that need nothing: the worker's skip check skips them.
     """
     start = last = -1
     count = index = 0

@@ -150,7 +150,7 @@ def part(
         options["if_match"] = etag
     try:
         result = obstore.get(client, name, options=options)
-        if etag is not None and result.meta["e_tag"] != etag:  # a server that passes over If-Match
+        if etag is not None and result.meta["e_tag"] != etag:  # a server that ignores If-Match
             raise _changed(what)
         return memoryview(result.bytes()), result
     except exceptions.PreconditionError as error:

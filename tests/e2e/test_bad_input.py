@@ -556,14 +556,14 @@ USAGE: dict[str, tuple[tuple[str | bytes, ...], int, str]] = {
     "MongoDB that nobody answers for": (("photos", "--store", "mongodb://127.0.0.1:1/x"), 4, "MongoDB cannot be reach"),
     "an unknown folder": (("nowhere",), 2, "nowhere does not exist"),
     "a tier without a size": (("photos", "--tier", "full"), 2, "--tier full: write NAME=WIDTHxHEIGHT"),
-    "a tier's size": (("photos", "--tier", "full=10xten"), 2, "--tier: '10xten' is no size"),
+    "a tier's size": (("photos", "--tier", "full=10xten"), 2, "--tier: '10xten' is not a size"),
     "a tier's name": (("photos", "--tier", "../up=64x64"), 2, "--tier ../up=64x64: ../up does not match"),
-    "a file that is no image": (("file.txt",), 2, "file.txt is neither a folder, an image, an archive"),
+    "a file that is not an image": (("file.txt",), 2, "file.txt is neither a folder, an image, an archive"),
     "tiers where none are made": (("photos", "--type", "thumbnail", "--tier", "a=8x8"), 2, "--tier has no effect with"),
     "a thumbnail where none is made": (("photos", "--type", "cache", "--fit", "cover"), 2, "--fit has no effect with"),
     "how many may fail": (("photos", "--max-failed", "some"), 2, "--max-failed some: write a number"),
     "a tier's bounds": (("photos", "--tier", "a=64x64", "--tier", "b=64x99999"), 2, "--tier b=64x99999: "),
-    "a thumbnail's size": (("photos", "--thumbnail", "300"), 2, "--thumbnail: '300' is no size"),
+    "a thumbnail's size": (("photos", "--thumbnail", "300"), 2, "--thumbnail: '300' is not a size"),
     "a collection's name": (("photos", "--collection", "../up"), 2, "--collection ../up: ../up does not match"),
     "a file as the cache folder": (("photos", "--out", "file.txt"), 2, "'file.txt' is a file"),
     "a cache folder below a file": (("photos", "--out", "file.txt/x"), 2, "file.txt/x cannot be written: Not a dir"),
@@ -573,11 +573,11 @@ USAGE: dict[str, tuple[tuple[str | bytes, ...], int, str]] = {
     "no YAML": (("broken.yaml",), 2, "broken.yaml"),
     "an unknown cache folder": (("folder.yaml",), 2, "unknown cache folder 'fast' (known: none)"),
     "a job of a store that is not there": (("nightly",), 2, "there is no store at"),
-    "a store that is no store": (("photos", "--store", "file.txt"), 4, "file is not a database"),
+    "a store that is not a store": (("photos", "--store", "file.txt"), 4, "file is not a database"),
     "a store that cannot be made": (("photos", "--store", "file.txt/fpj.db"), 4, "cannot make the store's folder"),
     "a store that may not be written": (("photos", "--store", "locked/fpj.db"), 4, "unable to open database file"),
 }
-"""Arguments, exit code, and what the one line says. The first one waits, while the others are at work."""
+"""Arguments, exit code, and what the one line says. The first one waits, while the others work."""
 
 
 @pytest.fixture(scope="module")

@@ -129,7 +129,7 @@ def check_suspended(disturbed: Disturbed, stopped: Finished) -> None:
     assert stopped.json["phase"] == "Suspended"
     assert stopped.json["reason"] == "Interrupted"
     assert stopped.counts[1:] == (0, 0)
-    assert "Run the same command again to go on." in stopped.stderr
+    assert "Run the same command again to continue." in stopped.stderr
     assert disturbed.fpj.job()["phase"] == "Suspended"
     assert set(files_in(disturbed.fpj.out)) <= set(disturbed.undisturbed.files), "no temporary file"
 

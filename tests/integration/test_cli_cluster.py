@@ -251,7 +251,7 @@ def test_resume_of_a_failed_job_is_waited_for(place: Place) -> None:
     asked = place.annotation("photos")
     assert asked.endswith("Z")
     assert abs(before - time.time()) < 60
-    assert place("resume", "photos").stdout.endswith("has been asked to go on already\n")
+    assert place("resume", "photos").stdout.endswith("is already resuming\n")
     assert "  Resuming  " in place("wait", "photos", "--timeout", "0").stderr
 
     def go_on() -> None:
@@ -274,7 +274,7 @@ def test_recover_takes_what_failed_and_nothing_else(place: Place) -> None:
         place.job(name, phase)
     asked = place("recover", "--all")
     assert asked.code == 2
-    assert "nobody is there to ask: add --yes" in asked.stderr
+    assert "cannot ask for confirmation without a terminal; use --yes" in asked.stderr
     assert not place.annotation("a")
     done = place("recover", "--all", "--yes")
     assert sorted(done.stdout.splitlines()) == [f"{place.name}/a recovering", f"{place.name}/b recovering"]
@@ -309,7 +309,7 @@ def test_release_of_all_frees_a_namespace(crds: Kube, place: Place) -> None:
         released = there("release", "--all", "--yes")
         assert sorted(released.stdout.splitlines()) == [f"{doomed}/a released", f"{doomed}/b released"]
         assert [each["metadata"]["finalizers"] for each in there.kube.items("fpj")] == [["example.org/theirs"]]
-        assert "Nothing is held by fpj; example.org/theirs must be" in there("release", "--all", "--yes").stderr
+        assert "No finalizer of fpj to remove; example.org/theirs must be" in there("release", "--all", "--yes").stderr
         there.kube("patch", "fpj", "b", "--type=merge", "--patch", '{"metadata":{"finalizers":[]}}')
 
 
@@ -351,7 +351,7 @@ def test_watch_in_a_log(place: Place) -> None:
 
 
 def test_watch_of_all_ends_when_nothing_is_at_work(place: Place) -> None:
-    assert place("watch").stderr == "No job is at work.\n"
+    assert place("watch").stderr == "No job is active.\n"
     place.job("a", Phase.RUNNING, **RUNNING)
     place.job("b", Phase.PENDING, "a is working on the collection")
     place.job("c", Phase.SUSPENDED)
@@ -589,7 +589,7 @@ def test_who_may_not_is_told_so_in_one_line(place: Place, tmp_path: Path) -> Non
     assert listed.stderr.count("\n") == 1
     shown = place("describe", "photos", kubeconfig=someone)
     assert shown.code == 0
-    assert "Events:\nnot shown: you may not list events" in shown.stdout
+    assert "Events:\nnot shown: you are not allowed to list events" in shown.stdout
     assert "cannot patch resource" in place("suspend", "photos", kubeconfig=someone).stderr
 
 

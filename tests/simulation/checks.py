@@ -130,7 +130,7 @@ class Checks:
         if new["phase"] == "Recovering" and after != wanted:
             self._found(f"{name} recovers from {reason}, and {before} recoveries became {after}")
         store = self.world.store
-        if reason == "RecordsLost" and not (store.was_changed or store.lost_records or "was begun, and" in message):
+        if reason == "RecordsLost" and not (store.was_changed or store.lost_records or "was started but" in message):
             self._found(f"{name} takes its records for lost, and the store has lost nothing: {message}")
 
     def _check_progress(self, name: str, old: Document, new: Document, sender: str) -> None:
@@ -165,7 +165,7 @@ class Checks:
         return [job for job, conditions in ends if conditions & {"Failed", "FailureTarget"}]
 
     def on_change(self, what: str, ref: Ref, document: Document) -> None:
-        """Nobody gives back the Lease of a job that is at work."""
+        """Nobody gives back the Lease of an active job."""
         if ref[0] != "Lease" or ref[1] != "team":
             return
         before = self._holders.pop(ref, "")
@@ -304,7 +304,7 @@ class Checks:
                 self._found(f"{name} is {phase}, its child is rejected, and it says {said(document)}")
 
     def _check_locked(self) -> None:
-        """The lock of a job that is at work is renewed in time, where nothing keeps the operator from it."""
+        """The lock of an active job is renewed in time, where nothing keeps the operator from it."""
         world = self.world
         if self._quiet_for() < world.settings.lease_seconds / 3 + 2 * world.settings.check_seconds + _SAYS_SO / 2:
             return
@@ -355,7 +355,7 @@ class Checks:
             if status.get("observedGeneration") != document["metadata"]["generation"]:
                 self._found(f"{name} is {status['phase']}, of generation {status.get('observedGeneration')}")
             if names.resume_mark(document["metadata"]) != (status.get("attempt") or {}).get("resumedBy", ""):
-                self._found(f"{name} is {status['phase']}, and was to be begun again since")
+                self._found(f"{name} is {status['phase']}, and was to be restarted since")
             record = None if world.store.was_changed else world.store.real.get_job(document["metadata"]["uid"])
             if record is not None and (not record.phase.finished or record.finished_at is None):
                 self._found(f"{name} is {status['phase']}, its record {record.phase}, ended {record.finished_at}")

@@ -42,7 +42,7 @@ class IndexResult:
     deleted: int = 0
     problems: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """By reason (`fpj_core.sources.filters.Reason`): files and folders that are no part of the collection."""
+    """By reason (`fpj_core.sources.filters.Reason`): files and folders that do not belong to the collection."""
 
 
 def name_nothing(_left_out: Sequence[tuple[Reason, str]]) -> None:
@@ -177,7 +177,7 @@ class _Index:
         )
 
     def note(self, entries: list[SourceEntry]) -> None:
-        """Record objects that are no images, so that they need not be opened again while they are unchanged.
+        """Record objects that are not images, so that they need not be opened again while they are unchanged.
 
         One that was an image, or a trouble, until now is not seen any more: that is said first, and this next time.
         """
@@ -238,7 +238,7 @@ class _Index:
             raise SourceShrankError(vanished, vanished + self._kept)
 
     def _is_lost(self, image: ImageRecord) -> bool:
-        """Troubles that are over are no images that are gone, nor are those that a filter leaves out.
+        """Problems that are over do not count as lost images, nor do images that a filter leaves out.
 
         A source in which nothing at all was found proves no filter: it may not be mounted.
         """

@@ -57,7 +57,7 @@ class JobFailedError(FpjError):
 
 
 class Observer(Protocol):
-    """Is told what happens; shows it."""
+    """Is notified of what happens, and shows it."""
 
     def stage(self, name: str) -> None:
         """A stage begins: Index, Check, Plan, Process or Finish."""
@@ -344,7 +344,7 @@ class LocalRun:
                     break
         finally:
             if self._processing_since is not None:
-                self._processing_since += time.monotonic() - began  # it is no time of work
+                self._processing_since += time.monotonic() - began  # this time does not count as work
         self._note_wait("", "")
 
     def _pause(self, why: str, outage: Outage) -> None:

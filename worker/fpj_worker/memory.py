@@ -1,7 +1,7 @@
 """What earlier listings found out, for the next one: read from the images' records, and noted among them.
 
-An object that is no image is recorded like an image that is deleted, under a version that `Noted` begins: nothing else
-ever sees it, and an unchanged one need not be opened again.
+An object that is not an image is recorded like a deleted image, with a version prefix of `Noted`: nothing else ever
+sees it, and an unchanged one need not be opened again.
 """
 
 from __future__ import annotations

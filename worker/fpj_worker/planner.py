@@ -50,9 +50,9 @@ class Planned:
 class Planner:
     """Plans jobs over one collection, which must have been indexed and be locked.
 
-    ``on_stage`` is told when a stage begins, Check or Plan; ``on_tick`` is called for each file that is checked, every
-    few thousand images and for each shard, and what it raises ends the planning. Whoever plans again starts over and
-    comes to the same.
+    ``on_stage`` is called when a stage begins, Check or Plan; ``on_tick`` for each file that is checked, every few
+    thousand images and for each shard, and what it raises ends the planning. Planning again starts over, with the
+    same result.
     """
 
     def __init__(

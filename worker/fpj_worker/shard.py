@@ -110,7 +110,7 @@ class _Slot:
 
 
 class Meter(Protocol):
-    """Is told what happens, for metrics."""
+    """Is notified of what happens, for metrics."""
 
     def settled(self, source_bytes: int, seconds: float) -> None:
         """An image of so many bytes left the pool after so many seconds of work, well or badly."""
@@ -180,8 +180,8 @@ class ShardProcessor:
     def complete(self, shard: Shard, grace: Callable[[], float]) -> None:
         """Process the shard and record its end: done, or, when anything but a lost claim stops it, handed back.
 
-        Images in flight then get as many seconds as ``grace`` says. Raises what `run` raises, also where a store that
-        has gone cannot be told: the claim then lapses by itself. Where source or cache folder are why, that is
+        Images in flight then get as many seconds as ``grace`` says. Raises what `run` raises, also where the store
+        is unreachable: the claim then lapses by itself. Where source or cache folder are the cause, that is
         `EnvironmentFaultError`.
         """
         try:
@@ -288,7 +288,7 @@ class ShardProcessor:
         return not self._slots and self._unread >= self._shard.stop
 
     def _fill(self) -> None:
-        """Read images until the pool has enough to do, the window is full, or many were passed over."""
+        """Read images until the pool has enough to do, the window is full, or many were skipped."""
         window = self._context.batch_size * _WINDOW_BATCHES
         passed = self._passed + max(window, _READ)
         while (

@@ -1,4 +1,4 @@
-"""Being told to stop. Imports next to nothing, so that a pod can heed SIGTERM before it has loaded the rest."""
+"""Requests to stop. Imports next to nothing, so that a pod can heed SIGTERM before it has loaded the rest."""
 
 from __future__ import annotations
 

@@ -41,4 +41,4 @@ def probes(watched: Watched) -> ASGIApp:
 def _readiness(watched: Watched) -> PlainTextResponse:
     if watched.problem() is None:
         return PlainTextResponse("ok\n")
-    return PlainTextResponse("the jobs are not known, or not any more; the log says why\n", 503)
+    return PlainTextResponse("the jobs are not known yet, or no longer; the log says why\n", 503)

@@ -1,4 +1,4 @@
-"""Jobs steered: one at a time, or many."""
+"""Actions on jobs: on one at a time, or on many."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BULK_COST, _CREATE_COST = 4.0, 0.2
 
 @router.post("/namespaces/{namespace}/jobs", status_code=201)
 async def create_job(ask: Ask, user: Caller, namespace: InNamespace, new: NewJob, response: Response) -> Job:
-    """Create a job; the spec is checked as a manifest's is."""
+    """Create a job; the spec is validated like that of a manifest."""
     await ask.access.require(user, "create", JOBS, namespace)
     ask.calls.take(user.name, _CREATE_COST)
     made = await ask.actions.create(user, namespace, new)
@@ -29,7 +29,7 @@ async def create_job(ask: Ask, user: Caller, namespace: InNamespace, new: NewJob
 
 @router.delete("/namespaces/{namespace}/jobs/{name}", status_code=202)
 async def cancel_job(ask: Ask, user: Caller, namespace: InNamespace, name: OfJob) -> Job:
-    """Delete the resource, which ends its work. What was made stays."""
+    """Delete the resource, which stops its work. Files that it made are kept."""
     return await _act(ask, user, Action.CANCEL, namespace, name)
 
 
@@ -41,19 +41,19 @@ async def suspend_job(ask: Ask, user: Caller, namespace: InNamespace, name: OfJo
 
 @router.post("/namespaces/{namespace}/jobs/{name}/resume", status_code=202)
 async def resume_job(ask: Ask, user: Caller, namespace: InNamespace, name: OfJob) -> Job:
-    """Go on with a job, suspended or finished: only what is not done yet. 409 for one at work."""
+    """Continue a suspended or finished job; only unfinished images are processed. 409 for an active job."""
     return await _act(ask, user, Action.RESUME, namespace, name)
 
 
 @router.post("/namespaces/{namespace}/jobs/{name}/recover", status_code=202)
 async def recover_job(ask: Ask, user: Caller, namespace: InNamespace, name: OfJob) -> Job:
-    """Try again what failed; a job at work begins another attempt. 409 where nothing failed."""
+    """Retry what failed; an active job starts a new attempt. 409 if nothing failed."""
     return await _act(ask, user, Action.RECOVER, namespace, name)
 
 
 @router.post("/jobs/bulk")
 async def act_on_many(ask: Ask, user: Caller, wanted: Bulk) -> BulkResult:
-    """One action for up to 500 jobs. One refusal (403), and nothing is done."""
+    """One action on up to 500 jobs. If one is forbidden (403), nothing is done."""
     jobs = list(dict.fromkeys((job.namespace, job.name) for job in wanted.jobs))
     await bulk.authorize(ask.access, user, wanted.action, (namespace for namespace, _ in jobs))
     ask.calls.take(user.name, _BULK_COST)
@@ -62,7 +62,7 @@ async def act_on_many(ask: Ask, user: Caller, wanted: Bulk) -> BulkResult:
 
 @router.post("/jobs/recover")
 async def recover_all(ask: Ask, user: Caller, where: RecoverAll) -> RecoverResult:
-    """Recover every job that failed or has failed images, 500 at a time, in one namespace or in all that one sees."""
+    """Recover every job that failed or has failed images, 500 at a time, in one namespace or in all visible ones."""
     table = ask.watched.table
     shown = await ask.access.shown(user, JOBS, where.namespace, table.namespaces)
     if where.namespace is not None:

@@ -174,7 +174,7 @@ class LocalFolder(CacheFolder):
             info = os.lstat(self._prefix + relative)
         except (FileNotFoundError, NotADirectoryError):  # a file stands in a folder's place: nothing is behind it
             return None
-        except OSError as error:  # no answer is no evidence: whoever took it for missing would forget the record
+        except OSError as error:  # an error does not mean that the file is missing: the record would be forgotten
             raise CacheFolderError(f"cache folder {self._root} cannot be read: {error.strerror}") from error
         return info.st_size if stat.S_ISREG(info.st_mode) else None
 
@@ -241,7 +241,7 @@ class LocalFolder(CacheFolder):
             yield from (name for name, at in modified.items() if now - at > _ABANDONED_SECONDS)
 
     def _time_in(self, folder: int) -> float:
-        """By the clock of whoever serves the folder. Raises OSError."""
+        """By the clock of the server of the folder. Raises OSError."""
         name = f"{PROBE}{uuid.uuid4().hex}"
         self._write_temporary(folder, name, b"")
         try:

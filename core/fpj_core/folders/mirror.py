@@ -1,7 +1,7 @@
 """Readable output names: a source's folders and names, made safe for any file system, URL and bucket. Pure.
 
 Several images may come to one name: by extension (``a.jpg``, ``a.png``), by what file systems take for the same (case,
-Unicode form), or because something was replaced or cut. Whichever the store knew first owns the name, for ever; the
+Unicode form), or because something was replaced or cut. Whichever the store knew first owns the name, forever; the
 others get ``--<12 hex of the image's id>`` after it. So a name never changes, and never means another image.
 """
 

@@ -26,7 +26,7 @@ _LITTER = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class FolderState:
-    """What a look at a cache folder told.
+    """What was found in a cache folder.
 
     ``marker`` is the marker's content, None without one. ``empty`` is also what does not exist. ``ours`` says that it
     holds collections and nothing else, as versions before the marker left their cache folders.

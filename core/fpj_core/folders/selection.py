@@ -41,7 +41,7 @@ def select_folder(
     """By name; else of those with room the highest priority; of equals the one with the least used share.
 
     One of the layout Mirror, which holds one collection alone, is chosen by name only; so is one that is ``unfit``,
-    with the reason by its name. Raises `CacheFolderError` that says of each candidate why it was passed over.
+    with the reason by its name. Raises `CacheFolderError` that says of each candidate why it was rejected.
     """
     if name is not None:
         for candidate in candidates:

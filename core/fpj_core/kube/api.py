@@ -136,7 +136,7 @@ class Cluster:
     ) -> Document:
         """A part of a list as the API server has it. ``after`` is ``metadata.continue`` of the part before.
 
-        Raises `ClusterError`; with status 410 the list must be begun anew.
+        Raises `ClusterError`; with status 410 the list must be restarted.
         """
         query = f"?limit={limit}"
         for name, value in (("continue", after), ("labelSelector", labels), ("fieldSelector", fields)):
@@ -185,7 +185,13 @@ class Cluster:
             raise _exception(error) from error
         except TimeoutError as error:
             raise NoAnswerError from error
-        except (aiohttp.ClientError, OSError, ValueError, KeyError, TypeError) as error:  # or what is no event at all
+        except (
+            aiohttp.ClientError,
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+        ) as error:  # or something that is not an event
             raise _no_answer(error) from error
 
     async def review(self, kind: str, spec: Mapping[str, Any]) -> Document:

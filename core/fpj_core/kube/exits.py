@@ -63,7 +63,7 @@ class Reason(StrEnum):
     WORKERS_FAILED = "WorkersFailed"
     """Child processes cannot be started."""
     SHARD_HELD = "ShardHeld"
-    """Another pod is at work on the shard, and has been for very long."""
+    """Another pod is working on the shard, and has been for very long."""
     FENCED = "Fenced"
     INTERNAL = "Internal"
 

@@ -112,12 +112,12 @@ class JobResource:
 
     @property
     def stage(self) -> str:
-        """Of a job at work."""
+        """Stage of an active job."""
         return str(self.status.get("stage") or "")
 
     @property
     def resuming(self) -> bool:
-        """Whether it was asked to go on, and nothing has come of it yet: its phase is still that of before."""
+        """Whether a resume was requested and has not taken effect yet: its phase is still the earlier one."""
         asked = resume_mark(self._metadata)
         answered = (self.status.get("attempt") or {}).get("resumedBy")
         return bool(asked) and asked != answered
@@ -169,7 +169,7 @@ class JobResource:
 
     @property
     def left_out(self) -> dict[str, int]:
-        """What of the source is no part of the collection, by reason; of runs on this machine."""
+        """What the source has that does not belong to the collection, by reason; of runs on this machine."""
         return dict(self.status.get("leftOut") or {})
 
     @property

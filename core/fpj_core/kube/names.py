@@ -87,7 +87,7 @@ def labels(name: str, uid: str, role: str, attempt: int) -> dict[str, str]:
 
 
 def scheduled_job_name(schedule: str, due: float) -> str:
-    """The job of a schedule's run: by the minute it was due, so that no run is begun twice whoever tries."""
+    """The job of a schedule's run: by the minute it was due, so that no run is started twice."""
     return f"{schedule}-{int(due) // 60}"
 
 

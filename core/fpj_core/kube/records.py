@@ -30,7 +30,7 @@ class Reach:
 
 
 def reach_of(folder: Folder) -> Reach:
-    """What was recorded; what later versions record beside is passed over."""
+    """What was recorded; what later versions record in addition is ignored."""
     given = json.loads(folder.reach or "{}")
     return Reach(given.get("endpoint"), given.get("region"), given.get("cache_control"))
 

@@ -1,7 +1,7 @@
 """What can be done to a job as it stands, and what is then changed in its resource.
 
-The one place of these rules: command line and API go by them, and the dashboard shows what the API sends. They only
-decide: a change is a merge patch for whoever sends it.
+The one place of these rules: command line and API follow them, and the dashboard shows what the API sends. They only
+decide: a change is a merge patch that the caller sends.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ class Action(StrEnum):
 
 
 class RefusedActionError(FpjError):
-    """What was asked makes no sense for the job as it stands; the message says why."""
+    """The action is not allowed in the job's state; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why an action is of no use to a job as it stands."""
+    """Why an action is not allowed in the job's state."""
 
     why: str
     """The end of a sentence that begins with the job's name."""
     asked_already: bool = False
-    """Whether the job is, or is about to be, as the action would make it: to ask again is no mistake."""
+    """Whether the job is, or is about to be, as the action would make it: asking again is not an error."""
 
 
 def refusal_of(action: Action, job: JobResource) -> Refusal | None:
@@ -65,7 +65,7 @@ def refusals(job: JobResource) -> dict[Action, Refusal]:
 
 
 def may(action: Action, job: JobResource) -> bool:
-    """False where there is nothing to do. Raises `RefusedActionError` where the wish makes no sense."""
+    """False where there is nothing to do. Raises `RefusedActionError` where the action is not allowed."""
     refusal = refusal_of(action, job)
     if refusal is not None and not refusal.asked_already:
         raise RefusedActionError(f"{job.name} {refusal.why}")
@@ -78,7 +78,7 @@ def suspension() -> dict[str, Any]:
 
 
 def resumption(job: JobResource, now: datetime) -> dict[str, Any]:
-    """The change that lets a suspended job go on; a finished one, or one at work, begins another attempt.
+    """The change that resumes a suspended job; a finished or active one starts a new attempt.
 
     ``now`` is in UTC.
     """
@@ -92,7 +92,7 @@ def resumption(job: JobResource, now: datetime) -> dict[str, Any]:
 def _no_suspension(job: JobResource) -> Refusal | None:
     if job.finished:
         return Refusal(f"is {job.phase} already")
-    # In a cluster the wish counts: the phase of a job that was just let go on is still that of before.
+    # In a cluster the spec counts: the phase of a job that was just resumed is still the earlier one.
     if job.suspended or (job.namespace is None and job.phase == Phase.SUSPENDED):
         return Refusal("is suspended already", asked_already=True)
     return None
@@ -100,14 +100,14 @@ def _no_suspension(job: JobResource) -> Refusal | None:
 
 def _no_resumption(job: JobResource) -> Refusal | None:
     if job.resuming and not job.suspended:
-        return Refusal("has been asked to go on already", asked_already=True)
+        return Refusal("is already resuming", asked_already=True)
     if not job.suspended and not job.finished:
         return Refusal(f"is {job.phase}: nothing to resume")
     return None
 
 
 def _no_recovery(job: JobResource) -> Refusal | None:
-    """A job at work may be recovered: it begins another attempt."""
+    """An active job may be recovered: it starts a new attempt."""
     if job.phase == Phase.COMPLETED and not job.resuming:
         return Refusal(f"is {job.phase}: nothing failed")
     if job.suspended:

@@ -70,7 +70,7 @@ class _Reader:
         except ValueError:
             value = least - 1
         if not least <= value < float("inf"):
-            self.problems.append(f"{variable}: {text!r} is no number of at least {least:g}")
+            self.problems.append(f"{variable}: {text!r} is not a number of at least {least:g}")
             return least
         return value
 

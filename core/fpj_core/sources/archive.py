@@ -139,7 +139,7 @@ class Archives:
             yield OpenedImage(name=member, path=b"/proc/self/fd/%d" % copy.fileno())
 
     def forget(self, path: bytes) -> None:
-        """Open an archive anew when it is next asked for."""
+        """Open an archive again when it is next needed."""
         if path in self._open:
             self._open.pop(path).close()
 

@@ -100,7 +100,7 @@ class Memory(Protocol):
         """What an archive was last found to hold."""
 
     def note(self, entry: SourceEntry) -> None:
-        """An object that is no image itself; everything in it has been listed before."""
+        """An object that is not an image itself; everything in it has been listed before."""
 
 
 class Noted(StrEnum):
@@ -180,7 +180,7 @@ def stepping(items: Iterable[T], on_step: Callable[[], None], every: int = STEP)
 
 
 def left_out(name: str) -> bool:
-    """Whether a file or folder is passed over by its name: hidden ones, and what systems strew about."""
+    """Whether a file or folder is skipped by its name: hidden ones, and files that operating systems leave behind."""
     return name.startswith(".") or name.casefold() in _LEFT_OUT
 
 

@@ -126,7 +126,7 @@ class Rules:
     def add_ignore_file(self, folder: str, text: str) -> None:
         """Take up the `.fpjignore` of a folder, which is empty for the root and else ends in a slash.
 
-        Raises `ValueError`: a line that is no pattern, or too many such files.
+        Raises `ValueError`: a line that is not a pattern, or too many such files.
         """
         if len(self._ignored) >= _MOST_IGNORE_FILES:
             raise ValueError(f"there are more than {_MOST_IGNORE_FILES:,} files {IGNORE_FILE}")
@@ -161,7 +161,7 @@ class Rules:
 
 
 def compiled(patterns: Sequence[str]) -> GitIgnoreSpec:
-    """Raises `ValueError` that names the first line that is no pattern. As to git, ``[z-a]`` matches nothing."""
+    """Raises `ValueError` that names the first line that is not a pattern. As to git, ``[z-a]`` matches nothing."""
     from pathspec import GitIgnoreSpec  # noqa: PLC0415 - takes 35 ms, which most runs need not pay
 
     usable = []
@@ -171,7 +171,7 @@ def compiled(patterns: Sequence[str]) -> GitIgnoreSpec:
             try:
                 GitIgnoreSpec.from_lines([pattern])
             except ValueError:
-                raise ValueError(f"line {number}: {pattern!r} is no pattern") from None
+                raise ValueError(f"line {number}: {pattern!r} is not a pattern") from None
             except re.error:
                 continue
             usable.append(pattern)
@@ -179,10 +179,10 @@ def compiled(patterns: Sequence[str]) -> GitIgnoreSpec:
 
 
 def refuse_patterns(patterns: Sequence[str]) -> None:
-    """Raise `ValueError` for what is no pattern, or could match nothing, in a list that somebody wrote."""
+    """Raise `ValueError` for what is not a pattern, or could match nothing, in a list from a user."""
     for pattern in patterns:
         if not re.fullmatch(PATTERN, pattern):
-            raise ValueError(f"{pattern!r} is no pattern; write one as in .gitignore, such as *.png or drafts/")
+            raise ValueError(f"{pattern!r} is not a pattern; write one as in .gitignore, such as *.png or drafts/")
 
 
 def _last_match(rules: GitIgnoreSpec, path: str) -> bool | None:

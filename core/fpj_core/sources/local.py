@@ -1,8 +1,8 @@
 """Images in a folder of this machine, which is also how a mounted volume looks.
 
-Links: a link to a file inside the folder is listed; one to a folder inside it is passed over, since that folder is
+Links: a link to a file inside the folder is listed; one to a folder inside it is skipped, since that folder is
 listed at its own place (so link loops cannot arise); one that leaves the folder is left out, and counted. A folder
-tagged as a cache (CACHEDIR.TAG, https://bford.info/cachedir/) is passed over: fpj tags its own cache folders.
+tagged as a cache (CACHEDIR.TAG, https://bford.info/cachedir/) is skipped: fpj tags its own cache folders.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class LocalSourceConfig(SourceConfig):
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What one look at a directory entry told. ``size`` is -1 for a folder."""
+    """What is known of a directory entry. ``size`` is -1 for a folder."""
 
     name: str
     size: int

@@ -319,7 +319,7 @@ class S3Source(Source):
         )
 
     def _unchanged(self, name: str, read: Callable[[], T]) -> T:
-        """What ``read`` gives, which reads the archive anew if it was replaced meanwhile. Raises `ImageError`."""
+        """What ``read`` gives; reads the archive again if it was replaced in the meantime. Raises `ImageError`."""
         for _ in range(_TRIES - 1):
             with suppress(ContentChangedError):
                 return read()
@@ -337,5 +337,5 @@ def _is_archive(key: str) -> bool:
 
 
 def _is_askable(odd: str) -> bool:
-    """Whether an image of a key that obstore refuses can be read all the same."""
+    """Whether an image of a key that obstore refuses can still be read."""
     return extension(odd) in IMAGE_EXTENSIONS and not leads_elsewhere(odd)

@@ -24,7 +24,7 @@ def job_to_document(job: Job) -> dict[str, Any]:
 
 
 def job_from_document(document: Mapping[str, Any]) -> Job:
-    """The reverse of `job_to_document`; fields of later versions are passed over."""
+    """The reverse of `job_to_document`; fields of later versions are ignored."""
     known = {name: document[name] for name in _JOB_FIELDS if name in document}
     return Job(**known | {"phase": Phase(known["phase"]), "base": Counts(**known["base"])})
 

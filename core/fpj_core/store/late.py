@@ -1,4 +1,4 @@
-"""A store that is opened when it is first used: jobs are told why they wait while it cannot be reached."""
+"""A store that is opened when it is first used: jobs show why they wait while it cannot be reached."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LateStore:
     """Has every operation of a store; each raises `StoreError` while the store cannot be opened.
 
     Whoever asks while somebody else tries to open it shares that attempt, and whoever asks within ``away_seconds`` of a
-    failed one is told at once: an attempt may take ten seconds, and forty jobs must not wait for one another.
+    failed one gets its error at once: an attempt may take ten seconds, and forty jobs must not wait for one another.
     """
 
     def __init__(

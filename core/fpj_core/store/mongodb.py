@@ -64,8 +64,8 @@ class MongoStore(MongoJobs):
     def _server_time(self) -> float:
         """Of the primary, in whole milliseconds."""
         with translated():
-            told: datetime = self._db.command("hello")["localTime"]
-        return told.replace(tzinfo=UTC).timestamp()
+            server_time: datetime = self._db.command("hello")["localTime"]
+        return server_time.replace(tzinfo=UTC).timestamp()
 
     @override
     def close(self) -> None:

@@ -141,7 +141,7 @@ class MongoJobs(MongoCounters, Store):
         Whether the plan still stands is read in one request, and its shards are written in another; anything may
         happen between them. A planner reads the record after it has its number: whoever replaces it there gets a
         higher one. So the plan that is recorded in the end has the highest number of all, and nothing replaces its
-        shards. What a late plan inserts beside them is no part of the plan (`_latest`).
+        shards. What a late plan inserts beside them does not belong to the plan (`_latest`).
         """
         with translated():
             self._check_planner(job, attempt, planner)

@@ -1,7 +1,7 @@
 """The schema of a MongoDB store: its version, and the way from one version to the next.
 
-Each migration may be killed anywhere and begun again, and may run in several processes at a time: every step of it sets
-what is not set yet. The version is raised last.
+Each migration may be killed anywhere and started again, and may run in several processes at a time: every step of it
+sets what is not set yet. The version is raised last.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def prepare(database: Database[Document]) -> None:
     if version > SCHEMA_VERSION:
         raise StoreError(
             f"the store was written by a newer fpj (schema {version}, known: {SCHEMA_VERSION}): use that version, or"
-            " restore a copy of before"
+            " restore an earlier backup"
         )
     for name, indexes in INDEXES.items():
         database[name].create_indexes(indexes)

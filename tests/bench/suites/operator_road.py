@@ -89,7 +89,7 @@ class _Story:
 def _rows(story: _Story, images: int) -> Iterator[Row]:
     index = next(name for name in story.pods if "-index-" in name)
     workers = [name for name in story.pods if "-w0-" in name]
-    planned, begun = story.at(index, "planned"), [story.at(name, "shard begun") for name in workers]
+    planned, begun = story.at(index, "planned"), [story.at(name, "shard started") for name in workers]
     done = [story.at(name, "shard done") for name in workers]
     at = story.pods
     yield Row("take up: created to the index Job", story.taken_up - story.created, "s")
@@ -154,7 +154,7 @@ def _add_first_images(story: _Story, plane: Plane, url: str, images: int) -> Non
         made = store.derivatives(f"{plane.namespace}.road", 0, images, ["full"])
     for name in story.pods:
         if "-w0-" in name:
-            shard = next(line for line in story.lines[name] if line["message"] == "shard begun")
+            shard = next(line for line in story.lines[name] if line["message"] == "shard started")
             own = [each.created_at for each in made if shard["cursor"] <= each.ordinal < shard["stop"]]
             story.first_images[name] = min(own)
 

@@ -46,7 +46,7 @@ def acted(site: Site, action: str) -> int:
         (found("Completed"), "resume cancel", {"suspend": "It is Completed already"}),
         (found("Failed"), "resume recover cancel", {"suspend": "It is Failed already"}),
         (found("Suspended", suspend=True), "resume cancel", {"suspend": "It is suspended already"}),
-        (found("Failed", resume="1"), "suspend recover cancel", {"resume": "It has been asked to go on already"}),
+        (found("Failed", resume="1"), "suspend recover cancel", {"resume": "It is already resuming"}),
         (found("Running", deleting=True), "", {"cancel": "It is being deleted"}),
     ],
 )

@@ -153,7 +153,7 @@ def test_files_of_the_dashboard(static: Path) -> None:
 def test_an_installation_without_the_dashboard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(pages, "files", lambda _package: tmp_path)
     answer = Site().ask("GET", "/", token=None)
-    assert (answer.status, answer.json["detail"]) == (404, "there is no dashboard here")
+    assert (answer.status, answer.json["detail"]) == (404, "the dashboard is not installed here")
 
 
 # The description ------------------------------------------------------------------------------------------
@@ -201,13 +201,13 @@ def test_the_description_has_every_request_of_the_design() -> None:
         (ClusterError(0, "Cannot connect to host 10.0.0.1:443 (a secret)"), 503, "does not answer"),
         (ClusterError(500, "failed calling webhook: dial tcp 10.0.0.1 (a secret)"), 503, "does not answer"),
         (ClusterError(429, "too many (a secret)"), 503, "too many"),
-        (ClusterError(403, 'User "fpj-api" cannot patch resource "x"'), 503, "lacks a right"),
+        (ClusterError(403, 'User "fpj-api" cannot patch resource "x"'), 503, "lacks a permission"),
         (ClusterError(403, 'jobs "a" is forbidden: exceeded quota'), 403, "exceeded quota"),
         (ClusterError(409, "already exists"), 409, "already exists"),
         (ClusterError(422, "is invalid", causes=(("spec.jobType", "is immutable"),)), 422, "is invalid"),
         (RefusedActionError("a is Completed already"), 409, "already"),
         (StoreError("mongo-0.mongo.svc:27017: a secret"), 503, "store"),
-        (ManifestError(["x: y"], fields=[("x", "y")]), 422, "breaks the rules"),
+        (ManifestError(["x: y"], fields=[("x", "y")]), 422, "is invalid"),
         (ValueError("a secret"), 500, "log"),
     ],
 )

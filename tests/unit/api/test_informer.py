@@ -137,7 +137,7 @@ def test_what_may_not_be_read_is_not_shown_from_memory() -> None:
     scene.cluster.watches = [[ClusterError(403, "no")]]
     scene.play(lambda: scene.informer.refused)
     assert scene.names == []
-    assert scene.informer.problem() == "the jobs of namespace team may not be read"
+    assert scene.informer.problem() == "the API may not read the jobs of namespace team"
     scene.cluster.watches = []
     scene.play(waits(scene, "9"))
     assert scene.names == ["team/a"]

@@ -37,7 +37,7 @@ def test_all_is_read() -> None:
     [
         ({"FPJ_STORE": ""}, "FPJ_STORE must be set"),
         ({"FPJ_STORE": "sqlite:///x"}, "FPJ_STORE must be mongodb://"),
-        ({"FPJ_API_PORT": "0"}, "FPJ_API_PORT: '0' is no number of at least 1"),
+        ({"FPJ_API_PORT": "0"}, "FPJ_API_PORT: '0' is not a number of at least 1"),
         ({"FPJ_API_REVIEW_SECONDS": "0.5"}, "FPJ_API_REVIEW_SECONDS"),
         ({"FPJ_API_TRUSTED_PROXIES": "10.0.0.0/8,proxy"}, "FPJ_API_TRUSTED_PROXIES: 'proxy'"),
         ({"FPJ_API_MOST_STREAMS": "many"}, "FPJ_API_MOST_STREAMS"),

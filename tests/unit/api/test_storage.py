@@ -74,7 +74,7 @@ def test_what_takes_too_long_is_not_waited_for_and_what_waits_is_bounded() -> No
         for _ in range(32):
             assert await refused(asked) == "the store does not answer in time"
         assert asked.busy and store.asked == 8
-        assert await refused(asked) == "too much is asked of the store at a time"
+        assert await refused(asked) == "too many concurrent requests to the store"
         store.gate.set()
         for _ in range(2_000):
             if is_idle(asked):

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from fpj_cli.tables import Rows, fields
-from fpj_cli.watchscreen import LineScreen, LiveScreen, choose_screen, told
+from fpj_cli.watchscreen import LineScreen, LiveScreen, choose_screen, in_short
 from fpj_core.kube.jobresource import JobResource
 from fpj_core.model import Phase
 
@@ -61,7 +61,7 @@ def test_a_job_that_does_not_move_says_why() -> None:
     stuck = {"type": "Progressing", "status": "False", "reason": "ImagePullFailed", "message": "no such image"}
     pictured = [
         (job("a", Phase.PENDING, "b is working on the collection"), "b is working on the collection"),
-        (job("a", None), "no operator has looked at it yet"),
+        (job("a", None), "no operator has picked it up yet"),
         (job("a", Phase.INDEXING, conditions=[stuck]), "no such image"),
         (job("a", Phase.SUSPENDED, "spec.suspend is true", done=1_200), "spec.suspend is true"),
     ]
@@ -112,9 +112,9 @@ def test_a_log_gets_a_line_when_something_happens(monkeypatch: pytest.MonkeyPatc
 
 def test_an_end_in_words() -> None:
     times = {"startTime": "2026-01-01T00:00:00Z", "completionTime": "2026-01-01T00:02:20Z"}
-    assert told(job("a", Phase.COMPLETED, done=980, **times)) == "980 made, 0 up to date in 2m20s"
-    assert told(job("a", Phase.FAILED, "no such folder")) == "no such folder"
-    assert told(job("a", Phase.FAILED, "stale", done=980)) == "980 made, 0 up to date: stale"
+    assert in_short(job("a", Phase.COMPLETED, done=980, **times)) == "980 made, 0 up to date in 2m20s"
+    assert in_short(job("a", Phase.FAILED, "no such folder")) == "no such folder"
+    assert in_short(job("a", Phase.FAILED, "stale", done=980)) == "980 made, 0 up to date: stale"
 
 
 def test_columns_end_with_their_last_word() -> None:

@@ -115,7 +115,7 @@ def test_suspend_leaves_strangers_alone(store: Store, monkeypatch: pytest.Monkey
 def test_what_only_a_cluster_has_is_not_offered(store: Store, fpj: Command) -> None:
     assert fpj("recover")[0] == 2
     assert "Nothing to recover" in fpj("recover", "--all")[2]
-    assert fpj("watch")[2] == "No job is at work.\n"
+    assert fpj("watch")[2] == "No job is active.\n"
 
 
 @pytest.mark.parametrize("text", ["x", "", "10x", "1m2h", "-5"])

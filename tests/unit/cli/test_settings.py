@@ -233,7 +233,7 @@ def test_a_cluster_that_cannot_be_asked_completes_nothing(
 def test_every_command_stands_under_a_heading() -> None:
     help_text = CliRunner().invoke(cli, ["--help"]).output
     assert "Other:" not in help_text
-    for heading in ("Run and resume", "Look", "Export", "Cluster", "Set up"):
+    for heading in ("Run and resume", "Inspect", "Export", "Cluster", "Set up"):
         assert f"\n{heading}:\n" in help_text
     run_text = CliRunner().invoke(cli, ["run", "--help"]).output
     assert run_text.index("What to make:") < run_text.index("--tier NAME") < run_text.index("Of which images:")

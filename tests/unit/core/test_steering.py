@@ -68,7 +68,7 @@ def test_rules(found: JobResource, suspend: bool | str, resume: bool | str, reco
             job("Running", suspend=True),
             {Action.SUSPEND: "is suspended already", Action.RECOVER: "is suspended: resume it"},
         ),
-        (job("Failed", resume="1"), {Action.RESUME: "has been asked to go on already"}),
+        (job("Failed", resume="1"), {Action.RESUME: "is already resuming"}),
         (job("Failed", deleting=True), dict.fromkeys(Action, "is being deleted")),
     ],
 )

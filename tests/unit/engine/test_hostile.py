@@ -283,7 +283,7 @@ def test_bytes_between_segments_are_passed_over(garbage: bytes) -> None:
 def test_a_jpeg_that_ends_or_begins_anew_in_its_header_is_corrupt(marker: bytes) -> None:
     data = SOURCES["jpeg"]()
     start = data.index(b"\xff\xdb")
-    with pytest.raises(ImageError, match="ends, or begins anew") as error:
+    with pytest.raises(ImageError, match="ends, or starts again") as error:
         run(data[:start] + marker + data[start:])
     assert error.value.error_type is ErrorType.CORRUPT_IMAGE
 
@@ -307,7 +307,7 @@ def test_endless_segments_are_given_up(filling: bytes) -> None:
     [("a.csv", b"1,2\n3,4\n"), ("a.svg", b'<svg xmlns="http://www.w3.org/2000/svg" width="4" height="3"/>')],
 )
 def test_loaders_that_libvips_does_not_trust_are_off(tmp_path: Path, name: str, content: bytes) -> None:
-    """Whatever road a file might take to them: among them are parsers of whole documents, such as SVG and PDF."""
+    """Whatever code path a file might take to them: among them are parsers of whole documents, such as SVG and PDF."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(pyvips.Error, match="not a known file format"):
         pyvips.Image.new_from_file(str(tmp_path / name)).avg()

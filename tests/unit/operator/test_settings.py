@@ -49,8 +49,8 @@ def test_everything_that_is_wrong_is_named() -> None:
         settings_from(given | {"FPJ_CHECK_SECONDS": "inf"})
     for told in (
         "FPJ_WORKER_IMAGE must be set",
-        "FPJ_LEASE_SECONDS: '4' is no number of at least 5",
-        "FPJ_RECONCILERS: 'many' is no number of at least 1",
+        "FPJ_LEASE_SECONDS: '4' is not a number of at least 5",
+        "FPJ_RECONCILERS: 'many' is not a number of at least 1",
         "FPJ_CHECK_SECONDS: 'inf'",
         "FPJ_WORKER_REPORTS: 'maybe' is neither true nor false",
     ):

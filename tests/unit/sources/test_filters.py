@@ -158,13 +158,13 @@ def test_a_folder_whose_ignore_file_cannot_be_followed_is_a_trouble(tmp_path: Pa
     source = LocalSource(str(tmp_path))
     assert [entry.key for entry in source.list()] == ["a.jpg"]
     assert [(each.key, each.message) for each in source.problems.first] == [
-        ("x", ".fpjignore, line 1: '!' is no pattern")
+        ("x", ".fpjignore, line 1: '!' is not a pattern")
     ]
 
 
 @pytest.mark.parametrize("pattern", ["", "  ", "#x", "!", "a\nb", "/"])
 def test_what_is_no_pattern_is_refused(pattern: str) -> None:
-    with pytest.raises(ValueError, match="is no pattern"):
+    with pytest.raises(ValueError, match="is not a pattern"):
         refuse_patterns(["*.jpg", pattern])
 
 

@@ -217,11 +217,11 @@ def test_huge_files_are_refused_unread(tmp_path: Path) -> None:
         ("\ta: b", "line 1, column 1: found character '\\t' that cannot start any token"),
         ("a: b: c", "line 1, column 5: mapping values are not allowed here"),
         ("a: \0", "not YAML: unacceptable character #x0000: special characters are not allowed"),
-        ("a: 99999999999999999999", "line 1, column 4: 99999999999999999999 is no number of 64 bits"),
-        ("a: .nan", "line 1, column 4: .nan is no number of 64 bits"),
-        ("a: [-.inf]", "line 1, column 5: -.inf is no number of 64 bits"),
-        ("a: !!int x", "line 1, column 4: x is no number of 64 bits"),
-        ("a: !!float ''", "line 1, column 4: '' is no number of 64 bits"),
+        ("a: 99999999999999999999", "line 1, column 4: 99999999999999999999 is not a 64-bit number"),
+        ("a: .nan", "line 1, column 4: .nan is not a 64-bit number"),
+        ("a: [-.inf]", "line 1, column 5: -.inf is not a 64-bit number"),
+        ("a: !!int x", "line 1, column 4: x is not a 64-bit number"),
+        ("a: !!float ''", "line 1, column 4: '' is not a 64-bit number"),
         ("a: !!bool x", "a tag (!!…) stands before a value that is not of its kind"),
         ("a: !!timestamp x", "a tag (!!…) stands before a value that is not of its kind"),
         ("a: !!timestamp 2026-99-99", "a tag (!!…) stands before a value that is not of its kind"),
@@ -241,7 +241,7 @@ def test_numbers_have_an_end() -> None:
     """Python refuses to write out an integer of over 4,300 digits, however it was read."""
     for text in ("9" * 5_000, "0x" + "f" * 5_000):
         (problem,) = problems(f"{TEXT}  priority: {text}")
-        assert problem.startswith(f"line 11, column 13: {text[:57]}... is no number of 64 bits")
+        assert problem.startswith(f"line 11, column 13: {text[:57]}... is not a 64-bit number")
 
 
 def test_aliases_may_not_multiply() -> None:

@@ -64,7 +64,7 @@ def test_a_filter_is_part_of_what_a_run_can_go_on_with() -> None:
 
 
 def test_a_pattern_that_is_none_is_named_by_its_field() -> None:
-    with pytest.raises(ManifestError, match=r"spec\.collection\.exclude.*'!' is no pattern"):
+    with pytest.raises(ManifestError, match=r"spec\.collection\.exclude.*'!' is not a pattern"):
         request(collection={"source": {"local": {"path": "/p"}}, "exclude": ["!"]})
 
 

@@ -91,7 +91,7 @@ def test_pods_come_to_the_same_as_a_run_on_one_machine(cluster: Cluster, tmp_pat
     assert through_pods == files
     assert replace(counts, processing_ms=0) == replace(alone, processing_ms=0)
     assert (counts.completed, counts.failed, counts.errors) == (25, 1, {"CorruptImage": 1})
-    assert [event["message"] for event in index.events] == ["indexed", "stage begun", "stage begun", "planned"]
+    assert [event["message"] for event in index.events] == ["indexed", "stage started", "stage started", "planned"]
     (done,) = [event for event in shards[0].events if event["message"] == "shard done"]
     assert (done["uid"], done["shard"], done["completed"]) == (UID, 0, 10)
     for pod in (index, *shards):

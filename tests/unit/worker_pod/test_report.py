@@ -424,6 +424,6 @@ def test_a_pod_whose_reports_fail_works_on(cluster: Cluster, api: ApiServer, tro
     messages = [event["message"] for event in pod.events]
     assert "shard done" in messages
     assert sum("report failed" in message for message in messages) == (trouble != "silent")
-    begun, done = (next(e for e in pod.events if e["message"] == f"shard {word}") for word in ("begun", "done"))
-    elapsed = datetime.datetime.fromisoformat(done["time"]) - datetime.datetime.fromisoformat(begun["time"])
+    started, done = (next(e for e in pod.events if e["message"] == f"shard {word}") for word in ("started", "done"))
+    elapsed = datetime.datetime.fromisoformat(done["time"]) - datetime.datetime.fromisoformat(started["time"])
     assert elapsed.total_seconds() < BOUND / 2

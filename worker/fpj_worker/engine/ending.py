@@ -13,7 +13,7 @@ _GIF_END = b"\0;"
 
 
 def warning(opened: OpenedImage, image_format: str) -> str | None:
-    """What a file whose pixels are all there lacks: it was cut off all the same. None if it lacks nothing.
+    """What a file whose pixels are all there lacks: it was cut off nevertheless. None if it lacks nothing.
 
     An end that is hidden by foreign data after it counts as lacking: only a warning comes of that.
     """

@@ -39,7 +39,7 @@ Properties = Mapping[bytes, bytes]
 
 
 def primary(read: Read) -> Properties:
-    """The properties of the primary image; none where that makes no sense."""
+    """The properties of the primary image; none where they are invalid."""
     try:
         return _primary(read, _meta(read))
     except (struct.error, IndexError):
@@ -47,7 +47,7 @@ def primary(read: Read) -> Properties:
 
 
 def aperture(properties: Properties, width: int, height: int) -> Aperture | None:
-    """What is to be shown of an image of ``width`` x ``height``; None for all, or where that makes no sense."""
+    """What is to be shown of an image of ``width`` x ``height``; None for all, or where the property is invalid."""
     clap = properties.get(b"clap", b"")
     numbers = struct.unpack_from(">LLLLlLlL", clap) if len(clap) >= 32 else (0, 0)
     if 0 in numbers[1::2]:
@@ -189,7 +189,7 @@ def _outermost(read: Read) -> Iterator[tuple[bytes, int, int]]:
             (size,), start = struct.unpack_from(">Q", head, 8), 16
         yield kind, position + start, size - start if size else _MOST_META
         if size < start:
-            return  # it reaches to the end of the file, or makes no sense
+            return  # it reaches to the end of the file, or is invalid
         position += size
 
 

@@ -31,7 +31,7 @@ _END_OF_IMAGE = b"\xff\xd9"
 
 @dataclass(frozen=True, slots=True)
 class JpegHeader:
-    """``scan`` is the offset of the first scan; ``plain`` says that libjpeg's common 8-bit road can decode it."""
+    """``scan`` is the offset of the first scan; ``plain`` says that libjpeg's common 8-bit code path can decode it."""
 
     width: int
     height: int
@@ -136,7 +136,7 @@ def is_file_cut_off(read: Read, size: int, header: JpegHeader) -> bool:
 
 
 def segment(data: bytes | memoryview, position: int) -> tuple[int, int, bytes]:
-    """(marker, offset of what follows, content) of the next segment; what is none is passed over, as by libjpeg."""
+    """(marker, offset of what follows, content) of the next segment; anything else is skipped, as by libjpeg."""
     found = _MARKER.search(data, position)
     if found is None:
         raise _ends_early()
@@ -145,7 +145,7 @@ def segment(data: bytes | memoryview, position: int) -> tuple[int, int, bytes]:
     if marker in _STANDALONE:
         return marker, position, b""
     if marker in _START_OR_END_OF_IMAGE:
-        raise ImageError(ErrorType.CORRUPT_IMAGE, "the JPEG holds no picture: it ends, or begins anew, in its header")
+        raise ImageError(ErrorType.CORRUPT_IMAGE, "the JPEG holds no picture: it ends, or starts again, in its header")
     try:
         (length,) = struct.unpack_from(">H", data, position)
     except struct.error:

@@ -95,7 +95,7 @@ def _ends_flat(pixels: Decoded) -> bool:
 
 
 def _decode_bare(data: Content, picture: Picture | None, attempt: Attempt, *, has_trailer: bool) -> Decoded | None:
-    """The picture alone, if all of it is there; None if not. Before Samsung's trailer may stand what is no picture."""
+    """The picture alone, if all of it is there; None if not. Other data may precede Samsung's trailer."""
     if picture is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The road through libvips: every format but plain JPEG, BMP, AVIF and HEIC, and whatever is too large for memory.
+"""Processing with libvips: every format but plain JPEG, BMP, AVIF and HEIC, and whatever is too large for memory.
 
 Images are streamed: libvips reads the file strip by strip and keeps only what the scaled result needs.
 """
@@ -241,7 +241,7 @@ def to_srgb(image: Any) -> Any:
 
 
 def is_srgb(profile: bytes) -> bool:
-    """Whether a profile changes no colour that anyone could see: then nothing needs converting. Its name is no proof.
+    """Whether a profile changes no visible colour: then nothing needs converting. Its name proves nothing.
 
     One that cannot be used changes nothing either.
     """

@@ -1,4 +1,4 @@
-"""The road through Pillow: BMP (not in libvips' wheel), AVIF (twice as fast as libvips' decoder), HEIC (pillow-heif).
+"""Decoding with Pillow: BMP (not in libvips' wheel), AVIF (twice as fast as libvips' decoder), HEIC (pillow-heif).
 
 Pillow is imported when first needed: a child that never meets such a file saves its memory.
 """
@@ -151,6 +151,6 @@ def _typed(error: Exception) -> ImageError:
         return ImageError(ErrorType.OUT_OF_MEMORY, "the memory limit of one image was reached")
     words = str(error).replace("\n", " ")[:300] or type(error).__name__
     if words.startswith("cannot identify image file"):  # and which, by its path
-        words = "its header makes no sense"
+        words = "its header is invalid"
     unsupported = words.lower().startswith("unsupported")
     return ImageError(ErrorType.UNSUPPORTED_FORMAT if unsupported else ErrorType.CORRUPT_IMAGE, words)

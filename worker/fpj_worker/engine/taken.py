@@ -15,7 +15,7 @@ _MOST_XMP = 256 * 2**10
 
 
 def from_exif(original: str, offset: str, fraction: str) -> str | None:
-    """DateTimeOriginal, OffsetTimeOriginal and SubSecTimeOriginal (CIPA DC-008, 4.6.6); None if it is no time."""
+    """DateTimeOriginal, OffsetTimeOriginal and SubSecTimeOriginal (CIPA DC-008, 4.6.6); None if it is not a time."""
     found = _EXIF.match(original)
     return _written(found.groups(), fraction, offset) if found else None
 

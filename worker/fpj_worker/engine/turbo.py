@@ -1,4 +1,4 @@
-"""The road through libjpeg-turbo: plain JPEGs, which most photographs are.
+"""Processing with libjpeg-turbo: plain JPEGs, which most photographs are.
 
 It decodes straight to the smallest of eight scales (N/8) that still covers the target, which costs half of what
 libvips needs for the same (docs/benchmarks.md).

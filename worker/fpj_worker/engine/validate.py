@@ -27,7 +27,7 @@ _REACH = (1 + 1.772) / 2 / 8
 def validate(data: bytes, image_format: Format, pixels: Pixels) -> None:
     """Check that ``data`` decodes to the dimensions of ``pixels`` and is not blank where they are not.
 
-    A JPEG is decoded at an eighth of its size: every bit of its entropy-coded data is read all the same.
+    A JPEG is decoded at an eighth of its size: every bit of its entropy-coded data is still read.
     Raises `ImageError` (Internal).
     """
     height, width = pixels.shape[:2]

@@ -1,6 +1,6 @@
 """An animated WebP's frames (RFC 9649, 2.7.1), each with its own time.
 
-libwebp joins frames that look alike to one that stands longer; if all do, what it writes is no animation any more. So
+libwebp joins frames that look alike to one that stands longer; if all do, what it writes is no longer an animation. So
 they are taken apart again: where a picture stands on, a frame of one pixel marks the time, as libwebp does for times
 that are too long for one frame.
 """

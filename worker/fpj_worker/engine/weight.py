@@ -23,7 +23,7 @@ pixels: 8,000 x 8,000 JPEG 1.6, PNG 9.4, WebP 11.5; 3,500 x 3,500 PNG 9.8, WebP 
 is smooth takes 55 to 90 % of it.
 """
 _TURBO_PIXELS = 40_000_000
-"""Scaled pixels that the libjpeg-turbo road may hold at once: 120 MB."""
+"""Scaled pixels that processing with libjpeg-turbo may hold at once: 120 MB."""
 
 
 def weigh(
@@ -41,7 +41,7 @@ def weigh(
 
 
 def fits_turbo(header: Header, width: int, height: int) -> bool:
-    """Whether the libjpeg-turbo road is taken for a target of ``width`` x ``height`` as stored."""
+    """Whether libjpeg-turbo is used for a target of ``width`` x ``height`` as stored."""
     return (
         header.jpeg is not None
         and header.jpeg.plain

@@ -1,4 +1,4 @@
-"""From an error to how the pod ends: whether trying again may help, and what a person is told. Pure."""
+"""From an error to how the pod ends: whether a retry may help, and the message for people. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MISSING = (FileNotFoundError, NotADirectoryError)
 
 
 class ShardHeldError(FpjError):
-    """Another pod has been at work on this one's shard for very long."""
+    """Another pod has been working on this one's shard for very long."""
 
 
 @dataclass(frozen=True, slots=True)

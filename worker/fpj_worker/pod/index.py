@@ -103,14 +103,14 @@ class _Record:
     def begin(self) -> Job:
         """Fence earlier attempts, and whoever plans this one; the record as it then stands.
 
-        Raises `FencedError` if a later attempt has begun.
+        Raises `FencedError` if a later attempt has started.
         """
 
-        def begun(job: Job) -> Job:
+        def started(job: Job) -> Job:
             if job.planned_attempt == self._task.attempt:
                 return job
             now = time.time()
-            again = job.planning_attempt == self._task.attempt  # that a pod tries once more is no progress
+            again = job.planning_attempt == self._task.attempt  # a pod that retries is not progress
             return replace(
                 job,
                 planning_attempt=self._task.attempt,
@@ -120,13 +120,13 @@ class _Record:
                 last_progress_at=job.last_progress_at if again else now,
             )
 
-        return self._change_unfenced(begun)
+        return self._change_unfenced(started)
 
     def enter(self, stage: str) -> None:
         """Another stage begins."""
         self._measure_stage()
         self._stage = stage
-        log.info("stage begun", extra={"stage": stage})
+        log.info("stage started", extra={"stage": stage})
         began = time.time()
         self._note(lambda job: replace(job, stages={**job.stages, stage: began}))
 
@@ -172,7 +172,7 @@ class _Record:
         def checked(job: Job) -> Job:
             refuse_stopped(job)
             if job.planning_attempt > self._task.attempt:
-                raise FencedError(f"attempt {job.planning_attempt} of job {job.id} has begun")
+                raise FencedError(f"attempt {job.planning_attempt} of job {job.id} has started")
             return change(job)
 
         return change_job(self._store, self._task.job_id, checked)

@@ -40,9 +40,9 @@ def healing(job: Job, attempt: int) -> Iterator[None]:
 
     They did work for a job that was planned before. An attempt that goes on with such a job (a recovery, a changed
     spec, the end of a suspension) does not take an empty mount point for the end of its images either: nobody has
-    begun the job anew, and whoever did would be told at once. A cache folder that is read-only is waited for from the
-    first attempt on, other than by `fpj run`: systems make it so while a disk or server fails over, and here nobody
-    sits in front of it.
+    restarted the job, and whoever did would see the error at once. A cache folder that is read-only is waited for from
+    the first attempt on, other than by `fpj run`: systems make it so while a disk or server fails over, and here nobody
+    watches the run.
     """
     known = job.planned_attempt > 0
     goes_on = known and attempt > job.begun_attempt

@@ -190,7 +190,7 @@ class Reporter:
         return True
 
     def _tells_the_end(self) -> bool:
-        """Of many pods that end together, at most one a second sums all shards; the last of them does, as a rule."""
+        """Of many pods that end together, at most one a second sums all shards; usually the last of them does."""
         for pause in (0.0, _END_INTERVAL * 1.05):
             time.sleep(pause)
             if self._store.claim_reporter(self._job_id, self._holder, _END_INTERVAL, self._store.now()):

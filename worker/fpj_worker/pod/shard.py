@@ -92,7 +92,7 @@ class _Claims:
         self._stop = stop
 
     def own(self) -> Shard | None:
-        """The pod's shard, once nobody else is at work on it; None if somebody has finished it."""
+        """The pod's shard, once nobody else works on it; None if it is finished."""
         index = self._task.shard_index
         until = time.monotonic() + _MOST_WAIT_SECONDS
         waited = False
@@ -145,7 +145,7 @@ class _Claims:
         job = recorded_job(self._store, self._task.job_id)
         refuse_stopped(job)
         if job.planning_attempt > self._task.attempt:
-            raise FencedError(f"attempt {job.planning_attempt} of job {job.id} has begun")
+            raise FencedError(f"attempt {job.planning_attempt} of job {job.id} has started")
         if job.planned_attempt != self._task.attempt:
             raise StoreError(f"attempt {self._task.attempt} of job {job.id} is not planned yet")
 
@@ -160,7 +160,7 @@ class _Claims:
 
 
 class _Worker:
-    """Works on shards, one after another. Child processes are started for the first, and a report is begun with it."""
+    """Works on shards, one after another. Child processes are started for the first, and a report starts with it."""
 
     def __init__(self, task: Task, store: Store, stop: Stop) -> None:
         self._task = task
@@ -188,7 +188,7 @@ class _Worker:
         ):
             if self._pool is None:
                 self._start_for(shard)  # takes seconds on a busy machine, in which the pod must not be taken for dead
-            log.info("shard begun", extra={"cursor": shard.cursor, "stop": shard.stop, "epoch": shard.epoch})
+            log.info("shard started", extra={"cursor": shard.cursor, "stop": shard.stop, "epoch": shard.epoch})
             try:
                 self._processor.complete(shard, lambda: self._stop.left_of(task.grace))
             except FencedError:
@@ -246,7 +246,7 @@ class PodMeter(PrometheusMeter):
 
     @override
     def take(self) -> Counts:
-        """The next shard's failures are told again."""
+        """The next shard's failures are reported again."""
         self._told = 0
         return super().take()
 

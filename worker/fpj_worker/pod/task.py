@@ -1,4 +1,4 @@
-"""What a pod is told, from its environment, with every default resolved and every place found."""
+"""A pod's task, from its environment, with every default resolved and every place found."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def read_task(environment: Mapping[str, str]) -> Task:
     job = parse_resource(document.job)
     folder = parse_resource(document.folder)
     if not isinstance(job, FileProcessingJob) or not isinstance(folder, CacheFolder):
-        raise ManifestError(["FPJ_TASK: job is no FileProcessingJob, or folder no CacheFolder"])
+        raise ManifestError(["FPJ_TASK: job is not a FileProcessingJob, or folder not a CacheFolder"])
     if not (job.metadata.uid and job.metadata.namespace):
         raise ManifestError(["FPJ_TASK: job.metadata lacks uid or namespace"])
     if job.spec.collection.source.local or folder.spec.storage.local:

@@ -98,7 +98,7 @@ class _Child:
             self._pipe.send_bytes(_pickled(kind, content, time.perf_counter() - started, self._number))
 
     def _stopping(self) -> bool:
-        """A task that came before the pool began to stop has not begun for that."""
+        """Whether the pool is stopping: then a task that came earlier is not started."""
         readable, _, _ = select.select([self._stop], [], [], 0)
         return bool(readable)
 

@@ -63,10 +63,10 @@ def version() -> int:
 
 
 def restrict(read: Iterable[str], write: Iterable[str], ports: Iterable[int]) -> Enforced:
-    """Confine the calling thread, and every thread and process that it will start, for ever.
+    """Confine the calling thread, and every thread and process that it will start, forever.
 
     Only what lies at or below ``read`` and ``write`` can be opened, nothing can be executed, TCP connects to
-    ``ports`` alone, and no process outside gets a signal. Paths that are not there are passed over. Raises OSError.
+    ``ports`` alone, and no process outside gets a signal. Paths that do not exist are skipped. Raises OSError.
     """
     abi = version()
     if abi < _REFER_ABI:  # the first one allows no renaming from one folder to another, which every output needs

@@ -50,7 +50,7 @@ _LOOK_SECONDS = 0.05
 
 _CHILD_ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "1",  # one arena: 68 MB stay 68 MB; with more, memory grows (docs/benchmarks.md)
-    # Pixel buffers of usual images are reused from the heap, not faulted in anew; what a heavy one took goes back.
+    # Pixel buffers of usual images are reused from the heap, not faulted in again; what a heavy one took goes back.
     "MALLOC_TRIM_THRESHOLD_": "67108864",
     "MALLOC_MMAP_THRESHOLD_": "16777216",
     "VIPS_CONCURRENCY": "1",
@@ -135,7 +135,7 @@ class ProcessPool(Generic[T, R]):
     address space a child may add, ``heavy_budget`` in bytes that the tasks which ask for admission may hold together.
     ``preload`` names modules that children share from the start. ``results`` are the types that results are made of,
     beside Python's own: no others are accepted from a child. ``reach`` confines children to what it names; None leaves
-    them what this process may do. ``on_confined`` is told once what of it the kernel does not hold, and why.
+    them what this process may do. ``on_confined`` is called once with what the kernel does not enforce, and why.
 
     Not for use from several threads.
     """
@@ -325,7 +325,7 @@ class ProcessPool(Generic[T, R]):
     # Heavy tasks ------------------------------------------------------------------------------------------
 
     def _grant(self) -> None:
-        """First come, first served: a large one is not overtaken for ever by small ones."""
+        """First come, first served: a large one is not overtaken forever by small ones."""
         budget = self._heavy_budget or 0
         while self._admission and self._heavy_used + self._admission[0].waits_for <= budget:
             child = self._admission.popleft()
@@ -399,7 +399,7 @@ class ProcessPool(Generic[T, R]):
         return late
 
     def _overdue(self, child: _Child[T], now: float) -> ImageError | None:
-        """What to charge the head with, if it has taken too long; else it is told when to look again."""
+        """What to charge the head with, if it has taken too long; else it learns when to look again."""
         used = child.used(now)
         away, what = child.stopwatch.read(now)
         away = min(away, used, self._away_timeout)  # a child that lies gains no more than that

@@ -59,7 +59,7 @@ class _Unpickler(pickle.Unpickler):
         try:
             return self._types[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"{module}.{name} is no part of an answer") from None
+            raise pickle.UnpicklingError(f"{module}.{name} does not belong in an answer") from None
 
 
 def _fits(kind: str, content: Any) -> bool:

@@ -86,7 +86,7 @@ def hide() -> None:
 
 
 def confine(reach: Reach) -> dict[Part, str]:
-    """Confine this process for ever. For a single-threaded process; others would keep what they can.
+    """Confine this process forever. For a single-threaded process; others would keep what they can.
 
     Returns what is not held, and why. Raises `SandboxError` for any of it where all is required.
     """

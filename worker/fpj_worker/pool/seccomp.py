@@ -85,7 +85,7 @@ def available() -> bool:
 
 
 def restrict(*, network: bool) -> None:
-    """Refuse, in all threads of this process and for ever. Needs ``no_new_privs``. Raises OSError."""
+    """Refuse, in all threads of this process and forever. Needs ``no_new_privs``. Raises OSError."""
     machine = _MACHINES[platform.machine()]
     code = program(machine.column, machine.audit, os.getpid(), network=network)
     packed = b"".join(struct.pack("=HBBI", *instruction) for instruction in code)

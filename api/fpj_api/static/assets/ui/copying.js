@@ -25,7 +25,7 @@ export function copyButton(text, label) {
     const done = await copy(text());
     button.replaceChildren();
     fill(button, icon("copy"), done ? "Copied" : "Not copied");
-    if (!done) notice("The browser allows no copying here: select the text instead.", "bad");
+    if (!done) notice("The browser does not allow copying here; select the text instead.", "bad");
     setTimeout(() => {
       button.replaceChildren();
       fill(button, icon("copy"), "Copy");
