@@ -2,7 +2,7 @@
 
 Each pool has two workers from a preloaded fork server. Measured are the supervisor's CPU time and the wall time per
 task that does nothing, how long after its time limit of 1 s a task that hangs in native code is reported, and how long
-after it both workers are at work again. Run in an environment of its own that has pebble:
+after it both workers are working again. Run in an environment of its own that has pebble:
 
     python -m venv /tmp/pools && /tmp/pools/bin/pip install pebble==5.2.3
     PYTHONPATH=core:worker:hack /tmp/pools/bin/python hack/compare_pools.py

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a kind cluster with this project's image and resources in it. Needs Docker, kind and kubectl.
-# One that exists already gets the image and the resources anew.
+# One that exists already gets the image and the resources again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

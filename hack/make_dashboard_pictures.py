@@ -51,7 +51,7 @@ def collection(world: World, name: str, rooms: int, broken: int = 0, large: int 
 
 
 def run_jobs(world: World) -> None:
-    """Jobs in every phase that one is likely to meet; some are still at work."""
+    """Jobs in every phase that one is likely to meet; some are still active."""
     for name, rooms, broken, large in (
         ("press", 3, 0, 0),
         ("summer", 2, 2, 0),
@@ -71,14 +71,14 @@ def run_jobs(world: World) -> None:
     with slowly(world, SLOWNESS):
         work = {"shardSize": 20, "batchSize": 4}
         world.job("herbarium", "herbarium", sharding=work)
-        wait_for(lambda: progress(world, "herbarium") > 20, "the herbarium is begun")
+        wait_for(lambda: progress(world, "herbarium") > 20, "the herbarium has started")
         world.patch("herbarium", suspend=True)
         world.wait_phase("herbarium", "Suspended")
         world.job("museum-paintings", "museum", jobType="Both", sharding=work, priority=10)
         world.wait_phase("museum-paintings", "Running")
         world.job("museum-thumbnails", "museum", collection="museum-paintings")
         world.job("portraits", "portraits", sharding=work, limits={"maxFileSize": LARGE})
-        wait_for(lambda: progress(world, "portraits") > 40, "the portraits are well begun", 120)
+        wait_for(lambda: progress(world, "portraits") > 40, "the portraits are well under way", 120)
         wait_for(lambda: world.status("portraits")["progress"].get("etaSeconds"), "a rate is known", 60)
 
 

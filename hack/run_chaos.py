@@ -103,7 +103,7 @@ def main(
     kept: Path,
     again: bool,
 ) -> None:
-    """Inject faults into fpj on a node; seeds that were clean are passed over. Exit code 1: one is not clean."""
+    """Inject faults into fpj on a node; seeds that were clean are skipped. Exit code 1: one is not clean."""
     if listed:
         for kind in KINDS.values():
             _say(f"{kind.name:26} {kind.what}")
@@ -117,7 +117,7 @@ def main(
     if os.geteuid() != 0:
         raise click.ClickException("a node needs root")
     kinds = only or tuple(KINDS)
-    # Where recovery is measured, a job should outlast some faults: what begins with the next one is no recovery.
+    # Where recovery is measured, a job should outlast some faults: what begins with the next one does not count.
     job: dict[str, Any] = {} if calm is None else {"images": 400, "slowness": 0.5, "warm": True}
     orders = [Order(seed, faults, calm, kinds, **job) for seed in wanted]
     if not again:

@@ -1,7 +1,7 @@
 """Asks for known vulnerabilities of everything that is locked, by ``audit.py REQUIREMENTS...``.
 
-Run by the Python of `make release-tools`. pip-audit calls a package that its service does not know a success; here that
-is no answer, and no answer is no success.
+Run by the Python of `make release-tools`. pip-audit counts a package that its service does not know as a success; here
+it counts as a missing answer, which is a failure.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class ApiProcess:
             self._process.wait(20)
 
     def start(self, *, wait: bool = True) -> None:
-        """Start it; as a rule, wait until it is ready."""
+        """Start it; by default, wait until it is ready."""
         with self.log_path.open("ab") as log:
             command = [sys.executable, "-m", "fpj_api.main"]
             self._process = subprocess.Popen(
@@ -151,7 +151,7 @@ class Client:
 
 
 class Stream:
-    """Server-sent events as they come. The connection is open, and the stream begun, once this is made."""
+    """Server-sent events as they come. The connection is open, and the stream started, once this is made."""
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         self.last_id = ""
@@ -186,7 +186,7 @@ class Stream:
         return found
 
     def until(self, event: str, name: str = "", seconds: float = 30) -> Document:
-        """The data of the next such event, about a job of this name; others are passed over."""
+        """The data of the next such event, about a job of this name; others are skipped."""
         for _ in range(10_000):
             found = self.next(seconds)
             if found["event"] == event and name in ("", found["data"].get("name")):

@@ -70,7 +70,7 @@ class OperatorProcess:
         self._environment |= environment
 
     def start(self, *, wait: bool = True) -> None:
-        """Start it; as a rule, wait until it leads."""
+        """Start it; by default, wait until it leads."""
         with self.log_path.open("ab") as log:
             command = [self._python, "-m", "fpj_operator.main"]
             self._process = subprocess.Popen(

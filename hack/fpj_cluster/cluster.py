@@ -41,7 +41,7 @@ class Cluster:
         root: the cluster's directory; it is made.
         node: also run a node. Needs root, and a machine can have one.
         arguments: further command-line arguments by component, say `{"kube-apiserver": ["--max-requests-inflight=9"]}`.
-        say: told about each step.
+        say: called with a line about each step.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Cluster:
                     return
 
     def down(self) -> None:
-        """End the cluster and remove what it kept, but for the logs. One that does not run is no error."""
+        """End the cluster and remove what it kept, but for the logs. One that does not run is not an error."""
         with self._locked():
             self._end()
 

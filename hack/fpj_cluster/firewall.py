@@ -40,7 +40,7 @@ def _saved(program: str, table: str) -> str:
 
 
 def _removal(saved: str) -> list[str]:
-    """What `iptables-restore` has to be told, given what `iptables-save` printed of a table."""
+    """The input for `iptables-restore`, given what `iptables-save` printed of a table."""
     chains = _KUBERNETES.findall(saved)
     others = [line for line in saved.splitlines() if line.startswith("-A ") and not line.startswith("-A KUBE-")]
     ours = [line for line in others if "-j KUBE-" in line or f"--comment {_MARK}" in line]

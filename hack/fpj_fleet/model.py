@@ -289,7 +289,7 @@ class _Run:
         return 1 / self._figures["worker.heartbeat"] + claims + 1 / self._figures["store.clock"]
 
     def _pass(self, until: float, pods: int, pace: float) -> float:
-        """Let time pass, with so many pods at work; by how much the clock of work moves."""
+        """Let time pass, with so many active pods; by how much the clock of work moves."""
         start, seconds = self.now, max(until - self.now, 0.0)
         self.now = max(until, self.now)
         if not pods or not seconds:

@@ -131,7 +131,7 @@ def _shards(ask: _Answers) -> str:
             "Without `sharding.shardSize` there are four shards for each pod, as long as one child Job holds them",
             f"({WAVE:,}), of 100 to 10,000 images. Photographs on {_WIDE:,} pods, by other sizes:",
             "",
-            *_table([*head, "Store: commands for 1,000 images", "Pods at work"], rows),
+            *_table([*head, "Store: commands for 1,000 images", "Active pods"], rows),
             "",
             "The tail is the time in which some pods have nothing left to do while others of their wave work; where",
             "the store bounds the job, those go faster then. Small shards cost starts of pods, which Kubernetes",
@@ -164,7 +164,7 @@ def _loads(ask: _Answers) -> str:
         "Store: cores",
         "API server: requests a second",
         "at most, 10 s",
-        "Pods at work",
+        "Active pods",
     ]
     wide = ask(_photo(figures, _MANY, _WIDE))
     return "\n".join(

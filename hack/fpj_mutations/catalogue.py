@@ -72,7 +72,7 @@ def place_of(old: str) -> re.Pattern[str]:
 
 
 def mutations(folder: Path = FOLDER) -> list[Mutation]:
-    """All of them, by package. Raises `MutationError` for what is no list of mutations."""
+    """All of them, by package. Raises `MutationError` for what is not a list of mutations."""
     found = [each for path in sorted(folder.glob("*.toml")) for each in _of_package(path)]
     numbers = [each.id for each in found]
     if twice := sorted({each for each in numbers if numbers.count(each) > 1}):

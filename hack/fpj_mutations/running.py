@@ -15,7 +15,7 @@ from fpj_mutations.catalogue import Mutation
 from fpj_mutations.tree import Copy
 
 _EACH_SECONDS = 60
-"""For one test; one that an error makes wait for ever is killed by that, which counts."""
+"""For one test; one that a mutation makes wait forever is stopped by it, which counts as killed."""
 _ALL_SECONDS = 600
 _MOST_RED = 10
 _AT_ONCE = 50

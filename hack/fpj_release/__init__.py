@@ -12,4 +12,4 @@ CLUSTER = ROOT / "requirements" / "cluster.txt"
 
 
 class ReleaseError(Exception):
-    """Something that a release must not have, or that cannot be told. The text is for the person at the terminal."""
+    """Something that a release must not have, or that cannot be determined. The text is for people."""

@@ -41,8 +41,8 @@ class Policy:
         if given := self.package.get(package.name):
             return given
         if len(package.declared) != 1:
-            told = ", ".join(package.declared) or "no licence"
-            raise ReleaseError(f"{package.name} {package.version} says {told}: write what it is under [package]")
+            declared = ", ".join(package.declared) or "no licence"
+            raise ReleaseError(f"{package.name} {package.version} says {declared}: write what it is under [package]")
         try:
             return canonicalize_license_expression(self.declared.get(package.declared[0], package.declared[0]))
         except InvalidLicenseExpression as error:

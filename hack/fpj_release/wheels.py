@@ -22,7 +22,7 @@ _VAGUE = frozenset({"dual license", "unknown", ""})
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A compiled library in a wheel. ``version`` is what its file name says: as a rule that of its interface."""
+    """A compiled library in a wheel. ``version`` is what its file name says: usually that of its interface."""
 
     name: str
     version: str

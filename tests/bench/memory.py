@@ -17,7 +17,7 @@ def resident_bytes(process: int | str = "self") -> int:
 
 
 def forget_peak(process: int | str = "self") -> None:
-    """Let the peak begin anew (proc(5), clear_refs)."""
+    """Reset the peak (proc(5), clear_refs)."""
     with suppress(OSError):
         Path(f"/proc/{process}/clear_refs").write_text("5", encoding="ascii")
 

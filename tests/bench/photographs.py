@@ -1,7 +1,7 @@
 """The test photographs: cut from Debian's wallpapers, enlarged to a camera's size, with a sensor's noise.
 
 The noise is what makes them worth measuring with: a wallpaper enlarged compresses to a third of what a camera writes,
-and decoding time goes by the bits. Noise and quality are set so that 12 megapixels come to 2.9 MB on average, as
+and decoding time depends on the bits. Noise and quality are set so that 12 megapixels come to 2.9 MB on average, as
 phones write them. Everything follows from a seed: the same photographs on every machine.
 """
 

@@ -188,7 +188,7 @@ class Requests:
 def control_plane(
     store: str | None = None, *, node: bool = False, arguments: Mapping[str, Sequence[str]] | None = None
 ) -> Iterator[Plane]:
-    """A control plane, as a rule without a node, with the CRDs, a namespace and a store. Raises `SkippedError`.
+    """A control plane, by default without a node, with the CRDs, a namespace and a store. Raises `SkippedError`.
 
     ``arguments`` are further ones of its components, by name.
     """

@@ -1,6 +1,6 @@
 """The Python that runs the operator as its image has it: without the packages of the tests.
 
-That is no small thing: pymongo, for one, loads `cryptography` where it finds it, which is 7 MB.
+That is much: pymongo, for one, loads `cryptography` where it finds it, which is 7 MB.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def run(benchmark: Benchmark, scale: Scale) -> Outcome:
 
 
 def main() -> int:
-    """Run what the command line asks for. 1 if a benchmark failed; a target missed is no failure."""
+    """Run what the command line asks for. 1 if a benchmark failed; a missed target is not a failure."""
     options = parser().parse_args()
     if options.list:
         for benchmark in BENCHMARKS:

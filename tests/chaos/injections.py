@@ -188,7 +188,7 @@ def _component_stop(place: Place, _fault: Fault, name: str) -> Iterator[str]:
 def _quota(place: Place, _fault: Fault, counted: str) -> Iterator[str]:
     path = f"/api/v1/namespaces/{place.namespace}/resourcequotas"
     body = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
-    try:  # what was refused may have been done all the same, where the answer was lost
+    try:  # what was refused may have been done anyway, where the answer was lost
         place.fpj.api.call("POST", path, body | {"spec": {"hard": {counted: "0"}}})
         yield ""
     finally:

@@ -97,7 +97,7 @@ class Place:
         self.site.until(lambda: running(self.site, self.job), "a worker is active", 180)
 
     def start_job(self) -> None:
-        """Another collection, and a job over it. What fails half-way is gone on with by the next call."""
+        """Another collection, and a job over it. What fails halfway is continued by the next call."""
         name = f"c{len(self.collections)}"
         folder = self.site.folder / name
         if not folder.exists():

@@ -65,7 +65,7 @@ def test_a_pod_sends_as_many_commands_as_the_capacity_page_says(
     claimed = commands.of("get_job", "claim_shard")
     began, finished = commands.of("count_images"), commands.of("finish_shard", "silent_shards")
     for method in ("now", "heartbeat"):
-        commands.sent.pop(method, None)  # by the clock: as many as the shard takes time
+        commands.sent.pop(method, None)  # by time: as many as the shard takes time
     assert commands.of("flush") == commands.calls["flush"] * FIGURES["flush"]
     assert claimed + began == pytest.approx(FIGURES["claim"] + FIGURES["begin"], abs=A_FEW)
     assert commands.of("images", "derivatives") == FIGURES["read"]

@@ -29,7 +29,7 @@ KEYS = [
 
 
 def record(store: Store, *derivatives: Derivative, facts: Mapping[int, ImageFacts] | None = None) -> None:
-    """Write derivatives through the only road there is: a shard's flush."""
+    """Write derivatives in the only way there is: a shard's flush."""
     store.put_shards(JOB, 1, [shard(0, 0, 1_000_000)])
     claimed = store.claim_shard(JOB, 1, "w", 1.0)
     assert claimed

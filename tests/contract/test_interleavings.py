@@ -94,7 +94,7 @@ class World:
         self.store.put_shards(JOB, 1, shards)
 
     def release(self, _worker: Worker, _count: int) -> None:
-        """What a suspended or recovered job does: whoever is at work is fenced."""
+        """What a suspended or recovered job does: whoever works on it is fenced."""
         self.store.release_shards(JOB, 1)
 
     def run_to_the_end(self) -> None:

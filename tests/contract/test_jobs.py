@@ -196,7 +196,7 @@ def test_records_with_fields_of_later_versions_can_be_read(store: Store) -> None
 
 
 def test_mongodb_documents_of_other_versions_can_be_read(store: Store) -> None:
-    """A field more is passed over, one less has its default: workers of two versions may meet during an upgrade."""
+    """An additional field is ignored, a missing one has its default: two versions may meet during an upgrade."""
     if not isinstance(store, MongoStore):
         pytest.skip("a column is there or not: the schema's version says so")
     store.upsert_images([image(0)], 0)

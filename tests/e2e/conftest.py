@@ -158,7 +158,7 @@ def injecting(name: str) -> dict[str, str]:
 
 
 def without_privileges() -> tuple[str, ...]:
-    """A prefix for commands that takes root's right to pass over permissions away; nobody else needs any.
+    """A prefix for commands that takes away root's right to ignore permissions; nobody else needs any.
 
     The user stays the same: the interpreter may lie where another one cannot even reach it.
     """

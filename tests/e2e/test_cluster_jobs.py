@@ -150,7 +150,7 @@ def test_no_image_is_lost_whatever_befalls_pods_and_store(site: Site) -> None:
     status = site.check("thousand", sizes, LITTLE)
     assert status["errorBreakdown"] == {"CorruptImage": 4, "UnsupportedFormat": 3}
     assert status["shards"] == {"total": 8, "active": 0, "succeeded": 8, "failed": 0}
-    assert (status["attempt"]["number"], status["recoveryAttempts"]) == (1, 0), "the pods themselves mend that"
+    assert (status["attempt"]["number"], status["recoveryAttempts"]) == (1, 0), "the pods themselves recover from that"
     assert failures_shown(site, "thousand") == {key for key, size in sizes.items() if size is None}
 
 

@@ -212,7 +212,7 @@ def names(pods: list[Document]) -> set[str]:
 
 
 def slow(site: Site, name: str, slowness: float) -> None:
-    """A job of two pods, each of which takes ``slowness`` seconds for each of its 45 images; at work."""
+    """A job of two pods, each of which takes ``slowness`` seconds for each of its 45 images; active."""
     sharding = {"parallelism": 2, "workersPerPod": 1, "shardSize": 45}
     site.job(
         name, "photographs", collection=name, sharding=sharding, workerTemplate=misbehaving(slowness=slowness), **TIERS
@@ -273,7 +273,7 @@ def asked(url: str, bearer: str = "") -> tuple[int, Document]:
 
 
 def test_uninstalling_without_keeping_leaves_nothing(fpj: HelmInstallation, site: Site) -> None:
-    """Of jobs at work neither; and nothing waits for an operator that is gone."""
+    """Of active jobs neither; and nothing waits for an operator that is gone."""
     slow(site, "doomed", 1)
     site.kube.apply(resource("CacheFolder", "more", {"storage": {"persistentVolumeClaim": {"claimName": "cache"}}}))
     fpj.helm("uninstall", "fpj", "--wait", seconds=240)

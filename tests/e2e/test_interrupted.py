@@ -237,7 +237,7 @@ def test_killed_again_and_again_in_every_stage(disturbed: Disturbed) -> None:
 
 
 def test_killed_at_any_time(in_each_store: Disturbed) -> None:
-    """From outside, while children are at work; they end by themselves and leave no part of a file."""
+    """From outside, while children are working; they end by themselves and leave no part of a file."""
     for most in (1, 25, 50, 75):
         process = in_each_store.start()
         wait_for(partial(has_more, in_each_store, most), f"{most} files")

@@ -55,7 +55,7 @@ class Installed(HelmInstallation):
         self.kube.within(self.jobs).wait("condition=Ready", "pod/worker")
 
     def protect(self) -> None:
-        """Switch the policies on. Operators start anew under them."""
+        """Switch the policies on. Operators restart under them."""
         self._install(
             enabled=True,
             apiServerPorts=[HTTPS, self.api_port],

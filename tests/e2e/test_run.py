@@ -212,7 +212,7 @@ def test_an_empty_folder(fpj: Fpj, tmp_path: Path) -> None:
 
 
 def test_a_second_run_on_the_collection_waits_for_none(fpj: Fpj, photos: Path, tmp_path: Path) -> None:
-    """Two at once would write the same files and count them twice: the second says who is at work, and ends."""
+    """Two at once would write the same files and count them twice: the second says who is working on it, and ends."""
     first = fpj.start("run", manifest(tmp_path / "a.yaml", photos), "--out", fpj.out, "--force", "--json")
     try:
         wait_for(lambda: any(fpj.out.rglob("*.jpg")), "the first file")

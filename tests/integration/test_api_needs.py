@@ -161,5 +161,5 @@ def test_without_a_right_something_does_not_happen(
             return lacking in audit.refused(served.user)
 
         wait_for(refused, lambda: f"a refusal of {lacking}\n{served.api.log[-5_000:]}", 30)
-        wait_for(lambda: not happens(served), lambda: f"without the right, {what} all the same", 10)
+        wait_for(lambda: not happens(served), lambda: f"without the right, {what} anyway", 10)
         assert audit.refused(served.user) == {lacking}

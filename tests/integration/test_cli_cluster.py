@@ -387,7 +387,7 @@ class Kubelet(ThreadingHTTPServer):
 
     @override
     def handle_error(self, *_: object) -> None:
-        """A client that goes away is no news."""
+        """A client that goes away is not reported."""
 
 
 class _Answer(BaseHTTPRequestHandler):

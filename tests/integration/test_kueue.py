@@ -142,7 +142,7 @@ def test_of_two_jobs_the_second_waits_for_the_first(world: World) -> None:
 
 
 def test_what_kueue_takes_back_goes_on_later_and_nothing_is_lost(world: World) -> None:
-    """A drained queue suspends the child Job at work: its pods end, and the job waits without being taken for dead."""
+    """A drained queue suspends the active child Job: its pods end, and the job waits without being taken for dead."""
     world.photos("drained", 30)
     with slowly(world, 0.4):
         world.job("drained", "drained", queueName=QUEUE, sharding={"shardSize": 15, "batchSize": 3})

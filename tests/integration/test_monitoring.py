@@ -41,7 +41,7 @@ QUIET = (
 
 @dataclass
 class Watched:
-    """A run in the middle: one job has ended, one is at work, one is queued, one cannot start."""
+    """A run in the middle: one job has ended, one is active, one is queued, one cannot start."""
 
     world: World
     prometheus: PrometheusProcess
@@ -144,7 +144,7 @@ def test_the_dashboard_can_be_drawn(watched: Watched) -> None:
 
 
 def test_the_numbers_are_those_of_the_run(watched: Watched) -> None:
-    """Of the first job, which has ended, and of the second, which is still at work."""
+    """Of the first job, which has ended, and of the second, which is still active."""
 
     def number(query: str) -> float:
         ((_, value),) = watched.answer(query)
@@ -154,7 +154,7 @@ def test_the_numbers_are_those_of_the_run(watched: Watched) -> None:
     assert number("sum(fpj_operator_leader)") == 1
     assert number("sum(fpj_jobs_queued)") == 1
     assert number('sum(fpj_jobs_in_trouble{reason="ImagePullFailed"})') == 1
-    assert number('sum(fpj_images_total{result="completed"})') > IMAGES - BROKEN, "those of jobs at work count too"
+    assert number('sum(fpj_images_total{result="completed"})') > IMAGES - BROKEN, "those of active jobs count too"
     assert BROKEN <= number('sum(fpj_images_total{result="failed"})') <= 2 * BROKEN
     assert 0 < number("sum(fpj_images_pending)") < IMAGES + 1
     labels = f'{{folder_namespace="{watched.world.namespace}", folder="cache"}}'

@@ -132,7 +132,7 @@ def test_worker_pods_that_die_cost_no_image(world: World) -> None:
         world.until(lambda: not any(pod.running for pod in pods), "all three end")
     world.wait_end("deaths", seconds=120)
     world.check_exact("deaths", "deaths", completed=60)
-    assert world.status("deaths")["recoveryAttempts"] == 0, "the Job controller and the other pods mend that"
+    assert world.status("deaths")["recoveryAttempts"] == 0, "the Job controller and the other pods recover from that"
 
 
 def test_progress_is_reported_while_it_runs(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Several jobs and several operators at once: one job on a collection, so many in a namespace, one operator at work."""
+"""Several jobs and several operators at once: one job on a collection, so many in a namespace, one active operator."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_of_two_operators_one_leads(world: World) -> None:
         assert time.monotonic() - began <= 30
         world.wait_end("handed-on", seconds=120)
     world.check_exact("handed-on", "photos", completed=30)
-    assert world.status("handed-on")["attempt"]["number"] == 1, "nobody began anew"
+    assert world.status("handed-on")["attempt"]["number"] == 1, "nobody started again"
 
 
 def test_one_that_is_told_to_stop_hands_the_lead_on(world: World) -> None:

@@ -65,7 +65,7 @@ def admin(plane: Cluster, api: Api) -> Iterator[Caller]:
 
 @pytest.fixture(scope="module")
 def place(plane: Cluster, admin: Caller) -> Iterator[str]:
-    """A namespace with a hostile job and a schedule of before the policies, which then hold."""
+    """A namespace with a hostile job and a schedule from before the policies, which then hold."""
     with fresh_namespace(plane.kube) as namespace:
         here = plane.kube.within(namespace)
         here.apply(

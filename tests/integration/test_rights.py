@@ -278,7 +278,7 @@ def test_without_a_right_something_does_not_happen(cases: dict[Right | None, Cas
         wait_for(lambda: not happens(case), "kopf says so", 30)
     else:
         assert audit.refused(case.user) <= lacking
-    assert not happens(case), f"without the right, {what} all the same"
+    assert not happens(case), f"without the right, {what} anyway"
 
 
 def test_with_every_right_all_of_it_happens(cases: dict[Right | None, Case], audit: Audit) -> None:
@@ -302,7 +302,7 @@ def test_a_namespace_that_cannot_be_read_stops_no_other(
             wait_for(lambda: children(case), lambda: f"the other is served\n{case.operator.log}", 60)
             assert case.operator.running
             grant(case.admin, "jobs", case.user, rules(OPERATOR, Where.JOBS), closed)
-            wait_for(lambda: not case.operator.running, "it starts anew once it may read it", 60)
+            wait_for(lambda: not case.operator.running, "it restarts once it may read it", 60)
             assert case.operator.code == 1
     finally:
         case.close()

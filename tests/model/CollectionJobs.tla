@@ -5,7 +5,7 @@
 (* left out, and what was found.                                           *)
 (*                                                                         *)
 (* Every action is one step that the store or the API server carries out   *)
-(* as a whole; whatever lies between two of them may take for ever. A      *)
+(* as a whole; whatever lies between two of them may take forever. A      *)
 (* "Code:" line names a function that an action stands for, and a test     *)
 (* holds that it exists. Of the two stores MongoDB's is named: in SQLite a *)
 (* flush is one transaction, which allows fewer behaviours.                *)

@@ -91,7 +91,7 @@ class Api:
             time.sleep(0.1)
 
     def watch(self, path: str, version: str, seconds: int) -> Iterator[Document]:
-        """Events from a resourceVersion on, for ``seconds`` at most. Raises `ApiError` where it must begin anew."""
+        """Events from a resourceVersion on, for ``seconds`` at most. Raises `ApiError` where it must start again."""
         query = f"{'&' if '?' in path else '?'}watch=true&resourceVersion={version}&timeoutSeconds={seconds}"
         timeout = urllib3.Timeout(connect=5, read=seconds + 10)
         try:

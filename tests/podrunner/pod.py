@@ -131,7 +131,7 @@ class Pod:
         self._thread.start()
 
     def seen(self, document: Document) -> None:
-        """The watch shows it anew."""
+        """The watch shows it again."""
         self.document = document
         if "deletionTimestamp" in document["metadata"]:
             self._deleted.set()

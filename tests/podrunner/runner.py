@@ -220,7 +220,7 @@ class PodRunner(Wishes):
             self._follow(path, listed["metadata"]["resourceVersion"])
 
     def _follow(self, path: str, version: str) -> None:
-        """Take events until the watch must begin anew."""
+        """Take events until the watch must start again."""
         while not self._stop.is_set():
             try:
                 for event in self.api.watch(path, version, _WATCH_SECONDS):

@@ -300,7 +300,7 @@ class Cluster:
                 self._ended(ref, process, code)
 
     def delete_pod(self, ref: Ref, grace: float = 30.0) -> None:
-        """SIGTERM, and SIGKILL after the grace period. A pod that has ended, or not begun, is gone at once."""
+        """SIGTERM, and SIGKILL after the grace period. A pod that has ended, or not started, is gone at once."""
         pod, process = self.api.objects.get(ref), self.running.get(ref)
         if pod is None:
             return

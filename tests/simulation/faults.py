@@ -1,7 +1,7 @@
 """What may go wrong, each in a few lines. A new one is one more function here; see docs/development/simulation.md.
 
 A `@fate` is asked about single requests, a `@call_fate` about single calls of the store: at a rate that the seed
-chooses. An `@event` happens at a moment that the seed chooses; what it breaks it mends after a while, by `world.later`.
+chooses. An `@event` happens at a moment that the seed chooses; what it breaks it repairs later, by `world.later`.
 """
 
 from __future__ import annotations

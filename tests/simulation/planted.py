@@ -264,7 +264,7 @@ BUGS = (
         "            if False:",
     ),
     Bug(
-        "who lost the lease keeps at work",
+        "who lost the lease keeps working",
         _O + "jobs/reconcile.py",
         "if o.lease.holder != o.uid or (o.lease.renewed and o.lease.fence != o.attempt.fence):",
         "if False:",
@@ -313,7 +313,7 @@ BUGS = (
         "    if False:\n",
     ),
     Bug(
-        "a lost shard is finished all the same",
+        "a lost shard is still finished",
         _W + "pod/shard.py",
         "        try:\n            self.check_attempt()\n        except FencedError:",
         "        try:\n            pass\n        except FencedError:",

@@ -1,6 +1,6 @@
 """The table of planted bugs: how soon each is found, for the docs. A hunt that was stopped, or too short, goes on.
 
-What an earlier state of the simulation came to is shown until it is hunted anew.
+What an earlier state of the simulation came to is shown until it is searched for again.
 """
 
 from __future__ import annotations

@@ -234,7 +234,7 @@ class World:
             self.cluster.kill(process)
 
     def _heal(self) -> None:
-        """Nothing goes wrong any more. What is broken for a while mends itself."""
+        """Nothing goes wrong any more. What is broken for a while recovers by itself."""
         self.calm = True
         self.kernel.note("FAULT", "none any more")
         self.kernel.watchers.clear()

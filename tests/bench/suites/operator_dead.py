@@ -27,7 +27,7 @@ from fpj_core.store.protocol import Store
 
 _SUSPECT_SECONDS = 15.0
 _RESTART_SECONDS = 10.0
-"""How long the Job controller waits before it makes a pod anew."""
+"""How long the Job controller waits before it makes a pod again."""
 _BLOCKED_SECONDS = 10.0
 _SLOWNESS = 1.0
 

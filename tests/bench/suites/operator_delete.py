@@ -16,7 +16,7 @@ _LEASES = "apis/coordination.k8s.io/v1"
 
 
 def delete(scale: Scale) -> Iterator[Row]:
-    """Jobs are deleted while they are at work: with child objects and a locked collection."""
+    """Jobs are deleted while they are active: with child objects and a locked collection."""
     cycles = scale.pick(40, 1_000)
     gone: dict[str, float] = {}
     asked: dict[str, float] = {}
@@ -49,7 +49,7 @@ def delete(scale: Scale) -> Iterator[Row]:
                     stuck += sum(name not in gone for name in names)
         waits = [gone[name] - asked[name] for name in gone]
         left, locked, took = _left_behind(plane)
-    note = f"{cycles} cycles, {_AT_A_TIME} at a time, each deleted at work; {load()}"
+    note = f"{cycles} cycles, {_AT_A_TIME} at a time, each deleted while active; {load()}"
     yield Row("a job is gone after its deletion, p99", quantile(waits, 0.99), "s", at_most(10), note)
     yield Row("  median", quantile(waits, 0.5), "s")
     yield Row("  longest", max(waits), "s")

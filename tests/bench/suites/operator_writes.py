@@ -57,7 +57,7 @@ def _creation(scale: Scale) -> Iterator[Row]:
 
 
 def _running(scale: Scale) -> Iterator[Row]:
-    """A job at work in few and in many pods, each image slow, with production's intervals."""
+    """An active job in few and in many pods, each image slow, with production's intervals."""
     seconds = scale.pick(20, 60)
     for pods in scale.pick((2,), (2, 8)):
         with control_plane() as plane, plane.operator():

@@ -1,4 +1,4 @@
-"""What the cluster's store has to do for a job, in CPU of its server: for an image, a sign of life, a look at a job."""
+"""What the cluster's store has to do for a job, in CPU of its server: for an image, a heartbeat, a reconciliation."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_refusals_do_not_fill_the_log(site: Site, lines: Any, token: str | None)
     assert 0 < before < 200
     site.cluster.users["other"] = {"authenticated": True, "user": {"username": "ben"}}
     site.ask("GET", JOB, token="other")
-    assert len(lines()) == before + 1, "others' are written all the same"
+    assert len(lines()) == before + 1, "others' are still written"
 
 
 def test_a_change_that_fails_is_written_down_with_its_cause(site: Site, lines: Any) -> None:

@@ -1,4 +1,4 @@
-"""Connections of a real server: those that only wait keep nobody out, and none waits for ever."""
+"""Connections of a real server: those that only wait keep nobody out, and none waits forever."""
 
 from __future__ import annotations
 

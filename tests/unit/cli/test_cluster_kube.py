@@ -34,7 +34,7 @@ class Server(ThreadingHTTPServer):
 
     @override
     def handle_error(self, *_: object) -> None:
-        """A client that goes away is no news."""
+        """A client that goes away is not reported."""
 
 
 class _Handler(BaseHTTPRequestHandler):

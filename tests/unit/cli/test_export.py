@@ -83,7 +83,7 @@ def fpj(url: str, *arguments: str) -> Result:
 
 def test_every_image_is_one_line_of_json(url: str) -> None:
     lines = [json.loads(line) for line in fpj(url, "export").stdout.splitlines()]
-    assert len(lines) == PHOTOS + 1, "an entry that could not be listed is no image; one that failed is"
+    assert len(lines) == PHOTOS + 1, "an entry that could not be listed is not an image; one that failed is"
     full, small = (derivative_path("album", tier, image(0).id, "jpg") for tier in ("full", "thumbnail"))
     assert lines[0] == {
         "source": "a folder/0.jpg",

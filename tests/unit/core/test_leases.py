@@ -35,7 +35,7 @@ def test_lease_names_are_kubernetes_names() -> None:
     names = [lease_name(collection) for collection in ("a", "b", "Ünïcode/..", "x" * 10_000, "")]
     assert len(set(names)) == 5
     assert all(re.fullmatch(r"cache-gen-[0-9a-f]{20}", name) for name in names)
-    assert lease_name("holiday") == lease_name("holiday") == "cache-gen-bba6753bc4b6d1c595e6", "the same for ever"
+    assert lease_name("holiday") == lease_name("holiday") == "cache-gen-bba6753bc4b6d1c595e6", "the same forever"
 
 
 def test_this_process_lives() -> None:

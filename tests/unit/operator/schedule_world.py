@@ -86,7 +86,7 @@ class Objects:
         return self.held[kind, name]
 
     async def delete(self, kind: str, _namespace: str, name: str, uid: str) -> None:
-        """A job at work has a finalizer, and so stays for a while."""
+        """An active job has a finalizer, and so stays for a while."""
         self._write()
         found = self.held.get((kind, name))
         if found is None or found["metadata"]["uid"] != uid:

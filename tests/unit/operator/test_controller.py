@@ -274,7 +274,7 @@ def test_a_job_whose_pods_would_hold_up_the_end_of_a_namespace_goes_with_it(monk
 
 
 def test_a_late_answer_that_a_job_is_gone_is_not_about_its_namesake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was deleted and made again while the API server was asked. Forgotten, it would wait for a slot for ever."""
+    """It was deleted and made again while the API server was asked. Forgotten, it would wait for a slot forever."""
     seen = Seen(monkeypatch, Plan(requeue_after=7.0))
     jobs, looks = seen.controller.jobs, 0
 

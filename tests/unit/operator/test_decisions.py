@@ -1,4 +1,4 @@
-"""Single decisions whose loss no road through a job's life shows: what is done in which order, and what is not done."""
+"""Single decisions whose loss no path through a job's life shows: what is done in which order, and what is not done."""
 
 from __future__ import annotations
 

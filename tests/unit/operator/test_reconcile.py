@@ -881,7 +881,7 @@ def shown(world: World, **child: Any) -> dict[str, Any]:
 
 
 def test_an_environment_fault_is_shown_until_an_image_is_done() -> None:
-    """Each pod that tries again works for a moment: that is no progress, neither to people nor to the reaper."""
+    """Each pod that tries again works for a moment: that is not progress, neither to people nor to the reaper."""
     world = World()
     world.add()
     running(world)
@@ -925,7 +925,7 @@ def test_an_environment_that_does_not_heal_costs_recoveries_and_then_the_job() -
 
 
 def test_an_index_that_the_environment_stops_uses_no_try_and_is_bounded_all_the_same() -> None:
-    """Its pods end with 42 again and again, and each may list something before: that is no progress."""
+    """Its pods end with 42 again and again, and each may list something before: that is not progress."""
     world = World()
     job = world.add(recovery={"staleAfterSeconds": 60, "maxAttempts": 1})
     world.look()

@@ -34,7 +34,7 @@ OTHER_WORDS = frozenset(
     | {"Pod", "Event", *WAITING, *REPORTED}  # Kubernetes'
     | {"Ready", "Progressing"}  # conditions
 )
-"""Words in CamelCase of the two modules that decide, which are no reasons of ours."""
+"""Words in CamelCase of the two modules that decide, which are not reasons of ours."""
 
 WORD = re.compile(r"[A-Z][A-Za-z]*[a-z][A-Za-z]*")
 REASON_PLACE = {"Verdict": 1, "Refusal": 0, "_fail": 0, "_recover_or_fail": 0, "_wait": 0, "Emit": 0}

@@ -264,7 +264,7 @@ def test_a_changed_schedule_counts_from_its_change() -> None:
     at(world, 26)
     assert world.names() == [TEN_PAST, job_name("2026-05-01T00:25:00Z")]
     assert world.status["observedGeneration"] == 2
-    world.change(timeZone="Asia/Kolkata")  # half an hour off: 00:15 and 00:25 UTC are no times of it
+    world.change(timeZone="Asia/Kolkata")  # half an hour off: 00:15 and 00:25 UTC are not among its times
     at(world, 50)
     assert world.status["scheduleChangedAt"] == moment(START - 30 + 50 * 60) and len(world.names()) == 2
     world.change(suspend=True)
@@ -306,7 +306,7 @@ def test_no_history_at_all() -> None:
     at(world, 11)
     at(world, 12)
     assert world.names() == [] and world.objects.created == [TEN_PAST]
-    assert world.status["lastSuccessfulTime"] == "2026-05-01T00:10:00Z", "it is remembered all the same"
+    assert world.status["lastSuccessfulTime"] == "2026-05-01T00:10:00Z", "it is still remembered"
 
 
 # What is wrong --------------------------------------------------------------------------------------------
@@ -430,7 +430,7 @@ def test_a_run_whose_name_was_taken_begins_once_it_is_free() -> None:
 
 
 def test_a_status_is_written_only_upon_the_version_that_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a former leader decided comes too late, and says nothing of runs begun since."""
+    """What a former leader decided comes too late, and says nothing of runs started since."""
     world = ScheduleWorld()
     at(world, 10)
     late: list[tuple[Any, ...]] = []
@@ -496,7 +496,7 @@ def apply(world: ScheduleWorld, action: tuple[object, ...]) -> None:
 
 
 def delete(world: ScheduleWorld, name: str) -> None:
-    """Somebody deletes a job. If nothing tells of it any more, it is begun again, and not lost."""
+    """Somebody deletes a job. If nothing shows it any more, it is started again, and not lost."""
     del world.objects.held["FileProcessingJob", name]
     if minute_of(name) * 60 > seconds_of(world.status.get("lastScheduleTime")):
         world.objects.created.remove(name)

@@ -1,4 +1,4 @@
-"""A store that hangs keeps its own threads busy and nobody else's, and nobody waits for it for ever."""
+"""A store that hangs keeps its own threads busy and nobody else's, and nobody waits for it forever."""
 
 from __future__ import annotations
 

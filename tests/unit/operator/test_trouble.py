@@ -195,7 +195,7 @@ def test_only_pods_that_should_have_started_are_asked_about() -> None:
     ],
 )
 def test_how_a_pod_ended(shown: Document, goes_on: str, failed: str) -> None:
-    """An evicted or deleted pod is no failure, and one that was fenced none while its Job goes on."""
+    """An evicted or deleted pod is not a failure, and one that was fenced none while its Job goes on."""
     assert words(of_ended([shown], job_failed=False)) == goes_on
     assert words(of_ended([shown], job_failed=True)) == failed
 

@@ -38,7 +38,7 @@ class Away:
 
 
 class Place:
-    """A job at work, with its lease and its record."""
+    """An active job, with its lease and its record."""
 
     def __init__(self, store: Store) -> None:
         self.server, self.store = Server(), Away(store)

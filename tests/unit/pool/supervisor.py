@@ -1,4 +1,4 @@
-"""A supervisor to be killed: prints its children's pids, then keeps them busy for ever."""
+"""A supervisor to be killed: prints its children's pids, then keeps them busy forever."""
 
 from __future__ import annotations
 

@@ -314,7 +314,7 @@ def test_stopping_gracefully_returns_what_was_not_begun() -> None:
     tasks = [("sleep", 0.3), ("sleep", 0.31), ("sleep", 0.32), ("sleep", 0.33)]
     for task in tasks:
         pool.submit(task)
-    time.sleep(0.1)  # or they have not begun even the first ones
+    time.sleep(0.1)  # or they have not started even the first ones
     returned = pool.stop(grace=10)
     finished = pool.poll(0)
     assert len(finished) == 2

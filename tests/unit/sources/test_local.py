@@ -17,7 +17,7 @@ from fpj_core.errors import ErrorType, ImageError, SourceError
 from fpj_core.model import SourceEntry
 from fpj_core.sources.local import CACHE_TAG, CACHE_TAG_SIGNATURE, LocalSource, LocalSourceConfig
 
-pytestmark = pytest.mark.timeout(30)  # whatever blocks on a pipe would block for ever
+pytestmark = pytest.mark.timeout(30)  # whatever blocks on a pipe would block forever
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(40)
 LIMIT = 2**20

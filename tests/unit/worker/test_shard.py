@@ -457,7 +457,7 @@ def test_a_holder_that_lost_its_shard_gives_its_decoders_no_time(store: Store, c
 
 
 def test_a_lost_shard_is_noticed_by_the_heartbeat(store: Store, clock: Clock) -> None:
-    """One image that takes for ever: there is nothing to flush, and still the loss is seen."""
+    """One image that takes forever: there is nothing to flush, and still the loss is seen."""
     fill(store, 1)
     claimed = one_shard(store, 1)
     pool = ScriptedPool(MemoryFolder(), clock=clock)
