@@ -156,7 +156,7 @@ def test_get_lists_newest_first(place: Place) -> None:
     found = json.loads(place("get", "photos", "-o", "json").stdout)
     assert [(each["name"], each["namespace"], each["phase"]) for each in found] == [("photos", place.name, "Running")]
     assert found[0]["progress"] == PROGRESS | {"etaSeconds": 78, "bytesWritten": 0, "averageProcessingMs": 0.0}
-    assert place("get", "--limit", "1").stderr.startswith("There are older ones")
+    assert place("get", "--limit", "1").stderr.startswith("There are older jobs")
     assert [place.name, "photos"] in [line.split()[:2] for line in place("get", "-A").stdout.splitlines()]
 
 

@@ -183,7 +183,7 @@ class Checks:
             return
         for document in self.world.api.of("FileProcessingJob"):
             phase = (document.get("status") or {}).get("phase")
-            later = "taken back when" in said(document)
+            later = "taken back once" in said(document)
             if document["metadata"]["uid"] == uid and phase in ("Suspended", "Recovering") and not later:
                 self._found(f"{document['metadata']['name']} is {phase}, and a batch was recorded")
 
