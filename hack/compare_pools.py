@@ -1,8 +1,11 @@
-"""Measures fpj's process pool beside pebble's and the standard library's, in turns; see docs/design/process-pool.md.
+"""Measures fpj's process pool beside pebble's and the standard library's, in turns.
 
-Each pool has two workers from a preloaded fork server. Measured are the supervisor's CPU time and the wall time per
-task that does nothing, how long after its time limit of 1 s a task that hangs in native code is reported, and how long
-after it both workers are working again. Run in an environment of its own that has pebble:
+See docs/design/process-pool.md.
+
+Each pool has two workers from a preloaded fork server. Measured are the supervisor's CPU time and
+the wall time per task that does nothing, how long after its time limit of 1 s a task that hangs in
+native code is reported, and how long after it both workers are working again. Run in an environment
+of its own that has pebble:
 
     python -m venv /tmp/pools && /tmp/pools/bin/pip install pebble==5.2.3
     PYTHONPATH=core:worker:hack /tmp/pools/bin/python hack/compare_pools.py
@@ -32,7 +35,9 @@ Figures = tuple[float, float, list[float], list[float]]
 
 
 def work(task: Any, _admit: object = None) -> Any:
-    """Runs in a child: hang in C with the interpreter's lock held, wait for the other worker, or nothing at all."""
+    """Runs in a child: hang in C with the interpreter's lock held, wait for the other worker,
+    or nothing at all.
+    """
     if task == "hang":
         ctypes.PyDLL(None).sleep(600)
     elif isinstance(task, Path):
@@ -51,7 +56,9 @@ def fpj() -> Figures:
     """The pool of this project."""
     from fpj_worker.pool import ProcessPool  # noqa: PLC0415
 
-    with ProcessPool(factory, workers=2, timeout=LIMIT, preload=("compare_pools", "fpj_worker.pool")) as pool:
+    with ProcessPool(
+        factory, workers=2, timeout=LIMIT, preload=("compare_pools", "fpj_worker.pool")
+    ) as pool:
 
         def meet() -> None:
             with tempfile.TemporaryDirectory() as folder:
@@ -81,8 +88,14 @@ def pebble() -> Figures:
                     future.result()
 
         meet()
-        cpu, wall = timed(lambda: four_at_a_time(lambda task: pool.schedule(work, args=(task,), timeout=LIMIT)))
-        return cpu, wall, *hangs(lambda: pool.schedule(work, args=("hang",), timeout=LIMIT).exception(), meet)
+        cpu, wall = timed(
+            lambda: four_at_a_time(lambda task: pool.schedule(work, args=(task,), timeout=LIMIT))
+        )
+        return (
+            cpu,
+            wall,
+            *hangs(lambda: pool.schedule(work, args=("hang",), timeout=LIMIT).exception(), meet),
+        )
 
 
 def futures() -> Figures:
@@ -116,8 +129,12 @@ def timed(action: Callable[[], object]) -> tuple[float, float]:
     return (time.process_time() - cpu) / TASKS * 1e6, (time.perf_counter() - wall) / TASKS * 1e6
 
 
-def hangs(hang: Callable[[], object], meet: Callable[[], object]) -> tuple[list[float], list[float]]:
-    """Milliseconds after the limit until the hanging task is reported, and until two workers have met again."""
+def hangs(
+    hang: Callable[[], object], meet: Callable[[], object]
+) -> tuple[list[float], list[float]]:
+    """Milliseconds after the limit until the hanging task is reported,
+    and until two workers have met again.
+    """
     reported, recovered = [], []
     for _ in range(HANGS):
         due = time.perf_counter() + LIMIT
@@ -139,12 +156,21 @@ def main() -> None:
             process.start()
             seen[name].append(ours.recv())
             process.join()
-    sys.stdout.write("pool      CPU us/task  wall us/task  reported ms (max)  two workers again ms (max)" + "\n")
+    sys.stdout.write(
+        "pool      CPU us/task  wall us/task  reported ms (max)  two workers again ms (max)" + "\n"
+    )
     for name, rounds in seen.items():
-        cpu, wall = median(figures[0] for figures in rounds), median(figures[1] for figures in rounds)
+        cpu, wall = (
+            median(figures[0] for figures in rounds),
+            median(figures[1] for figures in rounds),
+        )
         late = [value for figures in rounds for value in figures[2]]
         again = [value for figures in rounds for value in figures[3]]
-        limits = f"{median(late):11.0f} ({max(late):.0f}) {median(again):19.0f} ({max(again):.0f})" if late else ""
+        limits = (
+            f"{median(late):11.0f} ({max(late):.0f}) {median(again):19.0f} ({max(again):.0f})"
+            if late
+            else ""
+        )
         sys.stdout.write(f"{name:8} {cpu:12.0f} {wall:13.0f} {limits}\n")
 
 

@@ -1,7 +1,9 @@
-"""Draws the dashboard from a live Prometheus: ``python hack/draw_dashboard.py URL SECONDS FILE.svg``.
+"""Draws the dashboard from a live Prometheus: ``python hack/draw_dashboard.py URL SECONDS
+FILE.svg``.
 
-Grafana is not needed, and not imitated beyond the layout: each panel stands where the dashboard puts it and shows what
-its queries answered over the last SECONDS. docs/images/dashboard.svg was made so from a run on a test cluster.
+Grafana is not needed, and not imitated beyond the layout: each panel stands where the dashboard
+puts it and shows what its queries answered over the last SECONDS. docs/images/dashboard.svg was
+made so from a run on a test cluster.
 """
 
 from __future__ import annotations
@@ -88,7 +90,10 @@ def draw(span: Span) -> str:
     bottom = max(each["gridPos"]["y"] + each["gridPos"]["h"] for each in panels)
     width, height = 24 * COLUMN + GAP, bottom * ROW + GAP
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
+            ' font-family="sans-serif">'
+        ),
         f'<rect width="{width}" height="{height}" fill="#f4f5f5"/>',
     ]
     for panel in panels:
@@ -108,7 +113,9 @@ def _panel(panel: dict[str, Any], span: Span, w: float, h: float) -> list[str]:
     if panel["type"] == "row":
         return [_text(0, 14, panel["title"], "#111", 13)]
     unit = panel["fieldConfig"]["defaults"]["unit"]
-    lines = [line for each in panel["targets"] for line in span.ask(each["expr"], each["legendFormat"])]
+    lines = [
+        line for each in panel["targets"] for line in span.ask(each["expr"], each["legendFormat"])
+    ]
     lines = [line for line in lines if line.points]
     frame = [
         f'<rect width="{w}" height="{h}" fill="white" stroke="#d8d9da" rx="2"/>',
@@ -150,7 +157,9 @@ def _plot(lines: list[Line], span: Span, unit: str, size: tuple[float, float]) -
     coloured = list(zip(lines, COLOURS * len(lines), strict=False))
     for line, colour in coloured:
         path = " ".join(at(*point) for point in line.points)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.4"/>')
+        parts.append(
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.4"/>'
+        )
     x = left
     for line, colour in sorted(coloured, key=lambda each: -each[0].points[-1][1])[:MOST_LEGENDS]:
         parts.append(f'<rect x="{x:.1f}" y="{bottom + 14}" width="8" height="3" fill="{colour}"/>')

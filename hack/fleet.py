@@ -1,4 +1,6 @@
-"""What a job of a given size takes: time, and load of store and API server, as docs/guide/capacity.md explains."""
+"""What a job of a given size takes: time, and load of store and API server,
+as docs/guide/capacity.md explains.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=_count, required=True, help="such as 2e6")
     parser.add_argument("--pods", type=_count, default=4, help="sharding.parallelism; 4 by default")
-    parser.add_argument("--image-ms", type=float, default=51.2, help="CPU of one image; 51.2: a photograph of 12 MP")
-    parser.add_argument("--workers", type=_count, default=4, help="sharding.workersPerPod; 4 by default")
+    parser.add_argument(
+        "--image-ms", type=float, default=51.2, help="CPU of one image; 51.2: a photograph of 12 MP"
+    )
+    parser.add_argument(
+        "--workers", type=_count, default=4, help="sharding.workersPerPod; 4 by default"
+    )
     parser.add_argument("--shard-size", type=_count, help="sharding.shardSize; chosen by default")
-    parser.add_argument("--store-cores", type=float, default=4.0, help="cores of MongoDB's server; 4 by default")
-    parser.add_argument("--raised-limits", action="store_true", help="--kube-api-qps of Kubernetes is high")
+    parser.add_argument(
+        "--store-cores", type=float, default=4.0, help="cores of MongoDB's server; 4 by default"
+    )
+    parser.add_argument(
+        "--raised-limits", action="store_true", help="--kube-api-qps of Kubernetes is high"
+    )
     given = parser.parse_args()
     if given.pods > WAVE or given.image_ms <= 0 or given.store_cores <= 0:
         parser.error(f"there are at most {WAVE:,} pods, and times and cores are above 0")

@@ -1,7 +1,10 @@
-"""Makes the README's picture of a job on a cluster, docs/images/cluster.svg, from a real one. As root.
+"""Makes the README's picture of a job on a cluster, docs/images/cluster.svg, from a real one.
 
-A cluster with a node is started as for the end-to-end tests, with fpj's image and manifests. What `kubectl` prints of
-one job, from apply to Completed, is kept as it is. Run: .venv/bin/python hack/make_cluster_picture.py
+As root.
+
+A cluster with a node is started as for the end-to-end tests, with fpj's image and manifests. What
+`kubectl` prints of one job, from apply to Completed, is kept as it is. Run: .venv/bin/python
+hack/make_cluster_picture.py
 """
 
 from __future__ import annotations
@@ -87,7 +90,13 @@ def main() -> None:
                 session = recorded(site, manifest)
         finally:
             cluster.down()
-    shown = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    shown = Console(
+        record=True,
+        width=COLUMNS,
+        file=io.StringIO(),
+        force_terminal=True,
+        color_system="truecolor",
+    )
     for command, written in session:
         shown.print(Text.from_ansi(f"{PROMPT}{command}\n{written.strip()}\n"))
     picture = shown.export_svg(title="fpj on a cluster", code_format=SVG, unique_id="cluster")

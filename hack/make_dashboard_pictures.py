@@ -1,7 +1,9 @@
-"""Makes the pictures of the dashboard, docs/images/dashboard-jobs.png and dashboard-job.png, from a real run.
+"""Makes the pictures of the dashboard, docs/images/dashboard-jobs.png and dashboard-job.png,
+from a real run.
 
-A control plane, the operator, workers, the store and the API run as in the tests; what a browser shows of jobs in
-several phases is kept as it is. Run: .venv/bin/python hack/make_dashboard_pictures.py
+A control plane, the operator, workers, the store and the API run as in the tests; what a browser
+shows of jobs in several phases is kept as it is. Run: .venv/bin/python
+hack/make_dashboard_pictures.py
 """
 
 from __future__ import annotations
@@ -63,7 +65,9 @@ def run_jobs(world: World) -> None:
         collection(world, name, rooms, broken, large)
     world.job("press-archive", "press", jobType="Both")
     world.job("summer-2026", "summer")
-    world.job("maps-18th-century", "maps", maxFailedImages=1, sharding={"shardSize": 10, "batchSize": 1})
+    world.job(
+        "maps-18th-century", "maps", maxFailedImages=1, sharding={"shardSize": 10, "batchSize": 1}
+    )
     world.wait_end("press-archive", "Completed")
     world.wait_end("summer-2026", "CompletedWithErrors")
     world.wait_end("maps-18th-century", "Failed")
@@ -79,7 +83,9 @@ def run_jobs(world: World) -> None:
         world.job("museum-thumbnails", "museum", collection="museum-paintings")
         world.job("portraits", "portraits", sharding=work, limits={"maxFileSize": LARGE})
         wait_for(lambda: progress(world, "portraits") > 40, "the portraits are well under way", 120)
-        wait_for(lambda: world.status("portraits")["progress"].get("etaSeconds"), "a rate is known", 60)
+        wait_for(
+            lambda: world.status("portraits")["progress"].get("etaSeconds"), "a rate is known", 60
+        )
 
 
 def progress(world: World, name: str) -> int:

@@ -1,8 +1,9 @@
 """Makes the README's pictures from real runs: docs/images/run.svg and docs/images/samples.jpg.
 
-The terminal picture is what `fpj` printed on a pseudo-terminal of 80 columns; of the live display, which redraws
-itself, one moment near the middle is kept. The strip shows sources as they are stored, and below each the thumbnail
-that fpj wrote, pixel for pixel. Run: .venv/bin/python hack/make_pictures.py
+The terminal picture is what `fpj` printed on a pseudo-terminal of 80 columns; of the live display,
+which redraws itself, one moment near the middle is kept. The strip shows sources as they are
+stored, and below each the thumbnail that fpj wrote, pixel for pixel. Run: .venv/bin/python
+hack/make_pictures.py
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ CAPTION = 18
 SVG = """<svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
 .{unique_id}-matrix {{ font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace;
-  font-size: {char_height}px; line-height: {line_height}px; font-variant-east-asian: full-width; white-space: pre }}
+  font-size: {char_height}px; line-height: {line_height}px;
+  font-variant-east-asian: full-width; white-space: pre }}
 .{unique_id}-title {{ font: bold 16px system-ui, sans-serif }}
 {styles}
 </style>
@@ -83,8 +85,14 @@ def workplace() -> Iterator[Path]:
 
 def environment(folder: Path) -> dict[str, str]:
     """As the user has it, but with a store of its own and plain colours."""
-    kept = {name: value for name, value in os.environ.items() if name not in {"FPJ_STORE", "NO_COLOR"}}
-    return kept | {"XDG_DATA_HOME": str(folder / ".data"), "TERM": "xterm-256color", "COLUMNS": str(COLUMNS)}
+    kept = {
+        name: value for name, value in os.environ.items() if name not in {"FPJ_STORE", "NO_COLOR"}
+    }
+    return kept | {
+        "XDG_DATA_HOME": str(folder / ".data"),
+        "TERM": "xterm-256color",
+        "COLUMNS": str(COLUMNS),
+    }
 
 
 def on_a_terminal(folder: Path, arguments: Sequence[str]) -> str:
@@ -105,7 +113,9 @@ def on_a_terminal(folder: Path, arguments: Sequence[str]) -> str:
 
 
 def read_or_nothing(descriptor: int) -> bytes:
-    """The next bytes; nothing once the other end of the terminal is closed, which Linux reports as an error."""
+    """The next bytes; nothing once the other end of the terminal is closed,
+    which Linux reports as an error.
+    """
     try:
         return os.read(descriptor, 65_536)
     except OSError:
@@ -113,7 +123,9 @@ def read_or_nothing(descriptor: int) -> bytes:
 
 
 def one_moment(written: str) -> str:
-    """Of a run with a live display: a frame near the middle, and what was left standing at the end."""
+    """Of a run with a live display: a frame near the middle,
+    and what was left standing at the end.
+    """
     frames = [frame for frame in written.split(REDRAW) if "Making images" in frame]
     middle = min(frames, key=lambda frame: abs(percent(frame) - 55))
     end = written.rpartition("\x1b[?25h")[2]
@@ -132,7 +144,13 @@ def draw_terminal(folder: Path) -> str:
         shutil.copytree(SAMPLES, photos / f"album-{number:02}")
     broken = photos / "album-07" / "dusk-copy.jpg"
     broken.write_bytes((SAMPLES / "dawn.jpg").read_bytes()[:40_000])
-    shown = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    shown = Console(
+        record=True,
+        width=COLUMNS,
+        file=io.StringIO(),
+        force_terminal=True,
+        color_system="truecolor",
+    )
     for command in ("run photos", "failures", "run photos", "stats"):
         written = on_a_terminal(folder, command.split())
         if "\x1b[?25h" in written:
@@ -144,12 +162,26 @@ def draw_terminal(folder: Path) -> str:
 
 def draw_strip(folder: Path) -> Image.Image:
     """Sources above, the thumbnails that fpj made of them below."""
-    run = [str(FPJ), "run", str(SAMPLES), "--out", str(folder / "out"), "--quiet", "--thumbnail", f"{CELL}x{CELL}"]
+    run = [
+        str(FPJ),
+        "run",
+        str(SAMPLES),
+        "--out",
+        str(folder / "out"),
+        "--quiet",
+        "--thumbnail",
+        f"{CELL}x{CELL}",
+    ]
     subprocess.run(run, env=environment(folder), check=True)  # noqa: S603 - our own command
     listed = subprocess.run(  # noqa: S603 - our own command
-        [str(FPJ), "outputs", "-o", "json"], env=environment(folder), check=True, capture_output=True
+        [str(FPJ), "outputs", "-o", "json"],
+        env=environment(folder),
+        check=True,
+        capture_output=True,
     )
-    made = {row["key"]: row["path"] for row in json.loads(listed.stdout) if row["tier"] == "thumbnail"}
+    made = {
+        row["key"]: row["path"] for row in json.loads(listed.stdout) if row["tier"] == "thumbnail"
+    }
     width = MARGIN + len(STRIP) * (CELL + MARGIN)
     strip = Image.new("RGB", (width, 2 * CELL + 2 * CAPTION + 3 * MARGIN), "white")
     draw = ImageDraw.Draw(strip)
@@ -158,14 +190,24 @@ def draw_strip(folder: Path) -> Image.Image:
         place(strip, as_stored(SAMPLES / name), left, MARGIN)
         draw.text((left, MARGIN + CELL), f"{name}: {what}", "#555555", ImageFont.load_default(13))
         with Image.open(made[name]) as thumbnail:
-            size = f"{thumbnail.width}x{thumbnail.height}, {Path(made[name]).stat().st_size / 1024:.1f} KiB"
+            size = (
+                f"{thumbnail.width}x{thumbnail.height},"
+                f" {Path(made[name]).stat().st_size / 1024:.1f} KiB"
+            )
             place(strip, thumbnail.copy(), left, 2 * MARGIN + CELL + CAPTION)
-        draw.text((left, 2 * MARGIN + 2 * CELL + CAPTION), f"JPEG {size}", "#555555", ImageFont.load_default(13))
+        draw.text(
+            (left, 2 * MARGIN + 2 * CELL + CAPTION),
+            f"JPEG {size}",
+            "#555555",
+            ImageFont.load_default(13),
+        )
     return strip
 
 
 def as_stored(path: Path) -> Image.Image:
-    """A source, fitted to a cell: not turned, colours unconverted, what is transparent on a chequered ground."""
+    """A source, fitted to a cell: not turned, colours unconverted,
+    what is transparent on a chequered ground.
+    """
     with Image.open(path) as image:
         if image.mode == "I;16":
             picture = image.point(lambda value: value / 256).convert("RGB")

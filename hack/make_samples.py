@@ -1,7 +1,8 @@
-"""Draws the sample images in samples/: invented landscapes, one for each kind of file that fpj must get right.
+"""Draws the sample images in samples/: invented landscapes,
+one for each kind of file that fpj must get right.
 
-Nothing here is a photograph and nothing comes from elsewhere: each is computed from a seed, so the files may be
-shipped under the project's licence. Run: python hack/make_samples.py samples
+Nothing here is a photograph and nothing comes from elsewhere: each is computed from a seed, so the
+files may be shipped under the project's licence. Run: python hack/make_samples.py samples
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def ridge(chance: np.random.Generator, width: int, roughness: float) -> npt.NDAr
     return np.asarray((line - line.min()) / (np.ptp(line) or 1))
 
 
-def landscape(seed: int, colours: tuple[Colour, ...], width: int, height: int, layers: int = 6) -> Picture:
+def landscape(
+    seed: int, colours: tuple[Colour, ...], width: int, height: int, layers: int = 6
+) -> Picture:
     """Mountain ranges that fade into the sky; (height, width, 3) in 0 to 255."""
     chance = np.random.default_rng(seed)
     top, low, haze, near = (np.array(colour, float) for colour in colours)
@@ -55,10 +58,16 @@ def landscape(seed: int, colours: tuple[Colour, ...], width: int, height: int, l
     picture[distance < 0.045] = haze * 0.4 + 255 * 0.6
     for layer in range(layers):
         depth = layer / (layers - 1)
-        skyline = height * (0.42 + 0.46 * depth - (0.34 - 0.14 * depth) * ridge(chance, width, 0.55))
+        skyline = height * (
+            0.42 + 0.46 * depth - (0.34 - 0.14 * depth) * ridge(chance, width, 0.55)
+        )
         colour = haze * (1 - depth) ** 1.2 * 0.75 + low * (1 - depth) * 0.15 + near * depth
         below = rows >= skyline[None, :]
-        fog = np.clip((rows - skyline[None, :]) / (height * 0.35), 0, 1)[..., None] * (1 - depth) * 0.5
+        fog = (
+            np.clip((rows - skyline[None, :]) / (height * 0.35), 0, 1)[..., None]
+            * (1 - depth)
+            * 0.5
+        )
         ground = colour * (1 - fog) + haze * fog
         picture = np.where(below[..., None], ground, picture)
     return np.asarray(np.clip(picture + chance.normal(0, 1.6, picture.shape), 0, 255))
@@ -88,19 +97,27 @@ def wide_gamut() -> bytes:
     """Colours that sRGB does not have, in Display P3."""
     pixels = landscape(3, AUTUMN, 1200, 800).astype(np.uint8)
     picture = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb")
-    return bytes(picture.icc_transform("p3", input_profile="srgb").jpegsave_buffer(Q=85, profile="p3"))
+    return bytes(
+        picture.icc_transform("p3", input_profile="srgb").jpegsave_buffer(Q=85, profile="p3")
+    )
 
 
 def for_print() -> bytes:
     """Inks instead of light: CMYK, without a profile."""
-    picture = pyvips.Image.new_from_array(landscape(4, MIST, 900, 600).astype(np.uint8)).copy(interpretation="srgb")
-    return bytes(picture.icc_transform("cmyk", input_profile="srgb").jpegsave_buffer(Q=80, keep="none"))
+    picture = pyvips.Image.new_from_array(landscape(4, MIST, 900, 600).astype(np.uint8)).copy(
+        interpretation="srgb"
+    )
+    return bytes(
+        picture.icc_transform("cmyk", input_profile="srgb").jpegsave_buffer(Q=80, keep="none")
+    )
 
 
 def sixteen_bits() -> bytes:
     """A PNG with 16 bits a band."""
     pixels = (landscape(6, NOON, 270, 180, 5) * 257).astype(np.uint16)
-    return bytes(pyvips.Image.new_from_array(pixels).copy(interpretation="rgb16").pngsave_buffer(bitdepth=16))
+    return bytes(
+        pyvips.Image.new_from_array(pixels).copy(interpretation="rgb16").pngsave_buffer(bitdepth=16)
+    )
 
 
 def transparent() -> bytes:
@@ -109,7 +126,10 @@ def transparent() -> bytes:
     badge = Image.new("RGBA", (side * scale, side * scale), (0, 0, 0, 0))
     draw = ImageDraw.Draw(badge)
     draw.ellipse((40, 40, side * scale - 40, side * scale - 40), fill=(44, 92, 160, 255))
-    draw.polygon([(300, 1380), (820, 560), (1160, 1100), (1330, 860), (1640, 1380)], fill=(240, 244, 248, 255))
+    draw.polygon(
+        [(300, 1380), (820, 560), (1160, 1100), (1330, 860), (1640, 1380)],
+        fill=(240, 244, 248, 255),
+    )
     draw.ellipse((1180, 380, 1440, 640), fill=(255, 204, 96, 200))
     return encoded(badge.resize((side, side), Image.Resampling.LANCZOS), "PNG", optimize=True)
 
@@ -133,7 +153,9 @@ def comic() -> bytes:
     with zipfile.ZipFile(target, "w") as archive:
         for number, colours in ((1, DAWN), (2, MIST), (10, NIGHT)):
             member = zipfile.ZipInfo(f"page{number}.jpg", (2026, 1, 1, 0, 0, 0))
-            archive.writestr(member, encoded(image(20 + number, colours, 500, 700), "JPEG", quality=75))
+            archive.writestr(
+                member, encoded(image(20 + number, colours, 500, 700), "JPEG", quality=75)
+            )
     return target.getvalue()
 
 
@@ -145,7 +167,9 @@ def samples() -> dict[str, bytes]:
         "sideways.jpg": sideways(),
         "wide-gamut.jpg": wide_gamut(),
         "print.jpg": for_print(),
-        "night-grey.jpg": encoded(image(5, NIGHT, 1200, 800).convert("L"), "JPEG", quality=80, progressive=True),
+        "night-grey.jpg": encoded(
+            image(5, NIGHT, 1200, 800).convert("L"), "JPEG", quality=80, progressive=True
+        ),
         "sixteen-bits.png": sixteen_bits(),
         "badge.png": transparent(),
         "sunset.gif": animation(),

@@ -1,10 +1,12 @@
-"""Holds Markdown to one rule: a paragraph, and each item of a list, is one line. Editors wrap it for the eye.
+"""Holds Markdown to one rule: a paragraph, and each item of a list, is one line.
+
+Editors wrap it for the eye.
 
 python hack/markdown_lines.py           fails where a line goes on with the paragraph before it
 python hack/markdown_lines.py --fix     joins such lines
 
-Code, tables, HTML and lines that end in a hard break are left alone. hack/markdown_unchecked.txt names the
-files that are still wrapped: take a file off the list when it is joined; add none.
+Code, tables, HTML and lines that end in a hard break are left alone. hack/markdown_unchecked.txt
+names the files that are still wrapped: take a file off the list when it is joined; add none.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ ROOT = Path(__file__).parent.parent
 UNCHECKED = ROOT / "hack" / "markdown_unchecked.txt"
 _FENCE = re.compile(r"^\s*(```|~~~)")
 _STARTS = re.compile(r"^\s*([-*+] |\d+[.)] |#|\||<|>|\[[^\]]+\]: |!\[|---)")
-"""What begins a block of its own: items, headings, tables, HTML, quotes, definitions of links, pictures, rules."""
+"""What begins a block of its own: items, headings, tables, HTML, quotes, definitions of links,
+pictures, rules.
+"""
 _ENDS = re.compile(r"(^\s*(#|\||<|>|!\[|---)|  $|\\$|-->\s*$)")
 """A line behind which nothing goes on."""
 
@@ -50,9 +54,13 @@ def _goes_on(line: str, before: list[str]) -> bool:
 
 def main() -> int:
     """Exit code 1 where a paragraph is wrapped."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--fix", action="store_true", help="join the lines")
-    parser.add_argument("files", nargs="*", type=Path, help="all that are held to the rule, if left out")
+    parser.add_argument(
+        "files", nargs="*", type=Path, help="all that are held to the rule, if left out"
+    )
     arguments = parser.parse_args()
     wrapped = 0
     for path in arguments.files or tracked():
@@ -64,7 +72,9 @@ def main() -> int:
         if arguments.fix:
             path.write_text(better, encoding="utf-8")
         else:
-            sys.stdout.write(f"{path}: wrapped paragraphs; hack/markdown_lines.py --fix {path} joins them\n")
+            sys.stdout.write(
+                f"{path}: wrapped paragraphs; hack/markdown_lines.py --fix {path} joins them\n"
+            )
     return 1 if wrapped and not arguments.fix else 0
 
 

@@ -1,4 +1,5 @@
-"""Injects faults into fpj on a real node, by seed, and checks that nothing was lost, made twice or got stuck.
+"""Injects faults into fpj on a real node, by seed, and checks that nothing was lost,
+made twice or got stuck.
 
 python hack/run_chaos.py --seeds 1-100 --faults 100     see docs/resilience.md; needs root
 """
@@ -32,7 +33,18 @@ from e2e.installation import build_image  # noqa: E402
 from fpj_cluster import Cluster  # noqa: E402
 
 TRACES = ROOT / "build" / "chaos"
-PRODUCT = ("core", "operator", "worker", "api", "cli", "crds", "deploy", "requirements", "Dockerfile", "pyproject.toml")
+PRODUCT = (
+    "core",
+    "operator",
+    "worker",
+    "api",
+    "cli",
+    "crds",
+    "deploy",
+    "requirements",
+    "Dockerfile",
+    "pyproject.toml",
+)
 """What the image is made of, and what installs it."""
 
 
@@ -74,22 +86,44 @@ def _revision() -> str:
 
 def _git(*arguments: str) -> str:
     command = ["git", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.strip()
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--seeds", default="1", show_default=True, help="Seeds: 3, 1-100, or 1-5,9.")
 @click.option("--faults", default=100, show_default=True, help="Faults of each seed.")
-@click.option("--calm", type=float, help="Wait for recovery after each, so many seconds at most, and measure it.")
-@click.option("--only", multiple=True, metavar="KIND", help="Only this kind of fault; may be given repeatedly.")
+@click.option(
+    "--calm",
+    type=float,
+    help="Wait for recovery after each, so many seconds at most, and measure it.",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="KIND",
+    help="Only this kind of fault; may be given repeatedly.",
+)
 @click.option("--list", "listed", is_flag=True, help="Show the kinds of faults, and run none.")
 @click.option("--minutes", type=float, help="Begin no seed later than this.")
-@click.option("--image", type=click.Path(exists=True, path_type=Path), help="A docker-archive of localhost/fpj:e2e.")
-@click.option("--revision", help="Of what that image was built, for the report; else that of this checkout.")
 @click.option(
-    "--results", "kept", type=click.Path(path_type=Path), default=results.KEPT, help="JSON Lines to go on with."
+    "--image",
+    type=click.Path(exists=True, path_type=Path),
+    help="A docker-archive of localhost/fpj:e2e.",
 )
-@click.option("--again", is_flag=True, help="Also seeds that were clean; nothing is added to the results.")
+@click.option(
+    "--revision", help="Of what that image was built, for the report; else that of this checkout."
+)
+@click.option(
+    "--results",
+    "kept",
+    type=click.Path(path_type=Path),
+    default=results.KEPT,
+    help="JSON Lines to go on with.",
+)
+@click.option(
+    "--again", is_flag=True, help="Also seeds that were clean; nothing is added to the results."
+)
 def main(
     *,
     seeds: str,
@@ -103,13 +137,18 @@ def main(
     kept: Path,
     again: bool,
 ) -> None:
-    """Inject faults into fpj on a node; seeds that were clean are skipped. Exit code 1: one is not clean."""
+    """Inject faults into fpj on a node; seeds that were clean are skipped.
+
+    Exit code 1: one is not clean.
+    """
     if listed:
         for kind in KINDS.values():
             _say(f"{kind.name:26} {kind.what}")
         return
     if unknown := set(only) - set(KINDS):
-        raise click.BadParameter(f"there is no {', '.join(sorted(unknown))}; see --list", param_hint="--only")
+        raise click.BadParameter(
+            f"there is no {', '.join(sorted(unknown))}; see --list", param_hint="--only"
+        )
     try:
         wanted = seeds_in(seeds)
     except ValueError:
@@ -117,14 +156,17 @@ def main(
     if os.geteuid() != 0:
         raise click.ClickException("a node needs root")
     kinds = only or tuple(KINDS)
-    # Where recovery is measured, a job should outlast some faults: what begins with the next one does not count.
+    # Where recovery is measured, a job should outlast some faults: what begins with the next one
+    # does not count.
     job: dict[str, Any] = {} if calm is None else {"images": 400, "slowness": 0.5, "warm": True}
     orders = [Order(seed, faults, calm, kinds, **job) for seed in wanted]
     if not again:
         orders = results.left_to_run(orders, results.kept(kept))
     _say(f"{len(orders)} of {len(wanted)} seeds to run; results in {kept}, traces in {TRACES}")
     _on_signals(_stop)
-    if orders and not _run(orders, image, None if again else kept, minutes, revision or _revision()):
+    if orders and not _run(
+        orders, image, None if again else kept, minutes, revision or _revision()
+    ):
         sys.exit(1)
 
 
@@ -141,7 +183,9 @@ def _stop(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _run(orders: list[Order], image: Path | None, kept: Path | None, minutes: float | None, revision: str) -> bool:
+def _run(
+    orders: list[Order], image: Path | None, kept: Path | None, minutes: float | None, revision: str
+) -> bool:
     """Whether all were clean."""
     until = time.monotonic() + (minutes or 1e6) * 60
     with tempfile.TemporaryDirectory(prefix="fpjc", dir="/tmp") as name:

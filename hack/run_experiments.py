@@ -1,4 +1,6 @@
-"""Runs experiments with faults against fpj on a real node; see docs/development/experiments.md. Needs root.
+"""Runs experiments with faults against fpj on a real node; see docs/development/experiments.md.
+
+Needs root.
 
 python hack/run_experiments.py --list
 python hack/run_experiments.py [--only NAME]... [--image TAR] [--old-source DIR --old-image TAR]
@@ -45,12 +47,34 @@ def _run(known: Known, found: Bed, folder: Path) -> bool:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--list", "listed", is_flag=True, help="Name the experiments, and run none.")
-@click.option("--only", multiple=True, metavar="NAME", help="Run this experiment alone; may be given repeatedly.")
-@click.option("--image", type=click.Path(exists=True, path_type=Path), help=f"A docker-archive of {REPOSITORY}:today.")
-@click.option("--old-source", type=click.Path(exists=True, path_type=Path), help="Checkout of the version to upgrade.")
-@click.option("--old-image", type=click.Path(exists=True, path_type=Path), help=f"Its image, {REPOSITORY}:old.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    help="Run this experiment alone; may be given repeatedly.",
+)
+@click.option(
+    "--image",
+    type=click.Path(exists=True, path_type=Path),
+    help=f"A docker-archive of {REPOSITORY}:today.",
+)
+@click.option(
+    "--old-source",
+    type=click.Path(exists=True, path_type=Path),
+    help="Checkout of the version to upgrade.",
+)
+@click.option(
+    "--old-image",
+    type=click.Path(exists=True, path_type=Path),
+    help=f"Its image, {REPOSITORY}:old.",
+)
 def main(
-    *, listed: bool, only: tuple[str, ...], image: Path | None, old_source: Path | None, old_image: Path | None
+    *,
+    listed: bool,
+    only: tuple[str, ...],
+    image: Path | None,
+    old_source: Path | None,
+    old_image: Path | None,
 ) -> None:
     """Run experiments against fpj on a real node. Exit code 1: one did not hold."""
     if listed:
@@ -58,7 +82,9 @@ def main(
             _say(f"{known.name:24} {known.what}")
         return
     if unknown := set(only) - set(KNOWN):
-        raise click.BadParameter(f"there is no {', '.join(sorted(unknown))}; see --list", param_hint="--only")
+        raise click.BadParameter(
+            f"there is no {', '.join(sorted(unknown))}; see --list", param_hint="--only"
+        )
     if os.geteuid() != 0:
         raise click.ClickException("a node needs root")
     chosen = [known for name, known in KNOWN.items() if not only or name in only]

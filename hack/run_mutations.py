@@ -1,4 +1,6 @@
-"""Breaks a copy of the tree in one line at a time, and says which tests notice; see docs/development/mutations.md.
+"""Breaks a copy of the tree in one line at a time, and says which tests notice.
+
+See docs/development/mutations.md.
 
 python hack/run_mutations.py [--only TEXT]... [--again] [--list | --report]
 """
@@ -27,7 +29,9 @@ from fpj_mutations.report import killers, page, summary  # noqa: E402
 from fpj_mutations.running import Result, Runner, Verdict  # noqa: E402
 from fpj_mutations.tree import Copy  # noqa: E402
 
-_RESULTS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fpj" / "mutations.jsonl"
+_RESULTS = (
+    Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fpj" / "mutations.jsonl"
+)
 """By what each rests on, so that it is true for every checkout that has the same texts."""
 _PAGE = ROOT / "docs" / "development" / "mutations.md"
 
@@ -36,7 +40,9 @@ def _known() -> dict[str, Result]:
     if not _RESULTS.exists():
         return {}
     lines = [json.loads(line) for line in _RESULTS.read_text(encoding="utf-8").splitlines()]
-    return {each["key"]: Result(Verdict(each["verdict"]), each["by"], each["seconds"]) for each in lines}
+    return {
+        each["key"]: Result(Verdict(each["verdict"]), each["by"], each["seconds"]) for each in lines
+    }
 
 
 def _keep(key: str, result: Result) -> None:
@@ -54,7 +60,9 @@ def _needs_server(chosen: Sequence[Mutation], *, wide: bool) -> bool:
     return any(each.startswith("tests/contract") for each in run)
 
 
-def _run(chosen: Sequence[Mutation], known: Mapping[str, Result], *, wide: bool) -> dict[str, Result]:
+def _run(
+    chosen: Sequence[Mutation], known: Mapping[str, Result], *, wide: bool
+) -> dict[str, Result]:
     results: dict[str, Result] = {}
     with tempfile.TemporaryDirectory(prefix="fpj-mutations-") as name, ExitStack() as stack:
         environment = {}
@@ -68,7 +76,9 @@ def _run(chosen: Sequence[Mutation], known: Mapping[str, Result], *, wide: bool)
         runner = Runner(Copy(Path(name)), environment, wide=wide)
         stack.callback(runner.close)
         before = killers(_PAGE.read_text(encoding="utf-8"))
-        left = {before.get(each.id, "") for each in chosen if not _is_killed(known.get(each.key()))} - {""}
+        left = {
+            before.get(each.id, "") for each in chosen if not _is_killed(known.get(each.key()))
+        } - {""}
         if left:
             click.echo(f"first {len(left)} tests without an error")
             runner.look(sorted(left))
@@ -86,14 +96,32 @@ def _run(chosen: Sequence[Mutation], known: Mapping[str, Result], *, wide: bool)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--only", multiple=True, metavar="TEXT", help="Those whose id or file contains it; may be repeated.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="TEXT",
+    help="Those whose id or file contains it; may be repeated.",
+)
 @click.option("--again", is_flag=True, help="Run also what has a result that still holds.")
-@click.option("--wide", is_flag=True, help="Run all tests of the package on what the nearest ones do not notice.")
+@click.option(
+    "--wide",
+    is_flag=True,
+    help="Run all tests of the package on what the nearest ones do not notice.",
+)
 @click.option("--list", "listed", is_flag=True, help="Name them, and run none.")
-@click.option("--report", is_flag=True, help="Write the page from the results there are, and run none.")
+@click.option(
+    "--report", is_flag=True, help="Write the page from the results there are, and run none."
+)
 def main(*, only: tuple[str, ...], again: bool, wide: bool, listed: bool, report: bool) -> None:
-    """Say which tests notice which one-line errors. Exit code 1: one without a stated reason is noticed by none."""
-    chosen = [each for each in mutations() if not only or any(text in f"{each.id} {each.file}" for text in only)]
+    """Say which tests notice which one-line errors.
+
+    Exit code 1: one without a stated reason is noticed by none.
+    """
+    chosen = [
+        each
+        for each in mutations()
+        if not only or any(text in f"{each.id} {each.file}" for text in only)
+    ]
     if listed:
         for each in chosen:
             click.echo(f"{each.id:5} {each.file}: {each.means}")
@@ -103,12 +131,18 @@ def main(*, only: tuple[str, ...], again: bool, wide: bool, listed: bool, report
     known = _known()
     if not only:
         before = killers(_PAGE.read_text(encoding="utf-8"))
-        _PAGE.write_text(page([(each, known.get(each.key())) for each in mutations()], before), encoding="utf-8")
+        _PAGE.write_text(
+            page([(each, known.get(each.key())) for each in mutations()], before), encoding="utf-8"
+        )
         click.echo(f"wrote {_PAGE.relative_to(ROOT)}")
     if results:
         click.echo(summary(results))
     stated = {each.id for each in chosen if each.survives}
-    left = [name for name, result in results.items() if result.verdict is not Verdict.KILLED and name not in stated]
+    left = [
+        name
+        for name, result in results.items()
+        if result.verdict is not Verdict.KILLED and name not in stated
+    ]
     if left:
         raise click.ClickException(f"noticed by no test: {', '.join(left)}")
 

@@ -11,7 +11,10 @@ import sys
 
 
 def words(command: list[str], given: str) -> list[str]:
-    """The command, with the words of ``given`` in the place of ARGS. ValueError: a quote is left open."""
+    """The command, with the words of ``given`` in the place of ARGS.
+
+    ValueError: a quote is left open.
+    """
     at = command.index("ARGS")
     return [*command[:at], *shlex.split(given), *command[at + 1 :]]
 

@@ -1,7 +1,7 @@
 """Bills of materials, in CycloneDX JSON. Run by the Python of `make release-tools`.
 
-sbom.py distribution SITE-PACKAGES OUTPUT   of the Python distribution; SITE-PACKAGES has the locked packages
-sbom.py image ARCHIVE OUTPUT                of an image, from its archive
+sbom.py distribution SITE-PACKAGES OUTPUT   of the Python distribution; SITE-PACKAGES has the locked
+packages sbom.py image ARCHIVE OUTPUT                of an image, from its archive
 """
 
 from __future__ import annotations

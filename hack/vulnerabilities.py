@@ -1,7 +1,7 @@
 """Asks for known vulnerabilities of everything that is locked, by ``audit.py REQUIREMENTS...``.
 
-Run by the Python of `make release-tools`. pip-audit counts a package that its service does not know as a success; here
-it counts as a missing answer, which is a failure.
+Run by the Python of `make release-tools`. pip-audit counts a package that its service does not know
+as a success; here it counts as a missing answer, which is a failure.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ _NOT_AUDITED = 2
 
 
 def main(files: list[str]) -> int:
-    """Exit code 1 for a vulnerability, 2 if not everything could be asked for, or wrong arguments."""
+    """Exit code 1 for a vulnerability, 2 if not everything could be asked for,
+    or wrong arguments.
+    """
     if not files:
         sys.stderr.write(f"{__doc__}")
         return 2
@@ -28,7 +30,9 @@ def _audit(file: Path) -> int:
     command = [sys.executable, "-m", "pip_audit", "--progress-spinner", "off", "--format", "json"]
     command += ["--disable-pip", "--require-hashes", "--requirement", str(file)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)  # noqa: S603
+        done = subprocess.run(  # noqa: S603
+            command, capture_output=True, text=True, timeout=_TIMEOUT, check=False
+        )
         answers = json.loads(done.stdout)["dependencies"]
     except subprocess.TimeoutExpired:
         return _unanswered(file, f"no answer within {_TIMEOUT:.0f} s")
@@ -44,9 +48,13 @@ def report(file: Path, answers: list[dict[str, Any]]) -> int:
     for answer in hit:
         for vulnerability in answer["vulns"]:
             fixed = ", ".join(vulnerability["fix_versions"]) or "no version yet"
-            sys.stdout.write(f"{answer['name']} {answer['version']}: {vulnerability['id']}, fixed in {fixed}\n")
+            sys.stdout.write(
+                f"{answer['name']} {answer['version']}: {vulnerability['id']}, fixed in {fixed}\n"
+            )
     if skipped:
-        unanswered = _unanswered(file, f"{len(skipped)} of {len(answers)} packages: {skipped[0]['skip_reason']}")
+        unanswered = _unanswered(
+            file, f"{len(skipped)} of {len(answers)} packages: {skipped[0]['skip_reason']}"
+        )
         return max(unanswered, 1 if hit else 0)
     sys.stdout.write(f"{file}: {len(answers)} packages, {len(hit)} with known vulnerabilities\n")
     return 1 if hit else 0
@@ -54,7 +62,10 @@ def report(file: Path, answers: list[dict[str, Any]]) -> int:
 
 def _unanswered(file: Path, why: str) -> int:
     sys.stderr.write(f"{file}: NOT AUDITED: {why}\n")
-    sys.stderr.write("The advisories could not be asked from here; the release workflow does it for each release.\n")
+    sys.stderr.write(
+        "The advisories could not be asked from here; the release workflow does it for each"
+        " release.\n"
+    )
     return _NOT_AUDITED
 
 

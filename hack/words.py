@@ -20,7 +20,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LIST = ROOT / "hack" / "words.toml"
-_SUFFIXES = frozenset({".md", ".py", ".js", ".html", ".yaml", ".yml", ".toml", ".json", ".sh", ".tpl", ".txt", ".tla"})
+_SUFFIXES = frozenset(
+    {".md", ".py", ".js", ".html", ".yaml", ".yml", ".toml", ".json", ".sh", ".tpl", ".txt", ".tla"}
+)
 _NAMES = frozenset({"Makefile", "Dockerfile"})
 _NOT_OURS = (
     "hack/js/package-lock.json",
@@ -43,7 +45,10 @@ class Avoided:
 
 def avoided(words: dict[str, str]) -> list[Avoided]:
     """Patterns of the list. Raises re.error for one that is none."""
-    return [Avoided(re.compile(rf"\b(?:{word})\b", re.IGNORECASE), better) for word, better in words.items()]
+    return [
+        Avoided(re.compile(rf"\b(?:{word})\b", re.IGNORECASE), better)
+        for word, better in words.items()
+    ]
 
 
 def prose(path: str, text: str) -> str:
@@ -79,8 +84,12 @@ def texts() -> Iterator[tuple[str, str]]:
 
 def main() -> int:
     """Exit code 1 where something is to be changed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--list", action="store_true", help="count the words of files that are not checked yet")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="count the words of files that are not checked yet"
+    )
     arguments = parser.parse_args()
     settings = tomllib.loads(LIST.read_text(encoding="utf-8"))
     words, unchecked = avoided(settings["words"]), settings["unchecked"]

@@ -19,14 +19,23 @@ RBAC = "rbac.authorization.k8s.io"
 
 def account(kube: Kube, namespace: str, name: str) -> str:
     """Make an account; its name as a user."""
-    kube.within(namespace).apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}})
+    kube.within(namespace).apply(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
+    )
     return f"system:serviceaccount:{namespace}:{name}"
 
 
 def grant(
-    kube: Kube, role: str, user: str, rules: Sequence[Mapping[str, Any]] | None, namespace: str | None = None
+    kube: Kube,
+    role: str,
+    user: str,
+    rules: Sequence[Mapping[str, Any]] | None,
+    namespace: str | None = None,
 ) -> None:
-    """Bind a user to a role of these rules, in a namespace or in all; without rules to a ClusterRole that is there."""
+    """Bind a user to a role of these rules, in a namespace or in all.
+
+    Without rules to a ClusterRole that is there.
+    """
     kind = "Role" if namespace and rules is not None else "ClusterRole"
     binding = "RoleBinding" if namespace else "ClusterRoleBinding"
     _, _, owner, name = user.split(":")
@@ -41,7 +50,14 @@ def grant(
         }
     ]
     if rules is not None:
-        made.append({"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": {"name": role}, "rules": list(rules)})
+        made.append(
+            {
+                "apiVersion": f"{RBAC}/v1",
+                "kind": kind,
+                "metadata": {"name": role},
+                "rules": list(rules),
+            }
+        )
     where.apply(*made)
 
 
@@ -68,11 +84,15 @@ class Caller:
         self._url = api.url
         self._headers = {"Authorization": f"Bearer {bearer}"}
 
-    def status(self, method: str, path: str, body: object = None, content: str = "application/json") -> int:
+    def status(
+        self, method: str, path: str, body: object = None, content: str = "application/json"
+    ) -> int:
         """The status of the answer. What is asked for should be a dry run."""
         return self.answer(method, path, body, content)[0]
 
-    def answer(self, method: str, path: str, body: object = None, content: str = "application/json") -> tuple[int, str]:
+    def answer(
+        self, method: str, path: str, body: object = None, content: str = "application/json"
+    ) -> tuple[int, str]:
         """The status and the text of the answer."""
         headers = self._headers | ({"Content-Type": content} if body is not None else {})
         text = None if body is None else json.dumps(body)

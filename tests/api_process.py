@@ -34,7 +34,9 @@ class ApiProcess:
         settings: further environment variables.
     """
 
-    def __init__(self, kubeconfig: Path, store: str, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, kubeconfig: Path, store: str, folder: Path, settings: Mapping[str, str] | None = None
+    ) -> None:
         self.port, self.metrics_port, self.probe_port = free_port(), free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_path = folder / f"api-{self.port}.log"
@@ -69,7 +71,9 @@ class ApiProcess:
                 command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         if wait:
-            wait_for(lambda: self.probe("readyz") == 200, lambda: f"the API is ready\n{self.log}", 60)
+            wait_for(
+                lambda: self.probe("readyz") == 200, lambda: f"the API is ready\n{self.log}", 60
+            )
 
     @property
     def log(self) -> str:
@@ -79,7 +83,11 @@ class ApiProcess:
     def changes(self) -> list[Document]:
         """Its notes of changes."""
         lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
-        return [line for line in lines if (line["logger"], line["message"]) == ("fpj.api.audit", "change")]
+        return [
+            line
+            for line in lines
+            if (line["logger"], line["message"]) == ("fpj.api.audit", "change")
+        ]
 
     def probe(self, name: str) -> int:
         """The status of a probe; 0 where nobody answers."""
@@ -110,7 +118,9 @@ class Client:
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url = url
-        self.headers = {"Connection": "close"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        self.headers = {"Connection": "close"} | (
+            {"Authorization": f"Bearer {token}"} if token else {}
+        )
         self._pool = urllib3.PoolManager(retries=False, timeout=60)
 
     def response(
@@ -128,7 +138,9 @@ class Client:
         """Status and JSON."""
         response = self.response(method, path, body)
         text = response.data.decode()
-        return response.status, json.loads(text) if "json" in response.headers.get("Content-Type", "") else {"": text}
+        return response.status, json.loads(text) if "json" in response.headers.get(
+            "Content-Type", ""
+        ) else {"": text}
 
     def get(self, path: str) -> Document:
         """A JSON answer; it must be 200."""
@@ -151,7 +163,10 @@ class Client:
 
 
 class Stream:
-    """Server-sent events as they come. The connection is open, and the stream started, once this is made."""
+    """Server-sent events as they come.
+
+    The connection is open, and the stream started, once this is made.
+    """
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         self.last_id = ""
@@ -208,7 +223,11 @@ class Stream:
                     continue
                 self.last_id = fields.get("id", self.last_id)
                 if "data" in fields:
-                    event = {"id": self.last_id, "event": fields["event"], "data": json.loads(fields["data"])}
+                    event = {
+                        "id": self.last_id,
+                        "event": fields["event"],
+                        "data": json.loads(fields["data"]),
+                    }
                     self._events.put(event)
                 fields = {}
         except (http.client.HTTPException, OSError):

@@ -1,4 +1,6 @@
-"""What tests of the API have in common: its rights, people of each role, namespaces, and a process that serves them."""
+"""What tests of the API have in common: its rights, people of each role, namespaces,
+and a process that serves them.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ ROLES = ("nobody", "fpj-view", "fpj-cache-manager", "fpj-admin")
 
 
 class Place:
-    """Namespaces ``one``, where there is somebody of each role, and ``two``, where they have no rights."""
+    """Namespaces ``one``, where there is somebody of each role, and ``two``,
+    where they have no rights.
+    """
 
     def __init__(self, cluster: Cluster, store: str, folder: Path) -> None:
         self.cluster, self.store_url, self.folder = cluster, store, folder
@@ -58,13 +62,19 @@ class Place:
         return f"system:serviceaccount:{self.one}:{role}"
 
     @contextmanager
-    def serving(self, settings: Mapping[str, str] | None = None, where: Path | None = None) -> Iterator[ApiProcess]:
+    def serving(
+        self, settings: Mapping[str, str] | None = None, where: Path | None = None
+    ) -> Iterator[ApiProcess]:
         """The API, with its own rights; ``where`` is another kubeconfig than its account's."""
-        with ApiProcess(where or self.own_kubeconfig(), self.store_url, self.folder, settings) as process:
+        with ApiProcess(
+            where or self.own_kubeconfig(), self.store_url, self.folder, settings
+        ) as process:
             yield process
 
     def own_kubeconfig(self) -> Path:
-        """Of the API's account, which may do what `JOBS_RULES` and `REVIEW_RULES` say, and no more."""
+        """Of the API's account, which may do what `JOBS_RULES` and `REVIEW_RULES` say,
+        and no more.
+        """
         user = account(self.kube, self.one, "fpj-api")
         grant(self.kube, f"fpj-api-{self.one}", user, [*JOBS_RULES, *REVIEW_RULES])
         path = kubeconfig(self.kube, user, self.folder / "api.kubeconfig")
@@ -75,12 +85,16 @@ class Place:
     def client(self, process: ApiProcess, role: str) -> Client:
         return Client(process.url, self.tokens[role])
 
-    # Resources --------------------------------------------------------------------------------------------
+    # Resources ------------------------------------------------------------------------------------
 
     def path(self, namespace: str, name: str = "", plural: str = "fileprocessingjobs") -> str:
-        return f"/apis/fpj.dev/v1alpha1/namespaces/{namespace}/{plural}" + (f"/{name}" if name else "")
+        return f"/apis/fpj.dev/v1alpha1/namespaces/{namespace}/{plural}" + (
+            f"/{name}" if name else ""
+        )
 
-    def job(self, namespace: str, name: str, status: Mapping[str, Any] | None = None, **spec: Any) -> Document:
+    def job(
+        self, namespace: str, name: str, status: Mapping[str, Any] | None = None, **spec: Any
+    ) -> Document:
         """A job that no operator looks at; ``status`` as if one had."""
         manifest = job_manifest(name, "photos", **spec)
         made = self.api.call("POST", self.path(namespace), manifest)
@@ -90,7 +104,9 @@ class Place:
 
     def report(self, namespace: str, name: str, status: Mapping[str, Any]) -> Document:
         """Write its status."""
-        changed = self.api.patch(self.path(namespace, name) + "/status", {"status": dict(status)}, MERGE)
+        changed = self.api.patch(
+            self.path(namespace, name) + "/status", {"status": dict(status)}, MERGE
+        )
         assert changed
         return changed
 
@@ -102,9 +118,15 @@ class Place:
     def furnish(self, namespace: str) -> None:
         """A cache folder and a schedule."""
         storage = {"persistentVolumeClaim": {"claimName": "cache", "path": "a/b"}}
-        spec = {"storage": storage, "maxBytes": "1Gi", "policy": {"eviction": "LRU", "ttl": 3600, "highWatermark": 95}}
+        spec = {
+            "storage": storage,
+            "maxBytes": "1Gi",
+            "policy": {"eviction": "LRU", "ttl": 3600, "highWatermark": 95},
+        }
         spec |= {"layout": "Mirror"}
-        self.kube.within(namespace).apply(resource("CacheFolder", "cache", spec), schedule_manifest())
+        self.kube.within(namespace).apply(
+            resource("CacheFolder", "cache", spec), schedule_manifest()
+        )
 
 
 def seen(client: Client, name: str) -> bool:

@@ -29,7 +29,11 @@ class Audit:
 
     @property
     def arguments(self) -> list[str]:
-        return [f"--audit-policy-file={self._policy}", f"--audit-log-path={self._log}", "--audit-log-mode=blocking"]
+        return [
+            f"--audit-policy-file={self._policy}",
+            f"--audit-log-path={self._log}",
+            "--audit-log-mode=blocking",
+        ]
 
     def of(self, user: str) -> Iterator[tuple[Request, int]]:
         """A user's requests for resources, with the status of the answer."""
@@ -38,10 +42,16 @@ class Audit:
             where = entry.get("objectRef", {})
             if entry["user"]["username"] == user and "resource" in where:
                 resource = "/".join(filter(None, (where["resource"], where.get("subresource"))))
-                yield (where.get("apiGroup", ""), resource, entry["verb"]), entry.get("responseStatus", {})["code"]
+                yield (
+                    (where.get("apiGroup", ""), resource, entry["verb"]),
+                    entry.get("responseStatus", {})["code"],
+                )
 
     def used(self, user: str) -> set[Request]:
-        """The rights that a user's successful requests took. A patch that makes an object takes `create` too."""
+        """The rights that a user's successful requests took.
+
+        A patch that makes an object takes `create` too.
+        """
         found = set()
         for request, status in self.of(user):
             if status < 300:

@@ -1,4 +1,6 @@
-"""A real browser, and a page in it that is watched: what it asks for, and what its scripts complain about."""
+"""A real browser, and a page in it that is watched: what it asks for,
+and what its scripts complain about.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,18 @@ ARGUMENTS = (
 )
 BOUND_MS = 60_000
 _REFUSED = "Failed to load resource"
-"""What the browser itself notes of every answer that is none of success: no complaint of a script."""
+"""What the browser itself notes of every answer that is none of success:
+no complaint of a script.
+"""
 
 expect.set_options(timeout=BOUND_MS)
 
 
 def browser_path() -> tuple[str, str]:
     """(path of the browser, "") or ("", why there is none)."""
-    found = subprocess.run([ROOT / "hack" / "browser.sh"], check=False, capture_output=True, text=True, timeout=600)
+    found = subprocess.run(
+        [ROOT / "hack" / "browser.sh"], check=False, capture_output=True, text=True, timeout=600
+    )
     if found.returncode:
         return "", found.stderr.strip()[-2_000:]
     return found.stdout.strip(), ""
@@ -56,7 +62,10 @@ class Visit:
             self.complaints.append(message.text)
 
     def open(self, path: str = "/") -> Page:
-        """Go there. A browser gives up loading when network devices come or go, as they do beside these tests."""
+        """Go there.
+
+        A browser gives up loading when network devices come or go, as they do beside these tests.
+        """
         for attempt in range(5):
             try:
                 self.page.goto(self.url + path)
@@ -81,7 +90,9 @@ class Visit:
 
     def row(self, name: str) -> Locator:
         """The row of a job."""
-        return self.page.get_by_role("row").filter(has=self.page.get_by_role("link", name=name, exact=True))
+        return self.page.get_by_role("row").filter(
+            has=self.page.get_by_role("link", name=name, exact=True)
+        )
 
     def confirm(self, button: str) -> None:
         """Say yes in the dialog that is open."""
@@ -96,7 +107,10 @@ class Visit:
 
 @contextmanager
 def visiting(browser: Browser, url: str, **options: Any) -> Iterator[Visit]:
-    """A visit without any memory of others; checked at its end. ``options`` are those of a browser context."""
+    """A visit without any memory of others; checked at its end.
+
+    ``options`` are those of a browser context.
+    """
     context = browser.new_context(**options)
     visit = Visit(context.new_page(), url)
     try:

@@ -12,11 +12,12 @@ from mongodb_server import free_port, start_server
 from planes import cluster, crds, kube, namespace, node_cluster, node_kube, node_namespace  # noqa: F401 - fixtures
 from waiting import end
 
-settings.register_profile("fpj", deadline=None, print_blob=True)  # a deadline would be a timing assertion
+# A deadline would be a timing assertion.
+settings.register_profile("fpj", deadline=None, print_blob=True)
 settings.load_profile("fpj")
 
-# A shell that starts tests in the background, or nohup, has signals ignored, and every program that a test starts would
-# inherit that. A handler is not inherited.
+# A shell that starts tests in the background, or nohup, has signals ignored, and every program that
+# a test starts would inherit that. A handler is not inherited.
 for _number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda _signal, _frame: None)

@@ -31,7 +31,9 @@ class Helm:
 
     def __init__(self, kubeconfig: Path | None, home: Path, namespace: str = "default") -> None:
         script = ROOT / "hack" / "cluster-binaries.sh"
-        found = subprocess.run([script, "--no-build", "helm"], capture_output=True, text=True, check=True)
+        found = subprocess.run(
+            [script, "--no-build", "helm"], capture_output=True, text=True, check=True
+        )
         self._program = Path(found.stdout.strip()) / "helm"
         self._kubeconfig = kubeconfig
         self._home = home
@@ -40,7 +42,9 @@ class Helm:
     def within(self, namespace: str) -> Helm:
         return Helm(self._kubeconfig, self._home, namespace)
 
-    def __call__(self, *arguments: object, values: Mapping[str, Any] | None = None, seconds: float = 120) -> str:
+    def __call__(
+        self, *arguments: object, values: Mapping[str, Any] | None = None, seconds: float = 120
+    ) -> str:
         """Run helm; what it prints. Values are Python's."""
         given = ["--values=-"] if values is not None else []
         environment = {
@@ -73,7 +77,9 @@ class Helm:
     @property
     def releases(self) -> list[str]:
         """The releases of all namespaces, whatever their state."""
-        return [found["name"] for found in json.loads(self("list", "--all-namespaces", "--output=json"))]
+        return [
+            found["name"] for found in json.loads(self("list", "--all-namespaces", "--output=json"))
+        ]
 
 
 def with_database(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +87,10 @@ def with_database(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def environment(rendered: list[dict[str, Any]], container: str = "operator") -> dict[str, str]:
-    """The variables of the operator, or of another container; of those from elsewhere, where from."""
+    """The variables of the operator, or of another container.
+
+    Of those from elsewhere, where from.
+    """
     deployments = [each for each in rendered if each["kind"] == "Deployment"]
     names = [each["spec"]["template"]["spec"]["containers"][0]["name"] for each in deployments]
     deployment = deployments[names.index(container)]

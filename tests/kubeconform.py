@@ -29,7 +29,9 @@ class Kubeconform:
         self._folder = folder
         for path in json.loads(kube("get", "--raw", "/openapi/v3"))["paths"]:
             if path.startswith(("api/", "apis/")):
-                self._write(json.loads(kube("get", "--raw", f"/openapi/v3/{path}")).get("components", {}))
+                self._write(
+                    json.loads(kube("get", "--raw", f"/openapi/v3/{path}")).get("components", {})
+                )
 
     def _write(self, components: dict[str, dict[str, Schema]]) -> None:
         schemas = components.get("schemas", {})
@@ -37,8 +39,12 @@ class Kubeconform:
             _close(schema)
         for name, schema in schemas.items():
             for kind in schema.get("x-kubernetes-group-version-kind", []):
-                file = f"{kind['group'] or kind['version']}_{kind['version']}_{kind['kind'].lower()}.json"
-                document = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas}}
+                group, version = kind["group"] or kind["version"], kind["version"]
+                file = f"{group}_{version}_{kind['kind'].lower()}.json"
+                document = {
+                    "$ref": f"#/components/schemas/{name}",
+                    "components": {"schemas": schemas},
+                }
                 (self._folder / file).write_text(json.dumps(document), "utf-8")
 
     def knows(self, group: str, version: str, kind: str) -> bool:
@@ -46,9 +52,19 @@ class Kubeconform:
 
     def __call__(self, manifests: str) -> list[str]:
         """What is wrong, a line each; nothing if all is well. A kind without a schema is wrong."""
-        location = f"{self._folder}/{{{{ .Group }}}}_{{{{ .ResourceAPIVersion }}}}_{{{{ .ResourceKind }}}}.json"
+        location = (
+            f"{self._folder}/{{{{ .Group }}}}_{{{{ .ResourceAPIVersion }}}}_{{{{ .ResourceKind"
+            " }}.json"
+        )
         ran = subprocess.run(
-            [self._program, "-strict", "-summary", "-output=json", f"-schema-location={location}", "-"],
+            [
+                self._program,
+                "-strict",
+                "-summary",
+                "-output=json",
+                f"-schema-location={location}",
+                "-",
+            ],
             input=manifests,
             capture_output=True,
             text=True,
@@ -59,11 +75,15 @@ class Kubeconform:
         summary = said["summary"]
         assert summary["valid"] + summary["invalid"] + summary["errors"] > 0, "it read nothing"
         assert summary["skipped"] == 0
-        return [f"{each['kind']} {each['name']}: {each['msg']}" for each in said.get("resources") or []]
+        return [
+            f"{each['kind']} {each['name']}: {each['msg']}" for each in said.get("resources") or []
+        ]
 
 
 def _close(node: Any) -> None:
-    """Let an object have no other fields than it says, as `kubectl apply --validate=strict` has it."""
+    """Let an object have no other fields than it says,
+    as `kubectl apply --validate=strict` has it.
+    """
     if isinstance(node, list):
         for each in node:
             _close(each)

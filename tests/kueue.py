@@ -1,7 +1,8 @@
 """Kueue's own controller as a process beside a control plane, its webhooks included.
 
-It stands in a mount namespace of its own: it wants its metrics' certificate below /etc, where nothing of this machine's
-is touched. The API server calls its webhooks by address instead of by a Service, which would need a node.
+It stands in a mount namespace of its own: it wants its metrics' certificate below /etc, where
+nothing of this machine's is touched. The API server calls its webhooks by address instead of by a
+Service, which would need a node.
 """
 
 from __future__ import annotations
@@ -47,12 +48,16 @@ class Kueue:
         self._down()
 
     def _up(self) -> None:
-        built = subprocess.run([ROOT / "hack" / "kueue.sh"], capture_output=True, text=True, check=True, timeout=1800)
+        built = subprocess.run(
+            [ROOT / "hack" / "kueue.sh"], capture_output=True, text=True, check=True, timeout=1800
+        )
         root = Path(built.stdout.strip())
         kube = self._cluster.kube
         crds = sorted((root / "config").glob("*.yaml"))
         kube.apply(*crds, server_side=True)
-        names = [f"crd/{yaml.safe_load(path.read_text('utf-8'))['metadata']['name']}" for path in crds]
+        names = [
+            f"crd/{yaml.safe_load(path.read_text('utf-8'))['metadata']['name']}" for path in crds
+        ]
         kube.wait("condition=Established", *names)
         kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kueue-system"}})
         self._start(root / "kueue")
@@ -80,7 +85,9 @@ class Kueue:
         files = map(str, (etc, binary, settings, self._cluster.kubeconfig))
         command = ["unshare", "--mount", "sh", "-c", script, *files]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
 
     def _settings(self, certificates: Path) -> dict[str, Any]:
         return {
@@ -93,13 +100,16 @@ class Kueue:
             "leaderElection": {"leaderElect": False},
             "internalCertManagement": {"enable": False},
             "integrations": {"frameworks": ["batch/job"]},
-            "featureGates": {"VisibilityOnDemand": False},  # its server wants certificates and a Service
+            # Its server wants certificates and a Service.
+            "featureGates": {"VisibilityOnDemand": False},
         }
 
     def _is_ready(self) -> bool:
         assert self._process and self._process.poll() is None, f"Kueue has ended\n{self.log}"
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._health}/readyz", timeout=5) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self._health}/readyz", timeout=5
+            ) as answer:
                 return bool(answer.status == 200)
         except OSError:  # URLError is one
             return False

@@ -1,4 +1,6 @@
-"""A real server of MongoDB's protocol for the tests: one that is named, or one built and started here."""
+"""A real server of MongoDB's protocol for the tests: one that is named,
+or one built and started here.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ def server_binary() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     binary = cache / "fpj" / f"secantus-mdb-{_VERSION}" / "bin" / "secantusd-rs"
     if not binary.exists():
-        pytest.fail("there is no MongoDB server to test against: run hack/secantusd.sh or set FPJ_TEST_MONGODB_URI")
+        pytest.fail(
+            "there is no MongoDB server to test against: run hack/secantusd.sh or set"
+            " FPJ_TEST_MONGODB_URI"
+        )
     return binary
 
 
@@ -34,7 +39,9 @@ def free_port() -> int:
     return int(free_ports(1, range(10_000, 20_000))[0])
 
 
-def start_server(storage: Path, port: int, *options: str, host: str = "127.0.0.1") -> subprocess.Popen[bytes]:
+def start_server(
+    storage: Path, port: int, *options: str, host: str = "127.0.0.1"
+) -> subprocess.Popen[bytes]:
     where = ["--host", host, "--port", str(port), "--storage-path", str(storage)]
     server = subprocess.Popen(
         [str(server_binary()), *where, "--cache-size", "256M", *options],
@@ -44,7 +51,9 @@ def start_server(storage: Path, port: int, *options: str, host: str = "127.0.0.1
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
-            with MongoClient[dict[str, Any]](f"mongodb://{host}:{port}", serverSelectionTimeoutMS=500) as client:
+            with MongoClient[dict[str, Any]](
+                f"mongodb://{host}:{port}", serverSelectionTimeoutMS=500
+            ) as client:
                 client.admin.command("ping")
         except PyMongoError:
             time.sleep(0.1)

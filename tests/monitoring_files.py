@@ -1,4 +1,6 @@
-"""What the chart ships for monitoring, as the tests read it, and the programs of Prometheus to try it with."""
+"""What the chart ships for monitoring, as the tests read it,
+and the programs of Prometheus to try it with.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ _METRIC = re.compile(r"\b(?:fpj|process)_[a-z0-9_]+")
 
 def prometheus_program(name: str) -> Path:
     """promtool or prometheus; hack/prometheus.sh builds them."""
-    found = subprocess.run(["hack/prometheus.sh", "--no-build"], cwd=ROOT, capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["hack/prometheus.sh", "--no-build"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     if found.returncode:
         pytest.fail(found.stderr)
     return Path(found.stdout.strip()) / name

@@ -1,6 +1,7 @@
 """kube-router's firewall: what enforces network policies on the test cluster's node.
 
-Nothing else of kube-router runs: routes and Services stay with the node's own network and kube-proxy.
+Nothing else of kube-router runs: routes and Services stay with the node's own network and
+kube-proxy.
 """
 
 from __future__ import annotations
@@ -53,7 +54,12 @@ def _kube_router(cluster: Cluster, log: Path) -> Iterator[None]:
         f"--hostname-override={NODE}",
         f"--service-cluster-ip-range={SERVICE_RANGE}",
         f"--health-port={free_port()}",
-        *("--run-firewall=true", "--run-router=false", "--run-service-proxy=false", "--enable-cni=false"),
+        *(
+            "--run-firewall=true",
+            "--run-router=false",
+            "--run-service-proxy=false",
+            "--enable-cni=false",
+        ),
     ]
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -79,11 +85,19 @@ def _sets() -> list[str]:
 
 
 def _remove_rules() -> None:
-    """What kube-router leaves behind. Its own way to clean up would take away other programs' rules as well."""
+    """What kube-router leaves behind.
+
+    Its own way to clean up would take away other programs' rules as well.
+    """
     chains = _chains()
     saved = run("iptables-save", "--table=filter").splitlines()
     removal = [f"-D{line.removeprefix('-A')}" for line in saved if "-j KUBE-ROUTER-" in line]
     removal += [f"-F {chain}" for chain in chains] + [f"-X {chain}" for chain in chains]
-    run("iptables-restore", "--wait", "--noflush", stdin="\n".join(["*filter", *removal, "COMMIT", ""]))
+    run(
+        "iptables-restore",
+        "--wait",
+        "--noflush",
+        stdin="\n".join(["*filter", *removal, "COMMIT", ""]),
+    )
     for name in _sets():
         run("ipset", "destroy", name)

@@ -20,7 +20,9 @@ _LEASES = "/apis/coordination.k8s.io/v1/namespaces"
 
 
 class OperatorProcess:
-    """One replica of the operator. Several may run at once, and each may be started again after its end.
+    """One replica of the operator.
+
+    Several may run at once, and each may be started again after its end.
 
     Args:
         kubeconfig: an administrator's.
@@ -114,12 +116,20 @@ class OperatorProcess:
 
     def scrape(self) -> str:
         """What Prometheus would get."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10
+        ) as answer:
             return str(answer.read().decode())
 
     def metric(self, name: str) -> float:
         """A metric without labels."""
-        return float(next(line.split()[1] for line in self.scrape().splitlines() if line.startswith(f"{name} ")))
+        return float(
+            next(
+                line.split()[1]
+                for line in self.scrape().splitlines()
+                if line.startswith(f"{name} ")
+            )
+        )
 
     @property
     def waits(self) -> bool:
@@ -132,7 +142,9 @@ class OperatorProcess:
     def healthz(self) -> int:
         """The status that a liveness probe gets."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.liveness_port}/healthz", timeout=10) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.liveness_port}/healthz", timeout=10
+            ) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -148,7 +160,10 @@ class OperatorProcess:
             self._process.wait(20)
 
     def stop(self, seconds: float = 30) -> int:
-        """SIGTERM, as Kubernetes does it; the exit code. An operator that does not end in time is killed, and fails."""
+        """SIGTERM, as Kubernetes does it; the exit code.
+
+        An operator that does not end in time is killed, and fails.
+        """
         assert self._process
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)

@@ -1,4 +1,6 @@
-"""A collector of OpenTelemetry traces, as small as one can be: real HTTP, real protobuf, and a list behind it."""
+"""A collector of OpenTelemetry traces, as small as one can be: real HTTP, real protobuf,
+and a list behind it.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class OtlpReceiver(ThreadingHTTPServer):
     def trace(self, uid: str) -> list[Span]:
         """The spans of a job, in the order of time, the whole life first."""
         found = [span for span in self.spans if span.trace_id.hex() == uid.replace("-", "")]
-        return sorted(found, key=lambda span: (bool(span.parent_span_id), span.start_time_unix_nano))
+        return sorted(
+            found, key=lambda span: (bool(span.parent_span_id), span.start_time_unix_nano)
+        )
 
 
 class _Collecting(BaseHTTPRequestHandler):
@@ -48,14 +52,20 @@ class _Collecting(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
-        right = self.path == "/v1/traces" and self.headers["Content-Type"] == "application/x-protobuf"
+        right = (
+            self.path == "/v1/traces" and self.headers["Content-Type"] == "application/x-protobuf"
+        )
         if right:
             request = ExportTraceServiceRequest.FromString(body)
             for resource in request.resource_spans:
                 self.server.services |= {
-                    each.value.string_value for each in resource.resource.attributes if each.key == "service.name"
+                    each.value.string_value
+                    for each in resource.resource.attributes
+                    if each.key == "service.name"
                 }
-                self.server.spans += [span for scope in resource.scope_spans for span in scope.spans]
+                self.server.spans += [
+                    span for scope in resource.scope_spans for span in scope.spans
+                ]
         self.send_response(200 if right else 400)
         self.send_header("Content-Length", "0")
         self.end_headers()

@@ -1,7 +1,8 @@
-"""Fixtures with a real Kubernetes cluster: a control plane, or one with a node where the tests run as root.
+"""Fixtures with a real Kubernetes cluster: a control plane,
+or one with a node where the tests run as root.
 
-All workers of a test run share one of each kind. The one that finishes last ends it; should the whole run be killed, a
-guard does.
+All workers of a test run share one of each kind. The one that finishes last ends it; should the
+whole run be killed, a guard does.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def node_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster with a node, on which pods run. It has its own API server: `cluster` is another one."""
+    """A cluster with a node, on which pods run.
+
+    It has its own API server: `cluster` is another one.
+    """
     if os.geteuid() != 0:
         pytest.skip("a node needs root: run these tests as root")
     with _shared(_folder(tmp_path_factory) / "node", node=True) as cluster:
@@ -84,7 +88,9 @@ def with_crds(kube: Kube) -> Kube:
     """Install what crds/ holds and wait until it is served."""
     files = sorted((ROOT / "crds").glob("*.yaml"))
     kube.apply(*files, server_side=True)
-    names = [f"crd/{name}.{group}" for group, _, name in (file.stem.partition("_") for file in files)]
+    names = [
+        f"crd/{name}.{group}" for group, _, name in (file.stem.partition("_") for file in files)
+    ]
     kube.wait("condition=Established", *names)
     return kube
 
@@ -124,7 +130,9 @@ def _shared(root: Path, *, node: bool = False) -> Iterator[Cluster]:
 
 
 def _prove_clean(cluster: Cluster, owner: int) -> None:
-    """Of a node that has ended nothing is left, and a whole run starts it once more on the same machine."""
+    """Of a node that has ended nothing is left, and a whole run starts it once more on the same
+    machine.
+    """
     assert not Node(cluster.layout).traces()
     if IS_WORKER:
         cluster.up(owner=owner)

@@ -19,9 +19,14 @@ Sample = tuple[dict[str, str], float]
 
 
 class PrometheusProcess:
-    """Scrapes ``targets``, as addresses by the job that they are; the rules of the chart are loaded."""
+    """Scrapes ``targets``, as addresses by the job that they are.
 
-    def __init__(self, folder: Path, targets: Mapping[str, Iterable[str]], labels: Mapping[str, str]) -> None:
+    The rules of the chart are loaded.
+    """
+
+    def __init__(
+        self, folder: Path, targets: Mapping[str, Iterable[str]], labels: Mapping[str, str]
+    ) -> None:
         self._folder = folder
         self._targets = targets
         self._labels = labels
@@ -80,10 +85,17 @@ class PrometheusProcess:
 
     def _config(self) -> dict[str, Any]:
         return {
-            "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "1s"},
+            "global": {
+                "scrape_interval": "500ms",
+                "scrape_timeout": "500ms",
+                "evaluation_interval": "1s",
+            },
             "rule_files": [str(file) for file in RULES],
             "scrape_configs": [
-                {"job_name": job, "static_configs": [{"targets": list(addresses), "labels": dict(self._labels)}]}
+                {
+                    "job_name": job,
+                    "static_configs": [{"targets": list(addresses), "labels": dict(self._labels)}],
+                }
                 for job, addresses in self._targets.items()
             ],
         }

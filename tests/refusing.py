@@ -17,7 +17,10 @@ from podrunner import Api
 from typing_extensions import override
 
 Refusal = Callable[[str, str], int | None]
-"""From (method, path) to the status to answer with, or None. Never called from two threads at once."""
+"""From (method, path) to the status to answer with, or None.
+
+Never called from two threads at once.
+"""
 
 _REASONS = {409: "Conflict", 410: "Expired", 429: "TooManyRequests", 503: "ServiceUnavailable"}
 _HOP_BY_HOP = frozenset({"connection", "content-length", "host", "keep-alive", "transfer-encoding"})
@@ -55,7 +58,13 @@ class RefusingProxy(ThreadingHTTPServer):
         cluster = {"name": "here", "cluster": {"server": f"http://127.0.0.1:{self.server_port}"}}
         context = {"name": "here", "context": {"cluster": "here", "user": "here"}}
         users = [{"name": "here", "user": {}}]
-        content = {"apiVersion": "v1", "kind": "Config", "clusters": [cluster], "contexts": [context], "users": users}
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [cluster],
+            "contexts": [context],
+            "users": users,
+        }
         path.write_text(yaml.safe_dump(content | {"current-context": "here"}))
         return path
 
@@ -84,7 +93,13 @@ class _Passing(BaseHTTPRequestHandler):
 
     def _refuse(self, status: int) -> None:
         """As the API server words it."""
-        answer = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": _REASONS[status], "code": status}
+        answer = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "status": "Failure",
+            "reason": _REASONS[status],
+            "code": status,
+        }
         content = json.dumps(answer | {"message": "refused on purpose"}).encode()
         self.send_response_only(status)
         self.send_header("Content-Type", "application/json")
@@ -96,7 +111,9 @@ class _Passing(BaseHTTPRequestHandler):
 
     def _pass_on(self, body: bytes) -> None:
         """Whatever comes of it, piece by piece as it comes: it may be a watch."""
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP}
+        headers = {
+            name: value for name, value in self.headers.items() if name.lower() not in _HOP_BY_HOP
+        }
         response = self.server.api.stream(self.command, self.path, body, headers)
         if self.command != "GET":
             self.server.written.append((time.time(), self.command, self.path, response.status))

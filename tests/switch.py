@@ -1,4 +1,6 @@
-"""A TCP relay that can be cut: a server that goes away and comes back, without ending the server itself."""
+"""A TCP relay that can be cut: a server that goes away and comes back,
+without ending the server itself.
+"""
 
 from __future__ import annotations
 

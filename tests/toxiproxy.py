@@ -20,7 +20,10 @@ TOXICS: dict[str, tuple[str, dict[str, int]]] = {
     "timeout": ("timeout", {"timeout": 0}),
     "bandwidth": ("bandwidth", {"rate": 8}),
 }
-"""Name of ours to type and attributes of toxiproxy's: milliseconds, KB/s. A timeout of 0 closes nothing."""
+"""Name of ours to type and attributes of toxiproxy's: milliseconds, KB/s.
+
+A timeout of 0 closes nothing.
+"""
 
 
 class Toxiproxy:
@@ -32,7 +35,9 @@ class Toxiproxy:
 
     def __enter__(self) -> Toxiproxy:
         command = [str(_binary()), "-host", "127.0.0.1", "-port", str(self._port)]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         wait_for(self._answers, "toxiproxy answers", 20)
         return self
 
@@ -43,7 +48,9 @@ class Toxiproxy:
     def proxy(self, name: str, host: str, upstream: str) -> int:
         """Pass connections to a new port of a host on to another address; that port."""
         port = free_port()
-        self._call("POST", "/proxies", {"name": name, "listen": f"{host}:{port}", "upstream": upstream})
+        self._call(
+            "POST", "/proxies", {"name": name, "listen": f"{host}:{port}", "upstream": upstream}
+        )
         return port
 
     @contextmanager
@@ -55,7 +62,13 @@ class Toxiproxy:
             self._call(
                 "POST",
                 f"/proxies/{name}/toxics",
-                {"name": called, "type": kind, "stream": way, "toxicity": 1.0, "attributes": attributes},
+                {
+                    "name": called,
+                    "type": kind,
+                    "stream": way,
+                    "toxicity": 1.0,
+                    "attributes": attributes,
+                },
             )
         try:
             yield
@@ -72,11 +85,15 @@ class Toxiproxy:
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> None:
         content = None if body is None else json.dumps(body).encode()
-        answer = self._http.request(method, f"http://127.0.0.1:{self._port}{path}", body=content, timeout=10)
+        answer = self._http.request(
+            method, f"http://127.0.0.1:{self._port}{path}", body=content, timeout=10
+        )
         assert answer.status < 300, (method, path, answer.data)
 
 
 def _binary() -> Path:
-    built = subprocess.run([ROOT / "hack" / "toxiproxy.sh"], capture_output=True, text=True, check=False)
+    built = subprocess.run(
+        [ROOT / "hack" / "toxiproxy.sh"], capture_output=True, text=True, check=False
+    )
     assert built.returncode == 0, built.stderr[-5_000:]
     return Path(built.stdout.strip())

@@ -1,6 +1,8 @@
-"""A namespace in which everything of fpj runs for real: the operator, worker processes, the store, the API server.
+"""A namespace in which everything of fpj runs for real: the operator, worker processes, the store,
+the API server.
 
-Only the kubelet is played, by `podrunner`. Tests say what befalls it, and compare with what they count themselves.
+Only the kubelet is played, by `podrunner`. Tests say what befalls it, and compare with what they
+count themselves.
 """
 
 from __future__ import annotations
@@ -59,7 +61,9 @@ class World:
         self.store: Store = open_store(f"{self._mongodb}/{database}")
         self._stack.callback(self.store.close)
         node = f"node-{self.namespace}"
-        self.runner = self._stack.enter_context(PodRunner(self.cluster.kubeconfig, node, self.folder / "pods"))
+        self.runner = self._stack.enter_context(
+            PodRunner(self.cluster.kubeconfig, node, self.folder / "pods")
+        )
         self.out = self.folder / "cache"
         self.out.mkdir()
         self.runner.claim(self.namespace, "cache", self.out)
@@ -77,7 +81,9 @@ class World:
         """Nobody works on the jobs any more: their namespace may go."""
         for job in self.items("fileprocessingjobs", "apis/fpj.dev/v1alpha1"):
             self.runner.api.delete(self.path(job["metadata"]["name"]))
-            self.runner.api.patch(self.path(job["metadata"]["name"]), {"metadata": {"finalizers": None}}, MERGE)
+            self.runner.api.patch(
+                self.path(job["metadata"]["name"]), {"metadata": {"finalizers": None}}, MERGE
+            )
 
     def empty_store(self) -> None:
         """As whoever deletes the database does: nothing is left, its identity neither."""
@@ -95,7 +101,11 @@ class World:
         print(self.runner.logs()[-20_000:])
         try:
             print(self.kube("get", "fpj,jobs,pods,leases,events", "-o", "wide"))
-            print(json.dumps([self._without_fields(each) for each in self.kube.items("fpj")], indent=1)[-20_000:])
+            print(
+                json.dumps(
+                    [self._without_fields(each) for each in self.kube.items("fpj")], indent=1
+                )[-20_000:]
+            )
         except KubectlError as error:
             print(error)
 
@@ -113,12 +123,14 @@ class World:
         resource["metadata"].pop("managedFields", None)
         return resource
 
-    # What there is ----------------------------------------------------------------------------------------
+    # What there is --------------------------------------------------------------------------------
 
     def operator(self, *, start: bool = True, **settings: object) -> OperatorProcess:
         """Another replica; settings without their `FPJ_`."""
         environment = {f"FPJ_{name.upper()}": str(value) for name, value in settings.items()}
-        made = OperatorProcess(self.cluster.kubeconfig, self.namespace, self.store_url, self.folder, environment)
+        made = OperatorProcess(
+            self.cluster.kubeconfig, self.namespace, self.store_url, self.folder, environment
+        )
         self._operators.append(made)
         if start:
             made.start()
@@ -129,21 +141,29 @@ class World:
         storage = {"persistentVolumeClaim": {"claimName": claim}}
         self.kube.apply(resource("CacheFolder", name, {"storage": storage} | spec))
 
-    def photos(self, name: str, number: int, *, size: tuple[int, int] = (160, 120), broken: int = 0) -> Path:
+    def photos(
+        self, name: str, number: int, *, size: tuple[int, int] = (160, 120), broken: int = 0
+    ) -> Path:
         """A claim with so many photographs, the last of them ``broken``."""
         folder = self.folder / name
         folder.mkdir()
         for index in range(number):
-            content = b"\xff\xd8\xff not an image" if index >= number - broken else photo(index, *size)
+            content = (
+                b"\xff\xd8\xff not an image" if index >= number - broken else photo(index, *size)
+            )
             (folder / f"{index:04}.jpg").write_bytes(content)
         self.runner.claim(self.namespace, name, folder)
         self._sources[name] = folder
         return folder
 
-    # Jobs -------------------------------------------------------------------------------------------------
+    # Jobs -----------------------------------------------------------------------------------------
 
-    def job(self, name: str, source: str, *, collection: str | None = None, **spec: Any) -> Document:
-        """Apply a FileProcessingJob over a claim; small and of one worker process unless the test says otherwise."""
+    def job(
+        self, name: str, source: str, *, collection: str | None = None, **spec: Any
+    ) -> Document:
+        """Apply a FileProcessingJob over a claim; small and of one worker process unless the test
+        says otherwise.
+        """
         return self.apply(job_manifest(name, source, collection=collection, **spec))
 
     def apply(self, manifest: Document) -> Document:
@@ -166,7 +186,11 @@ class World:
     def jobs_of(self, uid: str) -> list[str]:
         """Names of the child Jobs of a resource."""
         found = self.items("jobs", "apis/batch/v1")
-        return [each["metadata"]["name"] for each in found if each["metadata"]["labels"].get(UID_LABEL) == uid]
+        return [
+            each["metadata"]["name"]
+            for each in found
+            if each["metadata"]["labels"].get(UID_LABEL) == uid
+        ]
 
     def pods_left(self, uid: str) -> list[str]:
         """Names of the pods of a resource, as the API server has them, that have not ended."""
@@ -193,7 +217,9 @@ class World:
     def condition(self, name: str, kind: str) -> tuple[str, str, str]:
         """(status, reason, message)."""
         found = [each for each in self.status(name).get("conditions", []) if each["type"] == kind]
-        return (found[0]["status"], found[0]["reason"], found[0]["message"]) if found else ("", "", "")
+        return (
+            (found[0]["status"], found[0]["reason"], found[0]["message"]) if found else ("", "", "")
+        )
 
     def reason(self, name: str) -> str:
         return self.condition(name, "Ready")[1]
@@ -235,7 +261,9 @@ class World:
         return self.condition(name, kind)[2]
 
     def wait_pod(self, name: str, role: str = "w", seconds: float = 60) -> Pod:
-        """A pod of the job's present attempt that runs: of the wave(s) of shards, or of role `index`."""
+        """A pod of the job's present attempt that runs: of the wave(s) of shards,
+        or of role `index`.
+        """
         found: list[Pod] = []
 
         def runs() -> bool:
@@ -283,20 +311,35 @@ class World:
     def events(self, name: str, reason: str = "") -> list[str]:
         """Messages of the job's events."""
         uid = self.uid(name)
-        found = [event for event in self.items("events") if event["involvedObject"].get("uid") == uid]
+        found = [
+            event for event in self.items("events") if event["involvedObject"].get("uid") == uid
+        ]
         return [str(event["message"]) for event in found if not reason or event["reason"] == reason]
 
-    # The truth --------------------------------------------------------------------------------------------
+    # The truth ------------------------------------------------------------------------------------
 
     def check_exact(
-        self, name: str, source: str, *, completed: int, skipped: int = 0, failed: int = 0, tiers: int = 1
+        self,
+        name: str,
+        source: str,
+        *,
+        completed: int,
+        skipped: int = 0,
+        failed: int = 0,
+        tiers: int = 1,
     ) -> Document:
-        """The numbers are those of the test, in the status and in the store, and the files are there and open."""
+        """The numbers are those of the test, in the status and in the store,
+        and the files are there and open.
+        """
         found = self.get(name)
         status, uid = found["status"], found["metadata"]["uid"]
         progress = status["progress"]
         files = sum(1 for path in self._sources[source].rglob("*") if path.is_file())
-        assert (progress["completed"], progress["skipped"], progress["failed"]) == (completed, skipped, failed), status
+        assert (progress["completed"], progress["skipped"], progress["failed"]) == (
+            completed,
+            skipped,
+            failed,
+        ), status
         assert progress["total"] == files == completed + skipped + failed
         record = self.record(uid)
         counts, _ = self.store.job_counts(uid, record.planned_attempt)
@@ -306,7 +349,9 @@ class World:
         collection = f"{self.namespace}.{found['spec']['collection'].get('id', name)}"
         recorded = {
             (ordinal, tier): (self.out / path, size)
-            for ordinal, tier, _, path, size in self.store.derivative_files(collection, ["thumbnail", "full"])
+            for ordinal, tier, _, path, size in self.store.derivative_files(
+                collection, ["thumbnail", "full"]
+            )
         }
         assert len(recorded) == (completed + skipped) * tiers
         for path, size in recorded.values():
@@ -317,19 +362,30 @@ class World:
 
 
 def resource(kind: str, name: str, spec: Mapping[str, Any]) -> Document:
-    return {"apiVersion": "fpj.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": dict(spec)}
+    return {
+        "apiVersion": "fpj.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": dict(spec),
+    }
 
 
 def job_manifest(name: str, source: str, *, collection: str | None = None, **spec: Any) -> Document:
     sharding = {"workersPerPod": 1, "parallelism": 2} | spec.pop("sharding", {})
-    where = {"source": {"persistentVolumeClaim": {"claimName": source}}} | ({"id": collection} if collection else {})
+    where = {"source": {"persistentVolumeClaim": {"claimName": source}}} | (
+        {"id": collection} if collection else {}
+    )
     given = {"jobType": "Thumbnail", "collection": where, "sharding": sharding}
     return resource("FileProcessingJob", name, given | spec)
 
 
-def schedule_manifest(name: str = "nightly", *, source: str = "photos", collection: str = "", **spec: Any) -> Document:
+def schedule_manifest(
+    name: str = "nightly", *, source: str = "photos", collection: str = "", **spec: Any
+) -> Document:
     template = {"spec": job_manifest("unused", source, collection=collection or None)["spec"]}
-    return resource("FileProcessingSchedule", name, {"schedule": "0 * * * *", "jobTemplate": template} | spec)
+    return resource(
+        "FileProcessingSchedule", name, {"schedule": "0 * * * *", "jobTemplate": template} | spec
+    )
 
 
 @contextmanager
@@ -346,5 +402,8 @@ def slowly(world: World, seconds: float) -> Iterator[None]:
 @contextmanager
 def world_in(cluster: Cluster, mongodb: str, folder: Path) -> Iterator[World]:
     """A world in a namespace of its own."""
-    with fresh_namespace(cluster.kube) as namespace, World(cluster, namespace, mongodb, folder) as world:
+    with (
+        fresh_namespace(cluster.kube) as namespace,
+        World(cluster, namespace, mongodb, folder) as world,
+    ):
         yield world

@@ -1,1 +1,3 @@
-"""The REST API and the dashboard: jobs and caches seen and steered over HTTP, by whoever the cluster lets."""
+"""The REST API and the dashboard: jobs and caches seen and steered over HTTP,
+by whoever the cluster lets.
+"""

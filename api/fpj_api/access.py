@@ -28,10 +28,13 @@ _Seer = tuple[User, str, str]
 
 
 class Access:
-    """Decisions of the cluster as problems, and as what somebody may see. ``served`` is empty for all namespaces.
+    """Decisions of the cluster as problems, and as what somebody may see.
 
-    Whoever may do something everywhere is asked about once. Of all others each namespace is asked about, and those
-    that they may not see are remembered for longer, so that many namespaces cost no review each at every request.
+    ``served`` is empty for all namespaces.
+
+    Whoever may do something everywhere is asked about once. Of all others each namespace is asked
+    about, and those that they may not see are remembered for longer, so that many namespaces cost
+    no review each at every request.
     """
 
     def __init__(
@@ -46,7 +49,9 @@ class Access:
         self._hidden = _Hidden(_HIDDEN_TIMES * seconds, clock)
         self._asked = Buckets(REVIEWS, REVIEWS_A_SECOND, _MOST_USERS, clock)
 
-    async def require(self, user: User, verb: str, resource: str, namespace: str, name: str = "") -> None:
+    async def require(
+        self, user: User, verb: str, resource: str, namespace: str, name: str = ""
+    ) -> None:
         """Raise a problem unless they may: 403, or 404 where the namespace is not served."""
         if not await self._reviewer.allowed(Question(user, verb, resource, namespace, name)):
             raise forbidden(user, verb, resource, namespace)
@@ -54,7 +59,9 @@ class Access:
         if self._served and namespace not in self._served:
             raise ProblemError(404, f"namespace {namespace} is not served here")
 
-    async def require_all(self, user: User, verb: str, resource: str, namespaces: Collection[str]) -> None:
+    async def require_all(
+        self, user: User, verb: str, resource: str, namespaces: Collection[str]
+    ) -> None:
         """Raise a problem unless they may in every one of these."""
         if len(namespaces) > 1 and await self._everywhere(user, verb, resource):
             for namespace in sorted(namespaces):
@@ -63,10 +70,17 @@ class Access:
             return
         self._spend(user, len(namespaces))
         for some in _in_parts(sorted(namespaces)):
-            await asyncio.gather(*(self.require(user, verb, resource, namespace) for namespace in some))
+            await asyncio.gather(
+                *(self.require(user, verb, resource, namespace) for namespace in some)
+            )
 
-    async def visible(self, user: User, resource: str, among: Iterable[str], verb: str = "list") -> frozenset[str]:
-        """The namespaces of these in which they may. Raises a problem (429) where that is too much to ask."""
+    async def visible(
+        self, user: User, resource: str, among: Iterable[str], verb: str = "list"
+    ) -> frozenset[str]:
+        """The namespaces of these in which they may.
+
+        Raises a problem (429) where that is too much to ask.
+        """
         namespaces = sorted(set(among) & self._served if self._served else set(among))
         if await self._everywhere(user, verb, resource):
             return frozenset(namespaces)
@@ -78,8 +92,13 @@ class Access:
             found |= await self._allowed(user, verb, resource, some)
         return frozenset(found)
 
-    async def sees_any(self, user: User, resource: str, among: Iterable[str], verb: str = "list") -> bool:
-        """Whether there is any namespace of these in which they may; asks no longer than until one is found."""
+    async def sees_any(
+        self, user: User, resource: str, among: Iterable[str], verb: str = "list"
+    ) -> bool:
+        """Whether there is any namespace of these in which they may.
+
+        Asks no longer than until one is found.
+        """
         namespaces = sorted(set(among) & self._served if self._served else set(among))
         if await self._everywhere(user, verb, resource):
             return True
@@ -98,25 +117,36 @@ class Access:
             return False
         return bool(await self._allowed(user, verb, resource, [namespace]))
 
-    async def shown(self, user: User, resource: str, namespace: str | None, among: Iterable[str]) -> frozenset[str]:
-        """The namespaces that a list shows: the one asked for, which they must be allowed, or all they may see."""
+    async def shown(
+        self, user: User, resource: str, namespace: str | None, among: Iterable[str]
+    ) -> frozenset[str]:
+        """The namespaces that a list shows: the one asked for, which they must be allowed,
+        or all they may see.
+        """
         if namespace is None:
             return await self.visible(user, resource, among)
         await self.require(user, "list", resource, namespace)
         return frozenset({namespace})
 
     async def verbs(self, user: User, namespaces: Iterable[str]) -> dict[str, list[str]]:
-        """What they may do with jobs, by namespace; those in which they may not even list are left out."""
+        """What they may do with jobs, by namespace; those in which they may not even list are left
+        out.
+        """
         may = {verb: frozenset[str]() for verb in VERBS}
         seen = await self.visible(user, JOBS, namespaces)
         for verb in VERBS:
             may[verb] = await self.visible(user, JOBS, seen, verb)
-        return {namespace: [verb for verb in VERBS if namespace in may[verb]] for namespace in sorted(seen)}
+        return {
+            namespace: [verb for verb in VERBS if namespace in may[verb]]
+            for namespace in sorted(seen)
+        }
 
     async def _everywhere(self, user: User, verb: str, resource: str) -> bool:
         return await self._reviewer.allowed(Question(user, verb, resource))
 
-    async def _allowed(self, user: User, verb: str, resource: str, namespaces: Sequence[str]) -> set[str]:
+    async def _allowed(
+        self, user: User, verb: str, resource: str, namespaces: Sequence[str]
+    ) -> set[str]:
         """Of a few namespaces; the others are remembered."""
         questions = [Question(user, verb, resource, namespace) for namespace in namespaces]
         answers = await asyncio.gather(*map(self._reviewer.allowed, questions))
@@ -128,7 +158,9 @@ class Access:
         amount, bucket = min(reviews, REVIEWS), self._asked.of(user.name)
         if not bucket.take(amount):
             again = {"Retry-After": str(math.ceil(bucket.seconds(amount)))}
-            raise ProblemError(429, "too many namespaces to check; ask for one namespace", headers=again)
+            raise ProblemError(
+                429, "too many namespaces to check; ask for one namespace", headers=again
+            )
 
 
 class _Hidden:
@@ -163,5 +195,7 @@ def _in_parts(namespaces: Sequence[str]) -> Iterable[Sequence[str]]:
 def forbidden(user: User, verb: str, resource: str, namespace: str = "") -> ProblemError:
     """In the words of kubectl."""
     what = f'resource "{resource}" in API group "{GROUP}"'
-    where = f'in the namespace "{namespace}"' if namespace else "in any namespace that the API knows"
+    where = (
+        f'in the namespace "{namespace}"' if namespace else "in any namespace that the API knows"
+    )
     return ProblemError(403, f'User "{user.name}" cannot {verb} {what} {where}')

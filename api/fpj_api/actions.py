@@ -24,7 +24,10 @@ _MOST_NAME = 256
 
 
 class Actions:
-    """Changes of jobs, each noted with whose it is. What they raise becomes a problem; see `problem_of`."""
+    """Changes of jobs, each noted with whose it is.
+
+    What they raise becomes a problem; see `problem_of`.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -37,11 +40,16 @@ class Actions:
         return JobResource(found)
 
     async def create(self, user: User, namespace: str, new: NewJob) -> Job:
-        """Make a job. Raises `ManifestError` for a spec that breaks the rules, `ClusterError` (409) for a namesake."""
+        """Make a job.
+
+        Raises `ManifestError` for a spec that breaks the rules, `ClusterError` (409) for a
+        namesake.
+        """
         metadata = {"name": new.name, "namespace": namespace, "annotations": changed_by(user)}
         manifest = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": new.spec}
         try:
-            await asyncio.to_thread(parse_resource, manifest)  # which takes long for what is large and wrong
+            # Which takes long for what is large and wrong.
+            await asyncio.to_thread(parse_resource, manifest)
             made = await self._cluster.create_once(manifest)
         except FpjError as error:
             audit.note(user, "create", namespace, new.name, str(error))
@@ -81,11 +89,15 @@ class Actions:
         if left is not None and JobResource(left).uid == job.uid:
             return left
         gone = dict(job.document)
-        gone["metadata"] = dict(gone["metadata"]) | {"deletionTimestamp": datetime.now(UTC).isoformat()}
+        gone["metadata"] = dict(gone["metadata"]) | {
+            "deletionTimestamp": datetime.now(UTC).isoformat()
+        }
         return gone
 
 
 def changed_by(user: User) -> dict[str, str]:
     """The annotation that names who asked: printable, of `_MOST_NAME` characters at most."""
-    text = "".join(character if character.isprintable() else " " for character in user.name[: 4 * _MOST_NAME])
+    text = "".join(
+        character if character.isprintable() else " " for character in user.name[: 4 * _MOST_NAME]
+    )
     return {CHANGED_BY_ANNOTATION: " ".join(text.split())[:_MOST_NAME]}

@@ -33,10 +33,11 @@ def is_trusted(address: str, proxies: Sequence[Network]) -> bool:
 
 
 def client_address(peer: str, forwarded: Sequence[str], proxies: Sequence[Network]) -> str:
-    """The address of the client: ``peer``, or what trusted proxies say in ``forwarded`` (``X-Forwarded-For``).
+    """The address of the client: ``peer``, or what trusted proxies say in ``forwarded``
+    (``X-Forwarded-For``).
 
-    Each proxy appends the address of its client, so the last one that is not our proxy is the client; what stands
-    before was written by the client itself.
+    Each proxy appends the address of its client, so the last one that is not our proxy is the
+    client; what stands before was written by the client itself.
     """
     address = _text(peer)
     if not is_trusted(address, proxies):

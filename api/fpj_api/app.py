@@ -48,9 +48,13 @@ def application(backend: Backend) -> ASGIApp:
     app = FastAPI(
         title="fpj",
         version=__version__,
-        description="Shows and controls fpj's jobs and caches, for users that the cluster's RBAC allows to.",
+        description=(
+            "Shows and controls fpj's jobs and caches, for users that the cluster's RBAC allows to."
+        ),
         openapi_url=middleware.SCHEMA,
-        docs_url=None,  # its page loads files from a CDN, which neither clusters without internet nor our policy allow
+        # Its page loads files from a CDN, which neither clusters without internet nor our policy
+        # allow.
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -64,14 +68,18 @@ def application(backend: Backend) -> ASGIApp:
     for router in others:
         app.include_router(router)
     routers = (*(module.router for module in _MODULES), *others)
-    app.add_exception_handler(405, _not_allowed([route for router in routers for route in router.routes]))
+    app.add_exception_handler(
+        405, _not_allowed([route for router in routers for route in router.routes])
+    )
     app.openapi = partial(_description, app.openapi)  # type: ignore[method-assign]
     inner = middleware.Authenticated(OwnPages(middleware.Bounded(app)), backend.identities)
     return middleware.Observed(inner, networks(backend.settings.trusted_proxies))
 
 
 def _description(made: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The OpenAPI document, with errors as they are sent: as problem documents, and only those that a method has."""
+    """The OpenAPI document, with errors as they are sent: as problem documents,
+    and only those that a method has.
+    """
     described = made()
     for path in described["paths"].values():
         for method, operation in path.items():
@@ -90,10 +98,14 @@ def _refuse_unknown_parameters(request: Request) -> None:
     known = sorted(each.alias for each in request.scope["route"].dependant.query_params)
     if odd := sorted(set(request.query_params) - set(known)):
         hint = f"is unknown; known parameters: {', '.join(known) or 'none'}"
-        raise ProblemError(422, "unknown query parameters", errors=[(name[:100], hint) for name in odd])
+        raise ProblemError(
+            422, "unknown query parameters", errors=[(name[:100], hint) for name in odd]
+        )
 
 
-def _not_allowed(routes: Sequence[BaseRoute]) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _not_allowed(
+    routes: Sequence[BaseRoute],
+) -> Callable[[Request, Exception], Awaitable[Response]]:
     """405, with the methods of all routes that have the path."""
 
     async def handle(request: Request, _error: Exception) -> Response:

@@ -1,6 +1,8 @@
-"""A line in the log for each change or attempt at one, and for each refusal: who, what, and the outcome.
+"""A line in the log for each change or attempt at one, and for each refusal: who, what,
+and the outcome.
 
-The address and the id of the request are in every line that is logged while it is handled; see `fpj_api.middleware`.
+The address and the id of the request are in every line that is logged while it is handled; see
+`fpj_api.middleware`.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ def note(user: User, action: str, namespace: str, job: str, outcome: str) -> Non
 
 
 class Refusals:
-    """Notes refused requests; of each user only so many a second, and how many were left out in all."""
+    """Notes refused requests; of each user only so many a second,
+    and how many were left out in all.
+    """
 
     def __init__(self) -> None:
         self._room = Buckets(_LINES, _LINES_A_SECOND, _MOST_USERS)
@@ -42,7 +46,11 @@ class Refusals:
             self._left_out += 1
             return
         problem = scope.get("fpj.problem")
-        what: dict[str, Any] = {"method": scope["method"][:20], "path": scope["path"][:_MOST_PATH], "status": status}
+        what: dict[str, Any] = {
+            "method": scope["method"][:20],
+            "path": scope["path"][:_MOST_PATH],
+            "status": status,
+        }
         what["outcome"] = problem.detail if problem else ""
         if self._left_out:
             what["left_out"], self._left_out = self._left_out, 0

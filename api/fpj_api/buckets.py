@@ -12,7 +12,9 @@ class Bucket:
 
     __slots__ = ("_at", "_clock", "_left", "_most", "_per_second")
 
-    def __init__(self, most: float, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, most: float, per_second: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._most, self._per_second, self._clock = most, per_second, clock
         self._left, self._at = most, clock()
 
@@ -36,9 +38,14 @@ class Bucket:
 
 
 class Buckets:
-    """A bucket for each of the ``kept`` keys that were used last; of a key that comes back later it is full."""
+    """A bucket for each of the ``kept`` keys that were used last.
 
-    def __init__(self, most: float, per_second: float, kept: int, clock: Callable[[], float] = time.monotonic) -> None:
+    Of a key that comes back later it is full.
+    """
+
+    def __init__(
+        self, most: float, per_second: float, kept: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._most, self._per_second, self._kept, self._clock = most, per_second, kept, clock
         self._buckets: OrderedDict[Hashable, Bucket] = OrderedDict()
 

@@ -1,4 +1,7 @@
-"""One action for many jobs: all of it is allowed, or nothing is done; then each job has its own result."""
+"""One action for many jobs: all of it is allowed, or nothing is done.
+
+Then each job has its own result.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ async def authorize(access: Access, user: User, action: Action, namespaces: Iter
 
 
 async def run(actions: Actions, user: User, action: Action, jobs: Sequence[Key]) -> list[Result]:
-    """Do it, a few at a time; results in the order of ``jobs``. Nothing more is started once the cluster is away."""
+    """Do it, a few at a time; results in the order of ``jobs``.
+
+    Nothing more is started once the cluster is away.
+    """
     operation = _Operation(actions, user, action)
     turns = asyncio.Semaphore(_AT_ONCE)
 

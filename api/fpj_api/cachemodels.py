@@ -29,7 +29,9 @@ class Folder(Answer):
     high_watermark: int = Field(description="Percentage of maxBytes at which eviction starts.")
     low_watermark: int = Field(description="Percentage of maxBytes at which eviction stops.")
     ttl: int | None = Field(
-        description="Seconds without access after which a derivative may be removed; null for never."
+        description=(
+            "Seconds without access after which a derivative may be removed; null for never."
+        )
     )
     total_files: int | None = Field(description="Null before the first job has ended.")
     total_bytes: int | None
@@ -133,7 +135,9 @@ def folder_of(document: Mapping[str, Any]) -> Folder:
 def schedule_of(document: Mapping[str, Any]) -> Schedule:
     """A FileProcessingSchedule as the API server has it."""
     spec, status = document.get("spec") or {}, document.get("status") or {}
-    ready: Mapping[str, Any] = next((each for each in status.get("conditions") or () if each["type"] == "Ready"), {})
+    ready: Mapping[str, Any] = next(
+        (each for each in status.get("conditions") or () if each["type"] == "Ready"), {}
+    )
     return Schedule(
         **_head(document),
         schedule=str(spec.get("schedule", "")),
@@ -151,7 +155,10 @@ def schedule_of(document: Mapping[str, Any]) -> Schedule:
 def statistics_of(found: CollectionStatistics) -> Statistics:
     """A collection of the store, whose ids begin with their namespace: no namespace has a dot."""
     namespace, _, collection = found.collection.partition(".")
-    tiers = {tier: TierStatistics(files=files, bytes=size) for tier, (files, size) in sorted(found.by_tier.items())}
+    tiers = {
+        tier: TierStatistics(files=files, bytes=size)
+        for tier, (files, size) in sorted(found.by_tier.items())
+    }
     return Statistics(
         namespace=namespace,
         collection=collection,

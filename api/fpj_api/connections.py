@@ -1,7 +1,8 @@
-"""Connections as the server keeps them: none waits forever, and those that only wait never keep others out.
+"""Connections as the server keeps them: none waits forever,
+and those that only wait never keep others out.
 
-uvicorn closes a connection that is idle between two requests, but has no time limit until the first request has come,
-nor while a head comes slowly.
+uvicorn closes a connection that is idle between two requests, but has no time limit until the first
+request has come, nor while a head comes slowly.
 """
 
 from __future__ import annotations
@@ -28,13 +29,17 @@ FLUSH_SECONDS = 60.0
 class Connections:
     """All connections of a server, and which of them wait for a request, longest first.
 
-    Where there is no room for a new one, the one that waits longest goes: of the same address where it has too many,
-    else of all. Only where none waits is the new one refused. Trusted proxies, which speak for many, have no limit of
-    their own.
+    Where there is no room for a new one, the one that waits longest goes: of the same address where
+    it has too many, else of all. Only where none waits is the new one refused. Trusted proxies,
+    which speak for many, have no limit of their own.
     """
 
     def __init__(
-        self, proxies: Sequence[Network] = (), *, most: int = MOST, most_of_address: int = MOST_OF_ADDRESS
+        self,
+        proxies: Sequence[Network] = (),
+        *,
+        most: int = MOST,
+        most_of_address: int = MOST_OF_ADDRESS,
     ) -> None:
         self._proxies, self._most, self._most_of_address = proxies, most, most_of_address
         self._addresses: Counter[str] = Counter()
@@ -70,7 +75,10 @@ class Connections:
             self._waiting.pop(connection, None)
 
     def _let_go(self, key: str | None) -> bool:
-        """Close the connection that waits longest, of this address or of all. False where none waits."""
+        """Close the connection that waits longest, of this address or of all.
+
+        False where none waits.
+        """
         found = next((each for each in self._waiting if key in (None, each.key)), None)
         if found is None:
             return False
@@ -132,7 +140,9 @@ class BoundedProtocol(H11Protocol):
     def pause_writing(self) -> None:
         """The client must read on, however slowly."""
         super().pause_writing()
-        self._stuck = self.loop.call_later(FLUSH_SECONDS, self._has_read, self.transport.get_write_buffer_size())
+        self._stuck = self.loop.call_later(
+            FLUSH_SECONDS, self._has_read, self.transport.get_write_buffer_size()
+        )
 
     @override
     def resume_writing(self) -> None:

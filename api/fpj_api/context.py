@@ -44,9 +44,13 @@ class Backend:
         return self.watched.table.namespaces | named | set(self.settings.namespaces)
 
 
-def backend_of(settings: ApiSettings, cluster: Cluster, watching: Cluster, storage: Storage) -> Backend:
+def backend_of(
+    settings: ApiSettings, cluster: Cluster, watching: Cluster, storage: Storage
+) -> Backend:
     """All of it. ``watching`` is the client that lists and watches jobs."""
-    identities = Identities(cluster, settings.audiences, settings.review_seconds, jwt_only=settings.jwt_only)
+    identities = Identities(
+        cluster, settings.audiences, settings.review_seconds, jwt_only=settings.jwt_only
+    )
     reviewer = Reviewer(cluster, settings.review_seconds)
     return Backend(
         settings=settings,
@@ -77,7 +81,8 @@ Caller = Annotated[User, Depends(_caller)]
 InNamespace = Annotated[Namespace, Path(description="Namespace of the job.")]
 OfJob = Annotated[Name, Path(description="Name of the job.")]
 OnlyNamespace = Annotated[
-    Namespace | None, Query(description="Only this namespace; all that the caller may see, if left out.")
+    Namespace | None,
+    Query(description="Only this namespace; all that the caller may see, if left out."),
 ]
 Limit = Annotated[int, Query(ge=1, le=500, description="Items of a page.")]
 Cursor = Annotated[

@@ -1,4 +1,5 @@
-"""Opaque cursors: what a page ended with, so that the next begins after it whatever came in between.
+"""Opaque cursors: what a page ended with, so that the next begins after it whatever came in
+between.
 
 A cursor says which list it is of; another list's is refused.
 """
@@ -22,7 +23,11 @@ Part = str | int
 
 def encode(of: str, *parts: Part) -> str:
     """The cursor of a list ``of`` something, after the item with these sort keys."""
-    return base64.urlsafe_b64encode(json.dumps([of, *parts], separators=(",", ":")).encode()).decode().rstrip("=")
+    return (
+        base64.urlsafe_b64encode(json.dumps([of, *parts], separators=(",", ":")).encode())
+        .decode()
+        .rstrip("=")
+    )
 
 
 def decode(of: str, cursor: str, *types: type[Part]) -> list[Any]:
@@ -39,9 +44,16 @@ def decode(of: str, cursor: str, *types: type[Part]) -> list[Any]:
 
 
 def page(
-    items: Sequence[T], of: str, keys: Callable[[T], tuple[str, ...]], limit: int, cursor: str | None, length: int
+    items: Sequence[T],
+    of: str,
+    keys: Callable[[T], tuple[str, ...]],
+    limit: int,
+    cursor: str | None,
+    length: int,
 ) -> tuple[list[T], str | None]:
-    """The part of a list, sorted by ``keys`` (``length`` texts each), that follows the cursor; and the next cursor."""
+    """The part of a list, sorted by ``keys`` (``length`` texts each), that follows the cursor, and
+    the next cursor.
+    """
     if cursor is not None:
         last = tuple(decode(of, cursor, *[str] * length))
         items = [item for item in items if keys(item) > last]
@@ -58,4 +70,6 @@ def _is_sane(part: Part) -> bool:
 
 
 def _bad() -> ProblemError:
-    return ProblemError(400, "the cursor does not belong to this list", errors=[("cursor", "take it from `next`")])
+    return ProblemError(
+        400, "the cursor does not belong to this list", errors=[("cursor", "take it from `next`")]
+    )

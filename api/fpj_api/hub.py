@@ -1,6 +1,8 @@
-"""Changes of jobs on their way to streams: numbered, the latest kept for whoever comes back, merged for the slow.
+"""Changes of jobs on their way to streams: numbered, the latest kept for whoever comes back,
+merged for the slow.
 
-An id is ``<instance>-<number>``: another process has other numbers, and must not take them for its own.
+An id is ``<instance>-<number>``: another process has other numbers, and must not take them for its
+own.
 """
 
 from __future__ import annotations
@@ -25,7 +27,10 @@ class Change:
 
 
 class Subscriber:
-    """What one stream still has to send: of each job only the latest, `KEPT` at most; beyond, it must start again."""
+    """What one stream still has to send: of each job only the latest, `KEPT` at most.
+
+    Beyond, it must start again.
+    """
 
     def __init__(self) -> None:
         self.woken = asyncio.Event()
@@ -34,7 +39,8 @@ class Subscriber:
 
     def offer(self, change: Change) -> None:
         """Add a change, in place of an earlier one of the same job."""
-        self._pending.pop(change.uid, None)  # so that what is left stays in the order of the numbers
+        # So that what is left stays in the order of the numbers.
+        self._pending.pop(change.uid, None)
         self._pending[change.uid] = change
         if len(self._pending) > KEPT:
             self.lose()
@@ -87,7 +93,9 @@ class Hub:
         return f"{self._instance}-{change.number if change else self._number}"
 
     def subscribe(self, last_id: str | None = None) -> Subscriber:
-        """From now on, or after an id; where that is not known any more, the subscriber has lost something."""
+        """From now on, or after an id; where that is not known any more,
+        the subscriber has lost something.
+        """
         made = Subscriber()
         self._subscribers.add(made)
         if last_id is not None:
@@ -113,7 +121,9 @@ class Hub:
     def _number_of(self, last_id: str) -> int | None:
         """What follows it is still there in full."""
         instance, _, number = last_id.rpartition("-")
-        if instance != self._instance or not (number.isascii() and number.isdigit() and len(number) < 20):
+        if instance != self._instance or not (
+            number.isascii() and number.isdigit() and len(number) < 20
+        ):
             return None
         oldest = self._latest[0].number if self._latest else self._number + 1
         return int(number) if oldest - 1 <= int(number) <= self._number else None

@@ -1,8 +1,9 @@
 """Whose tokens are: asked of the cluster, and remembered for some seconds.
 
-Tokens of people who were known before are asked about apart from all others, so that whoever sends random tokens keeps
-nobody out. Of unknown tokens only a few are asked about at a time, and of each address only so many that belong to
-nobody; what is more is refused at once. Tokens themselves are kept nowhere; answers are found by a hash of theirs.
+Tokens of people who were known before are asked about apart from all others, so that whoever sends
+random tokens keeps nobody out. Of unknown tokens only a few are asked about at a time, and of each
+address only so many that belong to nobody; what is more is refused at once. Tokens themselves are
+kept nowhere; answers are found by a hash of theirs.
 """
 
 from __future__ import annotations
@@ -81,9 +82,14 @@ class Identities:
         self._cluster, self._audiences, self._jwt_only = cluster, list(audiences), jwt_only
         failures = (ClusterError,)
         self._known: _Answers = JoinedCache(seconds, _MOST_KNOWN, failures=failures, clock=clock)
-        self._strangers: _Answers = JoinedCache(seconds, _MOST_UNKNOWN, failures=failures, clock=clock)
+        self._strangers: _Answers = JoinedCache(
+            seconds, _MOST_UNKNOWN, failures=failures, clock=clock
+        )
         self._failed = Buckets(FAILURES, FAILURES_A_SECOND, _MOST_ADDRESSES, clock)
-        self._known_turns, self._turns = asyncio.Semaphore(_KNOWN_AT_ONCE), asyncio.Semaphore(AT_ONCE)
+        self._known_turns, self._turns = (
+            asyncio.Semaphore(_KNOWN_AT_ONCE),
+            asyncio.Semaphore(AT_ONCE),
+        )
         self._signing_in = 0
 
     def __len__(self) -> int:
@@ -92,7 +98,8 @@ class Identities:
     async def user(self, token: str, address: str = "") -> User | None:
         """Whose token it is; None for nobody's.
 
-        Raises `ClusterError` where the cluster gives no answer, and a problem (429, 503) where it is not asked.
+        Raises `ClusterError` where the cluster gives no answer, and a problem (429, 503) where it
+        is not asked.
         """
         if not token or len(token) > _MOST_TOKEN:
             return None
@@ -121,7 +128,9 @@ class Identities:
         if not failed.take():
             metrics.REFUSED_TOKENS.labels("address").inc()
             again = {"Retry-After": str(math.ceil(failed.seconds()) + 1)}
-            raise ProblemError(429, "too many invalid tokens from this address; try again later", headers=again)
+            raise ProblemError(
+                429, "too many invalid tokens from this address; try again later", headers=again
+            )
         found: User | _Nobody | None = None
         self._signing_in += 1
         try:
@@ -133,15 +142,22 @@ class Identities:
         return found
 
     async def _review(self, token: str, turns: asyncio.Semaphore) -> User | _Nobody:
-        spec: dict[str, Any] = {"token": token} | ({"audiences": self._audiences} if self._audiences else {})
+        spec: dict[str, Any] = {"token": token} | (
+            {"audiences": self._audiences} if self._audiences else {}
+        )
         status = await review(self._cluster, "TokenReview", spec, turns)
         user = user_of(status, self._audiences)
         metrics.REVIEWS.labels("token", "yes" if user else "no").inc()
         return user or _Nobody()
 
 
-async def review(cluster: Cluster, kind: str, spec: dict[str, Any], turns: asyncio.Semaphore) -> dict[str, Any]:
-    """The status of a review, asked for when its turn comes. Raises `ClusterError` where none comes in time."""
+async def review(
+    cluster: Cluster, kind: str, spec: dict[str, Any], turns: asyncio.Semaphore
+) -> dict[str, Any]:
+    """The status of a review, asked for when its turn comes.
+
+    Raises `ClusterError` where none comes in time.
+    """
     try:
         async with asyncio.timeout(_SECONDS), turns:
             return await cluster.review(kind, spec)
@@ -153,7 +169,9 @@ async def review(cluster: Cluster, kind: str, spec: dict[str, Any], turns: async
 
 
 def user_of(status: dict[str, Any], audiences: Sequence[str]) -> User | None:
-    """Of a TokenReview's status. Where audiences were asked for, one of them must have been confirmed.
+    """Of a TokenReview's status.
+
+    Where audiences were asked for, one of them must have been confirmed.
 
     An authenticator that knows nothing of audiences confirms none, and would let any token pass.
     """
@@ -166,7 +184,9 @@ def user_of(status: dict[str, Any], audiences: Sequence[str]) -> User | None:
         name=str(found["username"]),
         uid=str(found.get("uid") or ""),
         groups=tuple(found.get("groups") or ()),
-        extra=tuple(sorted((key, tuple(values or ())) for key, values in (found.get("extra") or {}).items())),
+        extra=tuple(
+            sorted((key, tuple(values or ())) for key, values in (found.get("extra") or {}).items())
+        ),
     )
 
 
@@ -176,7 +196,14 @@ def looks_like_a_jwt(token: str) -> bool:
     if len(parts) != 3 or not all(parts):
         return False
     try:
-        header, payload = (json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))) for part in parts[:2])
+        header, payload = (
+            json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+            for part in parts[:2]
+        )
     except (ValueError, RecursionError):
         return False
-    return isinstance(header, dict) and isinstance(payload, dict) and header.get("alg", "none") != "none"
+    return (
+        isinstance(header, dict)
+        and isinstance(payload, dict)
+        and header.get("alg", "none") != "none"
+    )

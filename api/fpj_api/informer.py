@@ -1,4 +1,6 @@
-"""Follows the jobs of a namespace, or of all: a list, then a watch from where the list ended, forever."""
+"""Follows the jobs of a namespace, or of all: a list, then a watch from where the list ended,
+forever.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,11 @@ class Informer:
     """Keeps the table in step with one scope: a namespace, or all of them for None."""
 
     def __init__(
-        self, cluster: Cluster, namespace: str | None, table: JobTable, clock: Callable[[], float] = time.monotonic
+        self,
+        cluster: Cluster,
+        namespace: str | None,
+        table: JobTable,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.namespace = namespace
         self.listed = False
@@ -54,7 +60,11 @@ class Informer:
         if not self.listed:
             return f"the jobs of {where} are not listed yet"
         silent = self._clock() - self._heard_at
-        return f"nothing was heard of {where} for {silent:.0f} s" if silent > _MOST_SILENCE_SECONDS else None
+        return (
+            f"nothing was heard of {where} for {silent:.0f} s"
+            if silent > _MOST_SILENCE_SECONDS
+            else None
+        )
 
     async def run(self) -> None:
         """Forever. Whatever the API server does, it is retried, with increasing delays."""
@@ -70,7 +80,8 @@ class Informer:
                 self._note(error)
                 await asyncio.sleep(self._pause())
             else:
-                if self._clock() - started < _SHORT_SECONDS:  # it is not asked in a tight loop either
+                # It is not asked in a tight loop either.
+                if self._clock() - started < _SHORT_SECONDS:
                     await asyncio.sleep(_SHORT_SECONDS)
 
     async def _list(self) -> str:
@@ -92,7 +103,9 @@ class Informer:
 
     async def _watch(self, version: str) -> None:
         seconds = random.randint(*_WATCH_SECONDS)  # noqa: S311 - so that replicas do not all come at once
-        events = self._cluster.watch(KIND, self.namespace, version, seconds=seconds, silence=_SILENCE_SECONDS)
+        events = self._cluster.watch(
+            KIND, self.namespace, version, seconds=seconds, silence=_SILENCE_SECONDS
+        )
         async with aclosing(events):
             async for event in events:
                 self._take(event["type"], event["object"])
@@ -121,9 +134,15 @@ class Informer:
         if error.status in _FORBIDDEN and not self.refused:
             self.refused = True
             self._version = None
-            self._table.replace(self.namespace, ())  # what may not be read is not shown from memory either
+            # What may not be read is not shown from memory either.
+            self._table.replace(self.namespace, ())
         level = logging.INFO if expired else logging.WARNING
-        log.log(level, "the watch of jobs broke: %s", error, extra={"namespace": self.namespace or "all"})
+        log.log(
+            level,
+            "the watch of jobs broke: %s",
+            error,
+            extra={"namespace": self.namespace or "all"},
+        )
 
     def _pause(self) -> float:
         most = min(_BACKOFF_SECONDS * 2.0 ** min(self._failures - 1, 10), _MOST_BACKOFF_SECONDS)

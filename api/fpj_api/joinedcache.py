@@ -13,9 +13,11 @@ V = TypeVar("V")
 
 
 class JoinedCache(Generic[K, V]):
-    """Remembers the ``most`` latest answers, each for ``seconds``, and errors of ``failures`` for ``failed_seconds``.
+    """Remembers the ``most`` latest answers, each for ``seconds``,
+    and errors of ``failures`` for ``failed_seconds``.
 
-    Whoever asks while the same is being asked waits for that answer. One that gives up waiting stops no other.
+    Whoever asks while the same is being asked waits for that answer. One that gives up waiting
+    stops no other.
     """
 
     def __init__(

@@ -15,7 +15,10 @@ MOST_PER_USER = 10
 BURST, PER_SECOND = 60, 2.0
 """Requests that cost much, of one user."""
 _SHARE = 4
-"""No namespace's service accounts have more than one part of so many of the streams; as much is kept for newcomers."""
+"""No namespace's service accounts have more than one part of so many of the streams.
+
+As much is kept for newcomers.
+"""
 _ACCOUNTS = "system:serviceaccount:"
 _MOST_USERS = 2_000
 _AGAIN = {"Retry-After": "10"}
@@ -57,9 +60,14 @@ class StreamLimits:
         if self._open[user] >= MOST_PER_USER:
             raise _too_many(f"{user} has {MOST_PER_USER} streams open, the most for one user")
         if owner != user and self._owners[owner] >= max(self._part, MOST_PER_USER):
-            raise _too_many(f"service accounts of namespace {owner} have {self._owners[owner]} streams open, the most")
+            raise _too_many(
+                f"service accounts of namespace {owner} have {self._owners[owner]} streams open,"
+                " the most"
+            )
         if self._open[user] and self.open >= self._most - self._part:
-            raise _too_many(f"nearly all of {self._most} streams are open: the rest is for users without one")
+            raise _too_many(
+                f"nearly all of {self._most} streams are open: the rest is for users without one"
+            )
 
 
 class CallLimits:
@@ -73,11 +81,15 @@ class CallLimits:
         bucket = self._buckets.of(user)
         if not bucket.take(cost):
             again = {"Retry-After": str(math.ceil(bucket.seconds(cost)))}
-            raise ProblemError(429, f"too many requests of this kind by {user}; try again later", headers=again)
+            raise ProblemError(
+                429, f"too many requests of this kind by {user}; try again later", headers=again
+            )
 
 
 def _owner(user: str) -> str:
-    """Whose a user is: a namespace's, for a service account, of which somebody may create as many as they like."""
+    """Whose a user is: a namespace's, for a service account,
+    of which somebody may create as many as they like.
+    """
     return user.removeprefix(_ACCOUNTS).partition(":")[0] if user.startswith(_ACCOUNTS) else user
 
 

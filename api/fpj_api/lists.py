@@ -1,4 +1,6 @@
-"""Cache folders and schedules: few, changed seldom, so listed when asked for and remembered for some seconds."""
+"""Cache folders and schedules: few, changed seldom,
+so listed when asked for and remembered for some seconds.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,12 @@ class Lists:
 
     def __init__(self, cluster: Cluster, served: Sequence[str]) -> None:
         self._cluster, self._served = cluster, served
-        self._kept: JoinedCache[str, list[Document]] = JoinedCache(_SECONDS, 2, failures=(ClusterError,))
-        self._events: JoinedCache[str, list[Event]] = JoinedCache(_EVENT_SECONDS, _MOST_JOBS, failures=(ClusterError,))
+        self._kept: JoinedCache[str, list[Document]] = JoinedCache(
+            _SECONDS, 2, failures=(ClusterError,)
+        )
+        self._events: JoinedCache[str, list[Event]] = JoinedCache(
+            _EVENT_SECONDS, _MOST_JOBS, failures=(ClusterError,)
+        )
 
     async def all(self, kind: str) -> list[Document]:
         """Every object of a kind, 10,000 of a namespace at most. Raises `ClusterError`."""
@@ -40,13 +46,19 @@ class Lists:
         return await self._events.get(uid, lambda: self._list_events(namespace, uid))
 
     async def _list_events(self, namespace: str, uid: str) -> list[Event]:
-        page = await self._cluster.page("Event", namespace, limit=_PAGE, fields=f"involvedObject.uid={uid}")
-        return sorted(map(event_of, page.get("items") or ()), key=lambda event: event.at)[-_SHOWN_EVENTS:]
+        page = await self._cluster.page(
+            "Event", namespace, limit=_PAGE, fields=f"involvedObject.uid={uid}"
+        )
+        return sorted(map(event_of, page.get("items") or ()), key=lambda event: event.at)[
+            -_SHOWN_EVENTS:
+        ]
 
     async def _list(self, kind: str) -> list[Document]:
         if not self._served:
             return await self._pages(kind, None)
-        found = await asyncio.gather(*(self._served_pages(kind, namespace) for namespace in self._served))
+        found = await asyncio.gather(
+            *(self._served_pages(kind, namespace) for namespace in self._served)
+        )
         return [document for some in found for document in some]
 
     async def _served_pages(self, kind: str, namespace: str) -> list[Document]:

@@ -59,7 +59,10 @@ class _Server(uvicorn.Server):
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 stopped by a signal, 1 failed (the pod is restarted), 2 invalid settings."""
+    """Entry point.
+
+    Exit codes: 0 stopped by a signal, 1 failed (the pod is restarted), 2 invalid settings.
+    """
     log_as_json()
     use_one_arena()
     try:
@@ -72,7 +75,8 @@ def main() -> None:
     except FpjError as error:
         log.error("%s", error)
         code, storage_busy = 1, False
-    if storage_busy:  # the interpreter would wait for the store's threads, which may wait for a minute
+    # The interpreter would wait for the store's threads, which may wait for a minute.
+    if storage_busy:
         logging.shutdown()
         os._exit(code)
     sys.exit(code)
@@ -92,11 +96,15 @@ async def _run(settings: ApiSettings) -> tuple[int, bool]:
     if settings.probe_port:
         listeners.append(_listen(settings, settings.probe_port))
     cluster = await Cluster.connect(MANAGER, tries=_TRIES, timeout=_TRY_SECONDS)
-    watching = await Cluster.connect(MANAGER, connections=len(settings.namespaces) + _SPARE_CONNECTIONS)
+    watching = await Cluster.connect(
+        MANAGER, connections=len(settings.namespaces) + _SPARE_CONNECTIONS
+    )
     store = timed(cast("Store", LateStore(settings.store_url)))
     storage = Storage(store)
     try:
-        return await _serve(backend_of(settings, cluster, watching, storage), listeners, stop), storage.busy
+        return await _serve(
+            backend_of(settings, cluster, watching, storage), listeners, stop
+        ), storage.busy
     finally:
         for listener in listeners:
             listener.close()
@@ -106,7 +114,10 @@ async def _run(settings: ApiSettings) -> tuple[int, bool]:
 
 
 def _listen(settings: ApiSettings, port: int) -> socket.socket:
-    """On the address of the settings; on ``::`` for both kinds of addresses. Raises `FpjError` where it is taken."""
+    """On the address of the settings; on ``::`` for both kinds of addresses.
+
+    Raises `FpjError` where it is taken.
+    """
     host = settings.host or any_address()[1]
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()
@@ -117,16 +128,26 @@ def _listen(settings: ApiSettings, port: int) -> socket.socket:
 
 
 async def _serve(backend: Backend, listeners: Sequence[socket.socket], stop: asyncio.Event) -> int:
-    """Until a signal stops it, or something ends that should not. The second listener is for probes."""
-    servers = [_Server(each) for each in (_config(backend), _probe_config(backend))][: len(listeners)]
+    """Until a signal stops it, or something ends that should not.
+
+    The second listener is for probes.
+    """
+    servers = [_Server(each) for each in (_config(backend), _probe_config(backend))][
+        : len(listeners)
+    ]
     serving = [
         asyncio.create_task(server.serve(sockets=[listener]), name="server")
         for server, listener in zip(servers, listeners, strict=True)
     ]
     informers = backend.watched.informers
-    watches = [asyncio.create_task(each.run(), name=f"watch of {each.namespace or 'all'}") for each in informers]
+    watches = [
+        asyncio.create_task(each.run(), name=f"watch of {each.namespace or 'all'}")
+        for each in informers
+    ]
     stopping = asyncio.create_task(stop.wait(), name="stop")
-    done, _ = await asyncio.wait({*serving, stopping, *watches}, return_when=asyncio.FIRST_COMPLETED)
+    done, _ = await asyncio.wait(
+        {*serving, stopping, *watches}, return_when=asyncio.FIRST_COMPLETED
+    )
     failed = done - {stopping}
     for task in failed:
         error = None if task.cancelled() else task.exception()
@@ -141,11 +162,15 @@ async def _serve(backend: Backend, listeners: Sequence[socket.socket], stop: asy
 
 
 def _config(backend: Backend) -> uvicorn.Config:
-    return _configured(application(backend), Connections(networks(backend.settings.trusted_proxies)))
+    return _configured(
+        application(backend), Connections(networks(backend.settings.trusted_proxies))
+    )
 
 
 def _probe_config(backend: Backend) -> uvicorn.Config:
-    return _configured(probes(backend.watched), Connections(most=_MOST_PROBES, most_of_address=_MOST_PROBES))
+    return _configured(
+        probes(backend.watched), Connections(most=_MOST_PROBES, most_of_address=_MOST_PROBES)
+    )
 
 
 def _configured(app: ASGIApp, connections: Connections) -> uvicorn.Config:

@@ -1,10 +1,17 @@
-"""The API's Prometheus metrics. Labels come from closed sets: routes as they are written in the code, never paths."""
+"""The API's Prometheus metrics.
+
+Labels come from closed sets: routes as they are written in the code, never paths.
+"""
 
 from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-REQUESTS = Counter("fpj_api_requests", "Requests answered, by route, method and status.", ["route", "method", "status"])
+REQUESTS = Counter(
+    "fpj_api_requests",
+    "Requests answered, by route, method and status.",
+    ["route", "method", "status"],
+)
 REQUEST_SECONDS = Histogram(
     "fpj_api_request_seconds",
     "Seconds until a request was answered; without streams, which stay open.",
@@ -14,23 +21,27 @@ REQUEST_SECONDS = Histogram(
 STREAMS = Gauge("fpj_api_streams", "Open streams of job events.")
 REVIEWS = Counter(
     "fpj_api_reviews",
-    "TokenReviews (token) and SubjectAccessReviews (access) sent to the API server, by kind and result.",
+    "TokenReviews (token) and SubjectAccessReviews (access) sent to the API server, by kind and"
+    " result.",
     ["kind", "result"],
 )
 REFUSED_TOKENS = Counter(
     "fpj_api_refused_tokens",
-    "Unknown tokens refused without a review: too many from an address, too many at once, or not a JWT.",
+    "Unknown tokens refused without a review: too many from an address, too many at once, or not a"
+    " JWT.",
     ["reason"],
 )
 CLOSED_CONNECTIONS = Counter(
     "fpj_api_closed_connections",
-    "Connections closed or refused: no request arrived (head), the client did not read (stuck), they made room for "
-    "others (room), or a limit was reached (address, all).",
+    "Connections closed or refused: no request arrived (head), the client did not read (stuck),"
+    " they made room for others (room), or a limit was reached (address, all).",
     ["reason"],
 )
 JOBS = Gauge("fpj_api_jobs", "FileProcessingJobs held in memory.")
 WATCH_RESTARTS = Counter(
-    "fpj_api_watch_restarts", "Times a watch of jobs broke and was restarted, by reason.", ["reason"]
+    "fpj_api_watch_restarts",
+    "Times a watch of jobs broke and was restarted, by reason.",
+    ["reason"],
 )
 
 OTHER = "other"

@@ -1,4 +1,7 @@
-"""Around the application: metrics, authentication, limits of the body. Plain ASGI: streams pass untouched."""
+"""Around the application: metrics, authentication, limits of the body.
+
+Plain ASGI: streams pass untouched.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,8 @@ log = logging.getLogger("fpj.api")
 
 
 class Observed:
-    """The outermost: counts and times requests, sets the headers of all responses, answers uncaught errors.
+    """The outermost: counts and times requests, sets the headers of all responses,
+    answers uncaught errors.
 
     Whatever is logged meanwhile has the request's id and the client's address.
     """
@@ -109,10 +113,18 @@ class Authenticated:
     async def _find_out(self, scope: Scope) -> None:
         given = Headers(scope=scope).getlist("authorization")
         if not given:
-            raise unauthorized("a bearer token is required, such as one from `kubectl create token`")
+            raise unauthorized(
+                "a bearer token is required, such as one from `kubectl create token`"
+            )
         kind, _, token = given[0].strip().partition(" ")
         token = token.strip()
-        if len(given) > 1 or kind.lower() != "bearer" or not token or not token.isascii() or " " in token:
+        if (
+            len(given) > 1
+            or kind.lower() != "bearer"
+            or not token
+            or not token.isascii()
+            or " " in token
+        ):
             raise unauthorized("the Authorization header must be: Bearer TOKEN")
         user = await self._identities.user(token, scope["fpj.address"])
         if user is None:
@@ -121,7 +133,9 @@ class Authenticated:
 
 
 class Bounded:
-    """Reads a body before it is passed on: not more than `MOST_BODY`, not longer than some seconds, JSON alone."""
+    """Reads a body before it is passed on: not more than `MOST_BODY`, not longer than some seconds,
+    JSON alone.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -180,7 +194,9 @@ def _request_id(scope: Scope) -> str:
 
 
 def _too_large() -> ProblemError:
-    return ProblemError(413, f"a body may have {MOST_BODY // 1024} KiB at most", headers={"Connection": "close"})
+    return ProblemError(
+        413, f"a body may have {MOST_BODY // 1024} KiB at most", headers={"Connection": "close"}
+    )
 
 
 def _secure(message: MutableMapping[str, Any], path: str) -> None:

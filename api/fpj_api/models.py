@@ -1,4 +1,7 @@
-"""How the API describes jobs. Times are RFC 3339 as Kubernetes writes them, sizes bytes, absent values null."""
+"""How the API describes jobs.
+
+Times are RFC 3339 as Kubernetes writes them, sizes bytes, absent values null.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,9 @@ class Job(Answer):
     message: str | None
     suspended: bool = Field(description="Whether its suspension was requested.")
     deleting: bool = Field(
-        description="Whether it has been cancelled and still exists only until its work has stopped."
+        description=(
+            "Whether it has been cancelled and still exists only until its work has stopped."
+        )
     )
     progress: JobProgress
     errors: dict[str, int] = Field(description="Failed images by error type.")
@@ -74,9 +79,14 @@ class Job(Answer):
     last_progress_at: str | None
     schedule: str | None = Field(description="The schedule that started it.")
     actions: list[str] = Field(
-        description="Those of suspend, resume, recover and cancel that its state allows, whatever the caller's rights."
+        description=(
+            "Those of suspend, resume, recover and cancel that its state allows, whatever the"
+            " caller's rights."
+        )
     )
-    refusals: dict[str, str] = Field(description="For each other action, why its state does not allow it.")
+    refusals: dict[str, str] = Field(
+        description="For each other action, why its state does not allow it."
+    )
 
 
 class Condition(Answer):
@@ -122,7 +132,9 @@ class JobPage(Answer):
 
     items: list[Job]
     next: str | None = Field(description="Cursor of the page that follows.")
-    counts: dict[str, int] = Field(description="By phase, of all jobs that match the other filters.")
+    counts: dict[str, int] = Field(
+        description="By phase, of all jobs that match the other filters."
+    )
 
 
 class FailurePage(Answer):
@@ -150,7 +162,10 @@ def detail_of(resource: JobResource, events: list[Event]) -> JobDetail:
         for event in events
     ]
     return JobDetail(
-        **_fields(resource), spec=dict(resource.spec), conditions=conditions_of(resource.conditions), events=reported
+        **_fields(resource),
+        spec=dict(resource.spec),
+        conditions=conditions_of(resource.conditions),
+        events=reported,
     )
 
 

@@ -1,7 +1,9 @@
-"""Changes are accepted from our own pages and from clients that are not browsers: not from pages of other sites.
+"""Changes are accepted from our own pages and from clients that are not browsers:
+not from pages of other sites.
 
-A proxy that signs people in by a cookie adds the token to every request of a browser, also to one that another site's
-page has sent. Browsers say where a request comes from; nothing else is needed to know it.
+A proxy that signs people in by a cookie adds the token to every request of a browser, also to one
+that another site's page has sent. Browsers say where a request comes from; nothing else is needed
+to know it.
 """
 
 from __future__ import annotations
@@ -37,8 +39,9 @@ class OwnPages:
 def is_foreign(headers: Headers) -> bool:
     """Whether a browser says that another site's page has sent this.
 
-    ``Sec-Fetch-Site`` decides. A browser leaves it out where the page came in the clear; then ``Origin`` must name the
-    host that was asked. Its scheme is not compared: TLS may end before this process.
+    ``Sec-Fetch-Site`` decides. A browser leaves it out where the page came in the clear; then
+    ``Origin`` must name the host that was asked. Its scheme is not compared: TLS may end before
+    this process.
     """
     sites, origins = headers.getlist("sec-fetch-site"), headers.getlist("origin")
     if sites:
@@ -53,4 +56,9 @@ def _names(origin: str, host: str) -> bool:
         same_port = (named.port or default) == (asked.port or default)
     except ValueError:
         return False
-    return default is not None and bool(named.hostname) and named.hostname == asked.hostname and same_port
+    return (
+        default is not None
+        and bool(named.hostname)
+        and named.hostname == asked.hostname
+        and same_port
+    )

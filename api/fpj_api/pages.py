@@ -1,4 +1,6 @@
-"""The dashboard's files, read once from this package: nothing that a request says becomes a path on the disk."""
+"""The dashboard's files, read once from this package:
+nothing that a request says becomes a path on the disk.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,12 @@ from starlette.responses import Response
 from fpj_api.problems import ProblemError
 
 INDEX = "index.html"
-_TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".html": "text/html"}
+_TYPES = {
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".css": "text/css",
+    ".html": "text/html",
+}
 _MOST_DEPTH = 8
 
 
@@ -54,9 +61,15 @@ def page_routes(found: dict[str, Page]) -> APIRouter:
 def _serve(found: dict[str, Page], path: str, request: Request) -> Response:
     page = found.get(path)
     if page is None:
-        raise ProblemError(404, "the dashboard has no such file" if found else "the dashboard is not installed here")
+        raise ProblemError(
+            404,
+            "the dashboard has no such file" if found else "the dashboard is not installed here",
+        )
     headers = {"ETag": page.etag, "Cache-Control": "no-cache"}
-    known = {each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")}
+    known = {
+        each.strip().removeprefix("W/")
+        for each in request.headers.get("if-none-match", "").split(",")
+    }
     if page.etag in known:
         return Response(status_code=304, headers=headers)
     return Response(page.content, media_type=page.media_type, headers=headers)

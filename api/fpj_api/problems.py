@@ -30,14 +30,18 @@ log = logging.getLogger("fpj.api")
 class FieldError(BaseModel):
     """What is wrong with one part of the input."""
 
-    path: str = Field(description="Where, such as spec.cache.tiers[0].quality; empty for the whole.")
+    path: str = Field(
+        description="Where, such as spec.cache.tiers[0].quality; empty for the whole."
+    )
     message: str
 
 
 class Problem(BaseModel):
     """Why a request was not done."""
 
-    type: str = Field("about:blank", description="The title says everything; there is no further documentation.")
+    type: str = Field(
+        "about:blank", description="The title says everything; there is no further documentation."
+    )
     title: str = Field(description="The status as text.")
     status: int
     detail: str = Field(description="An explanation for people.")
@@ -78,9 +82,14 @@ def unavailable(detail: str) -> ProblemError:
 
 def answer(problem: ProblemError) -> Response:
     """The response."""
-    errors = [FieldError(path=path, message=message) for path, message in problem.errors[:_MOST_ERRORS]]
+    errors = [
+        FieldError(path=path, message=message) for path, message in problem.errors[:_MOST_ERRORS]
+    ]
     document = Problem(
-        title=HTTPStatus(problem.status).phrase, status=problem.status, detail=problem.detail, errors=errors or None
+        title=HTTPStatus(problem.status).phrase,
+        status=problem.status,
+        detail=problem.detail,
+        errors=errors or None,
     )
     content = document.model_dump(exclude_none=True)
     return JSONResponse(content, problem.status, problem.headers, MEDIA_TYPE)
@@ -130,7 +139,8 @@ def _from_cluster(error: ClusterError) -> ProblemError:
         case 400 | 422:
             errors = [(path.removeprefix("<nil>"), message) for path, message in error.causes]
             return ProblemError(422, str(error), errors=errors)
-        case 403 if _LACKS not in str(error):  # a quota, a namespace on its way out, an admission webhook
+        # A quota, a namespace on its way out, an admission webhook.
+        case 403 if _LACKS not in str(error):
             return ProblemError(403, str(error))
         case 401 | 403:
             return unavailable("the API lacks a permission in the cluster; its log says which")
@@ -147,12 +157,17 @@ def _from_manifest(error: ManifestError) -> ProblemError:
 
 def _from_validation(error: RequestValidationError) -> ProblemError:
     first = error.errors()[:_MOST_ERRORS]
-    errors = [("" if each["type"] == "json_invalid" else _path(each["loc"]), str(each["msg"])) for each in first]
+    errors = [
+        ("" if each["type"] == "json_invalid" else _path(each["loc"]), str(each["msg"]))
+        for each in first
+    ]
     return ProblemError(422, "invalid request", errors=errors)
 
 
 def _path(location: Sequence[str | int]) -> str:
-    """``jobs[0].name`` from where the framework found it: ``body`` and the like are its own words."""
+    """``jobs[0].name`` from where the framework found it:
+    ``body`` and the like are its own words.
+    """
     path = ""
     for step in location[1:]:
         path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
@@ -161,11 +176,19 @@ def _path(location: Sequence[str | int]) -> str:
 
 _TRANSLATIONS: tuple[tuple[type[Exception], Callable[[Any], ProblemError]], ...] = (
     (ProblemError, lambda error: error),
-    (NoAnswerError, lambda _: ProblemError(504, "the cluster's API server does not answer in time", headers=_AGAIN)),
+    (
+        NoAnswerError,
+        lambda _: ProblemError(
+            504, "the cluster's API server does not answer in time", headers=_AGAIN
+        ),
+    ),
     (ClusterError, _from_cluster),
     (ManifestError, _from_manifest),
     (RefusedActionError, lambda error: ProblemError(409, str(error))),
     (StoreError, lambda _: unavailable("the store does not answer; try again")),
     (RequestValidationError, _from_validation),
-    (HTTPException, lambda error: ProblemError(error.status_code, str(error.detail), headers=error.headers)),
+    (
+        HTTPException,
+        lambda error: ProblemError(error.status_code, str(error.detail), headers=error.headers),
+    ),
 )

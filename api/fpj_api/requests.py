@@ -42,7 +42,9 @@ class Bulk(_Request):
 class RecoverAll(_Request):
     """Where to recover every job that failed or has failed images."""
 
-    namespace: Namespace | None = Field(None, description="All namespaces that the caller may see, if left out.")
+    namespace: Namespace | None = Field(
+        None, description="All namespaces that the caller may see, if left out."
+    )
 
 
 class Result(Answer):
@@ -61,6 +63,8 @@ class BulkResult(Answer):
 
 
 class RecoverResult(BulkResult):
-    """At most 500 jobs, the newest; ``remaining`` says how many more there are, for another request."""
+    """At most 500 jobs, the newest; ``remaining`` says how many more there are,
+    for another request.
+    """
 
     remaining: int

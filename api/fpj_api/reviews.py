@@ -20,7 +20,9 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Whether somebody may do something; everywhere if the namespace is empty, to all if the name is."""
+    """Whether somebody may do something; everywhere if the namespace is empty,
+    to all if the name is.
+    """
 
     user: User
     verb: str
@@ -32,7 +34,9 @@ class Question:
 class Reviewer:
     """Asks the cluster; raises `ClusterError` where it gives no answer."""
 
-    def __init__(self, cluster: Cluster, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, cluster: Cluster, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._cluster = cluster
         self._decisions: JoinedCache[Question, bool] = JoinedCache(
             seconds, _MOST_DECISIONS, failures=(ClusterError,), clock=clock
@@ -45,7 +49,12 @@ class Reviewer:
 
     async def _ask(self, question: Question) -> bool:
         user = question.user
-        attributes = {"group": GROUP, "version": VERSION, "resource": question.resource, "verb": question.verb}
+        attributes = {
+            "group": GROUP,
+            "version": VERSION,
+            "resource": question.resource,
+            "verb": question.verb,
+        }
         attributes |= {"namespace": question.namespace, "name": question.name}
         spec = {
             "user": user.name,

@@ -1,4 +1,6 @@
-"""The store, asked from threads: a few at a time, with a time limit, and not again while it is known to be away."""
+"""The store, asked from threads: a few at a time, with a time limit,
+and not again while it is known to be away.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ class Storage:
 
     async def statistics(self, namespace: str | None = None) -> list[CollectionStatistics]:
         """Of the collections of a namespace, or of all; some seconds old at most."""
-        return await self._kept.get(namespace, lambda: self.ask(lambda store: store.statistics(namespace=namespace)))
+        return await self._kept.get(
+            namespace, lambda: self.ask(lambda store: store.statistics(namespace=namespace))
+        )
 
     def close(self) -> None:
         """Begin nothing more."""

@@ -1,4 +1,6 @@
-"""Server-sent events: changes of jobs to one client, for as long as it listens, is known, and may see them."""
+"""Server-sent events: changes of jobs to one client, for as long as it listens, is known,
+and may see them.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ class JobStream(Response):
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Until the client leaves, the process ends, or the cluster does not say any more what the client may see."""
+        """Until the client leaves, the process ends, or the cluster does not say any more what the
+        client may see.
+        """
         try:
             with self._limits.one(self._user):
                 await self._run(receive, send)
@@ -73,8 +77,11 @@ class JobStream(Response):
         left = asyncio.create_task(_left(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-            # An id alone is not an event: the client only learns where it stands, should the connection break at once.
-            await _write(send, f"id: {self._last_id if self._resumes(subscriber) else self._hub.id()}\n\n")
+            # An id alone is not an event: the client only learns where it stands, should the
+            # connection break at once.
+            await _write(
+                send, f"id: {self._last_id if self._resumes(subscriber) else self._hub.id()}\n\n"
+            )
             await self._tell(subscriber, left, send)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except (TimeoutError, OSError):
@@ -115,14 +122,19 @@ async def _wait(subscriber: Subscriber, left: asyncio.Task[None], seconds: float
     """Whether something happened within the time."""
     woken = asyncio.create_task(subscriber.woken.wait())
     try:
-        done, _ = await asyncio.wait({woken, left}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(
+            {woken, left}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+        )
     finally:
         woken.cancel()
     return bool(done)
 
 
 async def _left(receive: Receive) -> None:
-    """Return once the client has gone. What it may send does not matter, and is not read forever either."""
+    """Return once the client has gone.
+
+    What it may send does not matter, and is not read forever either.
+    """
     for _ in range(1_000):
         if (await receive())["type"] == "http.disconnect":
             return

@@ -19,7 +19,9 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class HeldJob:
-    """What is kept of a job: how it is sent, in a quarter of the memory of its model, and what lists filter by."""
+    """What is kept of a job: how it is sent, in a quarter of the memory of its model,
+    and what lists filter by.
+    """
 
     namespace: str
     name: str
@@ -70,7 +72,9 @@ class JobTable:
     def newest_first(self) -> list[HeldJob]:
         """All jobs by the time they were created, then by uid; not to be changed."""
         if self._order is None:
-            self._order = sorted(self._jobs.values(), key=lambda job: (job.created_at, job.uid), reverse=True)
+            self._order = sorted(
+                self._jobs.values(), key=lambda job: (job.created_at, job.uid), reverse=True
+            )
         return self._order
 
     def put(self, job: HeldJob) -> None:

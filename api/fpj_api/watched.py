@@ -17,7 +17,9 @@ class Watched:
     def __init__(self, cluster: Cluster, namespaces: Sequence[str]) -> None:
         self.hub = Hub()
         self._table = JobTable(self.hub)
-        self.informers = [Informer(cluster, namespace, self._table) for namespace in namespaces or (None,)]
+        self.informers = [
+            Informer(cluster, namespace, self._table) for namespace in namespaces or (None,)
+        ]
 
     @property
     def table(self) -> JobTable:
@@ -27,6 +29,9 @@ class Watched:
         return self._table
 
     def problem(self) -> str | None:
-        """Why no requests should come here, or None. A namespace that may not be read stops no other."""
+        """Why no requests should come here, or None.
+
+        A namespace that may not be read stops no other.
+        """
         served = [each for each in self.informers if not each.refused] or self.informers
         return next((problem for each in served if (problem := each.problem())), None)

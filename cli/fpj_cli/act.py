@@ -29,7 +29,9 @@ from fpj_core.kube.steering import Action, refusal_of
 
 _yes = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 _workers = click.option(
-    "--workers", type=click.IntRange(1, 256), help="On this machine: worker processes.  [default: one per core]"
+    "--workers",
+    type=click.IntRange(1, 256),
+    help="On this machine: worker processes.  [default: one per core]",
 )
 _ACCEPTED = {"accept_vanished": "acceptVanished", "accept_source": "acceptSource"}
 
@@ -58,14 +60,20 @@ def suspend(job: str, store_url: str) -> None:
 @click.command(cls=Command, short_help="Continue a job; only unfinished images are processed.")
 @click.argument("job", required=False, shell_complete=job_names)
 @_going_on
-@click.option("--json", "as_json", is_flag=True, help="On this machine: print one JSON object at the end.")
-@click.option("-q", "--quiet", is_flag=True, help="On this machine: show no progress and no summary.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="On this machine: print one JSON object at the end."
+)
+@click.option(
+    "-q", "--quiet", is_flag=True, help="On this machine: show no progress and no summary."
+)
 @target_options
 def resume(job: str | None, as_json: bool, quiet: bool, store_url: str, **how: Any) -> None:
-    """Continue JOB, suspended or finished. Only unfinished images are processed, including those that failed.
+    """Continue JOB, suspended or finished.
 
-    On this machine the command does the work itself, and JOB is the newest by default. In a cluster the operator does
-    it.
+    Only unfinished images are processed, including those that failed.
+
+    On this machine the command does the work itself, and JOB is the newest by default. In a cluster
+    the operator does it.
     """
     if not in_cluster():
         with opened_store(store_url) as store:
@@ -102,24 +110,29 @@ def recover(job: str | None, every: bool, yes: bool, store_url: str, **how: Any)
         sys.exit(_recover_here(store_url, job, GoingOn(**how), yes=yes))
 
 
-@click.command(cls=Command, short_help="Remove the finalizer of a deleted job whose operator no longer runs.")
+@click.command(
+    cls=Command, short_help="Remove the finalizer of a deleted job whose operator no longer runs."
+)
 @click.argument("job", required=False, shell_complete=job_names)
 @click.option("--all", "every", is_flag=True, help="Every job that is being deleted.")
 @_yes
 @all_namespaces_option
 @cluster_options
 def release(job: str | None, every: bool, yes: bool) -> None:
-    """Remove the finalizer that an earlier version's operator gave a deleted JOB, if no operator runs any more.
+    """Remove the finalizer that an earlier version's operator gave a deleted JOB,
+    if no operator runs any more.
 
-    A running operator does this itself within seconds. Finalizers of other controllers stay. Child Jobs are
-    garbage-collected either way, and files that were made are kept.
+    A running operator does this itself within seconds. Finalizers of other controllers stay. Child
+    Jobs are garbage-collected either way, and files that were made are kept.
     """
     _one_or_all(job, every=every)
     with opened_cluster() as jobs:
         if job is not None:
             found = [jobs.get(job)]
             if not found[0].deleting:
-                raise UsageProblemError(f"{job} is not being deleted; first: kubectl delete fpj {job} --wait=false")
+                raise UsageProblemError(
+                    f"{job} is not being deleted; first: kubectl delete fpj {job} --wait=false"
+                )
         else:
             found = [each for each in jobs.all() if each.deleting]
         held = [each for each in found if FINALIZER in each.finalizers]
@@ -130,7 +143,8 @@ def release(job: str | None, every: bool, yes: bool) -> None:
             return
         if not yes:
             err.print(
-                "Use this only if the operator no longer runs: a running one stops the pods first and does this itself."
+                "Use this only if the operator no longer runs: a running one stops the pods first"
+                " and does this itself."
             )
         _confirm(held, "Release", yes=yes)
         _each(held, jobs.release, "released")
@@ -181,7 +195,10 @@ def _recoverable(job: JobResource) -> JobResource:
 
 
 def _already(action: Action, job: JobResource, hint: str = "") -> str:
-    """Why there is nothing to do; empty where there is. Raises `UsageProblemError` where the action is not allowed."""
+    """Why there is nothing to do; empty where there is.
+
+    Raises `UsageProblemError` where the action is not allowed.
+    """
     refusal = refusal_of(action, job)
     if refusal is None:
         return ""
@@ -196,7 +213,10 @@ def _one_or_all(job: str | None, *, every: bool) -> None:
 
 
 def _named(job: str | None) -> str:
-    """On this machine JOB is the newest by default; in a cluster the newest may be somebody else's."""
+    """On this machine JOB is the newest by default.
+
+    In a cluster the newest may be somebody else's.
+    """
     if job is None:
         raise UsageProblemError("name the JOB")
     return job

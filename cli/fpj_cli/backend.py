@@ -1,6 +1,7 @@
 """What the commands ask of the place where jobs are: a store on this machine, or a cluster.
 
-Jobs are documents of the resource's shape in both (see `fpj_core.kube.jobresource`), so that one code prints them.
+Jobs are documents of the resource's shape in both (see `fpj_core.kube.jobresource`), so that one
+code prints them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ class Jobs(Protocol):
         """Newest first."""
 
     def get(self, name: str | None) -> JobResource:
-        """By name or the start of the id; the newest without one. Raises `UsageProblemError` if there is none."""
+        """By name or the start of the id; the newest without one.
+
+        Raises `UsageProblemError` if there is none.
+        """
 
     def refresh(self, job: JobResource) -> JobResource | None:
         """The same job as it stands now; None if it is gone."""
@@ -34,8 +38,12 @@ class Jobs(Protocol):
     def events(self, job: JobResource) -> list[Event]:
         """Newest last."""
 
-    def failures(self, job: JobResource, error_type: str | None, limit: int | None) -> list[Document]:
-        """Its failed images, in the order of the images, as `fpj_cli.local.failure_document` makes them."""
+    def failures(
+        self, job: JobResource, error_type: str | None, limit: int | None
+    ) -> list[Document]:
+        """Its failed images, in the order of the images,
+        as `fpj_cli.local.failure_document` makes them.
+        """
 
     def suspend(self, job: JobResource) -> None:
         """Ask it to stop. What is done is kept."""

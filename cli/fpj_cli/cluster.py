@@ -72,12 +72,19 @@ class ClusterJobs(Jobs):
     def events(self, job: JobResource) -> list[Event]:
         """Of the job itself; its pods' are the operator's to judge, and stand in the conditions."""
         path = f"/api/v1/namespaces/{job.namespace}/events"
-        found = [event_of(each) for each in self.api.pages(path, fieldSelector=f"involvedObject.uid={job.uid}")]
+        found = [
+            event_of(each)
+            for each in self.api.pages(path, fieldSelector=f"involvedObject.uid={job.uid}")
+        ]
         return sorted(found, key=lambda event: event.at)
 
     @override
-    def failures(self, job: JobResource, error_type: str | None, limit: int | None) -> list[Document]:
-        """They are in the store, which usually only the cluster reaches: the operator's pod reads them for us."""
+    def failures(
+        self, job: JobResource, error_type: str | None, limit: int | None
+    ) -> list[Document]:
+        """They are in the store, which usually only the cluster reaches:
+        the operator's pod reads them for us.
+        """
         if not job.status.get("attempt"):
             return []
         command = ["fpj", "failures", "--limit", str(limit or _ALL), "-o", "json"]
@@ -85,20 +92,31 @@ class ClusterJobs(Jobs):
         hint = "or name the store with --store mongodb://…"
         pod = self._operator_pod(hint)
         try:
-            code, output, errors = run_in_pod(self.api, self._operator_namespace, pod, "operator", command)
+            code, output, errors = run_in_pod(
+                self.api, self._operator_namespace, pod, "operator", command
+            )
         except ClusterError as error:
             if error.status == 403:
                 right = "get and create of pods/exec"
-                text = f"failures are read in the operator's pod, for which the right to {right} in namespace "
-                raise ClusterError(403, f"{text}{self._operator_namespace} is missing; {hint}") from error
+                text = (
+                    f"failures are read in the operator's pod, for which the right to {right} in"
+                    " namespace "
+                )
+                raise ClusterError(
+                    403, f"{text}{self._operator_namespace} is missing; {hint}"
+                ) from error
             raise
         if code:
             said = errors.strip().splitlines() or ["no reason given"]
-            raise ClusterError(0, f"the operator's pod cannot read failures: {said[-1].removeprefix('Error: ')}")
+            raise ClusterError(
+                0, f"the operator's pod cannot read failures: {said[-1].removeprefix('Error: ')}"
+            )
         try:
             return [failure_document(each) for each in json.loads(output)]
         except (ValueError, KeyError, TypeError) as error:
-            raise ClusterError(0, "the operator's pod sent no failures; does it run another version?") from error
+            raise ClusterError(
+                0, "the operator's pod sent no failures; does it run another version?"
+            ) from error
 
     @override
     def suspend(self, job: JobResource) -> None:
@@ -129,7 +147,9 @@ class ClusterJobs(Jobs):
         running = [each["metadata"]["name"] for each in pods if _runs(each)]
         if not running:
             where = f"no operator runs in namespace {self._operator_namespace}"
-            raise UsageProblemError(f"{where}: name its namespace with --operator-namespace, {hint}")
+            raise UsageProblemError(
+                f"{where}: name its namespace with --operator-namespace, {hint}"
+            )
         return str(running[0])
 
     @property
@@ -146,4 +166,7 @@ class ClusterJobs(Jobs):
 
 
 def _runs(pod: Document) -> bool:
-    return pod.get("status", {}).get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+    return (
+        pod.get("status", {}).get("phase") == "Running"
+        and "deletionTimestamp" not in pod["metadata"]
+    )

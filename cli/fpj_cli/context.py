@@ -28,7 +28,10 @@ from fpj_core.store.protocol import Store
 
 
 class Forgiving:
-    """Standard error as it is now. That it cannot be written (a closed terminal, a full disk) never ends a run."""
+    """Standard error as it is now.
+
+    That it cannot be written (a closed terminal, a full disk) never ends a run.
+    """
 
     def write(self, text: str) -> int:
         """See `io.TextIOBase.write`."""
@@ -48,12 +51,15 @@ class Forgiving:
 
     @staticmethod
     def _stream() -> IO[str]:
-        """Past what a live display puts in the place of standard error while it shows: that writes here."""
+        """Past what a live display puts in the place of standard error while it shows:
+        that writes here.
+        """
         stream: IO[str] = sys.stderr
         return getattr(stream, "rich_proxied_file", stream)
 
 
-# Wide enough for any table: a terminal wraps long lines itself, and a pipe gets them whole, as with kubectl.
+# Wide enough for any table: a terminal wraps long lines itself, and a pipe gets them whole, as with
+# kubectl.
 out = Console(highlight=False, emoji=False, width=1_000)
 err = Console(file=cast("IO[str]", Forgiving()), highlight=False, emoji=False)
 
@@ -74,8 +80,12 @@ def default_store() -> str:
 
 
 def was_given(parameter: str) -> bool:
-    """Whether the command line itself has the option, which a variable or the configuration file may set, too."""
-    return click.get_current_context().get_parameter_source(parameter) is ParameterSource.COMMANDLINE
+    """Whether the command line itself has the option,
+    which a variable or the configuration file may set, too.
+    """
+    return (
+        click.get_current_context().get_parameter_source(parameter) is ParameterSource.COMMANDLINE
+    )
 
 
 def store_option(command: Command) -> Command:
@@ -106,12 +116,16 @@ def output_option(command: Command) -> Command:
 
 @contextmanager
 def opened_store(url: str, *, make: bool = False) -> Iterator[Store]:
-    """The store, closed at the end. Raises `NoStoreError` where there is none and it must not be made."""
+    """The store, closed at the end.
+
+    Raises `NoStoreError` where there is none and it must not be made.
+    """
     with closing(open_store(url, make=make)) as store:
         if (path := file_of(url)) and (kind := shared_type(path)):
             print_text(
-                f"Warning: the store {store.location} is on a network file system ({kind}), where SQLite may be used by"
-                " one host at a time alone. For several: --store mongodb://…; for one: a file on its own disk.",
+                f"Warning: the store {store.location} is on a network file system ({kind}), where"
+                " SQLite may be used by one host at a time alone. For several: --store"
+                " mongodb://…; for one: a file on its own disk.",
                 err,
             )
         yield store
@@ -131,7 +145,9 @@ def store_or_empty(url: str) -> Iterator[Store]:
 
 @contextmanager
 def nothing_yet(url: str, name: str | None) -> Iterator[None]:
-    """End quietly where there is no store because nobody ever ran anything, and neither it nor a job was named."""
+    """End quietly where there is no store because nobody ever ran anything,
+    and neither it nor a job was named.
+    """
     try:
         yield
     except NoStoreError:
@@ -140,16 +156,21 @@ def nothing_yet(url: str, name: str | None) -> Iterator[None]:
 
 
 def find_job(store: Store, name: str | None) -> Job:
-    """The job that ``name`` means: its name, its id or the start of that, or its folder. Without one, the newest.
+    """The job that ``name`` means: its name, its id or the start of that, or its folder.
 
-    Raises `UsageProblemError` if there is none, and if the jobs of several collections could be meant.
+    Without one, the newest.
+
+    Raises `UsageProblemError` if there is none, and if the jobs of several collections could be
+    meant.
     """
     if name and (exact := store.get_job(name)):
         return exact
     jobs = store.jobs(limit=_MOST_JOBS)
     if name is None:
         if not jobs:
-            raise UsageProblemError(f"no jobs in {store.location} yet; make one with: fpj run FOLDER")
+            raise UsageProblemError(
+                f"no jobs in {store.location} yet; make one with: fpj run FOLDER"
+            )
         return jobs[0]
     for means in (_is_name, _begins_id, _is_folder):
         found = [job for job in jobs if means(job, name)]
@@ -173,7 +194,11 @@ def _begins_id(job: Job, name: str) -> bool:
 def source_path(job: Job) -> str | None:
     """The folder on this machine that holds the job's images; None for a bucket or a claim."""
     spec = job.manifest.get("spec")
-    place = spec.get("collection", {}).get("source", {}).get("local") if isinstance(spec, dict) else None
+    place = (
+        spec.get("collection", {}).get("source", {}).get("local")
+        if isinstance(spec, dict)
+        else None
+    )
     return str(place["path"]) if place else None
 
 
@@ -202,7 +227,9 @@ def print_text(text: object, console: Console = out) -> None:
 
 
 def say(text: str) -> None:
-    """A line for people, on standard error: wrapped between words on a terminal, whole in a log that is searched."""
+    """A line for people, on standard error: wrapped between words on a terminal,
+    whole in a log that is searched.
+    """
     line = Text.from_markup(text)
     parts = line.divide(_breaks(line.plain, err.width)) if err.is_terminal else [line]
     for each in parts:
@@ -211,7 +238,10 @@ def say(text: str) -> None:
 
 
 def _breaks(text: str, width: int) -> list[int]:
-    """Where to break lines: before words. One that is longer than a line, a path say, stays whole."""
+    """Where to break lines: before words.
+
+    One that is longer than a line, a path say, stays whole.
+    """
     breaks, start = [], 0
     for word in _WORD.finditer(text):
         if (

@@ -1,6 +1,8 @@
-"""What commands print as JSON: the one source of the published schemas (`fpj schema`, docs/reference/schemas).
+"""What commands print as JSON: the one source of the published schemas (`fpj schema`,
+docs/reference/schemas).
 
-One style: camelCase names, times as RFC 3339, sizes in bytes. Fields may be added, none is renamed or dropped.
+One style: camelCase names, times as RFC 3339, sizes in bytes. Fields may be added, none is renamed
+or dropped.
 """
 
 from __future__ import annotations
@@ -18,14 +20,19 @@ from fpj_core.sources.filters import Reason
 from fpj_core.v1alpha1 import JobType
 from fpj_worker.preview import Why
 
-Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+Time = Annotated[
+    str,
+    Field(json_schema_extra={"format": "date-time"}, pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"),
+]
 Number = Annotated[int, Field(ge=0)]
 
 
 class Document(BaseModel):
     """Base of all: camelCase names, and nothing that is not described here."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True
+    )
 
 
 class Progress(Document):
@@ -89,7 +96,9 @@ class Job(Document):
     namespace: str | None = Field(None, description="Of a job in a cluster.")
     collection: str
     job_type: JobType | None
-    phase: str = Field(description="Also Stale: nothing works on it.", json_schema_extra={"enum": [*Phase, STALE]})
+    phase: str = Field(
+        description="Also Stale: nothing works on it.", json_schema_extra={"enum": [*Phase, STALE]}
+    )
     stage: str
     reason: str
     message: str
@@ -169,12 +178,16 @@ class Image(Document):
     source: str = Field(description="Its name in the source.")
     id: str
     bytes: Number
-    width: Number | None = Field(description="null until it has been decoded, like the fields below.")
+    width: Number | None = Field(
+        description="null until it has been decoded, like the fields below."
+    )
     height: Number | None
     format: str | None
     thumb_hash: str | None = Field(description="base64")
     color: str | None = Field(pattern=r"^#[0-9a-f]{6}$")
-    captured_at: str | None = Field(description="When it was taken, as RFC 3339; without an offset if none is known.")
+    captured_at: str | None = Field(
+        description="When it was taken, as RFC 3339; without an offset if none is known."
+    )
     tiers: dict[str, TierFile]
     srcset: str
 
@@ -281,15 +294,23 @@ SCHEMAS: Mapping[str, Any] = {
 
 
 def schema(name: str) -> dict[str, Any]:
-    """The JSON Schema of a document. Fields may be added: those that it does not name are allowed."""
+    """The JSON Schema of a document.
+
+    Fields may be added: those that it does not name are allowed.
+    """
     found = TypeAdapter(SCHEMAS[name]).json_schema(by_alias=True)
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"fpj {name}"}
     return head | {key: value for key, value in _open(found).items() if key != "title"}
 
 
 def _open(found: Any) -> Any:
-    """Without what forbids further fields, and without pydantic's titles, which only repeat names."""
+    """Without what forbids further fields, and without pydantic's titles,
+    which only repeat names.
+    """
     if isinstance(found, dict):
-        dropped = {("additionalProperties", bool), ("title", str)}  # a field may be named "title": that is an object
-        return {key: _open(value) for key, value in found.items() if (key, type(value)) not in dropped}
+        # A field may be named "title": that is an object.
+        dropped = {("additionalProperties", bool), ("title", str)}
+        return {
+            key: _open(value) for key, value in found.items() if (key, type(value)) not in dropped
+        }
     return [_open(each) for each in found] if isinstance(found, list) else found

@@ -16,12 +16,16 @@ class Duration(click.ParamType[float]):
     name = "duration"
 
     @override
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
         """Into seconds."""
         if isinstance(value, (int, float)):
             return float(value)
         found = _DURATION.fullmatch(str(value))
         if not value or found is None:
-            self.fail(f"{value!r} is not a duration; write for example 90s, 10m or 1h30m", param, ctx)
+            self.fail(
+                f"{value!r} is not a duration; write for example 90s, 10m or 1h30m", param, ctx
+            )
         hours, minutes, seconds = (float(part or 0) for part in found.groups())
         return hours * 3_600 + minutes * 60 + seconds

@@ -1,4 +1,6 @@
-"""How the command ends: from an error to an exit code, a line for people and an object for programs."""
+"""How the command ends: from an error to an exit code,
+a line for people and an object for programs.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +32,26 @@ from fpj_core.kube.exits import CommandExit
 from fpj_core.kube.steering import RefusedActionError
 from fpj_core.leases import local_holder_pid
 
-_WRONG_NAME = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EINVAL}
-"""What an operating system says of a path that was given wrongly, rather than of storage that fails."""
+_WRONG_NAME = {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.EINVAL,
+}
+"""What an operating system says of a path that was given wrongly,
+rather than of storage that fails.
+"""
 _BROKEN_PIPE = 141
 """As a shell counts SIGPIPE: whoever read has gone, as `head` does. No error."""
 
 
 def guarded(command: Callable[[], None], arguments: Sequence[str]) -> int:
-    """Run a command; its exit code. Errors are reported in one line, and as JSON where JSON was asked for."""
+    """Run a command; its exit code.
+
+    Errors are reported in one line, and as JSON where JSON was asked for.
+    """
     code = _flushed(_run(command, wants_json(arguments)))
     return int(code)
 
@@ -45,7 +59,9 @@ def guarded(command: Callable[[], None], arguments: Sequence[str]) -> int:
 def wants_json(arguments: Sequence[str]) -> bool:
     """Whether these arguments ask for JSON. They may be too wrong for click to say."""
     joined = " ".join(arguments)
-    return "--json" in arguments or any(each in joined for each in ("-o json", "-ojson", "--output json", "=json"))
+    return "--json" in arguments or any(
+        each in joined for each in ("-o json", "-ojson", "--output json", "=json")
+    )
 
 
 def code_of(error: BaseException) -> CommandExit:
@@ -90,7 +106,10 @@ def error_document(code: int, kind: str, message: str) -> dict[str, object]:
 
 
 def _code_of_place(error: FpjError) -> CommandExit:
-    """A place that was named wrongly is bad input; one that fails is the machine's fault, or the network's."""
+    """A place that was named wrongly is bad input.
+
+    One that fails is the machine's fault, or the network's.
+    """
     cause = error.__cause__
     if cause is None:
         return CommandExit.BAD_INPUT
@@ -100,7 +119,9 @@ def _code_of_place(error: FpjError) -> CommandExit:
         return CommandExit.BAD_INPUT
     from fpj_core.objects import object_error  # noqa: PLC0415 - takes its time, and is needed for buckets alone
 
-    missing = isinstance(cause, Exception) and object_error(cause, "").error_type is ErrorType.NOT_FOUND
+    missing = (
+        isinstance(cause, Exception) and object_error(cause, "").error_type is ErrorType.NOT_FOUND
+    )
     return CommandExit.BAD_INPUT if missing else CommandExit.STORE
 
 
@@ -139,13 +160,18 @@ def _told(error: BaseException) -> tuple[CommandExit, str, str]:
 def _tell_programs(as_json: bool, code: int, kind: str, message: str) -> None:
     if as_json:
         try:
-            sys.stdout.write(json.dumps(error_document(code, kind, message), ensure_ascii=False) + "\n")
+            sys.stdout.write(
+                json.dumps(error_document(code, kind, message), ensure_ascii=False) + "\n"
+            )
         except OSError:  # that standard output cannot be written may be the very error
             return
 
 
 def _flushed(code: int) -> int:
-    """The exit code once all that was printed is out; what cannot be printed is an error of its own."""
+    """The exit code once all that was printed is out.
+
+    What cannot be printed is an error of its own.
+    """
     error = _flush_error(sys.stdout)
     if error is not None and not isinstance(error, BrokenPipeError):
         if not code:
@@ -157,7 +183,10 @@ def _flushed(code: int) -> int:
 
 
 def _flush_error(stream: TextIO) -> OSError | None:
-    """Why a stream cannot be written. What is left in it is then dropped: Python would try again when it ends."""
+    """Why a stream cannot be written.
+
+    What is left in it is then dropped: Python would try again when it ends.
+    """
     try:
         stream.flush()
     except OSError as error:

@@ -15,7 +15,15 @@ from urllib.parse import quote
 
 import click
 
-from fpj_cli.context import UsageProblemError, err, find_job, opened_store, output_option, print_json, store_option
+from fpj_cli.context import (
+    UsageProblemError,
+    err,
+    find_job,
+    opened_store,
+    output_option,
+    print_json,
+    store_option,
+)
 from fpj_cli.finding import matcher, source_roots
 from fpj_cli.helptexts import Command
 from fpj_cli.setup import job_names
@@ -27,14 +35,27 @@ from fpj_core.store.protocol import Store
 from fpj_worker.indexer import listing_problem
 
 _PAGE = 1_000
-_COLUMNS = ("source", "id", "bytes", "width", "height", "format", "thumbHash", "color", "capturedAt", "srcset")
+_COLUMNS = (
+    "source",
+    "id",
+    "bytes",
+    "width",
+    "height",
+    "format",
+    "thumbHash",
+    "color",
+    "capturedAt",
+    "srcset",
+)
 _OF_TIER = ("folder", "path", "width", "height", "bytes")
 
 Made = tuple[ImageRecord, list[Derivative]]
 Document = dict[str, Any]
 
 
-@click.command(cls=Command, short_help="Write one line per image, for other programs: JSON Lines or CSV.")
+@click.command(
+    cls=Command, short_help="Write one line per image, for other programs: JSON Lines or CSV."
+)
 @click.argument("job", required=False, shell_complete=job_names)
 @click.option(
     "--format",
@@ -44,16 +65,26 @@ Document = dict[str, Any]
     show_default=True,
     help="Output format.",
 )
-@click.option("--base-url", default="", metavar="URL", help="What the paths in srcset begin with, e.g. /images/.")
 @click.option(
-    "--to", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file; it appears once it is complete."
+    "--base-url",
+    default="",
+    metavar="URL",
+    help="What the paths in srcset begin with, e.g. /images/.",
+)
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write to this file; it appears once it is complete.",
 )
 @store_option
-def export(job: str | None, file_format: str, base_url: str, to: Path | None, store_url: str) -> None:
+def export(
+    job: str | None, file_format: str, base_url: str, to: Path | None, store_url: str
+) -> None:
     """Write one line per image of JOB's collection (the newest job by default).
 
-    Each line has the image's name in the source, its size and format, the file of every tier, a ThumbHash (base64), a
-    color and a srcset. Paths are relative to the cache folder. Images that failed have no tiers.
+    Each line has the image's name in the source, its size and format, the file of every tier, a
+    ThumbHash (base64), a color and a srcset.
+    Paths are relative to the cache folder. Images that failed have no tiers.
 
     \b
     fpj export > images.jsonl
@@ -63,7 +94,10 @@ def export(job: str | None, file_format: str, base_url: str, to: Path | None, st
         collection = find_job(store, job).collection
         tiers = _tiers(store, collection)
         folders = _locations(store)
-        rows = (document(each, made, folders, base_url) for each, made in images_of(store, collection, tiers))
+        rows = (
+            document(each, made, folders, base_url)
+            for each, made in images_of(store, collection, tiers)
+        )
         if file_format == "csv":
             _write_csv(rows, tiers, stream_)
         else:
@@ -73,12 +107,15 @@ def export(job: str | None, file_format: str, base_url: str, to: Path | None, st
 
 @click.command(cls=Command, short_help="Find an image's outputs, or the image behind an output.")
 @click.argument("name")
-@click.option("--job", shell_complete=job_names, help="Only in this job's collection.  [default: in all]")
+@click.option(
+    "--job", shell_complete=job_names, help="Only in this job's collection.  [default: in all]"
+)
 @output_option
 @store_option
 def find(name: str, job: str | None, output: str, store_url: str) -> None:
-    """Find what NAME is: an image (its name, the end of its path, or a pattern with * and ?), an output, or an id.
+    """Find what NAME is: an image, an output, or an id.
 
+    An image is found by its name, the end of its path, or a pattern with * and ?.
     Shows the image and every file that was made of it. Exit code 1 if there is none.
 
     \b
@@ -87,16 +124,27 @@ def find(name: str, job: str | None, output: str, store_url: str) -> None:
     fpj find /srv/cache/photos-1a2b3c4d/full/9f/9f…e1.jpg
     """  # noqa: D301 - click keeps the lines after a real backspace as they are
     with opened_store(store_url) as store:
-        wanted = [find_job(store, job).collection] if job else [each.collection for each in store.statistics()]
+        wanted = (
+            [find_job(store, job).collection]
+            if job
+            else [each.collection for each in store.statistics()]
+        )
         folders = _locations(store)
         found = (made for each in wanted for made in _matches(store, each, name, folders))
         if output == "json":
             documents = [document(image, made, folders, "") for image, made in found]
             print_json(documents)
             sys.exit(0 if documents else 1)
-        shown = stream(("IMAGE", *_HEADS), (row for image, made in found for row in output_rows(image, made, folders)))
+        shown = stream(
+            ("IMAGE", *_HEADS),
+            (row for image, made in found for row in output_rows(image, made, folders)),
+        )
     if not shown:
-        hint = "" if set("*?[") & set(name) else f" A pattern finds more, such as '*{display_key(name)}*'."
+        hint = (
+            ""
+            if set("*?[") & set(name)
+            else f" A pattern finds more, such as '*{display_key(name)}*'."
+        )
         err.print(f"Nothing is named {display_key(name)}.{hint}", markup=False, soft_wrap=True)
         sys.exit(1)
 
@@ -116,7 +164,10 @@ def outputs(job: str | None, limit: int | None, output: str, store_url: str) -> 
         if output == "json":
             _print_outputs(shown, folders)
         else:
-            stream(("IMAGE", *_HEADS), (row for image, files in shown for row in output_rows(image, files, folders)))
+            stream(
+                ("IMAGE", *_HEADS),
+                (row for image, files in shown for row in output_rows(image, files, folders)),
+            )
         if limit is not None and next(made, None) is not None:
             err.print(f"There are more; leave out --limit to see all, or use --limit {limit * 10}.")
 
@@ -124,7 +175,9 @@ def outputs(job: str | None, limit: int | None, output: str, store_url: str) -> 
 _HEADS = ("TIER", "SIZE", "BYTES", "FILE")
 
 
-def output_rows(image: ImageRecord, made: Sequence[Derivative], folders: dict[str, str]) -> Iterator[tuple[str, ...]]:
+def output_rows(
+    image: ImageRecord, made: Sequence[Derivative], folders: dict[str, str]
+) -> Iterator[tuple[str, ...]]:
     """Cells of a table: one row per file, and one without a file where nothing was made."""
     name = display_key(image.key)
     if not made:
@@ -150,11 +203,13 @@ def _print_outputs(made: Iterator[Made], folders: dict[str, str]) -> None:
     sys.stdout.write("\n]\n" if started else "[]\n")
 
 
-# Reading --------------------------------------------------------------------------------------------------
+# Reading ------------------------------------------------------------------------------------------
 
 
 def images_of(store: Store, collection: str, tiers: Sequence[str]) -> Iterator[Made]:
-    """Every image of a collection with the files that show it as it is now, in the order of the source, by pages."""
+    """Every image of a collection with the files that show it as it is now,
+    in the order of the source, by pages.
+    """
     stop = store.next_ordinal(collection)
     for start in range(0, stop, _PAGE):
         made: dict[int, list[Derivative]] = {}
@@ -162,7 +217,10 @@ def images_of(store: Store, collection: str, tiers: Sequence[str]) -> Iterator[M
             made.setdefault(each.ordinal, []).append(each)
         for image in store.images(collection, start, min(start + _PAGE, stop)):
             if listing_problem(image) is None:
-                yield image, [d for d in made.get(image.ordinal, ()) if d.source_version == image.version]
+                yield (
+                    image,
+                    [d for d in made.get(image.ordinal, ()) if d.source_version == image.version],
+                )
 
 
 def _matches(store: Store, collection: str, name: str, folders: dict[str, str]) -> Iterator[Made]:
@@ -181,10 +239,12 @@ def _locations(store: Store) -> dict[str, str]:
     return {folder.name: folder.location for folder in folders}
 
 
-# Writing --------------------------------------------------------------------------------------------------
+# Writing ------------------------------------------------------------------------------------------
 
 
-def document(image: ImageRecord, made: Sequence[Derivative], folders: dict[str, str], base_url: str) -> Document:
+def document(
+    image: ImageRecord, made: Sequence[Derivative], folders: dict[str, str], base_url: str
+) -> Document:
     """One image as `fpj export` writes it."""
     return {
         "source": image.key,
@@ -211,17 +271,23 @@ def document(image: ImageRecord, made: Sequence[Derivative], folders: dict[str, 
 
 
 def srcset(image: ImageRecord, made: Sequence[Derivative], base_url: str) -> str:
-    """``path WIDTHw, …``, by width, of the files that show the whole picture: a browser may choose any of them."""
+    """``path WIDTHw, …``, by width, of the files that show the whole picture:
+    a browser may choose any of them.
+    """
     by_width: dict[int, Derivative] = {}
     for each in made:
         known = by_width.get(each.width)
         if _shows_all(image, each) and (known is None or each.bytes < known.bytes):
             by_width[each.width] = each
-    return ", ".join(f"{base_url}{quote(each.path)} {width}w" for width, each in sorted(by_width.items()))
+    return ", ".join(
+        f"{base_url}{quote(each.path)} {width}w" for width, each in sorted(by_width.items())
+    )
 
 
 def _shows_all(image: ImageRecord, made: Derivative) -> bool:
-    """Whether it has the image's shape, to the pixel that rounding may cost: a square cut-out has not."""
+    """Whether it has the image's shape, to the pixel that rounding may cost:
+    a square cut-out has not.
+    """
     if not image.width or not image.height:
         return False
     return abs(made.width * image.height / image.width - made.height) <= 1.0

@@ -1,4 +1,7 @@
-"""What a name on the command line means: an image, an output, or an id. Pure, but for the job's source."""
+"""What a name on the command line means: an image, an output, or an id.
+
+Pure, but for the job's source.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +34,16 @@ def matcher(name: str, sources: Sequence[str], folders: Sequence[str]) -> Matche
     plain = os.path.normpath(path)
     ending = f"/{plain}"
     return lambda key, _image, outputs: (
-        key in keys or any(each == plain or each in made or each.endswith(ending) for each in (key, *outputs))
+        key in keys
+        or any(each == plain or each in made or each.endswith(ending) for each in (key, *outputs))
     )
 
 
 def source_roots(store: Store, collection: str) -> list[str]:
     """Where the collection's images are, as its newest job says; empty for a bucket."""
-    return [path for job in store.jobs(collection=collection, limit=1) if (path := source_path(job))]
+    return [
+        path for job in store.jobs(collection=collection, limit=1) if (path := source_path(job))
+    ]
 
 
 def _is_like(text: str, pattern: str) -> bool:
@@ -48,4 +54,6 @@ def _below(path: str, roots: Sequence[str]) -> set[str]:
     """The path as seen from each of the roots that it lies in."""
     forms = {os.path.normpath(path), os.path.realpath(path)}
     starts = [f"{root.rstrip('/')}/" for root in roots]
-    return {form.removeprefix(start) for form in forms for start in starts if form.startswith(start)}
+    return {
+        form.removeprefix(start) for form in forms for start in starts if form.startswith(start)
+    }

@@ -24,7 +24,9 @@ from fpj_core.model import Phase
 _EVERY_SECONDS = 1.0
 _EVERY_SECONDS_FOR_ALL = 2.0
 _PATIENCE_SECONDS = 60.0
-"""How long the API server may be unreachable, for example during an upgrade, before the command gives up."""
+"""How long the API server may be unreachable, for example during an upgrade,
+before the command gives up.
+"""
 _TIMED_OUT = 124
 """As of timeout(1)."""
 
@@ -38,7 +40,8 @@ T = TypeVar("T")
 def watch(job: str | None, store_url: str) -> None:
     """Show JOB's progress live until it ends, or that of all active jobs until none is left.
 
-    Exit codes: 0 all done, 1 if one did not complete, 130 interrupted. Stopping the watch does not affect the job.
+    Exit codes: 0 all done, 1 if one did not complete, 130 interrupted. Stopping the watch does not
+    affect the job.
     """
     with opened_jobs(store_url) as jobs:
         one = jobs.get(job) if job else None
@@ -70,7 +73,11 @@ def _watch_all(jobs: Jobs, screen: Screen) -> int:
     code, looked = 0, False
     for found in _looks(jobs.all, _EVERY_SECONDS_FOR_ALL):
         now = {each.uid: each for each in found}
-        at_work = {uid: each for uid, each in now.items() if not each.at_rest and each.phase != Phase.SUSPENDED}
+        at_work = {
+            uid: each
+            for uid, each in now.items()
+            if not each.at_rest and each.phase != Phase.SUSPENDED
+        }
         for uid, before in watched.items():
             if uid not in at_work:
                 code = max(code, screen.ended(now[uid]) if uid in now else screen.gone(before))
@@ -92,14 +99,23 @@ def _watch_all(jobs: Jobs, screen: Screen) -> int:
     type=click.Choice(["End", "Complete", "Failed"], case_sensitive=False),
     default="End",
     show_default=True,
-    help="What to wait for. Complete includes jobs with failed images, as the condition of that name does.",
+    help=(
+        "What to wait for. Complete includes jobs with failed images, as the condition of that name"
+        " does."
+    ),
 )
-@click.option("--timeout", type=Duration(), metavar="DURATION", help="For example 90s or 10m.  [default: none]")
+@click.option(
+    "--timeout",
+    type=Duration(),
+    metavar="DURATION",
+    help="For example 90s or 10m.  [default: none]",
+)
 @target_options
 def wait(job: str | None, wanted: str, timeout: float | None, store_url: str) -> None:
     """Wait for JOB (the newest by default) to end.
 
-    Exit codes: 0 the awaited state was reached (for End: all images done), 1 the job ended otherwise, 124 timeout.
+    Exit codes: 0 the awaited state was reached (for End: all images done), 1 the job ended
+    otherwise, 124 timeout.
     """
     with opened_jobs(store_url) as jobs:
         first = jobs.get(job)
@@ -109,10 +125,17 @@ def wait(job: str | None, wanted: str, timeout: float | None, store_url: str) ->
                 err.print(f"{first.name} was deleted", markup=False)
                 sys.exit(1)
             if last.at_rest:
-                out.print(f"{last.name}  {shown_phase(last)}  {in_short(last)}", markup=False, soft_wrap=True)
+                out.print(
+                    f"{last.name}  {shown_phase(last)}  {in_short(last)}",
+                    markup=False,
+                    soft_wrap=True,
+                )
                 sys.exit(0 if last.phase in _GOOD[wanted] else 1)
     now = last or first
-    line = f"{now.name}  {shown_phase(now)}  {in_short(now)}; timed out after {formatting.duration(timeout)}"
+    line = (
+        f"{now.name}  {shown_phase(now)}  {in_short(now)}; timed out after"
+        f" {formatting.duration(timeout)}"
+    )
     err.print(line, markup=False, soft_wrap=True)
     sys.exit(_TIMED_OUT)
 
@@ -125,7 +148,10 @@ _GOOD = {
 
 
 def _looks(look: Callable[[], T], every: float, timeout: float | None = None) -> Iterator[T]:
-    """Poll until the time is over. Errors that may be temporary are waited out, except on the first try."""
+    """Poll until the time is over.
+
+    Errors that may be temporary are waited out, except on the first try.
+    """
     started = well = time.monotonic()
     first = True
     while True:

@@ -18,9 +18,33 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
 }
 """The commands by heading; the others are listed under "Other"."""
 _OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "What to make": ("job_type", "tiers", "thumbnail", "image_format", "quality", "fit", "layout", "cache_control"),
-    "Of which images": ("include", "exclude", "collection", "force", "accept_vanished", "accept_source", "claim_root"),
-    "In a cluster": ("cluster", "kubeconfig", "context", "namespace", "all_namespaces", "operator_namespace"),
+    "What to make": (
+        "job_type",
+        "tiers",
+        "thumbnail",
+        "image_format",
+        "quality",
+        "fit",
+        "layout",
+        "cache_control",
+    ),
+    "Of which images": (
+        "include",
+        "exclude",
+        "collection",
+        "force",
+        "accept_vanished",
+        "accept_source",
+        "claim_root",
+    ),
+    "In a cluster": (
+        "cluster",
+        "kubeconfig",
+        "context",
+        "namespace",
+        "all_namespaces",
+        "operator_namespace",
+    ),
     "Output": ("output", "as_json", "quiet", "verbose", "dry_run", "limit"),
 }
 
@@ -29,14 +53,25 @@ _COLUMNS = re.compile(r" {2,}")
 
 
 def write_help(text: str, formatter: click.HelpFormatter) -> None:
-    """A help text. Examples keep their lines where they fit; in a narrow terminal their columns are wrapped."""
+    """A help text.
+
+    Examples keep their lines where they fit; in a narrow terminal their columns are wrapped.
+    """
     for paragraph in inspect.cleandoc(text).split("\n\n"):
         formatter.write_paragraph()
-        rows = [_COLUMNS.split(line.strip(), maxsplit=1) for line in paragraph.lstrip("\b").strip().splitlines()]
-        wide = any(len(line) + formatter.current_indent + 2 > formatter.width for line in paragraph.splitlines())
+        rows = [
+            _COLUMNS.split(line.strip(), maxsplit=1)
+            for line in paragraph.lstrip("\b").strip().splitlines()
+        ]
+        wide = any(
+            len(line) + formatter.current_indent + 2 > formatter.width
+            for line in paragraph.splitlines()
+        )
         with formatter.indentation():
             if paragraph.startswith("\b") and wide and all(len(row) == 2 for row in rows):
-                formatter.write_dl([(example, meaning) for example, meaning in rows], col_max=formatter.width // 2)
+                formatter.write_dl(
+                    [(example, meaning) for example, meaning in rows], col_max=formatter.width // 2
+                )
             else:
                 formatter.write_text(paragraph)
 
@@ -52,12 +87,20 @@ class Command(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for heading, parameters in sections(self, ctx).items():
             with formatter.section(heading):
-                formatter.write_dl([record for each in parameters if (record := each.get_help_record(ctx))])
+                formatter.write_dl(
+                    [record for each in parameters if (record := each.get_help_record(ctx))]
+                )
 
 
 def sections(command: click.Command, ctx: click.Context) -> dict[str, list[click.Parameter]]:
-    """By heading, the parameters that help tells of; "Options" has those that belong nowhere else."""
-    shown = [each for each in command.get_params(ctx) if isinstance(each, click.Option) and each.get_help_record(ctx)]
+    """By heading, the parameters that help tells of; "Options" has
+    those that belong nowhere else.
+    """
+    shown = [
+        each
+        for each in command.get_params(ctx)
+        if isinstance(each, click.Option) and each.get_help_record(ctx)
+    ]
     heading_of = {name: heading for heading, names in _OPTIONS.items() for name in names}
     found: dict[str, list[click.Parameter]] = {heading: [] for heading in ("Options", *_OPTIONS)}
     for each in shown:
@@ -77,13 +120,19 @@ class Group(click.Group):
         width = max(map(len, self.commands))
         for heading, names in command_sections(self).items():
             with formatter.section(heading):
-                rows = [(name.ljust(width), self.commands[name].get_short_help_str(formatter.width)) for name in names]
+                rows = [
+                    (name.ljust(width), self.commands[name].get_short_help_str(formatter.width))
+                    for name in names
+                ]
                 formatter.write_dl(rows)
 
 
 def command_sections(group: click.Group) -> dict[str, list[str]]:
     """By heading, the names of the group's commands."""
-    placed = {heading: [name for name in names if name in group.commands] for heading, names in COMMANDS.items()}
+    placed = {
+        heading: [name for name in names if name in group.commands]
+        for heading, names in COMMANDS.items()
+    }
     known = {name for names in placed.values() for name in names}
     placed["Other"] = [name for name in group.commands if name not in known]
     return {heading: names for heading, names in placed.items() if names}

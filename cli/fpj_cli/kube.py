@@ -1,7 +1,8 @@
-"""The API server, as far as the commands need it: documents in, documents out, every request with a time limit.
+"""The API server, as far as the commands need it: documents in, documents out,
+every request with a time limit.
 
-Through the official client's configuration, authentication and transport. Its typed models are left alone: they say
-nothing about our own resource.
+Through the official client's configuration, authentication and transport. Its typed models are left
+alone: they say nothing about our own resource.
 """
 
 from __future__ import annotations
@@ -32,12 +33,19 @@ MERGE_PATCH = "application/merge-patch+json"
 
 
 def connect(kubeconfig: str | None, context: str | None, seconds: float | None = None) -> Api:
-    """By the kubeconfig; inside a pod, where there is none, by the pod's service account. No request is made yet.
+    """By the kubeconfig; inside a pod, where there is none, by the pod's service account.
+
+    No request is made yet.
 
     ``seconds`` is how long it may take to connect, and then to be answered.
     """
     configuration = Configuration()
-    if kubeconfig is None and context is None and not _has_kubeconfig() and (_ACCOUNT / "token").exists():
+    if (
+        kubeconfig is None
+        and context is None
+        and not _has_kubeconfig()
+        and (_ACCOUNT / "token").exists()
+    ):
         config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         namespace: str | None = (_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
     else:
@@ -51,24 +59,40 @@ def _has_kubeconfig() -> bool:
     return bool(os.environ.get("KUBECONFIG")) or Path("~/.kube/config").expanduser().exists()
 
 
-def _load_kubeconfig(configuration: Configuration, kubeconfig: str | None, context: str | None) -> str | None:
+def _load_kubeconfig(
+    configuration: Configuration, kubeconfig: str | None, context: str | None
+) -> str | None:
     where = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
     files = [Path(each).expanduser() for each in where.split(os.pathsep) if each]
     if not any(file.exists() for file in files):
-        raise UsageProblemError(f"there is no kubeconfig {where}; name one with --kubeconfig or KUBECONFIG")
+        raise UsageProblemError(
+            f"there is no kubeconfig {where}; name one with --kubeconfig or KUBECONFIG"
+        )
     try:
         config.load_kube_config(where, context, configuration)  # type: ignore[no-untyped-call]
         contexts, active = config.list_kube_config_contexts(where)  # type: ignore[no-untyped-call]
-    except (ConfigException, yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        ConfigException,
+        yaml.YAMLError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:
         raise UsageProblemError(f"cannot use the kubeconfig {where}: {_one_line(error)}") from error
-    chosen = next((each for each in contexts if each["name"] == context), active) if context else active
+    chosen = (
+        next((each for each in contexts if each["name"] == context), active) if context else active
+    )
     return (chosen.get("context") or {}).get("namespace")
 
 
 class Api:
     """One API server, as one user."""
 
-    def __init__(self, configuration: Configuration, namespace: str, seconds: float | None = None) -> None:
+    def __init__(
+        self, configuration: Configuration, namespace: str, seconds: float | None = None
+    ) -> None:
         self.configuration = configuration
         self._limits = (seconds or _CONNECT_SECONDS, seconds or _READ_SECONDS)
         self.namespace = namespace
@@ -129,12 +153,15 @@ class Api:
         endless: bool = False,
         streamed: bool = False,
     ) -> urllib3.BaseHTTPResponse:
-        url = self.configuration.host + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
+        url = (
+            self.configuration.host + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
+        )
         try:
             response: urllib3.BaseHTTPResponse = self._client.call_api(
                 method,
                 url,
-                header_params=self.headers() | ({"Content-Type": MERGE_PATCH} if body is not None else {}),
+                header_params=self.headers()
+                | ({"Content-Type": MERGE_PATCH} if body is not None else {}),
                 body=body,
                 _request_timeout=(self._limits[0], None if endless else self._limits[1]),
             ).response
@@ -143,7 +170,9 @@ class Api:
             if not streamed:
                 response.read(cache_content=True)
         except ApiException as error:
-            raise UnreachableError(f"{self._server} cannot be trusted: {_one_line(error.reason)}") from error
+            raise UnreachableError(
+                f"{self._server} cannot be trusted: {_one_line(error.reason)}"
+            ) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise UnreachableError(f"{self._server} cannot be reached: {cause(error)}") from error
         return response
@@ -165,8 +194,13 @@ def problem(status: int, body: bytes) -> ClusterError:
     if status == 401:
         message = "the API server does not accept these credentials; log in again"
     elif status == 404 and not found:
-        message = "the cluster does not know FileProcessingJobs: install the resources in crds/ and the operator first"
-    return ClusterError(status, _one_line(message or f"the API server answered with status {status}"))
+        message = (
+            "the cluster does not know FileProcessingJobs: install the resources in crds/ and the"
+            " operator first"
+        )
+    return ClusterError(
+        status, _one_line(message or f"the API server answered with status {status}")
+    )
 
 
 def cause(error: BaseException) -> str:

@@ -53,7 +53,9 @@ class StoreJobs(Jobs):
         return []
 
     @override
-    def failures(self, job: JobResource, error_type: str | None, limit: int | None) -> list[Document]:
+    def failures(
+        self, job: JobResource, error_type: str | None, limit: int | None
+    ) -> list[Document]:
         """In the order of the images."""
         return failures_in(self._store, job.uid, error_type, limit)
 
@@ -68,16 +70,22 @@ class StoreJobs(Jobs):
         try:
             os.kill(pid, signal.SIGTERM)
         except ProcessLookupError:
-            raise UsageProblemError(f"nothing on this machine works on {job.name} any more") from None
+            raise UsageProblemError(
+                f"nothing on this machine works on {job.name} any more"
+            ) from None
         except PermissionError:
-            raise UsageProblemError(f"process {pid}, which works on {job.name}, belongs to another user") from None
+            raise UsageProblemError(
+                f"process {pid}, which works on {job.name}, belongs to another user"
+            ) from None
 
     def _resource(self, job: Job) -> JobResource:
         counts, states = self._store.job_counts(job.id, job.planned_attempt)
         phase = shown_phase(self._store, job)
         whole, moved = job.base + counts, job.last_progress_at
         at_rest = job.phase.at_rest or phase == STALE
-        status = status_document(measure(_until_now(job, phase), counts), whole, states, moved, at_rest=at_rest)
+        status = status_document(
+            measure(_until_now(job, phase), counts), whole, states, moved, at_rest=at_rest
+        )
         if at_rest and not job.phase.finished:
             status["progress"].pop("etaSeconds", None)
         status |= {"phase": phase, "stage": job.stage, "conditions": _conditions(job)}
@@ -88,19 +96,29 @@ class StoreJobs(Jobs):
         spec = job.manifest.get("spec")
         spec = dict(spec) if isinstance(spec, dict) else {}
         spec["collection"] = dict(spec.get("collection") or {}) | {"id": job.collection}
-        metadata = {"name": job.name, "uid": job.id, "creationTimestamp": formatting.moment(job.created_at)}
+        metadata = {
+            "name": job.name,
+            "uid": job.id,
+            "creationTimestamp": formatting.moment(job.created_at),
+        }
         head = {name: job.manifest[name] for name in ("apiVersion", "kind") if name in job.manifest}
         return JobResource({**head, "metadata": metadata, "spec": spec, "status": status})
 
 
 def _until_now(job: Job, phase: str) -> Job:
-    """The job with its active time up to now: its process records that every few seconds, and counts more often."""
+    """The job with its active time up to now: its process records that every few seconds,
+    and counts more often.
+    """
     if phase != Phase.RUNNING or job.stage != "Process" or job.last_progress_at is None:
         return job
-    return replace(job, active_seconds=job.active_seconds + max(time.time() - job.last_progress_at, 0.0))
+    return replace(
+        job, active_seconds=job.active_seconds + max(time.time() - job.last_progress_at, 0.0)
+    )
 
 
-def failures_in(store: Store, job_id: str, error_type: str | None, limit: int | None) -> list[Document]:
+def failures_in(
+    store: Store, job_id: str, error_type: str | None, limit: int | None
+) -> list[Document]:
     """Failed images of a job, in the order of the images; all of them without a limit."""
     listed: list[Failure] = []
     while limit is None or len(listed) < limit:
@@ -114,11 +132,20 @@ def failures_in(store: Store, job_id: str, error_type: str | None, limit: int | 
 
 
 def failure_document(failure: Document) -> Document:
-    """A failure as programs get it, from its fields; a document of an earlier version becomes one of this."""
+    """A failure as programs get it, from its fields.
+
+    A document of an earlier version becomes one of this.
+    """
     at = failure["at"]
-    named = {name: failure[name] for name in ("job", "collection", "ordinal", "image", "key", "message", "attempts")}
+    named = {
+        name: failure[name]
+        for name in ("job", "collection", "ordinal", "image", "key", "message", "attempts")
+    }
     error_type = str(failure.get("errorType") or failure["error_type"])
-    return named | {"errorType": error_type, "at": at if isinstance(at, str) else formatting.moment(at)}
+    return named | {
+        "errorType": error_type,
+        "at": at if isinstance(at, str) else formatting.moment(at),
+    }
 
 
 def _conditions(job: Job) -> list[Document]:
@@ -127,5 +154,10 @@ def _conditions(job: Job) -> list[Document]:
         return []
     complete = job.phase in (Phase.COMPLETED, Phase.COMPLETED_WITH_ERRORS)
     return [
-        {"type": "Ready", "status": "True" if complete else "False", "reason": job.reason, "message": job.message},
+        {
+            "type": "Ready",
+            "status": "True" if complete else "False",
+            "reason": job.reason,
+            "message": job.message,
+        },
     ]

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 _CONTAINER = "worker"
 _LOOK_SECONDS = 2.0
-_INDEX_LABEL, _JOB_LABEL = "batch.kubernetes.io/job-completion-index", "batch.kubernetes.io/job-name"
+_INDEX_LABEL, _JOB_LABEL = (
+    "batch.kubernetes.io/job-completion-index",
+    "batch.kubernetes.io/job-name",
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -55,13 +58,22 @@ class WorkerPod:
 
 @click.command(cls=Command, short_help="Print the logs of a job's pods.")
 @click.argument("job", shell_complete=job_names)
-@click.option("--shard", type=click.IntRange(0), metavar="N", help="Only logs of this shard's pods.")
-@click.option("--role", type=click.Choice([ROLE_INDEX, ROLE_SHARDS]), help="Only logs of the index pod, or of shards.")
+@click.option(
+    "--shard", type=click.IntRange(0), metavar="N", help="Only logs of this shard's pods."
+)
+@click.option(
+    "--role",
+    type=click.Choice([ROLE_INDEX, ROLE_SHARDS]),
+    help="Only logs of the index pod, or of shards.",
+)
 @click.option("-f", "--follow", is_flag=True, help="Follow the logs until the job has ended.")
-@click.option("--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines of each pod.")
+@click.option(
+    "--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines of each pod."
+)
 @cluster_options
 def logs(job: str, shard: int | None, role: str | None, follow: bool, tail: int | None) -> None:
-    """Print the logs of JOB's pods, including those that ended, for as long as the cluster keeps them.
+    """Print the logs of JOB's pods, including those that ended,
+    for as long as the cluster keeps them.
 
     Lines are prefixed with [index] or [shard N], unless --shard or --role index is given.
     """
@@ -80,20 +92,29 @@ def logs(job: str, shard: int | None, role: str | None, follow: bool, tail: int 
 def _nothing(job: JobResource, shard: int | None) -> str:
     if job.finished:
         return f"{job.name} has no pods any more; they are deleted some time after the job ends"
-    return f"{job.name} has no pods{'' if shard is None else f' for shard {shard}'} yet ({job.phase})"
+    return (
+        f"{job.name} has no pods{'' if shard is None else f' for shard {shard}'} yet ({job.phase})"
+    )
 
 
 class _Reader:
     """Logs of the pods that were asked for."""
 
     def __init__(
-        self, jobs: ClusterJobs, job: JobResource, shard: int | None, role: str | None, tail: int | None
+        self,
+        jobs: ClusterJobs,
+        job: JobResource,
+        shard: int | None,
+        role: str | None,
+        tail: int | None,
     ) -> None:
         self._jobs = jobs
         self._job = job
         self._shard = shard
         self._role = ROLE_SHARDS if shard is not None else role
-        self._options: dict[str, str | int] = {"container": _CONTAINER} | ({} if tail is None else {"tailLines": tail})
+        self._options: dict[str, str | int] = {"container": _CONTAINER} | (
+            {} if tail is None else {"tailLines": tail}
+        )
         self._titled = shard is None and role != ROLE_INDEX
 
     def print_all(self) -> bool:
@@ -112,7 +133,10 @@ class _Reader:
         return bool(pods)
 
     def follow(self) -> bool:
-        """All at once, and those that come later, until the job has ended; whether there was any."""
+        """All at once, and those that come later, until the job has ended.
+
+        Returns whether there was any.
+        """
         lines: queue.SimpleQueue[tuple[WorkerPod, str] | BaseException] = queue.SimpleQueue()
         threads: dict[str, threading.Thread] = {}
         waiting: dict[str, str] = {}
@@ -120,7 +144,9 @@ class _Reader:
             resting = (now := self._jobs.refresh(self._job)) is None or now.at_rest
             for pod in self._pods():
                 if pod.started and pod.name not in threads:
-                    threads[pod.name] = threading.Thread(target=self._read, args=(pod, lines), daemon=True)
+                    threads[pod.name] = threading.Thread(
+                        target=self._read, args=(pod, lines), daemon=True
+                    )
                     threads[pod.name].start()
                 elif not pod.started and pod.waiting and waiting.get(pod.name) != pod.waiting:
                     waiting[pod.name] = pod.waiting
@@ -130,7 +156,9 @@ class _Reader:
                 self._print_for(lines, 0)
                 return bool(threads or waiting)
 
-    def _read(self, pod: WorkerPod, lines: queue.SimpleQueue[tuple[WorkerPod, str] | BaseException]) -> None:
+    def _read(
+        self, pod: WorkerPod, lines: queue.SimpleQueue[tuple[WorkerPod, str] | BaseException]
+    ) -> None:
         """In a thread of its own."""
         try:
             for line in self._log(pod, follow=True):
@@ -139,7 +167,9 @@ class _Reader:
             if error.status not in (400, 404):
                 lines.put(error)
 
-    def _print_for(self, lines: queue.SimpleQueue[tuple[WorkerPod, str] | BaseException], seconds: float) -> None:
+    def _print_for(
+        self, lines: queue.SimpleQueue[tuple[WorkerPod, str] | BaseException], seconds: float
+    ) -> None:
         until = time.monotonic() + seconds
         while True:
             try:
@@ -171,7 +201,8 @@ class _Reader:
         return [
             pod
             for pod in found
-            if self._role in (None, ROLE_SHARDS if pod.is_shard else ROLE_INDEX) and self._shard in (None, pod.shard)
+            if self._role in (None, ROLE_SHARDS if pod.is_shard else ROLE_INDEX)
+            and self._shard in (None, pod.shard)
         ]
 
 
@@ -190,7 +221,8 @@ def worker_pod(document: Document) -> WorkerPod:
         created=str(metadata.get("creationTimestamp", "")),
         name=str(metadata["name"]),
         phase="Running" if running and phase == "Pending" else phase,
-        waiting=": ".join(filter(None, (waiting.get("reason"), waiting.get("message")))) or _unscheduled(status),
+        waiting=": ".join(filter(None, (waiting.get("reason"), waiting.get("message"))))
+        or _unscheduled(status),
     )
 
 

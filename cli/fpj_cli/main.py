@@ -24,7 +24,9 @@ from fpj_cli.show import describe, failures, get
 from fpj_cli.target import cluster_options, is_plugin
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(fpj_core.__version__, prog_name="fpj")
 @cluster_options
 def cli() -> None:
@@ -35,11 +37,13 @@ def cli() -> None:
     fpj run job.yaml                run a FileProcessingJob manifest, the same as in a cluster
     fpj get                         list jobs and their progress
     fpj failures                    list the images that failed, and why
-    fpj get -n photos               the same for the jobs of a cluster; or: kubectl fpj get -n photos
+    fpj get -n photos               the same for a cluster's jobs; or: kubectl fpj get -n photos
     """  # noqa: D301 - click keeps the lines after a real backspace as they are
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(fpj_core.__version__, prog_name="kubectl fpj")
 @cluster_options
 def plugin() -> None:
@@ -82,8 +86,15 @@ def _extra(settings: Settings | None, group: click.Group) -> dict[str, Any]:
 
 
 def _asks_for_help(arguments: Sequence[str]) -> bool:
-    """Then the settings do not matter, even if they are invalid. Shell completion does not need them either."""
-    return not arguments or not {"-h", "--help", "--version"}.isdisjoint(arguments) or "_FPJ_COMPLETE" in os.environ
+    """Then the settings do not matter, even if they are invalid.
+
+    Shell completion does not need them either.
+    """
+    return (
+        not arguments
+        or not {"-h", "--help", "--version"}.isdisjoint(arguments)
+        or "_FPJ_COMPLETE" in os.environ
+    )
 
 
 if __name__ == "__main__":

@@ -30,8 +30,14 @@ from fpj_core.store.protocol import CollectionStatistics, Store
 
 @click.command(cls=Command)
 @click.argument("collection", required=False, shell_complete=job_names)
-@click.option("--verify", is_flag=True, help="Count every record and compare; exit with 1 if a total is wrong.")
-@click.option("--repair", is_flag=True, help="Count every record and correct the totals that are wrong.")
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Count every record and compare; exit with 1 if a total is wrong.",
+)
+@click.option(
+    "--repair", is_flag=True, help="Count every record and correct the totals that are wrong."
+)
 @output_option
 @store_option
 def stats(collection: str | None, verify: bool, repair: bool, output: str, store_url: str) -> None:
@@ -47,7 +53,10 @@ def stats(collection: str | None, verify: bool, repair: bool, output: str, store
         location = store.location
     if output == "json":
         print_json(
-            {"collections": [_of_collection(c) for c in collections], "folders": [_of_folder(f) for f in folders]}
+            {
+                "collections": [_of_collection(c) for c in collections],
+                "folders": [_of_folder(f) for f in folders],
+            }
         )
         return
     if not collections:
@@ -63,7 +72,9 @@ def stats(collection: str | None, verify: bool, repair: bool, output: str, store
     shown = Rows("CACHE FOLDER", "LOCATION", "FILES", "SIZE", "COLLECTIONS")
     for folder in folders:
         held, location = formatting.size(folder.bytes), display_key(folder.location)
-        shown.add(folder.name, location, formatting.count(folder.files), held, str(folder.collections))
+        shown.add(
+            folder.name, location, formatting.count(folder.files), held, str(folder.collections)
+        )
     out.print()
     print_rows(shown)
 
@@ -75,14 +86,21 @@ def _as_now(store: Store, folder: Folder) -> Folder:
 
 
 def _known(store: Store, collection: str | None) -> list[CollectionStatistics]:
-    """Of all, or of one, which may be named as a job is. Raises `UsageProblemError` for one that is not there."""
+    """Of all, or of one, which may be named as a job is.
+
+    Raises `UsageProblemError` for one that is not there.
+    """
     found = store.statistics(collection)
     if collection is None or found:
         return found
-    found = [each for each in store.statistics() if each.collection == _collection_of(store, collection)]
+    found = [
+        each for each in store.statistics() if each.collection == _collection_of(store, collection)
+    ]
     if not found:
         known = ", ".join(each.collection for each in store.statistics()[:5]) or "none"
-        raise UsageProblemError(f"no collection named {collection!r} in {store.location} (known: {known})")
+        raise UsageProblemError(
+            f"no collection named {collection!r} in {store.location} (known: {known})"
+        )
     return found
 
 
@@ -95,7 +113,10 @@ def _collection_of(store: Store, name: str) -> str | None:
 
 
 def _of_collection(found: CollectionStatistics) -> dict[str, Any]:
-    tiers = {tier: {"files": files, "bytes": size} for tier, (files, size) in sorted(found.by_tier.items())}
+    tiers = {
+        tier: {"files": files, "bytes": size}
+        for tier, (files, size) in sorted(found.by_tier.items())
+    }
     return {
         "collection": found.collection,
         "images": found.images,
@@ -132,18 +153,23 @@ def _check_totals(collection: str | None, store_url: str, output: str, *, repair
     wrong = [drift for each in checks for drift in each.drifts]
     busy = [each.collection for each in checks if each.busy]
     if output == "json":
-        print_json({"drifts": [_of_drift(each) for each in wrong], "busy": busy, "repaired": repair})
+        print_json(
+            {"drifts": [_of_drift(each) for each in wrong], "busy": busy, "repaired": repair}
+        )
     else:
         shown = Rows("COLLECTION", "CACHE FOLDER", "TIER", "RECORDED", "COUNTED")
         for each in wrong:
             recorded, counted = (
-                f"{formatting.count(n)} / {formatting.size(size)}" for n, size in (each.recorded, each.counted)
+                f"{formatting.count(n)} / {formatting.size(size)}"
+                for n, size in (each.recorded, each.counted)
             )
             shown.add(each.collection, each.folder or "(images)", each.tier, recorded, counted)
         if wrong:
             print_rows(shown)
         for name in busy:
-            err.print(f"{name} was changed while it was counted: try again when no job works on it.")
+            err.print(
+                f"{name} was changed while it was counted: try again when no job works on it."
+            )
         if not wrong and not busy:
             err.print("All totals are correct.")
     return 1 if busy or (wrong and not repair) else 0

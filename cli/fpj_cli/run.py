@@ -49,7 +49,13 @@ from fpj_core.v1alpha1.cachefolder import CACHE_CONTROL_PATTERN
 from fpj_core.v1alpha1.job import USUAL_TIER, Thumbnail, Tier
 from fpj_worker.local import JobFailedError, LocalRun
 from fpj_worker.localjob import WAIT_SECONDS, LocalJob, local_job, unfinished_job
-from fpj_worker.places import Place, place_by_rules, place_for_path, place_of_record, with_cache_control
+from fpj_worker.places import (
+    Place,
+    place_by_rules,
+    place_for_path,
+    place_of_record,
+    with_cache_control,
+)
 from fpj_worker.preview import Preview, Why
 from fpj_worker.stopping import InterruptedRunError
 
@@ -89,8 +95,10 @@ wait_option: _Decorator = click.option(
     type=Duration(),
     metavar="DURATION",
     default=WAIT_SECONDS,
-    help="How long to wait for a source or cache folder that stops working, such as a full disk or a lost mount; then"
-    f" the job is suspended.  [default: {formatting.duration(WAIT_SECONDS)}]",
+    help=(
+        "How long to wait for a source or cache folder that stops working, such as a full disk or"
+        f" a lost mount; then the job is suspended.  [default: {formatting.duration(WAIT_SECONDS)}]"
+    ),
 )
 accept_vanished_option: _Decorator = click.option(
     "--accept-vanished",
@@ -104,12 +112,17 @@ accept_source_option: _Decorator = click.option(
 )
 
 
-@click.command(cls=Command, short_help="Make cache images and thumbnails of a folder, or run a manifest.")
+@click.command(
+    cls=Command, short_help="Make cache images and thumbnails of a folder, or run a manifest."
+)
 @click.argument("target", type=click.Path(path_type=Path), metavar="FOLDER|MANIFEST")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help=f"Cache folder to write to.  [default: the manifest's, the one used before, or ./{_DEFAULT_OUT}]",
+    help=(
+        "Cache folder to write to.  [default: the manifest's, the one used before, or"
+        f" ./{_DEFAULT_OUT}]"
+    ),
 )
 @click.option(
     "--type",
@@ -134,8 +147,10 @@ accept_source_option: _Decorator = click.option(
 @click.option(
     "--quality",
     type=click.IntRange(1, 100),
-    help="Quality of every output."
-    f"  [default: {Tier.default_of('quality')}, thumbnails {Thumbnail.default_of('quality')}]",
+    help=(
+        "Quality of every output."
+        f"  [default: {Tier.default_of('quality')}, thumbnails {Thumbnail.default_of('quality')}]"
+    ),
 )
 @click.option(
     "--fit",
@@ -145,54 +160,80 @@ accept_source_option: _Decorator = click.option(
 @click.option(
     "--layout",
     type=click.Choice(list(Layout), case_sensitive=False),
-    help="How files in --out are named: Hashed (by ids), or Mirror (TIER/FOLDERS/NAME.EXT as in the source, for a web"
-    f" server).  [default: that of the cache folder, else {CacheFolderSpec.default_of('layout')}]",
+    help=(
+        "How files in --out are named: Hashed (by ids), or Mirror (TIER/FOLDERS/NAME.EXT as in the"
+        " source, for a web server).  [default: that of the cache folder, else"
+        f" {CacheFolderSpec.default_of('layout')}]"
+    ),
 )
 @click.option(
     "--cache-control",
     metavar="TEXT",
-    help="Cache-Control of objects written to a bucket, e.g. 'public, max-age=3600'."
-    f"  [default: the manifest's, else '{CACHE_CONTROL}']",
+    help=(
+        "Cache-Control of objects written to a bucket, e.g. 'public, max-age=3600'."
+        f"  [default: the manifest's, else '{CACHE_CONTROL}']"
+    ),
 )
-@click.option("--collection", metavar="ID", help="Name of the collection.  [default: derived from the folder's path]")
+@click.option(
+    "--collection",
+    metavar="ID",
+    help="Name of the collection.  [default: derived from the folder's path]",
+)
 @click.option(
     "--include",
     multiple=True,
     metavar="PATTERN",
-    help="Only images that match, as in .gitignore, e.g. '*.jpg' or 2019/; may be given several times.",
+    help=(
+        "Only images that match, as in .gitignore, e.g. '*.jpg' or 2019/; may be given several"
+        " times."
+    ),
 )
 @click.option(
     "--exclude",
     multiple=True,
     metavar="PATTERN",
-    help="Leave out images that match, as in .gitignore; may be given several times. Files .fpjignore do the same.",
+    help=(
+        "Leave out images that match, as in .gitignore; may be given several times. Files"
+        " .fpjignore do the same."
+    ),
 )
-@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes.  [default: one per core]")
+@click.option(
+    "--workers", type=click.IntRange(1, 256), help="Worker processes.  [default: one per core]"
+)
 @click.option(
     "--max-failed",
     metavar="N|P%",
-    help="How many images may fail: up to this number the exit code is 0, more end the run."
-    "  [default: any failure means exit code 1, and the run continues]",
+    help=(
+        "How many images may fail: up to this number the exit code is 0, more end the run."
+        "  [default: any failure means exit code 1, and the run continues]"
+    ),
 )
 @wait_option
 @click.option("--force", is_flag=True, help="Make all outputs again.")
 @accept_vanished_option
 @accept_source_option
 @click.option(
-    "--dry-run", is_flag=True, help="Show what would be made, why and how much space it needs; write nothing."
+    "--dry-run",
+    is_flag=True,
+    help="Show what would be made, why and how much space it needs; write nothing.",
 )
 @click.option(
     "-v",
     "--verbose",
     is_flag=True,
-    help="List each file that is left out, and why; with --dry-run also each image that would be made.",
+    help=(
+        "List each file that is left out, and why; with --dry-run also each image that would be"
+        " made."
+    ),
 )
 @click.option(
     "--claim-root",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder on this machine that replaces a manifest's persistentVolumeClaim.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end, on standard output.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object at the end, on standard output."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary.")
 @store_option
 def run(
@@ -206,7 +247,7 @@ def run(
     wait_seconds: float,
     **options: Any,
 ) -> None:
-    """Make cache images and thumbnails of every image in FOLDER, or run a FileProcessingJob MANIFEST.
+    """Make cache images and thumbnails of a FOLDER's images, or run a FileProcessingJob MANIFEST.
 
     Images that are up to date are skipped. Ctrl-C stops cleanly; run the command again to continue.
 
@@ -215,9 +256,9 @@ def run(
     fpj run photos --tier full=2560x1440 --format webp
     fpj run job.yaml --workers 8
 
-    Exit codes: 0 done, 1 images failed or the run was aborted, 2 invalid input, 3 another run holds the collection,
-    4 the store or the network failed, 5 this machine failed (for example a full disk), 6 source or cache folder
-    stopped working and did not recover in time, 130 interrupted.
+    Exit codes: 0 done, 1 images failed or the run was aborted, 2 invalid input, 3 another run holds
+    the collection, 4 the store or the network failed, 5 this machine failed (for example a full
+    disk), 6 source or cache folder stopped working and did not recover in time, 130 interrupted.
     """  # noqa: D301 - click keeps the lines after a real backspace as they are
     with store_or_empty(store_url) if dry_run else opened_store(store_url, make=True) as store:
         if target.suffix.lower() in _MANIFESTS and _is_file(target):
@@ -226,14 +267,23 @@ def run(
             resource, folders = _from_folder(target, options), []
         place = _cached(_place(resource, folders, store, options), options["cache_control"])
         if not (options["out"] or quiet):
-            say(f"Writing to {escape(display_key(place.record.location))} (change it with --out DIR)")
+            say(
+                f"Writing to {escape(display_key(place.record.location))} (change it with --out"
+                " DIR)"
+            )
         request = local_job(resource, place, workers=workers, claim_root=options["claim_root"])
         request = _accepting(replace(request, wait_seconds=wait_seconds), options)
         if earlier := unfinished_job(store, request.job):
             request = replace(request, job=earlier)
         tolerated = options["max_failed"] is not None
         code = _execute(
-            store, request, dry_run=dry_run, verbose=verbose, as_json=as_json, quiet=quiet, tolerated=tolerated
+            store,
+            request,
+            dry_run=dry_run,
+            verbose=verbose,
+            as_json=as_json,
+            quiet=quiet,
+            tolerated=tolerated,
         )
     sys.exit(code)
 
@@ -248,7 +298,9 @@ class GoingOn:
     accept_source: bool = False
 
 
-def go_on(store: Store, found: Job, how: GoingOn, *, as_json: bool = False, quiet: bool = False) -> int:
+def go_on(
+    store: Store, found: Job, how: GoingOn, *, as_json: bool = False, quiet: bool = False
+) -> int:
     """Do what is not done yet of a job, failed images included; the exit code."""
     resource = parse_resource(dict(found.manifest))
     if not isinstance(resource, FileProcessingJob):
@@ -260,7 +312,9 @@ def go_on(store: Store, found: Job, how: GoingOn, *, as_json: bool = False, quie
 
 
 def _accepting(request: LocalJob, options: Mapping[str, Any]) -> LocalJob:
-    """With what this run alone accepts: it stands in no manifest, so no later run accepts it unasked."""
+    """With what this run alone accepts: it stands in no manifest,
+    so no later run accepts it unasked.
+    """
     return replace(
         request,
         accept_vanished=request.accept_vanished or options["accept_vanished"],
@@ -268,20 +322,28 @@ def _accepting(request: LocalJob, options: Mapping[str, Any]) -> LocalJob:
     )
 
 
-# From the command line to a resource ----------------------------------------------------------------------
+# From the command line to a resource --------------------------------------------------------------
 
 
-def _from_manifest(path: Path, options: dict[str, Any]) -> tuple[FileProcessingJob, list[CacheFolder]]:
+def _from_manifest(
+    path: Path, options: dict[str, Any]
+) -> tuple[FileProcessingJob, list[CacheFolder]]:
     overridden = [option for name, option in _SAID_BY_MANIFEST.items() if was_given(name)]
     if overridden:
-        raise UsageProblemError(f"a manifest defines what to make; leave out {', '.join(overridden)}")
+        raise UsageProblemError(
+            f"a manifest defines what to make; leave out {', '.join(overridden)}"
+        )
     resources = load_manifest_file(path)
     jobs = [resource for resource in resources if isinstance(resource, FileProcessingJob)]
     if len(jobs) != 1:
-        raise ManifestError([f"holds {len(jobs)} FileProcessingJobs; `fpj run` takes exactly one"], origin=str(path))
+        raise ManifestError(
+            [f"holds {len(jobs)} FileProcessingJobs; `fpj run` takes exactly one"], origin=str(path)
+        )
     job = jobs[0]
     if job.spec.suspend:
-        raise ManifestError(["spec.suspend: the job is suspended; set it to false to run it"], origin=str(path))
+        raise ManifestError(
+            ["spec.suspend: the job is suspended; set it to false to run it"], origin=str(path)
+        )
     changes: dict[str, Any] = {"force": True} if options["force"] else {}
     if options["max_failed"] and (was_given("max_failed") or job.spec.max_failed_images is None):
         changes["max_failed_images"] = _max_failed(options["max_failed"])
@@ -295,9 +357,13 @@ def _from_folder(folder: Path, options: dict[str, Any]) -> FileProcessingJob:
     if is_file is None:
         raise UsageProblemError(f"{folder} does not exist")
     if is_file and (reason := kind_left_out(extension(folder.name))):
-        raise UsageProblemError(f"{folder} is a {reason.value} file by its name: fpj makes nothing of those")
+        raise UsageProblemError(
+            f"{folder} is a {reason.value} file by its name: fpj makes nothing of those"
+        )
     if is_file and not may_hold_images(folder):
-        raise UsageProblemError(f"{folder} is neither a folder, an image, an archive (zip, cbz) nor a manifest (.yaml)")
+        raise UsageProblemError(
+            f"{folder} is neither a folder, an image, an archive (zip, cbz) nor a manifest (.yaml)"
+        )
     real = _storable(folder.resolve())
     job_type = JobType(options["job_type"] or _USUAL_TYPE)
     _refuse_without_effect(job_type)
@@ -306,21 +372,35 @@ def _from_folder(folder: Path, options: dict[str, Any]) -> FileProcessingJob:
         for name, option in (("format", "image_format"), ("quality", "quality"))
         if options[option]
     }
-    spec: dict[str, Any] = {"jobType": job_type, "collection": {"source": {"local": {"path": str(real)}}}}
+    spec: dict[str, Any] = {
+        "jobType": job_type,
+        "collection": {"source": {"local": {"path": str(real)}}},
+    }
     if job_type is not JobType.THUMBNAIL:
-        spec["cache"] = {"tiers": [_tier(text) | output for text in options["tiers"] or (_USUAL_TIER,)]}
+        spec["cache"] = {
+            "tiers": [_tier(text) | output for text in options["tiers"] or (_USUAL_TIER,)]
+        }
     if job_type is not JobType.CACHE:
         width, height = _box("--thumbnail", options["thumbnail"] or _USUAL_BOX)
         spec["thumbnail"] = (
-            {"width": width, "height": height} | output | ({"fit": options["fit"]} if options["fit"] else {})
+            {"width": width, "height": height}
+            | output
+            | ({"fit": options["fit"]} if options["fit"] else {})
         )
     if options["force"]:
         spec["force"] = True
-    spec["collection"] |= {name: list(options[name]) for name in ("include", "exclude") if options[name]}
+    spec["collection"] |= {
+        name: list(options[name]) for name in ("include", "exclude") if options[name]
+    }
     if options["max_failed"]:
         spec["maxFailedImages"] = _max_failed(options["max_failed"])
     name = options["collection"] or collection_id_for(real)
-    document = {"apiVersion": API_VERSION, "kind": "FileProcessingJob", "metadata": {"name": name}, "spec": spec}
+    document = {
+        "apiVersion": API_VERSION,
+        "kind": "FileProcessingJob",
+        "metadata": {"name": name},
+        "spec": spec,
+    }
     try:
         resource = parse_resource(document)
     except ManifestError as error:
@@ -331,7 +411,10 @@ def _from_folder(folder: Path, options: dict[str, Any]) -> FileProcessingJob:
 
 
 def _is_file(path: Path) -> bool | None:
-    """Whether it is a file; None where there is nothing. Storage that does not answer is for the run to wait for."""
+    """Whether it is a file; None where there is nothing.
+
+    Storage that does not answer is for the run to wait for.
+    """
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except OSError as error:
@@ -348,7 +431,9 @@ def _refuse_without_effect(job_type: JobType) -> None:
     }
     for name, option in of.get(job_type, ()):
         if was_given(name):
-            raise UsageProblemError(f"{option} has no effect with --type {job_type.value.lower()}: leave one out")
+            raise UsageProblemError(
+                f"{option} has no effect with --type {job_type.value.lower()}: leave one out"
+            )
 
 
 _OPTION_OF = {
@@ -370,7 +455,9 @@ def _in_words_of_options(error: ManifestError, options: dict[str, Any]) -> list[
     tiers = options["tiers"] or ()
     said = []
     for path, message in error.fields:
-        option = next((option for field, option in _OPTION_OF.items() if path.startswith(field)), path)
+        option = next(
+            (option for field, option in _OPTION_OF.items() if path.startswith(field)), path
+        )
         number = _INDEX.search(path)
         if option == "--tier" and number and int(number[1]) < len(tiers):
             option = f"--tier {tiers[int(number[1])]}"
@@ -386,7 +473,9 @@ _INDEX = re.compile(r"\[(\d+)\]")
 def _max_failed(text: str) -> int | str:
     """Raises `UsageProblemError` for what is neither a number nor a share."""
     if not _MAX_FAILED.fullmatch(text):
-        raise UsageProblemError(f"--max-failed {text}: write a number of images, or a share such as 5%")
+        raise UsageProblemError(
+            f"--max-failed {text}: write a number of images, or a share such as 5%"
+        )
     return text if text.endswith("%") else int(text)
 
 
@@ -404,11 +493,15 @@ def _tier(text: str) -> dict[str, Any]:
 def _box(option: str, text: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()):
-        raise UsageProblemError(f"{option}: {text!r} is not a size; write WIDTHxHEIGHT, e.g. 1280x960")
+        raise UsageProblemError(
+            f"{option}: {text!r} is not a size; write WIDTHxHEIGHT, e.g. 1280x960"
+        )
     return int(width), int(height)
 
 
-def _place(resource: FileProcessingJob, folders: list[CacheFolder], store: Store, options: dict[str, Any]) -> Place:
+def _place(
+    resource: FileProcessingJob, folders: list[CacheFolder], store: Store, options: dict[str, Any]
+) -> Place:
     usual = Layout(options["layout"] or CacheFolderSpec.default_of("layout"))
     layout = usual if was_given("layout") else None
     if options["out"] and (was_given("out") or not (folders or resource.spec.cache_folder)):
@@ -417,37 +510,54 @@ def _place(resource: FileProcessingJob, folders: list[CacheFolder], store: Store
     place = place_by_rules(resource, folders, store.folders(), options["claim_root"])
     if place and layout not in (None, place.record.layout):
         raise UsageProblemError(
-            f"--layout {layout}: the CacheFolder {place.record.name} is {place.record.layout} by its manifest; change"
-            " spec.layout there, or say --out DIR"
+            f"--layout {layout}: the CacheFolder {place.record.name} is {place.record.layout} by"
+            " its manifest; change spec.layout there, or say --out DIR"
         )
     return place or _place_by_habit(resource, store, layout, usual)
 
 
 def _cached(place: Place, cache_control: str | None) -> Place:
     """A default has no meaning for a folder that is not a bucket."""
-    if cache_control is None or not (was_given("cache_control") or place.record.location.startswith("s3://")):
+    if cache_control is None or not (
+        was_given("cache_control") or place.record.location.startswith("s3://")
+    ):
         return place
-    if not re.fullmatch(CACHE_CONTROL_PATTERN, cache_control) or len(cache_control) > _MOST_CACHE_CONTROL:
-        raise UsageProblemError(f"--cache-control {cache_control!r}: write directives such as 'public, max-age=3600'")
+    if (
+        not re.fullmatch(CACHE_CONTROL_PATTERN, cache_control)
+        or len(cache_control) > _MOST_CACHE_CONTROL
+    ):
+        raise UsageProblemError(
+            f"--cache-control {cache_control!r}: write directives such as 'public, max-age=3600'"
+        )
     return with_cache_control(place, cache_control)
 
 
-def _place_by_habit(resource: FileProcessingJob, store: Store, layout: Layout | None, usual: Layout) -> Place:
-    """Where this collection was written before, wherever one is now; else a folder in the current one. It is said."""
+def _place_by_habit(
+    resource: FileProcessingJob, store: Store, layout: Layout | None, usual: Layout
+) -> Place:
+    """Where this collection was written before, wherever one is now; else a folder in the current
+    one. It is said.
+    """
     for job in store.jobs(collection=resource.collection_id, limit=_EARLIER_JOBS):
         before = parse_resource(dict(job.manifest))
         if isinstance(before, FileProcessingJob) and (place := _place_of_job(store, job, before)):
-            return replace(place, record=replace(place.record, layout=layout or place.record.layout))
+            return replace(
+                place, record=replace(place.record, layout=layout or place.record.layout)
+            )
     if place := _place_of_files(store, resource.collection_id):
         return replace(place, record=replace(place.record, layout=layout or place.record.layout))
     return place_for_path(Path(_DEFAULT_OUT), store.folders(), layout, usual)
 
 
 def _recorded_place(store: Store, job: Job, resource: FileProcessingJob) -> Place:
-    """Where the job wrote before: of the cache folders that the store knows, the one its digest was made with."""
+    """Where the job wrote before: of the cache folders that the store knows,
+    the one its digest was made with.
+    """
     if place := _place_of_job(store, job, resource) or _place_of_files(store, job.collection):
         return place
-    raise UsageProblemError("the job's cache folder is no longer known; run it with: fpj run … --out DIR")
+    raise UsageProblemError(
+        "the job's cache folder is no longer known; run it with: fpj run … --out DIR"
+    )
 
 
 def _place_of_job(store: Store, job: Job, resource: FileProcessingJob) -> Place | None:
@@ -459,7 +569,9 @@ def _place_of_job(store: Store, job: Job, resource: FileProcessingJob) -> Place 
 
 
 def _place_of_files(store: Store, collection: str) -> Place | None:
-    """Where a file of the collection is recorded: jobs' digests are of the version that wrote them."""
+    """Where a file of the collection is recorded: jobs' digests are
+    of the version that wrote them.
+    """
     tiers = sorted({tier for each in store.statistics(collection) for tier in each.by_tier})
     name = next((folder for _, _, folder, _, _ in store.derivative_files(collection, tiers)), None)
     return next((place_of_record(each) for each in store.folders() if each.name == name), None)
@@ -470,11 +582,13 @@ def _storable(path: Path) -> Path:
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        raise UsageProblemError(f"{path}: the path is not UTF-8; rename it, or mount it under another name") from None
+        raise UsageProblemError(
+            f"{path}: the path is not UTF-8; rename it, or mount it under another name"
+        ) from None
     return path
 
 
-# Running --------------------------------------------------------------------------------------------------
+# Running ------------------------------------------------------------------------------------------
 
 
 def _execute(
@@ -501,7 +615,9 @@ def _execute(
         elif not quiet:
             _show_preview(plan)
         return 0
-    done = Done(code, runner.job, *runner.progress(), runner.of_this_run(), time.monotonic() - started)
+    done = Done(
+        code, runner.job, *runner.progress(), runner.of_this_run(), time.monotonic() - started
+    )
     if as_json:
         print_json(done.document(request.folder.location))
     if not quiet:
@@ -541,7 +657,10 @@ def _preview_document(request: LocalJob, found: Preview) -> dict[str, Any]:
 
 def _show_preview(found: Preview) -> None:
     need = f", about {formatting.size(found.need_bytes)}" if found.pending else ""
-    err.print(f"Would process {formatting.count(found.pending)} of {formatting.count(found.total)} images{need}.")
+    err.print(
+        f"Would process {formatting.count(found.pending)} of {formatting.count(found.total)}"
+        f" images{need}."
+    )
     for why, count in found.reasons.items():
         if count:
             err.print(f"  {_WHY[why]}: {formatting.count(count)}")
@@ -552,7 +671,9 @@ def _show_preview(found: Preview) -> None:
 
 
 def _run(runner: LocalRun, *, tolerated: bool) -> int:
-    """``tolerated`` says that somebody has said how many images may fail: no more than that did, if it ends well."""
+    """``tolerated`` says that somebody has said how many images may fail: no more than that did,
+    if it ends well.
+    """
     try:
         runner.run()
     except InterruptedRunError:

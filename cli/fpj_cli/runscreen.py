@@ -36,7 +36,10 @@ class Display(Protocol):
 
     def __enter__(self) -> Self: ...
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None: ...
     def stage(self, name: str) -> None:
         """See `fpj_worker.local.Observer`."""
@@ -104,14 +107,18 @@ class PlainDisplay(QuietDisplay):
     def progress(self, progress: Progress, errors: Mapping[str, int]) -> None:
         """Say how far the job is, now and then."""
         if self._due():
-            self._console.print(f"  {_line(progress)}{_errors(errors)}", highlight=False, soft_wrap=True)
+            self._console.print(
+                f"  {_line(progress)}{_errors(errors)}", highlight=False, soft_wrap=True
+            )
 
     @override
     def waiting(self, why: str, left: float) -> None:
         """Say what is waited for: at once, when that changes, and now and then."""
         if why != self._why or time.monotonic() - self._last >= _WAIT_SECONDS:
             self._why, self._last = why, time.monotonic()
-            self._console.print(f"  {_waiting(why, left)}", markup=False, highlight=False, soft_wrap=True)
+            self._console.print(
+                f"  {_waiting(why, left)}", markup=False, highlight=False, soft_wrap=True
+            )
 
     def _due(self) -> bool:
         now = time.monotonic()
@@ -132,7 +139,9 @@ class LiveDisplay:
         self._errors: Mapping[str, int] = {}
         self._waits = ""
         # Last: it asks for the first picture at once.
-        self._live = Live(console=console, refresh_per_second=8, transient=True, get_renderable=self._render)
+        self._live = Live(
+            console=console, refresh_per_second=8, transient=True, get_renderable=self._render
+        )
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -168,14 +177,20 @@ class LiveDisplay:
         progress = self._progress
         if self._stage != "Process" or progress is None:
             note = f"{formatting.count(self._listed)} images" if self._listed else ""
-            head.add_row(self._spinner, Text(STAGES[self._stage], style="bold"), Text(note, style="dim"))
+            head.add_row(
+                self._spinner, Text(STAGES[self._stage], style="bold"), Text(note, style="dim")
+            )
             return head
         line = _line(progress)
         title, width = _shares(self._live.console.width, len(STAGES[self._stage]), len(line))
         done = progress.completed + progress.skipped + progress.failed
         cells: list[RenderableType] = [self._spinner]
         cells += [Text(STAGES[self._stage], style="bold")] if title else []
-        cells += [ProgressBar(total=max(progress.total, 1), completed=done, width=width)] if width else []
+        cells += (
+            [ProgressBar(total=max(progress.total, 1), completed=done, width=width)]
+            if width
+            else []
+        )
         head.add_row(*cells, Text(line, no_wrap=True, overflow="ellipsis"))
         if not self._errors:
             return head
@@ -183,7 +198,9 @@ class LiveDisplay:
 
 
 def _shares(width: int, title: int, line: int) -> tuple[bool, int]:
-    """Whether the title fits beside the figures, and how wide the bar may be: the figures come first."""
+    """Whether the title fits beside the figures, and how wide the bar may be:
+    the figures come first.
+    """
     left = width - 2 - line
     bar = left - title - 2
     if bar >= _LEAST_BAR:
@@ -194,8 +211,9 @@ def _shares(width: int, title: int, line: int) -> tuple[bool, int]:
 def _line(progress: Progress) -> str:
     done = progress.completed + progress.skipped + progress.failed
     return (
-        f"{progress.percent}%  {formatting.count(done)}/{formatting.count(progress.total)}"
-        f"  {formatting.rate(progress.images_per_second)}  {formatting.duration(progress.eta_seconds)} left"
+        f"{progress.percent}%  {formatting.count(done)}/{formatting.count(progress.total)} "
+        f" {formatting.rate(progress.images_per_second)} "
+        f" {formatting.duration(progress.eta_seconds)} left"
     )
 
 

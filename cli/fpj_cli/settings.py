@@ -1,7 +1,8 @@
 """Defaults that a person sets once: `FPJ_*` in the environment, and `~/.config/fpj/config.toml`.
 
-An option of the command line goes before the variable, that before the file, and that before the built-in default.
-A key of the file is an option's long name; its variable is that in capitals, say ``max-failed`` and FPJ_MAX_FAILED.
+An option of the command line goes before the variable, that before the file, and that before the
+built-in default. A key of the file is an option's long name; its variable is that in capitals, say
+``max-failed`` and FPJ_MAX_FAILED.
 """
 
 from __future__ import annotations
@@ -77,13 +78,22 @@ class Settings:
 
 
 def config_file(environment: Mapping[str, str]) -> Path:
-    """``$XDG_CONFIG_HOME/fpj/config.toml``; as the specification says, a relative path there counts for nothing."""
+    """``$XDG_CONFIG_HOME/fpj/config.toml``; as the specification says,
+    a relative path there counts for nothing.
+    """
     base = environment.get("XDG_CONFIG_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path("~/.config").expanduser()) / "fpj" / "config.toml"
+    return (
+        (Path(base) if os.path.isabs(base) else Path("~/.config").expanduser())
+        / "fpj"
+        / "config.toml"
+    )
 
 
 def load_settings(environment: Mapping[str, str], group: click.Group) -> Settings:
-    """Read and check all that is set. Raises `UsageProblemError` that names the variable, or the file and its line."""
+    """Read and check all that is set.
+
+    Raises `UsageProblemError` that names the variable, or the file and its line.
+    """
     path = config_file(environment)
     parameters = _parameters(group)
     found = dict(_from_file(path, parameters))
@@ -128,9 +138,17 @@ def _from_file(path: Path, parameters: Mapping[str, click.Parameter]) -> Iterato
     for key, value in document.items():
         origin = f"{path}, line {_line_of(text, key)}"
         if key not in KEYS:
-            raise UsageProblemError(f"{origin}: there is no key {key!r}; there are {', '.join(KEYS)}")
+            raise UsageProblemError(
+                f"{origin}: there is no key {key!r}; there are {', '.join(KEYS)}"
+            )
         if key in parameters:
-            yield key, Set(_checked(parameters[key], _of_toml(parameters[key], value, origin), origin), origin)
+            yield (
+                key,
+                Set(
+                    _checked(parameters[key], _of_toml(parameters[key], value, origin), origin),
+                    origin,
+                ),
+            )
 
 
 def _line_of(text: str, key: str) -> int:
@@ -149,7 +167,9 @@ def _of_toml(parameter: click.Parameter, value: object, origin: str) -> object:
         raise UsageProblemError(f"{origin}: write a list of texts, or one text")
     flag = isinstance(parameter, click.Option) and parameter.is_flag
     if isinstance(value, bool) is not flag or not isinstance(value, bool | int | str):
-        raise UsageProblemError(f"{origin}: write {'true or false' if flag else 'a text or a number'}")
+        raise UsageProblemError(
+            f"{origin}: write {'true or false' if flag else 'a text or a number'}"
+        )
     return value if flag else str(value)
 
 
@@ -188,4 +208,8 @@ def text_of(value: object) -> str:
     """A value as people read it."""
     if isinstance(value, bool):
         return str(value).lower()
-    return " ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+    return (
+        " ".join(map(str, value))
+        if isinstance(value, Sequence) and not isinstance(value, str)
+        else str(value)
+    )

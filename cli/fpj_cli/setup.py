@@ -41,14 +41,20 @@ def settings_of(context: click.Context) -> Settings:
 def config(context: click.Context, output: str) -> None:
     """Show the option defaults that are set, and where each comes from.
 
-    A default is set by a variable (FPJ_WORKERS=8), or in ~/.config/fpj/config.toml (workers = 8), by the option's long
-    name. The command line takes precedence over the variable, the variable over the file.
+    A default is set by a variable (FPJ_WORKERS=8), or in ~/.config/fpj/config.toml (workers = 8),
+    by the option's long name. The command line takes precedence over the variable, the variable
+    over the file.
     """
     settings = settings_of(context)
     rows = list(shown_rows(settings, {"store": default_store(), "cluster": "false"}))
     if output == "json":
         document = [
-            {"key": key, "variable": variable(key), "value": _without_password(key, value), "from": origin}
+            {
+                "key": key,
+                "variable": variable(key),
+                "value": _without_password(key, value),
+                "from": origin,
+            }
             for key, value, origin in rows
         ]
         print_json({"file": str(settings.file), "settings": document})
@@ -80,7 +86,8 @@ def completion(context: click.Context, shell: str) -> None:
     eval "$(fpj completion zsh)"     in ~/.zshrc
     fpj completion fish | source     in ~/.config/fish/config.fish
 
-    For `kubectl fpj`, kubectl's own completion asks kubectl_complete-fpj, which is installed beside fpj.
+    For `kubectl fpj`, kubectl's own completion asks kubectl_complete-fpj, which is installed beside
+    fpj.
     """  # noqa: D301 - click keeps the lines after a real backspace as they are
     found = get_completion_class(shell)
     if found is None:
@@ -91,14 +98,19 @@ def completion(context: click.Context, shell: str) -> None:
 
 @click.command(cls=Command, short_help="Print the JSON Schema of what a command prints as JSON.")
 @click.argument(
-    "name", required=False, shell_complete=lambda _context, _parameter, incomplete: _schema_names(incomplete)
+    "name",
+    required=False,
+    shell_complete=lambda _context, _parameter, incomplete: _schema_names(incomplete),
 )
 def schema(name: str | None) -> None:
-    """Print the JSON Schema of what the command NAME prints with --json or -o json; without NAME, the names there are.
+    """Print the JSON Schema of what the command NAME prints with --json or -o json.
+
+    Without NAME, the names there are.
 
     Fields may be added in later versions; none is renamed or dropped.
     """
-    from fpj_cli.documents import SCHEMAS  # noqa: PLC0415 - takes its time, which no other command need pay
+    # Importing them takes time, which no other command needs to spend.
+    from fpj_cli.documents import SCHEMAS  # noqa: PLC0415
     from fpj_cli.documents import schema as schema_of  # noqa: PLC0415
 
     if name is None:
@@ -115,8 +127,11 @@ def _schema_names(incomplete: str) -> list[CompletionItem]:
     return [CompletionItem(name) for name in SCHEMAS if name.startswith(incomplete)]
 
 
-def job_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """For a shell: names of jobs in a store of this machine, or in a cluster, which must answer soon.
+def job_names(
+    context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """For a shell: names of jobs in a store of this machine, or in a cluster,
+    which must answer soon.
 
     A database is not asked: that may take its time.
     """
@@ -140,9 +155,11 @@ def _names_in_file(context: click.Context) -> Iterable[str]:
 
 
 def kubectl_lines(plugin: click.Group, arguments: Sequence[str]) -> Iterator[str]:
-    """What `kubectl_complete-fpj` answers: a line per choice, and at the end whether files are choices, too.
+    """What `kubectl_complete-fpj` answers: a line per choice,
+    and at the end whether files are choices, too.
 
-    ``arguments`` are the words after `kubectl fpj`, of which the last is being typed. The form is that of Cobra.
+    ``arguments`` are the words after `kubectl fpj`, of which the last is being typed. The form is
+    that of Cobra.
     """
     *words, incomplete = arguments or ("",)
     files = False

@@ -8,12 +8,30 @@ from rich.markup import escape
 from typing_extensions import override
 
 from fpj_cli.backend import Document, Jobs
-from fpj_cli.context import err, nothing_yet, opened_store, out, output_option, print_json, print_text
+from fpj_cli.context import (
+    err,
+    nothing_yet,
+    opened_store,
+    out,
+    output_option,
+    print_json,
+    print_text,
+)
 from fpj_cli.helptexts import Command
 from fpj_cli.local import failures_in
 from fpj_cli.runscreen import STAGES
 from fpj_cli.setup import job_names
-from fpj_cli.tables import Rows, age, errors, fields, left, percent, print_rows, rate, terminal_width
+from fpj_cli.tables import (
+    Rows,
+    age,
+    errors,
+    fields,
+    left,
+    percent,
+    print_rows,
+    rate,
+    terminal_width,
+)
 from fpj_cli.target import (
     all_namespaces_option,
     in_cluster,
@@ -42,7 +60,11 @@ _WIDE_HEADS = ("SKIPPED", "SHARDS", "LAST-PROGRESS")
 @click.command(cls=Command, short_help="List jobs, newest first.")
 @click.argument("job", required=False, shell_complete=job_names)
 @click.option(
-    "--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many jobs to show, newest first."
+    "--limit",
+    default=20,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="How many jobs to show, newest first.",
 )
 @click.option(
     "-o",
@@ -94,7 +116,7 @@ def _list(jobs: list[JobResource], *, wide: bool, namespaces: bool) -> Rows:
     return shown
 
 
-# One job --------------------------------------------------------------------------------------------------
+# One job ------------------------------------------------------------------------------------------
 
 
 @click.command(cls=Command, short_help="Show one job in full.")
@@ -102,7 +124,9 @@ def _list(jobs: list[JobResource], *, wide: bool, namespaces: bool) -> Rows:
 @output_option
 @target_options
 def describe(job: str | None, output: str, store_url: str) -> None:
-    """Show one JOB in full (the newest by default): stage, shards, failures by type, conditions, events."""
+    """Show one JOB in full (the newest by default): stage, shards, failures by type, conditions,
+    events.
+    """
     with opened_jobs(store_url) as jobs:
         found = jobs.get(job)
         events, missing = _events(jobs, found)
@@ -114,7 +138,10 @@ def describe(job: str | None, output: str, store_url: str) -> None:
             "shards": found.shards,
             "conditions": found.conditions,
         }
-        document |= {"events": [_event_document(each) for each in events], "manifest": found.manifest()}
+        document |= {
+            "events": [_event_document(each) for each in events],
+            "manifest": found.manifest(),
+        }
         print_json(document)
         return
     out.print(fields(_description(found), terminal_width()), soft_wrap=True)
@@ -172,7 +199,10 @@ def _numbers(job: JobResource) -> dict[str, str]:
         "Progress": f"{progress['percent']}% of {formatting.count(progress['total'])} images",
         "Completed": formatting.count(progress["completed"]),
         "Skipped": formatting.count(progress["skipped"]),
-        "Failed": formatting.count(progress["failed"]) + (f" ({errors(job.errors)})" if job.errors else ""),
+        "Failed": (
+            formatting.count(progress["failed"])
+            + (f" ({errors(job.errors)})" if job.errors else "")
+        ),
         "Left out": left_out_text(job.left_out),
         "Written": formatting.size(progress["bytesWritten"]),
         "Rate": rate(job),
@@ -185,7 +215,9 @@ def _numbers(job: JobResource) -> dict[str, str]:
 def _attempt(job: JobResource) -> dict[str, str]:
     attempt = job.status.get("attempt") or {}
     recoveries = int(job.status.get("recoveryAttempts") or 0)
-    again = f", recovered {'once' if recoveries == 1 else f'{recoveries} times'}" if recoveries else ""
+    again = (
+        f", recovered {'once' if recoveries == 1 else f'{recoveries} times'}" if recoveries else ""
+    )
     return {
         "Cache folder": str(attempt.get("cacheFolder") or ""),
         "Attempt": f"{attempt['number']}{again}" if attempt.get("number") else "",
@@ -195,12 +227,18 @@ def _attempt(job: JobResource) -> dict[str, str]:
 def _finish(job: JobResource) -> str:
     if not job.finished_at:
         return ""
-    took = f" (took {formatting.duration(job.finished_at - job.started_at)})" if job.started_at else ""
+    took = (
+        f" (took {formatting.duration(job.finished_at - job.started_at)})" if job.started_at else ""
+    )
     return _moment(job.finished_at) + took
 
 
 def _shards(shards: dict[str, int]) -> str:
-    counted = [f"{formatting.count(number)} {name}" for name, number in shards.items() if number and name != "total"]
+    counted = [
+        f"{formatting.count(number)} {name}"
+        for name, number in shards.items()
+        if number and name != "total"
+    ]
     whole = formatting.count(shards["total"])
     return f"{whole} ({', '.join(counted)})" if counted else whole if shards["total"] else "none"
 
@@ -222,14 +260,22 @@ def _event_table(events: list[Event]) -> Rows:
     shown = Rows("AGE", "TYPE", "REASON", "MESSAGE")
     for each in events:
         often = f" (x{each.count})" if each.count > 1 else ""
-        shown.add(age(each.at), "Warning" if each.warning else "Normal", each.reason, each.message + often)
+        shown.add(
+            age(each.at), "Warning" if each.warning else "Normal", each.reason, each.message + often
+        )
     return shown
 
 
 def _event_document(event: Event) -> Document:
     kind = "Warning" if event.warning else "Normal"
     moment = formatting.moment(event.at)
-    return {"at": moment, "type": kind, "reason": event.reason, "message": event.message, "count": event.count}
+    return {
+        "at": moment,
+        "type": kind,
+        "reason": event.reason,
+        "message": event.message,
+        "count": event.count,
+    }
 
 
 def _hints(job: JobResource) -> list[str]:
@@ -246,7 +292,8 @@ def _hints(job: JobResource) -> list[str]:
         )
     if job.deleting and job.finalizers:
         hints.append(
-            f"If its operator no longer runs, remove its finalizer with: [bold]{command} release {name}[/bold]"
+            f"If its operator no longer runs, remove its finalizer with: [bold]{command} release"
+            f" {name}[/bold]"
         )
     elif job.incomplete:
         hints.append(f"Process the unfinished images with: [bold]{command} resume {name}[/bold]")
@@ -262,7 +309,7 @@ def _moment(seconds: float | None) -> str:
     return formatting.moment(seconds) if seconds else ""
 
 
-# Failures -------------------------------------------------------------------------------------------------
+# Failures -----------------------------------------------------------------------------------------
 
 
 class _ErrorTypes(click.Choice[str]):
@@ -273,7 +320,9 @@ class _ErrorTypes(click.Choice[str]):
         return f"{str(value)!r} is not one of {', '.join(self.choices)}"
 
     @override
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
         typed = incomplete.casefold()
         return [CompletionItem(each) for each in self.choices if each.casefold().startswith(typed)]
 
@@ -287,12 +336,17 @@ class _ErrorTypes(click.Choice[str]):
     metavar="TYPE",
     help="Only failures of this type, e.g. CorruptImage.",
 )
-@click.option("--limit", type=click.IntRange(1), help=f"How many to show.  [default: {_SHOWN}; as JSON all]")
+@click.option(
+    "--limit", type=click.IntRange(1), help=f"How many to show.  [default: {_SHOWN}; as JSON all]"
+)
 @output_option
 @operator_namespace_option
 @target_options
-def failures(job: str | None, error_type: str | None, limit: int | None, output: str, store_url: str) -> None:
-    """List the images that failed in JOB (the newest by default), each with its path and the reason.
+def failures(
+    job: str | None, error_type: str | None, limit: int | None, output: str, store_url: str
+) -> None:
+    """List the images that failed in JOB (the newest by default),
+    each with its path and the reason.
 
     In a cluster they are read from the store that --store names, or else in the operator's pod.
     """
@@ -312,7 +366,12 @@ def failures(job: str | None, error_type: str | None, limit: int | None, output:
         return
     shown = Rows("IMAGE", "ERROR", "ATTEMPTS", "REASON")
     for failure in listed:
-        shown.add(display_key(failure["key"]), failure["errorType"], str(failure["attempts"]), failure["message"])
+        shown.add(
+            display_key(failure["key"]),
+            failure["errorType"],
+            str(failure["attempts"]),
+            failure["message"],
+        )
     print_rows(shown)
     failed = found.errors.get(error_type, 0) if error_type else found.progress["failed"]
     if failed > len(listed):

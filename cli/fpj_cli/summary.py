@@ -19,7 +19,10 @@ _COLOURS = {Phase.COMPLETED: "green", Phase.COMPLETED_WITH_ERRORS: "yellow"}
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A run that has ended. ``progress`` and ``counts`` are the job's, over all its runs; ``mine`` are this run's."""
+    """A run that has ended.
+
+    ``progress`` and ``counts`` are the job's, over all its runs; ``mine`` are this run's.
+    """
 
     code: int
     job: Job
@@ -55,16 +58,25 @@ class Done:
     def tell(self, location: str) -> None:
         """The summary: of this run, for that is what one has waited for."""
         mine = self.mine
-        numbers = [f"{formatting.count(mine.completed)} made", f"{formatting.count(mine.skipped)} up to date"]
+        numbers = [
+            f"{formatting.count(mine.completed)} made",
+            f"{formatting.count(mine.skipped)} up to date",
+        ]
         if mine.failed:
             numbers.append(f"[red]{formatting.count(mine.failed)} failed[/]")
         if left := self.progress.total - self.counts.done:
             numbers.append(f"{formatting.count(left)} left")
         colour = _COLOURS.get(self.job.phase, "red")
-        say(f"[bold {colour}]{self.job.phase.value}[/]  {', '.join(numbers)} in {formatting.duration(self.seconds)}")
+        say(
+            f"[bold {colour}]{self.job.phase.value}[/]  {', '.join(numbers)} in"
+            f" {formatting.duration(self.seconds)}"
+        )
         if mine.completed:
             rate = formatting.rate(mine.completed / self.seconds)
-            say(f"  {formatting.size(mine.bytes_written)} written to {escape(display_key(location))}, {rate}")
+            say(
+                f"  {formatting.size(mine.bytes_written)} written to"
+                f" {escape(display_key(location))}, {rate}"
+            )
         if self.job.left_out:
             say(f"  Left out: {left_out_text(self.job.left_out)}")
         if not self.progress.total and self.job.left_out.get(Reason.EXCLUDED):

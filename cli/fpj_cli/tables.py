@@ -34,10 +34,12 @@ _PIECE = re.compile(r"[^\s/]*(?:/|\s+|$)")
 
 
 class Rows:
-    """Text in columns, with the look of kubectl: no borders, upper-case heads, and nothing after the last word.
+    """Text in columns, with the look of kubectl: no borders, upper-case heads,
+    and nothing after the last word.
 
-    A pipe gets whole lines. On a terminal that is too narrow for them, the last column is wrapped between words; where
-    that is not enough, a row becomes a paragraph in which every value follows its head.
+    A pipe gets whole lines. On a terminal that is too narrow for them, the last column is wrapped
+    between words; where that is not enough, a row becomes a paragraph in which every value follows
+    its head.
     """
 
     def __init__(self, *heads: str) -> None:
@@ -68,7 +70,9 @@ def terminal_width(console: Console = out) -> int | None:
 
 
 def stream(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
-    """Print a table of any length while its rows come; how many there were. Nothing is printed where there is none.
+    """Print a table of any length while its rows come; how many there were.
+
+    Nothing is printed where there is none.
 
     The first thousand rows say how wide the columns are; later ones may stand out.
     """
@@ -90,7 +94,10 @@ def stream(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
 
 
 def _fitted(
-    heads: Sequence[str], rows: Iterable[Sequence[str]], measured: Sequence[Sequence[str]], width: int | None
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    measured: Sequence[Sequence[str]],
+    width: int | None,
 ) -> Iterator[str]:
     """The lines of a table; ``measured`` are the rows that say how wide its columns are."""
     widths = [max(map(cell_len, column)) for column in zip(*measured, strict=True)]
@@ -98,7 +105,9 @@ def _fitted(
     before = sum(widths[:-1]) + gap * (len(widths) - 1)
     if width is None or before + widths[-1] <= width:
         yield from (_line(row, widths, gap) for row in chain([heads], rows))
-    elif width - before >= max(_LEAST_LAST, *(cell_len(line) for row in measured for line in _wrapped(row[-1], 1))):
+    elif width - before >= max(
+        _LEAST_LAST, *(cell_len(line) for row in measured for line in _wrapped(row[-1], 1))
+    ):
         for row in chain([heads], rows):
             last, *more = _wrapped(row[-1], width - before)
             yield _line([*row[:-1], last], widths, gap)
@@ -129,7 +138,10 @@ def _paragraph(heads: Sequence[str], row: Sequence[str], width: int) -> Iterator
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Lines of whole words; a path is parted after a slash. A single word that is too long stays whole."""
+    """Lines of whole words; a path is parted after a slash.
+
+    A single word that is too long stays whole.
+    """
     lines = [""]
     for piece in filter(None, _PIECE.findall(text)):
         if lines[-1] and cell_len(lines[-1]) + cell_len(piece.rstrip()) > width:
@@ -140,17 +152,25 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def _line(row: Sequence[str], widths: Sequence[int], gap: int) -> str:
-    cells = [set_cell_size(cell, max(width, cell_len(cell)) + gap) for cell, width in zip(row, widths, strict=True)]
+    cells = [
+        set_cell_size(cell, max(width, cell_len(cell)) + gap)
+        for cell, width in zip(row, widths, strict=True)
+    ]
     return "".join(cells).rstrip()
 
 
 def fields(values: Mapping[str, str], width: int | None = None) -> Text:
-    """``Name:  value``, a line for each, aligned; with a width, long values are wrapped below themselves."""
+    """``Name:  value``, a line for each, aligned.
+
+    With a width, long values are wrapped below themselves.
+    """
     indent = max(map(len, values)) + 3
     lines = []
     for name, value in values.items():
         parts = [value] if width is None else _wrapped(value, max(width - indent, _LEAST_LAST))
-        lines.append(Text.assemble((f"{name}:".ljust(indent), "bold"), f"\n{' ' * indent}".join(parts)))
+        lines.append(
+            Text.assemble((f"{name}:".ljust(indent), "bold"), f"\n{' ' * indent}".join(parts))
+        )
     return Text("\n").join(lines)
 
 
@@ -166,7 +186,11 @@ def rate(job: JobResource) -> str:
 
 def left(job: JobResource) -> str:
     """``2m10s``; ``-`` for a job at rest, or of which nothing is known."""
-    return "-" if job.finished or job.phase == Phase.SUSPENDED else formatting.duration(job.progress["etaSeconds"])
+    return (
+        "-"
+        if job.finished or job.phase == Phase.SUSPENDED
+        else formatting.duration(job.progress["etaSeconds"])
+    )
 
 
 def age(seconds: float | None) -> str:
@@ -179,4 +203,7 @@ def age(seconds: float | None) -> str:
 
 def errors(numbers: Mapping[str, int]) -> str:
     """``CorruptImage 2, TooLarge 1,200``."""
-    return ", ".join(f"{name} {formatting.count(number)}" for name, number in sorted(numbers.items())) or "none"
+    return (
+        ", ".join(f"{name} {formatting.count(number)}" for name, number in sorted(numbers.items()))
+        or "none"
+    )

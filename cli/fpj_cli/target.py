@@ -1,6 +1,7 @@
 """Where a command works: on the store of this machine, or in a cluster.
 
-In a cluster when called as `kubectl fpj`, when an option says so that kubectl has too, or with FPJ_CLUSTER=1.
+In a cluster when called as `kubectl fpj`, when an option says so that kubectl has too, or with
+FPJ_CLUSTER=1.
 """
 
 from __future__ import annotations
@@ -58,16 +59,29 @@ def target_options(command: Command) -> Command:
 
 
 def cluster_options(command: Command) -> Command:
-    """``--cluster --kubeconfig --context --namespace``. They are kept for `opened_jobs`, not passed on."""
+    """``--cluster --kubeconfig --context --namespace``.
+
+    They are kept for `opened_jobs`, not passed on.
+    """
     for option in (
         _kept(
-            "-n", "--namespace", metavar="NAMESPACE", help="In the cluster: the namespace; the context's by default."
+            "-n",
+            "--namespace",
+            metavar="NAMESPACE",
+            help="In the cluster: the namespace; the context's by default.",
         ),
         _kept("--context", metavar="NAME", help="In the cluster: the kubeconfig's context."),
         _kept(
-            "--kubeconfig", type=click.Path(), metavar="FILE", help="In the cluster: the kubeconfig.  [env: KUBECONFIG]"
+            "--kubeconfig",
+            type=click.Path(),
+            metavar="FILE",
+            help="In the cluster: the kubeconfig.  [env: KUBECONFIG]",
         ),
-        _kept("--cluster", is_flag=True, help="Jobs of the cluster, not of this machine.  [env: FPJ_CLUSTER=1]"),
+        _kept(
+            "--cluster",
+            is_flag=True,
+            help="Jobs of the cluster, not of this machine.  [env: FPJ_CLUSTER=1]",
+        ),
     ):
         command = option(command)
     return command
@@ -75,7 +89,9 @@ def cluster_options(command: Command) -> Command:
 
 def all_namespaces_option(command: Command) -> Command:
     """``-A``."""
-    return _kept("-A", "--all-namespaces", is_flag=True, help="In the cluster: jobs of all namespaces.")(command)
+    return _kept(
+        "-A", "--all-namespaces", is_flag=True, help="In the cluster: jobs of all namespaces."
+    )(command)
 
 
 def operator_namespace_option(command: Command) -> Command:
@@ -109,8 +125,12 @@ def opened_jobs(store_url: str) -> Iterator[Jobs]:
 
 
 @contextmanager
-def opened_cluster(*, may_have_store: bool = False, seconds: float | None = None) -> Iterator[ClusterJobs]:
-    """The jobs of the cluster. Only failures are in a store: for anything else ``--store`` is a mistake.
+def opened_cluster(
+    *, may_have_store: bool = False, seconds: float | None = None
+) -> Iterator[ClusterJobs]:
+    """The jobs of the cluster.
+
+    Only failures are in a store: for anything else ``--store`` is a mistake.
 
     ``seconds`` is how long an answer may take, where the usual limits are too long.
     """
@@ -120,7 +140,9 @@ def opened_cluster(*, may_have_store: bool = False, seconds: float | None = None
         from fpj_cli.cluster import ClusterJobs  # noqa: PLC0415 - takes its time, which others need not pay
         from fpj_cli.kube import connect  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise UsageProblemError(f"a cluster needs kubernetes, which is not installed; {_INSTALL}") from error
+        raise UsageProblemError(
+            f"a cluster needs kubernetes, which is not installed; {_INSTALL}"
+        ) from error
     target = _target()
     api = connect(target.kubeconfig, target.context, seconds)
     namespace = None if target.all_namespaces else target.namespace or api.namespace

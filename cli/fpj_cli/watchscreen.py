@@ -29,7 +29,10 @@ class Screen(Protocol):
 
     def __enter__(self) -> Self: ...
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None: ...
     def show(self, jobs: Sequence[JobResource]) -> None:
         """Show the active jobs."""
@@ -52,7 +55,10 @@ def in_short(job: JobResource) -> str:
     if job.phase in (Phase.SUSPENDED, STALE):
         return f"{percent(job)} done" if progress["total"] else "not started"
     if job.finished:
-        numbers = f"{formatting.count(progress['completed'])} made, {formatting.count(progress['skipped'])} up to date"
+        numbers = (
+            f"{formatting.count(progress['completed'])} made,"
+            f" {formatting.count(progress['skipped'])} up to date"
+        )
         failed = f", {formatting.count(progress['failed'])} failed" if progress["failed"] else ""
         spent = job.finished_at - job.started_at if job.finished_at and job.started_at else None
         took = f" in {formatting.duration(spent)}" if spent else ""
@@ -123,7 +129,9 @@ class LiveScreen:
         self._spinner = Spinner("dots")
         self._jobs: Sequence[JobResource] = ()
         # Last: it asks for the first picture at once.
-        self._live = Live(console=console, refresh_per_second=8, transient=True, get_renderable=self._render)
+        self._live = Live(
+            console=console, refresh_per_second=8, transient=True, get_renderable=self._render
+        )
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -159,7 +167,8 @@ class LiveScreen:
         names = min(max(len(self._title(job)) for job in self._jobs[:most]), max(width // 4, 12))
         numbers = {job.uid: _numbers(job) for job in self._jobs[:most]}
         longest = max(map(len, numbers.values()))
-        numbers = {uid: text.ljust(longest) for uid, text in numbers.items()}  # so that the bars have one length
+        # So that the bars have one length.
+        numbers = {uid: text.ljust(longest) for uid, text in numbers.items()}
         for job in self._jobs[:most]:
             lines.append(self._bar(job, numbers[job.uid], names, width))
             if note := _note(job):
@@ -176,7 +185,8 @@ class LiveScreen:
         row.add_column(width=names, no_wrap=True, overflow="ellipsis")
         cells: list[RenderableType] = [self._spinner if job.phase != Phase.SUSPENDED else Text("-")]
         cells.append(Text(self._title(job), style="bold"))
-        rest = width - 3 - names - len(numbers)  # the figures come first, then the phase, then the bar
+        # The figures come first, then the phase, then the bar.
+        rest = width - 3 - names - len(numbers)
         if rest > _PHASE:
             row.add_column(width=_PHASE, no_wrap=True, overflow="ellipsis")
             cells.append(Text(shown_phase(job)))
@@ -191,7 +201,11 @@ class LiveScreen:
 
 
 def _numbers(job: JobResource) -> str:
-    return f"{percent(job):>4} {_done(job)} {rate(job)} {left(job)} left" if job.progress["total"] else ""
+    return (
+        f"{percent(job):>4} {_done(job)} {rate(job)} {left(job)} left"
+        if job.progress["total"]
+        else ""
+    )
 
 
 def _note(job: JobResource) -> Text | None:
@@ -206,4 +220,6 @@ def _note(job: JobResource) -> Text | None:
 
 
 def _is_stuck(job: JobResource) -> bool:
-    return any(each["type"] == "Progressing" and each.get("status") == "False" for each in job.conditions)
+    return any(
+        each["type"] == "Progressing" and each.get("status") == "False" for each in job.conditions
+    )

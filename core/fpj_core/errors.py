@@ -1,13 +1,13 @@
 """Every error fpj raises on purpose.
 
     FpjError
-    ├── RefusedActionError     the action is not allowed in the job's state (`fpj_core.kube.steering`)
-    ├── ClusterError           the API server refused, or did not answer (`fpj_core.kube.errors`)
-    │   ├── UnreachableError   it, or a pod through it, cannot be reached now
-    │   └── NoAnswerError      no answer came in time; what was asked may have been done
+    ├── RefusedActionError     the action is not allowed in the job's state
+    (`fpj_core.kube.steering`) ├── ClusterError           the API server refused, or did not answer
+    (`fpj_core.kube.errors`) │   ├── UnreachableError   it, or a pod through it, cannot be reached
+    now │   └── NoAnswerError      no answer came in time; what was asked may have been done
     ├── ManifestError          a manifest or an option breaks the resource's rules
-    ├── SourceError            a whole source cannot be listed (one image's trouble is an ImageError)
-    │   ├── SourceShrankError  most of a known collection is not there any more
+    ├── SourceError            a whole source cannot be listed (one image's trouble is an
+    ImageError) │   ├── SourceShrankError  most of a known collection is not there any more
     │   └── SourceChangedError the collection's images are of another source
     ├── CacheFolderError       no cache folder fits, or its path cannot be used
     │   └── FolderLostError    marker and files are not there any more
@@ -23,7 +23,8 @@
         ├── LeaseHeldError          another holder has the lease
         └── FencedError             this holder lost its lease or shard: stop, write nothing
 
-The error types of images are a closed set (metrics labels and ``status.errorBreakdown`` rely on it).
+The error types of images are a closed set (metrics labels and ``status.errorBreakdown`` rely on
+it).
 """
 
 from __future__ import annotations
@@ -81,9 +82,10 @@ class FpjError(Exception):
 class ManifestError(FpjError):
     """A manifest or an option breaks the resource's rules.
 
-    ``problems`` holds one line per problem: field path, what is wrong, what is allowed. ``fields`` holds the same as
-    (path, message) where the problems are a resource's; the path is empty for the whole of it. ``unknown`` are the
-    places of fields that this version does not know, as steps from the resource down.
+    ``problems`` holds one line per problem: field path, what is wrong, what is allowed. ``fields``
+    holds the same as (path, message) where the problems are a resource's; the path is empty for the
+    whole of it. ``unknown`` are the places of fields that this version does not know, as steps from
+    the resource down.
     """
 
     def __init__(
@@ -107,28 +109,32 @@ class SourceError(FpjError):
 
 
 class SourceShrankError(SourceError):
-    """Most of a known collection is not in its source any more: it is rather not mounted than deleted."""
+    """Most of a known collection is not in its source any more:
+    it is rather not mounted than deleted.
+    """
 
     def __init__(self, vanished: int, known: int) -> None:
         self.vanished = vanished
         self.known = known
         super().__init__(
-            f"{vanished:,} of {known:,} known images are not in the source any more; nothing was marked deleted. If"
-            " it is not mounted, mount it. If they were deleted or moved on purpose: --accept-vanished, or"
-            " spec.collection.acceptVanished"
+            f"{vanished:,} of {known:,} known images are not in the source any more; nothing was"
+            " marked deleted. If it is not mounted, mount it. If they were deleted or moved on"
+            " purpose: --accept-vanished, or spec.collection.acceptVanished"
         )
 
 
 class SourceChangedError(SourceError):
-    """The collection's images are of another source: where keys are the same, files would replace one another."""
+    """The collection's images are of another source: where keys are the same,
+    files would replace one another.
+    """
 
     def __init__(self, collection: str, known: str, given: str) -> None:
         self.known = known
         self.given = given
         super().__init__(
-            f"collection {collection} holds the images of {known}, not of {given}; nothing was changed. Use another"
-            " --collection (spec.collection.id) for other images. If these are the same at another place:"
-            " --accept-source, or spec.collection.acceptSource"
+            f"collection {collection} holds the images of {known}, not of {given}; nothing was"
+            " changed. Use another --collection (spec.collection.id) for other images. If these"
+            " are the same at another place: --accept-source, or spec.collection.acceptSource"
         )
 
 
@@ -137,15 +143,22 @@ class CacheFolderError(FpjError):
 
 
 class FolderLostError(CacheFolderError):
-    """A cache folder that is known to have files has none of them, nor its marker: it is rather not mounted."""
+    """A cache folder that is known to have files has none of them, nor its marker:
+    it is rather not mounted.
+    """
 
 
 class EnvironmentFaultError(FpjError):
-    """Source, cache folder or temporary folder do not work at the moment: no image's fault, and none is charged."""
+    """Source, cache folder or temporary folder do not work at the moment: no image's fault,
+    and none is charged.
+    """
 
 
 class ImageError(FpjError):
-    """One image failed; the job goes on. ``environment`` says that any other might have, too: see `fpj_core.faults`."""
+    """One image failed; the job goes on.
+
+    ``environment`` says that any other might have, too: see `fpj_core.faults`.
+    """
 
     def __init__(self, error_type: ErrorType, message: str, environment: bool = False) -> None:
         self.error_type = error_type
@@ -177,7 +190,8 @@ class NoStoreError(StoreError):
     def __init__(self, location: str) -> None:
         self.location = location
         super().__init__(
-            f"there is no store at {location}; `fpj run` makes it. If there should be one: check --store and FPJ_STORE"
+            f"there is no store at {location}; `fpj run` makes it. If there should be one: check"
+            " --store and FPJ_STORE"
         )
 
 
@@ -187,8 +201,9 @@ class ReadOnlyStoreError(StoreError):
     def __init__(self, location: str) -> None:
         self.location = location
         super().__init__(
-            f"the store {location} cannot be written: its file system is read-only, or it is another user's. It can be"
-            " read; for a run, make it writable or name another one with --store"
+            f"the store {location} cannot be written: its file system is read-only, or it is"
+            " another user's. It can be read; for a run, make it writable or name another one with"
+            " --store"
         )
 
 

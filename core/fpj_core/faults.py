@@ -1,10 +1,14 @@
-"""What an error means: is it the image's, or its environment's; may it pass by itself. One table for all of them. Pure.
+"""What an error means: is it the image's, or its environment's; may it pass by itself.
 
-Sources, cache folders, the pool, pods and the command line translate errors by this table. "Environment" is what would
-befall any other image as well: a full disk, a mount that has gone, a service that refuses. It is a suspicion, which a
-probe confirms or not (`fpj_worker.breaker`): one unreadable file among good ones is that file's own fault after all.
+One table for all of them. Pure.
 
-Clients are not imported, for they take long to load: their exceptions are known by name, a base class by its own.
+Sources, cache folders, the pool, pods and the command line translate errors by this table.
+"Environment" is what would befall any other image as well: a full disk, a mount that has gone, a
+service that refuses. It is a suspicion, which a probe confirms or not (`fpj_worker.breaker`): one
+unreadable file among good ones is that file's own fault after all.
+
+Clients are not imported, for they take long to load: their exceptions are known by name, a base
+class by its own.
 """
 
 from __future__ import annotations
@@ -26,7 +30,9 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """``transient`` says that it may pass without anyone doing anything about this image or this environment."""
+    """``transient`` says that it may pass without anyone doing anything about this image or this
+    environment.
+    """
 
     scope: Scope
     transient: bool
@@ -49,13 +55,62 @@ def _each(*names: str, fault: Fault) -> dict[int, Fault]:
 
 
 ERRNO: dict[int, Fault] = (
-    _each("ENOENT", "ENOTDIR", "EISDIR", "ELOOP", "ENAMETOOLONG", "EINVAL", "EOVERFLOW", "EILSEQ", fault=PERMANENT)
-    | _each("EIO", "EREMOTEIO", "ENXIO", "ENODEV", "EBADMSG", "EUCLEAN", "EBUSY", "EINTR", fault=OUTAGE)
-    | _each("ESTALE", "ETIMEDOUT", "ENOTCONN", "ECONNRESET", "ECONNREFUSED", "ECONNABORTED", "EPIPE", fault=OUTAGE)
-    | _each("EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENETRESET", "ENOLINK", "ECOMM", fault=OUTAGE)
-    | _each("ESHUTDOWN", "EPROTO", "EAGAIN", "ENOLCK", "ENOMEM", "ENOBUFS", "EMFILE", "ENFILE", fault=OUTAGE)
+    _each(
+        "ENOENT",
+        "ENOTDIR",
+        "EISDIR",
+        "ELOOP",
+        "ENAMETOOLONG",
+        "EINVAL",
+        "EOVERFLOW",
+        "EILSEQ",
+        fault=PERMANENT,
+    )
+    | _each(
+        "EIO", "EREMOTEIO", "ENXIO", "ENODEV", "EBADMSG", "EUCLEAN", "EBUSY", "EINTR", fault=OUTAGE
+    )
+    | _each(
+        "ESTALE",
+        "ETIMEDOUT",
+        "ENOTCONN",
+        "ECONNRESET",
+        "ECONNREFUSED",
+        "ECONNABORTED",
+        "EPIPE",
+        fault=OUTAGE,
+    )
+    | _each(
+        "EHOSTDOWN",
+        "EHOSTUNREACH",
+        "ENETDOWN",
+        "ENETUNREACH",
+        "ENETRESET",
+        "ENOLINK",
+        "ECOMM",
+        fault=OUTAGE,
+    )
+    | _each(
+        "ESHUTDOWN",
+        "EPROTO",
+        "EAGAIN",
+        "ENOLCK",
+        "ENOMEM",
+        "ENOBUFS",
+        "EMFILE",
+        "ENFILE",
+        fault=OUTAGE,
+    )
     | _each("ENOSPC", "EDQUOT", "EFBIG", fault=OUTAGE)
-    | _each("EROFS", "EACCES", "EPERM", "ENOKEY", "EKEYEXPIRED", "EKEYREVOKED", "EKEYREJECTED", fault=REFUSAL)
+    | _each(
+        "EROFS",
+        "EACCES",
+        "EPERM",
+        "ENOKEY",
+        "EKEYEXPIRED",
+        "EKEYREVOKED",
+        "EKEYREJECTED",
+        fault=REFUSAL,
+    )
 )
 """What systems say. Others are nobody's known fault: the image's, for good."""
 
@@ -68,11 +123,23 @@ HTTP: dict[int, Fault] = (
 """What object stores answer."""
 
 S3_CODES: dict[str, Fault] = (
-    dict.fromkeys(("NoSuchBucket", "AccessDenied", "ExpiredToken", "TokenRefreshRequired", "InvalidToken"), REFUSAL)
-    | dict.fromkeys(("InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed"), REFUSAL)
-    | dict.fromkeys(("AccountProblem", "AllAccessDisabled", "PermanentRedirect", "NotSignedUp"), REFUSAL)
-    | dict.fromkeys(("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "OperationAborted"), OUTAGE)
-    | dict.fromkeys(("QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"), OUTAGE)
+    dict.fromkeys(
+        ("NoSuchBucket", "AccessDenied", "ExpiredToken", "TokenRefreshRequired", "InvalidToken"),
+        REFUSAL,
+    )
+    | dict.fromkeys(
+        ("InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed"), REFUSAL
+    )
+    | dict.fromkeys(
+        ("AccountProblem", "AllAccessDisabled", "PermanentRedirect", "NotSignedUp"), REFUSAL
+    )
+    | dict.fromkeys(
+        ("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "OperationAborted"),
+        OUTAGE,
+    )
+    | dict.fromkeys(
+        ("QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"), OUTAGE
+    )
     | dict.fromkeys(("NoSuchKey", "InvalidRange", "KeyTooLongError"), PERMANENT)
 )
 """In the words of an answer, and more exact than its status."""
@@ -97,7 +164,9 @@ OBJECT_STORE: dict[str, Fault] = {
     "ConnectionError": OUTAGE,
     "BaseError": OUTAGE,
 }
-"""Exceptions of obstore, and the built-in ones that it raises, where an answer says nothing more."""
+"""Exceptions of obstore, and the built-in ones that it raises,
+where an answer says nothing more.
+"""
 
 MONGODB: dict[str, Fault] = {
     "ServerSelectionTimeoutError": OUTAGE,
@@ -119,10 +188,34 @@ MONGODB: dict[str, Fault] = {
 """Exceptions of pymongo."""
 
 MONGODB_CODES: dict[int, Fault] = dict.fromkeys(
-    (6, 7, 50, 64, 89, 91, 112, 134, 189, 202, 262, 317, 384, 9001, 10107, 11600, 11602, 13435, 13436, 14031), OUTAGE
+    (
+        6,
+        7,
+        50,
+        64,
+        89,
+        91,
+        112,
+        134,
+        189,
+        202,
+        262,
+        317,
+        384,
+        9001,
+        10107,
+        11600,
+        11602,
+        13435,
+        13436,
+        14031,
+    ),
+    OUTAGE,
 ) | dict.fromkeys((8000, 13, 18), REFUSAL)
-"""Codes of a server's answer (https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml): a network,
-an election, a shutdown, a full disk; and who may not."""
+"""Codes of a server's answer
+(https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml): a network, an
+election, a shutdown, a full disk; and who may not.
+"""
 
 _STATUS = re.compile(r"status code: (\d{3})|status: (\d{3})\b")
 _CODE = re.compile(r"<Code>\s*(\w+)\s*</Code>")
@@ -149,7 +242,9 @@ def of_object_error(error: BaseException) -> Fault:
     status = status_of(text)
     if status in HTTP:
         return HTTP[status]
-    return _by_name(OBJECT_STORE, error) or (of_errno(error.errno) if isinstance(error, OSError) else OUTAGE)
+    return _by_name(OBJECT_STORE, error) or (
+        of_errno(error.errno) if isinstance(error, OSError) else OUTAGE
+    )
 
 
 def of_mongodb_error(error: BaseException) -> Fault:
@@ -161,9 +256,13 @@ def of_mongodb_error(error: BaseException) -> Fault:
 
 
 def may_be_environment(error_type: ErrorType, environment: bool) -> bool:
-    """Whether an image must not be charged before a probe: what is missing or late may be so with all of its folder."""
+    """Whether an image must not be charged before a probe:
+    what is missing or late may be so with all of its folder.
+    """
     return environment or error_type in _SUSPICIOUS
 
 
 def _by_name(table: dict[str, Fault], error: BaseException) -> Fault | None:
-    return next((table[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in table), None)
+    return next(
+        (table[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in table), None
+    )

@@ -7,8 +7,31 @@ from contextlib import suppress
 from pathlib import Path
 
 _SHARED = frozenset(
-    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "9p", "virtiofs", "vboxsf", "fuse.vmhgfs-fuse")
-    + ("ceph", "glusterfs", "lustre", "gpfs", "beegfs", "ocfs2", "gfs2", "orangefs", "fuse.ceph", "fuse.glusterfs")
+    (
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "ncpfs",
+        "afs",
+        "9p",
+        "virtiofs",
+        "vboxsf",
+        "fuse.vmhgfs-fuse",
+    )
+    + (
+        "ceph",
+        "glusterfs",
+        "lustre",
+        "gpfs",
+        "beegfs",
+        "ocfs2",
+        "gfs2",
+        "orangefs",
+        "fuse.ceph",
+        "fuse.glusterfs",
+    )
     + ("fuse.sshfs", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse", "fuse.mount-s3", "fuse.juicefs")
 )
 """Types as in /proc/self/mountinfo."""
@@ -16,13 +39,16 @@ _MOUNTS = Path("/proc/self/mountinfo")
 
 
 def shared_type(path: Path) -> str | None:
-    """The type of the file system of ``path``, which need not exist, if other hosts may have it mounted; else None.
+    """The type of the file system of ``path``, which need not exist,
+    if other hosts may have it mounted; else None.
 
     None, too, where the kernel does not say.
     """
     with suppress(OSError):
         device = _nearest(path).stat().st_dev
-        found = type_of(f"{os.major(device)}:{os.minor(device)}", _MOUNTS.read_text("utf-8", "replace"))
+        found = type_of(
+            f"{os.major(device)}:{os.minor(device)}", _MOUNTS.read_text("utf-8", "replace")
+        )
         return found if found in _SHARED else None
     return None
 

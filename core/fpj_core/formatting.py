@@ -18,7 +18,9 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """The two largest units, as kubectl shows ages: ``45s``, ``3m12s``, ``2h5m``, ``4d3h``; ``-`` if unknown."""
+    """The two largest units, as kubectl shows ages: ``45s``, ``3m12s``, ``2h5m``,
+    ``4d3h``; ``-`` if unknown.
+    """
     if seconds is None:
         return "-"
     left = round(seconds)
@@ -35,7 +37,9 @@ def rate(images_per_second: float) -> str:
     """Images per second; ``-`` when nothing has been worked on."""
     if images_per_second <= 0:
         return "-"
-    return f"{images_per_second:.1f}/s" if images_per_second < 99.95 else f"{images_per_second:,.0f}/s"
+    return (
+        f"{images_per_second:.1f}/s" if images_per_second < 99.95 else f"{images_per_second:,.0f}/s"
+    )
 
 
 def count(number: int) -> str:

@@ -17,10 +17,14 @@ def image_id(collection: str, key: str) -> str:
 
 
 def collection_id_for(path: Path) -> str:
-    """``<folder name>-<8 hex of the whole path>``: readable, unlike any other folder's, at most 63 characters."""
+    """``<folder name>-<8 hex of the whole path>``: readable, unlike any other folder's,
+    at most 63 characters.
+    """
     plain = unicodedata.normalize("NFKD", path.name).encode("ascii", "ignore").decode().lower()
     slug = _NOT_SLUG.sub("-", plain).strip("-")[:54].strip("-") or "images"
-    digest = hashlib.blake2b(str(path).encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
+    digest = hashlib.blake2b(
+        str(path).encode("utf-8", "surrogateescape"), digest_size=4
+    ).hexdigest()
     return f"{slug}-{digest}"
 
 

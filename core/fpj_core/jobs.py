@@ -36,10 +36,11 @@ def recorded_job(store: Store, job_id: str) -> Job:
 
 
 def refuse_stopped(job: Job) -> None:
-    """Raise `FencedError` if no work on the job may start: its collection may be locked by another job by now.
+    """Raise `FencedError` if no work on the job may start:
+    its collection may be locked by another job by now.
 
-    Whoever stops a job notes it here before taking the shards away, and whoever claims one looks here afterwards: so a
-    pod that wakes up late finds out, whichever came first.
+    Whoever stops a job notes it here before taking the shards away, and whoever claims one looks
+    here afterwards: so a pod that wakes up late finds out, whichever came first.
     """
     if job.phase in _STOPPED:
         raise FencedError(f"job {job.id} is {job.phase.value}")
@@ -48,8 +49,8 @@ def refuse_stopped(job: Job) -> None:
 def change_job(store: Store, job_id: str, change: Callable[[Job], Job]) -> Job:
     """Read, change, write; again if someone else wrote in between, which ``change`` must allow for.
 
-    What ``change`` raises ends it. A ``change`` that returns the job as it is writes nothing. Raises
-    `ConcurrencyError` after ten attempts, `StoreError` if there is no such job.
+    What ``change`` raises ends it. A ``change`` that returns the job as it is writes nothing.
+    Raises `ConcurrencyError` after ten attempts, `StoreError` if there is no such job.
     """
     for attempt in range(1, _ATTEMPTS + 1):
         job = recorded_job(store, job_id)
@@ -66,11 +67,13 @@ def change_job(store: Store, job_id: str, change: Callable[[Job], Job]) -> Job:
 
 
 def observe(store: Store, job_id: str, attempt: int, now: float) -> JobView | None:
-    """Sum the shards of ``attempt``, and note in the record if images have been done since it was last looked at.
+    """Sum the shards of ``attempt``, and note in the record if images have been done since it was
+    last looked at.
 
     None if another attempt has started: its base and these counts would not add up.
     """
-    if not _is_planned(recorded_job(store, job_id), attempt):  # else its shards may be written after they were summed
+    # Else its shards may be written after they were summed.
+    if not _is_planned(recorded_job(store, job_id), attempt):
         return None
     shard_counts, states = store.job_counts(job_id, attempt)
     job = recorded_job(store, job_id)
@@ -79,7 +82,9 @@ def observe(store: Store, job_id: str, attempt: int, now: float) -> JobView | No
     counts = job.base + shard_counts
     if counts.done != job.last_progress_done:
         job = change_job(
-            store, job_id, lambda found: replace(found, last_progress_at=now, last_progress_done=counts.done)
+            store,
+            job_id,
+            lambda found: replace(found, last_progress_at=now, last_progress_done=counts.done),
         )
     return JobView(job, counts, states, measure(job, shard_counts))
 

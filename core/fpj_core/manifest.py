@@ -1,4 +1,7 @@
-"""Reading manifests. Each problem is named by its field's path, what is wrong, and what is allowed."""
+"""Reading manifests.
+
+Each problem is named by its field's path, what is wrong, and what is allowed.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,25 @@ from fpj_core.v1alpha1.common import ApiModel, model_in
 _KINDS: dict[str, ResourceType] = {resource.__name__: resource for resource in RESOURCES}
 _MOST_BYTES = 1_000_000
 _MOST_READINGS = 3
-"""One finds all unknown fields; what is left out may show others where a value has several forms."""
+"""One finds all unknown fields; what is left out may show others
+where a value has several forms.
+"""
 _MOST_EXPANDED = 4 * _MOST_BYTES
-"""Characters of a document with its aliases written out. Without aliases no text of `_MOST_BYTES` comes near."""
+"""Characters of a document with its aliases written out.
+
+Without aliases no text of `_MOST_BYTES` comes near.
+"""
 _MOST_PROBLEMS = 50
 _MOST_HINTED = 200
 """Characters of a value that is compared with those that are allowed."""
-_TYPES = {str: "text", int: "a number", float: "a number", bool: "true or false", list: "a list", dict: "a mapping"}
+_TYPES = {
+    str: "text",
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "a mapping",
+}
 
 
 def load_manifest_file(path: Path) -> list[Resource]:
@@ -38,7 +53,8 @@ def load_manifest_file(path: Path) -> list[Resource]:
             content = stream.read(_MOST_BYTES + 1)
     except OSError as error:
         raise ManifestError([f"cannot be read: {error.strerror}"], origin=str(path)) from error
-    _refuse_large(len(content), str(path))  # before decoding: what was cut off must not go unnoticed
+    # Before decoding: what was cut off must not go unnoticed.
+    _refuse_large(len(content), str(path))
     try:
         return load_manifests(content.decode(), str(path))
     except UnicodeDecodeError:
@@ -46,7 +62,10 @@ def load_manifest_file(path: Path) -> list[Resource]:
 
 
 def load_manifests(text: str, origin: str) -> list[Resource]:
-    """The resources in a YAML text of one or more documents. Raises `ManifestError` with every problem found."""
+    """The resources in a YAML text of one or more documents.
+
+    Raises `ManifestError` with every problem found.
+    """
     _refuse_large(len(text), origin)
     documents = [document for document in _parse(text, origin) if document is not None]
     if not documents:
@@ -67,8 +86,8 @@ def load_manifests(text: str, origin: str) -> list[Resource]:
 def read_resource(document: object) -> Resource:
     """One resource as an API server holds it. Raises `ManifestError`.
 
-    Fields that this version does not know are left out: the CRD may be newer than the program that reads. Only what a
-    person writes is held to the last letter, by `parse_resource`.
+    Fields that this version does not know are left out: the CRD may be newer than the program that
+    reads. Only what a person writes is held to the last letter, by `parse_resource`.
     """
     found = document
     for _ in range(_MOST_READINGS):
@@ -89,14 +108,24 @@ def parse_resource(document: object) -> Resource:
     kind = document.get("kind")
     model = _KINDS.get(kind) if isinstance(kind, str) else None
     if model is None:
-        raise ManifestError([f"kind: {_shown(kind)} is not known; use {' or '.join(_KINDS)}{_hint(kind, _KINDS)}"])
+        raise ManifestError(
+            [f"kind: {_shown(kind)} is not known; use {' or '.join(_KINDS)}{_hint(kind, _KINDS)}"]
+        )
     if document.get("apiVersion") != API_VERSION:
-        raise ManifestError([f"apiVersion: {_shown(document.get('apiVersion'))} is not known; use {API_VERSION}"])
-    try:  # as the API server sees it: nothing converted ("5" is not a number), fields by their own names only
+        raise ManifestError(
+            [f"apiVersion: {_shown(document.get('apiVersion'))} is not known; use {API_VERSION}"]
+        )
+    # As the API server sees it: nothing converted ("5" is not a number), fields by their own names
+    # only.
+    try:
         return model.model_validate_json(text, strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
         found = _problems(error, model, document)
-        unknown = [each["loc"] for each in error.errors(include_url=False) if each["type"] == "extra_forbidden"]
+        unknown = [
+            each["loc"]
+            for each in error.errors(include_url=False)
+            if each["type"] == "extra_forbidden"
+        ]
         problems = [f"{path}: {message}" if path else message for path, message in found]
         raise ManifestError(problems, fields=found, unknown=unknown) from None
 
@@ -133,11 +162,16 @@ def _as_json(document: object) -> str:
     return text
 
 
-# Problems -------------------------------------------------------------------------------------------------
+# Problems -----------------------------------------------------------------------------------------
 
 
-def _problems(error: ValidationError, model: type[ApiModel], document: dict[str, Any]) -> list[tuple[str, str]]:
-    """(path, message), one per field, also where a union has several errors to report; the first `_MOST_PROBLEMS`."""
+def _problems(
+    error: ValidationError, model: type[ApiModel], document: dict[str, Any]
+) -> list[tuple[str, str]]:
+    """(path, message), one per field, also where a union has several errors to report.
+
+    The first `_MOST_PROBLEMS`.
+    """
     found: dict[str, list[ErrorDetails]] = {}
     more = ""
     for details in error.errors(include_url=False):
@@ -146,11 +180,16 @@ def _problems(error: ValidationError, model: type[ApiModel], document: dict[str,
             more = f"has {error.error_count()} problems, of which these are the first"
             break
         found.setdefault(path, []).append(details)
-    return [(path, _message(errors, model)) for path, errors in found.items()] + ([("", more)] if more else [])
+    return [(path, _message(errors, model)) for path, errors in found.items()] + (
+        [("", more)] if more else []
+    )
 
 
 def _message(errors: list[ErrorDetails], model: type[ApiModel]) -> str:
-    """Of a union's errors, the one of the type that was given; if it is none of the types, all that are allowed."""
+    """Of a union's errors, the one of the type that was given.
+
+    If it is none of the types, all that are allowed.
+    """
     telling = [details for details in errors if not details["type"].endswith("_type")]
     if telling:
         return _words(telling[0], model)
@@ -162,7 +201,10 @@ def _words(details: ErrorDetails, model: type[ApiModel]) -> str:  # noqa: C901, 
     given, context = details["input"], details.get("ctx", {})
     match details["type"]:
         case "extra_forbidden":
-            return f"unknown field{_hint(str(details['loc'][-1]), _fields_beside(model, details['loc']))}"
+            return (
+                "unknown"
+                f" field{_hint(str(details['loc'][-1]), _fields_beside(model, details['loc']))}"
+            )
         case "missing":
             return "is required"
         case "greater_than_equal":
@@ -190,7 +232,9 @@ def _words(details: ErrorDetails, model: type[ApiModel]) -> str:  # noqa: C901, 
 
 
 def _path(details: ErrorDetails, document: Any) -> str:
-    """``spec.cache.tiers[0].quality``: the steps that the user wrote or left out, none of the model's own."""
+    """``spec.cache.tiers[0].quality``: the steps that the user wrote or left out,
+    none of the model's own.
+    """
     location = details["loc"]
     left_out = len(location) - 1 if details["type"] == "missing" else None
     path = ""
@@ -245,16 +289,26 @@ def _wanted(kind: str) -> str:
 
 
 def _type_name(value: object) -> str:
-    return "nothing" if value is None else f"{_TYPES.get(type(value), 'something else')} ({_shown(value)})"
+    return (
+        "nothing"
+        if value is None
+        else f"{_TYPES.get(type(value), 'something else')} ({_shown(value)})"
+    )
 
 
 def _shown(value: object) -> str:
     """A value as a manifest has it, cut where it is long, safe on a terminal."""
-    text = "nothing" if value is None else json.dumps(value) if isinstance(value, bool) else str(value) or "''"
+    text = (
+        "nothing"
+        if value is None
+        else json.dumps(value)
+        if isinstance(value, bool)
+        else str(value) or "''"
+    )
     return display_key(text if len(text) <= 60 else text[:57] + "...")
 
 
-# YAML -----------------------------------------------------------------------------------------------------
+# YAML ---------------------------------------------------------------------------------------------
 
 
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
@@ -263,7 +317,10 @@ _FLOAT = "tag:yaml.org,2002:float"
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe loading that refuses repeated keys, and aliases that multiply without end. A date stays text, as in JSON."""
+    """Safe loading that refuses repeated keys, and aliases that multiply without end.
+
+    A date stays text, as in JSON.
+    """
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -278,13 +335,16 @@ class _Loader(yaml.SafeLoader):
         if node is None:
             return None
         if alias and node not in self._sizes:
-            raise yaml.MarkedYAMLError(problem="an alias stands inside what it stands for", problem_mark=mark)
+            raise yaml.MarkedYAMLError(
+                problem="an alias stands inside what it stands for", problem_mark=mark
+            )
         if not alias:
             self._refuse_repeated_keys(node)
             self._sizes[node] = self._size(node)
         if self._sizes[node] > _MOST_EXPANDED:
             raise yaml.MarkedYAMLError(
-                problem=f"aliases come to more than {_MOST_EXPANDED:,} characters", problem_mark=mark
+                problem=f"aliases come to more than {_MOST_EXPANDED:,} characters",
+                problem_mark=mark,
             )
         return node
 
@@ -296,13 +356,18 @@ class _Loader(yaml.SafeLoader):
         return 1 + len(node.value)
 
     def _refuse_repeated_keys(self, node: yaml.Node) -> None:
-        """One of the two would be lost. Merges (``<<``) repeat keys by right: they come later, in construction."""
+        """One of the two would be lost.
+
+        Merges (``<<``) repeat keys by right: they come later, in construction.
+        """
         seen: set[str] = set()
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if not isinstance(key, yaml.ScalarNode):
                 continue
             if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark
+                )
             seen.add(key.value)
 
     def construct_number(self, node: yaml.ScalarNode) -> float:
@@ -324,7 +389,8 @@ class _Loader(yaml.SafeLoader):
         mapping = super().construct_mapping(node, deep)
         if odd := [key for key in mapping if not isinstance(key, str)]:
             raise yaml.MarkedYAMLError(
-                problem=f"the key {_shown(odd[0])} is not text: quote it", problem_mark=node.start_mark
+                problem=f"the key {_shown(odd[0])} is not text: quote it",
+                problem_mark=node.start_mark,
             )
         return mapping
 
@@ -344,10 +410,14 @@ def _parse(text: str, origin: str) -> list[Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ManifestError([f"{where}{error.problem or error.context or 'not YAML'}"], origin=origin) from None
+        raise ManifestError(
+            [f"{where}{error.problem or error.context or 'not YAML'}"], origin=origin
+        ) from None
     except yaml.YAMLError as error:
         raise ManifestError([f"not YAML: {str(error).splitlines()[0]}"], origin=origin) from None
     except RecursionError:
         raise ManifestError(["is nested too deep"], origin=origin) from None
     except (ValueError, LookupError, AttributeError):  # PyYAML lets these out
-        raise ManifestError(["a tag (!!…) stands before a value that is not of its kind"], origin=origin) from None
+        raise ManifestError(
+            ["a tag (!!…) stands before a value that is not of its kind"], origin=origin
+        ) from None

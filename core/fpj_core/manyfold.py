@@ -1,4 +1,6 @@
-"""Asking the same of many files: one after another while answers are quick, in threads where they are not."""
+"""Asking the same of many files: one after another while answers are quick,
+in threads where they are not.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +14,21 @@ R = TypeVar("R")
 
 _THREADS = 32
 _SLOW_SECONDS = 100e-6
-"""A question that takes longer is waiting for something: a disk, a network. On a local disk a stat takes 2 µs, and
-threads would only make it slower."""
+"""A question that takes longer is waiting for something: a disk, a network.
+
+On a local disk a stat takes 2 µs, and threads would only make it slower.
+"""
 _PROBES = 64
 _PROBES_WHEN_SLOW = 8
 
 
 class Manyfold:
-    """Asks something about many items. The first few of every batch show whether threads are worth it.
+    """Asks something about many items.
 
-    ``threads`` bounds the calls at a time. Threads are started when they are first needed, and end with the process.
+    The first few of every batch show whether threads are worth it.
+
+    ``threads`` bounds the calls at a time. Threads are started when they are first needed, and end
+    with the process.
     """
 
     def __init__(self, threads: int = _THREADS) -> None:
@@ -29,7 +36,9 @@ class Manyfold:
         self._threads: ThreadPoolExecutor | None = None
         self._slow = False
 
-    def __call__(self, ask: Callable[[T], R], items: Sequence[T], in_thread: Callable[[T], R] | None = None) -> list[R]:
+    def __call__(
+        self, ask: Callable[[T], R], items: Sequence[T], in_thread: Callable[[T], R] | None = None
+    ) -> list[R]:
         """What ``ask`` gives for each item, in their order; raises what it raises.
 
         ``in_thread`` asks the same, where there is a way that suits threads better.
@@ -41,7 +50,9 @@ class Manyfold:
             return answers
         self._slow = time.perf_counter() - started > _SLOW_SECONDS * probes
         rest = items[probes:]
-        return answers + (self._in_threads(in_thread or ask, rest) if self._slow else [ask(item) for item in rest])
+        return answers + (
+            self._in_threads(in_thread or ask, rest) if self._slow else [ask(item) for item in rest]
+        )
 
     def _in_threads(self, ask: Callable[[T], R], items: Sequence[T]) -> list[R]:
         if self._threads is None:

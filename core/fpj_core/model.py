@@ -1,7 +1,8 @@
 """The records that the parts of fpj pass to one another and keep in the store.
 
-Data at the boundary (manifests, HTTP) is pydantic and lives in ``fpj_core.v1alpha1``; inside, these plain
-frozen dataclasses are used. Times are seconds since the epoch (UTC), sizes are bytes, lengths are pixels.
+Data at the boundary (manifests, HTTP) is pydantic and lives in ``fpj_core.v1alpha1``; inside, these
+plain frozen dataclasses are used. Times are seconds since the epoch (UTC), sizes are bytes, lengths
+are pixels.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from enum import StrEnum
 from fpj_core.errors import ErrorType
 
 ENGINE_REVISION = 3
-"""Part of every settings digest: raise it when the engine's output changes enough to make all images again."""
+"""Part of every settings digest: raise it when the engine's output changes enough to make all
+images again.
+"""
 
 
 class Format(StrEnum):
@@ -33,7 +36,9 @@ _MOST_OF_WEBP = 16_383
 
 
 class Fit(StrEnum):
-    """How an image meets its box: within it, filling it from the centre, or filling it around what attracts the eye."""
+    """How an image meets its box: within it, filling it from the centre,
+    or filling it around what attracts the eye.
+    """
 
     INSIDE = "Inside"
     COVER = "Cover"
@@ -41,7 +46,9 @@ class Fit(StrEnum):
 
 
 CACHE_CONTROL = "public, max-age=86400"
-"""Of objects, unless a folder says another: an output changes when its source does, so caches ask again after a day."""
+"""Of objects, unless a folder says another: an output changes when its source does,
+so caches ask again after a day.
+"""
 
 
 REGION = "us-east-1"
@@ -49,7 +56,9 @@ REGION = "us-east-1"
 
 
 class Layout(StrEnum):
-    """How a cache folder names its files: by ids, or after the source's own folders and names. It never changes."""
+    """How a cache folder names its files, for good: by ids, or after the source's own folders and
+    names.
+    """
 
     HASHED = "Hashed"
     MIRROR = "Mirror"
@@ -77,12 +86,15 @@ class TierSpec:
     def digest(self, tiers: Sequence[TierSpec] = ()) -> str:
         """16 hex digits over everything that changes the output's bytes (the name does not).
 
-        An output is scaled down from the next larger one of a job's ``tiers``, so the sizes of those that may be larger
-        count, too. Making each from the source took 15 to 100 % longer on the samples.
+        An output is scaled down from the next larger one of a job's ``tiers``, so the sizes of
+        those that may be larger count, too. Making each from the source took 15 to 100 % longer on
+        the samples.
         """
         settings: dict[str, object] = asdict(self) | {"engine": ENGINE_REVISION}
         del settings["name"]
-        if larger := sorted({(*each.box, each.fit is Fit.INSIDE) for each in tiers if self._may_be_below(each)}):
+        if larger := sorted(
+            {(*each.box, each.fit is Fit.INSIDE) for each in tiers if self._may_be_below(each)}
+        ):
             settings["larger"] = larger
         text = json.dumps(settings, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
@@ -109,15 +121,18 @@ class ImageLimits:
     timeout_seconds: float = 60.0
     max_attempts: int = 3
     fetch_timeout_seconds: float = 600.0
-    """Beside ``timeout_seconds``: how long its bytes may take to come, and its files to go where they are kept."""
+    """Beside ``timeout_seconds``: how long its bytes may take to come,
+    and its files to go where they are kept.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class SourceEntry:
     """One image as a source lists it.
 
-    ``key`` is the portable text form of the name (see ``fpj_core.sources.keys``); ``version`` changes when the
-    content does: ``<size>-<mtime in ns>`` for files and members, the ETag for objects.
+    ``key`` is the portable text form of the name (see ``fpj_core.sources.keys``); ``version``
+    changes when the content does: ``<size>-<mtime in ns>`` for files and members, the ETag for
+    objects.
     """
 
     key: str
@@ -127,7 +142,10 @@ class SourceEntry:
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """One image of a collection. The fields from ``width`` on are unknown until it has been decoded once."""
+    """One image of a collection.
+
+    The fields from ``width`` on are unknown until it has been decoded once.
+    """
 
     collection: str
     ordinal: int
@@ -149,9 +167,9 @@ class ImageRecord:
 class ImageFacts:
     """What decoding taught about a source image; size after orientation is applied.
 
-    ``thumbhash`` is the ThumbHash placeholder (about 25 bytes), ``dominant_color`` is ``#rrggbb``. ``warning`` says
-    why the picture may be damaged although it decoded. ``captured_at`` is when it was taken, as RFC 3339 writes it; the
-    offset from UTC is lacking where the file states none.
+    ``thumbhash`` is the ThumbHash placeholder (about 25 bytes), ``dominant_color`` is ``#rrggbb``.
+    ``warning`` says why the picture may be damaged although it decoded. ``captured_at`` is when it
+    was taken, as RFC 3339 writes it; the offset from UTC is lacking where the file states none.
     """
 
     width: int
@@ -167,8 +185,9 @@ class ImageFacts:
 class Derivative:
     """One output file: of one image, in one tier. Unique on (image, tier).
 
-    ``path`` is relative to the folder. ``digest`` is the tier's settings digest and ``source_version`` the
-    image's version when it was made: both must match for the file to count as up to date.
+    ``path`` is relative to the folder. ``digest`` is the tier's settings digest and
+    ``source_version`` the image's version when it was made: both must match for the file to count
+    as up to date.
     """
 
     image: str
@@ -231,7 +250,10 @@ class Counts:
         )
 
     def __sub__(self, other: Counts) -> Counts:
-        """What came on top of ``other``, which has no errors; a single image may change from skipped to completed."""
+        """What came on top of ``other``, which has no errors.
+
+        A single image may change from skipped to completed.
+        """
         return Counts(
             self.completed - other.completed,
             self.skipped - other.skipped,
@@ -253,10 +275,13 @@ class ShardState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A range ``[start, stop)`` of image ordinals. ``cursor`` is the first ordinal not yet accounted for.
+    """A range ``[start, stop)`` of image ordinals.
 
-    A shard belongs to the plan of one attempt: (job, attempt, index) says which it is. ``epoch`` rises with every claim
-    and fences earlier holders out: each of their writes names an epoch that no longer matches.
+    ``cursor`` is the first ordinal not yet accounted for.
+
+    A shard belongs to the plan of one attempt: (job, attempt, index) says which it is. ``epoch``
+    rises with every claim and fences earlier holders out: each of their writes names an epoch that
+    no longer matches.
     """
 
     job: str
@@ -275,9 +300,11 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class ShardBatch:
-    """What a shard's holder writes in one step: results for the ordinals ``[expected_cursor, cursor)``.
+    """What a shard's holder writes in one step: results for the ordinals ``[expected_cursor,
+    cursor)``.
 
-    ``fence`` is the collection lease's fence; a derivative already recorded under a higher fence stays as it is.
+    ``fence`` is the collection lease's fence; a derivative already recorded under a higher fence
+    stays as it is.
     """
 
     job: str
@@ -330,10 +357,13 @@ _FINISHED = frozenset({Phase.COMPLETED, Phase.COMPLETED_WITH_ERRORS, Phase.FAILE
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One FileProcessingJob as the store keeps it. ``version`` guards every change (optimistic concurrency).
+    """One FileProcessingJob as the store keeps it.
 
-    ``base`` counts the images that no shard of the current attempt covers, found up to date by the plan; totals are
-    ``base`` plus the sum over the shards, whose counts begin with what the plan found up to date within their ranges.
+    ``version`` guards every change (optimistic concurrency).
+
+    ``base`` counts the images that no shard of the current attempt covers, found up to date by the
+    plan; totals are ``base`` plus the sum over the shards, whose counts begin with what the plan
+    found up to date within their ranges.
     """
 
     id: str
@@ -361,7 +391,10 @@ class Job:
     planning_attempt: int = 0
     """The latest attempt whose planning has started: from then on, earlier attempts are fenced."""
     begun_attempt: int = 0
-    """The attempt that restarted the job after an end of it; 0 before the first end. Later ones continue it."""
+    """The attempt that restarted the job after an end of it; 0 before the first end.
+
+    Later ones continue it.
+    """
     planner: str = ""
     """Which of the processes that plan the attempt did so last: the others are fenced."""
     stages: Mapping[str, float] = field(default_factory=dict)
@@ -369,11 +402,18 @@ class Job:
     planned_attempt: int = 0
     """The latest attempt whose shards and ``base`` are recorded; 0 until the first is."""
     made_before: int = 0
-    """Of the completed images, those that earlier attempts made: they are not the work of this one."""
+    """Of the completed images, those that earlier attempts made:
+    they are not the work of this one.
+    """
     planned_shards: int = 0
-    """Shards of the plan of ``planned_attempt``: so many must succeed. 0 also where an earlier version planned."""
+    """Shards of the plan of ``planned_attempt``: so many must succeed.
+
+    0 also where an earlier version planned.
+    """
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """By reason (`fpj_core.sources.filters.Reason`), what the source has that does not belong to the collection."""
+    """By reason (`fpj_core.sources.filters.Reason`),
+    what the source has that does not belong to the collection.
+    """
     version: int = 0
 
 
@@ -391,8 +431,9 @@ class Lease:
 class Folder:
     """A cache folder with its statistics, which are aggregations over derivatives.
 
-    ``mirrored`` is the one collection that a folder of the layout Mirror holds, once a job has written there. ``reach``
-    is, as JSON, what beside its location says how to write to a bucket (`fpj_core.kube.records.Reach`).
+    ``mirrored`` is the one collection that a folder of the layout Mirror holds, once a job has
+    written there. ``reach`` is, as JSON, what beside its location says how to write to a bucket
+    (`fpj_core.kube.records.Reach`).
     """
 
     name: str

@@ -1,8 +1,8 @@
 """Listing a bucket page by page, whatever its keys are.
 
-obstore lists fast, but gives a whole page up for one key that it cannot ask for (``a//b.jpg``, ``a/../b.png``, a
-control character), and shows ``/a.jpg`` as ``a.jpg``. Such a page is asked for again in its raw form, through the same
-client and with the same credentials.
+obstore lists fast, but gives a whole page up for one key that it cannot ask for (``a//b.jpg``,
+``a/../b.png``, a control character), and shows ``/a.jpg`` as ``a.jpg``. Such a page is asked for
+again in its raw form, through the same client and with the same credentials.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ _NOT_XML = "list response"
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An object. ``odd`` says that obstore cannot ask for it by its key; ``key`` is below the bucket's prefix."""
+    """An object.
+
+    ``odd`` says that obstore cannot ask for it by its key; ``key`` is below the bucket's prefix.
+    """
 
     key: str
     size: int
@@ -39,7 +42,8 @@ class Listed:
 def pages(bucket: Bucket, client: S3Store, after: str = "") -> Iterator[list[Listed]]:
     """The bucket's objects with keys above ``after``, ascending, up to a thousand at a time.
 
-    Folder markers, whose keys end in a slash, may look like an object without the slash. Raises what obstore raises.
+    Folder markers, whose keys end in a slash, may look like an object without the slash. Raises
+    what obstore raises.
     """
     walk = _Walk(bucket, client, after)
     while not ((yield from walk.plain()) or (yield from walk.raw())):
@@ -47,7 +51,10 @@ def pages(bucket: Bucket, client: S3Store, after: str = "") -> Iterator[list[Lis
 
 
 class _Walk:
-    """A way through a bucket. Both ways of going give pages as far as they can, and say whether that was the end."""
+    """A way through a bucket.
+
+    Both ways of going give pages as far as they can, and say whether that was the end.
+    """
 
     def __init__(self, bucket: Bucket, client: S3Store, after: str) -> None:
         self._bucket = bucket
@@ -59,9 +66,12 @@ class _Walk:
         try:
             for page in obstore.list(self._client, offset=self._after or None, chunk_size=PAGE):
                 found = [
-                    Listed(each["path"], each["size"], each["e_tag"] or str(each["last_modified"])) for each in page
+                    Listed(each["path"], each["size"], each["e_tag"] or str(each["last_modified"]))
+                    for each in page
                 ]
-                if not _ascending(self._after, found) or any(_REPLACED in each.key for each in found):
+                if not _ascending(self._after, found) or any(
+                    _REPLACED in each.key for each in found
+                ):
                     return False
                 yield found
                 self._after = found[-1].key
@@ -81,7 +91,9 @@ class _Walk:
             if not found:
                 return True
             if found[-1].key.encode() <= self._after.encode():
-                raise exceptions.GenericError("the listing does not go on: the same names come again")
+                raise exceptions.GenericError(
+                    "the listing does not go on: the same names come again"
+                )
             yield [each for each in found if not each.key.endswith("/")]
             self._after = found[-1].key
             if not found[-1].odd:
@@ -92,11 +104,15 @@ class _Walk:
 def is_odd(key: str) -> bool:
     """Whether obstore cannot ask for an object of this key."""
     parts = key.split("/")
-    return any(part in ("", ".", "..") for part in parts) or any(ord(each) < 32 or ord(each) == 127 for each in key)
+    return any(part in ("", ".", "..") for part in parts) or any(
+        ord(each) < 32 or ord(each) == 127 for each in key
+    )
 
 
 def leads_elsewhere(key: str) -> bool:
-    """Whether an object of this key has no URL of its own: it would be another object's, or NUL is in it."""
+    """Whether an object of this key has no URL of its own: it would be another object's,
+    or NUL is in it.
+    """
     return "\0" in key or any(part in (".", "..") for part in key.split("/"))
 
 
@@ -116,13 +132,15 @@ def _raw_page(bucket: Bucket, after: str) -> tuple[list[Listed], bool]:
     prefix = f"{bucket.prefix}/" if bucket.prefix else ""
     query = {"encoding-type": "url", "list-type": "2", "max-keys": str(PAGE), "prefix": prefix}
     query |= {"start-after": prefix + after} if after else {}
-    # What the client adds to its address, a slash, becomes the value of a parameter that S3 ignores.
+    # What the client adds to its address, a slash, becomes the value of a parameter that S3
+    # ignores.
     client = bucket.connect_to(urlencode(query | {"x-id": ""}, quote_via=quote))
     try:
         answer = ElementTree.fromstring(bytes(obstore.get(client, "").bytes()))  # noqa: S314 - the storage's own words
     except ElementTree.ParseError as error:
         raise exceptions.GenericError(f"the listing cannot be read: {error}") from error
-    # A space comes as a plus from Amazon and MinIO, as %20 from Ceph; a plus as %2B from all of them.
+    # A space comes as a plus from Amazon and MinIO, as %20 from Ceph; a plus as %2B from all of
+    # them.
     decoded = unquote_plus if answer.findtext("{*}EncodingType") == "url" else str
     found = []
     for each in answer.findall("{*}Contents"):

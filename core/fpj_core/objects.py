@@ -17,7 +17,9 @@ from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import REGION
 
 OBJECT_ERRORS = (exceptions.BaseError, OSError, ValueError)
-"""What obstore raises: its own errors, built-in ones for what is missing, ValueError for names it cannot send."""
+"""What obstore raises: its own errors, built-in ones for what is missing,
+ValueError for names it cannot send.
+"""
 
 _ASKED_FOR_CREDENTIALS = "http://169.254."
 """Where the machine's own role is asked for when no credentials are given."""
@@ -29,7 +31,10 @@ _REFUSED = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, P
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Where objects live. Credentials not given come from the usual ``AWS_*`` environment variables."""
+    """Where objects live.
+
+    Credentials not given come from the usual ``AWS_*`` environment variables.
+    """
 
     bucket: str
     prefix: str = ""
@@ -61,12 +66,15 @@ class Bucket:
         return f"{endpoint.rstrip('/')}/{self.bucket}"
 
     def connect_to_object(self, key: str) -> S3Store:
-        """A client whose object of the empty name is the one of this key, which obstore would not ask for.
+        """A client whose object of the empty name is the one of this key,
+        which obstore would not ask for.
 
         A key with ``.`` or ``..`` between slashes would lead to another object, as in any URL.
         """
         whole = f"{self.prefix}/{key}" if self.prefix else key
-        return self._client(f"{self.address}/{quote(whole)}?x-id=", virtual_hosted_style_request=True)
+        return self._client(
+            f"{self.address}/{quote(whole)}?x-id=", virtual_hosted_style_request=True
+        )
 
     @property
     def _endpoint(self) -> str | None:
@@ -74,7 +82,11 @@ class Bucket:
 
     @property
     def _region(self) -> str:
-        return self.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", REGION)
+        return (
+            self.region
+            or os.environ.get("AWS_REGION")
+            or os.environ.get("AWS_DEFAULT_REGION", REGION)
+        )
 
     def _client(self, endpoint: str | None, **options: Any) -> S3Store:
         given = {
@@ -110,11 +122,16 @@ def _type_and_words(error: Exception, what: str) -> tuple[ErrorType, str]:
     if isinstance(error, exceptions.InvalidPathError | ValueError):
         return ErrorType.PATH_VIOLATION, f"an object's name cannot be used: {_first_line(error)}"
     if _ASKED_FOR_CREDENTIALS in text:
-        message = f"{what}: there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        message = (
+            f"{what}: there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
         return ErrorType.STORE_UNAVAILABLE, message
     if "NoSuchBucket" in text:
         return ErrorType.NOT_FOUND, "the bucket does not exist"
-    if isinstance(error, exceptions.NotFoundError | FileNotFoundError) or status == HTTPStatus.NOT_FOUND:
+    if (
+        isinstance(error, exceptions.NotFoundError | FileNotFoundError)
+        or status == HTTPStatus.NOT_FOUND
+    ):
         return ErrorType.NOT_FOUND, f"{what} does not exist"
     if isinstance(error, _REFUSED) or status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return ErrorType.ACCESS_DENIED, f"{what} is refused: check the credentials and their rights"

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 _BITS = 8_192
-"""Ordinals of a chunk. Chunks without any take no memory, so a few ordinals may be as large as they like."""
+"""Ordinals of a chunk.
+
+Chunks without any take no memory, so a few ordinals may be as large as they like.
+"""
 _BYTES = _BITS // 8
 _OFFSETS = tuple(tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256))
 """By the value of a byte, which of its bits are set."""

@@ -1,4 +1,5 @@
-"""Whether a cache folder is the source of a job, or lies above it: its files would be taken for images. Pure.
+"""Whether a cache folder is the source of a job, or lies above it:
+its files would be taken for images. Pure.
 
 One that lies inside the source is left out of it by its own marks.
 """
@@ -24,14 +25,20 @@ class Place(Protocol):
 
 
 def overlap(source: PurePosixPath, folder: PurePosixPath) -> str | None:
-    """How a cache folder overlaps a source of the same file system or bucket; None if it does not."""
+    """How a cache folder overlaps a source of the same file system or bucket.
+
+    None if it does not.
+    """
     if source == folder:
         return "is the source itself"
     return "lies above the source" if source.is_relative_to(folder) else None
 
 
 def overlap_of_places(source: Place, storage: Place) -> str | None:
-    """The same for two places of one namespace. Two claims are two volumes, which the pods look into."""
+    """The same for two places of one namespace.
+
+    Two claims are two volumes, which the pods look into.
+    """
     claims = source.persistent_volume_claim, storage.persistent_volume_claim
     if claims[0] and claims[1] and claims[0].claim_name == claims[1].claim_name:
         return overlap(_within(claims[0].path), _within(claims[1].path))

@@ -1,4 +1,7 @@
-"""Output paths. No name in a source steers where a file is written: they are made from ids, or from names made safe."""
+"""Output paths.
+
+No name in a source steers where a file is written: they are made from ids, or from names made safe.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from fpj_core.model import Layout
 
 _COMPONENT = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,251}[a-z0-9])?", re.ASCII)
 _IMAGE = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_DERIVATIVE = re.compile(r"[a-z0-9._-]+/[a-z0-9._-]+/([0-9a-f]{2})/\1[0-9a-f]{30}\.[a-z0-9]{1,5}", re.ASCII)
+_DERIVATIVE = re.compile(
+    r"[a-z0-9._-]+/[a-z0-9._-]+/([0-9a-f]{2})/\1[0-9a-f]{30}\.[a-z0-9]{1,5}", re.ASCII
+)
 _EXTENSION = re.compile(r"[a-z0-9]{1,5}", re.ASCII)
 _NAME = re.compile(r"(?![. ])[^\x00-\x1f\x7f\"*:<>?\\|%#/\ud800-\udfff]+(?<![. ])")
 _MOST_NAME = 240
@@ -34,12 +39,16 @@ def derivative_path(collection: str, tier: str, image: str, extension: str) -> s
         and _EXTENSION.fullmatch(extension)
     )
     if not valid:
-        raise ImageError(ErrorType.PATH_VIOLATION, f"not ids: {collection!r} {tier!r} {image!r} {extension!r}")
+        raise ImageError(
+            ErrorType.PATH_VIOLATION, f"not ids: {collection!r} {tier!r} {image!r} {extension!r}"
+        )
     return f"{collection}/{tier}/{image[:2]}/{image}.{extension}"
 
 
 def mirror_path(tier: str, name: str, extension: str) -> str:
-    """``<tier>/<folders>/<name>.<extension>``, relative to the cache folder; names are those of `folders.mirror`.
+    """``<tier>/<folders>/<name>.<extension>``, relative to the cache folder.
+
+    Names are those of `folders.mirror`.
 
     Raises `ImageError` (PathViolation) for anything that could lead elsewhere: a bug, or an attack.
     """
@@ -50,10 +59,14 @@ def mirror_path(tier: str, name: str, extension: str) -> str:
         and all(_NAME.fullmatch(part) and len(part.encode()) <= _MOST_NAME for part in parts)
     )
     if not valid:
-        raise ImageError(ErrorType.PATH_VIOLATION, f"not an output's name: {tier!r} {name!r} {extension!r}")
+        raise ImageError(
+            ErrorType.PATH_VIOLATION, f"not an output's name: {tier!r} {name!r} {extension!r}"
+        )
     return f"{tier}/{name}.{extension}"
 
 
 def own_folders(layout: Layout, collection: str, tiers: Sequence[str]) -> tuple[str, ...]:
-    """The folders right below the cache folder that hold all outputs of a collection in these tiers."""
+    """The folders right below the cache folder that hold all outputs of a collection in these
+    tiers.
+    """
     return tuple(tiers) if layout is Layout.MIRROR else (collection,)

@@ -1,4 +1,7 @@
-"""Cutting a collection's pending images into shards. Pure, so that the operator and `fpj run` plan alike."""
+"""Cutting a collection's pending images into shards.
+
+Pure, so that the operator and `fpj run` plan alike.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,11 @@ from collections.abc import Iterable, Iterator
 from fpj_core.model import Shard
 
 
-def cut_shards(job: str, attempt: int, collection: str, pending: Iterable[int], shard_size: int) -> Iterator[Shard]:
-    """Cut ascending ordinals into ranges that hold ``shard_size`` pending images each (the last may hold fewer).
+def cut_shards(
+    job: str, attempt: int, collection: str, pending: Iterable[int], shard_size: int
+) -> Iterator[Shard]:
+    """Cut ascending ordinals into ranges that hold ``shard_size`` pending images each (the last may
+    hold fewer).
 
     A range may also span images that need nothing: the worker's skip check skips them.
     """

@@ -39,8 +39,9 @@ class Progress:
 def measure(job: Job, shard_counts: Counts) -> Progress:
     """Progress of ``job`` from the sum of its shards' counts.
 
-    The rate is images worked on in this attempt per second of active time (not of waiting or suspension), since images
-    that were found done cost next to nothing and would flatter it. 100 % is shown only when nothing is left.
+    The rate is images worked on in this attempt per second of active time (not of waiting or
+    suspension), since images that were found done cost next to nothing and would flatter it. 100 %
+    is shown only when nothing is left.
     """
     counts = job.base + shard_counts
     worked = max(counts.completed + counts.failed - max(job.made_before, job.base.completed), 0)
@@ -64,8 +65,8 @@ def measure(job: Job, shard_counts: Counts) -> Progress:
 def _active_seconds(job: Job) -> float:
     """How long the attempt has been worked on.
 
-    For pods, up to the latest progress rather than up to now: while nothing moves, neither do the numbers, and a
-    status in which nothing changed need not be written.
+    For pods, up to the latest progress rather than up to now: while nothing moves, neither do the
+    numbers, and a status in which nothing changed need not be written.
     """
     if job.running_since is None or job.last_progress_at is None:
         return job.active_seconds

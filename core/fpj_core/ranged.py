@@ -1,7 +1,8 @@
-"""An object's bytes read by range, as a file that one can seek in, for formats that are read from their end.
+"""An object's bytes read by range, as a file that one can seek in,
+for formats that are read from their end.
 
-The first request asks for the object's last bytes, and pins what is read from then on to the ETag that it answers:
-parts of two different contents never meet.
+The first request asks for the object's last bytes, and pins what is read from then on to the ETag
+that it answers: parts of two different contents never meet.
 """
 
 from __future__ import annotations
@@ -24,15 +25,23 @@ if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
 
 _TAIL = 2**16 + 64
-"""Bytes at a zip's end that hold its end record whatever its comment (APPNOTE.TXT, 4.3.16), and mostly all it lists."""
+"""Bytes at a zip's end that hold its end record whatever its comment (APPNOTE.TXT, 4.3.16),
+and mostly all it lists.
+"""
 _BLOCK = 2**16
 _KEPT_BLOCKS = 32
 _STRETCH = 8 * 2**20
-"""Bytes of an announced stretch that are asked for at a time: whatever is held in memory as a whole is one request."""
+"""Bytes of an announced stretch that are asked for at a time:
+whatever is held in memory as a whole is one request.
+"""
 _SMALL, _AHEAD = 2**15, 2**19
-"""What takes up to so many bytes is asked for with so many: they take no longer than two requests more would."""
+"""What takes up to so many bytes is asked for with so many:
+they take no longer than two requests more would.
+"""
 _PIECE = 16 * 2**20
-"""Bytes of a whole object asked for at a time: so much arrives within a request's time limit at 150 kB/s."""
+"""Bytes of a whole object asked for at a time: so much arrives within a request's time limit at 150
+kB/s.
+"""
 
 
 class _Held(NamedTuple):
@@ -58,7 +67,10 @@ class RangedObject(io.RawIOBase):
         self.etag, self.size, self._tail = self._opened()
 
     def expect(self, start: int, stop: int) -> None:
-        """What will be read next, so that it is asked for at once; with what follows, if it is small."""
+        """What will be read next, so that it is asked for at once.
+
+        With what follows, if it is small.
+        """
         small = stop - start <= _SMALL
         if small and self._stretch.holds(start) and self._stretch.holds(min(stop, self.size) - 1):
             return
@@ -106,8 +118,11 @@ class RangedObject(io.RawIOBase):
             self._stretch = self._asked(self._position, min(self._position + _STRETCH, stop))
         if self._stretch.holds(self._position):
             return self._stretch
-        if wanted > _BLOCK:  # the table of contents, of which a buffer asks for the last bytes apart
-            self._stretch = self._asked(self._position, min(self._position + wanted + _BLOCK, self.size))
+        # The table of contents, of which a buffer asks for the last bytes apart.
+        if wanted > _BLOCK:
+            self._stretch = self._asked(
+                self._position, min(self._position + wanted + _BLOCK, self.size)
+            )
             return self._stretch
         return self._block(self._position // _BLOCK)
 
@@ -120,17 +135,22 @@ class RangedObject(io.RawIOBase):
         self._blocks.move_to_end(number)
         return self._blocks[number]
 
-    # Requests ---------------------------------------------------------------------------------------------
+    # Requests -------------------------------------------------------------------------------------
 
     def _opened(self) -> tuple[str | None, int, _Held]:
         try:
             try:
                 result = obstore.get(self._client, self._name, options={"range": {"suffix": _TAIL}})
-            except exceptions.GenericError as error:  # some answer with the whole of what is shorter
+            # Some answer with the whole of what is shorter.
+            except exceptions.GenericError as error:
                 if obstore.head(self._client, self._name)["size"] > _TAIL:
                     raise object_error(error, self._what) from error
                 result = obstore.get(self._client, self._name)
-            return result.meta["e_tag"], result.meta["size"], _Held(result.range[0], memoryview(result.bytes()))
+            return (
+                result.meta["e_tag"],
+                result.meta["size"],
+                _Held(result.range[0], memoryview(result.bytes())),
+            )
         except OBJECT_ERRORS as error:
             raise object_error(error, self._what) from error
 

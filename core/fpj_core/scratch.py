@@ -1,7 +1,7 @@
 """Temporary folders that the next process removes if their owner was killed.
 
-The owner holds a lock on a file in its folder. A lock that can be taken is the evidence that the owner is dead; without
-a lock file there is none, and the folder stays, however old it is.
+The owner holds a lock on a file in its folder. A lock that can be taken is the evidence that the
+owner is dead; without a lock file there is none, and the folder stays, however old it is.
 """
 
 from __future__ import annotations
@@ -44,10 +44,12 @@ class Scratch(tempfile.TemporaryDirectory[str]):
 
 
 def require_room() -> None:
-    """Raise `EnvironmentFaultError` where temporary files cannot be kept: a disk that is full or read-only.
+    """Raise `EnvironmentFaultError` where temporary files cannot be kept:
+    a disk that is full or read-only.
 
-    There must be room for two of the smallest copies that are made of images at all; where half of the file system is
-    less than that, half of it. None of it is taken: images may need it at this moment.
+    There must be room for two of the smallest copies that are made of images at all; where half of
+    the file system is less than that, half of it. None of it is taken: images may need it at this
+    moment.
     """
     folder = ""
     try:
@@ -64,17 +66,24 @@ def require_room() -> None:
 def _lacks_room(file_system: os.statvfs_result) -> bool:
     """File systems that state no size are taken at their word only when they refuse to write."""
     free = file_system.f_bfree if os.geteuid() == 0 else file_system.f_bavail
-    return free * file_system.f_frsize < min(_ROOM, file_system.f_blocks * file_system.f_frsize // 2)
+    return free * file_system.f_frsize < min(
+        _ROOM, file_system.f_blocks * file_system.f_frsize // 2
+    )
 
 
 def no_room(error: OSError, folder: str = "") -> EnvironmentFaultError:
     """What to raise for a temporary file that cannot be made."""
     where = folder or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - only named
-    return EnvironmentFaultError(f"temporary files cannot be kept in {where}: {error.strerror or error}")
+    return EnvironmentFaultError(
+        f"temporary files cannot be kept in {where}: {error.strerror or error}"
+    )
 
 
 def hold(folder: str) -> int | None:
-    """Lock a folder for as long as the descriptor is open; None where its file system has no locks."""
+    """Lock a folder for as long as the descriptor is open.
+
+    None where its file system has no locks.
+    """
     new = os.path.join(folder, f"{LOCK}.new")
     try:
         lock = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -92,7 +101,10 @@ def hold(folder: str) -> int | None:
 
 
 def sweep(parent: str | None = None) -> None:
-    """Remove folders of this user in ``parent`` (``TMPDIR``) whose owners are dead. What cannot be removed stays."""
+    """Remove folders of this user in ``parent`` (``TMPDIR``) whose owners are dead.
+
+    What cannot be removed stays.
+    """
     parent = parent or tempfile.gettempdir()
     swept = 0
     with suppress(OSError), os.scandir(parent) as entries:
@@ -103,7 +115,10 @@ def sweep(parent: str | None = None) -> None:
 
 
 def _swept(entry: os.DirEntry[str]) -> bool:
-    if not entry.is_dir(follow_symlinks=False) or entry.stat(follow_symlinks=False).st_uid != os.getuid():
+    if (
+        not entry.is_dir(follow_symlinks=False)
+        or entry.stat(follow_symlinks=False).st_uid != os.getuid()
+    ):
         return False
     path = os.path.join(entry.path, LOCK)
     lock = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,4 +1,6 @@
-"""The programs of a cluster: those of KUBEBUILDER_ASSETS first, then those that hack/cluster-binaries.sh built."""
+"""The programs of a cluster: those of KUBEBUILDER_ASSETS first,
+then those that hack/cluster-binaries.sh built.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ def needed(*, node: bool) -> tuple[str, ...]:
 
 def build(*, node: bool) -> None:
     """Build what is missing, showing how far it is. It may take a quarter of an hour."""
-    if subprocess.run([_SCRIPT, *needed(node=node)], stdout=subprocess.DEVNULL, check=False).returncode:  # noqa: S603
+    command = [str(_SCRIPT), *needed(node=node)]
+    if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:  # noqa: S603
         raise ClusterError("the cluster's programs could not be built; see above")
 
 
@@ -31,10 +34,14 @@ def locate(*, node: bool) -> dict[str, Path]:
         ClusterError: one of them is missing.
     """
     names = needed(node=node)
-    asked = subprocess.run([_SCRIPT, "--no-build", *names], capture_output=True, text=True, check=False)  # noqa: S603
+    command = [str(_SCRIPT), "--no-build", *names]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if asked.returncode:
         raise ClusterError(asked.stderr.strip())
     folders = [Path(asked.stdout.strip())]
     if given := os.environ.get("KUBEBUILDER_ASSETS"):
         folders.insert(0, Path(given).resolve())
-    return {name: next(folder / name for folder in folders if (folder / name).exists()) for name in names}
+    return {
+        name: next(folder / name for folder in folders if (folder / name).exists())
+        for name in names
+    }

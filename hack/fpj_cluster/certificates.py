@@ -1,4 +1,6 @@
-"""The certificates of one cluster: an authority of its own, servers, and clients with the names Kubernetes knows."""
+"""The certificates of one cluster: an authority of its own, servers,
+and clients with the names Kubernetes knows.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from fpj_cluster.layout import API_SERVICE_ADDRESS, NODE, NODE_ADDRESS
 
 _LIFETIME = datetime.timedelta(days=365)
 _SERVERS = ("localhost", "127.0.0.1", NODE, NODE_ADDRESS, API_SERVICE_ADDRESS) + tuple(
-    f"kubernetes{suffix}" for suffix in ("", ".default", ".default.svc", ".default.svc.cluster.local")
+    f"kubernetes{suffix}"
+    for suffix in ("", ".default", ".default.svc", ".default.svc.cluster.local")
 )
 CLIENTS = {
     "admin": ("fpj:admin", "system:masters"),
@@ -37,7 +40,9 @@ class _Authority:
 
 
 def make_certificates(folder: Path) -> None:
-    """Write `ca`, `server`, one pair per client, and the service accounts' key pair, as .crt and .key files."""
+    """Write `ca`, `server`, one pair per client, and the service accounts' key pair,
+    as .crt and .key files.
+    """
     folder.mkdir(mode=0o700, parents=True)
     authority = _authority()
     _write(folder, "ca", authority.key, authority.certificate)
@@ -49,7 +54,10 @@ def make_certificates(folder: Path) -> None:
     accounts = _key()
     _write_file(folder / "service-accounts.key", _pem(accounts))
     public = serialization.PublicFormat.SubjectPublicKeyInfo
-    _write_file(folder / "service-accounts.pub", accounts.public_key().public_bytes(serialization.Encoding.PEM, public))
+    _write_file(
+        folder / "service-accounts.pub",
+        accounts.public_key().public_bytes(serialization.Encoding.PEM, public),
+    )
 
 
 def _key() -> ec.EllipticCurvePrivateKey:
@@ -70,8 +78,12 @@ def _authority() -> _Authority:
         encipher_only=False,
         decipher_only=False,
     )
-    builder = _builder(name, name, key).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    builder = _builder(name, name, key).add_extension(
+        x509.BasicConstraints(ca=True, path_length=None), critical=True
+    )
+    builder = builder.add_extension(
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+    )
     return _Authority(key, builder.add_extension(usage, critical=True).sign(key, hashes.SHA256()))
 
 
@@ -97,7 +109,9 @@ def _issue(
     return builder.sign(authority.key, hashes.SHA256())
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -128,7 +142,9 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
 
 
-def _write(folder: Path, name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+def _write(
+    folder: Path, name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate
+) -> None:
     _write_file(folder / f"{name}.key", _pem(key))
     _write_file(folder / f"{name}.crt", certificate.public_bytes(serialization.Encoding.PEM))
 

@@ -1,4 +1,6 @@
-"""A cluster's life: started, waited for, restarted in part, ended, and cleaned up after where that went wrong."""
+"""A cluster's life: started, waited for, restarted in part, ended,
+and cleaned up after where that went wrong.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ from fpj_cluster.processes import Process, end, wait_until
 from fpj_cluster.state import State, free_ports_by_use
 
 READY_SECONDS = 120.0
-"""How long a component may take to become ready. A bound: on two idle cores all of them need some 8 s together."""
+"""How long a component may take to become ready.
+
+A bound: on two idle cores all of them need some 8 s together.
+"""
 _ATTEMPTS = 3
 """Starts, each with ports of its own, until we give up because others take them meanwhile."""
 _APISERVER = "kube-apiserver"
@@ -40,7 +45,8 @@ class Cluster:
     Args:
         root: the cluster's directory; it is made.
         node: also run a node. Needs root, and a machine can have one.
-        arguments: further command-line arguments by component, say `{"kube-apiserver": ["--max-requests-inflight=9"]}`.
+        arguments: further command-line arguments by component, say `{"kube-apiserver":
+            ["--max-requests-inflight=9"]}`.
         say: called with a line about each step.
     """
 
@@ -107,12 +113,17 @@ class Cluster:
                     return
 
     def down(self) -> None:
-        """End the cluster and remove what it kept, but for the logs. One that does not run is not an error."""
+        """End the cluster and remove what it kept, but for the logs.
+
+        One that does not run is not an error.
+        """
         with self._locked():
             self._end()
 
     def restart_apiserver(self) -> None:
-        """End the API server as an upgrade does, start it at the same address and wait until it is ready."""
+        """End the API server as an upgrade does, start it at the same address and wait until it is
+        ready.
+        """
         self.stop_apiserver()
         self.start_apiserver()
 
@@ -152,7 +163,10 @@ class Cluster:
             process.signal(signal.SIGCONT)
 
     def import_image(self, tar: Path) -> None:
-        """Give the node an image: a docker-archive or OCI tar file. Pods name it with `imagePullPolicy: Never`."""
+        """Give the node an image: a docker-archive or OCI tar file.
+
+        Pods name it with `imagePullPolicy: Never`.
+        """
         Node(self.layout).import_image(tar)
 
     @contextmanager
@@ -176,7 +190,13 @@ class Cluster:
         self._state.write(self.layout.state)
         controlplane.write_credentials(self.layout, self.server)
         if owner:
-            guard = [sys.executable, _COMMAND, "guard", f"--dir={self.layout.root}", f"--owner={owner}"]
+            guard = [
+                sys.executable,
+                _COMMAND,
+                "guard",
+                f"--dir={self.layout.root}",
+                f"--owner={owner}",
+            ]
             self._spawn(_GUARD, [str(word) for word in guard])
         if self._node:
             Node(self.layout).prepare()
@@ -197,7 +217,8 @@ class Cluster:
         for name, use in clients.items():
             probe = Probe("127.0.0.1", self._state.ports[use], self.layout.pki)
             self._wait_for(name, partial(probe.is_ok, "/healthz"))
-        account = "/api/v1/namespaces/default/serviceaccounts/default"  # without it no pod can be created
+        # Without it no pod can be created.
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
         self._wait_for("kube-controller-manager", lambda: self._api.resource(account))
 
     def _start_node(self, programs: Mapping[str, Path]) -> None:
@@ -214,11 +235,15 @@ class Cluster:
 
     def _control_plane(self) -> dict[str, list[str]]:
         programs = binaries.locate(node=False)
-        return controlplane.commands(self.layout, programs, self._state.ports, node=self._state.node)
+        return controlplane.commands(
+            self.layout, programs, self._state.ports, node=self._state.node
+        )
 
     def _spawn(self, name: str, command: Sequence[str]) -> None:
         further = self._state.arguments.get(name, [])
-        self._state.processes[name] = Process.start([*command, *further], self.layout.logs / f"{name}.log")
+        self._state.processes[name] = Process.start(
+            [*command, *further], self.layout.logs / f"{name}.log"
+        )
         self._state.write(self.layout.state)
 
     @property
@@ -246,20 +271,34 @@ class Cluster:
         if _NODE_CLAIM.exists():
             other = Cluster(Path(_NODE_CLAIM.read_text()))
             if State.read(other.layout.state).is_running:
-                raise ClusterError(f"this machine is the node of another cluster, {other.layout.root}: end that first")
+                raise ClusterError(
+                    f"this machine is the node of another cluster, {other.layout.root}: end that"
+                    " first"
+                )
             other.down()
         if os.geteuid() == 0:
             _NODE_CLAIM.write_text(str(self.layout.root))
 
     def _end(self) -> None:
-        """End every process by its pid, then remove what they made. What has ended already is fine."""
+        """End every process by its pid, then remove what they made.
+
+        What has ended already is fine.
+        """
         state = State.read(self.layout.state)
         processes = state.processes
         guard = processes.pop(_GUARD, None)
         if state.node:
-            end([process for name, process in processes.items() if name in ("kubelet", "kube-proxy")], grace=5)
+            end(
+                [
+                    process
+                    for name, process in processes.items()
+                    if name in ("kubelet", "kube-proxy")
+                ],
+                grace=5,
+            )
             Node(self.layout).end_containers()
-        end(processes.values(), grace=1)  # what they keep is removed with them: no need for patience
+        # What they keep is removed with them: no need for patience.
+        end(processes.values(), grace=1)
         if state.node:
             Node(self.layout).clean_up()
             _NODE_CLAIM.unlink(missing_ok=True)
@@ -284,5 +323,7 @@ def _try_lock(file: int) -> bool:
 def _takes_pods(node: Mapping[str, Any]) -> bool:
     """Whether a node is ready and no longer tainted as one that is not."""
     conditions = node.get("status", {}).get("conditions", ())
-    is_ready = any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+    is_ready = any(
+        condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions
+    )
     return is_ready and not node["spec"].get("taints")

@@ -25,7 +25,9 @@ def write_credentials(layout: Layout, server: str) -> None:
     write_kubeconfig(layout.kubeconfig, server, layout.pki, "admin")
 
 
-def commands(layout: Layout, binaries: Mapping[str, Path], ports: Mapping[str, int], *, node: bool) -> Commands:
+def commands(
+    layout: Layout, binaries: Mapping[str, Path], ports: Mapping[str, int], *, node: bool
+) -> Commands:
     """Each component's command, in the order in which they start."""
     etcd = f"http://127.0.0.1:{ports['etcd']}"
     peer = f"http://127.0.0.1:{ports['etcd-peer']}"
@@ -42,11 +44,15 @@ def commands(layout: Layout, binaries: Mapping[str, Path], ports: Mapping[str, i
             f"--quota-backend-bytes={8 << 30}",
             "--log-level=warn",
         ],
-        "kube-apiserver": [str(binaries["kube-apiserver"]), *_apiserver(layout.pki, etcd, ports, node=node)],
+        "kube-apiserver": [
+            str(binaries["kube-apiserver"]),
+            *_apiserver(layout.pki, etcd, ports, node=node),
+        ],
         "kube-controller-manager": [
             str(binaries["kube-controller-manager"]),
             *_client(layout, "controller-manager", ports["controller-manager"]),
-            "--pvclaimbinder-sync-period=1s",  # of 15: a claim that just missed its volume is bound at the next look
+            # Of 15: a claim that just missed its volume is bound at the next look.
+            "--pvclaimbinder-sync-period=1s",
             "--use-service-account-credentials",
             f"--service-account-private-key-file={layout.pki}/service-accounts.key",
             f"--root-ca-file={layout.pki}/ca.crt",
@@ -75,11 +81,13 @@ def _apiserver(pki: Path, etcd: str, ports: Mapping[str, int], *, node: bool) ->
         f"--service-account-signing-key-file={pki}/service-accounts.key",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
-        "--shutdown-watch-termination-grace-period=1s",  # else it waits a minute for those who watch to leave
+        # Else it waits a minute for those who watch to leave.
+        "--shutdown-watch-termination-grace-period=1s",
         f"--service-cluster-ip-range={SERVICE_RANGE}",
     ]
     if not node:
-        # No pod will call the Service `kubernetes`, and the loopback address may not be advertised behind it.
+        # No pod will call the Service `kubernetes`, and the loopback address may not be advertised
+        # behind it.
         return [*arguments, "--endpoint-reconciler-type=none"]
     return [
         *arguments,

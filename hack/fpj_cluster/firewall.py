@@ -14,7 +14,9 @@ _KUBERNETES = re.compile(r"^:(KUBE-\S+)", re.MULTILINE)
 
 
 def add_rules() -> None:
-    """Let pods through where forwarding is forbidden by default, and out to other networks under our address."""
+    """Let pods through where forwarding is forbidden by default,
+    and out to other networks under our address.
+    """
     comment = ("-m", "comment", "--comment", _MARK)
     run("iptables", "-w", "-I", "FORWARD", "-i", BRIDGE, *comment, "-j", "ACCEPT")
     run("iptables", "-w", "-I", "FORWARD", "-o", BRIDGE, *comment, "-j", "ACCEPT")
@@ -23,7 +25,10 @@ def add_rules() -> None:
 
 
 def remove_rules() -> None:
-    """Remove our rules and Kubernetes' chains, table by table, each in one step; the rest stays as it is."""
+    """Remove our rules and Kubernetes' chains, table by table, each in one step.
+
+    The rest stays as it is.
+    """
     for program, table in _TABLES:
         if commands := _removal(_saved(program, table)):
             lines = "\n".join([f"*{table}", *commands, "COMMIT", ""])
@@ -32,7 +37,11 @@ def remove_rules() -> None:
 
 def rules() -> list[str]:
     """What `remove_rules` would do."""
-    return [f"{table}: {line}" for program, table in _TABLES for line in _removal(_saved(program, table))]
+    return [
+        f"{table}: {line}"
+        for program, table in _TABLES
+        for line in _removal(_saved(program, table))
+    ]
 
 
 def _saved(program: str, table: str) -> str:
@@ -42,7 +51,11 @@ def _saved(program: str, table: str) -> str:
 def _removal(saved: str) -> list[str]:
     """The input for `iptables-restore`, given what `iptables-save` printed of a table."""
     chains = _KUBERNETES.findall(saved)
-    others = [line for line in saved.splitlines() if line.startswith("-A ") and not line.startswith("-A KUBE-")]
+    others = [
+        line
+        for line in saved.splitlines()
+        if line.startswith("-A ") and not line.startswith("-A KUBE-")
+    ]
     ours = [line for line in others if "-j KUBE-" in line or f"--comment {_MARK}" in line]
     removed = [f"-D{line.removeprefix('-A')}" for line in ours]
     return removed + [f"-F {chain}" for chain in chains] + [f"-X {chain}" for chain in chains]

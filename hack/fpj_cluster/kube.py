@@ -24,8 +24,12 @@ class Kube:
         self.kubeconfig = kubeconfig
         self.namespace = namespace
         self._kubectl = kubectl
-        # What kubectl remembers of a server is filed under its address, and another cluster may have that one later.
-        self._options = [f"--kubeconfig={kubeconfig}", f"--cache-dir={kubeconfig.parent / 'discovery'}"]
+        # What kubectl remembers of a server is filed under its address, and another cluster may
+        # have that one later.
+        self._options = [
+            f"--kubeconfig={kubeconfig}",
+            f"--cache-dir={kubeconfig.parent / 'discovery'}",
+        ]
         if namespace:
             self._options.append(f"--namespace={namespace}")
 
@@ -37,7 +41,9 @@ class Kube:
         """The command line of a call, for whoever runs it otherwise."""
         return [str(self._kubectl), *self._options, *arguments]
 
-    def __call__(self, *arguments: str | Path, stdin: str | None = None, seconds: float = 60.0) -> str:
+    def __call__(
+        self, *arguments: str | Path, stdin: str | None = None, seconds: float = 60.0
+    ) -> str:
         """Run kubectl and return what it prints.
 
         Raises:
@@ -46,9 +52,13 @@ class Kube:
         try:
             return run(self._kubectl, *self._options, *arguments, stdin=stdin, seconds=seconds)
         except ClusterError as error:
-            raise KubectlError(str(error).partition(f" {' '.join(self._options)} ")[2] or str(error)) from None
+            raise KubectlError(
+                str(error).partition(f" {' '.join(self._options)} ")[2] or str(error)
+            ) from None
 
-    def json(self, *arguments: str | Path, stdin: str | None = None, seconds: float = 60.0) -> dict[str, Any]:
+    def json(
+        self, *arguments: str | Path, stdin: str | None = None, seconds: float = 60.0
+    ) -> dict[str, Any]:
         """Run kubectl with `--output=json` and return what that says."""
         return dict(json.loads(self(*arguments, "--output=json", stdin=stdin, seconds=seconds)))
 
@@ -56,7 +66,9 @@ class Kube:
         """The resources that `kubectl get` lists."""
         return list(self.json("get", *arguments)["items"])
 
-    def apply(self, *resources: Resource | Path, server_side: bool = False, dry_run: bool = False) -> str:
+    def apply(
+        self, *resources: Resource | Path, server_side: bool = False, dry_run: bool = False
+    ) -> str:
         """Apply manifests: files, or resources as Python has them."""
         options = ["--server-side"] if server_side else []
         options += ["--dry-run=server"] if dry_run else []
@@ -66,7 +78,13 @@ class Kube:
 
     def wait(self, condition: str, *resources: str, seconds: float = 60.0) -> None:
         """Wait for what `kubectl wait --for` understands."""
-        self("wait", f"--for={condition}", f"--timeout={seconds:g}s", *resources, seconds=seconds + 10)
+        self(
+            "wait",
+            f"--for={condition}",
+            f"--timeout={seconds:g}s",
+            *resources,
+            seconds=seconds + 10,
+        )
 
 
 def _as_list(resources: Sequence[Resource]) -> str | None:

@@ -15,7 +15,13 @@ def write_kubeconfig(path: Path, server: str, pki: Path, client: str) -> None:
         "current-context": "fpj",
         "contexts": [{"name": "fpj", "context": {"cluster": "fpj", "user": client}}],
         "clusters": [
-            {"name": "fpj", "cluster": {"server": server, "certificate-authority-data": _inline(pki / "ca.crt")}}
+            {
+                "name": "fpj",
+                "cluster": {
+                    "server": server,
+                    "certificate-authority-data": _inline(pki / "ca.crt"),
+                },
+            }
         ],
         "users": [
             {

@@ -11,7 +11,9 @@ NODE = "fpj-node"
 BRIDGE = "fpj0"
 """The network bridge that the node's pods hang on."""
 NODE_ADDRESS = "10.244.0.1"
-"""The bridge's own address: the node's, and with a node the API server's too, so that pods reach it."""
+"""The bridge's own address: the node's, and with a node the API server's too,
+so that pods reach it.
+"""
 POD_RANGE = "10.244.0.0/24"
 SERVICE_RANGE = "10.96.0.0/16"
 API_SERVICE_ADDRESS = "10.96.0.1"
@@ -51,7 +53,10 @@ class Layout:
 
     @property
     def logs(self) -> Path:
-        """One file per component. They stay when the cluster is ended, until the next one starts."""
+        """One file per component.
+
+        They stay when the cluster is ended, until the next one starts.
+        """
         return self.root / "logs"
 
     @property
@@ -88,4 +93,13 @@ class Layout:
     def made_here(self) -> tuple[Path, ...]:
         """What ending a cluster removes."""
         discovery = self.root / "discovery"
-        return (self.pki, self.config, self.etcd, self.kubelet, self.containerd, discovery, self.kubeconfig, self.state)
+        return (
+            self.pki,
+            self.config,
+            self.etcd,
+            self.kubelet,
+            self.containerd,
+            discovery,
+            self.kubeconfig,
+            self.state,
+        )

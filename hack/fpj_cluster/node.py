@@ -1,4 +1,6 @@
-"""The node: its network, container runtime and kubelet, and how the machine is left as it was found."""
+"""The node: its network, container runtime and kubelet,
+and how the machine is left as it was found.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ class Node:
         (layout.config / "cni" / "10-fpj.conflist").write_text(json.dumps(nodeconfig.cni(layout)))
         (layout.config / "containerd.toml").write_text(nodeconfig.containerd(layout))
 
-    def commands(self, binaries: Mapping[str, Path], ports: Mapping[str, int]) -> dict[str, list[str]]:
+    def commands(
+        self, binaries: Mapping[str, Path], ports: Mapping[str, int]
+    ) -> dict[str, list[str]]:
         """Each component's command, in the order in which they start."""
         config = self._layout.config
         _write_once(config / "kubelet.json", nodeconfig.kubelet(self._layout, ports))
@@ -77,8 +81,15 @@ class Node:
     def import_image(self, tar: Path) -> None:
         """Load a docker-archive or an OCI archive."""
         if not self._layout.socket.exists():
-            raise ClusterError(f"the cluster in {self._layout.root} has no node to give an image to")
-        self._ctr("images", "import", f"--snapshotter={nodeconfig.snapshotter(self._layout.root)}", str(tar))
+            raise ClusterError(
+                f"the cluster in {self._layout.root} has no node to give an image to"
+            )
+        self._ctr(
+            "images",
+            "import",
+            f"--snapshotter={nodeconfig.snapshotter(self._layout.root)}",
+            str(tar),
+        )
 
     def import_pause(self, program: Path) -> None:
         """Make and load the image that every pod begins with."""
@@ -91,13 +102,18 @@ class Node:
         deadline = time.monotonic() + 20
         while shims := self._shims():
             if time.monotonic() > deadline:
-                raise ClusterError(f"the containers of processes {shims} do not end, not even when killed")
+                raise ClusterError(
+                    f"the containers of processes {shims} do not end, not even when killed"
+                )
             for process in with_descendants(shims):
                 process.signal(signal.SIGKILL)
             time.sleep(0.05)
 
     def clean_up(self) -> None:
-        """Undo what containers, the kubelet and kube-proxy did to the machine. All of their processes have ended."""
+        """Undo what containers, the kubelet and kube-proxy did to the machine.
+
+        All of their processes have ended.
+        """
         self._remove_notes()
         self._unmount()
         run("ip", "link", "delete", BRIDGE, may_fail=True)
@@ -125,15 +141,21 @@ class Node:
         if missing:
             raise ClusterError(f"a node needs {', '.join(missing)}: run hack/node-packages.sh")
         if len(str(self._layout.root)) > _LONGEST_ROOT:
-            raise ClusterError(f"{self._layout.root} is too long a name for the sockets in it: name a shorter one")
+            raise ClusterError(
+                f"{self._layout.root} is too long a name for the sockets in it: name a shorter one"
+            )
         if Path(f"/sys/class/net/{BRIDGE}").exists():
-            raise ClusterError(f"there is a bridge {BRIDGE} that is not ours; remove it: ip link delete {BRIDGE}")
+            raise ClusterError(
+                f"there is a bridge {BRIDGE} that is not ours; remove it: ip link delete {BRIDGE}"
+            )
         network = os.stat("/proc/self/ns/net").st_ino
         for pid in all_pids():
             with contextlib.suppress(OSError):
                 name = Path((command_of(pid) or [""])[0]).name
                 if name in ("kubelet", "k3s") and os.stat(f"/proc/{pid}/ns/net").st_ino == network:
-                    raise ClusterError(f"this machine is a Kubernetes node already: process {pid}, {name}")
+                    raise ClusterError(
+                        f"this machine is a Kubernetes node already: process {pid}, {name}"
+                    )
 
     def _ctr(self, *arguments: str, may_fail: bool = False) -> str:
         address = f"--address={self._layout.socket}"
@@ -153,16 +175,23 @@ class Node:
         for pod in self._layout.containerd.glob("state/io.containerd.grpc.v1.cri/sandboxes/*"):
             for result in Path("/var/lib/cni/results").glob(f"*-{pod.name}-*"):
                 result.unlink(missing_ok=True)
-        for note in self._layout.containerd.glob("state/io.containerd.runtime.v2.task/k8s.io/*/address"):
+        for note in self._layout.containerd.glob(
+            "state/io.containerd.runtime.v2.task/k8s.io/*/address"
+        ):
             with contextlib.suppress(OSError):
                 Path(note.read_text().removeprefix("unix://")).unlink(missing_ok=True)
 
     def _unmount(self) -> None:
-        """Unmount all below the cluster's directory. Nothing may be deleted through a mount that is left."""
+        """Unmount all below the cluster's directory.
+
+        Nothing may be deleted through a mount that is left.
+        """
         for mount in reversed(_mounts_below(self._layout.root)):
             run("umount", "--lazy", mount, may_fail=True)
         if left := _mounts_below(self._layout.root):
-            raise ClusterError(f"these do not let themselves be unmounted; nothing was deleted: {', '.join(left)}")
+            raise ClusterError(
+                f"these do not let themselves be unmounted; nothing was deleted: {', '.join(left)}"
+            )
 
 
 def _write_once(path: Path, content: Mapping[str, object]) -> None:
@@ -173,8 +202,11 @@ def _write_once(path: Path, content: Mapping[str, object]) -> None:
 
 def _mounts_below(folder: Path) -> list[str]:
     points = [line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    decoded = [point.encode().decode("unicode_escape") for point in points]  # a space is written as \040
-    return [point for point in decoded if Path(point) != folder and Path(point).is_relative_to(folder)]
+    # A space is written as \040.
+    decoded = [point.encode().decode("unicode_escape") for point in points]
+    return [
+        point for point in decoded if Path(point) != folder and Path(point).is_relative_to(folder)
+    ]
 
 
 def _cgroups() -> list[Path]:

@@ -21,16 +21,25 @@ def cni_programs() -> str:
     for folder in _CNI_FOLDERS:
         if Path(folder, "bridge").exists():
             return folder
-    raise ClusterError(f"there are no CNI plugins in {' or '.join(_CNI_FOLDERS)}: run hack/node-packages.sh")
+    raise ClusterError(
+        f"there are no CNI plugins in {' or '.join(_CNI_FOLDERS)}: run hack/node-packages.sh"
+    )
 
 
 def snapshotter(folder: Path) -> str:
     """How containerd stacks layers below a folder: overlays, but not on top of an overlay."""
-    return "native" if run("stat", "--file-system", "--format=%T", folder).strip() == "overlayfs" else "overlayfs"
+    return (
+        "native"
+        if run("stat", "--file-system", "--format=%T", folder).strip() == "overlayfs"
+        else "overlayfs"
+    )
 
 
 def containerd(layout: Layout) -> str:
-    """Everything of this containerd lies below the cluster's directory; another on this machine is left alone."""
+    """Everything of this containerd lies below the cluster's directory.
+
+    Another on this machine is left alone.
+    """
     folder = layout.containerd
     return f"""\
 version = 2
@@ -46,7 +55,8 @@ path = "{folder}/opt"
 
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "{PAUSE}"
-restrict_oom_score_adj = true # without CAP_SYS_RESOURCE every pod would fail: "can't get final child's PID from pipe"
+# Without CAP_SYS_RESOURCE every pod would fail: "can't get final child's PID from pipe".
+restrict_oom_score_adj = true
 netns_mounts_under_state_dir = true # so that they are known to be ours
 
 [plugins."io.containerd.grpc.v1.cri".cni]
@@ -66,19 +76,30 @@ SystemdCgroup = false
 
 
 def cni(layout: Layout) -> dict[str, Any]:
-    """Pods hang on the bridge and get addresses of its range. No host ports: their rules would outlive the pods."""
+    """Pods hang on the bridge and get addresses of its range.
+
+    No host ports: their rules would outlive the pods.
+    """
     addresses = {
         "type": "host-local",
         "dataDir": f"{layout.containerd}/addresses",
         "ranges": [[{"subnet": POD_RANGE, "gateway": NODE_ADDRESS}]],
         "routes": [{"dst": "0.0.0.0/0"}],
     }
-    bridge = {"type": "bridge", "bridge": BRIDGE, "isGateway": True, "hairpinMode": True, "ipam": addresses}
+    bridge = {
+        "type": "bridge",
+        "bridge": BRIDGE,
+        "isGateway": True,
+        "hairpinMode": True,
+        "ipam": addresses,
+    }
     return {"cniVersion": "0.4.0", "name": "fpj", "plugins": [bridge]}
 
 
 def kubelet(layout: Layout, ports: Mapping[str, int]) -> dict[str, Any]:
-    """A kubelet that evicts nobody for a full disk of the machine it shares, and that takes cgroup v1 as it is."""
+    """A kubelet that evicts nobody for a full disk of the machine it shares,
+    and that takes cgroup v1 as it is.
+    """
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -114,7 +135,9 @@ def kubelet(layout: Layout, ports: Mapping[str, int]) -> dict[str, Any]:
 
 
 def proxy(layout: Layout, ports: Mapping[str, int]) -> dict[str, Any]:
-    """A kube-proxy in iptables mode that leaves conntrack's limits, which may not be writable, alone."""
+    """A kube-proxy in iptables mode that leaves conntrack's limits, which may not be writable,
+    alone.
+    """
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
@@ -125,7 +148,8 @@ def proxy(layout: Layout, ports: Mapping[str, int]) -> dict[str, Any]:
         "healthzBindAddress": f"127.0.0.1:{ports['proxy-health']}",
         "metricsBindAddress": f"127.0.0.1:{ports['proxy-metrics']}",
         "oomScoreAdj": _own_oom_score(),
-        # Pods of one bridge would answer each other directly, past the Service's address, where no br_netfilter is.
+        # Pods of one bridge would answer each other directly, past the Service's address, where no
+        # br_netfilter is.
         "iptables": {"masqueradeAll": True},
         "conntrack": {
             "maxPerCore": 0,

@@ -11,9 +11,12 @@ _MOST_TRIED = 500
 
 
 def free_ports(number: int, among: range) -> list[int]:
-    """So many free ports, chosen at random so that those who ask together rarely meet. Raises `ClusterError`.
+    """So many free ports, chosen at random so that those who ask together rarely meet.
 
-    Choose ``among`` below 32768: from there on Linux hands ports to outgoing connections, and takes away what was free.
+    Raises `ClusterError`.
+
+    Choose ``among`` below 32768: from there on Linux hands ports to outgoing connections, and takes
+    away what was free.
     """
     tried = random.sample(among, min(_MOST_TRIED, len(among)))
     chosen: list[int] = []

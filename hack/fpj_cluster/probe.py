@@ -10,7 +10,10 @@ from typing import Any
 
 
 class Probe:
-    """Asks one server of the cluster. No answer, an error and a broken connection are all a "no"."""
+    """Asks one server of the cluster.
+
+    No answer, an error and a broken connection are all a "no".
+    """
 
     def __init__(self, address: str, port: int, pki: Path) -> None:
         self._address = address
@@ -28,7 +31,9 @@ class Probe:
         return dict(json.loads(body)) if status == http.HTTPStatus.OK else {}
 
     def _get(self, path: str) -> tuple[int, bytes]:
-        connection = http.client.HTTPSConnection(self._address, self._port, timeout=5, context=self._context)
+        connection = http.client.HTTPSConnection(
+            self._address, self._port, timeout=5, context=self._context
+        )
         try:
             connection.request("GET", path)
             response = connection.getresponse()

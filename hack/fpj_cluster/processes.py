@@ -1,4 +1,6 @@
-"""Processes that outlive whoever starts them, and that anyone may end later: by their own pid, never by a name."""
+"""Processes that outlive whoever starts them, and that anyone may end later: by their own pid,
+never by a name.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True)
 class Process:
-    """A process known by its pid and its start (clock ticks since boot), so that a reused pid is not taken for it."""
+    """A process known by its pid and its start (clock ticks since boot),
+    so that a reused pid is not taken for it.
+    """
 
     pid: int
     started: int
@@ -56,7 +60,9 @@ class Process:
 
 
 def end(processes: Iterable[Process], *, grace: float) -> None:
-    """End processes: SIGTERM to all, and SIGKILL to those that are still there after `grace` seconds."""
+    """End processes: SIGTERM to all, and SIGKILL to those that are still there after `grace`
+    seconds.
+    """
     left = list(processes)
     for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 10.0)):
         for process in left:
@@ -67,7 +73,9 @@ def end(processes: Iterable[Process], *, grace: float) -> None:
             time.sleep(0.02)
         if not left:
             return
-    raise ClusterError(f"processes {[process.pid for process in left]} do not end, not even when killed")
+    raise ClusterError(
+        f"processes {[process.pid for process in left]} do not end, not even when killed"
+    )
 
 
 def with_descendants(roots: Iterable[int]) -> list[Process]:
@@ -108,12 +116,16 @@ def _status(pid: int) -> tuple[str, int, int] | None:
 
 
 def plain_environment() -> dict[str, str]:
-    """Our environment without proxies, which must not stand between the parts of a cluster, and with sbin in PATH."""
+    """Our environment without proxies, which must not stand between the parts of a cluster,
+    and with sbin in PATH.
+    """
     kept = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
     return kept | {"PATH": f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}"}
 
 
-def run(*command: str | Path, stdin: str | None = None, seconds: float = 60.0, may_fail: bool = False) -> str:
+def run(
+    *command: str | Path, stdin: str | None = None, seconds: float = 60.0, may_fail: bool = False
+) -> str:
     """Run a command to its end and return its output.
 
     Raises:
@@ -122,7 +134,13 @@ def run(*command: str | Path, stdin: str | None = None, seconds: float = 60.0, m
     words = [str(word) for word in command]
     try:
         done = subprocess.run(  # noqa: S603 - the commands are this package's own
-            words, input=stdin, capture_output=True, text=True, timeout=seconds, env=plain_environment(), check=False
+            words,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            env=plain_environment(),
+            check=False,
         )
     except FileNotFoundError:
         raise ClusterError(f"there is no {words[0]} on this machine") from None
@@ -134,7 +152,10 @@ def run(*command: str | Path, stdin: str | None = None, seconds: float = 60.0, m
 
 
 def wait_until(condition: Callable[[], object], *, seconds: float) -> bool:
-    """Wait until a condition holds; False if it does not in time. It may raise an error to end the wait early."""
+    """Wait until a condition holds; False if it does not in time.
+
+    It may raise an error to end the wait early.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -14,8 +14,12 @@ from pathlib import Path
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-def write_image(target: Path, tag: str, programs: Mapping[str, Path], entrypoint: list[str]) -> None:
-    """Write a docker-archive whose one layer has the programs under the names given, to be run by user 65532."""
+def write_image(
+    target: Path, tag: str, programs: Mapping[str, Path], entrypoint: list[str]
+) -> None:
+    """Write a docker-archive whose one layer has the programs under the names given,
+    to be run by user 65532.
+    """
     with tempfile.TemporaryFile(dir=target.parent) as layer, tarfile.open(target, "w") as archive:
         with tarfile.open(fileobj=layer, mode="w") as files:
             for name, program in programs.items():
@@ -33,7 +37,11 @@ def write_image(target: Path, tag: str, programs: Mapping[str, Path], entrypoint
             "config": {"Entrypoint": entrypoint, "User": "65532:65532", "WorkingDir": "/"},
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
         }
-        _add(archive, "manifest.json", [{"Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"]}])
+        _add(
+            archive,
+            "manifest.json",
+            [{"Config": "config.json", "RepoTags": [tag], "Layers": ["layer.tar"]}],
+        )
         _add(archive, "config.json", config)
         entry = tarfile.TarInfo("layer.tar")
         entry.size = size

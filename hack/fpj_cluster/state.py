@@ -1,4 +1,6 @@
-"""What is known of a running cluster, in a file: another process may end it, and one that died is cleaned up after."""
+"""What is known of a running cluster, in a file: another process may end it,
+and one that died is cleaned up after.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,9 @@ from fpj_cluster.ports import free_ports
 from fpj_cluster.processes import Process
 
 _PORTS = range(20000, 30000)
-"""Below what Linux hands out for outgoing connections (from 32768), so that a restarted server finds its port free,
-and below the NodePorts (from 30000)."""
+"""Below what Linux hands out for outgoing connections (from 32768),
+so that a restarted server finds its port free, and below the NodePorts (from 30000).
+"""
 _CONTROL_PLANE = ("etcd", "etcd-peer", "apiserver", "controller-manager", "scheduler")
 _NODE = ("kubelet", "kubelet-health", "proxy-health", "proxy-metrics")
 _USES = _CONTROL_PLANE + _NODE
@@ -36,7 +39,9 @@ class State:
         except FileNotFoundError:
             return cls()
         except ValueError as error:
-            raise ClusterError(f"{path} cannot be read ({error}): end that cluster by hand and remove it") from None
+            raise ClusterError(
+                f"{path} cannot be read ({error}): end that cluster by hand and remove it"
+            ) from None
         processes = {name: Process(**process) for name, process in raw.pop("processes").items()}
         return cls(**raw, processes=processes)
 

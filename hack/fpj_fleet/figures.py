@@ -30,7 +30,9 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A run that was measured, and that the simulation can be held against; ``seconds`` is what it took."""
+    """A run that was measured, and that the simulation can be held against; ``seconds`` is what it
+    took.
+    """
 
     name: str
     seconds: float
@@ -64,9 +66,13 @@ class Figures:
 
 def load(text: str | None = None) -> Figures:
     """Read ``figures.toml``, or its ``text``."""
-    document: Mapping[str, Any] = tomllib.loads(FILE.read_text(encoding="utf-8") if text is None else text)
+    document: Mapping[str, Any] = tomllib.loads(
+        FILE.read_text(encoding="utf-8") if text is None else text
+    )
     return Figures(
-        kinds={key: Kind(given["name"], _figure(given)) for key, given in document["kinds"].items()},
+        kinds={
+            key: Kind(given["name"], _figure(given)) for key, given in document["kinds"].items()
+        },
         figures={
             f"{section}.{name}": _figure(given)
             for section in ("job", "pod", "index", "worker", "store", "api", "limits")

@@ -1,7 +1,10 @@
-"""A job from its creation to its end, simulated: pods start, work on shards and end, in waves. Pure and repeatable.
+"""A job from its creation to its end, simulated: pods start, work on shards and end, in waves.
 
-What pods do between two events is not simulated image by image. All pods of a job work at the same pace, so one clock
-counts their work; where the store or the node cannot bear them all, that clock runs slower for everybody.
+Pure and repeatable.
+
+What pods do between two events is not simulated image by image. All pods of a job work at the same
+pace, so one clock counts their work; where the store or the node cannot bear them all, that clock
+runs slower for everybody.
 """
 
 from __future__ import annotations
@@ -20,7 +23,10 @@ from fpj_fleet.figures import Figures
 _READ = 1_000
 """Images that a worker reads at a time."""
 _FEW = 10
-"""So few pods each sum all shards at their end; of more, one a second does. See `fpj_worker.pod.report`."""
+"""So few pods each sum all shards at their end; of more, one a second does.
+
+See `fpj_worker.pod.report`.
+"""
 _BIN_SECONDS = 10.0
 """Peaks are means over so long."""
 
@@ -40,7 +46,9 @@ class Fleet:
     """For all pods together."""
     store_cores: float = 4.0
     default_limits: bool = True
-    """Whether Job controller and scheduler have the limits of requests that Kubernetes gives them by default."""
+    """Whether Job controller and scheduler have the limits of requests that Kubernetes gives them
+    by default.
+    """
     spread: bool = True
     """Whether shards differ in what their images cost."""
 
@@ -55,7 +63,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the job takes. ``stages`` are seconds; ``store`` commands and ``api`` requests are those while pods run."""
+    """What the job takes.
+
+    ``stages`` are seconds; ``store`` commands and ``api`` requests are those while pods run.
+    """
 
     seconds: float
     stages: Mapping[str, float]
@@ -64,7 +75,9 @@ class Outcome:
     busy: float
     """The share of the pods' time in which images are made."""
     tail: float
-    """Seconds in which pods had nothing left to do while others of their wave still worked, over all waves."""
+    """Seconds in which pods had nothing left to do while others of their wave still worked,
+    over all waves.
+    """
     store: Mapping[str, Load]
     store_cores: float
     """That the store's server uses, on average while pods run."""
@@ -76,12 +89,19 @@ class Outcome:
         return self.stages["images a second"]
 
     def total(self, loads: Mapping[str, Load]) -> Load:
-        """Of all kinds together; the peaks need not be at the same time, so theirs is an upper bound."""
-        return Load(sum(each.mean for each in loads.values()), sum(each.peak for each in loads.values()))
+        """Of all kinds together; the peaks need not be at the same time,
+        so theirs is an upper bound.
+        """
+        return Load(
+            sum(each.mean for each in loads.values()), sum(each.peak for each in loads.values())
+        )
 
 
 def report_pause(pods: int, figures: Figures) -> float:
-    """Seconds between two tries of a pod to be the one that reports; see `fpj_worker.pod.report.pause_after_miss`."""
+    """Seconds between two tries of a pod to be the one that reports.
+
+    See `fpj_worker.pod.report.pause_after_miss`.
+    """
     return figures["worker.report_try"] * min(max(pods / 10, 1.0), 10.0)
 
 
@@ -154,7 +174,10 @@ class _Limit:
         self._at = 0.0
 
     def pass_at(self, now: float, requests: float = 1.0) -> float:
-        """When requests made at ``now`` are through; callers come in the order of their times, or nearly so."""
+        """When requests made at ``now`` are through.
+
+        Callers come in the order of their times, or nearly so.
+        """
         at = max(now, self._at)
         self._tokens = min(self._burst, self._tokens + (at - self._at) * self._rate)
         self._at = at
@@ -182,7 +205,8 @@ class _Tally:
         rate = number / (stop - start)
         bins[first] += rate * ((first + 1) * _BIN_SECONDS - start)
         bins[last] += rate * (stop - last * _BIN_SECONDS)
-        if last - first > 1:  # whole bins, which nobody else adds to: `_Run` lets time pass for all pods at once
+        # Whole bins, which nobody else adds to: `_Run` lets time pass for all pods at once.
+        if last - first > 1:
             self.peaks[name] = max(self.peaks.get(name, 0.0), rate)
 
     def load(self, name: str, seconds: float, factor: float) -> Load:
@@ -202,7 +226,10 @@ class _Run:
         self._shards = shards
         self._chance = random.Random(0)  # noqa: S311 - the same each time, on purpose
         limits = "default" if fleet.default_limits else "raised"
-        created, bound = figures[f"limits.job_controller_{limits}"], figures[f"limits.scheduler_{limits}"]
+        created, bound = (
+            figures[f"limits.job_controller_{limits}"],
+            figures[f"limits.scheduler_{limits}"],
+        )
         self._jobs, self._binds = _Limit(created, created * 1.5), _Limit(bound, bound * 2)
         self._pod_rate = fleet.workers * 1000 / (fleet.image_ms * figures["worker.overhead"])
         """Images a second of a pod that nothing holds up."""
@@ -253,7 +280,9 @@ class _Run:
     def _work(self, *, last: bool) -> float:
         """Seconds that a shard takes a pod at full pace."""
         images = (self._fleet.images - 1) % self._size + 1 if last else self._size
-        differs = self._chance.gauss(1.0, self._figures["worker.spread"]) if self._fleet.spread else 1.0
+        differs = (
+            self._chance.gauss(1.0, self._figures["worker.spread"]) if self._fleet.spread else 1.0
+        )
         return images / self._pod_rate * max(differs, 0.2)
 
     def _start(self, now: float) -> float:
@@ -271,7 +300,7 @@ class _Run:
             self.store_busy += self._shards * self._figures["store.shard_count_us"] / 1e6
         self.worked += work
 
-    # What goes on all the time ----------------------------------------------------------------------------
+    # What goes on all the time --------------------------------------------------------------------
 
     def _pace(self, pods: int) -> float:
         """The share of their full pace at which so many pods can work."""
@@ -303,8 +332,17 @@ class _Run:
             ("seconds", seconds),
         ):
             self.tally.add(name, number, start, self.now)
-        counts = seconds * self._figures["job.status_writes"] * self._shards * self._figures["store.shard_count_us"]
+        counts = (
+            seconds
+            * self._figures["job.status_writes"]
+            * self._shards
+            * self._figures["store.shard_count_us"]
+        )
         small = pods * seconds * self._per_pod_commands()
-        busy = images * self._figures["store.image_us"] + small * self._figures["store.command_us"] + counts
+        busy = (
+            images * self._figures["store.image_us"]
+            + small * self._figures["store.command_us"]
+            + counts
+        )
         self.store_busy += busy / 1e6
         return pace * seconds

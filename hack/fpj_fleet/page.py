@@ -65,10 +65,11 @@ def describe(fleet: Fleet, outcome: Outcome) -> str:
     store, api = outcome.total(outcome.store), outcome.total(outcome.api)
     stages = ", ".join(f"{name} {_span(outcome.stages[name])}" for name in _STAGES)
     return (
-        f"{fleet.images:,} images in {_span(outcome.seconds)} ({outcome.images_per_second:,.0f} a second): {stages}\n"
-        f"{outcome.shards:,} shards in {outcome.waves} waves; pods work {outcome.busy:.0%} of their time\n"
-        f"store: {store.mean:,.0f} commands a second, {store.peak:,.0f} at most; {outcome.store_cores:.1f} cores\n"
-        f"API server: {api.mean:,.1f} requests a second, {api.peak:,.0f} at most"
+        f"{fleet.images:,} images in {_span(outcome.seconds)} ({outcome.images_per_second:,.0f} a"
+        f" second): {stages}\n{outcome.shards:,} shards in {outcome.waves} waves; pods work"
+        f" {outcome.busy:.0%} of their time\nstore: {store.mean:,.0f} commands a second,"
+        f" {store.peak:,.0f} at most; {outcome.store_cores:.1f} cores\nAPI server: {api.mean:,.1f}"
+        f" requests a second, {api.peak:,.0f} at most"
     )
 
 
@@ -91,13 +92,21 @@ def _time(ask: _Answers) -> str:
         [
             "## Time",
             "",
-            f"Photographs of 12 megapixels ({figures.kinds['photo'].figure.value:g} ms of CPU each), by the number of",
+            (
+                f"Photographs of 12 megapixels ({figures.kinds['photo'].figure.value:g} ms of CPU"
+                " each), by the number of"
+            ),
             "pods (`sharding.parallelism`):",
             "",
-            *_table(["Images", *(f"{pods:,} pod{'s' if pods > 1 else ''}" for pods in _PODS)], rows),
+            *_table(
+                ["Images", *(f"{pods:,} pod{'s' if pods > 1 else ''}" for pods in _PODS)], rows
+            ),
             "",
             f"Of {_MANY:,} images on {_WIDE:,} pods: {parts}.",
-            "One pod lists and plans, so more pods do not shorten that. Many pods over few images live for seconds:",
+            (
+                "One pod lists and plans, so more pods do not shorten that. Many pods over few"
+                " images live for seconds:"
+            ),
             "then fewer pods are faster, or a larger `sharding.shardSize`.",
         ]
     )
@@ -107,7 +116,11 @@ def _shards(ask: _Answers) -> str:
     rows = []
     for images in (1_000_000, _MANY):
         chosen = shard_size(images, _WIDE)
-        for size in (size for size in _SHARD_SIZES if images // _MOST_SHARDS <= size <= max(images // 100, chosen)):
+        for size in (
+            size
+            for size in _SHARD_SIZES
+            if images // _MOST_SHARDS <= size <= max(images // 100, chosen)
+        ):
             outcome = ask(replace(_photo(ask.figures, images, _WIDE), shard_size=size))
             process = outcome.stages["process"]
             written = outcome.total(outcome.store).mean * process
@@ -128,13 +141,22 @@ def _shards(ask: _Answers) -> str:
         [
             "## Shards",
             "",
-            "Without `sharding.shardSize` there are four shards for each pod, as long as one child Job holds them",
+            (
+                "Without `sharding.shardSize` there are four shards for each pod, as long as one"
+                " child Job holds them"
+            ),
             f"({WAVE:,}), of 100 to 10,000 images. Photographs on {_WIDE:,} pods, by other sizes:",
             "",
             *_table([*head, "Store: commands for 1,000 images", "Active pods"], rows),
             "",
-            "The tail is the time in which some pods have nothing left to do while others of their wave work; where",
-            "the store bounds the job, those go faster then. Small shards cost starts of pods, which Kubernetes",
+            (
+                "The tail is the time in which some pods have nothing left to do while others of"
+                " their wave work; where"
+            ),
+            (
+                "the store bounds the job, those go faster then. Small shards cost starts of pods,"
+                " which Kubernetes"
+            ),
             "limits; large ones leave pods idle at the end. How shards differ in cost is a guess.",
         ]
     )
@@ -189,8 +211,14 @@ def _loads(ask: _Answers) -> str:
                 ],
             ),
             "",
-            "Cores of the store are those of the server that the tests use; measure yours with one job before you rely",
-            "on them. The status of a job is written every five seconds at most, however many pods it has.",
+            (
+                "Cores of the store are those of the server that the tests use; measure yours with"
+                " one job before you rely"
+            ),
+            (
+                "on them. The status of a job is written every five seconds at most, however many"
+                " pods it has."
+            ),
         ]
     )
 
@@ -211,7 +239,14 @@ def _kinds(ask: _Answers) -> str:
                 _span(small.seconds),
             ]
         )
-    head = ["Kind", "CPU, ms", "Time", "Store: commands a second", "Store: cores", "Time with a store of 4 cores"]
+    head = [
+        "Kind",
+        "CPU, ms",
+        "Time",
+        "Store: commands a second",
+        "Store: cores",
+        "Time with a store of 4 cores",
+    ]
     return "\n".join(
         [
             "## Kinds of pictures",
@@ -220,14 +255,20 @@ def _kinds(ask: _Answers) -> str:
             "",
             *_table(head, rows),
             "",
-            "The cheaper an image, the more of them a second, and the sooner the store is what bounds the job.",
+            (
+                "The cheaper an image, the more of them a second, and the sooner the store is what"
+                " bounds the job."
+            ),
         ]
     )
 
 
 def _limits(ask: _Answers) -> str:
     figures = ask.figures
-    default, raised = figures["limits.job_controller_default"], figures["limits.job_controller_raised"]
+    default, raised = (
+        figures["limits.job_controller_default"],
+        figures["limits.job_controller_raised"],
+    )
     wide = _photo(figures, 1_000_000, _WIDE)
     slow = ask(wide)
     fast = ask(replace(wide, default_limits=False))
@@ -235,7 +276,8 @@ def _limits(ask: _Answers) -> str:
     plan = _MANY / figures["index.plan_rate"]
     raise_it = (
         "`--kube-api-qps` of kube-controller-manager and kube-scheduler, where you may set it:"
-        f" 1,000,000 photographs on {_WIDE:,} pods take {_span(slow.seconds)} without, {_span(fast.seconds)} with"
+        f" 1,000,000 photographs on {_WIDE:,} pods take {_span(slow.seconds)} without,"
+        f" {_span(fast.seconds)} with"
     )
     return "\n".join(
         [
@@ -251,22 +293,34 @@ def _limits(ask: _Answers) -> str:
                     ],
                     [
                         "Job controller",
-                        f"{default / 2:g} pods a second by default; {raised / 2:g} with more, on two cores",
+                        (
+                            f"{default / 2:g} pods a second by default; {raised / 2:g} with more,"
+                            " on two cores"
+                        ),
                         raise_it,
                     ],
                     [
                         "Listing",
-                        f"{_round(figures['index.rate'])} new images a second; unchanged ones are only read",
+                        (
+                            f"{_round(figures['index.rate'])} new images a second; unchanged ones"
+                            " are only read"
+                        ),
                         "several jobs over parts of the source",
                     ],
                     [
                         "Planning",
-                        f"{_MANY:,} images in {_span(plan)} and {_round(memory)} MB with the tests' server",
+                        (
+                            f"{_MANY:,} images in {_span(plan)} and {_round(memory)} MB with the"
+                            " tests' server"
+                        ),
                         "nothing: it runs once for an attempt",
                     ],
                     [
                         "Operator",
-                        f"{figures['api.operator_ms_a_pod']:g} ms of CPU a pod; its memory does not grow with pods",
+                        (
+                            f"{figures['api.operator_ms_a_pod']:g} ms of CPU a pod; its memory does"
+                            " not grow with pods"
+                        ),
                         "nothing",
                     ],
                     ["Queue", "20,000 jobs wait at 0.14 % of a core (`op-queue`)", "nothing"],
@@ -278,7 +332,12 @@ def _limits(ask: _Answers) -> str:
 
 def _checks(figures: Figures) -> str:
     rows = [
-        [check.name, f"{check.seconds:.1f} s", f"{predicted:.1f} s", f"{predicted / check.seconds - 1:+.0%}"]
+        [
+            check.name,
+            f"{check.seconds:.1f} s",
+            f"{predicted:.1f} s",
+            f"{predicted / check.seconds - 1:+.0%}",
+        ]
         for check in figures.checks
         for predicted in [predict(check, figures)]
     ]
@@ -286,11 +345,17 @@ def _checks(figures: Figures) -> str:
         [
             "## How good it is",
             "",
-            "Runs on a real cluster, and what the simulation says of them from the cost of one image alone:",
+            (
+                "Runs on a real cluster, and what the simulation says of them from the cost of one"
+                " image alone:"
+            ),
             "",
             *_table(["Run", "Measured", "Simulated", ""], rows),
             "",
-            "Nothing here was measured on more than one machine: beyond that, the numbers assume that a store and an",
+            (
+                "Nothing here was measured on more than one machine: beyond that, the numbers"
+                " assume that a store and an"
+            ),
             "API server do with more cores what they do with two.",
         ]
     )
@@ -319,7 +384,11 @@ def _span(seconds: float) -> str:
     """``12 s``, ``4 min``, ``2.5 h``, ``3.1 d``: two digits that count."""
     for unit, size, least in (("d", 86_400.0, 2.0), ("h", 3_600.0, 2.0), ("min", 60.0, 2.0)):
         if seconds >= size * least:
-            return f"{seconds / size:.0f} {unit}" if seconds >= size * 9.5 else f"{seconds / size:.1f} {unit}"
+            return (
+                f"{seconds / size:.0f} {unit}"
+                if seconds >= size * 9.5
+                else f"{seconds / size:.1f} {unit}"
+            )
     return f"{seconds:.0f} s" if seconds >= 9.5 else f"{seconds:.1f} s"
 
 

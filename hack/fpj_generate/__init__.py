@@ -1,1 +1,4 @@
-"""What generates files from the code. No part of the product imports it; `hack/generate.py` runs it."""
+"""What generates files from the code.
+
+No part of the product imports it; `hack/generate.py` runs it.
+"""

@@ -1,8 +1,9 @@
 """CustomResourceDefinitions from the API types.
 
-The schemas are structural (no references, nothing nullable). What people write has no default values, so that the API
-server writes nothing into a manifest that a GitOps tool would then see as drift. The status of what the operator looks
-at begins as not observed: without that, tools that use kstatus take a new resource for one that is done.
+The schemas are structural (no references, nothing nullable). What people write has no default
+values, so that the API server writes nothing into a manifest that a GitOps tool would then see as
+drift. The status of what the operator looks at begins as not observed: without that, tools that use
+kstatus take a new resource for one that is done.
 """
 
 from __future__ import annotations
@@ -35,12 +36,17 @@ _KEPT = (
     "x-kubernetes-map-type",
     "x-kubernetes-preserve-unknown-fields",
 )
-_INT_OR_STRING = {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}
+_INT_OR_STRING = {
+    "anyOf": [{"type": "integer"}, {"type": "string"}],
+    "x-kubernetes-int-or-string": True,
+}
 _FREEFORM = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 _ITEM_LENGTH = 1024
 _HEADER = "# Generated from core/fpj_core/v1alpha1 by `make crds`. Do not edit.\n"
 VERSION_ANNOTATION = f"{GROUP}/version"
-"""Which version of fpj a CustomResourceDefinition is from: an operator's chart refuses older ones."""
+"""Which version of fpj a CustomResourceDefinition is from:
+an operator's chart refuses older ones.
+"""
 
 
 def crd(resource: ResourceType) -> dict[str, Any]:
@@ -80,7 +86,10 @@ def crd(resource: ResourceType) -> dict[str, Any]:
 
 def files() -> dict[str, str]:
     """File name to YAML text."""
-    return {f"{GROUP}_{resource.plural}.yaml": yaml_text(crd(resource), _HEADER) for resource in RESOURCES}
+    return {
+        f"{GROUP}_{resource.plural}.yaml": yaml_text(crd(resource), _HEADER)
+        for resource in RESOURCES
+    }
 
 
 def _root_schema(resource: ResourceType) -> dict[str, Any]:
@@ -102,31 +111,49 @@ def _object(model: type[ApiModel]) -> dict[str, Any]:
     for name, field in model.model_fields.items():
         alias = field.alias or name
         properties[alias] = _property(generated["properties"][alias], field.annotation, definitions)
-    schema: dict[str, Any] = {"type": "object", "description": _sentence(model), "properties": properties}
+    schema: dict[str, Any] = {
+        "type": "object",
+        "description": _sentence(model),
+        "properties": properties,
+    }
     if required := generated.get("required"):
         schema["required"] = sorted(required)
     if model.rules:
-        schema["x-kubernetes-validations"] = [{"rule": rule.cel, "message": rule.message} for rule in model.rules]
+        schema["x-kubernetes-validations"] = [
+            {"rule": rule.cel, "message": rule.message} for rule in model.rules
+        ]
     return schema
 
 
-def _property(found: dict[str, Any], annotation: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+def _property(
+    found: dict[str, Any], annotation: Any, definitions: dict[str, Any]
+) -> dict[str, Any]:
     described = {"description": found["description"]} if "description" in found else {}
     if found.get("x-freeform"):
         return described | _FREEFORM
     model = model_in(annotation)
     found = _without_null(_resolved(found, definitions))
     if found.get("type") == "array":
-        items = _FREEFORM if found.get("x-freeform-items") else _items(found["items"], model, definitions)
+        items = (
+            _FREEFORM
+            if found.get("x-freeform-items")
+            else _items(found["items"], model, definitions)
+        )
         return described | _kept(found) | {"items": copy.deepcopy(items)}
     if isinstance(found.get("additionalProperties"), dict):
-        return described | _kept(found) | {"additionalProperties": _value(found["additionalProperties"], definitions)}
+        return (
+            described
+            | _kept(found)
+            | {"additionalProperties": _value(found["additionalProperties"], definitions)}
+        )
     if model is not None:
         return _object(model) | described
     return described | _value(found, definitions)
 
 
-def _items(found: dict[str, Any], model: type[ApiModel] | None, definitions: dict[str, Any]) -> dict[str, Any]:
+def _items(
+    found: dict[str, Any], model: type[ApiModel] | None, definitions: dict[str, Any]
+) -> dict[str, Any]:
     return _object(model) if model is not None else _value(found, definitions)
 
 
@@ -169,7 +196,11 @@ def _without_null(found: dict[str, Any]) -> dict[str, Any]:
         return found
     rest = {name: value for name, value in found.items() if name != "anyOf"}
     if len(options) == 1:
-        return _without_null({**options[0], **rest}) if "$ref" not in options[0] else {**rest, **options[0]}
+        return (
+            _without_null({**options[0], **rest})
+            if "$ref" not in options[0]
+            else {**rest, **options[0]}
+        )
     return {**rest, "anyOf": options}
 
 

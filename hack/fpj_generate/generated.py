@@ -21,7 +21,9 @@ class _Dumper(yaml.SafeDumper):
 
 def yaml_text(document: Any, header: str = "", *, width: int = 120) -> str:
     """A document as YAML, its keys in the order given."""
-    return header + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=width, allow_unicode=True)
+    return header + yaml.dump(
+        document, Dumper=_Dumper, sort_keys=False, width=width, allow_unicode=True
+    )
 
 
 def write(files: Mapping[str, str], directory: Path) -> None:
@@ -35,4 +37,8 @@ def write(files: Mapping[str, str], directory: Path) -> None:
 def outdated(files: Mapping[str, str], directory: Path) -> list[Path]:
     """Those of ``files`` that are missing in the directory, or differ there."""
     paths = {directory / name: text for name, text in files.items()}
-    return [path for path, text in paths.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    return [
+        path
+        for path, text in paths.items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]

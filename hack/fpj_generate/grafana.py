@@ -1,7 +1,8 @@
 """The Grafana dashboard from a list of its panels.
 
-A dashboard as Grafana saves it is thousands of lines that nobody reviews. Here is what matters of it: what each panel
-asks, in which unit, and why one looks at it. ``namespace`` is the operator's; workers run in those of the teams.
+A dashboard as Grafana saves it is thousands of lines that nobody reviews. Here is what matters of
+it: what each panel asks, in which unit, and why one looks at it. ``namespace`` is the operator's;
+workers run in those of the teams.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ _WIDTH = 24
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """``queries`` are (PromQL, legend). ``kind`` is Grafana's: stat or timeseries. ``width`` of 24 columns."""
+    """``queries`` are (PromQL, legend).
+
+    ``kind`` is Grafana's: stat or timeseries. ``width`` of 24 columns.
+    """
 
     title: str
     text: str
@@ -47,13 +51,18 @@ def _rate(metric: str, *more: str, by: str = "") -> str:
     return f"sum{f' by ({by})' if by else ''} (rate({_of(metric, *more)}[$__rate_interval]))"
 
 
-def _quantiles(metric: str, *quantiles: float, by: str = "", everywhere: bool = False) -> tuple[tuple[str, str], ...]:
+def _quantiles(
+    metric: str, *quantiles: float, by: str = "", everywhere: bool = False
+) -> tuple[tuple[str, str], ...]:
     """Quantiles of a histogram; ``everywhere``: also of what is not in the operator's namespace."""
     chosen = metric + "_bucket" if everywhere else _of(metric + "_bucket")
     grouped = f"{by}, le" if by else "le"
     legend = f"{{{{{by}}}}} " if by else ""
     return tuple(
-        (f"histogram_quantile({q}, sum by ({grouped}) (rate({chosen}[$__rate_interval])))", f"{legend}p{q * 100:g}")
+        (
+            f"histogram_quantile({q}, sum by ({grouped}) (rate({chosen}[$__rate_interval])))",
+            f"{legend}p{q * 100:g}",
+        )
         for q in quantiles
     )
 
@@ -65,7 +74,8 @@ _USED = (
     f" / max by (folder_namespace, folder) ({_of('fpj_cache_folder_max_bytes')})"
 )
 _FAILED_SHARE = (
-    f"sum(increase({_of('fpj_images_total', _FAILED)}[1h])) / sum(increase({_of('fpj_images_total', _WORKED)}[1h]))"
+    f"sum(increase({_of('fpj_images_total', _FAILED)}[1h])) /"
+    f" sum(increase({_of('fpj_images_total', _WORKED)}[1h]))"
 )
 _ASKED = 'route!~"/livez|/readyz"'
 _OPERATOR = f"and on (instance, job) {_of('fpj_operator_leader')}"
@@ -132,7 +142,10 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "Interruptions, per hour",
             "Restarted attempts by reason, and times a job found its collection locked.",
             (
-                (f"sum by (reason) (increase({_of('fpj_jobs_recovered_total')}[1h]))", "{{reason}}"),
+                (
+                    f"sum by (reason) (increase({_of('fpj_jobs_recovered_total')}[1h]))",
+                    "{{reason}}",
+                ),
                 (f"sum(increase({_of('fpj_lease_waits_total')}[1h]))", "collection locked"),
             ),
         ),
@@ -150,7 +163,12 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel(
             "Missed runs of schedules, per hour",
             "By reason; the schedule has an event with the same reason.",
-            ((f"sum by (reason) (increase({_of('fpj_schedule_misses_total')}[1h]))", "{{reason}}"),),
+            (
+                (
+                    f"sum by (reason) (increase({_of('fpj_schedule_misses_total')}[1h]))",
+                    "{{reason}}",
+                ),
+            ),
         ),
     ),
     "Images": (
@@ -163,10 +181,20 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel(
             "Failures by type, per hour",
             "The troubleshooting page explains each type.",
-            ((f"sum by (error_type) (increase({_of('fpj_images_failed_total')}[1h])) > 0", "{{error_type}}"),),
+            (
+                (
+                    f"sum by (error_type) (increase({_of('fpj_images_failed_total')}[1h])) > 0",
+                    "{{error_type}}",
+                ),
+            ),
             only_when_something_fails=True,
         ),
-        Panel("Written", "Bytes of derivatives.", ((_rate("fpj_bytes_written_total"), "written"),), unit="Bps"),
+        Panel(
+            "Written",
+            "Bytes of derivatives.",
+            ((_rate("fpj_bytes_written_total"), "written"),),
+            unit="Bps",
+        ),
         Panel(
             "Seconds per image",
             "Time to process one image. Prometheus has to scrape the worker pods.",
@@ -248,7 +276,10 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel(
             "Streams and jobs of the API",
             "Open streams of all API pods, and the jobs that each pod holds in memory.",
-            ((f"sum({_of('fpj_api_streams')})", "streams"), (f"max({_of('fpj_api_jobs')})", "jobs")),
+            (
+                (f"sum({_of('fpj_api_streams')})", "streams"),
+                (f"max({_of('fpj_api_jobs')})", "jobs"),
+            ),
             width=6,
         ),
     ),
@@ -284,7 +315,10 @@ def dashboard() -> dict[str, Any]:
     return {
         "title": "fpj",
         "uid": UID,
-        "description": "FileProcessingJobs, their images, the operator and its store. Generated by `make docs`.",
+        "description": (
+            "FileProcessingJobs, their images, the operator and its store. Generated by `make"
+            " docs`."
+        ),
         "tags": ["fpj", "kubernetes"],
         "schemaVersion": 39,
         "editable": True,
@@ -309,14 +343,23 @@ def _panels() -> list[dict[str, Any]]:
     for title, panels in ROWS.items():
         place = {"x": 0, "y": y, "w": _WIDTH, "h": 1}
         made.append(
-            {"id": len(made) + 1, "type": "row", "title": title, "collapsed": False, "gridPos": place, "panels": []}
+            {
+                "id": len(made) + 1,
+                "type": "row",
+                "title": title,
+                "collapsed": False,
+                "gridPos": place,
+                "panels": [],
+            }
         )
         y += 1
         x = tallest = 0
         for panel in panels:
             if x + panel.width > _WIDTH:
                 x, y, tallest = 0, y + tallest, 0
-            made.append(_panel(panel, len(made) + 1, {"x": x, "y": y, "w": panel.width, "h": panel.height}))
+            made.append(
+                _panel(panel, len(made) + 1, {"x": x, "y": y, "w": panel.width, "h": panel.height})
+            )
             x, tallest = x + panel.width, max(tallest, panel.height)
         y += tallest
     return made
@@ -328,7 +371,11 @@ def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
         defaults["max"] = panel.most
     if panel.kind == "timeseries":
         stacking = {"mode": "normal" if panel.stacked else "none", "group": "A"}
-        defaults["custom"] = {"fillOpacity": 30 if panel.stacked else 5, "showPoints": "never", "stacking": stacking}
+        defaults["custom"] = {
+            "fillOpacity": 30 if panel.stacked else 5,
+            "showPoints": "never",
+            "stacking": stacking,
+        }
         options: dict[str, Any] = {
             "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
             "tooltip": {"mode": "multi", "sort": "desc"},
@@ -360,7 +407,13 @@ def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
 
 
 def _datasource() -> dict[str, Any]:
-    return {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus", "current": {}}
+    return {
+        "name": "datasource",
+        "label": "Prometheus",
+        "type": "datasource",
+        "query": "prometheus",
+        "current": {},
+    }
 
 
 def _namespace() -> dict[str, Any]:

@@ -34,14 +34,30 @@ GPL-2.0 and which fpj talks to over a socket.
 def page(policy: Policy, pins: tuple[Pin, ...], packages: dict[str, Package]) -> str:
     """The page, as Markdown."""
     run = needed(pins)
-    families = [f"- **{family.name}** ({', '.join(family.licences)}): {family.why}" for family in policy.families]
+    families = [
+        f"- **{family.name}** ({', '.join(family.licences)}): {family.why}"
+        for family in policy.families
+    ]
     lines = [_HEADER, *families]
-    lines += ["", "## Packages", "", *_table(policy, [pin for pin in pins if pin.name in run], packages)]
+    lines += [
+        "",
+        "## Packages",
+        "",
+        *_table(policy, [pin for pin in pins if pin.name in run], packages),
+    ]
     lines += ["", "## Only while it is built", "", "The image has none of these.", ""]
     lines += _table(policy, [pin for pin in pins if pin.name not in run], packages)
-    lines += ["", "## Compiled libraries in the packages", "", "| Package | Library | Licence |", "|---|---|---|"]
+    lines += [
+        "",
+        "## Compiled libraries in the packages",
+        "",
+        "| Package | Library | Licence |",
+        "|---|---|---|",
+    ]
     for name, libraries in sorted(policy.library.items()):
-        lines += [f"| {name} | {library} | {licence} |" for library, licence in sorted(libraries.items())]
+        lines += [
+            f"| {name} | {library} | {licence} |" for library, licence in sorted(libraries.items())
+        ]
     return "\n".join([*lines, ""])
 
 

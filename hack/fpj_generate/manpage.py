@@ -15,7 +15,9 @@ from fpj_core.kube.exits import CommandExit
 FILE = "fpj.1"
 _EXITS = {
     CommandExit.DONE: "done",
-    CommandExit.INCOMPLETE: "images failed, or the run was given up; of find, wait and watch also: no",
+    CommandExit.INCOMPLETE: (
+        "images failed, or the run was given up; of find, wait and watch also: no"
+    ),
     CommandExit.BAD_INPUT: "bad input",
     CommandExit.HELD: "another run holds the collection",
     CommandExit.STORE: "the store, the network or the cluster failed or refused",
@@ -41,7 +43,10 @@ def _page() -> Iterator[str]:
     for heading, names in command_sections(cli).items():
         yield f".SH {heading.upper()}"
         for name in names:
-            yield from _command(cli.commands[name], click.Context(cli.commands[name], parent=context, info_name=name))
+            yield from _command(
+                cli.commands[name],
+                click.Context(cli.commands[name], parent=context, info_name=name),
+            )
     yield ".SH EXIT STATUS"
     for code, meaning in _EXITS.items():
         yield from (".TP", f".B {int(code)}", _text(meaning))
@@ -49,13 +54,26 @@ def _page() -> Iterator[str]:
     for key in KEYS:
         yield from (".TP", f".B {variable(key)}", _text(f"The default of --{key}."))
     yield ".SH FILES"
-    yield from (".TP", ".I ~/.config/fpj/config.toml", "Defaults of options, by their long names: workers = 8.")
-    yield from (".TP", ".I ~/.local/share/fpj/fpj.db", "Where results are recorded, unless \\-\\-store says otherwise.")
-    yield from (".TP", ".I .fpjignore", "In a source: patterns of what is left out, as in gitignore(5).")
+    yield from (
+        ".TP",
+        ".I ~/.config/fpj/config.toml",
+        "Defaults of options, by their long names: workers = 8.",
+    )
+    yield from (
+        ".TP",
+        ".I ~/.local/share/fpj/fpj.db",
+        "Where results are recorded, unless \\-\\-store says otherwise.",
+    )
+    yield from (
+        ".TP",
+        ".I .fpjignore",
+        "In a source: patterns of what is left out, as in gitignore(5).",
+    )
 
 
 def _command(command: click.Command, context: click.Context) -> Iterator[str]:
-    yield f".SS {_text(' '.join(['fpj', command.name or '', *command.collect_usage_pieces(context)]))}"
+    pieces = command.collect_usage_pieces(context)
+    yield f".SS {_text(' '.join(('fpj', command.name or '', *pieces)))}"
     yield from _paragraphs(command.help or "")
     for parameters in sections(command, context).values():
         for parameter in parameters:

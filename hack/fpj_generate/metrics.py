@@ -1,7 +1,7 @@
 """The table of all metrics from the code.
 
-It is read off the metric objects of operator, API and worker themselves, so a metric that is not in it does not exist.
-They know nothing of each other, so this is the one place that imports them all.
+It is read off the metric objects of operator, API and worker themselves, so a metric that is not in
+it does not exist. They know nothing of each other, so this is the one place that imports them all.
 """
 
 from __future__ import annotations
@@ -22,12 +22,18 @@ FILE = "metrics.md"
 _HEADER = "<!-- Generated from the code by `make docs`. Do not edit. -->"
 _EXPORTERS: tuple[tuple[str, str, ModuleType], ...] = (
     ("Operator", "Served on `FPJ_METRICS_PORT` (9090).", fpj_operator.metrics),
-    ("Worker pods", "Served while a pod lives, if it is given `FPJ_METRICS_PORT`.", fpj_worker.pod.metrics),
+    (
+        "Worker pods",
+        "Served while a pod lives, if it is given `FPJ_METRICS_PORT`.",
+        fpj_worker.pod.metrics,
+    ),
     ("API", "Served on `FPJ_METRICS_PORT` (9090).", fpj_api.metrics),
     ("All of them", "How the store looks from each of them.", fpj_core.process.metrics),
 )
 _PROCESS = "Python and process"
-_PROCESS_TEXT = "Of every process, from the Prometheus client itself; some more of Python's garbage collector."
+_PROCESS_TEXT = (
+    "Of every process, from the Prometheus client itself; some more of Python's garbage collector."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +55,13 @@ class Row:
 
 def metrics() -> dict[str, list[Row]]:
     """By who exports them."""
-    found = {title: sorted(_rows(module), key=lambda row: row.name) for title, _, module in _EXPORTERS}
+    found = {
+        title: sorted(_rows(module), key=lambda row: row.name) for title, _, module in _EXPORTERS
+    }
     families = sorted(PROCESS_COLLECTOR.collect(), key=lambda family: family.name)
-    found[_PROCESS] = [_row(family.name, family.type, (), family.documentation) for family in families]
+    found[_PROCESS] = [
+        _row(family.name, family.type, (), family.documentation) for family in families
+    ]
     return found
 
 
@@ -68,13 +78,26 @@ def files() -> dict[str, str]:
         "",
         "# Metrics",
         "",
-        "Everything that fpj tells Prometheus. Labels have values from closed sets, never a job's name; cache folders",
-        "alone are named. A histogram `x` is stored as `x_bucket`, `x_sum` and `x_count`. What to make of them:",
+        (
+            "Everything that fpj tells Prometheus. Labels have values from closed sets, never a"
+            " job's name; cache folders"
+        ),
+        (
+            "alone are named. A histogram `x` is stored as `x_bucket`, `x_sum` and `x_count`. What"
+            " to make of them:"
+        ),
         "[monitoring](../guide/monitoring.md).",
         "",
     ]
     for title, rows in metrics().items():
-        lines += [f"## {title}", "", texts[title], "", "| Name | Type | Labels | Meaning |", "|---|---|---|---|"]
+        lines += [
+            f"## {title}",
+            "",
+            texts[title],
+            "",
+            "| Name | Type | Labels | Meaning |",
+            "|---|---|---|---|",
+        ]
         for row in rows:
             labels = ", ".join(f"`{label}`" for label in row.labels)
             lines.append(f"| `{row.name}` | {row.kind} | {labels} | {row.meaning} |")

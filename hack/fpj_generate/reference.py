@@ -16,7 +16,11 @@ _HEADER = "<!-- Generated from core/fpj_core/v1alpha1 by `make docs`. Do not edi
 _TABLE = ("| Field | Type | Allowed | Required | Description |", "|---|---|---|---|---|")
 _AUTHORED = ("spec", "status")
 
-_BOUNDS = (("minimum", "maximum", ""), ("minLength", "maxLength", " characters"), ("minItems", "maxItems", " items"))
+_BOUNDS = (
+    ("minimum", "maximum", ""),
+    ("minLength", "maxLength", " characters"),
+    ("minItems", "maxItems", " items"),
+)
 
 
 def files() -> dict[str, str]:
@@ -39,7 +43,10 @@ def page(definition: dict[str, Any]) -> str:
         f"`apiVersion: {definition['spec']['group']}/{version['name']}`, `kind: {names['kind']}`",
         f"(with kubectl: `{names['plural']}`, short `{', '.join(names['shortNames'])}`).",
         "`apiVersion`, `kind`, `metadata.name` and `spec` are required.",
-        "A field that is left out has the default that its description names; nothing is written into the manifest.",
+        (
+            "A field that is left out has the default that its description names; nothing is"
+            " written into the manifest."
+        ),
         "",
         *_columns(version["additionalPrinterColumns"]),
     ]
@@ -77,7 +84,9 @@ def _section(path: str, schema: dict[str, Any]) -> list[str]:
     lines = [f"## {path}", "", schema["description"], "", *_TABLE]
     for name, field in schema["properties"].items():
         mark = "yes" if name in required else ""
-        lines.append(_row(f"`{name}`", _type(path, name, field), _allowed(field), mark, field["description"]))
+        lines.append(
+            _row(f"`{name}`", _type(path, name, field), _allowed(field), mark, field["description"])
+        )
     lines.append("")
     if rules := schema.get("x-kubernetes-validations"):
         lines += ["Rules:", "", *(f"- {rule['message']}" for rule in rules), ""]
@@ -85,7 +94,8 @@ def _section(path: str, schema: dict[str, Any]) -> list[str]:
 
 
 def _row(*cells: str) -> str:
-    escaped = [cell.replace("|", "\\|") for cell in cells]  # also within code: a table is split before that
+    # Also within code: a table is split before that.
+    escaped = [cell.replace("|", "\\|") for cell in cells]
     return f"| {' | '.join(escaped)} |"
 
 
@@ -104,14 +114,20 @@ def _type(path: str, name: str, field: dict[str, Any]) -> str:
 def _scalar(schema: dict[str, Any]) -> str:
     if schema.get("x-kubernetes-int-or-string"):
         return "integer or string"
-    name = "free-form object" if schema.get("x-kubernetes-preserve-unknown-fields") else schema["type"]
+    name = (
+        "free-form object" if schema.get("x-kubernetes-preserve-unknown-fields") else schema["type"]
+    )
     return f"{name} (date-time)" if schema.get("format") == "date-time" else str(name)
 
 
 def _allowed(field: dict[str, Any]) -> str:
     """Bounds, values and pattern of a field."""
     found = [", ".join(f"`{value}`" for value in field["enum"])] if "enum" in field else []
-    found += [text for low, high, unit in _BOUNDS if (text := _bounds(field.get(low), field.get(high), unit))]
+    found += [
+        text
+        for low, high, unit in _BOUNDS
+        if (text := _bounds(field.get(low), field.get(high), unit))
+    ]
     found += [f"`{field['pattern']}`"] if "pattern" in field else []
     found += [f"unique by `{key}`" for key in field.get("x-kubernetes-list-map-keys", [])]
     found += [f"at most {field['maxProperties']} entries"] if "maxProperties" in field else []

@@ -1,4 +1,7 @@
-"""The page of resilience: what runs of `make chaos` have shown is put into it; the rest is written by hand."""
+"""The page of resilience: what runs of `make chaos` have shown is put into it.
+
+The rest is written by hand.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Who may do what: operator, API, whoever cleans up after them, and people. Written once, for `deploy/` and the chart.
+"""Who may do what: operator, API, whoever cleans up after them, and people.
+
+Written once, for `deploy/` and the chart.
 
 Every right has its use beside it. tests/integration/test_rights.py takes each away and sees what
 breaks, and compares what the life of jobs asks of the API server with what is granted.
@@ -36,31 +38,45 @@ class Right:
     @property
     def rule(self) -> dict[str, Any]:
         """As a Role has it."""
-        return {"apiGroups": [self.group], "resources": self.resources.split(), "verbs": self.verbs.split()}
+        return {
+            "apiGroups": [self.group],
+            "resources": self.resources.split(),
+            "verbs": self.verbs.split(),
+        }
 
 
 OPERATOR: tuple[Right, ...] = (
     # create: a schedule's runs; patch: to take off an earlier version's finalizer;
     # delete: time to live, and a schedule's history
     Right(GROUP, "fileprocessingjobs", "get list watch create patch delete", Where.JOBS),
-    Right(GROUP, "fileprocessingjobs/status cachefolders/status fileprocessingschedules/status", "patch", Where.JOBS),
+    Right(
+        GROUP,
+        "fileprocessingjobs/status cachefolders/status fileprocessingschedules/status",
+        "patch",
+        Where.JOBS,
+    ),
     Right(GROUP, "cachefolders", "list watch", Where.JOBS),
     Right(GROUP, "fileprocessingschedules", "get list watch", Where.JOBS),
-    Right("batch", "jobs", "list watch create patch delete", Where.JOBS),  # the index Job and the Indexed Jobs
+    # The index Job and the Indexed Jobs.
+    Right("batch", "jobs", "list watch create patch delete", Where.JOBS),
     Right("", "pods", "list", Where.JOBS),  # why a child Job's pods do not start
     Right("", "events", "list create", Where.JOBS),  # list: why a Job may make no pods
     # one per job, for reporting, until it ends; list: what ended jobs have left
     Right("", "serviceaccounts", "list create patch delete", Where.JOBS),
-    Right(RBAC, "roles rolebindings", "create patch delete", Where.JOBS),  # one per job: its status, ours too
-    Right("coordination.k8s.io", "leases", "get list create update", Where.JOBS),  # one per collection
+    # One per job: its status, ours too.
+    Right(RBAC, "roles rolebindings", "create patch delete", Where.JOBS),
+    # One per collection.
+    Right("coordination.k8s.io", "leases", "get list create update", Where.JOBS),
     Right("", "namespaces", "get", Where.JOBS),  # whether it is being deleted
     Right("coordination.k8s.io", "leases", "get create update", Where.OWN),  # the leader's
-    Right("apiextensions.k8s.io", "customresourcedefinitions", "list watch", Where.CLUSTER),  # for later ones
+    # For later ones.
+    Right("apiextensions.k8s.io", "customresourcedefinitions", "list watch", Where.CLUSTER),
 )
 
 API: tuple[Right, ...] = (
     # What it does for a caller it asks the cluster about first, by the last two.
-    Right(GROUP, "fileprocessingjobs", "get list watch create patch delete", Where.JOBS),  # as callers may at most
+    # As callers may at most.
+    Right(GROUP, "fileprocessingjobs", "get list watch create patch delete", Where.JOBS),
     Right(GROUP, "cachefolders fileprocessingschedules", "list", Where.JOBS),  # to show them
     Right("", "events", "list", Where.JOBS),  # a job's story
     Right("authentication.k8s.io", "tokenreviews", "create", Where.CLUSTER),  # whose a token is
@@ -87,7 +103,8 @@ PEOPLE: dict[str, tuple[str, tuple[Right, ...]]] = {
     "fpj-cache-manager": (
         "edit",
         (
-            Right(GROUP, "fileprocessingjobs fileprocessingschedules", _WRITE, Where.JOBS),  # suspending is a patch
+            # Suspending is a patch.
+            Right(GROUP, "fileprocessingjobs fileprocessingschedules", _WRITE, Where.JOBS),
             Right(GROUP, "cachefolders", _READ, Where.JOBS),
         ),
     ),
@@ -108,7 +125,9 @@ def rules(rights: Iterable[Right], *places: Where) -> list[dict[str, Any]]:
 
 
 def people_role(name: str, labels: dict[str, str]) -> dict[str, Any]:
-    """A ClusterRole for people, which Kubernetes adds to its own ``view``, ``edit`` or ``admin``."""
+    """A ClusterRole for people, which Kubernetes adds to its own ``view``,
+    ``edit`` or ``admin``.
+    """
     into, rights = PEOPLE[name]
     return {
         "apiVersion": f"{RBAC}/v1",

@@ -16,7 +16,10 @@ class Target:
     folder: Path
 
     def files(self) -> Mapping[str, str]:
-        """File name to text. Imports no other target's module: some need more packages than others."""
+        """File name to text.
+
+        Imports no other target's module: some need more packages than others.
+        """
         found: Mapping[str, str] = import_module(f"fpj_generate.{self.module}").files()
         return found
 

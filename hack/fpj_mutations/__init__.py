@@ -1,1 +1,4 @@
-"""One-line errors, and which tests notice them. The list is hack/mutations/*.toml; `hack/run_mutations.py` runs it."""
+"""One-line errors, and which tests notice them.
+
+The list is hack/mutations/*.toml; `hack/run_mutations.py` runs it.
+"""

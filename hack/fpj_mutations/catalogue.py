@@ -1,8 +1,9 @@
 """The list of mutations, as hack/mutations/*.toml has it.
 
-Each file is a package's. ``[tests]`` says which test files can kill a mutation of a module, the likeliest first;
-``fallback`` has those that are run where these do not. Each ``[[mutation]]`` has the module, the text that occurs
-exactly once in it, what stands there instead, and what that would mean.
+Each file is a package's. ``[tests]`` says which test files can kill a mutation of a module, the
+likeliest first; ``fallback`` has those that are run where these do not. Each ``[[mutation]]`` has
+the module, the text that occurs exactly once in it, what stands there instead, and what that would
+mean.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ class MutationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One error. ``id`` is the package's first letter and a number; ``survives`` is why no test has to notice it."""
+    """One error.
+
+    ``id`` is the package's first letter and a number; ``survives`` is why no test has to notice it.
+    """
 
     id: str
     file: str
@@ -52,16 +56,21 @@ class Mutation:
         return text[: found[0].start()] + self.new + text[found[0].end() :]
 
     def key(self, root: Path = ROOT) -> str:
-        """What a result rests on: the module with the error. Another text is another mutation, but for its imports.
+        """What a result rests on: the module with the error.
 
-        Where a name comes from is not what it does: a module that moves voids no result of those that use it.
+        Another text is another mutation, but for its imports.
+
+        Where a name comes from is not what it does: a module that moves voids no result of those
+        that use it.
         """
         said = f"{self.id}\n{_IMPORTS.sub('', self.applied(root))}"
         return hashlib.sha256(said.encode()).hexdigest()[:24]
 
 
 def place_of(old: str) -> re.Pattern[str]:
-    """Where the text stands, however a formatter breaks its lines: with a comma before a bracket that closes, too."""
+    """Where the text stands, however a formatter breaks its lines:
+    with a comma before a bracket that closes, too.
+    """
     pattern, before = "", ""
     for mark in re.findall(r"\w+|[^\w\s]", old.strip()):
         comma = ",?" if mark in ")]}" and before not in ("", *"([{,") else ""
@@ -91,7 +100,9 @@ def _mutation(path: Path, document: Mapping[str, object], entry: Mapping[str, st
         raise MutationError(f"{path.name}: [tests] and fallback are needed")
     wanted = {"id", "file", "old", "new", "means"}
     if not wanted <= set(entry) <= wanted | {"survives"} or entry["file"] not in tests:
-        raise MutationError(f"{path.name}: {entry.get('id')}: a key is missing, unknown, or its file has no tests")
+        raise MutationError(
+            f"{path.name}: {entry.get('id')}: a key is missing, unknown, or its file has no tests"
+        )
     first = tuple(tests[entry["file"]])
     others = tuple(each for each in fallback if each not in first)
     return Mutation(**entry, tests=first, fallback=others)

@@ -1,7 +1,9 @@
-"""Runs pytest in forks of a process that has loaded what is not fpj's: seconds less for each mutation.
+"""Runs pytest in forks of a process that has loaded what is not fpj's:
+seconds less for each mutation.
 
-A program of its own, in the copy's environment. It reads a line of JSON for each run, ``{"arguments": […], "output":
-path, "seconds": number}``, and answers ``{"code": exit code, or -1 for out of time}``.
+A program of its own, in the copy's environment. It reads a line of JSON for each run,
+``{"arguments": […], "output": path, "seconds": number}``, and answers ``{"code": exit code, or -1
+for out of time}``.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ import time
 from typing import Any
 
 _LOADED = """
-    pytest _pytest.assertion.rewrite pytest_timeout xdist hypothesis hypothesis.strategies hypothesis.stateful
-    pydantic pymongo pymongo.errors aiohttp kubernetes_asyncio.client kopf click rich.console rich.table yaml
+    pytest _pytest.assertion.rewrite pytest_timeout xdist hypothesis hypothesis.strategies
+    hypothesis.stateful pydantic pymongo pymongo.errors aiohttp kubernetes_asyncio.client kopf click
+    rich.console rich.table yaml
     starlette.applications fastapi prometheus_client asyncio sqlite3 psutil
 """.split()  # noqa: SIM905 - a line each would say no more
 _POLL_SECONDS = 0.02

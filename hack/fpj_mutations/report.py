@@ -25,7 +25,11 @@ code, exactly once.
 
 
 def page(found: Sequence[tuple[Mutation, Result | None]], before: Mapping[str, str]) -> str:
-    """Markdown. What has not been run yet counts nowhere; which test killed it ``before`` is kept for the next run."""
+    """Markdown.
+
+    What has not been run yet counts nowhere; which test killed it ``before`` is kept for the next
+    run.
+    """
     known = [(mutation, result) for mutation, result in found if result is not None]
     parts = [_HEAD, _rates(known)]
     if missing := len(found) - len(known):
@@ -42,7 +46,9 @@ def killers(text: str) -> dict[str, str]:
 def _rates(known: Sequence[tuple[Mutation, Result]]) -> str:
     lines = ["| package | killed | of | rate |", "|---|---:|---:|---:|"]
     total: Counter[str] = Counter(mutation.package for mutation, _ in known)
-    killed: Counter[str] = Counter(mutation.package for mutation, result in known if result.verdict is Verdict.KILLED)
+    killed: Counter[str] = Counter(
+        mutation.package for mutation, result in known if result.verdict is Verdict.KILLED
+    )
     lines += [_rate(package, killed[package], total[package]) for package in sorted(total)]
     lines.append(_rate("**all**", killed.total(), total.total()))
     return "\n".join(lines) + "\n\n"
@@ -53,17 +59,25 @@ def _rate(name: str, killed: int, total: int) -> str:
 
 
 def _survivors(known: Sequence[tuple[Mutation, Result]]) -> str:
-    left = [(mutation, result) for mutation, result in known if result.verdict is not Verdict.KILLED]
+    left = [
+        (mutation, result) for mutation, result in known if result.verdict is not Verdict.KILLED
+    ]
     if not left:
         return "No mutation survives.\n\n"
     lines = ["## Survivors", "", "| | file | error | why no test notices it |", "|---|---|---|---|"]
-    lines += [f"| {m.id} | {m.file} | {m.means} | {m.survives or r.by or 'not looked into yet'} |" for m, r in left]
+    lines += [
+        f"| {m.id} | {m.file} | {m.means} | {m.survives or r.by or 'not looked into yet'} |"
+        for m, r in left
+    ]
     return "\n".join(lines) + "\n\n"
 
 
 def _all(found: Sequence[tuple[Mutation, Result | None]], before: Mapping[str, str]) -> str:
     lines = ["## All", "", "| | file | error | killed by |", "|---|---|---|---|"]
-    lines += [f"| {m.id} | {m.file} | {m.means} | {_by(r) if r else _earlier(before.get(m.id))} |" for m, r in found]
+    lines += [
+        f"| {m.id} | {m.file} | {m.means} | {_by(r) if r else _earlier(before.get(m.id))} |"
+        for m, r in found
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -64,7 +64,9 @@ class Runner:
         self._green: set[str] = set()
 
     def look(self, tests: Sequence[str]) -> None:
-        """Find out at once which of these pass without an error: less work than to ask about each when it is due."""
+        """Find out at once which of these pass without an error:
+        less work than to ask about each when it is due.
+        """
         for start in range(0, len(tests), _AT_ONCE):
             self._look(tests[start : start + _AT_ONCE])
 
@@ -78,9 +80,16 @@ class Runner:
             self._green |= {each.removeprefix("tests/") for each in tests} - failed
 
     def judge(self, mutation: Mutation, likely: str = "") -> Result:
-        """Run the tests that can kill it; at the first failure it is over. ``likely`` is the one that did so before."""
+        """Run the tests that can kill it; at the first failure it is over.
+
+        ``likely`` is the one that did so before.
+        """
         began = time.monotonic()
-        for tests in ((likely,) if likely else (), mutation.tests, mutation.fallback if self._wide else ()):
+        for tests in (
+            (likely,) if likely else (),
+            mutation.tests,
+            mutation.fallback if self._wide else (),
+        ):
             if result := self._noticed(mutation, tests, began):
                 return result
         return Result(Verdict.SURVIVED, "", time.monotonic() - began)
@@ -97,10 +106,15 @@ class Runner:
                 self._red.append(result.by)
                 continue
             return result
-        return Result(Verdict.BROKEN, "too many tests fail without an error", time.monotonic() - began)
+        return Result(
+            Verdict.BROKEN, "too many tests fail without an error", time.monotonic() - began
+        )
 
     def _passes_without(self, test: str, tests: Sequence[str]) -> bool:
-        """Whatever fails without an error, too, has noticed none. All ``tests`` if it is not known which one failed."""
+        """Whatever fails without an error, too, has noticed none.
+
+        All ``tests`` if it is not known which one failed.
+        """
         if test not in self._green:
             named = f"tests/{test}"
             code, _ = self._run([named] if ".py::" in named else tests)
@@ -114,10 +128,23 @@ class Runner:
         there = [each for each in tests if (self._copy.root / each.partition("::")[0]).exists()]
         if not there:
             return _NONE_FOUND, ""
-        options = ["-q", "-x", "--no-header", "--tb=no", "-p", "no:cacheprovider", f"--timeout={_EACH_SECONDS}"]
+        options = [
+            "-q",
+            "-x",
+            "--no-header",
+            "--tb=no",
+            "-p",
+            "no:cacheprovider",
+            f"--timeout={_EACH_SECONDS}",
+        ]
         options += [*more, *(f"--deselect=tests/{each}" for each in self._red)]
-        options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of what the server has loaded
-        order = {"arguments": [*options, *there], "output": str(self._output), "seconds": _ALL_SECONDS}
+        # Of what the server has loaded.
+        options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+        order = {
+            "arguments": [*options, *there],
+            "output": str(self._output),
+            "seconds": _ALL_SECONDS,
+        }
         if self._server.stdin is None or self._server.stdout is None:
             raise AssertionError("unreachable")
         self._server.stdin.write(json.dumps(order) + "\n")
@@ -139,4 +166,8 @@ def _result(code: int, output: str, seconds: float) -> Result:
         return Result(Verdict.KILLED, named[1].removeprefix("tests/"), seconds)
     if code not in {2, 3} and (hung := _HUNG.search(output)):
         return Result(Verdict.KILLED, hung[1] or "a test never ends", seconds)
-    return Result(Verdict.BROKEN, (named[1] if named else output.strip()[-200:]) or f"exit code {code}", seconds)
+    return Result(
+        Verdict.BROKEN,
+        (named[1] if named else output.strip()[-200:]) or f"exit code {code}",
+        seconds,
+    )

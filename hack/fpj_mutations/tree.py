@@ -20,7 +20,9 @@ _ONE_SECOND = 1_000_000_000
 
 
 class Copy:
-    """The files that git knows, with an environment of its own in which fpj is the copy's, for child processes too."""
+    """The files that git knows, with an environment of its own in which fpj is the copy's,
+    for child processes too.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "tree"
@@ -39,13 +41,18 @@ class Copy:
         return self.root / ".venv" / "bin" / "python"
 
     def _environment(self) -> None:
-        """Packages are those of this process's environment; it is not in the path as a site, so its fpj is not."""
+        """Packages are those of this process's environment.
+
+        It is not in the path as a site, so its fpj is not.
+        """
         target = self.root / ".venv"
         venv.create(target, symlinks=True)
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         ours = [str(self.root / package) for package in PACKAGES]
         site = target / "lib" / version / "site-packages"
-        (site / "copy.pth").write_text("\n".join([*ours, sysconfig.get_path("purelib")]) + "\n", encoding="utf-8")
+        (site / "copy.pth").write_text(
+            "\n".join([*ours, sysconfig.get_path("purelib")]) + "\n", encoding="utf-8"
+        )
         for script in (Path(sys.executable).parent).glob("*fpj*"):
             _first, _, rest = script.read_text(encoding="utf-8").partition("\n")
             (target / "bin" / script.name).write_text(f"#!{self.python}\n{rest}", encoding="utf-8")
@@ -53,7 +60,10 @@ class Copy:
 
     @contextmanager
     def with_text(self, file: str, text: str) -> Iterator[None]:
-        """With another text in one file. Each has its own time, or Python would take compiled code for that of now."""
+        """With another text in one file.
+
+        Each has its own time, or Python would take compiled code for that of now.
+        """
         path = self.root / file
         original, known = path.read_bytes(), path.stat()
         path.write_text(text, encoding="utf-8")

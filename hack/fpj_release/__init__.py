@@ -1,6 +1,8 @@
-"""What goes into a release and under which licences: read from the lock files, from installed metadata, from an image.
+"""What goes into a release and under which licences: read from the lock files,
+from installed metadata, from an image.
 
-Standard library and ``packaging`` alone, except ``bom``, which needs the tools of `make release-tools`.
+Standard library and ``packaging`` alone, except ``bom``, which needs the tools of `make
+release-tools`.
 """
 
 from __future__ import annotations
@@ -12,4 +14,7 @@ CLUSTER = ROOT / "requirements" / "cluster.txt"
 
 
 class ReleaseError(Exception):
-    """Something that a release must not have, or that cannot be determined. The text is for people."""
+    """Something that a release must not have, or that cannot be determined.
+
+    The text is for people.
+    """

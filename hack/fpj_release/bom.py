@@ -1,7 +1,8 @@
-"""Bills of materials in CycloneDX: of the Python distribution, as it is locked, and of an image, as it was built.
+"""Bills of materials in CycloneDX: of the Python distribution, as it is locked, and of an image,
+as it was built.
 
-Two runs over the same things give the same bytes: the serial number is made from the content, and there is a time only
-if SOURCE_DATE_EPOCH gives one.
+Two runs over the same things give the same bytes: the serial number is made from the content, and
+there is a time only if SOURCE_DATE_EPOCH gives one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
 from cyclonedx.factory.license import LicenseFactory
-from cyclonedx.model import ExternalReference, ExternalReferenceType, HashAlgorithm, HashType, Property, XsUri
+from cyclonedx.model import (
+    ExternalReference,
+    ExternalReferenceType,
+    HashAlgorithm,
+    HashType,
+    Property,
+    XsUri,
+)
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentScope, ComponentType
 from cyclonedx.output.json import JsonV1Dot6
@@ -28,7 +36,8 @@ from fpj_release.licences import Policy
 from fpj_release.locked import Pin, needed
 from fpj_release.wheels import Library, Package
 
-_SERIALS = UUID("8f1d3f0e-5a52-5c1f-9a77-6f8f6f5b7f11")  # namespace of the serial numbers: any, but always this
+# Namespace of the serial numbers: any, but always this.
+_SERIALS = UUID("8f1d3f0e-5a52-5c1f-9a77-6f8f6f5b7f11")
 _LICENCES = LicenseFactory()
 
 
@@ -42,7 +51,9 @@ def version() -> str:
 
 
 def of_distribution(policy: Policy, pins: tuple[Pin, ...], packages: Mapping[str, Package]) -> Bom:
-    """Every pin of the lock, for every Python; what only building needs has the scope ``excluded``."""
+    """Every pin of the lock, for every Python; what only building
+    needs has the scope ``excluded``.
+    """
     run = needed(pins)
     bom = _bom(_own(ComponentType.APPLICATION, PackageURL("pypi", name="fpj", version=version())))
     for pin in pins:
@@ -54,7 +65,9 @@ def of_distribution(policy: Policy, pins: tuple[Pin, ...], packages: Mapping[str
     return bom
 
 
-def of_image(policy: Policy, pins: tuple[Pin, ...], packages: Mapping[str, Package], image: Image) -> Bom:
+def of_image(
+    policy: Policy, pins: tuple[Pin, ...], packages: Mapping[str, Package], image: Image
+) -> Bom:
     """What lies in the image. ReleaseError if that is not what the lock says."""
     own = _own(ComponentType.CONTAINER, None)
     own.hashes.add(_sha256(image.digest))
@@ -66,7 +79,9 @@ def of_image(policy: Policy, pins: tuple[Pin, ...], packages: Mapping[str, Packa
             continue
         pin = by_name.get((name, package.version))
         if pin is None:
-            raise ReleaseError(f"the image holds {name} {package.version}, which requirements/cluster.txt does not")
+            raise ReleaseError(
+                f"the image holds {name} {package.version}, which requirements/cluster.txt does not"
+            )
         bom.components.add(_python(policy, pin, package, is_run=True))
     if missing := needed(pins) - set(packages):
         raise ReleaseError(f"the image lacks {', '.join(sorted(missing))}")
@@ -106,10 +121,16 @@ def _own(kind: ComponentType, purl: PackageURL | None) -> Component:
 
 
 def _python(policy: Policy, pin: Pin, package: Package, *, is_run: bool) -> Component:
-    """One pin. Its hashes are those of all files that may be installed for it, so they stand at its distribution."""
+    """One pin.
+
+    Its hashes are those of all files that may be installed for it, so they stand at its
+    distribution.
+    """
     purl = PackageURL("pypi", name=pin.name, version=pin.version)
     hashes = [_sha256(digest.removeprefix("sha256:")) for digest in pin.hashes]
-    files = ExternalReference(type=ExternalReferenceType.DISTRIBUTION, url=XsUri(str(purl)), hashes=hashes)
+    files = ExternalReference(
+        type=ExternalReferenceType.DISTRIBUTION, url=XsUri(str(purl)), hashes=hashes
+    )
     known = package.libraries if package.version == pin.version else ()
     return Component(
         name=pin.name,
@@ -137,7 +158,13 @@ def _library(policy: Policy, package: Package, library: Library) -> Component:
 def _system(image: Image) -> Iterable[Component]:
     if image.python:
         cpe = f"cpe:2.3:a:python:python:{image.python}:*:*:*:*:*:*:*"
-        yield Component(name="python", version=image.python, bom_ref="python", cpe=cpe, type=ComponentType.PLATFORM)
+        yield Component(
+            name="python",
+            version=image.python,
+            bom_ref="python",
+            cpe=cpe,
+            type=ComponentType.PLATFORM,
+        )
     for package in image.debian:
         qualifiers = {"arch": package.architecture, "distro": image.suite}
         purl = PackageURL("deb", "debian", package.name, package.version, qualifiers)
@@ -145,7 +172,10 @@ def _system(image: Image) -> Iterable[Component]:
 
 
 def _relate(bom: Bom, pins: tuple[Pin, ...]) -> None:
-    """Who needs whom, as the lock tells. What the base brings, and what builds fpj, is needed by fpj itself."""
+    """Who needs whom, as the lock tells.
+
+    What the base brings, and what builds fpj, is needed by fpj itself.
+    """
     own = bom.metadata.component
     there = {component.bom_ref.value: component for component in bom.components}
     needs: dict[str, list[Component]] = {"fpj": []}
@@ -157,7 +187,9 @@ def _relate(bom: Bom, pins: tuple[Pin, ...]) -> None:
             needs.setdefault("fpj" if wanting.startswith(":") else wanting, []).append(component)
     needs["fpj"] += there.values()
     for component in bom.components:
-        bom.register_dependency(component, needs.get(component.name, []) if _is_python(component) else [])
+        bom.register_dependency(
+            component, needs.get(component.name, []) if _is_python(component) else []
+        )
     if own is not None:
         bom.register_dependency(own, needs["fpj"])
 

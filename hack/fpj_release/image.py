@@ -1,4 +1,6 @@
-"""A container image's files, read from its archive as `docker save` and buildah write it: layers of tar files."""
+"""A container image's files, read from its archive as `docker save` and buildah write it:
+layers of tar files.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from fpj_release import ReleaseError
 
 _STATUS = "var/lib/dpkg/status"
 _OS = "usr/lib/os-release"
-_ENVIRONMENT = re.compile(r"opt/fpj/(pyvenv\.cfg|lib/python3\.\d+/site-packages/[^/]+\.dist-info/(METADATA|RECORD))")
+_ENVIRONMENT = re.compile(
+    r"opt/fpj/(pyvenv\.cfg|lib/python3\.\d+/site-packages/[^/]+\.dist-info/(METADATA|RECORD))"
+)
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
 
@@ -31,7 +35,10 @@ class Debian:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What of an image a bill of materials needs. ``digest`` is that of its configuration, hexadecimal SHA-256."""
+    """What of an image a bill of materials needs.
+
+    ``digest`` is that of its configuration, hexadecimal SHA-256.
+    """
 
     digest: str
     architecture: str
@@ -50,9 +57,15 @@ class Image:
     @property
     def debian(self) -> tuple[Debian, ...]:
         """Its installed Debian packages, by name."""
-        paragraphs = (Parser().parsestr(text) for text in self.files.get(_STATUS, b"").decode().split("\n\n") if text)
+        paragraphs = (
+            Parser().parsestr(text)
+            for text in self.files.get(_STATUS, b"").decode().split("\n\n")
+            if text
+        )
         found = (
-            Debian(item["Package"], item["Version"], item["Architecture"]) for item in paragraphs if _is_there(item)
+            Debian(item["Package"], item["Version"], item["Architecture"])
+            for item in paragraphs
+            if _is_there(item)
         )
         return tuple(sorted(found, key=lambda package: (package.name, package.architecture)))
 
@@ -72,11 +85,15 @@ def read(archive: Path) -> Image:
     config: dict[str, Any] = json.loads(raw)
     digest = re.search(r"[0-9a-f]{64}", manifest["Config"])
     if not digest:
-        raise ReleaseError(f"{archive} does not say the digest of its configuration: {manifest['Config']}")
+        raise ReleaseError(
+            f"{archive} does not say the digest of its configuration: {manifest['Config']}"
+        )
     return Image(digest.group(), config["architecture"], files)
 
 
-def add_layer(files: dict[str, bytes], layer: tarfile.TarFile, is_wanted: Callable[[str], object]) -> None:
+def add_layer(
+    files: dict[str, bytes], layer: tarfile.TarFile, is_wanted: Callable[[str], object]
+) -> None:
     """Change ``files`` by what a layer adds, replaces and takes away."""
     added: dict[str, bytes] = {}
     for member in layer:
@@ -95,7 +112,9 @@ def add_layer(files: dict[str, bytes], layer: tarfile.TarFile, is_wanted: Callab
 
 
 def _remove(files: dict[str, bytes], path: str, *, itself: bool = True) -> None:
-    for known in [known for known in files if known.startswith(f"{path}/") or (itself and known == path)]:
+    for known in [
+        known for known in files if known.startswith(f"{path}/") or (itself and known == path)
+    ]:
         del files[known]
 
 

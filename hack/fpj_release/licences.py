@@ -1,4 +1,6 @@
-"""Which licence each package and each library in it has, and whether hack/fpj_release/licences.toml allows it."""
+"""Which licence each package and each library in it has,
+and whether hack/fpj_release/licences.toml allows it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ FILE = Path(__file__).parent / "licences.toml"
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Licences that are fine for one reason. With ``only``, fine in libraries of these names alone."""
+    """Licences that are fine for one reason.
+
+    With ``only``, fine in libraries of these names alone.
+    """
 
     name: str
     licences: tuple[str, ...]
@@ -42,9 +47,14 @@ class Policy:
             return given
         if len(package.declared) != 1:
             declared = ", ".join(package.declared) or "no licence"
-            raise ReleaseError(f"{package.name} {package.version} says {declared}: write what it is under [package]")
+            raise ReleaseError(
+                f"{package.name} {package.version} says {declared}: write what it is under"
+                " [package]"
+            )
         try:
-            return canonicalize_license_expression(self.declared.get(package.declared[0], package.declared[0]))
+            return canonicalize_license_expression(
+                self.declared.get(package.declared[0], package.declared[0])
+            )
         except InvalidLicenseExpression as error:
             raise ReleaseError(
                 f"{package.name} {package.version}: {error}: write what it is under [declared]"
@@ -55,7 +65,8 @@ class Policy:
         if given := self.library.get(package.name, {}).get(library.name):
             return given
         raise ReleaseError(
-            f"{package.name} {package.version} brings {library.name}: add it to [library.{package.name}]"
+            f"{package.name} {package.version} brings {library.name}: add it to"
+            f" [library.{package.name}]"
         )
 
     def family(self, licence: str, name: str) -> Family | None:
@@ -66,11 +77,16 @@ class Policy:
         return None
 
     def allows(self, expression: str, name: str) -> bool:
-        """Whether one alternative of an SPDX expression is allowed in full. ReleaseError if it has parentheses."""
+        """Whether one alternative of an SPDX expression is allowed in full.
+
+        ReleaseError if it has parentheses.
+        """
         if "(" in expression:
             raise ReleaseError(f"{name}: write {expression!r} without parentheses under [package]")
         alternatives = (alternative.split(" AND ") for alternative in expression.split(" OR "))
-        return any(all(self.family(part, name) for part in alternative) for alternative in alternatives)
+        return any(
+            all(self.family(part, name) for part in alternative) for alternative in alternatives
+        )
 
 
 def load(path: Path = FILE) -> Policy:
@@ -86,8 +102,14 @@ def load(path: Path = FILE) -> Policy:
 def problems(policy: Policy, pins: tuple[Pin, ...], packages: Mapping[str, Package]) -> list[str]:
     """What stands against releasing the pinned packages, one line each."""
     names = {pin.name for pin in pins}
-    found = [f"{name} is not in the lock: take it out of [package]" for name in sorted(set(policy.package) - names)]
-    found += [f"{name} is not in the lock: take out [library.{name}]" for name in sorted(set(policy.library) - names)]
+    found = [
+        f"{name} is not in the lock: take it out of [package]"
+        for name in sorted(set(policy.package) - names)
+    ]
+    found += [
+        f"{name} is not in the lock: take out [library.{name}]"
+        for name in sorted(set(policy.library) - names)
+    ]
     for name in sorted(names):
         if name not in packages:
             found.append(f"{name} is not installed: run make setup")
@@ -99,9 +121,15 @@ def problems(policy: Policy, pins: tuple[Pin, ...], packages: Mapping[str, Packa
 def _of_package(policy: Policy, package: Package) -> Iterator[str]:
     try:
         licences = [(package.name, policy.licence(package))]
-        licences += [(library.name, policy.library_licence(package, library)) for library in package.libraries]
+        licences += [
+            (library.name, policy.library_licence(package, library))
+            for library in package.libraries
+        ]
         for name, licence in licences:
             if not policy.allows(licence, name):
-                yield f"{name} in {package.name} {package.version} is under {licence}, which no family allows"
+                yield (
+                    f"{name} in {package.name} {package.version} is under {licence}, which no"
+                    " family allows"
+                )
     except ReleaseError as error:
         yield str(error)

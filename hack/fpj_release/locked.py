@@ -9,18 +9,24 @@ from pathlib import Path
 
 from fpj_release import ReleaseError
 
-_PIN = re.compile(r"(?P<name>[a-z0-9][a-z0-9-]*)==(?P<version>[^ ;]+)(?: ; (?P<marker>[^\\]+?))? \\")
+_PIN = re.compile(
+    r"(?P<name>[a-z0-9][a-z0-9-]*)==(?P<version>[^ ;]+)(?: ; (?P<marker>[^\\]+?))? \\"
+)
 _HASH = re.compile(r" {4}--hash=(?P<hash>sha256:[0-9a-f]{64})(?: \\)?")
-_WANTED_BY = re.compile(r" {4}#(?: via|  ) (?P<name>[a-z0-9][a-z0-9-]*)(?: \(pyproject\.toml(?P<group>:[a-z]+)?\))?")
+_WANTED_BY = re.compile(
+    r" {4}#(?: via|  ) (?P<name>[a-z0-9][a-z0-9-]*)(?: \(pyproject\.toml(?P<group>:[a-z]+)?\))?"
+)
 _COMMENT = re.compile(r"#.*| {4}# via| {4}#   -c .*")
 
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One line of the lock. A package may have several, each with a ``marker`` of its own that says for what Python.
+    """One line of the lock.
 
-    ``wanted_by`` are names of other packages, and ``fpj`` for what pyproject.toml asks for. What a dependency group
-    asks for is there under the group's name, with a colon: ``:build``.
+    A package may have several, each with a ``marker`` of its own that says for what Python.
+
+    ``wanted_by`` are names of other packages, and ``fpj`` for what pyproject.toml asks for. What a
+    dependency group asks for is there under the group's name, with a colon: ``:build``.
     """
 
     name: str
@@ -31,7 +37,10 @@ class Pin:
 
 
 def read(path: Path) -> tuple[Pin, ...]:
-    """All pins of a lock file, in its order. ReleaseError for a line that is none of one, or a pin without hashes."""
+    """All pins of a lock file, in its order.
+
+    ReleaseError for a line that is none of one, or a pin without hashes.
+    """
     return tuple(_pins(path))
 
 
@@ -69,4 +78,6 @@ def _pins(path: Path) -> Iterator[Pin]:
 def _made(path: Path, found: re.Match[str], hashes: list[str], wanted_by: set[str]) -> Pin:
     if not hashes:
         raise ReleaseError(f"{path}: {found['name']} has no hash")
-    return Pin(found["name"], found["version"], found["marker"] or "", tuple(hashes), frozenset(wanted_by))
+    return Pin(
+        found["name"], found["version"], found["marker"] or "", tuple(hashes), frozenset(wanted_by)
+    )

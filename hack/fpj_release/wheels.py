@@ -1,4 +1,6 @@
-"""What an installed Python package says about itself: its version, its licence, the libraries that it brings."""
+"""What an installed Python package says about itself: its version, its licence,
+the libraries that it brings.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,21 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-# A library that was copied into a wheel: libjpeg-6dc8d115.so.62.4.0, libopenblasp-r0-59ffcd50.3.15.so
+# A library that was copied into a wheel: libjpeg-6dc8d115.so.62.4.0,
+# libopenblasp-r0-59ffcd50.3.15.so
 _LIBRARY = re.compile(
-    r"(?P<name>lib[\w+]+?)(?:-r\d+)?(?:-[0-9a-f]{8})+(?:\.so)?(?:\.(?P<version>[\w.]+?))?(?:\.so)?", re.ASCII
+    r"(?P<name>lib[\w+]+?)(?:-r\d+)?(?:-[0-9a-f]{8})+(?:\.so)?(?:\.(?P<version>[\w.]+?))?(?:\.so)?",
+    re.ASCII,
 )
 _VAGUE = frozenset({"dual license", "unknown", ""})
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A compiled library in a wheel. ``version`` is what its file name says: usually that of its interface."""
+    """A compiled library in a wheel.
+
+    ``version`` is what its file name says: usually that of its interface.
+    """
 
     name: str
     version: str
@@ -31,7 +38,10 @@ class Library:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """An installed package. ``declared`` are the licence texts of its metadata, the most exact kind that it has."""
+    """An installed package.
+
+    ``declared`` are the licence texts of its metadata, the most exact kind that it has.
+    """
 
     name: str
     version: str
@@ -64,8 +74,12 @@ def from_files(files: Mapping[str, bytes]) -> dict[str, Package]:
 def parsed(metadata: str, record: str) -> Package:
     """From the texts of a package's METADATA and RECORD."""
     message = Parser().parsestr(metadata, headersonly=True)
-    libraries = tuple(sorted(set(_libraries(record)), key=lambda library: (library.name, library.version)))
-    return Package(canonicalize_name(message["Name"]), message["Version"], _declared(message), libraries)
+    libraries = tuple(
+        sorted(set(_libraries(record)), key=lambda library: (library.name, library.version))
+    )
+    return Package(
+        canonicalize_name(message["Name"]), message["Version"], _declared(message), libraries
+    )
 
 
 def _declared(message: Message) -> tuple[str, ...]:
@@ -74,7 +88,9 @@ def _declared(message: Message) -> tuple[str, ...]:
     line = str(message.get("License") or "").strip()
     if line.lower() not in _VAGUE and "\n" not in line:
         return (line,)
-    classifiers = [text for text in message.get_all("Classifier") or [] if text.startswith("License :: ")]
+    classifiers = [
+        text for text in message.get_all("Classifier") or [] if text.startswith("License :: ")
+    ]
     return tuple(sorted(text.rsplit(" :: ", 1)[-1] for text in classifiers))
 
 
@@ -87,4 +103,6 @@ def _libraries(record: str) -> Iterator[Library]:
         match = _LIBRARY.fullmatch(name)
         digest = rest.partition(",")[0].removeprefix("sha256=")
         sha256 = base64.urlsafe_b64decode(digest + "=" * (-len(digest) % 4)).hex()
-        yield Library(match["name"] if match else name, (match["version"] or "") if match else "", sha256)
+        yield Library(
+            match["name"] if match else name, (match["version"] or "") if match else "", sha256
+        )

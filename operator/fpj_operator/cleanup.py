@@ -1,7 +1,9 @@
-"""``python -m fpj_operator.cleanup``: delete schedules and jobs, before the resources and the operator are removed.
+"""``python -m fpj_operator.cleanup``: delete schedules and jobs,
+before the resources and the operator are removed.
 
-An operator of an earlier version gave active jobs a finalizer that only an operator removes. If the operator were
-removed first, the deletion of such jobs, of their namespaces and of the CustomResourceDefinition would never finish.
+An operator of an earlier version gave active jobs a finalizer that only an operator removes. If the
+operator were removed first, the deletion of such jobs, of their namespaces and of the
+CustomResourceDefinition would never finish.
 """
 
 from __future__ import annotations
@@ -26,8 +28,12 @@ _JOB = "FileProcessingJob"
 _SCHEDULE = "FileProcessingSchedule"
 
 
-async def clean_up(cluster: Cluster, namespaces: tuple[str, ...], patience: float = _PATIENCE_SECONDS) -> int:
-    """Delete every schedule, job and lease of a collection in these namespaces, or in all; the number of jobs.
+async def clean_up(
+    cluster: Cluster, namespaces: tuple[str, ...], patience: float = _PATIENCE_SECONDS
+) -> int:
+    """Delete every schedule, job and lease of a collection in these namespaces, or in all.
+
+    The number of jobs.
 
     Raises:
         ClusterError: the API server refused, or jobs are still there.
@@ -38,7 +44,9 @@ async def clean_up(cluster: Cluster, namespaces: tuple[str, ...], patience: floa
         await cluster.delete(_SCHEDULE, metadata["namespace"], metadata["name"], metadata["uid"])
     jobs = await _list(cluster, _JOB, places)
     for job in jobs:
-        await cluster.delete(_JOB, job["metadata"]["namespace"], job["metadata"]["name"], job["metadata"]["uid"])
+        await cluster.delete(
+            _JOB, job["metadata"]["namespace"], job["metadata"]["name"], job["metadata"]["uid"]
+        )
     if not await _gone(cluster, places, patience):
         for job in await _list(cluster, _JOB, places):
             left = without_finalizer(job)["metadata"]["finalizers"]
@@ -46,14 +54,20 @@ async def clean_up(cluster: Cluster, namespaces: tuple[str, ...], patience: floa
                 job["metadata"]["finalizers"] = left
                 await cluster.replace(job)
         if not await _gone(cluster, places, patience):
-            raise ClusterError(0, "some jobs still exist: finalizers of other controllers keep them")
-    for lease in await _list(cluster, "Lease", places, labels="app.kubernetes.io/managed-by=" + names.MANAGER):
+            raise ClusterError(
+                0, "some jobs still exist: finalizers of other controllers keep them"
+            )
+    for lease in await _list(
+        cluster, "Lease", places, labels="app.kubernetes.io/managed-by=" + names.MANAGER
+    ):
         if lease["metadata"]["name"] != names.MANAGER:  # the leader's own, who would make it again
             await cluster.delete("Lease", lease["metadata"]["namespace"], lease["metadata"]["name"])
     return len(jobs)
 
 
-async def _list(cluster: Cluster, kind: str, places: tuple[str | None, ...], labels: str = "") -> list[Document]:
+async def _list(
+    cluster: Cluster, kind: str, places: tuple[str | None, ...], labels: str = ""
+) -> list[Document]:
     """Objects of the places; none where the kind is unknown."""
     found = []
     for place in places:
@@ -62,7 +76,10 @@ async def _list(cluster: Cluster, kind: str, places: tuple[str | None, ...], lab
         except ClusterError as error:
             if error.status != 404:
                 raise
-    return [document | {"apiVersion": API_VERSION, "kind": kind} if kind == _JOB else document for document in found]
+    return [
+        document | {"apiVersion": API_VERSION, "kind": kind} if kind == _JOB else document
+        for document in found
+    ]
 
 
 async def _gone(cluster: Cluster, places: tuple[str | None, ...], patience: float) -> bool:

@@ -16,15 +16,29 @@ def condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
 
 
 def condition_list(
-    status: Mapping[str, Any], wanted: Sequence[tuple[str, bool, tuple[str, str]]], generation: int, now: float
+    status: Mapping[str, Any],
+    wanted: Sequence[tuple[str, bool, tuple[str, str]]],
+    generation: int,
+    now: float,
 ) -> list[dict[str, Any]]:
-    """The conditions (type, whether it holds, (reason, message)); what holds since before keeps its time."""
+    """The conditions (type, whether it holds, (reason, message)).
+
+    What holds since before keeps its time.
+    """
     before = {condition["type"]: condition for condition in status.get("conditions", [])}
-    return [restated(before.get(name), name, holds, words, generation, moment(now)) for name, holds, words in wanted]
+    return [
+        restated(before.get(name), name, holds, words, generation, moment(now))
+        for name, holds, words in wanted
+    ]
 
 
 def restated(
-    before: Mapping[str, Any] | None, name: str, holds: bool, words: tuple[str, str], generation: int, now: str
+    before: Mapping[str, Any] | None,
+    name: str,
+    holds: bool,
+    words: tuple[str, str],
+    generation: int,
+    now: str,
 ) -> dict[str, Any]:
     """One condition, which keeps its ``lastTransitionTime`` unless its status changes."""
     status = "True" if holds else "False"

@@ -1,9 +1,10 @@
 """Leader election: of several operators one works, by a Lease in the operator's own namespace.
 
-By the rules of client-go. A candidate takes the Lease once it has itself seen it unchanged for as long as it lasts;
-what another host's clock said is never asked. A leader that could not renew it for two thirds of that time stops, on
-its own clock: it sends no write any more, and its process ends. So one has stopped before the next begins, also where
-the network holds back packets, and however the machines' clocks are set.
+By the rules of client-go. A candidate takes the Lease once it has itself seen it unchanged for as
+long as it lasts; what another host's clock said is never asked. A leader that could not renew it
+for two thirds of that time stops, on its own clock: it sends no write any more, and its process
+ends. So one has stopped before the next begins, also where the network holds back packets, and
+however the machines' clocks are set.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Election:
     """One candidate.
 
     Args:
-        cluster: a client of the election's own, whose requests take `REQUEST` of the lease at most, without retries.
+        cluster: a client of the election's own, whose requests take `REQUEST` of the lease at most,
+            without retries.
         namespace: where the Lease is.
         identity: of this process, which no other ever has.
         seconds: how long a silent leader keeps its place; the same for all candidates.
@@ -44,7 +46,12 @@ class Election:
     """
 
     def __init__(
-        self, cluster: Cluster, namespace: str, identity: str, seconds: float, clock: Callable[[], float] = steady
+        self,
+        cluster: Cluster,
+        namespace: str,
+        identity: str,
+        seconds: float,
+        clock: Callable[[], float] = steady,
     ) -> None:
         self._cluster = cluster
         self._namespace = namespace
@@ -55,7 +62,9 @@ class Election:
         self._leads_until = float("-inf")
         self._other_leads = False
         self.took_over_after: float | None = None
-        """Seconds from when the lease of a silent leader was seen to change for the last time to this one's claim."""
+        """Seconds from when the lease of a silent leader was seen to change for the last time to
+        this one's claim.
+        """
 
     @property
     def leads(self) -> bool:
@@ -69,7 +78,10 @@ class Election:
         log.info("leading", extra={"identity": self.identity})
 
     async def hold(self) -> None:
-        """Renew in time; return when that failed or another leads. The process must end at once then."""
+        """Renew in time; return when that failed or another leads.
+
+        The process must end at once then.
+        """
         with contextlib.suppress(TimeoutError):
             while not self._other_leads:
                 async with asyncio.timeout(self._leads_until - self._clock()):
@@ -104,31 +116,52 @@ class Election:
         return won
 
     def _is_only_just_gone(self) -> bool:
-        """Whether a Lease that was another's has been deleted: its holder makes it again, and may lead until then."""
+        """Whether a Lease that was another's has been deleted: its holder makes it again,
+        and may lead until then.
+        """
         known = not self.leads and self._sightings.knows(_NAME)
         return known and self._sightings.left(_NAME, {}, self._seconds) > 0
 
     async def _claim(self, found: Document | None) -> bool:
         """Take the Lease if it is free or ours; whether it is ours then."""
-        now = precise(time.time())  # for people and for those who see it change; nobody compares it with a clock
-        spec = {"holderIdentity": self.identity, "leaseDurationSeconds": round(self._seconds), "renewTime": now}
+        # For people and for those who see it change; nobody compares it with a clock.
+        now = precise(time.time())
+        spec = {
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": round(self._seconds),
+            "renewTime": now,
+        }
         self._other_leads = False
         if found is None:
             if self._is_only_just_gone():
                 return False
             metadata = {"name": _NAME, "namespace": self._namespace, "labels": names.MANAGED_BY}
-            manifest = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata}
-            if await self._cluster.create(manifest | {"spec": spec | {"acquireTime": now}}) is not None:
+            manifest = {
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": metadata,
+            }
+            if (
+                await self._cluster.create(manifest | {"spec": spec | {"acquireTime": now}})
+                is not None
+            ):
                 return True
-            self._sightings.left(_NAME, {}, self._seconds)  # another leads; should its Lease be deleted, that is known
+            # Another leads; should its Lease be deleted, that is known.
+            self._sightings.left(_NAME, {}, self._seconds)
             return False
         held = found["spec"].get("holderIdentity") or ""
-        if held not in ("", self.identity) and self._sightings.left(_NAME, found["spec"], self._seconds) > 0:
+        if (
+            held not in ("", self.identity)
+            and self._sightings.left(_NAME, found["spec"], self._seconds) > 0
+        ):
             self._other_leads = True
             return False
         silent = self._sightings.stood(_NAME) if held not in ("", self.identity) else None
         if held != self.identity:
-            spec |= {"acquireTime": now, "leaseTransitions": found["spec"].get("leaseTransitions", 0) + 1}
+            spec |= {
+                "acquireTime": now,
+                "leaseTransitions": found["spec"].get("leaseTransitions", 0) + 1,
+            }
         found["spec"] |= spec
         won = await self._cluster.replace(found) is not None
         if won and silent is not None:

@@ -33,7 +33,10 @@ async def write(cluster: Cluster, kind: str, key: Key, uid: str, said: Emit) -> 
 
 
 def event(kind: str, key: Key, uid: str, said: Emit) -> dict[str, Any]:
-    """The event's manifest. The name of one that is ``unique`` is always the same: it is written once."""
+    """The event's manifest.
+
+    The name of one that is ``unique`` is always the same: it is written once.
+    """
     now = moment(time.time())
     base = names.base_name(key.name, uid)
     return {

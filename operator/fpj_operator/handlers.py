@@ -1,4 +1,7 @@
-"""What kopf calls. Handlers only call; they return nothing, for what a handler returns would land in the status."""
+"""What kopf calls.
+
+Handlers only call; they return nothing, for what a handler returns would land in the status.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ def register(
     schedules: ScheduleController,
     settings: OperatorSettings,
 ) -> None:
-    """Low-level event handlers: kopf leaves no annotation and no finalizer on anything, and keeps no object."""
+    """Low-level event handlers: kopf leaves no annotation and no finalizer on anything,
+    and keeps no object.
+    """
 
     @kopf.on.event(names.GROUP, names.VERSION, names.JOBS, registry=registry)
     async def job_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
@@ -51,9 +56,14 @@ def register(
 def _register_settings(registry: kopf.OperatorRegistry, *, scan: bool) -> None:
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.ConnectionInfo:
-        """With the very credentials of our own requests; kopf asks again when they are no longer taken."""
+        """With the very credentials of our own requests.
+
+        Kopf asks again when they are no longer taken.
+        """
         found = await configuration()
-        scheme, _space, token = (await found.get_api_key_with_prefix("BearerToken") or "").rpartition(" ")
+        scheme, _space, token = (
+            await found.get_api_key_with_prefix("BearerToken") or ""
+        ).rpartition(" ")
         return kopf.ConnectionInfo(
             server=found.host,
             ca_path=found.ssl_ca_cert,
@@ -67,7 +77,8 @@ def _register_settings(registry: kopf.OperatorRegistry, *, scan: bool) -> None:
     @kopf.on.startup(registry=registry)
     async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         _configure(settings)
-        settings.scanning.disabled = not scan  # to notice resources and namespaces takes rights to the whole cluster
+        # To notice resources and namespaces takes rights to the whole cluster.
+        settings.scanning.disabled = not scan
 
 
 class _NoDiffs(kopf.DiffBaseStorage):
@@ -96,10 +107,11 @@ def _configure(settings: kopf.OperatorSettings) -> None:
     settings.networking.connect_timeout = 10
     settings.posting.enabled = False  # we write our own events
     settings.watching.chunk_size = 100  # memory that a list of thousands takes is not given back
-    # Other people's Jobs may be tens of thousands: a handler's own filter takes each, and then drops it.
+    # Other people's Jobs may be tens of thousands: a handler's own filter takes each, and then
+    # drops it.
     settings.watching.label_selectors["batch", "v1", "jobs"] = names.LABEL_UID
-    # An object's task keeps the last body until then. With 1 s, 2,000 listed jobs were in memory at the same time, and
-    # 32 MB never came back: the heap's pages are never empty again.
+    # An object's task keeps the last body until then. With 1 s, 2,000 listed jobs were in memory at
+    # the same time, and 32 MB never came back: the heap's pages are never empty again.
     settings.queueing.idle_timeout = 0.1
     settings.persistence.diffbase_storage = _NoDiffs()
     settings.peering.standalone = True

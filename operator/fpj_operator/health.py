@@ -1,4 +1,7 @@
-"""``/healthz``: red when the event loop or the work stands still. A watch that dies ends the process by itself."""
+"""``/healthz``: red when the event loop or the work stands still.
+
+A watch that dies ends the process by itself.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,20 @@ _PROBE_SECONDS = 5.0
 
 
 class Health:
-    """What the probe sees. ``queues`` are given once this process leads; one that waits to lead is healthy."""
+    """What the probe sees.
+
+    ``queues`` are given once this process leads; one that waits to lead is healthy.
+    """
 
     def __init__(self) -> None:
         self.queues: Sequence[Workqueue[Any]] = ()
         self._server: _Server | None = None
 
     def serve(self, port: int) -> None:
-        """Answer on ``port``, once the event loop that called this has. Raises `OSError` for a port that is taken."""
+        """Answer on ``port``, once the event loop that called this has.
+
+        Raises `OSError` for a port that is taken.
+        """
         loop = asyncio.get_running_loop()
         self._server = _Server(port, lambda: self._asked(loop))
         Thread(target=self._server.serve_forever, name="health", daemon=True).start()

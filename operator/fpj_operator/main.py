@@ -53,7 +53,10 @@ log = logging.getLogger("fpj.operator")
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 stopped by a signal, 1 failed (the pod is restarted), 2 invalid settings."""
+    """Entry point.
+
+    Exit codes: 0 stopped by a signal, 1 failed (the pod is restarted), 2 invalid settings.
+    """
     log_as_json()
     use_one_arena()
     give_back()
@@ -82,7 +85,9 @@ async def _run(settings: OperatorSettings) -> int:
     except OSError as error:
         raise FpjError(f"cannot listen on a port: {error}") from error
     lasts = settings.leader_seconds
-    voting = await Cluster.connect(tries=1, timeout=lasts * REQUEST, connections=_VOTING_CONNECTIONS)
+    voting = await Cluster.connect(
+        tries=1, timeout=lasts * REQUEST, connections=_VOTING_CONNECTIONS
+    )
     identity = f"{os.environ.get('POD_NAME') or socket.gethostname()}-{uuid.uuid4().hex[:8]}"
     election = Election(voting, settings.own_namespace, identity, lasts)
     cluster = await Cluster.connect(may_write=lambda: election.leads)
@@ -94,7 +99,10 @@ async def _run(settings: OperatorSettings) -> int:
         if election.took_over_after is not None:
             metrics.TAKEOVER.observe(election.took_over_after)
         store = timed(cast("Store", LateStore(settings.store_url)))
-        controller, schedules = Controller(cluster, store, settings, traces), ScheduleController(cluster)
+        controller, schedules = (
+            Controller(cluster, store, settings, traces),
+            ScheduleController(cluster),
+        )
         metrics.QUEUE_DEPTH.set_function(lambda: controller.work.depth)
         health.queues = (controller.work, controller.vanished.work, schedules.work)
         return await _lead(cluster, controller, schedules, election, settings, stop)
@@ -132,7 +140,8 @@ async def _lead(
             namespaces=namespaces,
             stop_flag=ended,
         )
-        _heed_signals(stop)  # kopf has just taken them for itself, and would end our workers along with its own tasks
+        # Kopf has just taken them for itself, and would end our workers along with its own tasks.
+        _heed_signals(stop)
         await kopf.run_tasks(watching, ignored=others)
 
     tasks = [
@@ -141,19 +150,23 @@ async def _lead(
         asyncio.create_task(controller.watch_active(), name="active jobs"),
         asyncio.create_task(controller.vanished.work.run(), name="deleted jobs"),
         asyncio.create_task(
-            controller.vanished.sweep(namespaces, _SWEEPS * settings.check_seconds), name="leases of deleted jobs"
+            controller.vanished.sweep(namespaces, _SWEEPS * settings.check_seconds),
+            name="leases of deleted jobs",
         ),
         asyncio.create_task(schedules.work.run(), name="schedules"),
         asyncio.create_task(election.hold(), name="leadership"),
         asyncio.create_task(controller.keep_history(), name="history"),
-        asyncio.create_task(look_for_leftovers(cluster, namespaces, controller.tick), name="leftovers"),
+        asyncio.create_task(
+            look_for_leftovers(cluster, namespaces, controller.tick), name="leftovers"
+        ),
         asyncio.create_task(_show_jobs(controller), name="gauge"),
         asyncio.create_task(_sweep(controller), name="sweep"),
         asyncio.create_task(controller.health.watch(), name="store"),
         asyncio.create_task(_measure_lag(), name="lag"),
         asyncio.create_task(_give_memory_back(), name="memory"),
         asyncio.create_task(
-            until_more(cluster, settings.namespaces, namespaces, settings.check_seconds), name="namespaces"
+            until_more(cluster, settings.namespaces, namespaces, settings.check_seconds),
+            name="namespaces",
         ),
         asyncio.create_task(stop.wait(), name="stop"),
     ]
@@ -175,13 +188,17 @@ async def _lead(
 
 
 def _end_at_once() -> NoReturn:
-    """Another may lead any moment: nothing is finished, and what the kernel has not sent yet is never sent.
+    """Another may lead any moment: nothing is finished,
+    and what the kernel has not sent yet is never sent.
 
-    Else a write that a silent network held back would arrive when the network is back, long after this process ended.
+    Else a write that a silent network held back would arrive when the network is back, long after
+    this process ended.
     """
     for number in os.listdir("/proc/self/fd") if sys.platform == "linux" else ():
         with contextlib.suppress(OSError):  # a descriptor that is not a connection
-            socket.socket(fileno=int(number)).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            socket.socket(fileno=int(number)).setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
     os._exit(1)
 
 
@@ -197,14 +214,19 @@ async def _show_jobs(controller: Controller) -> None:
 
 
 async def _sweep(controller: Controller) -> None:
-    """Queued jobs do not ask for their turn. This wakes them, and once a minute those that show an old place."""
+    """Queued jobs do not ask for their turn.
+
+    This wakes them, and once a minute those that show an old place.
+    """
     for turn in itertools.count(1):
         await asyncio.sleep(_SWEEP_SECONDS)
         controller.sweep(places=turn % _SWEEPS_PER_PLACES == 0)
 
 
 async def _measure_lag() -> None:
-    """How late the event loop wakes what sleeps: all that is longer it was kept by something that does not wait."""
+    """How late the event loop wakes what sleeps: all that is longer it was kept by something that
+    does not wait.
+    """
     while True:
         asked = time.monotonic()
         await asyncio.sleep(_LAG_SECONDS)
@@ -212,7 +234,9 @@ async def _measure_lag() -> None:
 
 
 async def _give_memory_back() -> None:
-    """What start-up and the listing of thousands of jobs left free: the kernel would count it as ours forever."""
+    """What start-up and the listing of thousands of jobs left free:
+    the kernel would count it as ours forever.
+    """
     await asyncio.sleep(_SETTLED_SECONDS)
     while True:
         await asyncio.to_thread(give_back)

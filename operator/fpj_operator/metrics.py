@@ -1,8 +1,9 @@
 """The operator's Prometheus metrics. Labels come from closed sets: never a job's name.
 
 Only cache folders are named: they are few, and the person on call must know which one.
-Worker pods are too short-lived to be scraped reliably, so their totals reach Prometheus through here: they are in the
-store, exact, and the operator adds what is new each time it reconciles a job (see `fpj_operator.jobs.tally`).
+Worker pods are too short-lived to be scraped reliably, so their totals reach Prometheus through
+here: they are in the store, exact, and the operator adds what is new each time it reconciles a job
+(see `fpj_operator.jobs.tally`).
 """
 
 from __future__ import annotations
@@ -22,20 +23,30 @@ RECONCILE_SECONDS = Histogram(
     "Duration of one reconciliation of a job, in seconds.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
-RECONCILE_ERRORS = Counter("fpj_operator_reconcile_errors", "Reconciliations that failed and will be retried.")
-EVENTS_REFUSED = Counter("fpj_operator_events_refused", "Kubernetes events that could not be written.")
+RECONCILE_ERRORS = Counter(
+    "fpj_operator_reconcile_errors", "Reconciliations that failed and will be retried."
+)
+EVENTS_REFUSED = Counter(
+    "fpj_operator_events_refused", "Kubernetes events that could not be written."
+)
 QUEUE_DEPTH = Gauge("fpj_operator_workqueue_depth", "Jobs that wait to be reconciled.")
 LOOP_LAG = Histogram(
     "fpj_operator_loop_lag_seconds",
     "Seconds by which the event loop was late; measured twice a second while the operator leads.",
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-LEADER = Gauge("fpj_operator_leader", "1 while this process is the leader, 0 while it waits to lead.")
+LEADER = Gauge(
+    "fpj_operator_leader", "1 while this process is the leader, 0 while it waits to lead."
+)
 JOBS = Gauge("fpj_jobs", "FileProcessingJobs by phase.", ["phase"])
 JOBS_QUEUED = Gauge("fpj_jobs_queued", "Jobs that wait for one of their namespace's slots.")
-JOBS_IN_TROUBLE = Gauge("fpj_jobs_in_trouble", "Active jobs that are blocked, by reason.", ["reason"])
+JOBS_IN_TROUBLE = Gauge(
+    "fpj_jobs_in_trouble", "Active jobs that are blocked, by reason.", ["reason"]
+)
 ENDED = Counter("fpj_jobs_ended", "Jobs that ended, by phase.", ["phase"])
-RECOVERED = Counter("fpj_jobs_recovered", "Attempts that were ended to start a new one, by reason.", ["reason"])
+RECOVERED = Counter(
+    "fpj_jobs_recovered", "Attempts that were ended to start a new one, by reason.", ["reason"]
+)
 STALE_DETECTION = Histogram(
     "fpj_stale_detection_seconds",
     "Seconds without progress after which an attempt was ended as stale.",
@@ -53,28 +64,47 @@ STATUS_DELAY = Histogram(
 )
 TAKEOVER = Histogram(
     "fpj_operator_takeover_seconds",
-    "Seconds from the last renewal of another operator's lease until this one led; only leases that expired.",
+    "Seconds from the last renewal of another operator's lease until this one led; only leases that"
+    " expired.",
     buckets=(5, 10, 15, 17.5, 20, 25, 30, 60, 120, 300),
 )
 LOCK_WAITS = Counter("fpj_lease_waits", "Times a job found its collection locked by another job.")
-IMAGES = Counter("fpj_images", "Images by result, added each time their job is reconciled.", ["result"])
+IMAGES = Counter(
+    "fpj_images", "Images by result, added each time their job is reconciled.", ["result"]
+)
 IMAGES_FAILED = Counter(
-    "fpj_images_failed", "Failed images by error type, added at each reconciliation.", ["error_type"]
+    "fpj_images_failed",
+    "Failed images by error type, added at each reconciliation.",
+    ["error_type"],
 )
 IMAGES_PENDING = Gauge("fpj_images_pending", "Images that active jobs still have to process.")
-BYTES_WRITTEN = Counter("fpj_bytes_written", "Bytes of derivatives written, added at each reconciliation.")
+BYTES_WRITTEN = Counter(
+    "fpj_bytes_written", "Bytes of derivatives written, added at each reconciliation."
+)
 ALERTS = Counter("fpj_failure_alerts", "Times another ten images of a job had failed.")
 SCHEDULE_MISSES = Counter(
-    "fpj_schedule_misses", "Runs of schedules that did not start when they were due, by reason.", ["reason"]
+    "fpj_schedule_misses",
+    "Runs of schedules that did not start when they were due, by reason.",
+    ["reason"],
 )
 FOLDER_BYTES = Gauge(
-    "fpj_cache_folder_bytes", "Bytes in a cache folder, as of the end of its last job.", ["folder_namespace", "folder"]
+    "fpj_cache_folder_bytes",
+    "Bytes in a cache folder, as of the end of its last job.",
+    ["folder_namespace", "folder"],
 )
 FOLDER_MAX_BYTES = Gauge(
-    "fpj_cache_folder_max_bytes", "maxBytes of a cache folder that has a limit.", ["folder_namespace", "folder"]
+    "fpj_cache_folder_max_bytes",
+    "maxBytes of a cache folder that has a limit.",
+    ["folder_namespace", "folder"],
 )
 
-RECOVERIES = ("StaleJob", "LeaseLost", "Resumed", Reason.STORE_UNAVAILABLE.value, Reason.SHARD_HELD.value)
+RECOVERIES = (
+    "StaleJob",
+    "LeaseLost",
+    "Resumed",
+    Reason.STORE_UNAVAILABLE.value,
+    Reason.SHARD_HELD.value,
+)
 """Why an attempt is followed by another."""
 MISSES = ("Missed", "TooManyMissed", "NameTaken", "JobRefused")
 """Why a run of a schedule does not start; each is also the reason of an event of that schedule."""
@@ -82,7 +112,9 @@ _RESULTS = ("completed", "skipped", "failed")
 
 
 def _begin_at_zero() -> None:
-    """A counter that appears as 1 has not increased for Prometheus, and its alert would miss the first time."""
+    """A counter that appears as 1 has not increased for Prometheus,
+    and its alert would miss the first time.
+    """
     for phase in Phase:
         if phase.finished:
             ENDED.labels(phase.value)

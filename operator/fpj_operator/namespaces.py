@@ -1,9 +1,10 @@
 """Whether a namespace is being deleted.
 
-Kubernetes then deletes its pods first, and nothing else before they are gone. A failed pod of an Indexed Job with a
-backoff limit per index is kept by the Job controller until its replacement exists, and none can be made any more: the
-namespace would wait forever for a pod that waits forever. So the operator deletes the active jobs of such a namespace,
-and their child Jobs with them.
+Kubernetes then deletes its pods first, and nothing else before they are gone. A failed pod of an
+Indexed Job with a backoff limit per index is kept by the Job controller until its replacement
+exists, and none can be made any more: the namespace would wait forever for a pod that waits
+forever. So the operator deletes the active jobs of such a namespace, and their child Jobs with
+them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""``python -m fpj_operator.selftest``: whether an installation works, seen as the operator. `helm test` runs it."""
+"""``python -m fpj_operator.selftest``: whether an installation works, seen as the operator.
+
+`helm test` runs it.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,16 @@ class _NotYetError(Exception):
 
 
 async def check(
-    cluster: Cluster, namespace: str, store_url: str, api_url: str = "", *, patience: float = _PATIENCE_SECONDS
+    cluster: Cluster,
+    namespace: str,
+    store_url: str,
+    api_url: str = "",
+    *,
+    patience: float = _PATIENCE_SECONDS,
 ) -> list[str]:
-    """All that should work, a line each: ``ok`` or what is wrong. Each check has ``patience`` seconds to come true.
+    """All that should work, a line each: ``ok`` or what is wrong.
+
+    Each check has ``patience`` seconds to come true.
 
     Without ``api_url`` there is no API to ask.
     """
@@ -71,7 +81,9 @@ class Leads:
             raise _NotYetError(f"nobody holds the Lease {names.MANAGER} in {self._namespace}")
         self._renewed.add(spec.get("renewTime"))
         if len(self._renewed) < 2:
-            raise _NotYetError(f"{spec['holderIdentity']} no longer leads: its Lease is not renewed")
+            raise _NotYetError(
+                f"{spec['holderIdentity']} no longer leads: its Lease is not renewed"
+            )
 
 
 async def _listed(cluster: Cluster) -> None:
@@ -96,7 +108,8 @@ async def _is_ready(api_url: str) -> None:
         try:
             with urllib.request.urlopen(f"{api_url}/readyz", timeout=_ANSWER_SECONDS):  # noqa: S310 - the chart's own
                 pass
-        except (OSError, http.client.HTTPException) as error:  # an answer that says no is an OSError
+        # An answer that says no is an OSError.
+        except (OSError, http.client.HTTPException) as error:
             raise _NotYetError(f"{api_url}/readyz: {error}") from None
 
     await asyncio.to_thread(ask)
@@ -105,7 +118,11 @@ async def _is_ready(api_url: str) -> None:
 async def _main() -> int:
     cluster = await Cluster.connect()
     try:
-        own, store, api = os.environ["FPJ_OWN_NAMESPACE"], os.environ["FPJ_STORE"], os.environ.get("FPJ_API_URL", "")
+        own, store, api = (
+            os.environ["FPJ_OWN_NAMESPACE"],
+            os.environ["FPJ_STORE"],
+            os.environ.get("FPJ_API_URL", ""),
+        )
         lines = await check(cluster, own, store, api)
     finally:
         await cluster.close()

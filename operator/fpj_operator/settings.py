@@ -27,7 +27,10 @@ class OperatorSettings:
     image_pull_policy: str = setting("FPJ_IMAGE_PULL_POLICY", "IfNotPresent")
     """Pull policy of worker pods."""
     image_pull_secrets: tuple[str, ...] = setting("FPJ_IMAGE_PULL_SECRETS", ())
-    """Secrets, in each job's namespace, with which worker pods pull their image; separated by commas."""
+    """Secrets, in each job's namespace, with which worker pods pull their image.
+
+    Separated by commas.
+    """
     namespaces: tuple[str, ...] = setting("FPJ_NAMESPACES", ())
     """Namespaces to watch, separated by commas; all if empty."""
     own_namespace: str = setting("FPJ_OWN_NAMESPACE", "default")
@@ -53,31 +56,55 @@ class OperatorSettings:
     metrics_port: int = setting("FPJ_METRICS_PORT", 9090)
     """``/metrics``; 0 switches it off."""
     history_limit: int = setting("FPJ_HISTORY_LIMIT", 100)
-    """Jobs of a collection whose records the store keeps after their resource was deleted; 0 for no limit."""
+    """Jobs of a collection whose records the store keeps after their resource was deleted.
+
+    0 for no limit.
+    """
     history_seconds: float = setting("FPJ_HISTORY_SECONDS", 2_592_000.0)
     """How long after a job's end it keeps them, with the list of failures; 0 means forever."""
     worker_user: int = setting("FPJ_WORKER_USER", 65_532)
-    """User, group and ``fsGroup`` of worker pods; 0 sets none, for clusters that assign them, such as OpenShift."""
+    """User, group and ``fsGroup`` of worker pods.
+
+    0 sets none, for clusters that assign them, such as OpenShift.
+    """
     worker_host_users: bool = setting("FPJ_WORKER_HOST_USERS", default=True)
-    """Whether worker pods share the node's user ids. If not (``hostUsers: false``), the nodes, and the file systems of
-    all volumes, must be able to map ids; NFS is not."""
-    template_volumes: tuple[str, ...] = setting("FPJ_TEMPLATE_VOLUMES", ("emptyDir", "persistentVolumeClaim"))
-    """Types of volumes that a job's ``workerTemplate`` may have, as in a pod. For this setting and those below, a comma
-    alone stands for none."""
-    template_mount_paths: tuple[str, ...] = setting("FPJ_TEMPLATE_MOUNT_PATHS", ("/mnt", "/scratch"))
+    """Whether worker pods share the node's user ids.
+
+    If not (``hostUsers: false``), the nodes, and the file systems of all volumes, must be able to
+    map ids; NFS is not.
+    """
+    template_volumes: tuple[str, ...] = setting(
+        "FPJ_TEMPLATE_VOLUMES", ("emptyDir", "persistentVolumeClaim")
+    )
+    """Types of volumes that a job's ``workerTemplate`` may have, as in a pod.
+
+    For this setting and those below, a comma alone stands for none.
+    """
+    template_mount_paths: tuple[str, ...] = setting(
+        "FPJ_TEMPLATE_MOUNT_PATHS", ("/mnt", "/scratch")
+    )
     """Folders at or below which these volumes may be mounted."""
     template_env: tuple[str, ...] = setting("FPJ_TEMPLATE_ENV", _TEMPLATE_ENV)
-    """Environment variables that a ``workerTemplate`` may set: names, or prefixes of names that end in ``*``."""
+    """Environment variables that a ``workerTemplate`` may set: names,
+    or prefixes of names that end in ``*``.
+    """
     template_env_sources: tuple[str, ...] = setting("FPJ_TEMPLATE_ENV_SOURCES", ())
-    """Sources (``valueFrom``, such as ``fieldRef``) that these variables may take their values from."""
+    """Sources (``valueFrom``, such as ``fieldRef``) that these variables may take their values
+    from.
+    """
     template_service_accounts: tuple[str, ...] = setting("FPJ_TEMPLATE_SERVICE_ACCOUNTS", ())
-    """ServiceAccounts that a ``workerTemplate`` may name: names, or prefixes of names that end in ``*``."""
+    """ServiceAccounts that a ``workerTemplate`` may name: names,
+    or prefixes of names that end in ``*``.
+    """
     worker_env: Mapping[str, str] = prefixed("FPJ_WORKER_ENV_<NAME>")
     """Extra environment of worker pods."""
 
 
 def settings_from(environment: Mapping[str, str] = os.environ) -> OperatorSettings:
-    """Read the settings. Raises `ManifestError` that names every variable that is missing or invalid."""
+    """Read the settings.
+
+    Raises `ManifestError` that names every variable that is missing or invalid.
+    """
     return read_settings(OperatorSettings, environment)
 
 

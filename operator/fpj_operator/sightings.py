@@ -1,7 +1,8 @@
 """How long a Lease has stood as it is, by this process's own clock.
 
-As in client-go: a Lease's ``renewTime`` is another host's wall clock, and is compared with nothing but itself. Whoever
-wants to judge a Lease looks at it again and again, and counts from the moment at which it first saw it as it is.
+As in client-go: a Lease's ``renewTime`` is another host's wall clock, and is compared with nothing
+but itself. Whoever wants to judge a Lease looks at it again and again, and counts from the moment
+at which it first saw it as it is.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import time
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # it goes on while the machine sleeps
+# It goes on while the machine sleeps.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def steady() -> float:
@@ -30,8 +32,13 @@ class Sightings:
         return name in self._seen
 
     def left(self, name: Hashable, spec: Mapping[str, Any], least: float = 0.0) -> float:
-        """Seconds until the Lease lapses unless it changes; 0 once it has. It lasts for ``least`` seconds or longer."""
-        state = tuple(str(spec.get(field)) for field in ("holderIdentity", "renewTime", "leaseTransitions"))
+        """Seconds until the Lease lapses unless it changes; 0 once it has.
+
+        It lasts for ``least`` seconds or longer.
+        """
+        state = tuple(
+            str(spec.get(field)) for field in ("holderIdentity", "renewTime", "leaseTransitions")
+        )
         known, since = self._seen.get(name, (None, 0.0))
         if known != state:
             since = self._clock()

@@ -1,10 +1,11 @@
-"""Calls of the store: in few threads of their own, with a deadline, and those about one subject one after the other.
+"""Calls of the store: in few threads of their own, with a deadline,
+and those about one subject one after the other.
 
-A store that hangs keeps these threads busy, never those of the event loop's default pool, in which names are resolved
-and the API server is reached. A call that nobody waits for any more may still be carried out: its thread cannot be
-stopped. So no other call about the same subject, such as a job, begins before it has ended: late, it is late for all.
-What other processes write meanwhile is guarded by the store itself: versions of records, fences of leases, attempts of
-shards.
+A store that hangs keeps these threads busy, never those of the event loop's default pool, in which
+names are resolved and the API server is reached. A call that nobody waits for any more may still be
+carried out: its thread cannot be stopped. So no other call about the same subject, such as a job,
+begins before it has ended: late, it is late for all. What other processes write meanwhile is
+guarded by the store itself: versions of records, fences of leases, attempts of shards.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ T = TypeVar("T")
 _THREADS = 16
 
 Check = Callable[[], None]
-"""Raises `StoreUnavailableError` once nobody waits for the call any more. For work of several steps, between them."""
+"""Raises `StoreUnavailableError` once nobody waits for the call any more.
+
+For work of several steps, between them.
+"""
 
 Work = Callable[[Check], T]
 
@@ -39,7 +43,9 @@ class StoreCalls:
         self._latest: dict[str, asyncio.Future[Any]] = {}
         """By subject, the call that has not ended."""
 
-    async def call(self, subject: str, work: Work[T], seconds: float, unless: asyncio.Future[None]) -> T:
+    async def call(
+        self, subject: str, work: Work[T], seconds: float, unless: asyncio.Future[None]
+    ) -> T:
         """What ``work`` returns or raises, within so many seconds, and before ``unless`` is done.
 
         Raises `StoreUnavailableError` otherwise. One that has not started by then never does.
@@ -65,7 +71,8 @@ class StoreCalls:
 
     def _ended(self, subject: str) -> None:
         asked = self._latest.pop(subject)
-        with contextlib.suppress(Exception, asyncio.CancelledError):  # whoever still waits hears of it, too
+        # Whoever still waits hears of it, too.
+        with contextlib.suppress(Exception, asyncio.CancelledError):
             asked.result()
 
 
@@ -84,7 +91,9 @@ class _Wanted:
             raise TooLateError("nobody waits for the store's answer any more")
 
 
-async def _first(asked: asyncio.Future[Any], unless: asyncio.Future[None], left: float, seconds: float) -> None:
+async def _first(
+    asked: asyncio.Future[Any], unless: asyncio.Future[None], left: float, seconds: float
+) -> None:
     """Wait for ``asked``. Raises `StoreUnavailableError` if it is not done first, nor in time."""
     either: set[asyncio.Future[Any]] = {asked, unless}
     await asyncio.wait(either, timeout=max(left, 0.0), return_when=asyncio.FIRST_COMPLETED)

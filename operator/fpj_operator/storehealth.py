@@ -1,8 +1,9 @@
 """Whether the store answers, known to all jobs at once.
 
-One question at a time asks it every few seconds, whatever jobs there are. When that fails, everybody who waits for an
-answer stops waiting, nobody else starts to, and all active jobs are reconciled: so an outage is reported while it
-lasts, and suspensions, deletions and renewals of Leases go on. When it answers again, they are reconciled at once.
+One question at a time asks it every few seconds, whatever jobs there are. When that fails,
+everybody who waits for an answer stops waiting, nobody else starts to, and all active jobs are
+reconciled: so an outage is reported while it lasts, and suspensions, deletions and renewals of
+Leases go on. When it answers again, they are reconciled at once.
 """
 
 from __future__ import annotations
@@ -21,25 +22,35 @@ T = TypeVar("T")
 
 _EVERY_SECONDS = 2.0
 _AWAY_SECONDS = 0.5
-"""Between two questions while it does not answer; the driver itself waits until it does, or for its own limit."""
+"""Between two questions while it does not answer.
+
+The driver itself waits until it does, or for its own limit.
+"""
 _PATIENCE_SECONDS = 4.0
 """No answer within this is an outage. The largest question that is asked here is for one record."""
 _CALL_SECONDS = 10.0
 _LONG_SECONDS = 60.0
-"""For calls that take as long as a job is large. They end by themselves once nobody waits, and go on next time."""
+"""For calls that take as long as a job is large.
+
+They end by themselves once nobody waits, and go on next time.
+"""
 _NOBODY = "-"
 
 log = logging.getLogger("fpj.store")
 
 
 class StoreHealth:
-    """Asks the store, and knows whether it answers. ``changed`` is called whenever that becomes another.
+    """Asks the store, and knows whether it answers.
 
-    ``needed`` says whether any job is unfinished. Without one nothing is asked, so that an idle operator does not load
-    a driver of 10 MB.
+    ``changed`` is called whenever that becomes another.
+
+    ``needed`` says whether any job is unfinished. Without one nothing is asked, so that an idle
+    operator does not load a driver of 10 MB.
     """
 
-    def __init__(self, store: Store, changed: Callable[[], None], needed: Callable[[], bool]) -> None:
+    def __init__(
+        self, store: Store, changed: Callable[[], None], needed: Callable[[], bool]
+    ) -> None:
         self._store = store
         self._changed = changed
         self._needed = needed
@@ -49,18 +60,25 @@ class StoreHealth:
         self.error: str | None = None
         """Why the store cannot be used; None while it answers."""
 
-    async def ask(self, subject: str, work: Work[T], *, long: bool = False, informs: bool = False) -> T:
-        """What ``work`` makes of the store, in a thread, in time; there is more of that for ``long`` work.
+    async def ask(
+        self, subject: str, work: Work[T], *, long: bool = False, informs: bool = False
+    ) -> T:
+        """What ``work`` makes of the store, in a thread, in time.
 
-        Raises `StoreUnavailableError` as soon as the store is known not to answer. The call may still be carried out
-        then, late: each must allow for it, and none about the same ``subject`` begins before it has ended. With
-        ``informs`` its failure is an outage for everybody: for what only reads, and so says nothing of one record.
+        There is more of that for ``long`` work.
+
+        Raises `StoreUnavailableError` as soon as the store is known not to answer. The call may
+        still be carried out then, late: each must allow for it, and none about the same ``subject``
+        begins before it has ended. With ``informs`` its failure is an outage for everybody: for
+        what only reads, and so says nothing of one record.
         """
         if self.error is not None:
             raise StoreUnavailableError(self.error)
         lost = self._outage(asyncio.get_running_loop())
         try:
-            return await self._calls.call(subject, work, _LONG_SECONDS if long else _CALL_SECONDS, lost)
+            return await self._calls.call(
+                subject, work, _LONG_SECONDS if long else _CALL_SECONDS, lost
+            )
         except StoreUnavailableError as error:
             if lost.done():
                 raise StoreUnavailableError(self.error or str(error)) from error
@@ -99,7 +117,8 @@ class StoreHealth:
     def _set(self, error: str | None) -> None:
         before, self.error = self.error, error if error is None else error[:500]
         if error is not None and before is not None:
-            self.error = before  # the first words stay: each other one would be another write of all statuses
+            # The first words stay: each other one would be another write of all statuses.
+            self.error = before
         if (before is None) == (error is None):
             return
         if error is None:

@@ -1,7 +1,8 @@
 """Which of the namespaces that the operator is to watch it can watch.
 
-The rights to a namespace go with it when it is deleted. kopf ends over the first list that it is refused, so one
-deleted namespace would stop the work in all others: what cannot be read is left out, and asked for again.
+The rights to a namespace go with it when it is deleted. kopf ends over the first list that it is
+refused, so one deleted namespace would stop the work in all others: what cannot be read is left
+out, and asked for again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ log = logging.getLogger("fpj.watched")
 
 
 async def readable(cluster: Cluster, namespaces: Sequence[str]) -> tuple[str, ...]:
-    """Those whose jobs we may list. Raises `FpjError` if there are none, or the resources are unknown."""
+    """Those whose jobs we may list.
+
+    Raises `FpjError` if there are none, or the resources are unknown.
+    """
     found = []
     for namespace in namespaces:
         try:
@@ -26,17 +30,26 @@ async def readable(cluster: Cluster, namespaces: Sequence[str]) -> tuple[str, ..
             found.append(namespace)
         except ClusterError as error:
             if error.status == 404:
-                raise FpjError("the API server does not know FileProcessingJobs: apply the CRDs") from error
+                raise FpjError(
+                    "the API server does not know FileProcessingJobs: apply the CRDs"
+                ) from error
             if error.status != 403:
                 raise
-            log.error("namespace %s is left out until the operator may read it: %s", namespace, error)
+            log.error(
+                "namespace %s is left out until the operator may read it: %s", namespace, error
+            )
     if not found:
         raise FpjError(f"the operator may not read any of the namespaces: {', '.join(namespaces)}")
     return tuple(found)
 
 
-async def until_more(cluster: Cluster, namespaces: Sequence[str], served: Sequence[str], seconds: float) -> None:
-    """Return when a namespace that was left out can be read; asked every so many seconds. Never if none was."""
+async def until_more(
+    cluster: Cluster, namespaces: Sequence[str], served: Sequence[str], seconds: float
+) -> None:
+    """Return when a namespace that was left out can be read; asked every so many seconds.
+
+    Never if none was.
+    """
     missing = [namespace for namespace in namespaces if namespace not in served]
     while True:
         await asyncio.sleep(seconds)

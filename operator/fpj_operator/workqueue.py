@@ -1,7 +1,9 @@
-"""A work queue: each key at most once in line and once in hand, delays, and a growing pause after each failure.
+"""A work queue: each key at most once in line and once in hand, delays,
+and a growing pause after each failure.
 
-There are two lines. What is urgent, an active job whose lease must be renewed in time, does not wait behind thousands
-that only ask for their place; one in every few keys comes from the other line anyway.
+There are two lines. What is urgent, an active job whose lease must be renewed in time, does not
+wait behind thousands that only ask for their place; one in every few keys comes from the other line
+anyway.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ K = TypeVar("K", bound=Hashable)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 _LONGEST_PASSING_PAUSE = 12.0
-"""After refusals of the API server, which end by themselves: a quota, a conflict, too many requests."""
+"""After refusals of the API server, which end by themselves: a quota, a conflict,
+too many requests.
+"""
 _LONGEST_ASKED = 60.0
 """That a server may ask to wait (`Retry-After`)."""
 _URGENT_IN_A_ROW = 8
@@ -30,9 +34,12 @@ log = logging.getLogger("fpj.workqueue")
 
 
 class Workqueue(Generic[K]):
-    """``handle`` gives the seconds until it wants to see the key again, or None. What it raises is tried again.
+    """``handle`` gives the seconds until it wants to see the key again, or None.
 
-    ``about`` is entered while a key is in hand: what the log says of it. Keys that are ``urgent`` go first.
+    What it raises is tried again.
+
+    ``about`` is entered while a key is in hand: what the log says of it. Keys that are ``urgent``
+    go first.
     """
 
     def __init__(
@@ -64,7 +71,10 @@ class Workqueue(Generic[K]):
         return len(self._waiting)
 
     def add(self, key: K) -> None:
-        """Put a key in line. One that is in hand comes again afterwards: it may have been looked at too early."""
+        """Put a key in line.
+
+        One that is in hand comes again afterwards: it may have been looked at too early.
+        """
         self._cancel_timer(key)
         if key in self._in_hand:
             self._again.add(key)
@@ -138,7 +148,10 @@ class Workqueue(Generic[K]):
 
 
 def pause_after(error: Exception, failures: int) -> float:
-    """Seconds until a key is tried again after so many failures in a row; what a server asks for is heeded."""
+    """Seconds until a key is tried again after so many failures in a row.
+
+    What a server asks for is heeded.
+    """
     longest = _LONGEST_PASSING_PAUSE if isinstance(error, ClusterError) else _LONGEST_PAUSE
     pause = min(_FIRST_PAUSE * 2.0 ** min(failures - 1, 20), longest) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
     return max(pause, min(float(getattr(error, "retry_after", 0.0)), _LONGEST_ASKED))

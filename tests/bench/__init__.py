@@ -1,1 +1,4 @@
-"""Benchmarks: what fpj is measured by, against its peers and its own targets. `make bench` runs them."""
+"""Benchmarks: what fpj is measured by, against its peers and its own targets.
+
+`make bench` runs them.
+"""

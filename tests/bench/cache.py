@@ -1,4 +1,6 @@
-"""Where the benchmarks keep what takes long to make: outside the checkout, so that `make clean` does not cost it."""
+"""Where the benchmarks keep what takes long to make: outside the checkout,
+so that `make clean` does not cost it.
+"""
 
 from __future__ import annotations
 

@@ -33,7 +33,9 @@ def conditions(*, quick: bool) -> dict[str, str]:
         "libvips": ".".join(str(pyvips.version(part)) for part in range(3)),
         "SQLite": sqlite3.sqlite_version,
     }
-    found |= {name: version(name) for name in ("simplejpeg", "opencv-python-headless", "pillow", "pyvips")}
+    found |= {
+        name: version(name) for name in ("simplejpeg", "opencv-python-headless", "pillow", "pyvips")
+    }
     peers = {
         "sharp": sharp_version(),
         "vipsthumbnail": _tool_version("vipsthumbnail", "--vips-version"),

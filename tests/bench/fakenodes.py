@@ -1,4 +1,6 @@
-"""Nodes without a machine: kwok says of their pods that they start, and some seconds later that they succeeded."""
+"""Nodes without a machine: kwok says of their pods that they start,
+and some seconds later that they succeeded.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def fake_nodes(plane: Plane, count: int) -> Iterator[subprocess.Popen[bytes]]:
 
     Raises `SkippedError` where kwok cannot be built.
     """
-    built = subprocess.run([_ROOT / "hack" / "kwok.sh"], check=False, capture_output=True, text=True)
+    built = subprocess.run(
+        [_ROOT / "hack" / "kwok.sh"], check=False, capture_output=True, text=True
+    )
     if built.returncode:
         raise SkippedError(f"there is no kwok: {built.stderr[-300:]}")
     for number in range(count):
@@ -50,6 +54,8 @@ def fake_nodes(plane: Plane, count: int) -> Iterator[subprocess.Popen[bytes]]:
 def _node(plane: Plane, name: str) -> None:
     labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}
     metadata = {"name": name, "labels": labels, "annotations": _MARK}
-    plane.api.call("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": metadata})
+    plane.api.call(
+        "POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
+    )
     status = {"capacity": _CAPACITY, "allocatable": _CAPACITY}
     plane.api.patch(f"/api/v1/nodes/{name}/status", {"status": status})

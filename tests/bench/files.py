@@ -62,21 +62,27 @@ def in_format(size: str, name: str, number: int = 0) -> Path:
     folder = cache_folder() / "formats" / size.replace(" ", "")
 
     def make(path: Path) -> None:
-        image = pyvips.Image.new_from_array(photograph_pixels(number, *MEGAPIXELS[size])).copy(interpretation="srgb")
+        image = pyvips.Image.new_from_array(photograph_pixels(number, *MEGAPIXELS[size])).copy(
+            interpretation="srgb"
+        )
         write(image, path)
 
     return cached(folder / f"{name.replace(', ', '-')}-{number}{suffix}", make)
 
 
 def mixed_folder() -> Path:
-    """What a large collection holds: mostly small images and photographs, and some of everything else."""
+    """What a large collection holds: mostly small images and photographs,
+    and some of everything else.
+    """
     files = [*photographs("12 MP", 8), *photographs("24 MP", 1), *wide_gamut(2), *web_images(40)]
     files += [in_format(size, name) for size, name in _MIXED]
     return linked_folder(cache_folder() / "mixed", files, len(files))
 
 
 def linked_folder(folder: Path, files: Iterable[Path], count: int) -> Path:
-    """A folder of ``count`` names (a thousand to each folder within) for ``files``, over and over: hard links."""
+    """A folder of ``count`` names (a thousand to each folder within) for ``files``, over and over:
+    hard links.
+    """
     originals = list(files)
     shutil.rmtree(folder, ignore_errors=True)
     for number in range(count):

@@ -15,7 +15,9 @@ _TIERS = (TierSpec("thumbnail", 300, 300, 80, Format.JPEG),)
 
 @dataclass(frozen=True)
 class HangsOnNothing:
-    """Makes an image's thumbnail; hangs on an empty one, in C and with the interpreter's lock held."""
+    """Makes an image's thumbnail; hangs on an empty one,
+    in C and with the interpreter's lock held.
+    """
 
     def __call__(self) -> Callable[[bytes, Admit], int]:
         """See `fpj_worker.tasks.ImageHandler`."""
@@ -24,6 +26,8 @@ class HangsOnNothing:
         def handle(data: bytes, _admit: Admit) -> int:
             if not data:
                 ctypes.PyDLL(None).sleep(600)
-            return len(process_image(OpenedImage("x", data=data), _TIERS, ImageLimits()).outputs[0].data)
+            return len(
+                process_image(OpenedImage("x", data=data), _TIERS, ImageLimits()).outputs[0].data
+            )
 
         return handle

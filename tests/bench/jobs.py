@@ -33,17 +33,33 @@ class Finished:
 
 
 def fpj_run(source: Path, home: Path, *options: str) -> Finished:
-    """`fpj run` on ``source`` with its cache folder and store in ``home``. Raises RuntimeError if it fails."""
+    """`fpj run` on ``source`` with its cache folder and store in ``home``.
+
+    Raises RuntimeError if it fails.
+    """
     tiers = ("--tier", "full=1920x1440", "--thumbnail", "300x300")
     places = ("--out", str(home / "out"), "--store", str(home / "store.db"))
-    tree = run_module("tree", str(_FPJ), "run", str(source), *places, *tiers, "--json", "-q", *options, environment={})
+    tree = run_module(
+        "tree",
+        str(_FPJ),
+        "run",
+        str(source),
+        *places,
+        *tiers,
+        "--json",
+        "-q",
+        *options,
+        environment={},
+    )
     if tree["code"]:
         raise RuntimeError(f"fpj run ended with code {tree['code']}: {tree['output'][:500]}")
     return Finished(Cost(tree["cpu"], tree["wall"], tree["peak"]), json.loads(tree["output"]))
 
 
 class FpjRun(Contestant):
-    """`fpj run` from nothing as a contestant: index, records, processing, atomic writes, finish, its start-up."""
+    """`fpj run` from nothing as a contestant: index, records, processing, atomic writes, finish,
+    its start-up.
+    """
 
     def __init__(self, *options: str) -> None:
         self._options = options
@@ -51,7 +67,9 @@ class FpjRun(Contestant):
 
     @override
     def make(self, paths: Sequence[Path]) -> Cost:
-        source = linked_folder(self._home / "source", [path.resolve() for path in paths], len(paths))
+        source = linked_folder(
+            self._home / "source", [path.resolve() for path in paths], len(paths)
+        )
         finished = fpj_run(source, self._home, *self._options)
         assert finished.count("completed") == len(paths)
         shutil.rmtree(self._home / "out")

@@ -22,12 +22,16 @@ def large_file(name: str) -> Path:
 
 def _photograph(width: int, height: int) -> Any:
     """One 12-megapixel photograph laid like tiles."""
-    tile = pyvips.Image.new_from_array(photograph_pixels(0, 4_000, 3_000)).copy(interpretation="srgb")
+    tile = pyvips.Image.new_from_array(photograph_pixels(0, 4_000, 3_000)).copy(
+        interpretation="srgb"
+    )
     return tile.replicate(-(-width // 4_000), -(-height // 3_000)).crop(0, 0, width, height)
 
 
 def _saved(width: int, height: int, suffix: str, **options: object) -> Callable[[Path], None]:
-    return lambda path: _photograph(width, height).write_to_file(str(path.with_suffix(suffix)), **options)
+    return lambda path: _photograph(width, height).write_to_file(
+        str(path.with_suffix(suffix)), **options
+    )
 
 
 def _bomb(path: Path) -> None:

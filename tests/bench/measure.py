@@ -1,7 +1,9 @@
-"""Measuring: CPU seconds and peak memory of processes, and rounds that alternate between the things compared.
+"""Measuring: CPU seconds and peak memory of processes,
+and rounds that alternate between the things compared.
 
-Machines are shared and drift by a third within the hour. So what is compared is measured in turns, A B C A B C, CPU
-time (user and system) is read instead of the clock, and a ratio is the median of the ratios within each round.
+Machines are shared and drift by a third within the hour. So what is compared is measured in turns,
+A B C A B C, CPU time (user and system) is read instead of the clock, and a ratio is the median of
+the ratios within each round.
 """
 
 from __future__ import annotations
@@ -23,12 +25,18 @@ from fpj_worker.pool import pool
 
 CHILD_ENVIRONMENT: Mapping[str, str] = pool._CHILD_ENVIRONMENT
 _TESTS = Path(__file__).resolve().parents[1]
-_PATH = {"PYTHONPATH": os.pathsep.join([str(_TESTS), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
+_PATH = {
+    "PYTHONPATH": os.pathsep.join([str(_TESTS), os.environ.get("PYTHONPATH", "")]).rstrip(
+        os.pathsep
+    )
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What making some images cost: CPU and wall seconds, peak memory in bytes, bytes of output where known."""
+    """What making some images cost: CPU and wall seconds, peak memory in bytes,
+    bytes of output where known.
+    """
 
     cpu: float
     wall: float
@@ -47,9 +55,13 @@ class Contestant(Protocol):
 
 
 class Server(Contestant):
-    """A process that stays alive over the rounds and tells what each cost: Python (`serve`) or Node.js."""
+    """A process that stays alive over the rounds and tells what each cost:
+    Python (`serve`) or Node.js.
+    """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> None:
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -77,8 +89,12 @@ class Server(Contestant):
         self._process.communicate()
 
 
-def python_server(way: str, outputs: str, environment: Mapping[str, str] = CHILD_ENVIRONMENT) -> Server:
-    """One of `bench.ways` in a process of its own, with a pool child's environment (its malloc settings above all)."""
+def python_server(
+    way: str, outputs: str, environment: Mapping[str, str] = CHILD_ENVIRONMENT
+) -> Server:
+    """One of `bench.ways` in a process of its own, with a pool child's environment (its malloc
+    settings above all).
+    """
     return Server(_module("serve", way, outputs), {**environment, **_PATH})
 
 
@@ -87,8 +103,13 @@ def command_server() -> Server:
     return Server(_module("commands"), _PATH)
 
 
-def run_module(name: str, *arguments: str, environment: Mapping[str, str] = CHILD_ENVIRONMENT) -> dict[str, Any]:
-    """Run one of `bench.processes` to its end and return the JSON that it prints. Raises CalledProcessError."""
+def run_module(
+    name: str, *arguments: str, environment: Mapping[str, str] = CHILD_ENVIRONMENT
+) -> dict[str, Any]:
+    """Run one of `bench.processes` to its end and return the JSON that it prints.
+
+    Raises CalledProcessError.
+    """
     finished = subprocess.run(
         _module(name, *arguments),
         check=True,
@@ -138,13 +159,18 @@ class Match:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for contestant in self._contestants.values():
             contestant.close()
 
     def play(self, paths: Mapping[str, Sequence[Path]] | Sequence[Path], rounds: int) -> Rounds:
-        """``rounds`` rounds over the files, which may differ by contestant (then as many for each)."""
+        """``rounds`` rounds over the files, which may differ by
+        contestant (then as many for each).
+        """
         costs: dict[str, list[Cost]] = {name: [] for name in self._contestants}
         files = paths if isinstance(paths, Mapping) else dict.fromkeys(self._contestants, paths)
         for name, contestant in self._contestants.items():

@@ -24,4 +24,6 @@ def forget_peak(process: int | str = "self") -> None:
 
 def _field(process: int | str, name: str) -> int:
     with open(f"/proc/{process}/status", encoding="ascii") as status:
-        return next((int(line.split()[1]) * 1024 for line in status if line.startswith(f"{name}:")), 0)
+        return next(
+            (int(line.split()[1]) * 1024 for line in status if line.startswith(f"{name}:")), 0
+        )

@@ -1,4 +1,6 @@
-"""A server of MongoDB's protocol for the store's benchmarks: the one named, or the one that the tests use."""
+"""A server of MongoDB's protocol for the store's benchmarks: the one named,
+or the one that the tests use.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ _HACK = Path(__file__).resolve().parents[2] / "hack"
 
 @contextmanager
 def mongodb_uri() -> Iterator[str]:
-    """A new database's address. The server forces writes to disk before it acknowledges them, as SQLite is made to.
+    """A new database's address.
+
+    The server forces writes to disk before it acknowledges them, as SQLite is made to.
 
     Raises `SkippedError` where there is no server.
     """
@@ -34,8 +38,8 @@ def mongodb_uri() -> Iterator[str]:
 def own_server(*, sync: bool = True) -> Iterator[tuple[str, int]]:
     """The same, of a server of its own; and its pid. Raises `SkippedError`.
 
-    Without ``sync`` it acknowledges before what it writes is on disk. Forced, it forces each record by itself, which
-    costs it several times the write; MongoDB forces its journal for many at once.
+    Without ``sync`` it acknowledges before what it writes is on disk. Forced, it forces each record
+    by itself, which costs it several times the write; MongoDB forces its journal for many at once.
     """
     with tempfile.TemporaryDirectory(prefix="fpj-bench-") as storage:
         server, port = _start(Path(storage), *(["--sync-on-commit"] if sync else []))

@@ -20,9 +20,14 @@ class MissingPeerError(Exception):
 
 
 class Command(Contestant):
-    """A command-line tool, started once for every output, as scripts do it; so its start-up counts."""
+    """A command-line tool, started once for every output, as scripts do it.
 
-    def __init__(self, command: Callable[[Path, Box, Path], Sequence[str]], boxes: Sequence[Box]) -> None:
+    So its start-up counts.
+    """
+
+    def __init__(
+        self, command: Callable[[Path, Box, Path], Sequence[str]], boxes: Sequence[Box]
+    ) -> None:
         self._command = command
         self._boxes = boxes
         self._scratch = tempfile.TemporaryDirectory(prefix="fpj-bench-")
@@ -31,7 +36,9 @@ class Command(Contestant):
     @override
     def make(self, paths: Sequence[Path]) -> Cost:
         target = Path(self._scratch.name, "output.jpg")
-        return self._server.ask([self._command(path, box, target) for path in paths for box in self._boxes])
+        return self._server.ask(
+            [self._command(path, box, target) for path in paths for box in self._boxes]
+        )
 
     @override
     def close(self) -> None:
@@ -46,7 +53,9 @@ def contestant(name: str, outputs: str = "cache and thumbnail") -> Contestant:
     return _PEERS[name](OUTPUTS[outputs])
 
 
-def contestants(names: Sequence[str], outputs: str = "cache and thumbnail") -> dict[str, Contestant]:
+def contestants(
+    names: Sequence[str], outputs: str = "cache and thumbnail"
+) -> dict[str, Contestant]:
     """Those of ``names`` that are installed."""
     found = {}
     for name in names:

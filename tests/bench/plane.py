@@ -32,7 +32,12 @@ T = TypeVar("T")
 Document = dict[str, Any]
 
 APPLY = "application/apply-patch+yaml"
-SETTINGS = {"CHECK_SECONDS": "15", "LEASE_SECONDS": "300", "LEADER_SECONDS": "15", "STORE_SECRET": "fpj-store"}
+SETTINGS = {
+    "CHECK_SECONDS": "15",
+    "LEASE_SECONDS": "300",
+    "LEADER_SECONDS": "15",
+    "STORE_SECRET": "fpj-store",
+}
 """What the operator has by default; the tests' operator is more impatient."""
 CLIENTS = 16
 NODE_HOST = NODE_ADDRESS
@@ -54,7 +59,7 @@ class Plane:
         self.folder = folder
         self.api = Api(cluster.kubeconfig)
 
-    # Objects ----------------------------------------------------------------------------------------------
+    # Objects --------------------------------------------------------------------------------------
 
     def path(self, plural: str, name: str = "", group: str = "apis/fpj.dev/v1alpha1") -> str:
         """Where the API server has an object, or all of a kind."""
@@ -73,35 +78,56 @@ class Plane:
     def cache_folder(self) -> None:
         """A cache folder; its claim need not exist where no pod runs."""
         storage = {"persistentVolumeClaim": {"claimName": "cache"}}
-        self.api.call("POST", self.path("cachefolders"), _resource("CacheFolder", "cache", {"storage": storage}))
+        self.api.call(
+            "POST",
+            self.path("cachefolders"),
+            _resource("CacheFolder", "cache", {"storage": storage}),
+        )
 
     def volume(self, name: str, folder: Path) -> None:
         """A claim for a folder of this machine."""
         size = {"storage": "10Gi"}
         shared: Document = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
-        claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": self.namespace, "name": name}
+        claim = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "namespace": self.namespace,
+            "name": name,
+        }
         volume = {"capacity": size, "hostPath": {"path": str(folder)}, "claimRef": claim, **shared}
         metadata = {"name": f"{self.namespace}-{name}"}
         self.api.call("POST", "/api/v1/persistentvolumes", {"metadata": metadata, "spec": volume})
         wanted = {"resources": {"requests": size}, "volumeName": metadata["name"], **shared}
         claims = self.path("persistentvolumeclaims", group="api/v1")
         self.api.call("POST", claims, {"metadata": {"name": name}, "spec": wanted})
-        until(lambda: self.api.call("GET", f"{claims}/{name}")["status"].get("phase") == "Bound", "a bound claim", 60)
+        until(
+            lambda: self.api.call("GET", f"{claims}/{name}")["status"].get("phase") == "Bound",
+            "a bound claim",
+            60,
+        )
 
     def create(self, name: str, **spec: Any) -> Document:
         """A FileProcessingJob over a collection of its own."""
         return self.api.call("POST", self.jobs, job(name, **spec))
 
     def create_finished(self, name: str) -> None:
-        """One that ended in the past, with all that the operator and its workers say in a status."""
+        """One that ended in the past, with all that the operator and
+        its workers say in a status.
+        """
         made = self.create(name)
         metadata = {"name": name, "namespace": self.namespace, "uid": made["metadata"]["uid"]}
         for manager, status in (("fpj-operator", _FINISHED), ("fpj-worker", _REPORTED)):
-            body = {"apiVersion": "fpj.dev/v1alpha1", "kind": "FileProcessingJob", "metadata": metadata}
-            path = f"{self.path('fileprocessingjobs', name)}/status?fieldManager={manager}&force=true"
+            body = {
+                "apiVersion": "fpj.dev/v1alpha1",
+                "kind": "FileProcessingJob",
+                "metadata": metadata,
+            }
+            path = (
+                f"{self.path('fileprocessingjobs', name)}/status?fieldManager={manager}&force=true"
+            )
             self.api.call("PATCH", path, body | {"status": status}, APPLY)
 
-    # Who works --------------------------------------------------------------------------------------------
+    # Who works ------------------------------------------------------------------------------------
 
     @contextmanager
     def operator(
@@ -110,7 +136,9 @@ class Plane:
         """The operator, with its default settings; others without their `FPJ_`."""
         given = SETTINGS | {name.upper(): str(value) for name, value in settings.items()}
         environment = {f"FPJ_{name}": value for name, value in given.items()}
-        made = OperatorProcess(self.cluster.kubeconfig, self.namespace, self.store, self.folder, environment, python)
+        made = OperatorProcess(
+            self.cluster.kubeconfig, self.namespace, self.store, self.folder, environment, python
+        )
         try:
             if start:
                 made.start()
@@ -120,7 +148,9 @@ class Plane:
 
     @contextmanager
     def watching(self, path: str, see: Callable[[str, Document, float], None]) -> Iterator[None]:
-        """Call ``see(type, object, monotonic time)`` in a thread for each event of a path from now on."""
+        """Call ``see(type, object, monotonic time)`` in a thread for each event of a path from now
+        on.
+        """
         api = Api(self.cluster.kubeconfig)
         ended = threading.Event()
         first = f"{path}{'&' if '?' in path else '?'}limit=1"
@@ -146,7 +176,12 @@ class Plane:
     def requests(self) -> Requests:
         """What the API server has answered so far."""
         text = self.api._pool.request("GET", f"{self.api.url}/metrics").data.decode()
-        return Requests([(dict(_LABEL.findall(labels)), float(value)) for labels, value in _REQUESTS.findall(text)])
+        return Requests(
+            [
+                (dict(_LABEL.findall(labels)), float(value))
+                for labels, value in _REQUESTS.findall(text)
+            ]
+        )
 
     def control_cpu(self) -> float:
         """CPU seconds of the control plane's own processes so far."""
@@ -155,7 +190,9 @@ class Plane:
     def component_cpu(self) -> dict[str, float]:
         """The same by component."""
         processes = State.read(self.cluster.layout.state).processes
-        return {name: cpu_seconds(process.pid) for name, process in processes.items() if name != "guard"}
+        return {
+            name: cpu_seconds(process.pid) for name, process in processes.items() if name != "guard"
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +202,10 @@ class Requests:
     counts: Sequence[tuple[Mapping[str, str], float]]
 
     def writes(self, resource: str = "fileprocessingjobs", subresource: str | None = None) -> int:
-        """Requests that change something, of one resource; of one subresource if it is named, else of all."""
+        """Requests that change something, of one resource.
+
+        Of one subresource if it is named, else of all.
+        """
         return self._sum(_WRITES, resource, subresource)
 
     def reads(self, resource: str) -> int:
@@ -186,14 +226,21 @@ class Requests:
 
 @contextmanager
 def control_plane(
-    store: str | None = None, *, node: bool = False, arguments: Mapping[str, Sequence[str]] | None = None
+    store: str | None = None,
+    *,
+    node: bool = False,
+    arguments: Mapping[str, Sequence[str]] | None = None,
 ) -> Iterator[Plane]:
-    """A control plane, by default without a node, with the CRDs, a namespace and a store. Raises `SkippedError`.
+    """A control plane, by default without a node, with the CRDs, a namespace and a store.
+
+    Raises `SkippedError`.
 
     ``arguments`` are further ones of its components, by name.
     """
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="plane-", dir=cache_folder()))
+        folder = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="plane-", dir=cache_folder())
+        )
         cluster = Cluster(Path(folder, "cluster"), node=node, arguments=arguments)
         try:
             cluster.up(owner=os.getpid())
@@ -280,14 +327,21 @@ def load() -> str:
 def healthy(operator: OperatorProcess) -> bool:
     """Whether its liveness probe is green."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{operator.liveness_port}/healthz", timeout=5) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{operator.liveness_port}/healthz", timeout=5
+        ) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
 
 
 def _resource(kind: str, name: str, spec: Mapping[str, Any]) -> Document:
-    return {"apiVersion": "fpj.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": dict(spec)}
+    return {
+        "apiVersion": "fpj.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": dict(spec),
+    }
 
 
 def _condition(name: str, holds: bool, reason: str, message: str) -> Document:
@@ -304,10 +358,18 @@ _FINISHED: Document = {
     "startTime": "2026-01-01T00:00:00Z",
     "completionTime": "2026-01-01T00:10:00Z",
     "recoveryAttempts": 0,
-    "attempt": {"number": 1, "startedAt": "2026-01-01T00:00:00Z", "cacheFolder": "cache", "fence": 1},
+    "attempt": {
+        "number": 1,
+        "startedAt": "2026-01-01T00:00:00Z",
+        "cacheFolder": "cache",
+        "fence": 1,
+    },
     "conditions": [
         *[_condition(name, True, *_SAID) for name in ("Ready", "Complete")],
-        *[_condition(name, False, *_SAID) for name in ("Failed", "Suspended", "Progressing", "Reconciling", "Stalled")],
+        *[
+            _condition(name, False, *_SAID)
+            for name in ("Failed", "Suspended", "Progressing", "Reconciling", "Stalled")
+        ],
         _condition("CollectionLocked", False, "NotLocked", "not locked"),
     ],
 }

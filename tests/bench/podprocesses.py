@@ -1,4 +1,6 @@
-"""A job whose pods are plain processes over the real store, told what the operator would tell them."""
+"""A job whose pods are plain processes over the real store,
+told what the operator would tell them.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,20 @@ _NAMESPACE = "team"
 
 
 class PodJob:
-    """A job over ``images`` small pictures, planned into ``shards``; each image takes ``slowness`` seconds at least."""
+    """A job over ``images`` small pictures, planned into ``shards``.
+
+    Each image takes ``slowness`` seconds at least.
+    """
 
     def __init__(
-        self, store: Store, url: str, folder: Path, *, images: int, shards: int, slowness: float = 0.0
+        self,
+        store: Store,
+        url: str,
+        folder: Path,
+        *,
+        images: int,
+        shards: int,
+        slowness: float = 0.0,
     ) -> None:
         self.uid = uuid.uuid4().hex
         self.store = store
@@ -84,7 +96,11 @@ class PodJob:
     def _task(self, role: str) -> Mapping[str, Any]:
         claim = {"persistentVolumeClaim": {"claimName": "photographs"}}
         sharding = {"shardSize": self._size, "batchSize": 10, "workersPerPod": 1}
-        spec = {"jobType": "Both", "collection": {"id": self.uid, "source": claim}, "sharding": sharding}
+        spec = {
+            "jobType": "Both",
+            "collection": {"id": self.uid, "source": claim},
+            "sharding": sharding,
+        }
         cache = {"storage": {"persistentVolumeClaim": {"claimName": "cache"}}}
         task = {
             "job": _document("FileProcessingJob", "job", spec, self.uid),

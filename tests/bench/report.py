@@ -46,10 +46,16 @@ def markdown(conditions: Mapping[str, str], outcomes: Sequence[Outcome]) -> str:
     return "\n".join([*lines, *_summary(outcomes)])
 
 
-def as_json(before: Mapping[str, str], after: Mapping[str, str], outcomes: Sequence[Outcome]) -> str:
+def as_json(
+    before: Mapping[str, str], after: Mapping[str, str], outcomes: Sequence[Outcome]
+) -> str:
     """Everything, for machines."""
     document = {
-        "conditions": {**before, "load average at the end": after["load average"], "ended": after["when"]},
+        "conditions": {
+            **before,
+            "load average at the end": after["load average"],
+            "ended": after["when"],
+        },
         "benchmarks": [
             {
                 "name": outcome.name,
@@ -66,9 +72,13 @@ def as_json(before: Mapping[str, str], after: Mapping[str, str], outcomes: Seque
 
 def _rich(conditions: Mapping[str, str], outcomes: Sequence[Outcome]) -> None:
     console = Console()
-    console.print(", ".join(f"{name} [bold]{value}[/]" for name, value in conditions.items()), highlight=False)
+    console.print(
+        ", ".join(f"{name} [bold]{value}[/]" for name, value in conditions.items()), highlight=False
+    )
     for outcome in outcomes:
-        table = Table(title=f"{outcome.title} ({outcome.name})", title_justify="left", title_style="bold")
+        table = Table(
+            title=f"{outcome.title} ({outcome.name})", title_justify="left", title_style="bold"
+        )
         table.add_column("What")
         table.add_column("Value", justify="right")
         table.add_column("Target")
@@ -112,7 +122,8 @@ def _as_dict(row: Row) -> dict[str, object]:
         "what": row.what,
         "value": row.value,
         "unit": row.unit,
-        "target": row.target and {"at_least" if row.target.at_least else "at_most": row.target.bound},
+        "target": row.target
+        and {"at_least" if row.target.at_least else "at_most": row.target.bound},
         "met": row.met,
         "note": row.note,
     }

@@ -66,7 +66,10 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A named measurement. One that is not ``in_quick`` needs files too large, or time too long, for a short run."""
+    """A named measurement.
+
+    One that is not ``in_quick`` needs files too large, or time too long, for a short run.
+    """
 
     name: str
     title: str

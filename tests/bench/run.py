@@ -1,4 +1,7 @@
-"""Runs the benchmarks, prints a table and writes all numbers to a JSON file. `make bench` calls it."""
+"""Runs the benchmarks, prints a table and writes all numbers to a JSON file.
+
+`make bench` calls it.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,9 @@ from bench.result import Benchmark, Row, Scale, SkippedError  # noqa: E402
 _JSON = _TESTS.parent / "build" / "bench.json"
 
 _EPILOG = """\
-Each number that has a target says whether it is met. Ratios are medians over alternated rounds of CPU time
-(user and system), so they hold on a machine with other work to do; wall times and rates do not.
+Each number that has a target says whether it is met. Ratios are medians over alternated rounds of
+CPU time (user and system), so they hold on a machine with other work to do; wall times and rates do
+not.
 docs/benchmarks.md says what each benchmark does and why.
 
 Without the peers (hack/bench-setup.sh installs them) their rows are left out.
@@ -36,10 +40,19 @@ examples:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(
-        prog="run.py", description=__doc__, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="run.py",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--quick", action="store_true", help="fewer images and rounds, no large files; some 5 minutes")
-    made.add_argument("--only", nargs="+", metavar="NAME", default=[], help="run only these; see --list")
+    made.add_argument(
+        "--quick",
+        action="store_true",
+        help="fewer images and rounds, no large files; some 5 minutes",
+    )
+    made.add_argument(
+        "--only", nargs="+", metavar="NAME", default=[], help="run only these; see --list"
+    )
     made.add_argument("--list", action="store_true", help="print the benchmarks' names and end")
     made.add_argument(
         "--json",
@@ -55,7 +68,9 @@ def chosen(names: list[str], *, quick: bool) -> list[Benchmark]:
     """The benchmarks to run. Raises ValueError for a name that none has."""
     known = {benchmark.name: benchmark for benchmark in BENCHMARKS}
     if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(known)}")
+        raise ValueError(
+            f"no benchmark is called {', '.join(unknown)}; there are {', '.join(known)}"
+        )
     if names:
         return [known[name] for name in names]
     return [benchmark for benchmark in BENCHMARKS if benchmark.in_quick or not quick]
@@ -77,15 +92,23 @@ def run(benchmark: Benchmark, scale: Scale) -> Outcome:
         problem = f"failed: {type(error).__name__}: {error}"
     if problem:
         _say(f"    {problem}")
-    return Outcome(benchmark.name, benchmark.title, tuple(rows), time.monotonic() - started, problem)
+    return Outcome(
+        benchmark.name, benchmark.title, tuple(rows), time.monotonic() - started, problem
+    )
 
 
 def main() -> int:
-    """Run what the command line asks for. 1 if a benchmark failed; a missed target is not a failure."""
+    """Run what the command line asks for.
+
+    1 if a benchmark failed; a missed target is not a failure.
+    """
     options = parser().parse_args()
     if options.list:
         for benchmark in BENCHMARKS:
-            print(f"{benchmark.name:14} {benchmark.title}{'' if benchmark.in_quick else ' (full run only)'}")
+            print(
+                f"{benchmark.name:14}"
+                f" {benchmark.title}{'' if benchmark.in_quick else ' (full run only)'}"
+            )
         return 0
     try:
         benchmarks = chosen(options.only, quick=options.quick)

@@ -1,7 +1,8 @@
 """How alike two pictures are, 1 for equal ones: SSIM on brightness, on one scale and on several.
 
-On one scale (Wang, Bovik, Sheikh, Simoncelli 2004) every pixel's noise counts. On five scales (Wang, Simoncelli, Bovik
-2003; the dssim tool does the like) counts what is seen from where one looks at a whole picture.
+On one scale (Wang, Bovik, Sheikh, Simoncelli 2004) every pixel's noise counts. On five scales
+(Wang, Simoncelli, Bovik 2003; the dssim tool does the like) counts what is seen from where one
+looks at a whole picture.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A collection that exists only as names: for measuring indexing and the store without a disk's help or hindrance."""
+"""A collection that exists only as names: for measuring indexing and the store without a disk's
+help or hindrance.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,19 @@ class SyntheticSource:
         """Nothing."""
         return False
 
-    def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
+    def list(
+        self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL
+    ) -> Iterator[SourceEntry]:
         """Every entry in natural order."""
         for number in range(self._count):
             key = f"{2000 + number // _IN_FOLDER}/IMG_{number:08}.jpg"
-            yield SourceEntry(key, _BYTES + number, f"{_BYTES + number}-{1_700_000_000_000_000_000 + number}")
+            yield SourceEntry(
+                key, _BYTES + number, f"{_BYTES + number}-{1_700_000_000_000_000_000 + number}"
+            )
 
-    def open(self, key: str, size: int, *, max_file_size: int) -> AbstractContextManager[OpenedImage]:
+    def open(
+        self, key: str, size: int, *, max_file_size: int
+    ) -> AbstractContextManager[OpenedImage]:
         """There is nothing to open."""
         raise NotImplementedError
 

@@ -1,7 +1,8 @@
-"""Ways of making the same two outputs of one photograph, in Python: fpj's engine, its peers' ways, and the limit.
+"""Ways of making the same two outputs of one photograph, in Python: fpj's engine, its peers' ways,
+and the limit.
 
-Each way is made once per process (imports and settings are not measured) and gives a function from a file's path to
-the encoded outputs.
+Each way is made once per process (imports and settings are not measured) and gives a function from
+a file's path to the encoded outputs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ class Box:
     quality: int
 
     def fitted(self, width: int, height: int) -> tuple[int, int]:
-        """The size of an image of ``width`` x ``height`` within the box; never larger than it is."""
+        """The size of an image of ``width`` x ``height`` within the box.
+
+        Never larger than it is.
+        """
         scale = min(1.0, self.width / width, self.height / height)
         return max(1, round(width * scale)), max(1, round(height * scale))
 
@@ -36,13 +40,18 @@ OUTPUTS: Mapping[str, tuple[Box, ...]] = {
 
 
 def engine(boxes: tuple[Box, ...]) -> Way:
-    """fpj: header, limits, one decode, resize, encode, validation, placeholder and dominant colour."""
+    """fpj: header, limits, one decode, resize, encode, validation,
+    placeholder and dominant colour.
+    """
     from fpj_core.model import Format, ImageLimits, TierSpec
     from fpj_core.sources.base import OpenedImage
     from fpj_worker.engine import process_image
 
     limits = ImageLimits()
-    tiers = [TierSpec(f"tier{n}", box.width, box.height, box.quality, Format.JPEG) for n, box in enumerate(boxes)]
+    tiers = [
+        TierSpec(f"tier{n}", box.width, box.height, box.quality, Format.JPEG)
+        for n, box in enumerate(boxes)
+    ]
 
     def make(path: str) -> list[bytes]:
         processed = process_image(OpenedImage(path, path=path.encode()), tiers, limits)
@@ -52,9 +61,11 @@ def engine(boxes: tuple[Box, ...]) -> Way:
 
 
 def limit(boxes: tuple[Box, ...]) -> Way:
-    """What no way can beat: libjpeg-turbo's scaled decode and the encodes of as many pixels, nothing between.
+    """What no way can beat: libjpeg-turbo's scaled decode and the encodes of as many pixels,
+    nothing between.
 
-    The scale is a power of two. Others that libjpeg-turbo offers decode fewer pixels, without SIMD and so no faster.
+    The scale is a power of two. Others that libjpeg-turbo offers decode fewer pixels, without SIMD
+    and so no faster.
     """
     import numpy as np
     import simplejpeg
@@ -64,13 +75,21 @@ def limit(boxes: tuple[Box, ...]) -> Way:
             data = stream.read()
         height, width, _, _ = simplejpeg.decode_jpeg_header(data)
         sizes = [box.fitted(width, height) for box in boxes]
-        factor = next((f for f in (8, 4, 2) if width >= sizes[0][0] * f and height >= sizes[0][1] * f), 1)
+        factor = next(
+            (f for f in (8, 4, 2) if width >= sizes[0][0] * f and height >= sizes[0][1] * f), 1
+        )
         pixels = simplejpeg.decode_jpeg(
-            data, min_width=width // factor, min_height=height // factor, min_factor=factor, strict=False
+            data,
+            min_width=width // factor,
+            min_height=height // factor,
+            min_factor=factor,
+            strict=False,
         )
         return [
             simplejpeg.encode_jpeg(
-                np.ascontiguousarray(pixels[:down, :across]), quality=box.quality, colorsubsampling="420"
+                np.ascontiguousarray(pixels[:down, :across]),
+                quality=box.quality,
+                colorsubsampling="420",
             )
             for (across, down), box in zip(sizes, boxes, strict=True)
         ]
@@ -79,7 +98,9 @@ def limit(boxes: tuple[Box, ...]) -> Way:
 
 
 def libvips(boxes: tuple[Box, ...]) -> Way:
-    """pyvips at its best: one decode at the deepest factor that leaves the target, the thumbnail from the result."""
+    """pyvips at its best: one decode at the deepest factor that leaves the target,
+    the thumbnail from the result.
+    """
     pyvips = _pyvips()
 
     def make(path: str) -> list[bytes]:
@@ -109,7 +130,9 @@ def libvips_thumbnail(boxes: tuple[Box, ...]) -> Way:
 
 
 def imgproxy(boxes: tuple[Box, ...]) -> Way:
-    """imgproxy's algorithm: a request for each output, so a decode for each, and optimised Huffman tables."""
+    """imgproxy's algorithm: a request for each output, so a decode for each,
+    and optimised Huffman tables.
+    """
     pyvips = _pyvips()
 
     def make(path: str) -> list[bytes]:
@@ -125,7 +148,9 @@ def imgproxy(boxes: tuple[Box, ...]) -> Way:
 
 
 def pillow(boxes: tuple[Box, ...]) -> Way:
-    """Pillow by someone who knows it: draft mode, one decode, LANCZOS, the thumbnail from the result."""
+    """Pillow by someone who knows it: draft mode, one decode, LANCZOS,
+    the thumbnail from the result.
+    """
     import io
 
     from PIL import Image
@@ -137,7 +162,9 @@ def pillow(boxes: tuple[Box, ...]) -> Way:
             size = boxes[0].fitted(*opened.size)
             opened.draft("RGB", size)
             for box in boxes:
-                image = image.resize(box.fitted(*image.size), Image.Resampling.LANCZOS, reducing_gap=2.0)
+                image = image.resize(
+                    box.fitted(*image.size), Image.Resampling.LANCZOS, reducing_gap=2.0
+                )
                 target = io.BytesIO()
                 image.save(target, "JPEG", quality=box.quality)
                 outputs.append(target.getvalue())
@@ -167,7 +194,9 @@ def _loaded(pyvips: Any, source: str | bytes, box: Box) -> Any:
     load = pyvips.Image.jpegload if isinstance(source, str) else pyvips.Image.jpegload_buffer
     header = load(source)
     width, height = box.fitted(header.width, header.height)
-    factor = next((f for f in (8, 4, 2) if header.width >= width * f and header.height >= height * f), 1)
+    factor = next(
+        (f for f in (8, 4, 2) if header.width >= width * f and header.height >= height * f), 1
+    )
     return load(source, shrink=factor, access="sequential")
 
 

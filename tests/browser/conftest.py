@@ -1,4 +1,6 @@
-"""A browser, and a namespace in which everything of fpj runs, with the API and people of each role."""
+"""A browser, and a namespace in which everything of fpj runs,
+with the API and people of each role.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ Visiting = Callable[..., AbstractContextManager[Visit]]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Gone after each file: while Playwright is there an event loop runs, and tests elsewhere need their own."""
+    """Gone after each file: while Playwright is there an event loop runs,
+    and tests elsewhere need their own.
+    """
     path, missing = browser_path()
     if missing:
         pytest.skip(missing)
@@ -35,7 +39,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def world(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(
+    cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     """One operator, one cache folder and one claim of photographs for all tests of a file."""
     with world_in(cluster, mongodb_server, tmp_path_factory.mktemp("world")) as world:
         world.cache_folder(maxBytes="1Gi", policy={"eviction": "LRU"})
@@ -45,7 +51,9 @@ def world(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture(scope="module")
-def place(world: World, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(
+    world: World, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
     """What the API needs: the roles, and its own account."""
     folder: Path = tmp_path_factory.mktemp("place")
     with place_in(world.cluster, mongodb_server, folder) as place:
@@ -84,7 +92,9 @@ def person(world: World, process: ApiProcess, role: str, name: str = "") -> str:
     grant(world.kube, role, user, None, world.namespace)
     made = token(world.kube, user)
     client = Client(process.url, made)
-    most = {"fpj-view": "watch", "fpj-cache-manager": "delete", "fpj-admin": "deletecollection"}[role]
+    most = {"fpj-view": "watch", "fpj-cache-manager": "delete", "fpj-admin": "deletecollection"}[
+        role
+    ]
 
     def holds() -> bool:
         return any(most in each["verbs"] for each in client.get(NAMESPACES)["items"])

@@ -20,7 +20,7 @@ SCRIPT = "<img src=x onerror=document.title='broken-in'>"
 ENDED = re.compile(r"Completed|Failed")
 
 
-# Signing in -----------------------------------------------------------------------------------------------
+# Signing in ---------------------------------------------------------------------------------------
 
 
 def test_a_token_that_nobody_knows(visit: Visit, tokens: dict[str, str]) -> None:
@@ -65,7 +65,7 @@ def test_a_viewer_has_no_buttons(visit: Visit, tokens: dict[str, str], world: Wo
         expect(page.get_by_role("button", name=name, exact=True)).to_have_count(0)
 
 
-# Jobs -----------------------------------------------------------------------------------------------------
+# Jobs ---------------------------------------------------------------------------------------------
 
 
 def test_a_manager_suspends_and_resumes(visit: Visit, tokens: dict[str, str], world: World) -> None:
@@ -87,7 +87,9 @@ def test_a_manager_suspends_and_resumes(visit: Visit, tokens: dict[str, str], wo
     world.check_exact("paused", "many", completed=20)
 
 
-def test_a_manager_makes_a_job_and_sees_it_run(visit: Visit, tokens: dict[str, str], world: World) -> None:
+def test_a_manager_makes_a_job_and_sees_it_run(
+    visit: Visit, tokens: dict[str, str], world: World
+) -> None:
     page = visit.sign_in(tokens["fpj-cache-manager"])
     page.get_by_role("button", name="New job").click()
     dialog = page.get_by_role("dialog")
@@ -130,7 +132,10 @@ def test_an_admin_cancels_several(visit: Visit, tokens: dict[str, str], world: W
     for name in names:
         expect(visit.row(name)).to_have_count(0)
     expect(visit.row("cancel-not")).to_be_visible()
-    left = {job["metadata"]["name"] for job in world.items("fileprocessingjobs", "apis/fpj.dev/v1alpha1")}
+    left = {
+        job["metadata"]["name"]
+        for job in world.items("fileprocessingjobs", "apis/fpj.dev/v1alpha1")
+    }
     assert left.isdisjoint(names) and "cancel-not" in left
 
 
@@ -155,7 +160,9 @@ def test_a_manager_may_resume_several_at_once_but_not_cancel_them(
     expect(page.get_by_role("button", name="Recover all")).to_be_visible()
 
 
-def test_failed_images_and_text_that_stays_text(visit: Visit, tokens: dict[str, str], world: World) -> None:
+def test_failed_images_and_text_that_stays_text(
+    visit: Visit, tokens: dict[str, str], world: World
+) -> None:
     folder = world.photos("damaged", 3)
     (folder / f"{SCRIPT}.jpg").write_bytes(b"\xff\xd8\xff not an image")
     world.job("damaged", "damaged")
@@ -167,7 +174,15 @@ def test_failed_images_and_text_that_stays_text(visit: Visit, tokens: dict[str, 
     expect(page.locator("main img")).to_have_count(0)
     expect(page).to_have_title("damaged · fpj")
     patch = [{"op": "add", "path": "/status/conditions/0/message", "value": SCRIPT}]
-    world.kube("patch", "fpj", "damaged", "--subresource=status", "--type=json", "--patch", json.dumps(patch))
+    world.kube(
+        "patch",
+        "fpj",
+        "damaged",
+        "--subresource=status",
+        "--type=json",
+        "--patch",
+        json.dumps(patch),
+    )
     expect(page.get_by_role("region", name="Conditions")).to_contain_text(SCRIPT)
     expect(page.locator("main img")).to_have_count(0)
     expect(page).to_have_title("damaged · fpj")
@@ -193,7 +208,12 @@ def test_filters_are_in_the_address(visit: Visit, tokens: dict[str, str], world:
 
 
 def test_what_goes_wrong_is_told(visit: Visit, tokens: dict[str, str]) -> None:
-    problem = {"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": "the store is away"}
+    problem = {
+        "type": "about:blank",
+        "title": "Service Unavailable",
+        "status": 503,
+        "detail": "the store is away",
+    }
     answers = [{"status": 503, "json": problem, "content_type": "application/problem+json"}]
     visit.page.route(
         re.compile(r"/api/v1/cache/folders"),
@@ -222,11 +242,16 @@ def test_an_address_that_leads_nowhere(visit: Visit, tokens: dict[str, str], wor
     expect(page.get_by_role("heading", name="Background Jobs")).to_be_visible()
 
 
-# Live -----------------------------------------------------------------------------------------------------
+# Live ---------------------------------------------------------------------------------------------
 
 
-def test_the_api_goes_and_comes_back(browser: Browser, place: Place, tokens: dict[str, str], world: World) -> None:
-    with place.serving({"FPJ_API_REVIEW_SECONDS": "1"}) as process, visiting(browser, process.url) as visit:
+def test_the_api_goes_and_comes_back(
+    browser: Browser, place: Place, tokens: dict[str, str], world: World
+) -> None:
+    with (
+        place.serving({"FPJ_API_REVIEW_SECONDS": "1"}) as process,
+        visiting(browser, process.url) as visit,
+    ):
         visit.sign_in(tokens["fpj-view"])
         process.stop()
         expect(visit.live).to_have_text("Reconnecting")
@@ -254,7 +279,7 @@ def test_rows_change_in_place(visit: Visit, tokens: dict[str, str], world: World
     assert page.evaluate("document.activeElement.textContent") == "steady"
 
 
-# Caches, small windows, the keyboard ----------------------------------------------------------------------
+# Caches, small windows, the keyboard --------------------------------------------------------------
 
 
 def test_caches(visit: Visit, tokens: dict[str, str], world: World) -> None:
@@ -265,15 +290,19 @@ def test_caches(visit: Visit, tokens: dict[str, str], world: World) -> None:
     folder = page.get_by_role("article", name="cache")
     expect(folder).to_contain_text("of 1.1 GB")
     expect(folder).to_contain_text("Least recently used first")
-    expect(page.get_by_role("region", name="Collections").get_by_role("row").filter(has_text="album")).to_contain_text(
-        "6 ·"
+    expect(
+        page.get_by_role("region", name="Collections").get_by_role("row").filter(has_text="album")
+    ).to_contain_text("6 ·")
+    schedules = (
+        page.get_by_role("region", name="Schedules").get_by_role("row").filter(has_text="nightly")
     )
-    schedules = page.get_by_role("region", name="Schedules").get_by_role("row").filter(has_text="nightly")
     expect(schedules.first).to_contain_text("Europe/Berlin")
 
 
 @pytest.mark.parametrize("path", ["/jobs", "/caches", "/jobs/{namespace}/narrow"])
-def test_nothing_is_wider_than_a_phone(visits: Visiting, tokens: dict[str, str], world: World, path: str) -> None:
+def test_nothing_is_wider_than_a_phone(
+    visits: Visiting, tokens: dict[str, str], world: World, path: str
+) -> None:
     world.job("narrow", "photos", suspend=True)
     with visits(viewport={"width": 390, "height": 844}, color_scheme="dark") as visit:
         page = visit.sign_in(tokens["fpj-admin"], path.format(namespace=world.namespace))

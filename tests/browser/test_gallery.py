@@ -1,4 +1,6 @@
-"""The gallery of docs/guide/gallery.md: made by the page's own commands, served, and looked at in a browser."""
+"""The gallery of docs/guide/gallery.md: made by the page's own commands, served,
+and looked at in a browser.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,16 @@ from PIL import Image
 from planes import ROOT
 from playwright.sync_api import Browser, Page, Route
 
-NAMES = {"wide.jpg": (1_500, 900), "2019/Ä, b & 'c' (1)#.jpg": (900, 1_500), "a/small.png": (200, 150)}
+NAMES = {
+    "wide.jpg": (1_500, 900),
+    "2019/Ä, b & 'c' (1)#.jpg": (900, 1_500),
+    "a/small.png": (200, 150),
+}
 LOADED = "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
-SOURCES = "[...document.images].map(image => [image.alt, new URL(image.currentSrc).pathname.split('/')[2]])"
+SOURCES = (
+    "[...document.images].map(image => [image.alt, new"
+    " URL(image.currentSrc).pathname.split('/')[2]])"
+)
 BOXES = """[...document.images].map(image => {
   const box = image.getBoundingClientRect();
   return [box.x, box.y, box.width, box.height];
@@ -40,7 +49,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "photos" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     made, exported, _ = commands()
     assert (
-        subprocess.run(["bash", "-c", f"{made} -q"], cwd=folder, env=environment(folder), check=False).returncode == 1
+        subprocess.run(
+            ["bash", "-c", f"{made} -q"], cwd=folder, env=environment(folder), check=False
+        ).returncode
+        == 1
     )
     subprocess.run(["bash", "-ec", exported], cwd=folder, env=environment(folder), check=True)
     return folder
@@ -50,7 +62,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def url(folder: Path) -> Iterator[str]:
     """The page's third command, on a free port of this machine alone."""
     command = shlex.split(commands()[2].replace(" 8000", " --bind 127.0.0.1 0"))
-    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    options: dict[str, Any] = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.DEVNULL,
+        "text": True,
+    }
     with subprocess.Popen([sys.executable, "-u", *command[1:]], cwd=folder, **options) as server:
         try:
             assert server.stdout
@@ -67,7 +83,9 @@ def picture(seed: int) -> Image.Image:
 
 
 def commands() -> list[str]:
-    (block,) = re.findall(r"```console\n(.*?)```", (ROOT / "docs" / "guide" / "gallery.md").read_text(), re.DOTALL)
+    (block,) = re.findall(
+        r"```console\n(.*?)```", (ROOT / "docs" / "guide" / "gallery.md").read_text(), re.DOTALL
+    )
     return [line.removeprefix("$ ") for line in block.splitlines()]
 
 
@@ -77,20 +95,26 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def opened(browser: Browser, width: int, density: float) -> Page:
-    page = browser.new_context(viewport={"width": width, "height": 2_000}, device_scale_factor=density).new_page()
+    page = browser.new_context(
+        viewport={"width": width, "height": 2_000}, device_scale_factor=density
+    ).new_page()
     page.set_default_timeout(BOUND_MS)
     return page
 
 
 @pytest.mark.parametrize(
-    ("width", "density", "wide"), [(240, 1, "thumbnail"), (1_200, 1, "medium"), (1_200, 3, "full"), (300, 3, "medium")]
+    ("width", "density", "wide"),
+    [(240, 1, "thumbnail"), (1_200, 1, "medium"), (1_200, 3, "full"), (300, 3, "medium")],
 )
 def test_each_screen_gets_the_size_that_it_needs(
     browser: Browser, url: str, width: int, density: float, wide: str
 ) -> None:
     page = opened(browser, width, density)
     refused: list[str] = []
-    page.on("response", lambda response: refused.append(response.url) if response.status >= 400 else None)
+    page.on(
+        "response",
+        lambda response: refused.append(response.url) if response.status >= 400 else None,
+    )
     page.goto(url)
     page.wait_for_function(LOADED)
     chosen = dict(page.evaluate(SOURCES))
@@ -101,7 +125,9 @@ def test_each_screen_gets_the_size_that_it_needs(
     page.context.close()
 
 
-def test_before_a_picture_is_there_its_likeness_is_and_nothing_moves(browser: Browser, url: str) -> None:
+def test_before_a_picture_is_there_its_likeness_is_and_nothing_moves(
+    browser: Browser, url: str
+) -> None:
     page = opened(browser, 1_200, 1)
     held: list[Route] = []
 
@@ -126,7 +152,8 @@ def test_before_a_picture_is_there_its_likeness_is_and_nothing_moves(browser: Br
         likeness = np.abs(placeholder - picture).mean()
         assert likeness < 30
         assert likeness < 0.7 * min(
-            np.abs(placeholder - picture[::-1]).mean(), np.abs(placeholder - picture[:, ::-1]).mean()
+            np.abs(placeholder - picture[::-1]).mean(),
+            np.abs(placeholder - picture[:, ::-1]).mean(),
         )
     page.context.close()
 

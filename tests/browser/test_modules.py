@@ -31,7 +31,23 @@ EVENTS = [
     {"id": "a-3", "event": "reset", "data": "{}"},
     {"id": "a-3", "event": "message", "data": "no space"},
 ]
-AWKWARD = ["no", "1e3", "0x1f", "~", "- a", "a: b", "#x", "5%", " x ", "2026-01-01", "1:30", "", "null", "<<", "="]
+AWKWARD = [
+    "no",
+    "1e3",
+    "0x1f",
+    "~",
+    "- a",
+    "a: b",
+    "#x",
+    "5%",
+    " x ",
+    "2026-01-01",
+    "1:30",
+    "",
+    "null",
+    "<<",
+    "=",
+]
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(AWKWARD)
 values = st.recursive(
@@ -84,8 +100,9 @@ def test_numbers_and_sizes(page: Page) -> None:
     script = """async () => {
         const f = await import('/assets/ui/format.js');
         const sizes = [f.bytes(999), f.bytes(1.24e9), f.bytes(999_960)];
-        const times = [f.duration(130), f.duration(11_100), f.duration(360_000), f.milliseconds(1234)];
-        return [f.count(1234), f.rate(41.26), f.words('CompletedWithErrors'), f.count(null) === f.DASH, sizes, times];
+        const times = [130, 11_100, 360_000].map(f.duration).concat(f.milliseconds(1234));
+        const words = f.words('CompletedWithErrors');
+        return [f.count(1234), f.rate(41.26), words, f.count(null) === f.DASH, sizes, times];
     }"""
     assert page.evaluate(script) == [
         *("1,234", "41.3/s", "Completed with errors", True),
@@ -109,6 +126,7 @@ def test_a_list_in_order_through_thousands_of_changes(page: Page) -> None:
         }
         for (let n = 0; n < 100; n++) list.take({ kind: 'gone', uid: `u${n}` }, filter);
         const sorted = [...list.order].sort(compare);
-        return [list.order.length, list.jobs.size, sorted.every((each, n) => each === list.order[n])];
+        const isSorted = sorted.every((each, n) => each === list.order[n]);
+        return [list.order.length, list.jobs.size, isSorted];
     }"""
     assert page.evaluate(script) == [500, 500, True]

@@ -1,4 +1,6 @@
-"""A page of another site, a real browser, and a proxy that signs people in by a cookie: nothing is changed."""
+"""A page of another site, a real browser, and a proxy that signs people in by a cookie:
+nothing is changed.
+"""
 
 from __future__ import annotations
 
@@ -63,12 +65,15 @@ class _Passing(BaseHTTPRequestHandler):
 
 
 class _Evil(BaseHTTPRequestHandler):
-    """A page with a form that leads elsewhere: an empty one, as a change without a body needs it."""
+    """A page with a form that leads elsewhere: an empty one,
+    as a change without a body needs it.
+    """
 
     target = ""
 
     def do_GET(self) -> None:
-        body = f'<!doctype html><form method="post" action="{self.target}"><button>Win</button></form>'.encode()
+        form = f'<form method="post" action="{self.target}"><button>Win</button></form>'
+        body = f"<!doctype html>{form}".encode()
         self.send_response_only(200)
         self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(body)))
@@ -96,7 +101,10 @@ def serve() -> Iterator[Any]:
 
 
 def suspended(world: World, name: str) -> bool:
-    jobs = {each["metadata"]["name"]: each for each in world.items("fileprocessingjobs", "apis/fpj.dev/v1alpha1")}
+    jobs = {
+        each["metadata"]["name"]: each
+        for each in world.items("fileprocessingjobs", "apis/fpj.dev/v1alpha1")
+    }
     return bool(jobs[name]["spec"].get("suspend"))
 
 
@@ -107,7 +115,9 @@ def test_a_form_of_another_site_changes_nothing(
     proxy = serve(SigningIn(process, tokens["fpj-admin"]))
     path = f"/api/v1/namespaces/{world.namespace}/jobs/held/resume"
     own = f"http://127.0.0.1:{proxy.server_port}"
-    evil = serve(ThreadingHTTPServer(("127.0.0.1", 0), type("Evil", (_Evil,), {"target": own + path})))
+    evil = serve(
+        ThreadingHTTPServer(("127.0.0.1", 0), type("Evil", (_Evil,), {"target": own + path}))
+    )
     context = browser.new_context()
     try:
         page: Page = context.new_page()
@@ -121,7 +131,9 @@ def test_a_form_of_another_site_changes_nothing(
         assert '"outcome": "the request comes from a page of another site"' in process.log
 
         page.goto(f"{own}/jobs")
-        status = page.evaluate("path => fetch(path, { method: 'POST' }).then(response => response.status)", path)
+        status = page.evaluate(
+            "path => fetch(path, { method: 'POST' }).then(response => response.status)", path
+        )
         assert status == 202, "the same from our own page"
         assert not suspended(world, "held")
     finally:

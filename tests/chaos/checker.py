@@ -1,7 +1,9 @@
-"""Whether anything was lost, made twice or got stuck, from facts that others gathered. Pure; nothing of fpj is used.
+"""Whether anything was lost, made twice or got stuck, from facts that others gathered.
 
-After all faults each collection gets one more run without any. By then every image of the source must be there exactly
-once, and that run may make only what changed in the source, or failed before.
+Pure; nothing of fpj is used.
+
+After all faults each collection gets one more run without any. By then every image of the source
+must be there exactly once, and that run may make only what changed in the source, or failed before.
 """
 
 from __future__ import annotations
@@ -33,9 +35,11 @@ class Row:
 
 @dataclass(frozen=True)
 class File:
-    """A file of the cache folder: the size of the picture (None: it cannot be decoded) and its distance to the source.
+    """A file of the cache folder: the size of the picture (None:
+    it cannot be decoded) and its distance to the source.
 
-    The distance is the mean difference of the two as small pictures, of 255; None where its source is gone.
+    The distance is the mean difference of the two as small pictures, of 255; None where its source
+    is gone.
     """
 
     bytes: int
@@ -92,7 +96,10 @@ class Facts:
 
 
 def check(facts: Facts) -> list[str]:
-    """What is wrong: sentences that begin with "lost", "double", "stuck" or "false"; none where all is well."""
+    """What is wrong: sentences that begin with "lost", "double", "stuck" or "false".
+
+    None where all is well.
+    """
     if stuck := list(_stuck(facts)):
         return stuck
     return [*_records(facts), *_files(facts), *_job(facts), *_rerun(facts)]
@@ -106,8 +113,13 @@ def _stuck(facts: Facts) -> Iterator[str]:
 
 
 def _said(status: Status) -> str:
-    found = [each for each in status.get("conditions", []) if each["type"] in ("Progressing", "Failed")]
-    return "; ".join(f"{each['type']}={each['status']} {each['reason']} {each['message'][:300]}" for each in found)
+    found = [
+        each for each in status.get("conditions", []) if each["type"] in ("Progressing", "Failed")
+    ]
+    return "; ".join(
+        f"{each['type']}={each['status']} {each['reason']} {each['message'][:300]}"
+        for each in found
+    )
 
 
 def _records(facts: Facts) -> Iterator[str]:
@@ -132,7 +144,10 @@ def _files(facts: Facts) -> Iterator[str]:
             yield f"lost: {row.path} of {row.key} is recorded and not there"
             continue
         if (file.bytes, file.size) != (row.bytes, row.size):
-            yield f"lost: {row.path} is {file.size}, {file.bytes} bytes; recorded is {row.size}, {row.bytes} bytes"
+            yield (
+                f"lost: {row.path} is {file.size}, {file.bytes} bytes; recorded is {row.size},"
+                f" {row.bytes} bytes"
+            )
         if row.key in facts.sources:
             yield from _picture(facts, row, file)
     for path in sorted(set(facts.files) - {row.path for row in facts.rows}):
@@ -158,9 +173,15 @@ def _job(facts: Facts) -> Iterator[str]:
     yield from _counted(job)
     steady = len(set(facts.sources) - facts.changed)
     if not steady <= job.count("total") <= steady + len(facts.changed):
-        yield f"false: total is {job.count('total')} of {steady} images and {len(facts.changed)} changed ones"
+        yield (
+            f"false: total is {job.count('total')} of {steady} images and {len(facts.changed)}"
+            " changed ones"
+        )
     if job.count("failed") > len(facts.changed):
-        yield f"lost: {job.count('failed')} images failed, and {len(facts.changed)} changed: {_errors(job)}"
+        yield (
+            f"lost: {job.count('failed')} images failed, and {len(facts.changed)} changed:"
+            f" {_errors(job)}"
+        )
     for before, after in itertools.pairwise(job.shards):
         if before.stop > after.start:  # what was done already lies in no shard
             yield f"double: a shard ends at {before.stop}, and the next one begins at {after.start}"
@@ -180,7 +201,10 @@ def _counted(run: Run) -> Iterator[str]:
     if sum(run.status.get("errorBreakdown", {}).values()) != parts["failed"]:
         yield f"false: {run.name} has {parts['failed']} failed images, by type {_errors(run)}"
     if run.status.get("observedGeneration") != run.generation:
-        yield f"false: {run.name} observed generation {run.status.get('observedGeneration')} of {run.generation}"
+        yield (
+            f"false: {run.name} observed generation {run.status.get('observedGeneration')} of"
+            f" {run.generation}"
+        )
     if (run.phase == "Completed") != (parts["failed"] == 0):
         yield f"false: {run.name} is {run.phase} with {parts['failed']} failed images"
     if run.status.get("shards", {}).get("active"):
@@ -201,4 +225,7 @@ def _rerun(facts: Facts) -> Iterator[str]:
         yield f"lost: {rerun.name} failed for {rerun.count('failed')} images: {_errors(rerun)}"
     may_be_made = len(facts.changed - facts.gone)
     if rerun.count("completed") > may_be_made:
-        yield f"double: {rerun.name} made {rerun.count('completed')} images again; {may_be_made} changed"
+        yield (
+            f"double: {rerun.name} made {rerun.count('completed')} images again; {may_be_made}"
+            " changed"
+        )

@@ -1,4 +1,6 @@
-"""Gathers what a checker compares: by the operating system, by Pillow, and from the database as it is."""
+"""Gathers what a checker compares: by the operating system, by Pillow,
+and from the database as it is.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ def database(url: str, patience: float = 20.0) -> Iterator[Database[Document]]:
     """The store's database, not through fpj's code."""
     milliseconds = int(patience * 1_000)
     client: MongoClient[Document] = MongoClient(
-        url, directConnection=True, serverSelectionTimeoutMS=milliseconds, socketTimeoutMS=milliseconds
+        url,
+        directConnection=True,
+        serverSelectionTimeoutMS=milliseconds,
+        socketTimeoutMS=milliseconds,
     )
     with client:
         yield client.get_default_database()
@@ -41,11 +46,20 @@ def facts(site: Site, store: Database[Document], collection: Collection, rerun: 
     sources = {key: _opened(collection.folder / key) for key in collection.keys}
     keys = {each["ordinal"]: each["key"] for each in store.images.find({"collection": name})}
     rows = [
-        Row(keys[each["ordinal"]], each["tier"], each["path"], (each["width"], each["height"]), each["bytes"])
+        Row(
+            keys[each["ordinal"]],
+            each["tier"],
+            each["path"],
+            (each["width"], each["height"]),
+            each["bytes"],
+        )
         for each in store.derivatives.find({"collection": name})
     ]
     shown = {row.path: row.key for row in rows}
-    files = {path: _file(site.out / path, sources.get(shown.get(path, ""))) for path in _files(site.out, name)}
+    files = {
+        path: _file(site.out / path, sources.get(shown.get(path, "")))
+        for path in _files(site.out, name)
+    }
     return Facts(
         sources={key: picture.size for key, picture in sources.items()},
         boxes=LITTLE,
@@ -88,11 +102,20 @@ def _run(site: Site, store: Database[Document], name: str) -> Run:
     found = site.get(name) or {"metadata": {"uid": "", "generation": 0}}
     uid = found["metadata"]["uid"]
     job: dict[str, Any] = store.jobs.find_one({"_id": uid}) or {}
-    planned = store.job_shards.find({"job": uid, "attempt": job.get("planned_attempt", 0)}).sort("index", 1)
+    planned = store.job_shards.find({"job": uid, "attempt": job.get("planned_attempt", 0)}).sort(
+        "index", 1
+    )
     shards = [
-        Shard(each["start"], each["stop"], each["cursor"], each["state"], _sum(each["counts"])) for each in planned
+        Shard(each["start"], each["stop"], each["cursor"], each["state"], _sum(each["counts"]))
+        for each in planned
     ]
-    return Run(name, found.get("status", {}), found["metadata"]["generation"], shards, _sum(job.get("base", {})))
+    return Run(
+        name,
+        found.get("status", {}),
+        found["metadata"]["generation"],
+        shards,
+        _sum(job.get("base", {})),
+    )
 
 
 def _sum(counts: Document) -> int:
@@ -118,11 +141,15 @@ def _held(site: Site, store: Database[Document]) -> Iterator[str]:
 
 def _alive(site: Site) -> Iterator[str]:
     yield from (f"pod {pod['metadata']['name']} has not ended" for pod in site.alive())
-    yield from (f"child Job {job['metadata']['name']} has not ended" for job in unfinished_children(site))
+    yield from (
+        f"child Job {job['metadata']['name']} has not ended" for job in unfinished_children(site)
+    )
     for job in jobs_of(site):
         if finalizers := job["metadata"].get("finalizers"):
             yield f"{job['metadata']['name']} has finalizers: {', '.join(finalizers)}"
 
 
 def jobs_of(site: Site) -> list[Document]:
-    return site.fpj.api.items(f"/apis/fpj.dev/v1alpha1/namespaces/{site.namespace}/fileprocessingjobs")
+    return site.fpj.api.items(
+        f"/apis/fpj.dev/v1alpha1/namespaces/{site.namespace}/fileprocessingjobs"
+    )

@@ -36,13 +36,16 @@ class Active:
 
 
 class Injector:
-    """Goes through a schedule. What comes late moves the rest on, so that pauses stay as long as they were meant.
+    """Goes through a schedule.
+
+    What comes late moves the rest on, so that pauses stay as long as they were meant.
 
     Args:
         inject: brings a fault about.
         meanwhile: called now and then, while no fault forbids it.
         say: gets each line of the trace.
-        recovered: whether the next fault need not wait any longer, for what it does to what is over already.
+        recovered: whether the next fault need not wait any longer, for what it does to what is over
+            already.
     """
 
     def __init__(
@@ -107,14 +110,18 @@ class Injector:
             self._meanwhile()
 
     def _begin(self, fault: Fault) -> None:
-        for each in [each for each in self._active if KINDS[each.fault.kind].bars(KINDS[fault.kind])]:
+        for each in [
+            each for each in self._active if KINDS[each.fault.kind].bars(KINDS[fault.kind])
+        ]:
             self._wait_for_end(each)
         stack = ExitStack()
         try:
             victim = stack.enter_context(self._inject(fault))
         except MissedError as error:
             self.missed[fault.kind] += 1
-            self.note(f"{fault.number:3}  missed  {fault.kind}: {' '.join(str(error).split())[:200]}")
+            self.note(
+                f"{fault.number:3}  missed  {fault.kind}: {' '.join(str(error).split())[:200]}"
+            )
             return
         self._active.append(Active(fault, victim, self._clock(), stack))
         self.note(f"{fault.number:3}  begins  {fault.kind}{victim and f', {victim}'}")

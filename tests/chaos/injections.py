@@ -26,7 +26,14 @@ T = TypeVar("T")
 Injection = Callable[[Place, Fault], AbstractContextManager[str]]
 """Begins a fault and says what it hit: a pod's name, or nothing; ends it at the exit."""
 
-_FAILURES = (ApiError, AssertionError, ClusterError, OSError, psutil.Error, subprocess.SubprocessError)
+_FAILURES = (
+    ApiError,
+    AssertionError,
+    ClusterError,
+    OSError,
+    psutil.Error,
+    subprocess.SubprocessError,
+)
 """What says that a fault could not be brought about."""
 _RESTARTS = 2
 """After so many the kubelet waits longer and longer before it starts a container again."""
@@ -49,14 +56,16 @@ def _chosen(fault: Fault, among: Sequence[T]) -> T:
     return among[int(fault.chance * len(among))]
 
 
-# Pods of jobs -------------------------------------------------------------------------------------------------
+# Pods of jobs -------------------------------------------------------------------------------------
 
 
 def _worker(place: Place, fault: Fault) -> tuple[str, psutil.Process]:
     """A worker's pod and its first process; it lists the source, plans, or makes images."""
 
     def found() -> list[tuple[str, psutil.Process]]:
-        names = [name for role in ("index", "shards") for name in running(place.site, place.job, role)]
+        names = [
+            name for role in ("index", "shards") for name in running(place.site, place.job, role)
+        ]
         return [pair for name in names if (pair := _alive(name))]
 
     return _chosen(fault, place.target(found, "a worker runs"))
@@ -97,7 +106,9 @@ def _worker_stop(place: Place, fault: Fault) -> Iterator[str]:
 @contextmanager
 def _pod_delete(place: Place, fault: Fault, grace: int) -> Iterator[str]:
     pod, _ = _worker(place, fault)
-    place.fpj.api.delete(f"/api/v1/namespaces/{place.namespace}/pods/{pod}", {"gracePeriodSeconds": grace})
+    place.fpj.api.delete(
+        f"/api/v1/namespaces/{place.namespace}/pods/{pod}", {"gracePeriodSeconds": grace}
+    )
     yield pod
 
 
@@ -114,11 +125,15 @@ def _evict(place: Place, namespace: str, pod: str) -> None:
     place.fpj.api.call("POST", f"/api/v1/namespaces/{namespace}/pods/{pod}/eviction", body)
 
 
-# Operators ----------------------------------------------------------------------------------------------------
+# Operators ----------------------------------------------------------------------------------------
 
 
 def _operators(place: Place, *, leads: bool) -> list[Document]:
-    pods = [pod for pod in place.fpj.operators if "podIP" in pod["status"] and _alive(pod["metadata"]["name"])]
+    pods = [
+        pod
+        for pod in place.fpj.operators
+        if "podIP" in pod["status"] and _alive(pod["metadata"]["name"])
+    ]
     return [pod for pod in pods if leads == place.fpj.leads(pod["status"]["podIP"])]
 
 
@@ -128,8 +143,12 @@ def _operator_kill(place: Place, fault: Fault, leads: bool) -> Iterator[str]:
     pod = _chosen(fault, place.target(lambda: _operators(place, leads=leads), what))
     name = pod["metadata"]["name"]
     process_of(name).kill()
-    if sum(each.get("restartCount", 0) for each in pod["status"].get("containerStatuses", [])) >= _RESTARTS:
-        # Else Kubernetes would leave the operator out for minutes: that is not what is looked at here.
+    if (
+        sum(each.get("restartCount", 0) for each in pod["status"].get("containerStatuses", []))
+        >= _RESTARTS
+    ):
+        # Else Kubernetes would leave the operator out for minutes: that is not what is looked at
+        # here.
         place.fpj.api.delete(f"/api/v1/namespaces/{SYSTEM}/pods/{name}", {"gracePeriodSeconds": 0})
     yield name
 
@@ -143,12 +162,14 @@ def _leader_stop(place: Place, fault: Fault) -> Iterator[str]:
 
 @contextmanager
 def _operator_evict(place: Place, fault: Fault) -> Iterator[str]:
-    pod = _chosen(fault, place.target(lambda: place.fpj.operators, "an operator is there"))["metadata"]["name"]
+    pod = _chosen(fault, place.target(lambda: place.fpj.operators, "an operator is there"))[
+        "metadata"
+    ]["name"]
     _evict(place, SYSTEM, pod)
     yield pod
 
 
-# The store, and Kubernetes itself -----------------------------------------------------------------------------
+# The store, and Kubernetes itself -----------------------------------------------------------------
 
 
 @contextmanager
@@ -181,7 +202,7 @@ def _component_stop(place: Place, _fault: Fault, name: str) -> Iterator[str]:
         yield ""
 
 
-# What people and their quotas do ------------------------------------------------------------------------------
+# What people and their quotas do ------------------------------------------------------------------
 
 
 @contextmanager
@@ -199,7 +220,11 @@ def _unfinished(place: Place) -> str:
     """The name of a job that has not ended."""
 
     def found() -> str:
-        return place.job if place.site.status(place.job).get("phase") in ("Pending", "Indexing", "Running") else ""
+        return (
+            place.job
+            if place.site.status(place.job).get("phase") in ("Pending", "Indexing", "Running")
+            else ""
+        )
 
     return place.target(found, "a job is active")
 
@@ -221,7 +246,11 @@ def _patch(site: Site, job: str, change: Document) -> None:
 
 @contextmanager
 def _resume(place: Place, _fault: Fault) -> Iterator[str]:
-    _patch(place.site, _unfinished(place), {"metadata": {"annotations": {"fpj.dev/resume": uuid.uuid4().hex}}})
+    _patch(
+        place.site,
+        _unfinished(place),
+        {"metadata": {"annotations": {"fpj.dev/resume": uuid.uuid4().hex}}},
+    )
     yield ""
 
 
@@ -252,10 +281,14 @@ def _child_delete(place: Place, fault: Fault) -> Iterator[str]:
 def unfinished_children(site: Site) -> list[Document]:
     """Child Jobs that have not ended."""
     jobs = site.fpj.api.items(f"/apis/batch/v1/namespaces/{site.namespace}/jobs")
-    return [job for job in jobs if not any(each["status"] == "True" for each in job["status"].get("conditions", []))]
+    return [
+        job
+        for job in jobs
+        if not any(each["status"] == "True" for each in job["status"].get("conditions", []))
+    ]
 
 
-# The source and the cache folder ------------------------------------------------------------------------------
+# The source and the cache folder ------------------------------------------------------------------
 
 
 @contextmanager
@@ -270,7 +303,9 @@ def _source_add(place: Place, fault: Fault) -> Iterator[str]:
 def _source_touch(place: Place, fault: Fault) -> Iterator[str]:
     place.keep_busy()
     for number in range(2):
-        place.current.paint(_chosen(fault, place.current.keys[number:]), 10_000 + fault.number * 2 + number)
+        place.current.paint(
+            _chosen(fault, place.current.keys[number:]), 10_000 + fault.number * 2 + number
+        )
     yield ""
 
 

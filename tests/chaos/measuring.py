@@ -24,7 +24,9 @@ _NOT_AWAITED = frozenset({"taken over"})
 def recovering(
     watched: Samples, journal: Journal, clock: Callable[[], float] = time.monotonic
 ) -> Callable[[Sequence[Active]], bool]:
-    """Says whether all that is measured of the last fault has come, and a few seconds have passed since."""
+    """Says whether all that is measured of the last fault has come,
+    and a few seconds have passed since.
+    """
     whole: dict[int, float] = {}
     next_look = 0.0
 
@@ -46,16 +48,22 @@ def measure(over: Sequence[Active], watched: Samples, journal: Journal, result: 
     for each, following in itertools.zip_longest(over, over[1:]):
         for name, seconds, at in _recoveries(each, watched, journal):
             if at is not None and (following is None or at <= following.begun):
-                result.recovery.setdefault(each.fault.kind, {}).setdefault(name, []).append(round(seconds, 2))
+                result.recovery.setdefault(each.fault.kind, {}).setdefault(name, []).append(
+                    round(seconds, 2)
+                )
 
 
-def _recoveries(each: Active, watched: Samples, journal: Journal) -> Iterator[tuple[str, float, float | None]]:
+def _recoveries(
+    each: Active, watched: Samples, journal: Journal
+) -> Iterator[tuple[str, float, float | None]]:
     """What is measured, its seconds, and when it was over: None where it has not come."""
     for name, since, seconds in _measures(each, watched, journal):
         yield (name, 0.0, None) if seconds is None else (name, seconds, since + seconds)
 
 
-def _measures(each: Active, watched: Samples, journal: Journal) -> Iterator[tuple[str, float, float | None]]:
+def _measures(
+    each: Active, watched: Samples, journal: Journal
+) -> Iterator[tuple[str, float, float | None]]:
     """What is measured, since when, and how many seconds it took."""
     kind = each.fault.kind
     yield "images again", each.healed, samples.files_again(watched.files, each.healed)

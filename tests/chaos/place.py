@@ -20,11 +20,17 @@ from fpj_cluster import Cluster
 
 _TARGET_SECONDS = 20.0
 _LOOK = 0.25
-"""Seconds between two looks: each asks the API server, and looks through all processes of the machine."""
+"""Seconds between two looks: each asks the API server,
+and looks through all processes of the machine.
+"""
 _MANY = 100
-"""Restarts and recoveries before Kubernetes and fpj give up: there are more faults here than elsewhere."""
+"""Restarts and recoveries before Kubernetes and fpj give up:
+there are more faults here than elsewhere.
+"""
 _MOST_GONE = 30
-"""Part of a collection's images, in percent, of which faults may delete: sources that shrink much more are refused."""
+"""Part of a collection's images, in percent, of which faults may delete:
+sources that shrink much more are refused.
+"""
 
 
 @dataclass
@@ -97,7 +103,10 @@ class Place:
         self.site.until(lambda: running(self.site, self.job), "a worker is active", 180)
 
     def start_job(self) -> None:
-        """Another collection, and a job over it. What fails halfway is continued by the next call."""
+        """Another collection, and a job over it.
+
+        What fails halfway is continued by the next call.
+        """
         name = f"c{len(self.collections)}"
         folder = self.site.folder / name
         if not folder.exists():
@@ -120,7 +129,10 @@ class Place:
         )
 
     def target(self, found: Callable[[], T], what: str) -> T:
-        """What a fault is to hit. It may take a moment to be there; the next job is started if need be."""
+        """What a fault is to hit.
+
+        It may take a moment to be there; the next job is started if need be.
+        """
 
         def there() -> T:
             self.meanwhile()

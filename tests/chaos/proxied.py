@@ -23,8 +23,16 @@ class Proxied(Installation):
         self._toxiproxy = started.enter_context(Toxiproxy())
         store = f"{NODE_ADDRESS}:{self.database.port}"
         api = self._cluster.server.removeprefix("https://")
-        upstreams = {"operator-store": store, "worker-store": store, "operator-api": api, _WORKER_API: api}
-        self.ports = {name: self._toxiproxy.proxy(name, NODE_ADDRESS, upstream) for name, upstream in upstreams.items()}
+        upstreams = {
+            "operator-store": store,
+            "worker-store": store,
+            "operator-api": api,
+            _WORKER_API: api,
+        }
+        self.ports = {
+            name: self._toxiproxy.proxy(name, NODE_ADDRESS, upstream)
+            for name, upstream in upstreams.items()
+        }
         super()._start_operator(started)
 
     @override
@@ -36,7 +44,10 @@ class Proxied(Installation):
     @property
     @override
     def environment(self) -> dict[str, str]:
-        api = {"KUBERNETES_SERVICE_HOST": NODE_ADDRESS, "KUBERNETES_SERVICE_PORT": str(self.ports["operator-api"])}
+        api = {
+            "KUBERNETES_SERVICE_HOST": NODE_ADDRESS,
+            "KUBERNETES_SERVICE_PORT": str(self.ports["operator-api"]),
+        }
         return super().environment | api
 
     @contextmanager
@@ -50,13 +61,15 @@ class Proxied(Installation):
 
     @contextmanager
     def _detour(self) -> Iterator[None]:
-        """New connections of pods to the API server pass the proxy: workers make one for each report.
+        """New connections of pods to the API server pass the proxy:
+        workers make one for each report.
 
         Their environment says where the API server is, and no job may change that.
         """
         service = ["-s", POD_RANGE, "-d", API_SERVICE_ADDRESS, "-p", "tcp", "--dport", "443"]
         target = ["-j", "DNAT", "--to-destination", f"{NODE_ADDRESS}:{self.ports[_WORKER_API]}"]
-        rule = ["PREROUTING", *service, "-m", "comment", "--comment", "fpj-node", *target]  # goes with the node
+        # Goes with the node.
+        rule = ["PREROUTING", *service, "-m", "comment", "--comment", "fpj-node", *target]
         _iptables("-I", *rule)
         try:
             yield

@@ -1,4 +1,7 @@
-"""Puts what runs have shown into docs/resilience.md, between two marks; the rest of the page is written by hand."""
+"""Puts what runs have shown into docs/resilience.md, between two marks.
+
+The rest of the page is written by hand.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,9 @@ def tables(results: Sequence[Result]) -> str:
     if not results:
         return "No seed of the present schedule has run yet.\n"
     parts = [_verdict(results), _runs(results), _wrong(results), _kinds(results), _times(results)]
-    return "\n".join(itertools.chain.from_iterable([*part, ""] for part in map(list, parts) if part))
+    return "\n".join(
+        itertools.chain.from_iterable([*part, ""] for part in map(list, parts) if part)
+    )
 
 
 def _verdict(results: Sequence[Result]) -> Iterator[str]:
@@ -59,26 +64,33 @@ def _verdict(results: Sequence[Result]) -> Iterator[str]:
     missed = sum(sum(each.missed.values()) for each in results)
     all_clean = sum(each.clean for each in results)
     yield (
-        f"**{clean} of {len(latest)} seeds were clean** when they ran last; {all_clean} of all {len(results)} runs: "
-        f"{injected:,} faults in {sum(each.seconds for each in results) / 60:.0f} minutes, "
-        f"{sum(job.images for each in results for job in each.jobs):,} images counted, in "
-        f"{sum(len(each.jobs) for each in results):,} jobs. {missed} faults found nothing to hit."
+        f"**{clean} of {len(latest)} seeds were clean** when they ran last; {all_clean} of all"
+        f" {len(results)} runs: {injected:,} faults in"
+        f" {sum(each.seconds for each in results) / 60:.0f} minutes,"
+        f" {sum(job.images for each in results for job in each.jobs):,} images counted, in"
+        f" {sum(len(each.jobs) for each in results):,} jobs. {missed} faults found nothing to hit."
     )
 
 
 def _runs(results: Sequence[Result]) -> Iterator[str]:
-    yield "| Runs | Revision | Seeds | Faults of each | Median, s | Clean | Attempts, most | Recoveries, most |"
+    yield (
+        "| Runs | Revision | Seeds | Faults of each | Median, s | Clean | Attempts, most |"
+        " Recoveries, most |"
+    )
     yield "|---|---|---|---|---|---|---|---|"
     groups: dict[tuple[Any, ...], list[Result]] = {}
     for each in results:
-        groups.setdefault((each.order.calm is not None, each.order.faults, each.revision), []).append(each)
+        groups.setdefault(
+            (each.order.calm is not None, each.order.faults, each.revision), []
+        ).append(each)
     for (calm, faults, revision), found in groups.items():
         jobs = [job for each in found for job in each.jobs]
         yield (
-            f"| {'one at a time' if calm else 'dense'} | {revision} | {_ranges(each.order.seed for each in found)} "
-            f"| {faults} | {median(each.seconds for each in found):.0f} "
-            f"| {sum(each.clean for each in found)} of {len(found)} "
-            f"| {max((job.attempts for job in jobs), default=0)} | {max((job.recoveries for job in jobs), default=0)} |"
+            f"| {'one at a time' if calm else 'dense'} | {revision} |"
+            f" {_ranges(each.order.seed for each in found)} | {faults} |"
+            f" {median(each.seconds for each in found):.0f} | {sum(each.clean for each in found)}"
+            f" of {len(found)} | {max((job.attempts for job in jobs), default=0)} |"
+            f" {max((job.recoveries for job in jobs), default=0)} |"
         )
 
 
@@ -90,11 +102,16 @@ def _wrong(results: Sequence[Result]) -> Iterator[str]:
     yield "| Not clean: seed | Faults | Revision | What was wrong | Since |"
     yield "|---|---|---|---|---|"
     for each in wrong:
-        later = [other.revision for other in results if other.clean and other.order.key == each.order.key]
+        later = [
+            other.revision for other in results if other.clean and other.order.key == each.order.key
+        ]
         said = each.violations[0].replace("|", "\\|")
         more = f" (and {len(each.violations) - 1} more)" if len(each.violations) > 1 else ""
         since = f"clean with {later[-1]}" if later else "not run again"
-        yield f"| {each.order.seed} | {each.order.faults} | {each.revision} | {said}{more} | {since} |"
+        yield (
+            f"| {each.order.seed} | {each.order.faults} | {each.revision} | {said}{more} |"
+            f" {since} |"
+        )
 
 
 def _ranges(seeds: Iterable[int]) -> str:
@@ -142,7 +159,10 @@ def _times(results: Sequence[Result]) -> Iterator[str]:
     yield "| Measured | n | Median, s | 99 % at most, s | Worst, s |"
     yield "|---|---|---|---|---|"
     if delays := [delay for each in results for delay in each.status_delays]:
-        what = "Status delay: from the record in the store to the status that says so; all runs, outages included"
+        what = (
+            "Status delay: from the record in the store to the status that says so; all runs,"
+            " outages included"
+        )
         yield f"| {what} {_spread(delays)}"
     for calm, when in ((True, ""), (False, ", while the next seed's faults came")):
         gone: dict[str, list[float]] = {}

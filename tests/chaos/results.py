@@ -1,6 +1,8 @@
-"""What is asked for, what came of it, and the file that keeps it: a short line of JSON for each run.
+"""What is asked for, what came of it, and the file that keeps it:
+a short line of JSON for each run.
 
-Nothing in a line depends on the machine. What a seed injected follows from its schedule: only what missed is kept.
+Nothing in a line depends on the machine. What a seed injected follows from its schedule: only what
+missed is kept.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ _MOST_CHARACTERS = 200
 class Order:
     """What is asked for.
 
-    `calm`: at most so many seconds without a fault after each, fewer once fpj is seen to have recovered.
+    `calm`: at most so many seconds without a fault after each, fewer once fpj is seen to have
+        recovered.
     `warm`: the first fault waits until a worker of the first job is active.
     """
 
@@ -52,7 +55,9 @@ class Order:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Order:
         """From `document`."""
-        given: dict[str, Any] = {name: tuple(value) if name == "kinds" else value for name, value in document.items()}
+        given: dict[str, Any] = {
+            name: tuple(value) if name == "kinds" else value for name, value in document.items()
+        }
         return cls(**given)
 
 
@@ -68,7 +73,10 @@ class Ended:
 
 @dataclass
 class Result:
-    """What came of it. Seconds to recover are measured where `calm` faults do not blur what recovers from what."""
+    """What came of it.
+
+    Seconds to recover are measured where `calm` faults do not blur what recovers from what.
+    """
 
     order: Order
     revision: str = ""
@@ -97,7 +105,9 @@ class Result:
 
     def document(self) -> dict[str, Any]:
         """For a line of JSON; of many violations the first ones."""
-        violations = [" ".join(each.split())[:_MOST_CHARACTERS] for each in self.violations[:_MOST_VIOLATIONS]]
+        violations = [
+            " ".join(each.split())[:_MOST_CHARACTERS] for each in self.violations[:_MOST_VIOLATIONS]
+        ]
         if more := len(self.violations) - len(violations):
             violations.append(f"and {more} more")
         delays = Counter(round(each, 1) for each in self.status_delays)
@@ -110,16 +120,23 @@ class Result:
             "recovery": self.recovery,
             "delays": {f"{seconds:g}": number for seconds, number in sorted(delays.items())},
             "deletion": self.deletion,
-            "jobs": [[each.phase, each.attempts, each.recoveries, each.images] for each in self.jobs],
+            "jobs": [
+                [each.phase, each.attempts, each.recoveries, each.images] for each in self.jobs
+            ],
             "took": {name: round(seconds) for name, seconds in self.took.items()},
         }
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Result:
         """From `document`."""
-        delays = [float(seconds) for seconds, number in document["delays"].items() for _ in range(number)]
+        delays = [
+            float(seconds) for seconds, number in document["delays"].items() for _ in range(number)
+        ]
         jobs = [Ended(*each) for each in document["jobs"]]
-        same = {name: document[name] for name in ("revision", "violations", "missed", "recovery", "deletion", "took")}
+        same = {
+            name: document[name]
+            for name in ("revision", "violations", "missed", "recovery", "deletion", "took")
+        }
         return cls(order=Order.of(document["order"]), status_delays=delays, jobs=jobs, **same)
 
 

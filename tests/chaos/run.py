@@ -1,4 +1,6 @@
-"""One seed: its faults are injected one after another, the world is healed, and everything is counted."""
+"""One seed: its faults are injected one after another, the world is healed,
+and everything is counted.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ from chaos.samples import Samples
 from fpj_cluster import Cluster, ClusterError
 
 _END_SECONDS = 400.0
-"""For jobs to end once all faults are over; Kubernetes may leave a pod out for minutes that was killed often."""
+"""For jobs to end once all faults are over; Kubernetes may leave a pod out for minutes that was
+killed often.
+"""
 _GONE_SECONDS = 120.0
 _GONE_UNDER_FAULTS_SECONDS = 400.0
 _LOOK = 0.5
@@ -42,7 +46,9 @@ _LOOK = 0.5
 Delete = Callable[[], None]
 
 
-def run_seed(fpj: Proxied, cluster: Cluster, folder: Path, order: Order, say: Callable[[str], None]) -> Result:
+def run_seed(
+    fpj: Proxied, cluster: Cluster, folder: Path, order: Order, say: Callable[[str], None]
+) -> Result:
     """Run a seed in a namespace of its own, and delete that."""
     result, delete = play(fpj, cluster, folder, order, say, _GONE_SECONDS)
     delete()
@@ -57,7 +63,8 @@ def play(
     say: Callable[[str], None],
     gone_seconds: float = _GONE_UNDER_FAULTS_SECONDS,
 ) -> tuple[Result, Delete]:
-    """Run a seed in a namespace of its own; what deletes that, and adds what it meets to the result.
+    """Run a seed in a namespace of its own; what deletes that,
+    and adds what it meets to the result.
 
     Deletion may happen in another thread, while another seed runs: then faults meet it too.
     """
@@ -74,14 +81,18 @@ def play(
         uid = _latest_uid(place)
         with (
             Journal(fpj.api, namespace) as journal,
-            Samples(site.out, fpj.database.url, fpj.api, SYSTEM, uid, only_store=order.calm is None) as watched,
+            Samples(
+                site.out, fpj.database.url, fpj.api, SYSTEM, uid, only_store=order.calm is None
+            ) as watched,
         ):
             place.keep_busy()
             if order.warm:
                 place.warm_up()
             clock.lap("set up")
             recovered = recovering(watched, journal) if order.calm is not None else bool
-            injector = Injector(partial(inject, place), lambda: _keep_busy(place, injector), say, recovered)
+            injector = Injector(
+                partial(inject, place), lambda: _keep_busy(place, injector), say, recovered
+            )
             place.meanwhile = injector.end_due
             injector.run(order.schedule)
             result.missed = dict(injector.missed)
@@ -89,12 +100,16 @@ def play(
             end = _End(place, injector, result)
             end.settle(clock)
             end.check()
-            result.violations += [f"false: {each}" for each in journal.untruths(falls=_may_fall(order))]
+            result.violations += [
+                f"false: {each}" for each in journal.untruths(falls=_may_fall(order))
+            ]
             if order.calm is not None:
                 measure(injector.over, watched, journal, result)
             for each in jobs_of(site):
                 seen = journal.of(each["metadata"]["name"])
-                result.status_delays += samples.status_delays(watched.shards, seen, each["metadata"]["uid"])
+                result.status_delays += samples.status_delays(
+                    watched.shards, seen, each["metadata"]["uid"]
+                )
                 result.jobs.append(_ended(each))
         clock.lap("check")
         rest = stack.pop_all()
@@ -110,11 +125,19 @@ def play(
 def _namespace(fpj: Proxied) -> Iterator[str]:
     """A new one, deleted at the end, by calls that outlast an API server's restart."""
     name = f"test-{uuid.uuid4().hex[:10]}"
-    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": RESTRICTED},
+    }
     path = f"/api/v1/namespaces/{name}"
     fpj.api.call("POST", "/api/v1/namespaces", body)
     try:  # no pod is accepted before it has this
-        wait_for(lambda: fpj.api.get(f"{path}/serviceaccounts/default"), "the namespace has its service account", 60)
+        wait_for(
+            lambda: fpj.api.get(f"{path}/serviceaccounts/default"),
+            "the namespace has its service account",
+            60,
+        )
         yield name
     finally:
         fpj.api.delete(path)
@@ -156,12 +179,17 @@ def _latest_uid(place: Place) -> Callable[[], str]:
 
 
 def _may_fall(order: Order) -> bool:
-    """Whether Done may fall: images that changed are made again, and a store that is asked again may know less."""
+    """Whether Done may fall: images that changed are made again,
+    and a store that is asked again may know less.
+    """
     return any(kind.startswith("source-") for kind in order.kinds)
 
 
 def _all_ended(place: Place, names: Collection[str]) -> bool:
-    phases = {each["metadata"]["name"]: each.get("status", {}).get("phase") for each in jobs_of(place.site)}
+    phases = {
+        each["metadata"]["name"]: each.get("status", {}).get("phase")
+        for each in jobs_of(place.site)
+    }
     return all(phases.get(name) in FINISHED for name in names)
 
 
@@ -173,7 +201,10 @@ class _End:
         self._note, self._result = injector.note, result
 
     def settle(self, clock: _Clock) -> None:
-        """Every job ends, and each collection has another run; what does not end is found by the checker."""
+        """Every job ends, and each collection has another run.
+
+        What does not end is found by the checker.
+        """
         self._note("all faults are over")
         names = [each.name for each in self._place.collections]
         self._wait(lambda: _all_ended(self._place, names), "all jobs have ended", _END_SECONDS)
@@ -181,7 +212,9 @@ class _End:
         for name in names:
             self._place.run(_again(name), name)
         again = [_again(name) for name in names]
-        self._wait(lambda: _all_ended(self._place, again), "the runs without faults have ended", 120)
+        self._wait(
+            lambda: _all_ended(self._place, again), "the runs without faults have ended", 120
+        )
         with database(self._place.fpj.database.url) as store:
             self._wait(lambda: not left(self._site, store), "nothing is left of them", 60)
         clock.lap("again")
@@ -242,10 +275,12 @@ def _ended(job: dict[str, Any]) -> Ended:
 
 def summary(result: Result) -> str:
     """One line."""
-    verdict = "clean" if result.clean else f"{len(result.violations)} WRONG: {result.violations[0][:200]}"
+    verdict = (
+        "clean" if result.clean else f"{len(result.violations)} WRONG: {result.violations[0][:200]}"
+    )
     took = ", ".join(f"{name} {seconds:.0f}" for name, seconds in result.took.items())
     return (
-        f"seed {result.order.seed}: {verdict}; {result.injected.total()} faults in {result.seconds:.0f} s ({took}), "
-        f"{sum(result.missed.values())} missed, {len(result.jobs)} jobs "
-        f"{dict(Counter(each.phase for each in result.jobs))}"
+        f"seed {result.order.seed}: {verdict}; {result.injected.total()} faults in"
+        f" {result.seconds:.0f} s ({took}), {sum(result.missed.values())} missed,"
+        f" {len(result.jobs)} jobs {dict(Counter(each.phase for each in result.jobs))}"
     )

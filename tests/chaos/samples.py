@@ -46,13 +46,23 @@ class Leader:
 
 
 class Samples:
-    """Looks at files, store and leader five times a second for as long as it is entered; each in a thread of its own.
+    """Looks at files, store and leader five times a second for as long as it is entered.
 
-    What does not answer is missing meanwhile. With ``only_store``, files and leader are left alone: looking costs too.
+    Each in a thread of its own.
+
+    What does not answer is missing meanwhile. With ``only_store``, files and leader are left alone:
+    looking costs too.
     """
 
     def __init__(
-        self, out: Path, store: str, api: Api, system: str, uid: Callable[[], str], *, only_store: bool = False
+        self,
+        out: Path,
+        store: str,
+        api: Api,
+        system: str,
+        uid: Callable[[], str],
+        *,
+        only_store: bool = False,
     ) -> None:
         self.files: list[Files] = []
         self.shards: list[Shards] = []
@@ -62,7 +72,9 @@ class Samples:
         self._ended = threading.Event()
         looks = [self._look_at_shards]
         looks += [] if only_store else [self._look_at_files, self._look_at_leader]
-        self._threads = [threading.Thread(target=self._repeat, args=(look,), daemon=True) for look in looks]
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(look,), daemon=True) for look in looks
+        ]
 
     def __enter__(self) -> Samples:
         for thread in self._threads:
@@ -109,7 +121,7 @@ def _shards(store: Database[Document], uid: str) -> Shards | None:
     )
 
 
-# How long it took -----------------------------------------------------------------------------------------------
+# How long it took ---------------------------------------------------------------------------------
 
 
 def files_again(samples: Sequence[Files], healed: float) -> float | None:
@@ -121,33 +133,61 @@ def files_again(samples: Sequence[Files], healed: float) -> float | None:
     return next(later, None)
 
 
-def shard_again(samples: Sequence[Shards], pod: str, begun: float) -> tuple[float | None, float | None]:
-    """Seconds until a shard that the pod held then moved, and until another pod held it; None for what never came."""
+def shard_again(
+    samples: Sequence[Shards], pod: str, begun: float
+) -> tuple[float | None, float | None]:
+    """Seconds until a shard that the pod held then moved, and until another pod held it.
+
+    None for what never came.
+    """
     before = next((each for each in reversed(samples) if each.at <= begun), None)
     if before is None:
         return None, None
     held = [index for index, holder in before.holders.items() if holder == pod]
-    later = [each for each in samples if each.at > begun and (each.job, each.attempt) == (before.job, before.attempt)]
-    moved = (each.at - begun for each in later if any(each.cursors[at] > before.cursors[at] for at in held))
-    taken = (each.at - begun for each in later if any(each.holders.get(at, pod) not in ("", pod) for at in held))
+    later = [
+        each
+        for each in samples
+        if each.at > begun and (each.job, each.attempt) == (before.job, before.attempt)
+    ]
+    moved = (
+        each.at - begun
+        for each in later
+        if any(each.cursors[at] > before.cursors[at] for at in held)
+    )
+    taken = (
+        each.at - begun
+        for each in later
+        if any(each.holders.get(at, pod) not in ("", pod) for at in held)
+    )
     return next(moved, None), next(taken, None)
 
 
 def another_leader(samples: Sequence[Leader], begun: float) -> float | None:
     """Seconds until another operator led than the one that did then."""
     before = [each.holder for each in samples if each.at <= begun]
-    later = (each.at - begun for each in samples if before and each.at > begun and each.holder not in ("", before[-1]))
+    later = (
+        each.at - begun
+        for each in samples
+        if before and each.at > begun and each.holder not in ("", before[-1])
+    )
     return next(later, None)
 
 
 def status_delays(samples: Sequence[Shards], seen: Sequence[Seen], uid: str) -> Iterator[float]:
-    """Seconds from each record of more done images to the first status of that attempt that says at least so much."""
+    """Seconds from each record of more done images to the first status of that attempt that says at
+    least so much.
+    """
     told = [(each.at, each.done, each.status.get("attempt", {}).get("number")) for each in seen]
     known = 0, 0
     for each in samples:
         if each.job == uid and (each.attempt, each.done) > known:
-            begins = each.attempt > known[0]  # what an attempt begins with was recorded by the one before
+            # What an attempt begins with was recorded by the one before.
+            begins = each.attempt > known[0]
             known = each.attempt, each.done
-            later = (at - each.at for at, done, attempt in told if attempt == each.attempt and done >= each.done)
+            later = (
+                at - each.at
+                for at, done, attempt in told
+                if attempt == each.attempt and done >= each.done
+            )
             if not begins and (delay := next(later, None)) is not None:
                 yield max(0.0, delay)

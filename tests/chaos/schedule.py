@@ -18,7 +18,9 @@ _PAUSE = (0.5, 2.5)
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of fault, and how long it lasts: seconds, from and to; (0, 0) for what happens in a moment."""
+    """A kind of fault, and how long it lasts: seconds, from and to; (0,
+    0) for what happens in a moment.
+    """
 
     name: str
     what: str
@@ -45,7 +47,9 @@ class Fault:
     """In [0, 1): which of several targets is hit."""
 
 
-def _kind(name: str, what: str, lasts: tuple[float, float], holds: str, needs: str = "", weight: int = 2) -> Kind:
+def _kind(
+    name: str, what: str, lasts: tuple[float, float], holds: str, needs: str = "", weight: int = 2
+) -> Kind:
     return Kind(name, what, lasts, frozenset(holds.split()), frozenset(needs.split()), weight)
 
 
@@ -62,7 +66,9 @@ KINDS: dict[str, Kind] = {
     for kind in (
         _kind("worker-kill", "SIGKILL of a worker pod's first process", _NOW, "", "api", 4),
         _kind("decoder-kill", "SIGKILL of a process that decodes", _NOW, "", "api", 3),
-        _kind("worker-stop", "SIGSTOP of all processes of a worker pod", (3, 20), "worker-stop", "", 3),
+        _kind(
+            "worker-stop", "SIGSTOP of all processes of a worker pod", (3, 20), "worker-stop", "", 3
+        ),
         _kind("pod-delete", "a worker pod is deleted, with 30 s to end", _NOW, "", "api"),
         _kind("pod-delete-now", "a worker pod is deleted without grace", _NOW, "", "api"),
         _kind("pod-evict", "a worker pod is evicted", _NOW, "", "api"),
@@ -72,12 +78,29 @@ KINDS: dict[str, Kind] = {
         _kind("operator-evict", "an operator is evicted", _NOW, "", "api"),
         _kind("store-kill", "SIGKILL of the store, started again later", (1, 8), "store", "", 3),
         _kind("store-stop", "SIGSTOP of the store", (1, 10), "store", "", 3),
-        _kind("apiserver-kill", "SIGKILL of the API server, started again later", (0.5, 4), "api component"),
+        _kind(
+            "apiserver-kill",
+            "SIGKILL of the API server, started again later",
+            (0.5, 4),
+            "api component",
+        ),
         _kind("apiserver-stop", "SIGSTOP of the API server", (1, 6), "api component"),
         _kind("kubelet-kill", "SIGKILL of the kubelet, started again later", (0.5, 5), "component"),
         _kind("kubelet-stop", "SIGSTOP of the kubelet", (1, 8), "component"),
-        _kind("manager-kill", "SIGKILL of the controller manager, started again later", (0.5, 5), "component", "api"),
-        _kind("scheduler-kill", "SIGKILL of the scheduler, started again later", (0.5, 5), "component", "api"),
+        _kind(
+            "manager-kill",
+            "SIGKILL of the controller manager, started again later",
+            (0.5, 5),
+            "component",
+            "api",
+        ),
+        _kind(
+            "scheduler-kill",
+            "SIGKILL of the scheduler, started again later",
+            (0.5, 5),
+            "component",
+            "api",
+        ),
         _kind("quota-pods", "a quota forbids pods", (2, 8), "quota", "api"),
         _kind("quota-jobs", "a quota forbids child Jobs", (2, 8), "quota", "api"),
         _kind("suspend", "the job is suspended, and resumed later", (1, 4), "job", "api"),
@@ -90,7 +113,12 @@ KINDS: dict[str, Kind] = {
         _kind("cache-full", "the cache folder's disk is full", (2, 8), "cache"),
         _kind("cache-readonly", "the cache folder's disk is read-only", (2, 8), "cache"),
         *(
-            _kind(f"{connection} {toxic}", f"{connection.replace('-', ' to ')}: {what}", (2, 8), connection)
+            _kind(
+                f"{connection} {toxic}",
+                f"{connection.replace('-', ' to ')}: {what}",
+                (2, 8),
+                connection,
+            )
             for connection in CONNECTIONS
             for toxic, what in TOXICS.items()
         ),
@@ -101,9 +129,12 @@ KINDS: dict[str, Kind] = {
 def schedule(
     seed: int, number: int, kinds: Collection[str] = tuple(KINDS), calm: float | None = None
 ) -> tuple[Fault, ...]:
-    """``number`` faults, the first one after a second. With ``calm``, each begins so long after the one before ended.
+    """``number`` faults, the first one after a second.
 
-    Of two that bar each other the later waits for the end of the earlier. Calm ones are of each kind equally often.
+    With ``calm``, each begins so long after the one before ended.
+
+    Of two that bar each other the later waits for the end of the earlier. Calm ones are of each
+    kind equally often.
     """
     chance = random.Random(f"fpj {seed}")
     chosen = [KINDS[name] for name in KINDS if name in kinds]
@@ -113,7 +144,15 @@ def schedule(
         kind = next(draw)
         lasts = chance.uniform(*kind.lasts)
         begins = max(_start(made, chance, calm), _free(made, kind))
-        made.append(Fault(each, kind.name, round(begins, 2), round(begins + lasts, 2), round(chance.random(), 4)))
+        made.append(
+            Fault(
+                each,
+                kind.name,
+                round(begins, 2),
+                round(begins + lasts, 2),
+                round(chance.random(), 4),
+            )
+        )
     return tuple(made)
 
 

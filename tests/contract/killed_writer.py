@@ -1,4 +1,7 @@
-"""A process that flushes one image after another until it is killed; prints what was acknowledged."""
+"""A process that flushes one image after another until it is killed.
+
+Prints what was acknowledged.
+"""
 
 from __future__ import annotations
 

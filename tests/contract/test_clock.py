@@ -79,7 +79,9 @@ def test_a_slow_answer_replaces_nothing(server: Server, clock: ServerClock) -> N
     assert clock.now() == pytest.approx(1_074.1)
 
 
-def test_while_the_server_is_away_it_counts_on_and_at_first_it_is_an_error(server: Server, clock: ServerClock) -> None:
+def test_while_the_server_is_away_it_counts_on_and_at_first_it_is_an_error(
+    server: Server, clock: ServerClock
+) -> None:
     server.away = True
     with pytest.raises(StoreUnavailableError):
         clock.now()

@@ -1,4 +1,6 @@
-"""What one pod asks of MongoDB, counted: the figures that the sizes in docs/guide/capacity.md rest on."""
+"""What one pod asks of MongoDB, counted: the figures that the sizes in docs/guide/capacity.md rest
+on.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ from fpj_fleet.figures import load
 IMAGES, BATCH = 60, 20
 FIGURES = load().commands
 A_FEW = 2
-"""By which what a pod asks once may differ before its figure has to follow: beside its batches it counts for little."""
+"""By which what a pod asks once may differ before its figure has to follow:
+beside its batches it counts for little.
+"""
 
 
 @pytest.fixture
@@ -42,7 +46,13 @@ def recorded(mongodb_server: str) -> Iterator[tuple[Store, Commands]]:
 
 def task(root: Path, **more: object) -> Task:
     job = job_manifest(sharding={"shardSize": IMAGES, "batchSize": BATCH, "workersPerPod": 1})
-    told = {"job": job, "folder": folder_manifest(), "collection": COLLECTION, "attempt": 1, "fence": 0} | more
+    told = {
+        "job": job,
+        "folder": folder_manifest(),
+        "collection": COLLECTION,
+        "attempt": 1,
+        "fence": 0,
+    } | more
     roots = {"FPJ_SOURCE_ROOT": str(root / "source"), "FPJ_CACHE_ROOT": str(root / "cache")}
     return read_task(roots | {"FPJ_TASK": json.dumps(told), "POD_NAME": "pod-0"})
 

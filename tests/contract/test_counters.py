@@ -1,4 +1,6 @@
-"""Totals come from counters: right after every write, at a cost that does not grow, verified and repaired."""
+"""Totals come from counters: right after every write, at a cost that does not grow,
+verified and repaired.
+"""
 
 from __future__ import annotations
 
@@ -51,13 +53,18 @@ def test_every_write_is_counted(store: Store) -> None:
     assert store.folder_totals("other") == (0, 0, 0)
     assert exact(store)
     (only,) = store.statistics()
-    assert only == CollectionStatistics(COLLECTION, 8, only.source_bytes, {"full": (3, 31), "thumbnail": (1, 3)})
+    assert only == CollectionStatistics(
+        COLLECTION, 8, only.source_bytes, {"full": (3, 31), "thumbnail": (1, 3)}
+    )
 
 
 def test_an_older_fence_counts_nothing(store: Store) -> None:
     held = claimed(store)
     store.flush(batch(held, 0, 3, fence=7), 1.0)
-    store.flush(replace(batch(held, 3, 5, fence=6), derivatives=(derivative(0, size=99), derivative(4))), 1.0)
+    store.flush(
+        replace(batch(held, 3, 5, fence=6), derivatives=(derivative(0, size=99), derivative(4))),
+        1.0,
+    )
     assert store.folder_totals("cache") == (4, 40, 1)
     assert exact(store)
 
@@ -120,7 +127,9 @@ def test_a_repair_leaves_alone_what_was_counted_meanwhile(store: Store) -> None:
     assert counted.recorded_amounts(COLLECTION) == known and len(known) == 2
 
 
-def test_a_collection_that_is_written_to_is_busy(store: Store, open_another: Callable[[], Store]) -> None:
+def test_a_collection_that_is_written_to_is_busy(
+    store: Store, open_another: Callable[[], Store]
+) -> None:
     store.upsert_images([image(n) for n in range(6_000)][:1_000], 0)
     other, number = open_another(), iter(range(1_000, 2_000))
     drift(store)
@@ -155,8 +164,15 @@ def test_ending_a_job_reads_counters_only(mongodb_server: str) -> None:
         store.statistics(COLLECTION)
         store.statistics(namespace="team")
         assert set(asked) == {"counters", "folders", "image_counters"}
-        for name, query in (("counters", {"folder": "cache"}), ("counters", {"collection": COLLECTION})):
-            plan = str(store._db.command("explain", {"find": name, "filter": query}, verbosity="queryPlanner"))
+        for name, query in (
+            ("counters", {"folder": "cache"}),
+            ("counters", {"collection": COLLECTION}),
+        ):
+            plan = str(
+                store._db.command(
+                    "explain", {"find": name, "filter": query}, verbosity="queryPlanner"
+                )
+            )
             assert "IXSCAN" in plan and "COLLSCAN" not in plan
     finally:
         monitoring._LISTENERS.command_listeners.remove(commands)

@@ -23,7 +23,10 @@ IMAGES = 100_000
 
 
 def write_until(url: str, acknowledged: int, then_kill: list[int]) -> int:
-    """Run a writer until it has so many acknowledgements, kill -9 the given processes and it; the last one seen."""
+    """Run a writer until it has so many acknowledgements, kill -9 the given processes and it.
+
+    The last one seen.
+    """
     writer = subprocess.Popen(
         [sys.executable, "-m", "contract.killed_writer", url],
         cwd=TESTS,
@@ -174,7 +177,8 @@ def test_writers_of_several_processes_wait_for_each_other(tmp_path: Path) -> Non
     store.put_shards(JOB, 1, [shard(n, n * 1_000, n * 1_000 + 60) for n in range(4)])
     command = [sys.executable, "-m", "contract.killed_writer", url, "once"]
     writers = [
-        subprocess.Popen(command, cwd=TESTS, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(4)
+        subprocess.Popen(command, cwd=TESTS, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for _ in range(4)
     ]
     for writer in writers:
         _, errors = writer.communicate(timeout=60)

@@ -28,7 +28,9 @@ KEYS = [
 ]
 
 
-def record(store: Store, *derivatives: Derivative, facts: Mapping[int, ImageFacts] | None = None) -> None:
+def record(
+    store: Store, *derivatives: Derivative, facts: Mapping[int, ImageFacts] | None = None
+) -> None:
     """Write derivatives in the only way there is: a shard's flush."""
     store.put_shards(JOB, 1, [shard(0, 0, 1_000_000)])
     claimed = store.claim_shard(JOB, 1, "w", 1.0)
@@ -41,10 +43,15 @@ def names(*numbers: int) -> list[str]:
     return [f"{number:032x}" for number in numbers]
 
 
-def test_a_name_is_its_first_images_for_ever(store: Store, open_another: Callable[[], Store]) -> None:
+def test_a_name_is_its_first_images_for_ever(
+    store: Store, open_another: Callable[[], Store]
+) -> None:
     one, two, three = names(1, 2, 3)
     assert store.claim_names(COLLECTION, []) == {}
-    assert store.claim_names(COLLECTION, [(one, "a"), (two, "b"), (one, "c")]) == {one: "a", two: "b"}
+    assert store.claim_names(COLLECTION, [(one, "a"), (two, "b"), (one, "c")]) == {
+        one: "a",
+        two: "b",
+    }
     assert open_another().claim_names(COLLECTION, [(three, "d"), (two, "e"), (one, "f")]) == {
         one: "a",
         two: "b",
@@ -52,7 +59,10 @@ def test_a_name_is_its_first_images_for_ever(store: Store, open_another: Callabl
     }
     assert store.claim_names("other", [(one, "z")]) == {one: "z"}, "each collection has its own"
     many = names(*range(100, 1_100))
-    assert store.claim_names(COLLECTION, [(name, name[-4:]) for name in many])[many[-1]] == many[-1][-4:]
+    assert (
+        store.claim_names(COLLECTION, [(name, name[-4:]) for name in many])[many[-1]]
+        == many[-1][-4:]
+    )
 
 
 def test_of_many_who_claim_at_once_one_owns_each_name(open_another: Callable[[], Store]) -> None:
@@ -80,7 +90,13 @@ def test_images_come_back_as_they_were_written(store: Store) -> None:
 
 def test_images_below_a_folder(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[type(store).__module__], "_WINDOW", 2)
-    names = ["a.zip!/1.jpg", "a.zip!/10.jpg", "a.zip!/\U0001f600.jpg", "a.zip!/ä/2.jpg", "a.zip!/gone.jpg"]
+    names = [
+        "a.zip!/1.jpg",
+        "a.zip!/10.jpg",
+        "a.zip!/\U0001f600.jpg",
+        "a.zip!/ä/2.jpg",
+        "a.zip!/gone.jpg",
+    ]
     others = ["a.zip", "a.zip!", "a.zip!0", "a.zip/1.jpg", "b.zip!/1.jpg"]
     images = [image(n, key=key) for n, key in enumerate(names + others)]
     images[4] = replace(images[4], deleted=True)
@@ -128,8 +144,12 @@ def test_streams_cross_their_windows(store: Store) -> None:
     assert list(store.live_ordinals(COLLECTION)) == list(range(count))
     assert list(store.pending_ordinals(COLLECTION, {"full": "d1"})) == list(range(count))
     record(store, *(derivative(n) for n in range(0, count, 7)))
-    assert [ref[0] for ref in store.derivative_files(COLLECTION, ["full"])] == list(range(0, count, 7))
-    assert list(store.pending_ordinals(COLLECTION, {"full": "d1"})) == [n for n in range(count) if n % 7]
+    assert [ref[0] for ref in store.derivative_files(COLLECTION, ["full"])] == list(
+        range(0, count, 7)
+    )
+    assert list(store.pending_ordinals(COLLECTION, {"full": "d1"})) == [
+        n for n in range(count) if n % 7
+    ]
 
 
 def test_pending_means_any_tier_is_not_up_to_date(store: Store) -> None:
@@ -148,7 +168,11 @@ def test_pending_means_any_tier_is_not_up_to_date(store: Store) -> None:
 @pytest.mark.parametrize("gone", [(), (0,), (4, 5, 6, 7, 8), (12,)])
 @pytest.mark.parametrize("made", [(), (0, 1), (2, 5, 6, 11)])
 def test_what_is_live_and_what_pending_is_read_at_once(
-    store: Store, window: int, gone: tuple[int, ...], made: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    store: Store,
+    window: int,
+    gone: tuple[int, ...],
+    made: tuple[int, ...],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for module in ("sqlite", "mongodb"):
         monkeypatch.setattr(f"fpj_core.store.{module}._WINDOW", window)
@@ -173,15 +197,21 @@ def test_derivatives_by_range_and_tier(store: Store) -> None:
 def test_forgetting_derivatives(store: Store) -> None:
     record(store, derivative(1), derivative(1, "thumbnail"), derivative(2))
     store.delete_derivatives(COLLECTION, [(1, "full"), (2, "full"), (7, "full")])
-    assert [(d.ordinal, d.tier) for d in store.derivatives(COLLECTION, 0, 9, ["full", "thumbnail"])] == [
-        (1, "thumbnail")
-    ]
+    assert [
+        (d.ordinal, d.tier) for d in store.derivatives(COLLECTION, 0, 9, ["full", "thumbnail"])
+    ] == [(1, "thumbnail")]
 
 
 def test_facts_are_kept_with_the_image(store: Store) -> None:
     store.upsert_images([image(0), image(1)], 0)
     facts = ImageFacts(
-        4000, 3000, "jpeg", b"\x00\xff", "#102030", "12 bytes \udcff extraneous", "2024-05-01T12:30:00+02:00"
+        4000,
+        3000,
+        "jpeg",
+        b"\x00\xff",
+        "#102030",
+        "12 bytes \udcff extraneous",
+        "2024-05-01T12:30:00+02:00",
     )
     record(store, derivative(0), facts={0: facts})
     stored, untouched = store.images(COLLECTION, 0, 2)
@@ -194,7 +224,13 @@ def test_facts_are_kept_with_the_image(store: Store) -> None:
 
 def test_what_a_job_made(store: Store) -> None:
     store.upsert_images([image(n) for n in range(4)], 0)
-    record(store, derivative(0), derivative(0, "thumbnail", size=5), derivative(2), derivative(3, job="another"))
+    record(
+        store,
+        derivative(0),
+        derivative(0, "thumbnail", size=5),
+        derivative(2),
+        derivative(3, job="another"),
+    )
     assert list(store.made_by(job())) == [(0, 15), (2, 10)]
     store.mark_deleted(COLLECTION, [2], 0)
     assert list(store.made_by(job())) == [(0, 15)]
@@ -244,7 +280,11 @@ def test_statistics_equal_a_count_by_hand(store: Store) -> None:
     store.upsert_folder(Folder("cache", "/cache", 3, 1000))
     record(store, derivative(0), derivative(1), derivative(0, "thumbnail", size=3))
     mine, other = store.statistics()
-    assert (mine.collection, mine.images, mine.source_bytes) == (COLLECTION, 4, 100 + 101 + 102 + 103)
+    assert (mine.collection, mine.images, mine.source_bytes) == (
+        COLLECTION,
+        4,
+        100 + 101 + 102 + 103,
+    )
     assert dict(mine.by_tier) == {"full": (2, 20), "thumbnail": (1, 3)}
     assert (other.collection, other.images, dict(other.by_tier)) == ("other", 1, {})
     assert store.statistics("other") == [other]
@@ -256,7 +296,13 @@ def test_folders_keep_their_statistics_when_described_again(store: Store) -> Non
     record(store, derivative(0))
     store.refresh_folder("cache")
     store.upsert_folder(Folder("cache", "/moved", 7))
-    mirror = Folder("b", "s3://b", layout=Layout.MIRROR, mirrored=COLLECTION, reach='{"endpoint": "http://minio"}')
+    mirror = Folder(
+        "b",
+        "s3://b",
+        layout=Layout.MIRROR,
+        mirrored=COLLECTION,
+        reach='{"endpoint": "http://minio"}',
+    )
     store.upsert_folder(mirror)
     assert store.folders() == [mirror, Folder("cache", "/moved", 7, None, 1, 10, 1)]
 
@@ -287,7 +333,10 @@ def test_a_collection_remembers_its_source(store: Store, open_another: Callable[
     store.record_source(COLLECTION, "folder /a", 0)
     store.record_source("other", "folder /ä\n", 0)
     store.record_source(COLLECTION, "folder /b", 0)
-    assert [open_another().collection_source(name) for name in (COLLECTION, "other")] == ["folder /b", "folder /ä\n"]
+    assert [open_another().collection_source(name) for name in (COLLECTION, "other")] == [
+        "folder /b",
+        "folder /ä\n",
+    ]
     store.upsert_images([image(0)], 0)
     assert store.collection_source(COLLECTION) == "folder /b"
 

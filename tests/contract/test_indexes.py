@@ -96,7 +96,9 @@ def filters(name: str, command: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield command["pipeline"][0]["$match"]
 
 
-def test_mongodb_filters_begin_with_an_index(mongodb_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mongodb_filters_begin_with_an_index(
+    mongodb_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each filter names ``_id`` or the first field of an index of its collection."""
     commands = Commands()
     monitoring.register(commands)
@@ -108,16 +110,24 @@ def test_mongodb_filters_begin_with_an_index(mongodb_server: str, monkeypatch: p
             if command.get("$db") != "fpj-test-indexes":
                 continue
             collection = command.get(name)
-            first_fields = {next(iter(index.document["key"])) for index in INDEXES.get(str(collection), [])} | {"_id"}
+            first_fields = {
+                next(iter(index.document["key"])) for index in INDEXES.get(str(collection), [])
+            } | {"_id"}
             for query in filters(name, command):
                 if query:
-                    assert first_fields & set(query), f"{name} on {collection}: {query} has no index"
+                    assert first_fields & set(query), (
+                        f"{name} on {collection}: {query} has no index"
+                    )
                     checked += 1
                 if collection == "images" and "$g" in str(query.get("ordinal")):
-                    # Not every server of the protocol bounds a scan by an index that lacks a field of the filter, nor
-                    # by a limit.
-                    assert set(query) == {"collection", "ordinal"}, f"{name} on {collection}: {query} scans it all"
-                    assert "$lt" in query["ordinal"] or command.get("limit") == 1, f"{query} has no end"
+                    # Not every server of the protocol bounds a scan by an index that lacks a field
+                    # of the filter, nor by a limit.
+                    assert set(query) == {"collection", "ordinal"}, (
+                        f"{name} on {collection}: {query} scans it all"
+                    )
+                    assert "$lt" in query["ordinal"] or command.get("limit") == 1, (
+                        f"{query} has no end"
+                    )
         assert checked > 30
         assert isinstance(store, MongoStore)
         for collection, query in (
@@ -125,7 +135,11 @@ def test_mongodb_filters_begin_with_an_index(mongodb_server: str, monkeypatch: p
             ("derivatives", {"collection": "c", "ordinal": {"$gt": 3}}),
             ("jobs", {"collection": "c"}),
         ):
-            plan = str(store._db.command("explain", {"find": collection, "filter": query}, verbosity="queryPlanner"))
+            plan = str(
+                store._db.command(
+                    "explain", {"find": collection, "filter": query}, verbosity="queryPlanner"
+                )
+            )
             assert "IXSCAN" in plan, plan
             assert "COLLSCAN" not in plan
     finally:
@@ -147,6 +161,8 @@ def test_sqlite_scans_no_large_table(tmp_path: Path) -> None:
         if not query.startswith(("SELECT", "UPDATE", "DELETE")):
             continue
         for *_, detail in connection.execute(f"EXPLAIN QUERY PLAN {query}"):
-            scans = detail.startswith("SCAN") and not any(name in detail for name in (*small, "json_each"))
+            scans = detail.startswith("SCAN") and not any(
+                name in detail for name in (*small, "json_each")
+            )
             assert not scans or "USING INDEX" in detail or "VIRTUAL" in detail, f"{detail}: {query}"
     connection.close()

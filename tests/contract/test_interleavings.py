@@ -1,4 +1,6 @@
-"""Whatever order workers, kills, replays and take-overs come in: every image is counted once, none is lost."""
+"""Whatever order workers, kills, replays and take-overs come in: every image is counted once,
+none is lost.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,19 @@ SHARDS = ((0, 7), (7, 15), (15, 24))
 
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from(["claim", "flush", "record ahead", "replay", "finish", "kill", "stall", "replan", "release"]),
+        st.sampled_from(
+            [
+                "claim",
+                "flush",
+                "record ahead",
+                "replay",
+                "finish",
+                "kill",
+                "stall",
+                "replan",
+                "release",
+            ]
+        ),
         st.integers(0, 2),  # which worker
         st.integers(1, 4),  # how many images
     ),
@@ -115,9 +129,13 @@ def check(store: Store, actions: list[tuple[str, int, int]]) -> None:
         world.step(*action)
         shards = store.shards(JOB, 1)
         assert all(s.start <= s.cursor <= s.stop for s in shards)
-        assert all(s.counts.completed == s.cursor - s.start for s in shards), "each image counted once"
+        assert all(s.counts.completed == s.cursor - s.start for s in shards), (
+            "each image counted once"
+        )
         recorded = {d.ordinal for d in store.derivatives(COLLECTION, 0, IMAGES, ["full"])}
-        assert all(n in recorded for s in shards for n in range(s.start, s.cursor)), "none counted but not recorded"
+        assert all(n in recorded for s in shards for n in range(s.start, s.cursor)), (
+            "none counted but not recorded"
+        )
     world.run_to_the_end()
     counts, states = store.job_counts(JOB, 1)
     in_shards = sum(s.stop - s.start for s in store.shards(JOB, 1))
@@ -127,7 +145,9 @@ def check(store: Store, actions: list[tuple[str, int, int]]) -> None:
     assert len(store.derivatives(COLLECTION, 0, IMAGES, ["full"])) == IMAGES
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(actions=ACTIONS)
 def test_sqlite(tmp_path: Path, actions: list[tuple[str, int, int]]) -> None:
     store = open_store(str(tmp_path / f"{uuid.uuid4().hex}.db"))
@@ -137,7 +157,9 @@ def test_sqlite(tmp_path: Path, actions: list[tuple[str, int, int]]) -> None:
         store.close()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(actions=ACTIONS)
 def test_mongodb(mongodb_server: str, actions: list[tuple[str, int, int]]) -> None:
     store = open_store(f"{mongodb_server}/fpj-test-{uuid.uuid4().hex[:12]}")

@@ -34,7 +34,7 @@ def all_at_once(count: int, function: Callable[[int], T]) -> list[T]:
         return list(threads.map(call, range(count)))
 
 
-# Leases ---------------------------------------------------------------------------------------------------
+# Leases -------------------------------------------------------------------------------------------
 
 
 def test_a_lease_has_one_holder_until_it_expires(store: Store) -> None:
@@ -80,15 +80,25 @@ def test_the_fence_rises_over_releases_and_broken_leases(store: Store) -> None:
     assert store.acquire_lease("l", "c", 10, now=102).fence == 3
 
 
-def test_a_holder_that_asks_for_a_greater_fence_gets_one_however_the_lease_stands(store: Store) -> None:
-    assert store.acquire_lease("l", "a", 10, now=100, above=4).fence == 5, "also where the store was emptied since"
-    assert store.acquire_lease("l", "a", 10, now=101, above=4).fence == 5, "who asks again changes nothing"
+def test_a_holder_that_asks_for_a_greater_fence_gets_one_however_the_lease_stands(
+    store: Store,
+) -> None:
+    assert store.acquire_lease("l", "a", 10, now=100, above=4).fence == 5, (
+        "also where the store was emptied since"
+    )
+    assert store.acquire_lease("l", "a", 10, now=101, above=4).fence == 5, (
+        "who asks again changes nothing"
+    )
     assert store.acquire_lease("l", "a", 10, now=102, above=5).fence == 6
     assert store.acquire_lease("l", "a", 10, now=103).fence == 6
     with pytest.raises(LeaseHeldError):
         store.acquire_lease("l", "b", 10, now=104, above=9)
-    assert store.acquire_lease("l", "b", 10, now=113, above=3).fence == 7, "a lapsed one rises by one"
-    assert store.acquire_lease("l", "c", 10, now=123, above=9).fence == 10, "or to above what was asked for"
+    assert store.acquire_lease("l", "b", 10, now=113, above=3).fence == 7, (
+        "a lapsed one rises by one"
+    )
+    assert store.acquire_lease("l", "c", 10, now=123, above=9).fence == 10, (
+        "or to above what was asked for"
+    )
     assert store.acquire_lease("l", "c", 10, now=124) == store.lease("l")
 
 
@@ -115,7 +125,7 @@ def test_of_fifty_that_race_for_a_lease_one_wins(open_another: Callable[[], Stor
     assert sorted(all_at_once(50, attempt))[-2:] == [0, 1]
 
 
-# Jobs -----------------------------------------------------------------------------------------------------
+# Jobs ---------------------------------------------------------------------------------------------
 
 
 def test_a_job_is_created_once(store: Store) -> None:
@@ -128,7 +138,12 @@ def test_a_job_is_created_once(store: Store) -> None:
 def test_updates_are_checked_against_the_version(store: Store) -> None:
     first = store.create_job(job())
     changed = store.update_job(
-        replace(first, phase=Phase.RUNNING, base=Counts(skipped=3, errors={"Internal": 1}), message="é 😀")
+        replace(
+            first,
+            phase=Phase.RUNNING,
+            base=Counts(skipped=3, errors={"Internal": 1}),
+            message="é 😀",
+        )
     )
     assert changed.version == 1
     assert store.get_job(JOB) == changed
@@ -159,7 +174,9 @@ def test_a_hundred_concurrent_updates_lose_nothing(open_another: Callable[[], St
 
 def test_jobs_are_listed_newest_first(store: Store) -> None:
     for n in range(5):
-        store.create_job(job(f"j{n}", created_at=float(n), collection="even" if n % 2 == 0 else "odd"))
+        store.create_job(
+            job(f"j{n}", created_at=float(n), collection="even" if n % 2 == 0 else "odd")
+        )
     assert [j.id for j in store.jobs(limit=2)] == ["j4", "j3"]
     assert [j.id for j in store.jobs(before=3.0)] == ["j2", "j1", "j0"]
     assert [j.id for j in store.jobs(collection="odd")] == ["j3", "j1"]
@@ -180,7 +197,9 @@ def test_records_of_before_a_field_was_added_can_be_read(store: Store) -> None:
     assert store.get_job(JOB) == job()
     assert store.jobs() == [job()]
     changed = store.update_job(
-        replace(job(), planned_attempt=2, planning_attempt=3, running_since=4.5, stages={"Index": 1.5})
+        replace(
+            job(), planned_attempt=2, planning_attempt=3, running_since=4.5, stages={"Index": 1.5}
+        )
     )
     assert store.get_job(JOB) == changed
 
@@ -196,7 +215,9 @@ def test_records_with_fields_of_later_versions_can_be_read(store: Store) -> None
 
 
 def test_mongodb_documents_of_other_versions_can_be_read(store: Store) -> None:
-    """An additional field is ignored, a missing one has its default: two versions may meet during an upgrade."""
+    """An additional field is ignored, a missing one has its default:
+    two versions may meet during an upgrade.
+    """
     if not isinstance(store, MongoStore):
         pytest.skip("a column is there or not: the schema's version says so")
     store.upsert_images([image(0)], 0)
@@ -205,16 +226,26 @@ def test_mongodb_documents_of_other_versions_can_be_read(store: Store) -> None:
     assert claimed
     store.flush(replace(batch(claimed, 0, 1), failures=(failure(0),), facts={}), 1.0)
     store.upsert_folder(Folder("cache", "/cache"))
-    before = (store.images(COLLECTION, 0, 9), store.shards(JOB, 1), store.failures(JOB), store.folders())
+    before = (
+        store.images(COLLECTION, 0, 9),
+        store.shards(JOB, 1),
+        store.failures(JOB),
+        store.folders(),
+    )
     for name in ("images", "job_shards", "failures", "folders", "derivatives"):
         store._db[name].update_many({}, {"$set": {"hue": "blue"}})
     store._db.images.update_many({}, {"$unset": {"warning": "", "thumbhash": ""}})
-    assert (store.images(COLLECTION, 0, 9), store.shards(JOB, 1), store.failures(JOB), store.folders()) == before
+    assert (
+        store.images(COLLECTION, 0, 9),
+        store.shards(JOB, 1),
+        store.failures(JOB),
+        store.folders(),
+    ) == before
     assert store.refresh_folder("cache").files == 1
     assert len(store.derivatives(COLLECTION, 0, 9, ["full"])) == 1
 
 
-# Shards ---------------------------------------------------------------------------------------------------
+# Shards -------------------------------------------------------------------------------------------
 
 
 def test_shards_are_claimed_in_order_and_once(store: Store) -> None:
@@ -245,7 +276,11 @@ def test_a_given_shard_is_claimed_or_none(store: Store) -> None:
     assert (claimed.index, claimed.holder, claimed.state) == (1, "a", ShardState.RUNNING)
     assert store.claim_shard(JOB, 1, "b", 101.0, index=1) is None, "its holder lives"
     assert store.claim_shard(JOB, 1, "b", 101.0, index=3) is None, "there is no such shard"
-    assert [s.state for s in store.shards(JOB, 1)] == [ShardState.PENDING, ShardState.RUNNING, ShardState.PENDING]
+    assert [s.state for s in store.shards(JOB, 1)] == [
+        ShardState.PENDING,
+        ShardState.RUNNING,
+        ShardState.PENDING,
+    ]
     assert store.claim_shard(JOB, 1, "b", 114.9, index=1) is None
     taken = store.claim_shard(JOB, 1, "b", 115.0, index=1)
     assert taken
@@ -376,7 +411,10 @@ def test_an_older_fence_never_overwrites_a_newer_one(store: Store) -> None:
     older, newer = store.claim_shard(JOB, 1, "a", 1.0), store.claim_shard(JOB, 1, "b", 1.0)
     assert older and newer
     store.flush(batch(newer, 0, 3, fence=7), 2.0)
-    stale = replace(batch(older, 0, 3, fence=6), derivatives=(derivative(0, digest="stale"), derivative(4, digest="x")))
+    stale = replace(
+        batch(older, 0, 3, fence=6),
+        derivatives=(derivative(0, digest="stale"), derivative(4, digest="x")),
+    )
     store.flush(stale, 3.0)
     digests = {d.ordinal: d.digest for d in store.derivatives(COLLECTION, 0, 5, ["full"])}
     assert digests == {0: "d1", 1: "d1", 2: "d1", 4: "x"}
@@ -390,7 +428,9 @@ def test_a_record_of_the_same_fence_replaces_the_one_before(store: Store) -> Non
     assert claimed
     for cursor, digest in ((0, "d1"), (1, "d2")):
         made = replace(batch(claimed, 0, 1), expected_cursor=0, cursor=cursor)
-        store.flush(replace(made, counts=Counts(), derivatives=(derivative(0, digest=digest),)), now=1)
+        store.flush(
+            replace(made, counts=Counts(), derivatives=(derivative(0, digest=digest),)), now=1
+        )
         assert [each.digest for each in store.derivatives(COLLECTION, 0, 1, ["full"])] == [digest]
 
 
@@ -436,7 +476,9 @@ def test_concurrent_flushes_of_many_shards_add_up(open_another: Callable[[], Sto
         claimed = store.claim_shard(JOB, 1, f"h{number}", 100.0)
         assert claimed
         for start in range(claimed.start, claimed.stop, 4):
-            counts = Counts(completed=3, failed=1, bytes_written=30, processing_ms=0.5, errors={"TooLarge": 1})
+            counts = Counts(
+                completed=3, failed=1, bytes_written=30, processing_ms=0.5, errors={"TooLarge": 1}
+            )
             store.flush(batch(claimed, start, start + 4, counts=counts), 101.0)
         store.finish_shard(claimed, ShardState.SUCCEEDED, 102.0)
 
@@ -450,17 +492,22 @@ def test_concurrent_flushes_of_many_shards_add_up(open_another: Callable[[], Sto
 
 def test_one_reporter_per_interval(open_another: Callable[[], Store]) -> None:
     stores = [open_another() for _ in range(4)]
-    assert sum(all_at_once(40, lambda n: stores[n % 4].claim_reporter(JOB, f"h{n}", 5.0, 100.0))) == 1
+    assert (
+        sum(all_at_once(40, lambda n: stores[n % 4].claim_reporter(JOB, f"h{n}", 5.0, 100.0))) == 1
+    )
     assert not stores[0].claim_reporter(JOB, "h", 5.0, 104.9)
     assert stores[0].claim_reporter(JOB, "h", 5.0, 105.0)
     assert stores[0].claim_reporter("other", "h", 5.0, 105.0)
 
 
-# Failures -------------------------------------------------------------------------------------------------
+# Failures -----------------------------------------------------------------------------------------
 
 
 def test_a_failure_that_was_not_counted_is_not_listed(store: Store) -> None:
-    """A writer dies, or is fenced, after its records and before its cursor; the next one makes the image."""
+    """A writer dies, or is fenced, after its records and before its cursor.
+
+    The next one makes the image.
+    """
     store.put_shards(JOB, 1, [shard(0, 0, 10)])
     first = store.claim_shard(JOB, 1, "first", 1.0)
     assert first
@@ -475,7 +522,9 @@ def test_a_failure_that_was_not_counted_is_not_listed(store: Store) -> None:
     with pytest.raises(FencedError):
         store.flush(late, 102.0)
     assert store.failures(JOB) == []
-    mine = replace(batch(second, 4, 8, counts=Counts(completed=3, failed=1)), failures=(failure(5),))
+    mine = replace(
+        batch(second, 4, 8, counts=Counts(completed=3, failed=1)), failures=(failure(5),)
+    )
     store.flush(mine, 103.0)
     if isinstance(store, MongoStore):
         store._record(replace(late, failures=(failure(5, message="late"),)))
@@ -511,7 +560,7 @@ def test_the_store_tells_where_it_is(store: Store) -> None:
     store.upsert_images([image(0)], 0)
 
 
-# Attempts -------------------------------------------------------------------------------------------------
+# Attempts -----------------------------------------------------------------------------------------
 
 
 def test_a_plan_of_an_earlier_attempt_that_comes_late_changes_nothing(store: Store) -> None:
@@ -593,7 +642,9 @@ def test_shards_of_earlier_attempts_are_deleted_in_steps(store: Store) -> None:
 def test_releasing_fences_earlier_attempts_too_and_can_be_stopped(store: Store) -> None:
     claims = []
     for attempt in (1, 2, 3):
-        store.put_shards(JOB, attempt, [shard(n, n, n + 1) for n in range(1_200 if attempt == 2 else 2)])
+        store.put_shards(
+            JOB, attempt, [shard(n, n, n + 1) for n in range(1_200 if attempt == 2 else 2)]
+        )
         claims.append(store.claim_shard(JOB, attempt, "a", 1.0))
     steps: list[None] = []
     store.release_shards(JOB, 2, lambda: steps.append(None))
@@ -644,7 +695,9 @@ def test_an_image_is_written_under_the_locks_fence_only(store: Store) -> None:
         store.upsert_images([image(0, collection="never locked")], 5)
 
 
-def test_each_store_has_an_identity_of_its_own(store: Store, open_another: Callable[[], Store]) -> None:
+def test_each_store_has_an_identity_of_its_own(
+    store: Store, open_another: Callable[[], Store]
+) -> None:
     identity = store.identity()
     assert len(identity) == 32
     assert store.identity() == open_another().identity() == identity
@@ -655,7 +708,7 @@ def test_each_store_has_an_identity_of_its_own(store: Store, open_another: Calla
         assert open_another().identity() == emptied
 
 
-# Deletion -------------------------------------------------------------------------------------------------
+# Deletion -----------------------------------------------------------------------------------------
 
 
 def test_a_deleted_job_leaves_what_it_made(store: Store) -> None:

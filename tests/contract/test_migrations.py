@@ -1,4 +1,6 @@
-"""A store of an earlier schema becomes one of today's, also after a kill on the way, and once however many try."""
+"""A store of an earlier schema becomes one of today's, also after a kill on the way,
+and once however many try.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ from fpj_core.store.counters import CounterCheck
 from fpj_core.store.protocol import CollectionStatistics, Store
 
 DUMPS = Path(__file__).parent / "schemas"
-"""Written by the code of schema 1: a running job in its second attempt, and a finished one of `fpj run`."""
+"""Written by the code of schema 1: a running job in its second attempt,
+and a finished one of `fpj run`.
+"""
 
 
 class Killed(BaseException):
@@ -64,8 +68,18 @@ def check(store: Store) -> None:
     assert job
     assert (job.planned_attempt, job.planned_shards, job.base.skipped, job.total) == (2, 2, 1, 11)
     first, second = store.shards(JOB, 2)
-    assert (first.attempt, first.state, first.cursor, first.counts.completed) == (2, ShardState.SUCCEEDED, 5, 4)
-    assert (second.state, second.cursor, second.stop, second.holder) == (ShardState.RUNNING, 7, 10, "pod-1")
+    assert (first.attempt, first.state, first.cursor, first.counts.completed) == (
+        2,
+        ShardState.SUCCEEDED,
+        5,
+        4,
+    )
+    assert (second.state, second.cursor, second.stop, second.holder) == (
+        ShardState.RUNNING,
+        7,
+        10,
+        "pod-1",
+    )
     assert store.shards(JOB, 1) == []
     counts, states = store.job_counts(JOB, 2)
     assert (counts.completed, counts.failed, counts.errors) == (6, 1, {"TooLarge": 1})
@@ -103,7 +117,9 @@ def test_whoever_held_a_shard_is_fenced_and_the_work_goes_on(old: str) -> None:
     assert running.epoch > before["epoch"]
     taken = store.claim_shard(JOB, 2, "pod-2", 200.0, index=1)
     assert taken
-    store.flush(batch(taken, 7, 10).__class__(**_fields(batch(taken, 7, 10)) | {"attempt": 2}), 201.0)
+    store.flush(
+        batch(taken, 7, 10).__class__(**_fields(batch(taken, 7, 10)) | {"attempt": 2}), 201.0
+    )
     assert store.job_counts(JOB, 2)[0].completed == 9
     with pytest.raises(FencedError):
         store.finish_shard(running, ShardState.SUCCEEDED, 202.0)
@@ -193,7 +209,9 @@ def test_a_store_of_schema_4_is_migrated_and_keeps_all(tmp_path: Path) -> None:
     db.close()
     store = open_store(str(path))
     assert {each.captured_at for each in store.images(COLLECTION, 0, 99)} == {"2024-05-01T12:30:00"}
-    assert [(each.name, each.layout, each.mirrored) for each in store.folders()] == [("cache", Layout.HASHED, None)]
+    assert [(each.name, each.layout, each.mirrored) for each in store.folders()] == [
+        ("cache", Layout.HASHED, None)
+    ]
     assert store.claim_names(COLLECTION, [("0" * 32, "image")]) == {"0" * 32: "image"}
     store.close()
 
@@ -205,7 +223,9 @@ def test_a_store_of_schema_5_is_migrated_and_keeps_all(tmp_path: Path) -> None:
         assert db.execute("PRAGMA user_version").fetchone() == (5,)
     db.close()
     store = open_store(str(path))
-    assert store.folders() == [Folder("cache", "/cache", 2, 10**9, 7, 63, 1, layout=Layout.HASHED, reach=None)]
+    assert store.folders() == [
+        Folder("cache", "/cache", 2, 10**9, 7, 63, 1, layout=Layout.HASHED, reach=None)
+    ]
     store.upsert_folder(replace(store.folders()[0], reach="{}"))
     assert store.folders()[0].reach == "{}"
     store.close()

@@ -44,7 +44,9 @@ def test_a_batch_that_no_majority_has_moves_no_cursor(
     claimed = mongo.claim_shard(JOB, 1, "w", 1.0)
     assert claimed
     whole = batch(claimed, 0, 3)
-    given = ShardBatch(**{field: getattr(whole, field) for field in whole.__slots__} | {"failures": (failure(1),)})
+    given = ShardBatch(
+        **{field: getattr(whole, field) for field in whole.__slots__} | {"failures": (failure(1),)}
+    )
     _unconfirmed(monkeypatch, name)
     with pytest.raises(StoreUnavailableError, match="not confirmed"):
         mongo.flush(given, 2.0)
@@ -57,7 +59,9 @@ def test_a_batch_that_no_majority_has_moves_no_cursor(
     assert len(mongo.derivatives(COLLECTION, 0, 3, ["full"])) == 3
 
 
-def test_images_and_plans_that_no_majority_has_are_refused(mongo: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_and_plans_that_no_majority_has_are_refused(
+    mongo: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _unconfirmed(monkeypatch, "images")
     with pytest.raises(StoreUnavailableError):
         mongo.upsert_images([image(0)], 0)
@@ -84,7 +88,9 @@ def _unconfirmed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     def write(self: Collection[Any], *arguments: Any, **options: Any) -> Any:
         result = real(self, *arguments, **options)
         if self.name == name:
-            raise BulkWriteError({**result.bulk_api_result, "writeErrors": [], "writeConcernErrors": [UNCONFIRMED]})
+            raise BulkWriteError(
+                {**result.bulk_api_result, "writeErrors": [], "writeConcernErrors": [UNCONFIRMED]}
+            )
         return result
 
     monkeypatch.setattr(Collection, "bulk_write", write)

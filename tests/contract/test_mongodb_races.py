@@ -1,5 +1,6 @@
-"""Between a check and the write that rests on it others may write. SQLite has transactions; here the write's own filter
-must hold.
+"""Between a check and the write that rests on it others may write.
+
+SQLite has transactions; here the write's own filter must hold.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ def mongo(mongodb_server: str) -> Iterator[MongoStore]:
     store.close()
 
 
-def once_after(store: MongoStore, step: str, others: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+def once_after(
+    store: MongoStore, step: str, others: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Have ``others`` write once that step of the store has been done."""
     usual = getattr(store, step)
 
@@ -62,7 +65,9 @@ def test_what_is_written_under_an_earlier_lock_changes_no_image_of_a_later(
 def test_a_plan_that_is_written_late_replaces_no_shard_of_a_later(
     mongo: MongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    once_after(mongo, "_check_plan", lambda: mongo.put_shards(JOB, 1, [shard(0, 0, 600)]), monkeypatch)
+    once_after(
+        mongo, "_check_plan", lambda: mongo.put_shards(JOB, 1, [shard(0, 0, 600)]), monkeypatch
+    )
     with pytest.raises(FencedError):
         mongo.put_shards(JOB, 1, [shard(0, 0, 5), shard(1, 5, 9)])
     assert [(found.start, found.stop) for found in mongo.shards(JOB, 1)] == [(0, 600)]
@@ -76,7 +81,9 @@ def test_what_a_planner_puts_late_and_dies_over_is_no_part_of_the_plan(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("fpj_core.store.mongodb_jobs._STEP", 1)
-    once_after(mongo, "_check_plan", lambda: mongo.put_shards(JOB, 1, [shard(0, 0, 600)]), monkeypatch)
+    once_after(
+        mongo, "_check_plan", lambda: mongo.put_shards(JOB, 1, [shard(0, 0, 600)]), monkeypatch
+    )
     with pytest.raises(KeyboardInterrupt):
         mongo.put_shards(JOB, 1, dying())
     assert [(found.start, found.stop) for found in mongo.shards(JOB, 1)] == [(0, 600)]

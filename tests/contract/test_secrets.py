@@ -1,4 +1,6 @@
-"""What a job's pods get in their environment is in no row and no document of the store, from the plan to the end."""
+"""What a job's pods get in their environment is in no row and no document of the store,
+from the plan to the end.
+"""
 
 from __future__ import annotations
 
@@ -46,10 +48,14 @@ def environment_of(child: dict[str, Any], root: Path) -> dict[str, str]:
     """As a kubelet makes it of the pod's template."""
     (container,) = child["spec"]["template"]["spec"]["containers"]
     given = {
-        each["name"]: each["value"].replace("$$", "$") if "value" in each else SECRETS.get(each["name"], "pod-0")
+        each["name"]: each["value"].replace("$$", "$")
+        if "value" in each
+        else SECRETS.get(each["name"], "pod-0")
         for each in container["env"]
     }
-    assert given["VIPS_TOKEN"] == SECRETS["VIPS_TOKEN"] and given["OMP_TOKEN"] == SECRETS["OMP_TOKEN"]
+    assert (
+        given["VIPS_TOKEN"] == SECRETS["VIPS_TOKEN"] and given["OMP_TOKEN"] == SECRETS["OMP_TOKEN"]
+    )
     return given | {"FPJ_SOURCE_ROOT": str(root / "source"), "FPJ_CACHE_ROOT": str(root / "cache")}
 
 
@@ -96,7 +102,9 @@ def everything_in(url: str) -> Iterator[str]:
                 yield from (repr(document) for document in database[name].find())
         return
     with closing(sqlite3.connect(url)) as db:
-        for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        for (table,) in db.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table'"
+        ).fetchall():
             yield from (repr(row) for row in db.execute(f"SELECT * FROM {table}"))
     for path in Path(url).parent.glob(Path(url).name + "*"):
         yield path.read_bytes().decode("latin-1")
@@ -112,5 +120,7 @@ def test_no_variable_of_a_jobs_pods_gets_into_the_store(
     (tmp_path / "source" / "broken.jpg").write_bytes(photo(2)[:900])
     work_through(store, tmp_path, monkeypatch)
     found = "\n".join(everything_in(store_url))
-    assert "claimName" in found and "broken.jpg" in found, "the manifest and the failures are looked at, too"
+    assert "claimName" in found and "broken.jpg" in found, (
+        "the manifest and the failures are looked at, too"
+    )
     assert "hunter" not in found

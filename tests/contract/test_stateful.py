@@ -1,7 +1,9 @@
-"""Both stores against a simple model: whatever is called in whatever order, each answers and keeps what the model does.
+"""Both stores against a simple model: whatever is called in whatever order,
+each answers and keeps what the model does.
 
-`test_interleavings` asks whether workers lose or double images. Here every part of the store changes at once: locks,
-images, plans, claims, batches with failures under old and new fences, deletions, and the counters beside them.
+`test_interleavings` asks whether workers lose or double images. Here every part of the store
+changes at once: locks, images, plans, claims, batches with failures under old and new fences,
+deletions, and the counters beside them.
 """
 
 from __future__ import annotations
@@ -30,7 +32,16 @@ from typing_extensions import override
 
 from fpj_core.errors import FencedError, LeaseHeldError
 from fpj_core.kube.names import lease_name
-from fpj_core.model import Counts, Derivative, ImageFacts, ImageRecord, Lease, Shard, ShardBatch, ShardState
+from fpj_core.model import (
+    Counts,
+    Derivative,
+    ImageFacts,
+    ImageRecord,
+    Lease,
+    Shard,
+    ShardBatch,
+    ShardState,
+)
 from fpj_core.store import Store, open_store
 from fpj_core.store.counters import CounterCheck
 
@@ -89,7 +100,7 @@ class StoreMachine(RuleBasedStateMachine):
     def fence(self) -> int:
         return self.lease.fence if self.lease else 0
 
-    # Locks and images -------------------------------------------------------------------------------------
+    # Locks and images -----------------------------------------------------------------------------
 
     @rule(holder=st.sampled_from("ab"))
     def lock(self, holder: str) -> None:
@@ -133,12 +144,15 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(ordinals=ORDINALS, age=st.integers(0, 1))
     def vanish(self, ordinals: set[int], age: int) -> None:
-        self.expect(age == 0, lambda: self.store.mark_deleted(COLLECTION, sorted(ordinals), self.fence - age))
+        self.expect(
+            age == 0,
+            lambda: self.store.mark_deleted(COLLECTION, sorted(ordinals), self.fence - age),
+        )
         if age == 0:
             for ordinal in ordinals:
                 self.images[ordinal] = replace(self.images[ordinal], deleted=True)
 
-    # Plans and claims -------------------------------------------------------------------------------------
+    # Plans and claims -----------------------------------------------------------------------------
 
     @precondition(lambda self: not self.deleted)
     @rule(cuts=st.sets(st.integers(1, IMAGES - 1), max_size=3))
@@ -174,7 +188,11 @@ class StoreMachine(RuleBasedStateMachine):
             assert found is None
             return
         taken = replace(
-            free[0], state=ShardState.RUNNING, holder=holder, heartbeat_at=self.now, epoch=free[0].epoch + 1
+            free[0],
+            state=ShardState.RUNNING,
+            holder=holder,
+            heartbeat_at=self.now,
+            epoch=free[0].epoch + 1,
         )
         assert found == taken
         self.shards[taken.index] = taken
@@ -188,7 +206,11 @@ class StoreMachine(RuleBasedStateMachine):
         for index, each in self.shards.items():
             if each.state is not ShardState.SUCCEEDED:
                 self.shards[index] = replace(
-                    each, state=ShardState.PENDING, holder=None, heartbeat_at=0, epoch=each.epoch + 1
+                    each,
+                    state=ShardState.PENDING,
+                    holder=None,
+                    heartbeat_at=0,
+                    epoch=each.epoch + 1,
                 )
         self.note_epochs()
 
@@ -205,7 +227,10 @@ class StoreMachine(RuleBasedStateMachine):
             if now:
                 self.shards[claim.index] = replace(now, heartbeat_at=self.now)
 
-    @rule(number=NUMBERS, state=st.sampled_from([ShardState.SUCCEEDED, ShardState.FAILED, ShardState.PENDING]))
+    @rule(
+        number=NUMBERS,
+        state=st.sampled_from([ShardState.SUCCEEDED, ShardState.FAILED, ShardState.PENDING]),
+    )
     def finish(self, number: int, state: ShardState) -> None:
         if claim := drawn(self.claims, number):
             now = self.held(claim)
@@ -213,7 +238,7 @@ class StoreMachine(RuleBasedStateMachine):
             if now:
                 self.shards[claim.index] = replace(now, state=state, heartbeat_at=self.now)
 
-    # Batches ----------------------------------------------------------------------------------------------
+    # Batches --------------------------------------------------------------------------------------
 
     @rule(
         number=NUMBERS,
@@ -223,7 +248,10 @@ class StoreMachine(RuleBasedStateMachine):
         answered=st.booleans(),
     )
     def flush(self, number: int, failing: set[int], most: int, age: int, answered: bool) -> None:
-        """What a holder knows to come next, also one that was fenced; once more where the answer was lost."""
+        """What a holder knows to come next, also one that was fenced.
+
+        Once more where the answer was lost.
+        """
         if not (claim := drawn(self.claims, number)):
             self.claim("a")
             return
@@ -235,7 +263,9 @@ class StoreMachine(RuleBasedStateMachine):
         errors = {"CorruptImage": len(lost)} if lost else {}
         sent = replace(
             batch(claim, start, stop, fence=max(self.fence - age, 0)),
-            counts=Counts(completed=len(made), failed=len(lost), bytes_written=10 * len(made), errors=errors),
+            counts=Counts(
+                completed=len(made), failed=len(lost), bytes_written=10 * len(made), errors=errors
+            ),
             derivatives=tuple(derivative(n, version=self.images[n].version) for n in made),
             failures=lost,
             facts={n: ImageFacts(40 + n, 30, "jpeg", b"\1", "#aabbcc") for n in made},
@@ -256,7 +286,10 @@ class StoreMachine(RuleBasedStateMachine):
             return
         self.shards[sent.index] = replace(self.shards[sent.index], counts=now.counts + sent.counts)
         for each in sent.derivatives:
-            if each.ordinal not in self.derivatives or self.derivatives[each.ordinal][1] <= sent.fence:
+            if (
+                each.ordinal not in self.derivatives
+                or self.derivatives[each.ordinal][1] <= sent.fence
+            ):
                 self.derivatives[each.ordinal] = each, sent.fence
         self.failures |= {each.ordinal: each.error_type for each in sent.failures}
         for ordinal, facts in sent.facts.items():
@@ -267,7 +300,7 @@ class StoreMachine(RuleBasedStateMachine):
         at = (sent.expected_cursor, sent.cursor)
         return now if now and now.epoch == sent.epoch and now.cursor in at else None
 
-    # Deletions --------------------------------------------------------------------------------------------
+    # Deletions ------------------------------------------------------------------------------------
 
     @rule(ordinals=ORDINALS)
     def forget(self, ordinals: set[int]) -> None:
@@ -282,7 +315,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store.delete_job(JOB)
         self.shards, self.failures, self.deleted = {}, {}, True
 
-    # What must hold ---------------------------------------------------------------------------------------
+    # What must hold -------------------------------------------------------------------------------
 
     @invariant()
     def same(self) -> None:
@@ -301,15 +334,20 @@ class StoreMachine(RuleBasedStateMachine):
         stale = (
             each.ordinal
             for each in live
-            if each.ordinal not in self.derivatives or self.derivatives[each.ordinal][0].source_version != each.version
+            if each.ordinal not in self.derivatives
+            or self.derivatives[each.ordinal][0].source_version != each.version
         )
         assert list(self.store.pending_ordinals(COLLECTION, {"full": "d1"})) == [*stale]
         assert list(self.store.verify_counters(COLLECTION)) == [CounterCheck(COLLECTION)]
         assert self.store.folder_totals("cache")[:2] == (len(recorded), 10 * len(recorded))
 
 
-def run(examples: int, url: Callable[[], str], dispose: Callable[[str], None] = lambda _url: None) -> None:
-    machine = type("Machine", (StoreMachine,), {"url": staticmethod(url), "dispose": staticmethod(dispose)})
+def run(
+    examples: int, url: Callable[[], str], dispose: Callable[[str], None] = lambda _url: None
+) -> None:
+    machine = type(
+        "Machine", (StoreMachine,), {"url": staticmethod(url), "dispose": staticmethod(dispose)}
+    )
     run_state_machine_as_test(
         machine,
         settings=settings(

@@ -1,5 +1,6 @@
-"""Two index pods plan one attempt, and the first is slow: whatever the second does meanwhile, between any two commands
-of the first to the store, the plan that is recorded stays as it was put, and whoever works by it keeps its shard.
+"""Two index pods plan one attempt, and the first is slow: whatever the second does meanwhile,
+between any two commands of the first to the store, the plan that is recorded stays as it was put,
+and whoever works by it keeps its shard.
 
 In SQLite what is looked at and what is put are one transaction. In MongoDB they are two requests.
 """
@@ -50,7 +51,10 @@ class _Before(monitoring.CommandListener):
 
 
 class _Planner:
-    """What an index pod does with the store, in three steps. Once it is refused, it does nothing more."""
+    """What an index pod does with the store, in three steps.
+
+    Once it is refused, it does nothing more.
+    """
 
     def __init__(self, store: Store, name: str, job_id: str) -> None:
         self._store, self._name, self._job = store, name, job_id
@@ -67,7 +71,9 @@ class _Planner:
         change_job(self._store, self._job, begun)
 
     def put(self) -> None:
-        plan = [replace(shard(n, *bounds), job=self._job) for n, bounds in enumerate(PLANS[self._name])]
+        plan = [
+            replace(shard(n, *bounds), job=self._job) for n, bounds in enumerate(PLANS[self._name])
+        ]
         self._store.put_shards(self._job, 1, plan, self._name)
 
     def record(self) -> None:
@@ -113,8 +119,11 @@ def before(mongodb_server: str) -> Iterator[tuple[MongoStore, MongoStore, _Befor
     prompt.close()
 
 
-def plan(stores: tuple[MongoStore, MongoStore, _Before], job_id: str, points: tuple[int, ...]) -> int:
-    """Let both plan, the prompt one's steps each before one of the slow one's commands, and look at what there is.
+def plan(
+    stores: tuple[MongoStore, MongoStore, _Before], job_id: str, points: tuple[int, ...]
+) -> int:
+    """Let both plan, the prompt one's steps each before one of the slow one's commands,
+    and look at what there is.
 
     Gives the number of the slow one's commands.
     """
@@ -140,7 +149,9 @@ def plan(stores: tuple[MongoStore, MongoStore, _Before], job_id: str, points: tu
 
 
 @pytest.mark.parametrize("split", [1, 2])
-def test_between_any_two_commands_of_the_slow_one(before: tuple[MongoStore, MongoStore, _Before], split: int) -> None:
+def test_between_any_two_commands_of_the_slow_one(
+    before: tuple[MongoStore, MongoStore, _Before], split: int
+) -> None:
     """Up to ``split`` steps at one moment, and the rest at another."""
     commands = plan(before, f"none-{split}", ())
     assert commands > 10

@@ -1,4 +1,6 @@
-"""Whole runs of the `fpj` command, as a user starts it: another process, real files, real decoders."""
+"""Whole runs of the `fpj` command, as a user starts it: another process, real files,
+real decoders.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,11 @@ class Fpj:
 
     def start(self, *arguments: object, **options: Any) -> subprocess.Popen[str]:
         command = [*self.prefix, sys.executable, "-m", "fpj_cli.main", *map(str, arguments)]
-        given = {"FPJ_STORE": self.store, "PYTHON_TEST_OUT": str(self.out), "PYTHONWARNINGS": "error"}
+        given = {
+            "FPJ_STORE": self.store,
+            "PYTHON_TEST_OUT": str(self.out),
+            "PYTHONWARNINGS": "error",
+        }
         environment = os.environ | given | self.environment
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         return subprocess.Popen(command, env=environment, **(pipes | options))
@@ -86,7 +92,9 @@ class Fpj:
         return self.listed("get")[0]
 
     def processes(self) -> list[psutil.Process]:
-        """What still runs of all that was started here: children keep what begins as Python's own variables do."""
+        """What still runs of all that was started here:
+        children keep what begins as Python's own variables do.
+        """
         return [process for process in psutil.process_iter() if self._started(process)]
 
     def _started(self, process: psutil.Process) -> bool:
@@ -97,7 +105,10 @@ class Fpj:
 
     def failures(self) -> dict[str, tuple[str, str]]:
         """Image to (error type, reason) of the newest job."""
-        return {failure["key"]: (failure["errorType"], failure["message"]) for failure in self.listed("failures")}
+        return {
+            failure["key"]: (failure["errorType"], failure["message"])
+            for failure in self.listed("failures")
+        }
 
 
 @pytest.fixture
@@ -117,10 +128,14 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def photo(seed: int, width: int = 800, height: int = 600, image_format: str = "JPEG", **options: Any) -> bytes:
+def photo(
+    seed: int, width: int = 800, height: int = 600, image_format: str = "JPEG", **options: Any
+) -> bytes:
     """A smooth picture with grain."""
     chance = np.random.default_rng(seed)
-    coarse = Image.fromarray(chance.integers(0, 256, (6, 8, 3), np.uint8)).resize((width, height), 3)
+    coarse = Image.fromarray(chance.integers(0, 256, (6, 8, 3), np.uint8)).resize(
+        (width, height), 3
+    )
     noisy = np.asarray(coarse, np.int16) + chance.integers(-9, 10, (height, width, 3), np.int16)
     target = io.BytesIO()
     Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(target, image_format, **options)
@@ -151,14 +166,18 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = BOUND)
 
 
 def injecting(name: str) -> dict[str, str]:
-    """The environment in which `injected/<name>/sitecustomize.py` is loaded by each Python that starts."""
+    """The environment in which `injected/<name>/sitecustomize.py` is loaded by each Python that
+    starts.
+    """
     paths = [str(INJECTED / name), os.environ.get("PYTHONPATH")]
     # What is injected leaves marks and harms files that the sandbox would keep it from.
     return {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "FPJ_SANDBOX": "off"}
 
 
 def without_privileges() -> tuple[str, ...]:
-    """A prefix for commands that takes away root's right to ignore permissions; nobody else needs any.
+    """A prefix for commands that takes away root's right to ignore permissions.
+
+    Nobody else needs any.
 
     The user stays the same: the interpreter may lie where another one cannot even reach it.
     """
@@ -166,7 +185,10 @@ def without_privileges() -> tuple[str, ...]:
         return ()
     rights = "-dac_override,-dac_read_search"
     prefix = ("setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}")
-    if not shutil.which("setpriv") or subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode:
+    if (
+        not shutil.which("setpriv")
+        or subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode
+    ):
         pytest.skip("root reads and writes everything, and setpriv cannot prevent it here")
     return prefix
 
@@ -179,7 +201,11 @@ def kill_with_children(process: subprocess.Popen[str]) -> None:
         children = []
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=BOUND)
-    wait_for(lambda: not any(map(is_alive, children)), "the end of the children of a killed supervisor", 15)
+    wait_for(
+        lambda: not any(map(is_alive, children)),
+        "the end of the children of a killed supervisor",
+        15,
+    )
 
 
 def is_alive(process: psutil.Process) -> bool:

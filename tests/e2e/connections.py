@@ -30,7 +30,8 @@ import socket, sys
 for target in sys.argv[1:]:
     protocol, host, port = target.split(":")
     try:
-        with socket.socket(type=socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM) as connection:
+        kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+        with socket.socket(type=kind) as connection:
             connection.settimeout(3)
             connection.connect((host, int(port)))
             if protocol == "udp":
@@ -57,8 +58,17 @@ def listener(name: str, image: str, ports: Iterable[int], labels: dict[str, str]
         "seccompProfile": {"type": "RuntimeDefault"},
         "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
     }
-    spec = {"securityContext": security, "terminationGracePeriodSeconds": 1, "containers": [container]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
+    spec = {
+        "securityContext": security,
+        "terminationGracePeriodSeconds": 1,
+        "containers": [container],
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": labels},
+        "spec": spec,
+    }
 
 
 def reached(kube: Kube, pod: str, targets: Iterable[str]) -> set[str]:

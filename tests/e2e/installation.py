@@ -1,4 +1,6 @@
-"""fpj on a real node, installed from its manifests; and namespaces there whose jobs work on folders of this machine."""
+"""fpj on a real node, installed from its manifests, and namespaces there whose jobs work on folders
+of this machine.
+"""
 
 from __future__ import annotations
 
@@ -40,13 +42,17 @@ SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "51
 def build_image(tar: Path, tag: str = IMAGE) -> None:
     """Build the Dockerfile, from what earlier builds left in the cache."""
     command = [str(ROOT / "hack" / "image.sh"), "--tag", tag, str(tar)]
-    built = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    built = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     assert built.returncode == 0, built.stderr[-10_000:]
 
 
 @contextmanager
 def only_installation(factory: pytest.TempPathFactory) -> Iterator[None]:
-    """All workers of a run share one node, and two installations would take each other's jobs: one waits."""
+    """All workers of a run share one node, and two installations would take each other's jobs:
+    one waits.
+    """
     common = factory.getbasetemp().parent if IS_WORKER else factory.getbasetemp()
     with (common / "installation.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -57,7 +63,10 @@ def only_installation(factory: pytest.TempPathFactory) -> Iterator[None]:
 def installed(
     cluster: Cluster, factory: pytest.TempPathFactory, kind: type[Installation] | None = None
 ) -> Iterator[Any]:
-    """fpj as its manifests install it, from an image of this checkout; an `Installation`, or another kind of one."""
+    """fpj as its manifests install it, from an image of this checkout.
+
+    An `Installation`, or another kind of one.
+    """
     folder = factory.mktemp("fpj")
     build_image(folder / "fpj.tar")
     cluster.import_image(folder / "fpj.tar")
@@ -120,7 +129,9 @@ class Installation:
     def _start_operator(self, started: ExitStack) -> None:
         with_crds(self.kube)
         manifests = (ROOT / "deploy" / "operator.yaml").read_text()
-        assert manifests.count(install.IMAGE) == 2, "the operator's own, and the one that it gives to workers"
+        assert manifests.count(install.IMAGE) == 2, (
+            "the operator's own, and the one that it gives to workers"
+        )
         self.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
         self.give_store(SYSTEM)
         started.callback(self.system, "delete", "deployment", "fpj-operator", "--wait=false")
@@ -132,7 +143,10 @@ class Installation:
 
     def give_store(self, namespace: str) -> None:
         """The Secret by which the pods of a namespace find the store."""
-        secret = {"metadata": {"name": "fpj-store"}, "stringData": {"url": self.store_url(namespace)}}
+        secret = {
+            "metadata": {"name": "fpj-store"},
+            "stringData": {"url": self.store_url(namespace)},
+        }
         self.kube.within(namespace).apply({"apiVersion": "v1", "kind": "Secret"} | secret)
 
     def store_url(self, namespace: str) -> str:
@@ -169,13 +183,20 @@ class Installation:
             return False
 
     def metric(self, name: str, address: str = "") -> float:
-        """A metric with its labels, as Prometheus gets it: the leader's, or that of a given operator."""
+        """A metric with its labels, as Prometheus gets it: the leader's,
+        or that of a given operator.
+        """
         text = fetched(f"http://{address or self.leader}:9090/metrics")
-        return next((float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{name} ")), 0.0)
+        return next(
+            (float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{name} ")),
+            0.0,
+        )
 
     @property
     def log(self) -> str:
-        return self.system("logs", "--selector=app.kubernetes.io/name=fpj-operator", "--tail=200", "--prefix")
+        return self.system(
+            "logs", "--selector=app.kubernetes.io/name=fpj-operator", "--tail=200", "--prefix"
+        )
 
 
 class Site:
@@ -192,10 +213,21 @@ class Site:
         fpj.give_store(namespace)
         self.claim("cache", self.out)
         self.kube.apply(
-            resource("CacheFolder", "cache", {"storage": {"persistentVolumeClaim": {"claimName": "cache"}}})
+            resource(
+                "CacheFolder",
+                "cache",
+                {"storage": {"persistentVolumeClaim": {"claimName": "cache"}}},
+            )
         )
         injected = {path.name: path.read_text() for path in (INJECTED / "decoder").glob("*.py")}
-        self.kube.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "injected"}, "data": injected})
+        self.kube.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "injected"},
+                "data": injected,
+            }
+        )
 
     def claim(self, name: str, folder: Path) -> None:
         """A claim on a volume that is a folder of this machine."""
@@ -203,7 +235,10 @@ class Site:
         common = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
         size = {"storage": "1Gi"}
         claim_ref = {"namespace": self.namespace, "name": name}
-        place = {"hostPath": {"path": str(folder), "type": "Directory"}, "persistentVolumeReclaimPolicy": "Retain"}
+        place = {
+            "hostPath": {"path": str(folder), "type": "Directory"},
+            "persistentVolumeReclaimPolicy": "Retain",
+        }
         volume = f"{self.namespace}-{name}"
         self.kube.apply(
             {
@@ -220,15 +255,19 @@ class Site:
             },
         )
 
-    # Jobs -------------------------------------------------------------------------------------------------
+    # Jobs -----------------------------------------------------------------------------------------
 
     def job(self, name: str, source: str, *, collection: str | None = None, **spec: Any) -> None:
         """Apply a FileProcessingJob over a claim, of small pods unless the test says otherwise."""
         template = {"resources": SMALL} | spec.pop("workerTemplate", {})
-        self.kube.apply(job_manifest(name, source, collection=collection, workerTemplate=template, **spec))
+        self.kube.apply(
+            job_manifest(name, source, collection=collection, workerTemplate=template, **spec)
+        )
 
     def get(self, name: str) -> Document | None:
-        return self.fpj.api.get(f"/apis/fpj.dev/v1alpha1/namespaces/{self.namespace}/fileprocessingjobs/{name}")
+        return self.fpj.api.get(
+            f"/apis/fpj.dev/v1alpha1/namespaces/{self.namespace}/fileprocessingjobs/{name}"
+        )
 
     def uid(self, name: str) -> str:
         return str((self.get(name) or {})["metadata"]["uid"])
@@ -239,7 +278,9 @@ class Site:
     def condition(self, name: str, kind: str) -> tuple[str, str, str]:
         """(status, reason, message)."""
         found = [each for each in self.status(name).get("conditions", []) if each["type"] == kind]
-        return (found[0]["status"], found[0]["reason"], found[0]["message"]) if found else ("", "", "")
+        return (
+            (found[0]["status"], found[0]["reason"], found[0]["message"]) if found else ("", "", "")
+        )
 
     def wait_end(self, name: str, phase: str = "Completed", seconds: float = 120) -> Document:
         """Wait until the job has ended; it must have ended in that phase."""
@@ -256,13 +297,17 @@ class Site:
         def late() -> str:
             print(self.kube("get", "fpj,jobs,pods,events", "-o", "wide"))
             print(self.kube("get", "fpj", "-o", "yaml")[-20_000:])
-            print(self.kube("logs", f"--selector={UID_LABEL}", "--tail=40", "--prefix", "--ignore-errors")[-20_000:])
+            print(
+                self.kube(
+                    "logs", f"--selector={UID_LABEL}", "--tail=40", "--prefix", "--ignore-errors"
+                )[-20_000:]
+            )
             print(self.fpj.log[-20_000:])
             return what
 
         return late
 
-    # Pods -------------------------------------------------------------------------------------------------
+    # Pods -----------------------------------------------------------------------------------------
 
     def pods(self, job: str, role: str = "shards") -> list[Document]:
         """The pods of a job that have not ended, the oldest first."""
@@ -277,10 +322,14 @@ class Site:
 
     def evict(self, pod: str) -> None:
         """What draining a node does to each of its pods."""
-        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": self.namespace}}
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": self.namespace},
+        }
         self.fpj.api.call("POST", f"/api/v1/namespaces/{self.namespace}/pods/{pod}/eviction", body)
 
-    # The truth --------------------------------------------------------------------------------------------
+    # The truth ------------------------------------------------------------------------------------
 
     def check(
         self,
@@ -293,7 +342,8 @@ class Site:
     ) -> Document:
         """All that a job says, recorded and wrote is what follows from its images' sizes.
 
-        Nothing is there of images that cannot be decoded, nor of those that it was to go ``without``.
+        Nothing is there of images that cannot be decoded, nor of those that it was to go
+        ``without``.
         """
         found = self.get(name)
         assert found
@@ -303,7 +353,9 @@ class Site:
         counts = (0, len(good)) if skipped else (len(good), 0)
         wanted = (len(sizes), *counts, len(left_out))
         progress = status["progress"]
-        assert tuple(progress[each] for each in ("total", "completed", "skipped", "failed")) == wanted, status
+        assert (
+            tuple(progress[each] for each in ("total", "completed", "skipped", "failed")) == wanted
+        ), status
         assert sum(status["errorBreakdown"].values()) == len(left_out)
         assert len(str(status)) <= MOST_STATUS_BYTES
         record = self.fpj.store.get_job(uid)
@@ -316,10 +368,14 @@ class Site:
         self._check_files(found, good, boxes)
         return dict(status)
 
-    def _check_files(self, job: Document, good: Mapping[str, Size], boxes: Mapping[str, Size]) -> None:
+    def _check_files(
+        self, job: Document, good: Mapping[str, Size], boxes: Mapping[str, Size]
+    ) -> None:
         """One file for each image and tier, of the right size; and no other file."""
         store = self.fpj.store
-        collection = f"{self.namespace}.{job['spec']['collection'].get('id', job['metadata']['name'])}"
+        collection = (
+            f"{self.namespace}.{job['spec']['collection'].get('id', job['metadata']['name'])}"
+        )
         stop = store.next_ordinal(collection)
         keys = {image.ordinal: image.key for image in store.images(collection, 0, stop)}
         rows = store.derivatives(collection, 0, stop, list(boxes))
@@ -328,9 +384,16 @@ class Site:
         assert set(made) == {(key, tier) for key in good for tier in boxes}
         for (key, tier), row in made.items():
             path = self.out / row.path
-            assert (row.width, row.height) == size_of(path) == fitted(good[key], boxes[tier]), (key, tier)
+            assert (row.width, row.height) == size_of(path) == fitted(good[key], boxes[tier]), (
+                key,
+                tier,
+            )
             assert row.bytes == path.stat().st_size
-        found = [path for path in (self.out / collection).rglob("*") if path.is_file() and path.name != CACHE_TAG]
+        found = [
+            path
+            for path in (self.out / collection).rglob("*")
+            if path.is_file() and path.name != CACHE_TAG
+        ]
         files = {str(path.relative_to(self.out)) for path in found}
         assert files == {row.path for row in rows}
 
@@ -351,7 +414,9 @@ MISBEHAVING_SETTINGS = {
 
 
 def misbehaving(slowness: float = 0.0) -> Document:
-    """A worker template with the decoders of tests/e2e/injected: slow, and misbehaving over certain images."""
+    """A worker template with the decoders of tests/e2e/injected: slow,
+    and misbehaving over certain images.
+    """
     environment = {"PYTHONPATH": "/injected", "TEST_SLOWNESS": str(slowness)}
     return {
         "env": [{"name": name, "value": value} for name, value in environment.items()],
@@ -396,12 +461,21 @@ def _environment(process: psutil.Process) -> dict[str, str]:
 
 
 def check_confined(process: psutil.Process) -> None:
-    """It is nobody of this machine, has no rights of root and can get none, and cannot change its own programs."""
-    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
+    """It is nobody of this machine, has no rights of root and can get none,
+    and cannot change its own programs.
+    """
+    status = dict(
+        line.split(":\t", 1)
+        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    )
     assert set(status["Uid"].split() + status["Gid"].split()) == {str(USER)}
     assert status["NoNewPrivs"] == "1"
-    assert {int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
-    mounts = [line.split(" ") for line in Path(f"/proc/{process.pid}/mountinfo").read_text().splitlines()]
+    assert {
+        int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+    } == {0}
+    mounts = [
+        line.split(" ") for line in Path(f"/proc/{process.pid}/mountinfo").read_text().splitlines()
+    ]
     assert [mount[5].split(",")[0] for mount in mounts if mount[4] == "/"] == ["ro"]
 
 

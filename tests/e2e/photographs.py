@@ -22,7 +22,10 @@ TIERS: dict[str, Any] = {
 
 
 def photographs(folder: Path, number: int, broken: int) -> None:
-    """So many small JPEG files, every one different, in three sizes. The broken ones are cut off or none, in turns."""
+    """So many small JPEG files, every one different, in three sizes.
+
+    The broken ones are cut off or none, in turns.
+    """
     chance = random.Random(number)
     grain = np.random.default_rng(number).integers(0, 256, (90, 120, 3), np.uint8)
     scene = Image.fromarray(grain).resize((1800, 1350), Image.Resampling.BICUBIC)
@@ -32,7 +35,9 @@ def photographs(folder: Path, number: int, broken: int) -> None:
         width, height = chance.choice(((320, 240), (240, 320), (333, 217)))
         left, top = chance.randrange(1800 - width), chance.randrange(1350 - height)
         path = folder / f"{index:04}.jpg"
-        scene.crop((left, top, left + width, top + height)).save(path, quality=chance.randrange(60, 95))
+        scene.crop((left, top, left + width, top + height)).save(
+            path, quality=chance.randrange(60, 95)
+        )
         if index in bad:
             path.write_bytes(b"no image" if bad.index(index) % 2 else path.read_bytes()[:300])
 
@@ -43,5 +48,8 @@ def running(site: Site, job: str, role: str = "shards") -> list[str]:
         pod["metadata"]["name"]
         for pod in site.pods(job, role)
         if "deletionTimestamp" not in pod["metadata"]
-        and any("running" in container["state"] for container in pod["status"].get("containerStatuses", []))
+        and any(
+            "running" in container["state"]
+            for container in pod["status"].get("containerStatuses", [])
+        )
     ]

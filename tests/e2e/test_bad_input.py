@@ -1,4 +1,6 @@
-"""Broken files, files that mean harm, folders that cannot be used: each costs itself, for the right reason."""
+"""Broken files, files that mean harm, folders that cannot be used: each costs itself,
+for the right reason.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,28 @@ from typing import Any
 
 import psutil
 import pytest
-from e2e.conftest import Finished, Fpj, files_in, injecting, manifest, photo, size_of, wait_for, without_privileges
+from e2e.conftest import (
+    Finished,
+    Fpj,
+    files_in,
+    injecting,
+    manifest,
+    photo,
+    size_of,
+    wait_for,
+    without_privileges,
+)
 from PIL import Image
 
 from fpj_core.errors import ErrorType
 from fpj_core.ids import collection_id_for
 from fpj_core.sources.keys import display_key, key_from_path
 
-CORRUPT, UNSUPPORTED, DENIED = ErrorType.CORRUPT_IMAGE, ErrorType.UNSUPPORTED_FORMAT, ErrorType.ACCESS_DENIED
+CORRUPT, UNSUPPORTED, DENIED = (
+    ErrorType.CORRUPT_IMAGE,
+    ErrorType.UNSUPPORTED_FORMAT,
+    ErrorType.ACCESS_DENIED,
+)
 VIOLATION, GONE, LARGE = ErrorType.PATH_VIOLATION, ErrorType.NOT_FOUND, ErrorType.TOO_LARGE
 CRASHED = ErrorType.WORKER_CRASHED
 
@@ -77,7 +93,9 @@ MISBEHAVING = {
 """What `injected/decoder` does over images so named."""
 
 MOST_MEMORY = 600 * 2**20
-"""Bytes that a run with two workers may hold, which is less than some of the bad files would take alone."""
+"""Bytes that a run with two workers may hold, which is less than some of the bad files would take
+alone.
+"""
 
 
 @dataclass
@@ -122,15 +140,29 @@ class BadRun:
 def bad_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BadRun]:
     root = tmp_path_factory.mktemp("bad")
     case = Case(root / "source")
-    for fill in (put_good, put_cut, put_flipped, put_misnamed, put_bombs, put_archives, put_misbehaving, put_vanishing):
+    for fill in (
+        put_good,
+        put_cut,
+        put_flipped,
+        put_misnamed,
+        put_bombs,
+        put_archives,
+        put_misbehaving,
+        put_vanishing,
+    ):
         fill(case)
     put_links(case, root / "elsewhere")
     for place in ("scratch", "marks", "here"):
         (root / place).mkdir()
     unreadable = put_unreadable(case)
-    environment = injecting("decoder") | {"PYTHON_TEST_MARKS": str(root / "marks"), "TMPDIR": str(root / "scratch")}
+    environment = injecting("decoder") | {
+        "PYTHON_TEST_MARKS": str(root / "marks"),
+        "TMPDIR": str(root / "scratch"),
+    }
     fpj = Fpj(str(root / "store" / "fpj.db"), root / "out", environment, without_privileges())
-    job = manifest(root / "bad.yaml", case.folder, limits={"imageTimeoutSeconds": 4, "maxAttemptsPerImage": 2})
+    job = manifest(
+        root / "bad.yaml", case.folder, limits={"imageTimeoutSeconds": 4, "maxAttemptsPerImage": 2}
+    )
     before = snapshot(root)
     process = fpj.start("run", job, "--out", fpj.out, "--json", "--workers", 2, cwd=root / "here")
     memory = watch_memory(fpj, process)
@@ -146,7 +178,7 @@ def bad_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BadRun]:
     wait_for(lambda: not fpj.processes(), "the end of every process of the run", 15)
 
 
-# What lies in the folder ----------------------------------------------------------------------------------
+# What lies in the folder --------------------------------------------------------------------------
 
 
 def put_good(case: Case) -> None:
@@ -234,7 +266,10 @@ def put_misbehaving(case: Case) -> None:
 
 
 def put_vanishing(case: Case) -> None:
-    """The first image that is decoded takes the folder along; far more lies between than is read ahead."""
+    """The first image that is decoded takes the folder along.
+
+    Far more lies between than is read ahead.
+    """
     case.put("0-takes-a-folder-along.jpg", photo(8, 80, 60))
     for number in range(3):
         case.put(f"vanishing/{number}.jpg", photo(8, 80, 60), GONE)
@@ -279,7 +314,12 @@ def png(width: int, height: int, raw: bytes) -> bytes:
     """A PNG file that claims a size, whatever it holds."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
@@ -310,7 +350,10 @@ def snapshot(root: Path) -> dict[str, tuple[int, ...]]:
 
 
 def watch_memory(fpj: Fpj, process: subprocess.Popen[str]) -> Callable[[], int]:
-    """Watch what the command and its children hold; the function returned tells the most, in bytes."""
+    """Watch what the command and its children hold.
+
+    The function returned tells the most, in bytes.
+    """
     most = 0
 
     def watch() -> None:
@@ -332,7 +375,7 @@ def watch_memory(fpj: Fpj, process: subprocess.Popen[str]) -> Callable[[], int]:
     return stop
 
 
-# The run over all of them ---------------------------------------------------------------------------------
+# The run over all of them -------------------------------------------------------------------------
 
 
 def test_each_bad_file_fails_for_its_own_reason(bad_run: BadRun) -> None:
@@ -360,7 +403,10 @@ def test_what_may_pass_is_tried_again_and_nothing_else(bad_run: BadRun) -> None:
 
 
 def test_flipped_bits_are_flagged(bad_run: BadRun) -> None:
-    """Where libjpeg notices the damage and yet decodes, the image has a warning; no sound image has one."""
+    """Where libjpeg notices the damage and yet decodes, the image has a warning.
+
+    No sound image has one.
+    """
     with closing(sqlite3.connect(bad_run.fpj.store)) as store:
         flagged = dict(store.execute("SELECT key, warning FROM images WHERE warning IS NOT NULL"))
     made = bad_run.case.flipped & bad_run.case.good
@@ -371,7 +417,11 @@ def test_flipped_bits_are_flagged(bad_run: BadRun) -> None:
 
 
 def test_nothing_is_written_outside_the_cache_folder(bad_run: BadRun) -> None:
-    gone = {"source/vanishes.jpg", "source/vanishing", *(f"source/vanishing/{number}.jpg" for number in range(3))}
+    gone = {
+        "source/vanishes.jpg",
+        "source/vanishing",
+        *(f"source/vanishing/{number}.jpg" for number in range(3)),
+    }
     left = {path: facts for path, facts in bad_run.before.items() if path not in gone}
     marks = {path: facts for path, facts in bad_run.after.items() if path.startswith("marks/")}
     assert bad_run.after == left | marks, "temporary files of the run count too"
@@ -379,7 +429,10 @@ def test_nothing_is_written_outside_the_cache_folder(bad_run: BadRun) -> None:
 
 def test_no_part_of_a_file_is_left(bad_run: BadRun) -> None:
     made = {row["path"]: row["bytes"] for row in bad_run.outputs}
-    found = {str(bad_run.fpj.out / path): (bad_run.fpj.out / path).stat().st_size for path in files_in(bad_run.fpj.out)}
+    found = {
+        str(bad_run.fpj.out / path): (bad_run.fpj.out / path).stat().st_size
+        for path in files_in(bad_run.fpj.out)
+    }
     assert found == made
 
 
@@ -403,7 +456,7 @@ def test_memory_is_bounded(bad_run: BadRun) -> None:
     assert 0 < bad_run.most_memory < MOST_MEMORY
 
 
-# Jobs that are given up -----------------------------------------------------------------------------------
+# Jobs that are given up ---------------------------------------------------------------------------
 
 
 def test_too_many_failed_images_end_the_job(fpj: Fpj, tmp_path: Path) -> None:
@@ -411,13 +464,19 @@ def test_too_many_failed_images_end_the_job(fpj: Fpj, tmp_path: Path) -> None:
     source.mkdir()
     for number in range(40):
         (source / f"{number}.jpg").write_text("hello, I am text")
-    finished = fpj("run", manifest(tmp_path / "a.yaml", source, maxFailedImages="10%"), "--out", fpj.out, "--json")
+    finished = fpj(
+        "run",
+        manifest(tmp_path / "a.yaml", source, maxFailedImages="10%"),
+        "--out",
+        fpj.out,
+        "--json",
+    )
     assert finished.code == 1
     assert (finished.json["phase"], finished.json["reason"]) == ("Failed", "TooManyFailedImages")
     assert "maxFailedImages allows 4" in finished.stderr
 
 
-# Cache folders --------------------------------------------------------------------------------------------
+# Cache folders ------------------------------------------------------------------------------------
 
 
 def test_the_cache_folder_may_be_a_link(fpj: Fpj, few: Path, tmp_path: Path) -> None:
@@ -474,7 +533,9 @@ def test_a_folder_that_may_not_be_written_is_refused_at_once(fpj: Fpj, few: Path
     finished = fpj.run(few)
     assert finished.code == 5
     assert finished.json["error"]["type"] == "CacheFolder"
-    assert finished.stderr == f"Error: cache folder {fpj.out} cannot be written: Permission denied\n"
+    assert (
+        finished.stderr == f"Error: cache folder {fpj.out} cannot be written: Permission denied\n"
+    )
     assert os.listdir(fpj.out) == []
 
 
@@ -495,19 +556,29 @@ def test_a_full_folder(fpj: Fpj, few: Path, mounted: Callable[[str], Path]) -> N
     assert finished.json["thisRun"]["completed"] == 12 - len(rows) // 2
 
 
-def test_a_folder_that_becomes_read_only_midway(fpj: Fpj, few: Path, mounted: Callable[[str], Path]) -> None:
+def test_a_folder_that_becomes_read_only_midway(
+    fpj: Fpj, few: Path, mounted: Callable[[str], Path]
+) -> None:
     fpj.out = mounted("size=40m")
     (few / "1-makes-the-cache-read-only.jpg").write_bytes(photo(50))
     fpj.environment = injecting("decoder") | {"PYTHON_TEST_MOUNT": str(fpj.out)}
     job = manifest(fpj.out.parent / "a.yaml", few, limits={"maxAttemptsPerImage": 1})
-    finished = fpj("run", job, "--out", fpj.out, "--json", "--workers", 1, "--wait-for-environment", 0)
+    finished = fpj(
+        "run", job, "--out", fpj.out, "--json", "--workers", 1, "--wait-for-environment", 0
+    )
     assert finished.code == 6, finished.stderr
     assert finished.counts == (1, 0, 0)
-    assert finished.json["message"] == f"cache folder {fpj.out} cannot be written: Read-only file system"
+    assert (
+        finished.json["message"]
+        == f"cache folder {fpj.out} cannot be written: Read-only file system"
+    )
     assert fpj.failures() == {}
     refused = fpj("run", job, "--out", fpj.out)
     assert refused.code == 5
-    assert one_line(refused) == f"Error: cache folder {fpj.out} cannot be written: Read-only file system"
+    assert (
+        one_line(refused)
+        == f"Error: cache folder {fpj.out} cannot be written: Read-only file system"
+    )
 
 
 @pytest.fixture
@@ -540,11 +611,14 @@ def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         subprocess.run(["umount", "--lazy", place], check=True)
 
 
-# Bad usage ------------------------------------------------------------------------------------------------
+# Bad usage ----------------------------------------------------------------------------------------
 
 
 def one_line(finished: Finished) -> str:
-    """The one line that is said. Bad options come with two lines on usage before it, and an empty one."""
+    """The one line that is said.
+
+    Bad options come with two lines on usage before it, and an empty one.
+    """
     assert "Traceback" not in finished.stderr, finished.stderr
     assert finished.stdout == ""
     *usage, line = finished.stderr.strip().splitlines()
@@ -553,29 +627,81 @@ def one_line(finished: Finished) -> str:
 
 
 USAGE: dict[str, tuple[tuple[str | bytes, ...], int, str]] = {
-    "MongoDB that nobody answers for": (("photos", "--store", "mongodb://127.0.0.1:1/x"), 4, "MongoDB cannot be reach"),
+    "MongoDB that nobody answers for": (
+        ("photos", "--store", "mongodb://127.0.0.1:1/x"),
+        4,
+        "MongoDB cannot be reach",
+    ),
     "an unknown folder": (("nowhere",), 2, "nowhere does not exist"),
-    "a tier without a size": (("photos", "--tier", "full"), 2, "--tier full: write NAME=WIDTHxHEIGHT"),
+    "a tier without a size": (
+        ("photos", "--tier", "full"),
+        2,
+        "--tier full: write NAME=WIDTHxHEIGHT",
+    ),
     "a tier's size": (("photos", "--tier", "full=10xten"), 2, "--tier: '10xten' is not a size"),
-    "a tier's name": (("photos", "--tier", "../up=64x64"), 2, "--tier ../up=64x64: ../up does not match"),
-    "a file that is not an image": (("file.txt",), 2, "file.txt is neither a folder, an image, an archive"),
-    "tiers where none are made": (("photos", "--type", "thumbnail", "--tier", "a=8x8"), 2, "--tier has no effect with"),
-    "a thumbnail where none is made": (("photos", "--type", "cache", "--fit", "cover"), 2, "--fit has no effect with"),
-    "how many may fail": (("photos", "--max-failed", "some"), 2, "--max-failed some: write a number"),
-    "a tier's bounds": (("photos", "--tier", "a=64x64", "--tier", "b=64x99999"), 2, "--tier b=64x99999: "),
+    "a tier's name": (
+        ("photos", "--tier", "../up=64x64"),
+        2,
+        "--tier ../up=64x64: ../up does not match",
+    ),
+    "a file that is not an image": (
+        ("file.txt",),
+        2,
+        "file.txt is neither a folder, an image, an archive",
+    ),
+    "tiers where none are made": (
+        ("photos", "--type", "thumbnail", "--tier", "a=8x8"),
+        2,
+        "--tier has no effect with",
+    ),
+    "a thumbnail where none is made": (
+        ("photos", "--type", "cache", "--fit", "cover"),
+        2,
+        "--fit has no effect with",
+    ),
+    "how many may fail": (
+        ("photos", "--max-failed", "some"),
+        2,
+        "--max-failed some: write a number",
+    ),
+    "a tier's bounds": (
+        ("photos", "--tier", "a=64x64", "--tier", "b=64x99999"),
+        2,
+        "--tier b=64x99999: ",
+    ),
     "a thumbnail's size": (("photos", "--thumbnail", "300"), 2, "--thumbnail: '300' is not a size"),
-    "a collection's name": (("photos", "--collection", "../up"), 2, "--collection ../up: ../up does not match"),
+    "a collection's name": (
+        ("photos", "--collection", "../up"),
+        2,
+        "--collection ../up: ../up does not match",
+    ),
     "a file as the cache folder": (("photos", "--out", "file.txt"), 2, "'file.txt' is a file"),
-    "a cache folder below a file": (("photos", "--out", "file.txt/x"), 2, "file.txt/x cannot be written: Not a dir"),
+    "a cache folder below a file": (
+        ("photos", "--out", "file.txt/x"),
+        2,
+        "file.txt/x cannot be written: Not a dir",
+    ),
     "a source path that is not UTF-8": ((b"caf\xe9",), 2, "the path is not UTF-8"),
-    "a cache folder that is not UTF-8": (("photos", "--out", b"caf\xe9/out"), 2, "the path is not UTF-8"),
+    "a cache folder that is not UTF-8": (
+        ("photos", "--out", b"caf\xe9/out"),
+        2,
+        "the path is not UTF-8",
+    ),
     "a typo in a manifest": (("typo.yaml",), 2, "spec.thumbnail.widht"),
     "no YAML": (("broken.yaml",), 2, "broken.yaml"),
     "an unknown cache folder": (("folder.yaml",), 2, "unknown cache folder 'fast' (known: none)"),
     "a job of a store that is not there": (("nightly",), 2, "there is no store at"),
     "a store that is not a store": (("photos", "--store", "file.txt"), 4, "file is not a database"),
-    "a store that cannot be made": (("photos", "--store", "file.txt/fpj.db"), 4, "cannot make the store's folder"),
-    "a store that may not be written": (("photos", "--store", "locked/fpj.db"), 4, "unable to open database file"),
+    "a store that cannot be made": (
+        ("photos", "--store", "file.txt/fpj.db"),
+        4,
+        "cannot make the store's folder",
+    ),
+    "a store that may not be written": (
+        ("photos", "--store", "locked/fpj.db"),
+        4,
+        "unable to open database file",
+    ),
 }
 """Arguments, exit code, and what the one line says. The first one waits, while the others work."""
 
@@ -594,7 +720,9 @@ def misused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finished]:
     manifest(root / "folder.yaml", root / "photos", cacheFolder="fast")
     started: dict[str, subprocess.Popen[str]] = {}
     for name, (arguments, _, _) in USAGE.items():
-        fpj = Fpj(str(root / "stores" / f"{len(started)}.db"), root / "out", prefix=without_privileges())
+        fpj = Fpj(
+            str(root / "stores" / f"{len(started)}.db"), root / "out", prefix=without_privileges()
+        )
         command = "resume" if name == "a job of a store that is not there" else "run"
         started[name] = fpj.start(command, *map(os.fsdecode, arguments), cwd=root)
     return {name: finish(process) for name, process in started.items()}

@@ -1,4 +1,6 @@
-"""Jobs on a real cluster: `kubectl apply`, real pods from the project's own image, and what befalls them there."""
+"""Jobs on a real cluster: `kubectl apply`, real pods from the project's own image,
+and what befalls them there.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ from world import Document
 
 from fpj_cluster import Cluster, Kube, KubectlError
 
-pytestmark = pytest.mark.timeout(900)  # the first test waits for the image, and for the other installation
+# The first test waits for the image, and for the other installation.
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +61,9 @@ def samples(site: Site) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def starved(site: Site, samples: Path) -> str:
-    """A job whose pods have less memory than Python needs. It is tried again for over a minute, beside the other tests.
+    """A job whose pods have less memory than Python needs.
+
+    It is tried again for over a minute, beside the other tests.
 
     Its samples are a collection of their own, or it would lock out others.
     """
@@ -76,16 +81,25 @@ def test_the_operator_is_up(fpj: Installation) -> None:
     for pod in pods:
         assert pod["status"]["containerStatuses"][0]["ready"]
         check_confined(process_of(pod["metadata"]["name"]))
-    assert fpj.api.get(f"/api/v1/namespaces/{SYSTEM}")["metadata"]["labels"].items() >= RESTRICTED.items()  # type: ignore[index]
+    namespace = fpj.api.get(f"/api/v1/namespaces/{SYSTEM}")
+    assert namespace is not None
+    assert namespace["metadata"]["labels"].items() >= RESTRICTED.items()
 
 
 def test_the_command_runs_in_the_image(site: Site, samples: Path) -> None:
     """With a root file system that nobody can write to."""
-    commands = "fpj --help && fpj run /source --out /tmp/out --store /tmp/fpj.db --workers 1 --json 2> /dev/null"
+    commands = (
+        "fpj --help && fpj run /source --out /tmp/out --store /tmp/fpj.db --workers 1 --json 2>"
+        " /dev/null"
+    )
     site.kube.apply(bare_pod("alone", commands, claim="samples"))
     site.kube.wait("jsonpath={.status.phase}=Succeeded", "pod/alone", seconds=90)
-    # A log is of both streams, in no certain order, and its end may come a moment after the container's.
-    site.until(lambda: site.kube("logs", "alone").rstrip().endswith("\n}"), "the whole summary is in the log")
+    # A log is of both streams, in no certain order, and its end may come a moment after the
+    # container's.
+    site.until(
+        lambda: site.kube("logs", "alone").rstrip().endswith("\n}"),
+        "the whole summary is in the log",
+    )
     told, _, summary = site.kube("logs", "alone").partition("\n{")
     assert "Usage: fpj" in told
     progress = json.loads("{" + summary)["progress"]
@@ -110,7 +124,17 @@ def test_samples_are_made_and_then_skipped(site: Site, samples: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in site.out.rglob("*.*")} == made
 
     header, *lines = site.kube("get", "fpj", "first", "second").splitlines()
-    assert header.split() == ["NAME", "TYPE", "PHASE", "PROGRESS", "DONE", "FAILED", "RATE", "ETA", "AGE"]
+    assert header.split() == [
+        "NAME",
+        "TYPE",
+        "PHASE",
+        "PROGRESS",
+        "DONE",
+        "FAILED",
+        "RATE",
+        "ETA",
+        "AGE",
+    ]
     assert [line.split()[:6] for line in lines] == [
         [name, "Both", "Completed", "100%", "16/16", "0"] for name in ("first", "second")
     ]
@@ -126,14 +150,22 @@ def images(site: Site, result: str) -> float:
 
 
 def test_no_image_is_lost_whatever_befalls_pods_and_store(site: Site) -> None:
-    """A worker is killed, one is evicted, the database is killed, while four pods work on a thousand images."""
+    """A worker is killed, one is evicted, the database is killed,
+    while four pods work on a thousand images.
+    """
     folder = site.folder / "photographs"
     photographs(folder, 1_000, broken=7)
     site.claim("photographs", folder)
     sizes = sizes_in(folder)
     assert sum(size is None for size in sizes.values()) == 7
     sharding = {"parallelism": 4, "workersPerPod": 1, "shardSize": 125, "batchSize": 20}
-    site.job("thousand", "photographs", sharding=sharding, workerTemplate=misbehaving(slowness=0.1), **TIERS)
+    site.job(
+        "thousand",
+        "photographs",
+        sharding=sharding,
+        workerTemplate=misbehaving(slowness=0.1),
+        **TIERS,
+    )
     site.until(lambda: len(running(site, "thousand")) == 4, "four pods work", 120)
     uid = site.uid("thousand")
     site.until(lambda: site.fpj.store.job_counts(uid, 1)[0].done >= 60, "work is recorded")
@@ -150,15 +182,32 @@ def test_no_image_is_lost_whatever_befalls_pods_and_store(site: Site) -> None:
     status = site.check("thousand", sizes, LITTLE)
     assert status["errorBreakdown"] == {"CorruptImage": 4, "UnsupportedFormat": 3}
     assert status["shards"] == {"total": 8, "active": 0, "succeeded": 8, "failed": 0}
-    assert (status["attempt"]["number"], status["recoveryAttempts"]) == (1, 0), "the pods themselves recover from that"
+    assert (status["attempt"]["number"], status["recoveryAttempts"]) == (
+        1,
+        0,
+    ), "the pods themselves recover from that"
     assert failures_shown(site, "thousand") == {key for key, size in sizes.items() if size is None}
 
 
 def failures_shown(site: Site, job: str) -> set[str]:
-    """Paths of the failed images by `fpj failures`, which asks the store through a pod of the operator."""
-    command = [sys.executable, "-m", "fpj_cli.main", "failures", job, "-n", site.namespace, "-o", "json"]
+    """Paths of the failed images by `fpj failures`,
+    which asks the store through a pod of the operator.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "fpj_cli.main",
+        "failures",
+        job,
+        "-n",
+        site.namespace,
+        "-o",
+        "json",
+    ]
     environment = os.environ | {"KUBECONFIG": str(site.fpj.kubeconfig), "FPJ_CLUSTER": "1"}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
+    ended = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=90, check=False
+    )
     assert ended.returncode == 0, ended.stderr
     return {each["key"] for each in json.loads(ended.stdout)}
 
@@ -181,7 +230,12 @@ def test_images_that_hang_or_need_too_much_memory_cost_nothing_else(site: Site) 
         **TIERS,
     )
     site.wait_end("bad", "CompletedWithErrors", seconds=180)
-    status = site.check("bad", sizes_in(folder), LITTLE, without=["hangs.jpg", "fills-memory.jpg", "progressive.jpg"])
+    status = site.check(
+        "bad",
+        sizes_in(folder),
+        LITTLE,
+        without=["hangs.jpg", "fills-memory.jpg", "progressive.jpg"],
+    )
     assert status["errorBreakdown"] == {"DecodeTimeout": 1, "OutOfMemory": 2}
     said = {failure.key: failure.message for failure in site.fpj.store.failures(site.uid("bad"))}
     assert "killed by the system" in said["fills-memory.jpg"], "by the kernel, that is"
@@ -200,7 +254,13 @@ def test_pods_without_enough_memory_end_the_job(site: Site, starved: str) -> Non
 def test_workers_may_patch_their_own_status_alone(site: Site, samples: Path) -> None:
     """And that only while their job is active."""
     sharding = {"parallelism": 1, "workersPerPod": 1}
-    site.job("first-of-two", "samples", sharding=sharding, workerTemplate=misbehaving(slowness=1), **TIERS)
+    site.job(
+        "first-of-two",
+        "samples",
+        sharding=sharding,
+        workerTemplate=misbehaving(slowness=1),
+        **TIERS,
+    )
     site.until(lambda: running(site, "first-of-two"), "it runs")
     first = f"first-of-two-{site.uid('first-of-two')[:8]}"
     account = f"system:serviceaccount:{site.namespace}:{first}"
@@ -236,21 +296,30 @@ def rights(kube: Kube, account: str) -> list[Document]:
 
 def may(kube: Kube, account: str, verb: str, what: str, *options: str, name: str = "") -> bool:
     try:
-        return kube("auth", "can-i", verb, what.format(name), f"--as={account}", *options).strip() == "yes"
+        return (
+            kube("auth", "can-i", verb, what.format(name), f"--as={account}", *options).strip()
+            == "yes"
+        )
     except KubectlError:  # how kubectl says no
         return False
 
 
-def test_deleted_jobs_and_namespaces_end_their_pods(fpj: Installation, node_namespace: str, tmp_path: Path) -> None:
+def test_deleted_jobs_and_namespaces_end_their_pods(
+    fpj: Installation, node_namespace: str, tmp_path: Path
+) -> None:
     site = Site(fpj, node_namespace, tmp_path)
     for name in ("one", "two"):
         photographs(tmp_path / name, 40, broken=0)
         site.claim(name, tmp_path / name)
-        site.job(name, name, sharding={"parallelism": 1}, workerTemplate=misbehaving(slowness=2), **TIERS)
+        site.job(
+            name, name, sharding={"parallelism": 1}, workerTemplate=misbehaving(slowness=2), **TIERS
+        )
     site.until(lambda: all(running(site, name) for name in ("one", "two")), "both work", 120)
     kept = running(site, "two")
     site.kube("delete", "fpj", "one", "--timeout=50s")
-    site.until(lambda: all(kept[0] == pod["metadata"]["name"] for pod in site.alive()), "its pods end")
+    site.until(
+        lambda: all(kept[0] == pod["metadata"]["name"] for pod in site.alive()), "its pods end"
+    )
     assert running(site, "two") == kept
     fpj.kube("delete", "namespace", node_namespace, "--timeout=150s", seconds=160)
     assert fpj.api.get(f"/api/v1/namespaces/{node_namespace}") is None

@@ -1,4 +1,6 @@
-"""Source or cache folder stop working in the middle of a run: no image is charged, and it goes on once they heal."""
+"""Source or cache folder stop working in the middle of a run: no image is charged,
+and it goes on once they heal.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ class Run:
     """A run whose words are read while it goes on."""
 
     def __init__(self, fpj: Fpj, photos: Path, *arguments: object) -> None:
-        self.process = fpj.start("run", photos, "--out", fpj.out, "--workers", 2, "--json", *arguments)
+        self.process = fpj.start(
+            "run", photos, "--out", fpj.out, "--workers", 2, "--json", *arguments
+        )
         self._said: list[str] = []
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -80,7 +84,9 @@ FAULTS = [moved_away, unreadable]
 
 
 @contextmanager
-def sick(fpj: Fpj, photos: Path, break_it: Callable[[Path], Callable[[], object]], *arguments: object) -> Iterator[Run]:
+def sick(
+    fpj: Fpj, photos: Path, break_it: Callable[[Path], Callable[[], object]], *arguments: object
+) -> Iterator[Run]:
     """A run whose source breaks when some images are made; it heals at the end."""
     fpj.environment = injecting("eio") | {"PYTHON_TEST_EIO": str(photos.parent / "eio")}
     run = Run(fpj, photos, *arguments)
@@ -154,7 +160,7 @@ def test_a_full_disk_is_waited_for(fpj: Fpj, photos: Path, tmp_path: Path) -> No
             run.close()
 
 
-# Before the first image ------------------------------------------------------------------------------------
+# Before the first image ---------------------------------------------------------------------------
 
 
 def known(fpj: Fpj, photos: Path) -> None:
@@ -168,7 +174,10 @@ def test_a_source_that_cannot_be_listed_is_waited_for(fpj: Fpj, photos: Path, er
     known(fpj, photos)
     mark = photos.parent / "unlistable"
     mark.touch()
-    fpj.environment = injecting("unlistable") | {"PYTHON_TEST_MARK": str(mark), "PYTHON_TEST_ERRNO": error}
+    fpj.environment = injecting("unlistable") | {
+        "PYTHON_TEST_MARK": str(mark),
+        "PYTHON_TEST_ERRNO": error,
+    }
     run = Run(fpj, photos)
     try:
         run.wait_until_it_waits()
@@ -223,10 +232,12 @@ def test_a_cluster_is_told_by_its_manifest_what_to_accept(fpj: Fpj, command: str
     assert "spec.collection.acceptVanished" in refused.stderr
 
 
-# The temporary folder --------------------------------------------------------------------------------------
+# The temporary folder -----------------------------------------------------------------------------
 
 
-def test_a_temporary_folder_may_have_a_longer_path_than_a_socket(fpj: Fpj, photos: Path, tmp_path: Path) -> None:
+def test_a_temporary_folder_may_have_a_longer_path_than_a_socket(
+    fpj: Fpj, photos: Path, tmp_path: Path
+) -> None:
     """Sockets' paths may have 107 bytes, and those of folders 4,095."""
     long = tmp_path.joinpath(*["temporary files of a build that names its folders well"] * 8)
     long.mkdir(parents=True)
@@ -237,7 +248,10 @@ def test_a_temporary_folder_may_have_a_longer_path_than_a_socket(fpj: Fpj, photo
 
 
 def test_a_full_temporary_folder_is_waited_for(fpj: Fpj, tmp_path: Path) -> None:
-    """Large members of archives are unpacked there. Another's files fill it; no image is to blame."""
+    """Large members of archives are unpacked there.
+
+    Another's files fill it; no image is to blame.
+    """
     source = tmp_path / "album"
     source.mkdir()
     with zipfile.ZipFile(source / "large.zip", "w") as archive:
@@ -260,25 +274,39 @@ def test_a_full_temporary_folder_is_waited_for(fpj: Fpj, tmp_path: Path) -> None
     assert (finished.code, finished.counts) == (0, (3, 0, 0)), finished.stderr
 
 
-# The store -------------------------------------------------------------------------------------------------
+# The store ----------------------------------------------------------------------------------------
 
 
-def test_a_store_on_a_read_only_file_system_is_shown_and_refuses_a_run(fpj: Fpj, photos: Path, tmp_path: Path) -> None:
+def test_a_store_on_a_read_only_file_system_is_shown_and_refuses_a_run(
+    fpj: Fpj, photos: Path, tmp_path: Path
+) -> None:
     folder, mounted = tmp_path / "store", tmp_path / "mounted"
     folder.mkdir()
     mounted.mkdir()
     fpj.store = str(folder / "fpj.db")
     assert fpj.run(photos).code == 0
     name = fpj.job()["name"]
-    if subprocess.run(["mount", "--bind", folder, mounted], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["mount", "--bind", folder, mounted], capture_output=True, check=False
+    ).returncode:
         pytest.skip("mounting needs root's rights")
     try:
         subprocess.run(["mount", "-o", "remount,bind,ro", mounted], check=True)
         fpj.store = str(mounted / "fpj.db")
-        for command in ("get", "find 3.jpg", f"stats {name}", f"export {name}", f"outputs {name}", f"failures {name}"):
+        for command in (
+            "get",
+            "find 3.jpg",
+            f"stats {name}",
+            f"export {name}",
+            f"outputs {name}",
+            f"failures {name}",
+        ):
             shown = fpj(*command.split())
             assert (shown.code, "Error" in shown.stderr) == (0, False), command
-        commands: tuple[tuple[str | Path, ...], ...] = (("run", photos, "--out", fpj.out), ("resume",))
+        commands: tuple[tuple[str | Path, ...], ...] = (
+            ("run", photos, "--out", fpj.out),
+            ("resume",),
+        )
         for arguments in commands:
             refused = fpj(*arguments)
             assert refused.code == 4, refused.stderr

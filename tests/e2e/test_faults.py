@@ -1,4 +1,6 @@
-"""Faults on a real cluster, of the store, the spec, quotas and the leader: no status says what is not so."""
+"""Faults on a real cluster, of the store, the spec, quotas and the leader:
+no status says what is not so.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ from pymongo import MongoClient
 
 from fpj_cluster import Cluster
 
-pytestmark = pytest.mark.timeout(900)  # the first test waits for the image, and for the other installations
+# The first test waits for the image, and for the other installations.
+pytestmark = pytest.mark.timeout(900)
 
 SEED, FAULTS = 1, 12
 SMALLER = {"full": (100, 75), "thumbnail": (64, 64)}
@@ -47,7 +50,9 @@ def slow_job(site: Site, name: str, number: int = 96, **spec: Any) -> dict[str, 
     slowness = spec.pop("slowness", 0.25)
     photographs(site.folder / name, number, broken=0)
     site.claim(name, site.folder / name)
-    sharding = {"parallelism": 2, "workersPerPod": 1, "shardSize": 12, "batchSize": 4} | spec.pop("sharding", {})
+    sharding = {"parallelism": 2, "workersPerPod": 1, "shardSize": 12, "batchSize": 4} | spec.pop(
+        "sharding", {}
+    )
     site.job(name, name, sharding=sharding, workerTemplate=misbehaving(slowness), **TIERS, **spec)
     return dict(sizes_in(site.folder / name))
 
@@ -71,7 +76,10 @@ def test_an_emptied_store_is_never_success(site: Site) -> None:
     with MongoClient[dict[str, Any]](site.fpj.database.url) as client:
         client.drop_database("fpj")
     recovered = site.until(
-        lambda: (site.condition("emptied", "Progressing")[1] == "RecordsLost") or _attempt(site, "emptied") > 1,
+        lambda: (
+            (site.condition("emptied", "Progressing")[1] == "RecordsLost")
+            or _attempt(site, "emptied") > 1
+        ),
         "the loss is noticed",
     )
     assert recovered
@@ -89,7 +97,14 @@ def test_a_tier_that_is_edited_during_a_run_is_the_one_that_is_made(site: Site) 
     sizes = slow_job(site, "edited")
     wait_done(site, "edited", 24)
     tier = {"name": "full", "maxWidth": 100, "maxHeight": 75}
-    site.kube("patch", "fpj", "edited", "--type=merge", "--patch", json.dumps({"spec": {"cache": {"tiers": [tier]}}}))
+    site.kube(
+        "patch",
+        "fpj",
+        "edited",
+        "--type=merge",
+        "--patch",
+        json.dumps({"spec": {"cache": {"tiers": [tier]}}}),
+    )
     site.until(lambda: _attempt(site, "edited") == 2, "another attempt begins")
     site.wait_end("edited", seconds=240)
     status = site.check("edited", sizes, SMALLER)
@@ -101,9 +116,15 @@ def test_a_tier_that_is_edited_during_a_run_is_the_one_that_is_made(site: Site) 
 def test_a_rejected_child_is_reported_and_started_once_it_is_allowed(site: Site) -> None:
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
     site.kube.apply(quota | {"spec": {"hard": {"count/jobs.batch": "0"}}})
-    site.until(lambda: "hard" in site.kube("get", "quota", "none", "-o", "jsonpath={.status}"), "the quota holds")
+    site.until(
+        lambda: "hard" in site.kube("get", "quota", "none", "-o", "jsonpath={.status}"),
+        "the quota holds",
+    )
     sizes = slow_job(site, "rejected", 12)
-    site.until(lambda: site.condition("rejected", "Progressing")[1] == "ChildRejected", "the rejection is reported")
+    site.until(
+        lambda: site.condition("rejected", "Progressing")[1] == "ChildRejected",
+        "the rejection is reported",
+    )
     held, _, message = site.condition("rejected", "Progressing")
     assert held == "False"
     assert "exceeded quota: none" in message
@@ -113,9 +134,14 @@ def test_a_rejected_child_is_reported_and_started_once_it_is_allowed(site: Site)
     assert (status["attempt"]["number"], status.get("recoveryAttempts", 0)) == (1, 0)
 
 
-def test_a_fenced_worker_waits_for_its_rescuer_and_takes_over_when_that_one_dies(site: Site) -> None:
-    # Slow enough for the other one to be still there when the one that stands still is taken for dead.
-    sizes = slow_job(site, "fenced", 48, slowness=0.8, sharding={"shardSize": 24, "backoffLimitPerShard": 0})
+def test_a_fenced_worker_waits_for_its_rescuer_and_takes_over_when_that_one_dies(
+    site: Site,
+) -> None:
+    # Slow enough for the other one to be still there when the one that stands still is taken for
+    # dead.
+    sizes = slow_job(
+        site, "fenced", 48, slowness=0.8, sharding={"shardSize": 24, "backoffLimitPerShard": 0}
+    )
     wait_done(site, "fenced", 8)
     first, second = running(site, "fenced")[:2]
     with stopped(first):
@@ -135,7 +161,13 @@ def test_an_index_pod_that_wakes_up_late_changes_nothing(site: Site) -> None:
     photographs(site.folder / "late", 60, broken=0)
     site.claim("late", site.folder / "late")
     slow = misbehaving(slowness=0.05)
-    site.job("late", "late", sharding={"parallelism": 2, "workersPerPod": 1}, workerTemplate=slow, **TIERS)
+    site.job(
+        "late",
+        "late",
+        sharding={"parallelism": 2, "workersPerPod": 1},
+        workerTemplate=slow,
+        **TIERS,
+    )
     (pod,) = site.until(lambda: site.pods("late", "index"), "the index pod runs")
     name = pod["metadata"]["name"]
     site.until(lambda: _started(name), "its process runs")
@@ -177,11 +209,15 @@ def cut_off(address: str, port: int) -> Iterator[None]:
         subprocess.run(["iptables", "-t", "raw", "-D", "PREROUTING", *rule], check=True, timeout=20)
 
 
-def test_the_faults_of_a_short_seed_lose_nothing(fpj: Proxied, node_cluster: Cluster, tmp_path: Path) -> None:
+def test_the_faults_of_a_short_seed_lose_nothing(
+    fpj: Proxied, node_cluster: Cluster, tmp_path: Path
+) -> None:
     """Of `make chaos`; without what other tests on this node would feel."""
     shared = ("apiserver-", "kubelet-", "manager-", "scheduler-", "worker-api")
     kinds = tuple(name for name in KINDS if not name.startswith(shared))
-    result = run_seed(fpj, node_cluster, tmp_path, Order(SEED, FAULTS, kinds=kinds, images=48, warm=True), print)
+    result = run_seed(
+        fpj, node_cluster, tmp_path, Order(SEED, FAULTS, kinds=kinds, images=48, warm=True), print
+    )
     print(summary(result))
     assert result.violations == []
     assert result.injected.total() >= FAULTS // 2

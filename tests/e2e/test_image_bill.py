@@ -1,4 +1,6 @@
-"""The bill of materials of the image as it is really built: it is read from the image, and must be what is locked."""
+"""The bill of materials of the image as it is really built: it is read from the image,
+and must be what is locked.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +28,18 @@ pytestmark = [
 
 def test_the_image_holds_what_is_locked_and_a_debian_with_python(tmp_path: Path) -> None:
     build_image(tmp_path / "fpj.tar")
-    command = [str(each) for each in (PYTHON, ROOT / "hack" / "sbom.py", "image", tmp_path / "fpj.tar")]
+    command = [
+        str(each) for each in (PYTHON, ROOT / "hack" / "sbom.py", "image", tmp_path / "fpj.tar")
+    ]
     command.append(str(tmp_path / "bill.json"))
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     (tmp_path / "fpj.tar").unlink()
     assert done.returncode == 0, done.stderr
     bill = json.loads((tmp_path / "bill.json").read_text())
     parts = {item["name"]: item for item in bill["components"]}
-    python = {item["name"] for item in bill["components"] if item.get("purl", "").startswith("pkg:pypi/")}
+    python = {
+        item["name"] for item in bill["components"] if item.get("purl", "").startswith("pkg:pypi/")
+    }
     assert python == needed(read(CLUSTER))
     assert parts["python"]["version"].startswith("3.")
     assert {"libc6", "bash", "python3"} <= {

@@ -1,4 +1,6 @@
-"""Runs that are stopped, killed, or lose a worker: the next one ends with the same files and the same counts."""
+"""Runs that are stopped, killed, or lose a worker:
+the next one ends with the same files and the same counts.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,16 @@ from typing import Any
 
 import psutil
 import pytest
-from e2e.conftest import Finished, Fpj, files_in, injecting, kill_with_children, manifest, photo, wait_for
+from e2e.conftest import (
+    Finished,
+    Fpj,
+    files_in,
+    injecting,
+    kill_with_children,
+    manifest,
+    photo,
+    wait_for,
+)
 
 SPEC: dict[str, Any] = {"sharding": {"shardSize": 12, "batchSize": 4}}
 """Five shards and many batches, so that there is much to interrupt."""
@@ -91,12 +102,21 @@ class Disturbed:
         """As if nothing had happened: byte for byte, image for image, over one job."""
         assert finished.code == 0, finished.stderr
         progress = finished.json["progress"]
-        assert (progress["completed"], progress["skipped"], progress["failed"], progress["total"]) == (60, 0, 0, 60)
+        assert (
+            progress["completed"],
+            progress["skipped"],
+            progress["failed"],
+            progress["total"],
+        ) == (60, 0, 0, 60)
         assert progress["bytesWritten"] == self.undisturbed.bytes_written
-        assert files_in(self.fpj.out) == self.undisturbed.files, "the same files and no temporary one"
+        assert files_in(self.fpj.out) == self.undisturbed.files, (
+            "the same files and no temporary one"
+        )
         assert len(self.fpj.listed("get")) == 1, "all attempts belong to one job"
         rows = self.fpj.listed("outputs")
-        assert {row["path"] for row in rows} == {str(self.fpj.out / path) for path in self.undisturbed.files}
+        assert {row["path"] for row in rows} == {
+            str(self.fpj.out / path) for path in self.undisturbed.files
+        }
         assert self.run().counts == (0, 60, 0)
 
 
@@ -113,7 +133,7 @@ def in_each_store(request: pytest.FixtureRequest, disturbed: Disturbed) -> Distu
     return disturbed
 
 
-# Ctrl-C and SIGTERM ---------------------------------------------------------------------------------------
+# Ctrl-C and SIGTERM -------------------------------------------------------------------------------
 
 
 def interrupt(process: subprocess.Popen[str], number: signal.Signals) -> Finished:
@@ -147,11 +167,16 @@ def read_until(process: subprocess.Popen[str], words: str) -> None:
 
 
 def test_interrupts_at_random_moments(in_each_store: Disturbed) -> None:
-    """Several times on one job: at once, while workers start, and in the midst of it. None costs a finished image."""
+    """Several times on one job: at once, while workers start, and in the midst of it.
+
+    None costs a finished image.
+    """
     chance = random.Random(3)
     before = 0
     moments: tuple[str | int, ...] = ("Making images", 6, "Listing images", "Making images", 12)
-    for turn, moment in enumerate(moments if "mongodb" not in in_each_store.fpj.store else moments[:3]):
+    for turn, moment in enumerate(
+        moments if "mongodb" not in in_each_store.fpj.store else moments[:3]
+    ):
         process = in_each_store.start()
         if isinstance(moment, str):
             read_until(process, moment)
@@ -179,7 +204,9 @@ def test_an_interrupt_in_the_midst_of_it(disturbed: Disturbed, number: signal.Si
     disturbed.check_same(disturbed.run())
 
 
-def test_a_second_interrupt_ends_it_at_once(disturbed: Disturbed, marks: dict[str, str], tmp_path: Path) -> None:
+def test_a_second_interrupt_ends_it_at_once(
+    disturbed: Disturbed, marks: dict[str, str], tmp_path: Path
+) -> None:
     """The first waits for a decoder that hangs; the second does not even write a summary."""
     (tmp_path / "slow").mkdir()
     for name in ("hangs.jpg", "other.jpg"):
@@ -221,11 +248,14 @@ def started(marks: dict[str, str], name: str) -> int:
     return int(mark.read_text())
 
 
-# kill -9 --------------------------------------------------------------------------------------------------
+# kill -9 ------------------------------------------------------------------------------------------
 
 
 def test_killed_again_and_again_in_every_stage(disturbed: Disturbed) -> None:
-    """One job, killed before random statements, and between any two writes of files; then left to end."""
+    """One job, killed before random statements, and between any two writes of files.
+
+    Then left to end.
+    """
     chance = random.Random(17)
     for stage, first, last in KILLS:
         statement = chance.randint(first, last)
@@ -237,7 +267,9 @@ def test_killed_again_and_again_in_every_stage(disturbed: Disturbed) -> None:
 
 
 def test_killed_at_any_time(in_each_store: Disturbed) -> None:
-    """From outside, while children are working; they end by themselves and leave no part of a file."""
+    """From outside, while children are working; they end by
+    themselves and leave no part of a file.
+    """
     for most in (1, 25, 50, 75):
         process = in_each_store.start()
         wait_for(partial(has_more, in_each_store, most), f"{most} files")
@@ -246,8 +278,12 @@ def test_killed_at_any_time(in_each_store: Disturbed) -> None:
     in_each_store.check_same(in_each_store.run())
 
 
-def test_what_finished_out_of_order_is_kept(disturbed: Disturbed, marks: dict[str, str], tmp_path: Path) -> None:
-    """Killed while the first image hangs: it alone, and what was not recorded yet, is made after that."""
+def test_what_finished_out_of_order_is_kept(
+    disturbed: Disturbed, marks: dict[str, str], tmp_path: Path
+) -> None:
+    """Killed while the first image hangs: it alone, and what was not recorded yet,
+    is made after that.
+    """
     source = tmp_path / "some"
     source.mkdir()
     (source / "hangs-at-first.jpg").write_bytes(photo(20))
@@ -255,7 +291,9 @@ def test_what_finished_out_of_order_is_kept(disturbed: Disturbed, marks: dict[st
         (source / f"other-{number}.jpg").write_bytes(photo(number))
     job = manifest(tmp_path / "some.yaml", source, sharding={"batchSize": 4})
     process = disturbed.start("run", job, "--out", disturbed.fpj.out, **marks)
-    wait_for(lambda: disturbed.made() == 38, "the files of all others but the one that waits behind it")
+    wait_for(
+        lambda: disturbed.made() == 38, "the files of all others but the one that waits behind it"
+    )
     assert psutil.pid_exists(started(marks, "hangs-at-first"))
     kill_with_children(process)
     recorded = [Path(row["path"]) for row in disturbed.fpj.listed("outputs")]
@@ -276,7 +314,9 @@ def check_stale(disturbed: Disturbed, stage: str) -> None:
 
 
 def test_killed_after_its_end_is_recorded(disturbed: Disturbed) -> None:
-    """The lease is still held by the dead process, and the next run is a new job with nothing to do."""
+    """The lease is still held by the dead process, and the next run is a new job with nothing to
+    do.
+    """
     process = disturbed.start(**injecting("kill"), FPJ_TEST_KILL=f"Finish {AFTER_THE_END}")
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
@@ -315,7 +355,7 @@ def test_resume_tries_failed_images_again(fpj: Fpj, tmp_path: Path) -> None:
     assert fpj.failures() == {}
 
 
-# Workers --------------------------------------------------------------------------------------------------
+# Workers ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("victim", ["worker", "fork server"])

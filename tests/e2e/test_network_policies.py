@@ -1,4 +1,6 @@
-"""The chart's network policies on a node that heeds them: what they are to let through gets through, and no more."""
+"""The chart's network policies on a node that heeds them:
+what they are to let through gets through, and no more.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,14 @@ from urllib.parse import urlsplit
 
 import pytest
 from e2e.connections import listener, reached
-from e2e.installation import MISBEHAVING_SETTINGS, SYSTEM, Site, build_image, misbehaving, only_installation
+from e2e.installation import (
+    MISBEHAVING_SETTINGS,
+    SYSTEM,
+    Site,
+    build_image,
+    misbehaving,
+    only_installation,
+)
 from e2e.photographs import LITTLE, RESTRICTED, TIERS, photographs
 from e2e.test_helm import IMAGE, HelmInstallation
 from e2e.truth import sizes_in
@@ -24,17 +33,22 @@ import fpj_core
 from fpj_cluster import Cluster, Kube
 from fpj_cluster.layout import API_SERVICE_ADDRESS, NODE_ADDRESS
 
-pytestmark = pytest.mark.timeout(900)  # the first test waits for the image, and for the other installations
+# The first test waits for the image, and for the other installations.
+pytestmark = pytest.mark.timeout(900)
 
 HEALTH = HTTP = 8080
 METRICS = 9090
 PROBES = 8081
 DNS, HTTPS, STORAGE, STRANGE = 53, 443, 9000, 5432
-"""Ports of some other pod, of which the policies are to allow all but the last one, and storage to workers alone."""
+"""Ports of some other pod, of which the policies are to allow all but the last one,
+and storage to workers alone.
+"""
 
 
 class Installed(HelmInstallation):
-    """fpj as its chart installs it, with policies or without; and other pods, of which one scrapes metrics."""
+    """fpj as its chart installs it, with policies or without, and other pods, of which one scrapes
+    metrics.
+    """
 
     @override
     def _start_operator(self, started: ExitStack) -> None:
@@ -46,7 +60,12 @@ class Installed(HelmInstallation):
         self.api_port = urlsplit(self._cluster.server).port or 0
         ports = (DNS, HTTPS, STORAGE, STRANGE, self.api_port, self.database.port)
         image = f"{IMAGE}:{fpj_core.__version__}"
-        self.others.apply(*(listener(name, image, ports, {"app": name}) for name in ("stray", "prometheus", "gateway")))
+        self.others.apply(
+            *(
+                listener(name, image, ports, {"app": name})
+                for name in ("stray", "prometheus", "gateway")
+            )
+        )
         marks = {"app.kubernetes.io/managed-by": "fpj-operator"}
         self.kube.within(self.jobs).apply(listener("worker", image, [STRANGE], marks))
         started.callback(self.helm, "uninstall", "fpj", "--wait", "--ignore-not-found")
@@ -77,7 +96,8 @@ class Installed(HelmInstallation):
             "crds": {"enabled": False},  # they stay for the next installation
             "watchNamespaces": [self.jobs],
             "settings": MISBEHAVING_SETTINGS,
-            "podAnnotations": {"policies": str(policy["enabled"])},  # so that an upgrade makes new pods
+            # So that an upgrade makes new pods.
+            "podAnnotations": {"policies": str(policy["enabled"])},
             "networkPolicy": policy,
             "api": {
                 "enabled": True,
@@ -86,7 +106,9 @@ class Installed(HelmInstallation):
                 "networkPolicy": {"from": self._peers("gateway")},
             },
         }
-        self.helm("upgrade", "fpj", CHART, "--install", "--create-namespace", "--wait", values=values)
+        self.helm(
+            "upgrade", "fpj", CHART, "--install", "--create-namespace", "--wait", values=values
+        )
         wait_for(lambda: self.leader, lambda: f"an operator leads\n{self.log}", 60)
 
     def operator(self) -> str:
@@ -95,9 +117,15 @@ class Installed(HelmInstallation):
 
     @property
     def served(self) -> set[str]:
-        """What operators and the API listen on, and a pod that passes for a worker: real ones listen on nothing."""
+        """What operators and the API listen on, and a pod that passes for a worker:
+        real ones listen on nothing.
+        """
         worker = self.kube.within(self.jobs).json("get", "pod", "worker")["status"]["podIP"]
-        operators = {f"tcp:{pod['status']['podIP']}:{port}" for pod in self.operators for port in (HEALTH, METRICS)}
+        operators = {
+            f"tcp:{pod['status']['podIP']}:{port}"
+            for pod in self.operators
+            for port in (HEALTH, METRICS)
+        }
         return operators | self.of_api(HTTP, PROBES, METRICS) | {f"tcp:{worker}:{STRANGE}"}
 
     @property
@@ -113,18 +141,27 @@ class Installed(HelmInstallation):
 
     @property
     def needed(self) -> set[str]:
-        """What operators and workers cannot do without: MongoDB, and the API server by either address."""
+        """What operators and workers cannot do without: MongoDB,
+        and the API server by either address.
+        """
         api = {f"tcp:{NODE_ADDRESS}:{self.api_port}", f"tcp:{API_SERVICE_ADDRESS}:{HTTPS}"}
         return api | {f"tcp:{NODE_ADDRESS}:{self.database.port}"}
 
     def of_stray(self, *ports: int) -> set[str]:
-        """Ports of a pod that has nothing to do with fpj; on that of name servers it answers datagrams too."""
+        """Ports of a pod that has nothing to do with fpj.
+
+        On that of name servers it answers datagrams too.
+        """
         address = self.others.json("get", "pod", "stray")["status"]["podIP"]
-        return {f"tcp:{address}:{port}" for port in ports} | ({f"udp:{address}:{DNS}"} if DNS in ports else set())
+        return {f"tcp:{address}:{port}" for port in ports} | (
+            {f"udp:{address}:{DNS}"} if DNS in ports else set()
+        )
 
     @property
     def everything(self) -> set[str]:
-        return self.needed | self.of_stray(DNS, HTTPS, STORAGE, STRANGE, self.api_port, self.database.port)
+        return self.needed | self.of_stray(
+            DNS, HTTPS, STORAGE, STRANGE, self.api_port, self.database.port
+        )
 
 
 @pytest.fixture(scope="module")
@@ -150,10 +187,15 @@ def site(fpj: Installed, tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 def comes_to_reach(kube: Kube, pod: str, targets: set[str], allowed: set[str]) -> None:
-    """Of the targets a pod reaches the allowed ones and no other, if not at once then when its rules are written."""
+    """Of the targets a pod reaches the allowed ones and no other,
+    if not at once then when its rules are written.
+    """
     wait_for(
         lambda: reached(kube, pod, targets) == allowed,
-        lambda: f"{pod} should reach {sorted(allowed)}, and reaches {sorted(reached(kube, pod, targets))}",
+        lambda: (
+            f"{pod} should reach {sorted(allowed)}, and reaches"
+            f" {sorted(reached(kube, pod, targets))}"
+        ),
         30,
     )
 
@@ -170,17 +212,24 @@ def test_strangers_are_kept_out_and_others_let_in(fpj: Installed) -> None:
     fpj.protect()
     served = fpj.served
     comes_to_reach(fpj.others, "stray", served, set())
-    comes_to_reach(fpj.others, "prometheus", served, {each for each in served if each.endswith(f":{METRICS}")})
-    allowed = fpj.needed | fpj.of_stray(DNS, HTTPS, fpj.api_port)  # where name and API servers are, nobody knows
+    comes_to_reach(
+        fpj.others, "prometheus", served, {each for each in served if each.endswith(f":{METRICS}")}
+    )
+    # Where name and API servers are, nobody knows.
+    allowed = fpj.needed | fpj.of_stray(DNS, HTTPS, fpj.api_port)
     comes_to_reach(fpj.system, fpj.operator(), fpj.everything, allowed)
     comes_to_reach(fpj.others, "gateway", served, fpj.of_api(HTTP))
     comes_to_reach(fpj.system, fpj.api_pod["metadata"]["name"], fpj.everything, allowed)
-    assert reached(fpj.others, "prometheus", fpj.everything) == fpj.everything, "other pods do not notice"
+    assert reached(fpj.others, "prometheus", fpj.everything) == fpj.everything, (
+        "other pods do not notice"
+    )
 
 
 def test_a_job_runs_from_apply_to_its_end_and_helm_test_passes(fpj: Installed, site: Site) -> None:
     sharding = {"parallelism": 2, "workersPerPod": 1, "shardSize": 30}
-    site.job("kept-in", "photographs", sharding=sharding, workerTemplate=misbehaving(slowness=1), **TIERS)
+    site.job(
+        "kept-in", "photographs", sharding=sharding, workerTemplate=misbehaving(slowness=1), **TIERS
+    )
     site.until(lambda: len(running(site)) == 2, "two workers run")
     worker = running(site)[0]["metadata"]["name"]
     allowed = fpj.needed | fpj.of_stray(DNS, HTTPS, STORAGE, fpj.api_port)
@@ -189,7 +238,9 @@ def test_a_job_runs_from_apply_to_its_end_and_helm_test_passes(fpj: Installed, s
     site.wait_end("kept-in")
     site.check("kept-in", sizes_in(site.folder / "photographs"), LITTLE)
     job = site.kube.json("get", "fpj", "kept-in")
-    assert {each["type"]: each["status"] for each in job["status"]["conditions"]}["Complete"] == "True"
+    assert {each["type"]: each["status"] for each in job["status"]["conditions"]}[
+        "Complete"
+    ] == "True"
 
 
 def running(site: Site) -> list[Document]:

@@ -1,6 +1,8 @@
-"""A node on this machine: real pods, held to the `restricted` level, that reach the API server through its Service.
+"""A node on this machine: real pods, held to the `restricted` level,
+that reach the API server through its Service.
 
-That it leaves the machine clean, and starts again, is proven in tests/planes.py when the last test has used it.
+That it leaves the machine clean, and starts again, is proven in tests/planes.py when the last test
+has used it.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ def test_a_pod_reaches_the_api_server(node_kube: Kube, node_namespace: str, imag
     assert status["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
 
 
-def test_a_pod_that_asks_for_more_is_refused(node_kube: Kube, node_namespace: str, image: str) -> None:
+def test_a_pod_that_asks_for_more_is_refused(
+    node_kube: Kube, node_namespace: str, image: str
+) -> None:
     with pytest.raises(KubectlError, match="allowPrivilegeEscalation != false"):
         node_kube.within(node_namespace).apply(pod("bold", image, allowPrivilegeEscalation=True))
 
@@ -68,7 +72,9 @@ def test_a_failing_pod_says_how_it_ended(node_kube: Kube, node_namespace: str, i
     assert "forbidden" in here("logs", "fails").lower()
 
 
-def test_a_pod_is_ended_when_it_is_deleted(node_kube: Kube, node_namespace: str, image: str) -> None:
+def test_a_pod_is_ended_when_it_is_deleted(
+    node_kube: Kube, node_namespace: str, image: str
+) -> None:
     here = node_kube.within(node_namespace)
     here.apply(pod("stays", image, "proxy", "--port=8001"))
     here.wait("condition=Ready", "pod/stays")

@@ -1,4 +1,6 @@
-"""What a job says while its pods cannot start, or are taken away, on a real node with a real kubelet."""
+"""What a job says while its pods cannot start, or are taken away,
+on a real node with a real kubelet.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,8 @@ def told(site: Site, name: str) -> Iterator[list[Told]]:
     """Every version of a job's condition Progressing (status, reason, message) from now on."""
     found: list[Told] = []
     api, ended = Api(site.fpj.kubeconfig), threading.Event()
-    path = f"/apis/fpj.dev/v1alpha1/namespaces/{site.namespace}/fileprocessingjobs?fieldSelector=metadata.name={name}"
+    jobs = f"/apis/fpj.dev/v1alpha1/namespaces/{site.namespace}/fileprocessingjobs"
+    path = f"{jobs}?fieldSelector=metadata.name={name}"
     version = api.call("GET", path)["metadata"]["resourceVersion"]
 
     def follow(version: str) -> None:
@@ -83,11 +86,20 @@ def test_a_missing_config_map_is_named_within_a_minute(site: Site) -> None:
         "volumeMounts": [{"name": "settings", "mountPath": "/injected"}],
     }
     site.job("mounts", "mounts", workerTemplate=template, **TIERS)
-    site.until(lambda: site.condition("mounts", "Progressing")[1] == "MountFailed", "MountFailed", 60)
+    site.until(
+        lambda: site.condition("mounts", "Progressing")[1] == "MountFailed", "MountFailed", 60
+    )
     status, _, message = site.condition("mounts", "Progressing")
     assert status == "False"
     assert 'configmap "nowhere" not found' in message
-    site.kube.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "nowhere"}, "data": {"a": "b"}})
+    site.kube.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "nowhere"},
+            "data": {"a": "b"},
+        }
+    )
     site.wait_end("mounts", seconds=240)  # a kubelet waits two minutes at most between its tries
     site.check("mounts", sizes_in(folder), LITTLE)
 
@@ -97,7 +109,11 @@ def test_a_missing_secret_key_is_named_within_a_minute(site: Site) -> None:
     key = {"name": "store-options", "key": "nothing"}
     template = {"env": [{"name": "TEST_OPTIONS", "valueFrom": {"secretKeyRef": key}}]}
     site.job("keys", "keys", workerTemplate=template, **TIERS)
-    site.until(lambda: site.condition("keys", "Progressing")[1] == "PodConfigInvalid", "PodConfigInvalid", 60)
+    site.until(
+        lambda: site.condition("keys", "Progressing")[1] == "PodConfigInvalid",
+        "PodConfigInvalid",
+        60,
+    )
     assert "store-options" in site.condition("keys", "Progressing")[2]
     site.kube("delete", "fpj", "keys", "--timeout=60s", seconds=70)
 
@@ -105,7 +121,9 @@ def test_a_missing_secret_key_is_named_within_a_minute(site: Site) -> None:
 def test_an_evicted_pod_is_no_failure_while_another_works(site: Site) -> None:
     folder = pictures(site, "drained", 240)
     sharding = {"parallelism": 2, "workersPerPod": 1, "shardSize": 30, "batchSize": 5}
-    site.job("drained", "drained", sharding=sharding, workerTemplate=misbehaving(slowness=0.3), **TIERS)
+    site.job(
+        "drained", "drained", sharding=sharding, workerTemplate=misbehaving(slowness=0.3), **TIERS
+    )
     site.until(lambda: len(running(site, "drained")) == 2, "two pods work", 120)
 
     def has_ended(pod: str) -> bool:
@@ -123,13 +141,23 @@ def test_an_evicted_pod_is_no_failure_while_another_works(site: Site) -> None:
     assert [each for each in seen if each[0] == "False" and each[1] in failures] == []
 
 
-def test_the_namespace_of_a_completed_job_with_a_rescued_shard_goes(fpj: Installation, tmp_path: Path) -> None:
-    """The child Job has a failed pod, and one that waits for a node in its place: they must not keep the namespace."""
+def test_the_namespace_of_a_completed_job_with_a_rescued_shard_goes(
+    fpj: Installation, tmp_path: Path
+) -> None:
+    """The child Job has a failed pod, and one that waits for a node in its place:
+    they must not keep the namespace.
+    """
     with fresh_namespace(fpj.kube, RESTRICTED) as namespace:
         site = Site(fpj, namespace, tmp_path)
         folder = pictures(site, "rescued", 120)
         sharding = {"parallelism": 2, "workersPerPod": 1, "shardSize": 60, "batchSize": 5}
-        site.job("rescued", "rescued", sharding=sharding, workerTemplate=misbehaving(slowness=0.5), **TIERS)
+        site.job(
+            "rescued",
+            "rescued",
+            sharding=sharding,
+            workerTemplate=misbehaving(slowness=0.5),
+            **TIERS,
+        )
         uid = site.uid("rescued")
 
         def both_work() -> bool:

@@ -1,4 +1,6 @@
-"""A power cut on a real file system: whatever is recorded is there afterwards, with all its bytes."""
+"""A power cut on a real file system: whatever is recorded is there afterwards,
+with all its bytes.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,10 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     with made.image.open("wb") as stream:
         stream.truncate(64 * 2**20)
     mkfs = shutil.which("mkfs.ext4")
-    if mkfs is None or subprocess.run([mkfs, "-q", made.image], capture_output=True, check=False).returncode:
+    if (
+        mkfs is None
+        or subprocess.run([mkfs, "-q", made.image], capture_output=True, check=False).returncode
+    ):
         pytest.skip("there is no mkfs.ext4")
     if not made.mount():
         pytest.skip("mounting a file system in a file needs root's rights and a loop device")
@@ -85,7 +90,9 @@ def test_what_is_recorded_survives_a_power_cut(tmp_path: Path, photos: Path, dis
     manifest.write_text(MANIFEST.format(photos=photos))
     process = fpj.start("run", manifest, "--out", fpj.out, "-q")
     try:
-        wait_for(lambda: len(recorded(fpj)) >= 20 or process.poll() is not None, "the first batches")
+        wait_for(
+            lambda: len(recorded(fpj)) >= 20 or process.poll() is not None, "the first batches"
+        )
     finally:
         process.kill()
         _, stderr = process.communicate()
@@ -93,8 +100,17 @@ def test_what_is_recorded_survives_a_power_cut(tmp_path: Path, photos: Path, dis
     disk.cut_power()
     records = recorded(fpj)
     assert len(records) >= 20, stderr
-    contents = {each.path: (fpj.out / each.path).read_bytes() for each in records if (fpj.out / each.path).exists()}
-    assert {path: len(content) for path, content in contents.items()} == {each.path: each.bytes for each in records}
-    assert all(content.startswith(b"\xff\xd8") and content.endswith(b"\xff\xd9") for content in contents.values())
+    contents = {
+        each.path: (fpj.out / each.path).read_bytes()
+        for each in records
+        if (fpj.out / each.path).exists()
+    }
+    assert {path: len(content) for path, content in contents.items()} == {
+        each.path: each.bytes for each in records
+    }
+    assert all(
+        content.startswith(b"\xff\xd8") and content.endswith(b"\xff\xd9")
+        for content in contents.values()
+    )
     assert fpj.run(manifest).counts[2] == 0
     assert len(recorded(fpj)) == 120

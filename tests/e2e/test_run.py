@@ -92,10 +92,14 @@ def test_what_changed_is_made_again(fpj: Fpj, photos: Path) -> None:
     (photos / "8.jpg").unlink()
     (photos / "new.jpg").write_bytes(photo(2000))
     again = fpj.run(photos)
-    assert again.counts == (4, 56, 0), "the new one, the changed one, and two that lack a whole file"
+    assert again.counts == (4, 56, 0), (
+        "the new one, the changed one, and two that lack a whole file"
+    )
     after = files_in(fpj.out)
     changed = {name for name in before if before[name] != after.get(name)}
-    assert changed == {path["7.jpg", "full"], path["7.jpg", "thumbnail"]}, "what was lacking came out as it was"
+    assert changed == {path["7.jpg", "full"], path["7.jpg", "thumbnail"]}, (
+        "what was lacking came out as it was"
+    )
     assert len(after) == len(before) + 2
 
 
@@ -110,7 +114,9 @@ def test_changed_settings_make_that_tier_again(fpj: Fpj, photos: Path) -> None:
     assert made == {"small", "thumbnail"}, "a thumbnail is made from the next larger tier"
     webp = fpj.run(photos, "--tier", "full=640x480", "--tier", "small=200x200", "--format", "webp")
     assert webp.counts == (60, 0, 0)
-    assert {Path(path).suffix for path in files_in(fpj.out)} == {".webp"}, "the replaced files are gone"
+    assert {Path(path).suffix for path in files_in(fpj.out)} == {".webp"}, (
+        "the replaced files are gone"
+    )
 
 
 def test_force_makes_everything_again(fpj: Fpj, photos: Path) -> None:
@@ -135,21 +141,35 @@ def test_a_dry_run_does_nothing(fpj: Fpj, photos: Path) -> None:
 
 @pytest.mark.parametrize(
     ("image_format", "suffixes"),
-    [("webp", {".webp"}), ("avif", {".avif"}), ("png", {".png"}), ("original", {".jpg", ".png", ".webp", ".avif"})],
+    [
+        ("webp", {".webp"}),
+        ("avif", {".avif"}),
+        ("png", {".png"}),
+        ("original", {".jpg", ".png", ".webp", ".avif"}),
+    ],
 )
-def test_every_output_format(fpj: Fpj, tmp_path: Path, image_format: str, suffixes: set[str]) -> None:
+def test_every_output_format(
+    fpj: Fpj, tmp_path: Path, image_format: str, suffixes: set[str]
+) -> None:
     source = tmp_path / "few"
     source.mkdir()
     for name in ("JPEG", "PNG", "WEBP", "AVIF"):
         (source / f"a.{name.lower()}").write_bytes(photo(1, 320, 240, name))
-    assert fpj.run(source, "--format", image_format, "--thumbnail", "80x80", "--fit", "cover").counts == (4, 0, 0)
+    assert fpj.run(
+        source, "--format", image_format, "--thumbnail", "80x80", "--fit", "cover"
+    ).counts == (4, 0, 0)
     made = [fpj.out / path for path in files_in(fpj.out)]
     assert {path.suffix for path in made} == suffixes
     assert {size_of(path) for path in made} == {(320, 240), (80, 80)}
 
 
 def test_a_manifest_and_its_cache_folder(fpj: Fpj, photos: Path, tmp_path: Path) -> None:
-    path = manifest(tmp_path / "nightly.yaml", photos, jobType="Thumbnail", thumbnail={"width": 64, "height": 64})
+    path = manifest(
+        tmp_path / "nightly.yaml",
+        photos,
+        jobType="Thumbnail",
+        thumbnail={"width": 64, "height": 64},
+    )
     folder: dict[str, Any] = {
         "apiVersion": "fpj.dev/v1alpha1",
         "kind": "CacheFolder",
@@ -187,7 +207,9 @@ def test_mongodb_as_the_store(fpj: Fpj, photos: Path, mongodb_server: str) -> No
     assert len(made) == 120
     exported = {each["source"]: each for each in map(json.loads, fpj("export").stdout.splitlines())}
     assert exported.keys() == {path.name for path in photos.iterdir()}
-    paths = {tier["path"]: tier["bytes"] for each in exported.values() for tier in each["tiers"].values()}
+    paths = {
+        tier["path"]: tier["bytes"] for each in exported.values() for tier in each["tiers"].values()
+    }
     assert paths == {path: (fpj.out / path).stat().st_size for path in made}
     assert exported["7.jpg"]["capturedAt"].startswith("2026-11-28T10:20:30")
     assert all(each["thumbHash"] and each["color"] and each["srcset"] for each in exported.values())
@@ -211,9 +233,15 @@ def test_an_empty_folder(fpj: Fpj, tmp_path: Path) -> None:
     assert (finished.code, finished.counts) == (0, (0, 0, 0))
 
 
-def test_a_second_run_on_the_collection_waits_for_none(fpj: Fpj, photos: Path, tmp_path: Path) -> None:
-    """Two at once would write the same files and count them twice: the second says who is working on it, and ends."""
-    first = fpj.start("run", manifest(tmp_path / "a.yaml", photos), "--out", fpj.out, "--force", "--json")
+def test_a_second_run_on_the_collection_waits_for_none(
+    fpj: Fpj, photos: Path, tmp_path: Path
+) -> None:
+    """Two at once would write the same files and count them twice:
+    the second says who is working on it, and ends.
+    """
+    first = fpj.start(
+        "run", manifest(tmp_path / "a.yaml", photos), "--out", fpj.out, "--force", "--json"
+    )
     try:
         wait_for(lambda: any(fpj.out.rglob("*.jpg")), "the first file")
         first.send_signal(signal.SIGSTOP)  # it holds the collection for as long as this test needs
@@ -253,7 +281,9 @@ def test_the_live_display(fpj: Fpj, photos: Path) -> None:
     assert "60 made" in text
 
 
-def test_what_is_left_out_is_counted_and_named_and_keeps_what_was_made_of_it(fpj: Fpj, tmp_path: Path) -> None:
+def test_what_is_left_out_is_counted_and_named_and_keeps_what_was_made_of_it(
+    fpj: Fpj, tmp_path: Path
+) -> None:
     source = tmp_path / "album"
     for name in ("a.jpg", "b.jpg", "drafts/c.jpg", "old/d.jpg"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
@@ -263,13 +293,21 @@ def test_what_is_left_out_is_counted_and_named_and_keeps_what_was_made_of_it(fpj
     made = files_in(fpj.out)
     filtered = ("--exclude", "b.jpg", "--exclude", "drafts/")
     dry = fpj.run(source, *filtered, "--dry-run", "--verbose")
-    assert (dry.json["total"], dry.json["leftOut"]) == (2, {"excluded": 1, "excludedFolder": 1, "raw": 1})
+    assert (dry.json["total"], dry.json["leftOut"]) == (
+        2,
+        {"excluded": 1, "excludedFolder": 1, "raw": 1},
+    )
     (source / ".fpjignore").write_text("old/\n")
     again = fpj.run(source, *filtered, "-v")
     assert (again.code, again.counts) == (0, (0, 1, 0))
     assert again.json["leftOut"] == {"excluded": 1, "excludedFolder": 2, "raw": 1}
     named = {line for line in again.stderr.splitlines() if line.startswith(("raw ", "excluded"))}
-    assert named == {"raw  a.nef", "excluded  b.jpg", "excludedFolder  drafts", "excludedFolder  old"}
+    assert named == {
+        "raw  a.nef",
+        "excluded  b.jpg",
+        "excludedFolder  drafts",
+        "excludedFolder  old",
+    }
     assert "Left out: 1 by filter, 2 folders by filter, 1 raw file" in again.stderr
     (source / ".fpjignore").unlink()
     assert files_in(fpj.out) == made
@@ -288,7 +326,9 @@ def test_collections_are_named_after_their_folder(fpj: Fpj, photos: Path) -> Non
     assert {path.split("/")[0] for path in files_in(fpj.out)} == {collection_id_for(photos)}
 
 
-def test_without_out_a_collection_stays_where_it_is_and_it_is_said(fpj: Fpj, tmp_path: Path) -> None:
+def test_without_out_a_collection_stays_where_it_is_and_it_is_said(
+    fpj: Fpj, tmp_path: Path
+) -> None:
     source = tmp_path / "two"
     for folder in ("two", "here", "there"):
         (tmp_path / folder).mkdir()
@@ -299,12 +339,22 @@ def test_without_out_a_collection_stays_where_it_is_and_it_is_said(fpj: Fpj, tmp
     assert f"Writing to {tmp_path}/here/fpj-out" in first.stderr
     second = fpj("run", source, "--max-failed", "0", "--json", cwd=tmp_path / "there")
     assert f"Writing to {tmp_path}/here/fpj-out" in second.stderr
-    assert (second.code, second.json["reason"], second.json["exitCode"]) == (1, "TooManyFailedImages", 1)
+    assert (second.code, second.json["reason"], second.json["exitCode"]) == (
+        1,
+        "TooManyFailedImages",
+        1,
+    )
     assert os.listdir(tmp_path / "there") == []
-    with closing(sqlite3.connect(fpj.store)) as store:  # as by a version whose engine makes other bytes
-        store.execute("UPDATE jobs SET document = json_set(document, '$.digest', 'of another version')")
+    # As by a version whose engine makes other bytes.
+    with closing(sqlite3.connect(fpj.store)) as store:
+        store.execute(
+            "UPDATE jobs SET document = json_set(document, '$.digest', 'of another version')"
+        )
         store.commit()
     upgraded = fpj("run", source, "--max-failed", "1", "--json", cwd=tmp_path / "there")
     assert upgraded.json["cacheFolder"] == f"{tmp_path}/here/fpj-out", "an upgrade does not move it"
-    assert fpj("resume", "--json", cwd=tmp_path / "there").json["cacheFolder"] == f"{tmp_path}/here/fpj-out"
+    assert (
+        fpj("resume", "--json", cwd=tmp_path / "there").json["cacheFolder"]
+        == f"{tmp_path}/here/fpj-out"
+    )
     assert os.listdir(tmp_path / "there") == []

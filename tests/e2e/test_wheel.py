@@ -16,15 +16,27 @@ UV = Path(sys.executable).with_name("uv")
 
 def done(*command: object, **environment: str) -> subprocess.CompletedProcess[str]:
     words = [str(each) for each in command]
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV", "FPJ_"))}
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "VIRTUAL_ENV", "FPJ_"))
+    }
     return subprocess.run(
-        words, capture_output=True, text=True, timeout=100, check=False, cwd=ROOT, env=own | environment
+        words,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        cwd=ROOT,
+        env=own | environment,
     )
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` of an environment with the wheel and what it says that it needs, in the locked versions."""
+    """The `bin` of an environment with the wheel and what it says that it needs,
+    in the locked versions.
+    """
     place = tmp_path_factory.mktemp("wheel")
     build = done(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", place)
     assert build.returncode == 0, build.stderr
@@ -41,7 +53,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_plain_wheel_makes_images(installed: Path, tmp_path: Path) -> None:
     ran = done(
-        installed / "fpj", "run", ROOT / "samples", "--out", tmp_path / "out", "--json", FPJ_STORE=f"{tmp_path}/s"
+        installed / "fpj",
+        "run",
+        ROOT / "samples",
+        "--out",
+        tmp_path / "out",
+        "--json",
+        FPJ_STORE=f"{tmp_path}/s",
     )
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["progress"]["completed"] == 16
@@ -52,7 +70,9 @@ def test_the_wheel_brings_a_man_page(installed: Path) -> None:
     assert page.read_text() == (ROOT / "cli/man/fpj.1").read_text()
 
 
-def test_what_the_wheel_lacks_is_told_with_advice_that_works(installed: Path, tmp_path: Path) -> None:
+def test_what_the_wheel_lacks_is_told_with_advice_that_works(
+    installed: Path, tmp_path: Path
+) -> None:
     asked = done(installed / "fpj", "get", "-n", "photos", FPJ_STORE=f"{tmp_path}/s")
     assert asked.returncode == 2
     assert asked.stderr.startswith("Error: a cluster needs ")

@@ -1,4 +1,6 @@
-"""The truth about a folder of images, found out without fpj: which images it holds, and how large upright they are."""
+"""The truth about a folder of images, found out without fpj: which images it holds,
+and how large upright they are.
+"""
 
 from __future__ import annotations
 

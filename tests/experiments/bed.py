@@ -1,4 +1,6 @@
-"""The bed of the experiments: a real node with fpj from its chart, real pods, and a log of what clients asked for."""
+"""The bed of the experiments: a real node with fpj from its chart, real pods,
+and a log of what clients asked for.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ SETTINGS: dict[str, Any] = MISBEHAVING_SETTINGS | {"templateVolumes": VOLUMES}
 
 @dataclass(frozen=True)
 class Version:
-    """What is installed: a chart, the tag of an image that the node has, and values of the chart."""
+    """What is installed: a chart, the tag of an image that the node has,
+    and values of the chart.
+    """
 
     tag: str
     chart: Path = CHART
@@ -71,13 +75,23 @@ class Bed(Installation):
     @property
     @override
     def operators(self) -> list[Document]:
-        pods = self.api.items(f"/api/v1/namespaces/{SYSTEM}/pods?labelSelector=app.kubernetes.io/name%3Dfpj-operator")
-        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"] and pod["status"].get("podIP")]
+        pods = self.api.items(
+            f"/api/v1/namespaces/{SYSTEM}/pods?labelSelector=app.kubernetes.io/name%3Dfpj-operator"
+        )
+        return [
+            pod
+            for pod in pods
+            if "deletionTimestamp" not in pod["metadata"] and pod["status"].get("podIP")
+        ]
 
     def leader_pod(self) -> str:
         """Its name."""
         address = self.leader
-        return next(str(pod["metadata"]["name"]) for pod in self.operators if pod["status"]["podIP"] == address)
+        return next(
+            str(pod["metadata"]["name"])
+            for pod in self.operators
+            if pod["status"]["podIP"] == address
+        )
 
     def replace_operators(self) -> None:
         """Kill every operator; those that follow know nothing."""
@@ -92,7 +106,9 @@ class Bed(Installation):
         root = Path("/sys/fs/cgroup")
         unified = "memory" not in groups
         folder = root / (groups[""] if unified else f"memory{groups['memory']}").lstrip("/")
-        used = int((folder / ("memory.current" if unified else "memory.usage_in_bytes")).read_text())
+        used = int(
+            (folder / ("memory.current" if unified else "memory.usage_in_bytes")).read_text()
+        )
         stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
         return used - int(stat["inactive_file" if unified else "total_inactive_file"])
 
@@ -101,13 +117,16 @@ class Bed(Installation):
         return sum(
             entry["requestReceivedTimestamp"] >= since
             for entry in self.audit.entries(OPERATOR, "fileprocessingjobs", "patch", "update")
-            if entry["objectRef"].get("subresource") == "status" and entry["objectRef"]["namespace"] == namespace
+            if entry["objectRef"].get("subresource") == "status"
+            and entry["objectRef"]["namespace"] == namespace
         )
 
 
 @contextmanager
 def bed(folder: Path, images: Mapping[str, Path], version: Version) -> Iterator[Bed]:
-    """A node with these images (tag: docker-archive of ``localhost/fpj:TAG``), and one of them installed."""
+    """A node with these images (tag: docker-archive of ``localhost/fpj:TAG``),
+    and one of them installed.
+    """
     audit = Audit(folder)
     cluster = Cluster(folder / "node", node=True, arguments={"kube-apiserver": audit.arguments})
     cluster.up(owner=os.getpid())
@@ -126,7 +145,15 @@ def today(tag: str = "today") -> Version:
 
 
 def patch_spec(bed: Bed, namespace: str, name: str, **spec: Any) -> None:
-    bed.kube("patch", "fpj", name, f"--namespace={namespace}", "--type=merge", "--patch", json.dumps({"spec": spec}))
+    bed.kube(
+        "patch",
+        "fpj",
+        name,
+        f"--namespace={namespace}",
+        "--type=merge",
+        "--patch",
+        json.dumps({"spec": spec}),
+    )
 
 
 __all__ = ["ROOT", "Bed", "Version", "bed", "patch_spec", "today"]

@@ -21,7 +21,10 @@ from fpj_cluster import ClusterError
 _CRD = "fileprocessingjobs.fpj.dev"
 
 
-@experiment("newer-resource", "the resource gets a field that the operator does not know, and a running job uses it")
+@experiment(
+    "newer-resource",
+    "the resource gets a field that the operator does not know, and a running job uses it",
+)
 def newer_resource(trial: Trial) -> None:
     with trial.place() as (site, _):
         sizes = pictures(site, "newer", 60)
@@ -41,7 +44,9 @@ def newer_resource(trial: Trial) -> None:
             site.wait_end("newer", seconds=180)
             site.check("newer", sizes, LITTLE)
             status = site.status("newer")
-            trial.must(status["attempt"]["number"] == 1, f"exact, in attempt {status['attempt']['number']}")
+            trial.must(
+                status["attempt"]["number"] == 1, f"exact, in attempt {status['attempt']['number']}"
+            )
         finally:
             patch = [{"op": "remove", "path": path}]
             trial.bed.kube("patch", "crd", _CRD, "--type=json", "--patch", json.dumps(patch))
@@ -56,22 +61,41 @@ def one_collection(trial: Trial) -> None:
         slow_job(site, "holder", "shared", slowness=1.5, collection="shared")
         trial.wait(lambda: done(site, "holder") > 2, "it runs", 90)
         for number in range(60):
-            site.job(f"waiter-{number:02}", "shared", collection="shared", suspend=False, priority=number)
-        trial.wait(lambda: "CollectionLocked" in site.condition("waiter-00", "Progressing")[1], "they wait", 60)
+            site.job(
+                f"waiter-{number:02}", "shared", collection="shared", suspend=False, priority=number
+            )
+        trial.wait(
+            lambda: "CollectionLocked" in site.condition("waiter-00", "Progressing")[1],
+            "they wait",
+            60,
+        )
         time.sleep(5)
         since = datetime.now(UTC).isoformat()
         time.sleep(20)
         writes = trial.bed.status_writes(since, site.namespace)
-        trial.must(writes <= 6, f"{writes} status writes in 20 s, those of the running job included")
+        trial.must(
+            writes <= 6, f"{writes} status writes in 20 s, those of the running job included"
+        )
         slow_job(site, "free", "free", slowness=0.0)
-        trial.took(lambda: site.status("free").get("phase") == "Completed", "the free collection's job ends", 60, 45)
+        trial.took(
+            lambda: site.status("free").get("phase") == "Completed",
+            "the free collection's job ends",
+            60,
+            45,
+        )
         site.wait_end("holder", seconds=180)
         site.check("holder", sizes, {"full": (200, 150), "thumbnail": (64, 64)})
 
         def at_work() -> list[str]:
-            jobs = trial.bed.api.items(f"/apis/fpj.dev/v1alpha1/namespaces/{site.namespace}/fileprocessingjobs")
+            jobs = trial.bed.api.items(
+                f"/apis/fpj.dev/v1alpha1/namespaces/{site.namespace}/fileprocessingjobs"
+            )
             started = [each for each in jobs if each["status"].get("phase") != "Pending"]
-            return [each["metadata"]["name"] for each in started if each["metadata"]["name"].startswith("waiter")]
+            return [
+                each["metadata"]["name"]
+                for each in started
+                if each["metadata"]["name"].startswith("waiter")
+            ]
 
         first = trial.wait(at_work, "a waiter gets the lock", 60)
         trial.must(first == ["waiter-59"], f"the next is {first}")
@@ -84,15 +108,28 @@ def mistyped(trial: Trial) -> None:
     with trial.place() as (site, _):
         sizes = pictures(site, "good", 12)
         for number in range(10):
-            site.job(f"mistyped-{number}", "no-such-claim", collection=str(number), preRunningDeadlineSeconds=40)
-        trial.wait(lambda: site.condition("mistyped-0", "Progressing")[1] not in ("", "Indexing"), "they are told", 60)
+            site.job(
+                f"mistyped-{number}",
+                "no-such-claim",
+                collection=str(number),
+                preRunningDeadlineSeconds=40,
+            )
+        trial.wait(
+            lambda: site.condition("mistyped-0", "Progressing")[1] not in ("", "Indexing"),
+            "they are told",
+            60,
+        )
         trial.seen(": ".join(site.condition("mistyped-0", "Progressing")[1:]))
         slow_job(site, "good", "good", slowness=0.0)
-        trial.took(lambda: site.status("good").get("phase") == "Completed", "the job that can run ends", 90)
+        trial.took(
+            lambda: site.status("good").get("phase") == "Completed", "the job that can run ends", 90
+        )
         site.check("good", sizes, LITTLE)
 
         def failed() -> bool:
-            return all(site.status(f"mistyped-{number}").get("phase") == "Failed" for number in range(10))
+            return all(
+                site.status(f"mistyped-{number}").get("phase") == "Failed" for number in range(10)
+            )
 
         trial.took(failed, "those that cannot run are Failed after 40 s each", 240)
         trial.seen(": ".join(site.condition("mistyped-9", "Failed")[1:]))
@@ -105,13 +142,20 @@ def quota_of_runs(trial: Trial) -> None:
         pictures(site, "runs", 3)
         quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}}
         site.kube.apply(quota | {"spec": {"hard": {f"count/{_CRD}": "5"}}})
-        site.until(lambda: "hard" in site.kube("get", "quota", "few", "-o", "jsonpath={.status}"), "the quota holds")
+        site.until(
+            lambda: "hard" in site.kube("get", "quota", "few", "-o", "jsonpath={.status}"),
+            "the quota holds",
+        )
         template = {"spec": job_manifest("run", "runs", collection="runs")["spec"]}
         for number in range(20):
             spec = {"schedule": "* * * * *", "jobTemplate": template}
             site.kube.apply(resource("FileProcessingSchedule", f"minute-{number:02}", spec))
         path = f"/apis/fpj.dev/v1alpha1/namespaces/{site.namespace}"
-        trial.wait(lambda: len(trial.bed.api.items(f"{path}/fileprocessingjobs")) == 5, "five runs are there", 120)
+        trial.wait(
+            lambda: len(trial.bed.api.items(f"{path}/fileprocessingjobs")) == 5,
+            "five runs are there",
+            120,
+        )
         time.sleep(5)
         schedules = trial.bed.api.items(f"{path}/fileprocessingschedules")
         runs = {
@@ -126,10 +170,16 @@ def quota_of_runs(trial: Trial) -> None:
             if "exceeded quota" in condition.get("message", "")
         }
         silent = {each["metadata"]["name"] for each in schedules} - runs - told
-        trial.must(not silent, f"{len(runs)} schedules have a run, {len(told)} say that the quota is exceeded")
+        trial.must(
+            not silent,
+            f"{len(runs)} schedules have a run, {len(told)} say that the quota is exceeded",
+        )
 
 
-@experiment("manager", "one with the role fpj-cache-manager alone wants to run code as another ServiceAccount")
+@experiment(
+    "manager",
+    "one with the role fpj-cache-manager alone wants to run code as another ServiceAccount",
+)
 def manager(trial: Trial) -> None:
     with trial.place() as (site, _):
         who = account(trial.bed.kube, site.namespace, "manager")
@@ -149,7 +199,9 @@ def manager(trial: Trial) -> None:
                 site.kube("apply", "--filename=-", user, stdin=json.dumps(manifest))
             except ClusterError as error:
                 said = " ".join(str(error).split())
-                trial.must("denied" in said or "forbidden" in said.lower(), f"{what}: {said[-160:]}")
+                trial.must(
+                    "denied" in said or "forbidden" in said.lower(), f"{what}: {said[-160:]}"
+                )
             else:
                 trial.must(False, f"{what} was admitted")
 
@@ -157,7 +209,9 @@ def manager(trial: Trial) -> None:
 OLD: dict[str, Path | None] = {"source": None, "image": None}
 
 
-@experiment("upgrade", "a release of an earlier version is upgraded under a running job", own_bed=True)
+@experiment(
+    "upgrade", "a release of an earlier version is upgraded under a running job", own_bed=True
+)
 def upgrade(trial: Trial) -> None:
     if not (OLD["source"] and OLD["image"]):
         trial.seen("needs --old-source and --old-image")
@@ -168,11 +222,16 @@ def upgrade(trial: Trial) -> None:
         with suppress(ClusterError):
             trial.bed.kube("delete", "crd", f"{name}.fpj.dev")
     trial.bed.to(Version("old", OLD["source"] / "charts" / "fpj"))
-    with trial.place(falls=True) as (site, journal):  # another revision of the engine makes all images again
+    # Another revision of the engine makes all images again.
+    with trial.place(falls=True) as (site, journal):
         sizes = pictures(site, "upgraded", 120)
-        template = {"resources": {"requests": {"cpu": "500m"}, "limits": {"cpu": "500m", "memory": "512Mi"}}}
+        template = {
+            "resources": {"requests": {"cpu": "500m"}, "limits": {"cpu": "500m", "memory": "512Mi"}}
+        }
         sharding = {"parallelism": 2, "workersPerPod": 1, "shardSize": 12, "batchSize": 4}
-        site.job("upgraded", "upgraded", sharding=sharding, workerTemplate=template, **_LITTLE_TIERS)
+        site.job(
+            "upgraded", "upgraded", sharding=sharding, workerTemplate=template, **_LITTLE_TIERS
+        )
         trial.wait(lambda: running(site, "upgraded"), "a pod of the earlier version runs", 90)
         trial.injected("helm upgrade to this version")
         trial.bed.to(new)

@@ -13,7 +13,10 @@ from e2e.installation import USER
 @contextmanager
 def mounted(folder: Path) -> Iterator[None]:
     """A file system of 64 MB there meanwhile."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=64m,uid={USER},gid={USER}", "tmpfs", folder], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size=64m,uid={USER},gid={USER}", "tmpfs", folder],
+        check=True,
+    )
     try:
         yield
     finally:

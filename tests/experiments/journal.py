@@ -25,7 +25,9 @@ class Seen:
 
     def condition(self, kind: str) -> tuple[str, str, str]:
         """(status, reason, message); empty strings where there is none."""
-        found: Document = next((each for each in self.status.get("conditions", []) if each["type"] == kind), {})
+        found: Document = next(
+            (each for each in self.status.get("conditions", []) if each["type"] == kind), {}
+        )
         return found.get("status", ""), found.get("reason", ""), found.get("message", "")
 
     @property
@@ -43,7 +45,9 @@ class Journal:
 
     def __init__(self, api: Api, namespace: str) -> None:
         self._api = api
-        self._path = _PATH.replace("/fileprocessingjobs", f"/namespaces/{namespace}/fileprocessingjobs")
+        self._path = _PATH.replace(
+            "/fileprocessingjobs", f"/namespaces/{namespace}/fileprocessingjobs"
+        )
         self._seen: list[Seen] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -68,18 +72,28 @@ class Journal:
         return sorted({each.name for each in list(self._seen)})
 
     def untruths(self, *, falls: bool = False) -> Iterator[str]:
-        """What cannot be so: Done that falls (unless it may), or shards that are active while nothing runs."""
+        """What cannot be so: Done that falls (unless it may),
+        or shards that are active while nothing runs.
+        """
         for name in self.names:
             seen = self.of(name)
             for before, after in itertools.pairwise(seen):
-                same = before.status.get("attempt", {}).get("resumedBy") == after.status.get("attempt", {}).get(
-                    "resumedBy"
-                )
+                same = before.status.get("attempt", {}).get("resumedBy") == after.status.get(
+                    "attempt", {}
+                ).get("resumedBy")
                 if same and not falls and after.done < before.done:
-                    yield f"Done of {name} falls from {before.done} to {after.done} ({before.phase}, {after.phase})"
+                    yield (
+                        f"Done of {name} falls from {before.done} to {after.done} ({before.phase},"
+                        f" {after.phase})"
+                    )
             for each in seen:
-                if each.phase in ("Suspended", "Completed", "Failed") and each.status.get("shards", {}).get("active"):
-                    yield f"{name} is {each.phase}, and {each.status['shards']['active']} of its shards are active"
+                if each.phase in ("Suspended", "Completed", "Failed") and each.status.get(
+                    "shards", {}
+                ).get("active"):
+                    yield (
+                        f"{name} is {each.phase}, and {each.status['shards']['active']} of its"
+                        " shards are active"
+                    )
 
     def _watch(self) -> None:
         while not self._ended.is_set():

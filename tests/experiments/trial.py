@@ -21,7 +21,10 @@ from experiments.journal import Journal
 
 @dataclass
 class Trial:
-    """Prints as it goes. An experiment succeeds if all that must hold does, and no status says what cannot be so."""
+    """Prints as it goes.
+
+    An experiment succeeds if all that must hold does, and no status says what cannot be so.
+    """
 
     bed: Bed
     folder: Path
@@ -45,8 +48,12 @@ class Trial:
         """Wait for what has to come."""
         return wait_for(condition, what, seconds)
 
-    def took(self, condition: Callable[[], object], what: str, seconds: float = 60, at_most: float = 0) -> float:
-        """How long that took to come; more than ``at_most`` seconds (of the bound, if 0) is a failure."""
+    def took(
+        self, condition: Callable[[], object], what: str, seconds: float = 60, at_most: float = 0
+    ) -> float:
+        """How long that took to come; more than ``at_most`` seconds (of the bound,
+        if 0) is a failure.
+        """
         start = time.monotonic()
         wait_for(condition, what, seconds)
         elapsed = time.monotonic() - start
@@ -54,8 +61,13 @@ class Trial:
         return elapsed
 
     @contextmanager
-    def place(self, labels: dict[str, str] | None = None, *, falls: bool = False) -> Iterator[tuple[Site, Journal]]:
-        """A namespace with a cache folder, and the journal of its jobs. With ``falls`` what is done may become less."""
+    def place(
+        self, labels: dict[str, str] | None = None, *, falls: bool = False
+    ) -> Iterator[tuple[Site, Journal]]:
+        """A namespace with a cache folder, and the journal of its jobs.
+
+        With ``falls`` what is done may become less.
+        """
         with fresh_namespace(self.bed.kube, RESTRICTED if labels is None else labels) as namespace:
             folder = self.folder / namespace
             folder.mkdir()
@@ -76,12 +88,27 @@ def pictures(site: Site, name: str, number: int) -> dict[str, Size | None]:
 
 
 def slow_job(
-    site: Site, name: str, source: str, slowness: float = 0.25, collection: str | None = None, **spec: Any
+    site: Site,
+    name: str,
+    source: str,
+    slowness: float = 0.25,
+    collection: str | None = None,
+    **spec: Any,
 ) -> None:
     """A job of small pictures, made so slowly that something can befall it."""
-    sharding = {"parallelism": 2, "workersPerPod": 1, "shardSize": 12, "batchSize": 4} | spec.pop("sharding", {})
+    sharding = {"parallelism": 2, "workersPerPod": 1, "shardSize": 12, "batchSize": 4} | spec.pop(
+        "sharding", {}
+    )
     template = misbehaving(slowness) | spec.pop("workerTemplate", {})
-    site.job(name, source, collection=collection, sharding=sharding, workerTemplate=template, **TIERS, **spec)
+    site.job(
+        name,
+        source,
+        collection=collection,
+        sharding=sharding,
+        workerTemplate=template,
+        **TIERS,
+        **spec,
+    )
 
 
 def done(site: Site, name: str) -> int:
@@ -111,7 +138,9 @@ class Known:
 KNOWN: dict[str, Known] = {}
 
 
-def experiment(name: str, what: str, *, own_bed: bool = False) -> Callable[[Experiment], Experiment]:
+def experiment(
+    name: str, what: str, *, own_bed: bool = False
+) -> Callable[[Experiment], Experiment]:
     """Put a function on the list."""
 
     def put(run: Experiment) -> Experiment:

@@ -23,9 +23,17 @@ def test_it_is_what_a_person_would_want_to_be_told(name: str) -> None:
 
 def test_every_object_is_expected_and_every_phase_recorded() -> None:
     assert set(FOUND) == set(EXPECTED)
-    phases = {each.get("status", {}).get("phase") for each in FOUND.values() if each["kind"] == "FileProcessingJob"}
-    assert phases - {None} == set(Phase) - {Phase.CANCELLED}, "Cancelled is said of deleted jobs, in the store alone"
-    assert {each["kind"] for each in FOUND.values()} == {resource.__name__ for resource in RESOURCES}
+    phases = {
+        each.get("status", {}).get("phase")
+        for each in FOUND.values()
+        if each["kind"] == "FileProcessingJob"
+    }
+    assert phases - {None} == set(Phase) - {Phase.CANCELLED}, (
+        "Cancelled is said of deleted jobs, in the store alone"
+    )
+    assert {each["kind"] for each in FOUND.values()} == {
+        resource.__name__ for resource in RESOURCES
+    }
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -41,14 +49,18 @@ def test_a_change_that_nobody_has_seen_is_waited_for(name: str) -> None:
 
 def test_a_folder_that_is_not_ready_is_degraded() -> None:
     found = copy.deepcopy(FOUND["folder-used"])
-    found["status"]["conditions"] = [{"type": "Ready", "status": "False", "reason": "Full", "message": "no room"}]
+    found["status"]["conditions"] = [
+        {"type": "Ready", "status": "False", "reason": "Full", "message": "no room"}
+    ]
     judged = judge(found)
     assert (judged.argocd, judged.message) == ("Degraded", "Full: no room")
 
 
 def test_no_trace_of_a_machine_is_recorded() -> None:
     for path in OBJECTS.glob("*.json"):
-        assert not re.search(r'"/(?!source|cache)|127\.0\.0|localhost|mongodb:', path.read_text("utf-8")), path
+        assert not re.search(
+            r'"/(?!source|cache)|127\.0\.0|localhost|mongodb:', path.read_text("utf-8")
+        ), path
 
 
 def test_the_patch_of_argo_cds_configuration_has_the_scripts() -> None:
@@ -62,11 +74,17 @@ def test_the_patch_of_argo_cds_configuration_has_the_scripts() -> None:
 
 
 def test_a_finished_job_whose_outputs_are_not_those_of_its_spec_is_not_healthy() -> None:
-    """As the operator says of an edit after the end: only resuming the job, or undoing the edit, makes it healthy."""
+    """As the operator says of an edit after the end: only resuming the job, or undoing the edit,
+    makes it healthy.
+    """
     found = copy.deepcopy(FOUND["job-edited-seen"])
     conditions = {each["type"]: each for each in found["status"]["conditions"]}
     for kind, status in (("Ready", "False"), ("Stalled", "True")):
-        conditions[kind] |= {"status": status, "reason": "SpecChanged", "message": "the spec was changed"}
+        conditions[kind] |= {
+            "status": status,
+            "reason": "SpecChanged",
+            "message": "the spec was changed",
+        }
     judged = judge(found)
     assert (judged.kstatus, judged.argocd) == ("Failed", "Degraded")
     assert judged.message == "SpecChanged: the spec was changed"

@@ -1,4 +1,6 @@
-"""What several tests ask for: a real S3 server, one that goes wrong on purpose, an audited control plane, an API."""
+"""What several tests ask for: a real S3 server, one that goes wrong on purpose,
+an audited control plane, an API.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def _moto(**settings: str) -> Iterator[str]:
     try:
         deadline = time.monotonic() + 60
         while not _answers(port):
-            assert server.poll() is None and time.monotonic() < deadline, "the S3 server did not start"
+            assert server.poll() is None and time.monotonic() < deadline, (
+                "the S3 server did not start"
+            )
             time.sleep(0.05)
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -77,7 +81,11 @@ class Objects:
         self.endpoint = endpoint
         self.name = f"test-{uuid.uuid4().hex[:12]}"
         self._client = boto3.client(
-            "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=KEY, aws_secret_access_key=SECRET
+            "s3",
+            endpoint_url=endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=KEY,
+            aws_secret_access_key=SECRET,
         )
         self._client.create_bucket(Bucket=self.name)
 
@@ -102,10 +110,14 @@ class Objects:
         self._client.delete_object(Bucket=self.name, Key=key)
 
     def keys(self, prefix: str = "") -> list[str]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.name, Prefix=prefix
+        )
         return [found["Key"] for page in pages for found in page.get("Contents", [])]
 
-    def bucket(self, prefix: str = "", *, name: str | None = None, endpoint: str | None = None) -> Bucket:
+    def bucket(
+        self, prefix: str = "", *, name: str | None = None, endpoint: str | None = None
+    ) -> Bucket:
         """The same as fpj sees it."""
         return Bucket(name or self.name, prefix, endpoint or self.endpoint, None, KEY, SECRET)
 
@@ -128,7 +140,8 @@ def objects(s3_server: str) -> Iterator[Objects]:
 class Proxy(ThreadingHTTPServer):
     """Passes requests on to the server, once the answers lined up in ``faults`` are used up.
 
-    A fault is a status to answer with, or ``"cut"``: half of the content, then the connection is closed.
+    A fault is a status to answer with, or ``"cut"``: half of the content, then the connection is
+    closed.
     """
 
     daemon_threads = True
@@ -167,11 +180,16 @@ class _Passing(BaseHTTPRequestHandler):
         content = self._damaged(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         if not self._verified(content):
             self._answer(
-                400, {}, b"<Error><Code>BadDigest</Code><Message>The checksum did not match.</Message></Error>"
+                400,
+                {},
+                b"<Error><Code>BadDigest</Code><Message>The checksum did not"
+                b" match.</Message></Error>",
             )
             return
         if isinstance(fault, int):
-            self._answer(fault, {}, b"<Error><Code>Fault</Code><Message>on purpose</Message></Error>")
+            self._answer(
+                fault, {}, b"<Error><Code>Fault</Code><Message>on purpose</Message></Error>"
+            )
             return
         time.sleep(self.server.pause)
         connection = http.client.HTTPConnection(self.server.target, timeout=30)
@@ -198,7 +216,9 @@ class _Passing(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = handle_any  # noqa: N815
 
-    def _answer(self, status: int, headers: dict[str, str], body: bytes, *, cut: bool = False) -> None:
+    def _answer(
+        self, status: int, headers: dict[str, str], body: bytes, *, cut: bool = False
+    ) -> None:
         self.send_response_only(status)
         for name, value in headers.items():
             if name.lower() not in ("connection", "content-length", "transfer-encoding"):
@@ -238,7 +258,9 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
 @pytest.fixture(scope="module")
 def plane(audit: Audit, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A control plane of a module's own, with the resources, that writes down who asks for what."""
-    cluster = Cluster(tmp_path_factory.mktemp("plane"), arguments={"kube-apiserver": audit.arguments})
+    cluster = Cluster(
+        tmp_path_factory.mktemp("plane"), arguments={"kube-apiserver": audit.arguments}
+    )
     cluster.up(owner=os.getpid())
     with_crds(cluster.kube)
     yield cluster
@@ -246,7 +268,9 @@ def plane(audit: Audit, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
 
 
 @pytest.fixture(scope="module")
-def place(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(
+    cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
     """Where an API finds what it needs, for the tests of a module."""
     with place_in(cluster, mongodb_server, tmp_path_factory.mktemp("place")) as place:
         yield place

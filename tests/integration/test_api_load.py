@@ -1,4 +1,6 @@
-"""The API under load that needs no account: silent connections and random tokens, against the real process."""
+"""The API under load that needs no account: silent connections and random tokens,
+against the real process.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,11 @@ JOBS = "/api/v1/jobs"
 
 def reviews(process: ApiProcess) -> float:
     lines = process.scrape().splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith('fpj_api_reviews_total{kind="token"'))
+    return sum(
+        float(line.split()[-1])
+        for line in lines
+        if line.startswith('fpj_api_reviews_total{kind="token"')
+    )
 
 
 def test_a_thousand_silent_connections_end_nothing(place: Place, process: ApiProcess) -> None:

@@ -1,4 +1,7 @@
-"""The API's own rights, against the real API server: each has a use, and none is missing. As `test_rights` does it."""
+"""The API's own rights, against the real API server: each has a use, and none is missing.
+
+As `test_rights` does it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,9 @@ def team(plane: Cluster) -> Iterator[tuple[Kube, str]]:
     with fresh_namespace(plane.kube) as namespace:
         there = plane.kube.within(namespace)
         storage = {"persistentVolumeClaim": {"claimName": "cache"}}
-        there.apply(job_manifest("old", "photos"), resource("CacheFolder", "cache", {"storage": storage}))
+        there.apply(
+            job_manifest("old", "photos"), resource("CacheFolder", "cache", {"storage": storage})
+        )
         there.apply(schedule_manifest())
         user = account(plane.kube, namespace, "ann")
         grant(plane.kube, "all-of-fpj", user, rules(PEOPLE["fpj-admin"][1], *Where), namespace)
@@ -81,24 +86,42 @@ def doomed(served: Served) -> int:
 
 
 def made(served: Served) -> int:
-    body = {"name": f"made-{uuid.uuid4().hex[:8]}", "spec": job_manifest("unused", "photos")["spec"]}
+    body = {
+        "name": f"made-{uuid.uuid4().hex[:8]}",
+        "spec": job_manifest("unused", "photos")["spec"],
+    }
     return served.status("POST", "/namespaces/{namespace}/jobs", body)
 
 
 JOB = "/namespaces/{namespace}/jobs/old"
 EFFECTS: dict[Request, tuple[str, Callable[[Served], bool]]] = {
     # A right: what does not happen without it
-    ("fpj.dev", "fileprocessingjobs", "list"): ("jobs are shown", lambda served: "old" in served.shown("jobs")),
+    ("fpj.dev", "fileprocessingjobs", "list"): (
+        "jobs are shown",
+        lambda served: "old" in served.shown("jobs"),
+    ),
     ("fpj.dev", "fileprocessingjobs", "watch"): (
         "a watch of the jobs holds",
         lambda served: "the watch of jobs broke" not in served.api.log,
     ),
-    ("fpj.dev", "fileprocessingjobs", "get"): ("a job is shown", lambda served: served.status("GET", JOB) == 200),
-    ("fpj.dev", "fileprocessingjobs", "create"): ("a job is made", lambda served: made(served) == 201),
-    ("fpj.dev", "fileprocessingjobs", "delete"): ("a job is deleted", lambda served: doomed(served) == 202),
+    ("fpj.dev", "fileprocessingjobs", "get"): (
+        "a job is shown",
+        lambda served: served.status("GET", JOB) == 200,
+    ),
+    ("fpj.dev", "fileprocessingjobs", "create"): (
+        "a job is made",
+        lambda served: made(served) == 201,
+    ),
+    ("fpj.dev", "fileprocessingjobs", "delete"): (
+        "a job is deleted",
+        lambda served: doomed(served) == 202,
+    ),
     ("fpj.dev", "fileprocessingjobs", "patch"): (
         "a job is suspended",
-        lambda served: served.status("POST", f"{JOB}/suspend") == 202 and served.status("POST", f"{JOB}/resume") == 202,
+        lambda served: (
+            served.status("POST", f"{JOB}/suspend") == 202
+            and served.status("POST", f"{JOB}/resume") == 202
+        ),
     ),
     ("fpj.dev", "cachefolders", "list"): (
         "cache folders are shown",
@@ -108,7 +131,10 @@ EFFECTS: dict[Request, tuple[str, Callable[[Served], bool]]] = {
         "schedules are shown",
         lambda served: served.shown("schedules") == ["nightly"],
     ),
-    ("", "events", "list"): ("a job is shown with its events", lambda served: served.status("GET", JOB) == 200),
+    ("", "events", "list"): (
+        "a job is shown with its events",
+        lambda served: served.status("GET", JOB) == 200,
+    ),
     ("authentication.k8s.io", "tokenreviews", "create"): (
         "anybody is let in",
         lambda served: served.status("GET", "/jobs?namespace={namespace}") == 200,
@@ -133,7 +159,10 @@ def without(lacking: Request) -> tuple[Right, ...]:
 
 def test_every_right_has_its_use() -> None:
     granted = {
-        (right.group, name, verb) for right in API for name in right.resources.split() for verb in right.verbs.split()
+        (right.group, name, verb)
+        for right in API
+        for name in right.resources.split()
+        for verb in right.verbs.split()
     }
     assert granted == set(EFFECTS)
 
@@ -150,7 +179,12 @@ def test_with_every_right_all_of_it_happens_and_no_more_is_asked_for(
 
 @pytest.mark.parametrize("lacking", EFFECTS, ids=lambda request: f"{request[1]}-{request[2]}")
 def test_without_a_right_something_does_not_happen(
-    plane: Cluster, team: tuple[Kube, str], audit: Audit, mongodb_server: str, tmp_path: Path, lacking: Request
+    plane: Cluster,
+    team: tuple[Kube, str],
+    audit: Audit,
+    mongodb_server: str,
+    tmp_path: Path,
+    lacking: Request,
 ) -> None:
     """And the API server says that it was this right; the API lives on, and says so too."""
     what, happens = EFFECTS[lacking]

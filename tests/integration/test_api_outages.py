@@ -1,4 +1,6 @@
-"""The API when what it needs goes away for a while: the store, the API server, the watch's place in history."""
+"""The API when what it needs goes away for a while: the store, the API server,
+the watch's place in history.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ V1 = "/api/v1"
 
 
 @pytest.fixture(scope="module")
-def place(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(
+    cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
     with place_in(cluster, mongodb_server, tmp_path_factory.mktemp("place")) as place:
         place.job(place.one, "job")
         yield place
@@ -37,7 +41,10 @@ def switched_store(place: Place, switch: Switch) -> dict[str, str]:
 
 def test_without_the_store_jobs_are_served_all_the_same(place: Place) -> None:
     port = int(place.store_url.rpartition("/")[0].rpartition(":")[2])
-    failures, statistics = f"{V1}/namespaces/{place.one}/jobs/job/failures", f"{V1}/cache/statistics"
+    failures, statistics = (
+        f"{V1}/namespaces/{place.one}/jobs/job/failures",
+        f"{V1}/cache/statistics",
+    )
     with Switch(port) as switch, place.serving(switched_store(place, switch)) as process:
         client = place.client(process, "fpj-admin")
         assert client.get(failures) == {"items": [], "next": None}
@@ -86,8 +93,14 @@ def test_an_api_server_that_comes_back(place: Place) -> None:
             with client.stream() as stream:
                 last = stream.last_id
                 switch.off()
-                wait_for(lambda: client.ask("GET", f"{V1}/jobs")[0] in (503, 504), "who asks is not known", 60)
-                stranger = Client(process.url, token(place.kube, account(place.kube, place.one, "stranger")))
+                wait_for(
+                    lambda: client.ask("GET", f"{V1}/jobs")[0] in (503, 504),
+                    "who asks is not known",
+                    60,
+                )
+                stranger = Client(
+                    process.url, token(place.kube, account(place.kube, place.one, "stranger"))
+                )
                 for path in (f"{V1}/jobs", f"{V1}/namespaces/{place.one}/jobs/job"):
                     for each in (client, stranger):
                         status, answer = each.ask("GET", path)
@@ -102,7 +115,11 @@ def test_an_api_server_that_comes_back(place: Place) -> None:
                 wait_for(lambda: seen(client, "meanwhile"), "what happened is known", 60)
             with client.stream(last_id=last) as stream:
                 stream.until("job", "meanwhile")
-            metric = next(line for line in process.scrape().splitlines() if 'restarts_total{reason="failed"}' in line)
+            metric = next(
+                line
+                for line in process.scrape().splitlines()
+                if 'restarts_total{reason="failed"}' in line
+            )
             assert float(metric.split()[-1]) > 0
             assert process.stop() == 0
 
@@ -124,7 +141,10 @@ def test_history_that_is_gone(place: Place) -> None:
 
     place.job(place.one, "same")
     place.job(place.one, "doomed")
-    with RefusingProxy(place.cluster.kubeconfig, refusal) as proxy, Switch(proxy.server_port) as switch:
+    with (
+        RefusingProxy(place.cluster.kubeconfig, refusal) as proxy,
+        Switch(proxy.server_port) as switch,
+    ):
         where = proxy.kubeconfig(place.folder / "refusing.yaml")
         where.write_text(where.read_text().replace(str(proxy.server_port), str(switch.port)))
         with place.serving(None, where) as process:
@@ -139,7 +159,10 @@ def test_history_that_is_gone(place: Place) -> None:
                 place.job(place.one, "new")
                 switch.on()
                 told = [stream.next(60) for _ in range(2)]
-                assert {(each["event"], each["data"]["name"]) for each in told} == {("gone", "doomed"), ("job", "new")}
+                assert {(each["event"], each["data"]["name"]) for each in told} == {
+                    ("gone", "doomed"),
+                    ("job", "new"),
+                }
             assert proxy.refused[410] == 1
             assert 'fpj_api_watch_restarts_total{reason="expired"} 1.0' in process.scrape()
             assert watches >= 3
@@ -154,6 +177,11 @@ def test_bad_settings_are_named(place: Place) -> None:
 
 def test_a_port_that_is_taken(place: Place) -> None:
     with place.serving() as process:
-        second = ApiProcess(place.own_kubeconfig(), place.store_url, place.folder, {"FPJ_API_PORT": str(process.port)})
+        second = ApiProcess(
+            place.own_kubeconfig(),
+            place.store_url,
+            place.folder,
+            {"FPJ_API_PORT": str(process.port)},
+        )
         second.start(wait=False)
         assert second.wait_end() == 1

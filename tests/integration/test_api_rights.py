@@ -1,4 +1,6 @@
-"""Who may do what through the API: the roles of kubectl, on a real control plane, with real tokens."""
+"""Who may do what through the API: the roles of kubectl, on a real control plane,
+with real tokens.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ MAY = {
     "fpj-cache-manager": {READ, CHANGE},
     "fpj-admin": {READ, CHANGE, MANY},
 }
-NEW = {"name": "job", "spec": {"jobType": "Thumbnail", "collection": {"source": {"s3": {"bucket": "photos"}}}}}
+NEW = {
+    "name": "job",
+    "spec": {"jobType": "Thumbnail", "collection": {"source": {"s3": {"bucket": "photos"}}}},
+}
 V1 = "/api/v1"
 JOB = f"{V1}/namespaces/{{}}/jobs"
 REQUESTS: list[tuple[str, str, str, object, int]] = [
@@ -48,16 +53,30 @@ REQUESTS: list[tuple[str, str, str, object, int]] = [
     (CHANGE, "POST", f"{JOB}/job/recover", None, 202),
     (CHANGE, "DELETE", f"{JOB}/none", None, 404),
     *(
-        (CHANGE, "POST", f"{V1}/jobs/bulk", {"action": each, "jobs": [{"namespace": "{}", "name": "none"}]}, 200)
+        (
+            CHANGE,
+            "POST",
+            f"{V1}/jobs/bulk",
+            {"action": each, "jobs": [{"namespace": "{}", "name": "none"}]},
+            200,
+        )
         for each in ("suspend", "resume", "recover")
     ),
-    (MANY, "POST", f"{V1}/jobs/bulk", {"action": "cancel", "jobs": [{"namespace": "{}", "name": "none"}]}, 200),
+    (
+        MANY,
+        "POST",
+        f"{V1}/jobs/bulk",
+        {"action": "cancel", "jobs": [{"namespace": "{}", "name": "none"}]},
+        200,
+    ),
     (CHANGE, "POST", f"{V1}/jobs/recover", {"namespace": "{}"}, 200),
 ]
 
 
 @pytest.fixture(scope="module")
-def place(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(
+    cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
     with place_in(cluster, mongodb_server, tmp_path_factory.mktemp("place")) as place:
         for namespace in (place.one, place.two):
             place.furnish(namespace)
@@ -77,14 +96,21 @@ def filled(body: object, namespace: str) -> object:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_each_role_may_what_it_may_with_kubectl(place: Place, process: ApiProcess, role: str) -> None:
+def test_each_role_may_what_it_may_with_kubectl(
+    place: Place, process: ApiProcess, role: str
+) -> None:
     client = place.client(process, role)
     for takes, method, path, body, expected in REQUESTS:
         status, answer = client.ask(method, path.format(place.one), filled(body, place.one))
         allowed = takes in MAY[role]
-        assert status == (expected if allowed else 403), f"{role}: {method} {path}: {status} {answer}"
+        assert status == (expected if allowed else 403), (
+            f"{role}: {method} {path}: {status} {answer}"
+        )
         if not allowed:
-            assert answer["title"] == "Forbidden" and f'User "{place.user(role)}" cannot ' in answer["detail"]
+            assert (
+                answer["title"] == "Forbidden"
+                and f'User "{place.user(role)}" cannot ' in answer["detail"]
+            )
             assert f'in the namespace "{place.one}"' in answer["detail"]
         status, answer = client.ask(method, path.format(place.two), filled(body, place.two))
         assert status == 403, f"{role} elsewhere: {method} {path}: {status} {answer}"
@@ -110,9 +136,10 @@ def test_a_viewer_changes_nothing(place: Place, process: ApiProcess) -> None:
     for action in ("suspend", "resume", "recover"):
         status, answer = client.post(f"{JOB.format(place.one)}/job/{action}")
         assert status == 403
-        assert answer["detail"] == (
-            f'User "{place.user("fpj-view")}" cannot patch resource "fileprocessingjobs" in API group "fpj.dev" '
-            f'in the namespace "{place.one}"'
+        assert (
+            answer["detail"]
+            == f'User "{place.user("fpj-view")}" cannot patch resource "fileprocessingjobs" in API'
+            f' group "fpj.dev" in the namespace "{place.one}"'
         )
     assert client.ask("DELETE", f"{JOB.format(place.one)}/job")[0] == 403
     assert client.post(JOB.format(place.one), NEW | {"name": "another"})[0] == 403
@@ -120,7 +147,7 @@ def test_a_viewer_changes_nothing(place: Place, process: ApiProcess) -> None:
     assert place.api.get(place.path(place.one, "another")) is None
 
 
-# Tokens ---------------------------------------------------------------------------------------------------
+# Tokens -------------------------------------------------------------------------------------------
 
 
 def signed(place: Place, bearer: str, **claims: Any) -> str:
@@ -140,8 +167,18 @@ def test_only_who_the_cluster_knows_is_served(place: Place, process: ApiProcess)
     good = place.tokens["fpj-view"]
     now = int(time.time())
     expired = signed(place, good, exp=now - 600, iat=now - 4_200, nbf=now - 4_200)
-    assert Client(process.url, signed(place, good, exp=now + 3_600)).ask("GET", f"{V1}/jobs")[0] == 200
-    for bearer in (None, "garbage", "a.b.c", expired, good[:-4] + "AAAA", "x" * 20_000, "two words"):
+    assert (
+        Client(process.url, signed(place, good, exp=now + 3_600)).ask("GET", f"{V1}/jobs")[0] == 200
+    )
+    for bearer in (
+        None,
+        "garbage",
+        "a.b.c",
+        expired,
+        good[:-4] + "AAAA",
+        "x" * 20_000,
+        "two words",
+    ):
         response = Client(process.url, bearer).response("GET", f"{V1}/jobs")
         assert response.status in (401, 431), bearer
         if response.status == 401:
@@ -149,8 +186,16 @@ def test_only_who_the_cluster_knows_is_served(place: Place, process: ApiProcess)
             assert response.headers["Content-Type"] == "application/problem+json"
             assert json.loads(response.data)["status"] == 401
     for odd in ("Basic YTpi", f"bearer{good}", good, ""):
-        assert Client(process.url).response("GET", f"{V1}/jobs", headers={"Authorization": odd}).status == 401
-    assert Client(process.url).response("GET", f"{V1}/jobs", headers={"Authorization": f"bearer {good}"}).status == 200
+        assert (
+            Client(process.url).response("GET", f"{V1}/jobs", headers={"Authorization": odd}).status
+            == 401
+        )
+    assert (
+        Client(process.url)
+        .response("GET", f"{V1}/jobs", headers={"Authorization": f"bearer {good}"})
+        .status
+        == 200
+    )
     for path in ("/livez", "/readyz", f"{V1}/openapi.json"):
         assert Client(process.url).response("GET", path).status == 200
     assert good not in process.log
@@ -163,7 +208,9 @@ def test_who_is_unknown_is_not_told_what_exists(place: Place, process: ApiProces
     assert client.post(f"{V1}/jobs/bulk", {"no": "sense"})[0] == 401
 
 
-def test_an_account_that_is_deleted_is_not_served_any_more(place: Place, process: ApiProcess) -> None:
+def test_an_account_that_is_deleted_is_not_served_any_more(
+    place: Place, process: ApiProcess
+) -> None:
     user = account(place.kube, place.one, "leaver")
     grant(place.kube, "fpj-view", user, None, place.one)
     client = Client(process.url, token(place.kube, user))
@@ -176,11 +223,13 @@ def test_an_account_that_is_deleted_is_not_served_any_more(place: Place, process
 def test_a_token_for_another_audience_is_nobodys(place: Place) -> None:
     with place.serving({"FPJ_API_AUDIENCES": "fpj"}) as process:
         assert Client(process.url, place.tokens["fpj-view"]).ask("GET", f"{V1}/jobs")[0] == 401
-        meant = place.kube.within(place.one)("create", "token", "fpj-view", "--audience=fpj").strip()
+        meant = place.kube.within(place.one)(
+            "create", "token", "fpj-view", "--audience=fpj"
+        ).strip()
         assert Client(process.url, meant).ask("GET", f"{V1}/jobs")[0] == 200
 
 
-# Many at once ---------------------------------------------------------------------------------------------
+# Many at once -------------------------------------------------------------------------------------
 
 
 def test_one_refusal_and_nothing_is_done(place: Place, process: ApiProcess) -> None:
@@ -199,8 +248,12 @@ def test_one_refusal_and_nothing_is_done(place: Place, process: ApiProcess) -> N
     assert "fpj.dev/resume" in place.get(place.one, "both")["metadata"]["annotations"]
 
 
-def test_recovering_all_is_refused_where_one_namespace_is(place: Place, process: ApiProcess) -> None:
-    """Rights of two roles in two namespaces: what may be seen counts, and all of it must be allowed."""
+def test_recovering_all_is_refused_where_one_namespace_is(
+    place: Place, process: ApiProcess
+) -> None:
+    """Rights of two roles in two namespaces: what may be seen counts,
+    and all of it must be allowed.
+    """
     user = account(place.kube, place.one, "mixed")
     grant(place.kube, "fpj-admin", user, None, place.one)
     client = Client(process.url, token(place.kube, user))
@@ -212,7 +265,11 @@ def test_recovering_all_is_refused_where_one_namespace_is(place: Place, process:
     grant(place.kube, "fpj-view", user, None, place.two)  # may see there, and change nothing
     wait_for(lambda: len(client.get(f"{V1}/namespaces")["items"]) == 2, "both are seen", 30)
     wait_for(
-        lambda: {job["phase"] for job in client.get(f"{V1}/jobs?search=lost")["items"]} == {"Failed"}, "they failed", 30
+        lambda: (
+            {job["phase"] for job in client.get(f"{V1}/jobs?search=lost")["items"]} == {"Failed"}
+        ),
+        "they failed",
+        30,
     )
     status, answer = client.post(f"{V1}/jobs/recover", {})
     assert status == 403 and place.two in answer["detail"]
@@ -222,21 +279,29 @@ def test_recovering_all_is_refused_where_one_namespace_is(place: Place, process:
     wait_for(lambda: len(client.get(f"{V1}/namespaces")["items"]) == 1, "one is seen", 30)
     status, answer = client.post(f"{V1}/jobs/recover", {})
     assert status == 200 and answer["remaining"] == 0
-    assert {"namespace": place.one, "name": "lost", "done": True, "problem": None} in answer["results"]
+    assert {"namespace": place.one, "name": "lost", "done": True, "problem": None} in answer[
+        "results"
+    ]
     assert "fine" not in [result["name"] for result in answer["results"]]
     assert "fpj.dev/resume" in place.get(place.one, "lost")["metadata"]["annotations"]
     assert "annotations" not in place.get(place.two, "lost")["metadata"]
 
 
-# What is hidden -------------------------------------------------------------------------------------------
+# What is hidden -----------------------------------------------------------------------------------
 
 
 def test_of_other_namespaces_nothing_is_said(place: Place, process: ApiProcess) -> None:
     client = place.client(process, "fpj-view")
     for path in ("jobs", "cache/folders", "cache/statistics", "schedules"):
         assert {item["namespace"] for item in client.get(f"{V1}/{path}")["items"]} <= {place.one}
-    assert client.get(f"{V1}/jobs")["counts"] == client.get(f"{V1}/jobs?namespace={place.one}")["counts"]
-    there, nowhere = client.ask("GET", f"{JOB.format(place.two)}/job"), client.ask("GET", f"{JOB.format(place.two)}/x")
+    assert (
+        client.get(f"{V1}/jobs")["counts"]
+        == client.get(f"{V1}/jobs?namespace={place.one}")["counts"]
+    )
+    there, nowhere = (
+        client.ask("GET", f"{JOB.format(place.two)}/job"),
+        client.ask("GET", f"{JOB.format(place.two)}/x"),
+    )
     assert there == nowhere and there[0] == 403
     made_up = client.ask("GET", f"{JOB.format('no-such-namespace')}/job")
     assert made_up[0] == 403
@@ -257,7 +322,11 @@ def test_only_chosen_namespaces_with_rights_in_them_alone(place: Place) -> None:
             boss = account(place.kube, own, "boss")
             grant(place.kube, "fpj-admin", boss, None)
             owner = Client(process.url, token(place.kube, boss))
-            wait_for(lambda: owner.ask("GET", f"{JOB.format(place.two)}/job")[0] == 404, "it is not served", 30)
+            wait_for(
+                lambda: owner.ask("GET", f"{JOB.format(place.two)}/job")[0] == 404,
+                "it is not served",
+                30,
+            )
             assert {job["namespace"] for job in owner.get(f"{V1}/jobs")["items"]} == {place.one}
             assert "the watch of jobs broke: " in process.log  # of the closed one
             place.kube("delete", "clusterrolebinding", "fpj-admin-boss")

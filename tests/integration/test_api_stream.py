@@ -13,7 +13,10 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def running(done: int) -> dict[str, object]:
-    return {"phase": "Running", "progress": {"total": 1_000, "completed": done, "percent": done // 10}}
+    return {
+        "phase": "Running",
+        "progress": {"total": 1_000, "completed": done, "percent": done // 10},
+    }
 
 
 def test_made_changed_and_gone(place: Place, process: ApiProcess) -> None:
@@ -26,11 +29,17 @@ def test_made_changed_and_gone(place: Place, process: ApiProcess) -> None:
         event = stream.next()
         assert (event["event"], event["data"]["phase"]) == ("job", "Running")
         assert event["data"]["progress"]["completed"] == 10
-        place.api.patch(place.path(place.one, "born"), {"metadata": {"labels": {"of-no": "interest"}}}, MERGE)
+        place.api.patch(
+            place.path(place.one, "born"), {"metadata": {"labels": {"of-no": "interest"}}}, MERGE
+        )
         place.api.delete(place.path(place.one, "born"))
         event = stream.next()  # of what is not shown, nothing was told
         assert event["event"] == "gone"
-        assert event["data"] == {"namespace": place.one, "name": "born", "uid": made["metadata"]["uid"]}
+        assert event["data"] == {
+            "namespace": place.one,
+            "name": "born",
+            "uid": made["metadata"]["uid"],
+        }
 
 
 def test_what_was_missed_is_sent_again(place: Place, process: ApiProcess) -> None:
@@ -96,18 +105,28 @@ def test_more_than_is_kept_was_missed(place: Place, process: ApiProcess) -> None
     for number in range(1_005):
         place.report(place.one, "busy", running(number + 1))
     wait_for(
-        lambda: client.get("/api/v1/jobs?search=busy")["items"][0]["progress"]["completed"] == 1_005, "all is known", 60
+        lambda: (
+            client.get("/api/v1/jobs?search=busy")["items"][0]["progress"]["completed"] == 1_005
+        ),
+        "all is known",
+        60,
     )
     with client.stream(last_id=last) as stream:
         assert stream.next()["event"] == "reset"
 
 
 def test_one_hears_only_of_what_one_may_see(place: Place, process: ApiProcess) -> None:
-    """Also while the stream is open: a right that is given, and one that is taken, each say: read the list anew."""
+    """Also while the stream is open: a right that is given, and one that is taken, each say:
+    read the list anew.
+    """
     user = account(place.kube, place.one, "changing")
     grant(place.kube, "fpj-view", user, None, place.one)
     client = Client(process.url, token(place.kube, user))
-    wait_for(lambda: client.ask("GET", f"/api/v1/jobs?namespace={place.one}")[0] == 200, "the binding holds", 30)
+    wait_for(
+        lambda: client.ask("GET", f"/api/v1/jobs?namespace={place.one}")[0] == 200,
+        "the binding holds",
+        30,
+    )
     place.job(place.two, "hidden")
     place.job(place.one, "open")
     wait_for(lambda: seen(client, "open"), "it is known", 30)

@@ -1,4 +1,6 @@
-"""The Helm chart against the real API server: what it renders, what it refuses, what it finds in a cluster."""
+"""The Helm chart against the real API server: what it renders, what it refuses,
+what it finds in a cluster.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,11 @@ from fpj_operator.settings import settings_from
 pytestmark = pytest.mark.timeout(300)
 
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-RESOURCES = ("crd/cachefolders.fpj.dev", "crd/fileprocessingjobs.fpj.dev", "crd/fileprocessingschedules.fpj.dev")
+RESOURCES = (
+    "crd/cachefolders.fpj.dev",
+    "crd/fileprocessingjobs.fpj.dev",
+    "crd/fileprocessingschedules.fpj.dev",
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +71,8 @@ def helm(plane: Cluster, bare: Kube, place: str, tmp_path: Path) -> Iterator[Hel
 def remove_resources(bare: Kube) -> None:
     """Delete the CustomResourceDefinitions, of which there are no objects left.
 
-    The API server's own clean-up, which looks for such objects, was seen to hang under load right after a change.
+    The API server's own clean-up, which looks for such objects, was seen to hang under load right
+    after a change.
     """
     bare("delete", "--ignore-not-found", "--wait=false", *RESOURCES)
     try:
@@ -82,7 +89,7 @@ def offline(tmp_path: Path) -> Helm:
     return Helm(None, tmp_path)
 
 
-# What it renders ------------------------------------------------------------------------------------------
+# What it renders ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("values", MATRIX, ids=lambda path: path.stem)
@@ -91,17 +98,24 @@ def test_lint(offline: Helm, values: Path) -> None:
 
 
 OTHERS = {
-    "monitoring-crds.sh": ("monitoring.coreos.com", ("podmonitors", "prometheusrules", "servicemonitors")),
+    "monitoring-crds.sh": (
+        "monitoring.coreos.com",
+        ("podmonitors", "prometheusrules", "servicemonitors"),
+    ),
     "gateway-crds.sh": ("gateway.networking.k8s.io", ("httproutes",)),
 }
-"""Resources of other projects that the chart makes objects of: the script that has them, their group, their names."""
+"""Resources of other projects that the chart makes objects of: the script that has them,
+their group, their names.
+"""
 
 
 @pytest.fixture(scope="module")
 def others(bare: Kube) -> Kube:
     """kubectl, with the resources of Prometheus' operator and of the Gateway API."""
     for script, (group, names) in OTHERS.items():
-        found = subprocess.run([ROOT / "hack" / script], capture_output=True, text=True, check=True, timeout=60)
+        found = subprocess.run(
+            [ROOT / "hack" / script], capture_output=True, text=True, check=True, timeout=60
+        )
         folder = Path(found.stdout.strip())
         bare.apply(*(folder / f"{group}_{name}.yaml" for name in names), server_side=True)
         for name in names:
@@ -110,21 +124,29 @@ def others(bare: Kube) -> Kube:
 
 
 def is_established(bare: Kube, crd: str) -> bool:
-    """`kubectl wait` makes nothing of conditions that are null, as some of these files have them."""
+    """`kubectl wait` makes nothing of conditions that are null,
+    as some of these files have them.
+    """
     conditions = bare.json("get", "crd", crd).get("status", {}).get("conditions") or ()
     return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
 
 @pytest.mark.parametrize("values", MATRIX, ids=lambda path: path.stem)
 @pytest.mark.parametrize("release", ["fpj", "r" * 53])
-def test_the_api_server_takes_all_of_it(offline: Helm, others: Kube, place: str, values: Path, release: str) -> None:
-    """Strictly: a field that it does not know, or that is given twice, is an error. Pods are below."""
+def test_the_api_server_takes_all_of_it(
+    offline: Helm, others: Kube, place: str, values: Path, release: str
+) -> None:
+    """Strictly: a field that it does not know, or that is given twice, is an error.
+
+    Pods are below.
+    """
     rendered = offline.within(place)("template", release, CHART, f"--values={values}")
     texts = [text for text in rendered.split("\n---\n") if "\nkind: Pod\n" not in text]
     assert len(texts) >= 4
     dry_run(others, "\n---\n".join(texts))
     for document in filter(None, yaml.safe_load_all(rendered)):
-        # The name of an object of the cluster that each release has of its own begins with the namespace.
+        # The name of an object of the cluster that each release has of its own begins with the
+        # namespace.
         of_the_cluster = document["kind"].startswith(("ClusterRole", "ValidatingAdmissionPolicy"))
         assert len(document["metadata"]["name"]) <= (253 if of_the_cluster else 63)
 
@@ -132,7 +154,10 @@ def test_the_api_server_takes_all_of_it(offline: Helm, others: Kube, place: str,
 @pytest.fixture(scope="module")
 def kubeconform(others: Kube, tmp_path_factory: pytest.TempPathFactory) -> Kubeconform:
     """By the schemas of this API server, those of other projects' resources among them."""
-    kinds = [("monitoring.coreos.com", kind) for kind in ("PodMonitor", "PrometheusRule", "ServiceMonitor")]
+    kinds = [
+        ("monitoring.coreos.com", kind)
+        for kind in ("PodMonitor", "PrometheusRule", "ServiceMonitor")
+    ]
     kinds.append(("gateway.networking.k8s.io", "HTTPRoute"))
 
     def with_others() -> Kubeconform | None:
@@ -151,7 +176,10 @@ def test_kubeconform_would_find_something(offline: Helm, kubeconform: Kubeconfor
     rendered = offline("template", "fpj", CHART, values={"mongodb": {"uri": URI}})
     assert kubeconform(rendered) == []
     (typo,) = kubeconform(rendered.replace("  replicas: ", "  replica: "))
-    assert typo.startswith("Deployment fpj-operator: ") and "additional properties 'replica' not allowed" in typo
+    assert (
+        typo.startswith("Deployment fpj-operator: ")
+        and "additional properties 'replica' not allowed" in typo
+    )
     (wrong,) = kubeconform(rendered.replace("  replicas: 2", '  replicas: "2"'))
     assert "at '/spec/replicas': got string, want integer" in wrong
     (unknown,) = kubeconform(rendered.replace("kind: Deployment", "kind: Deploiment"))
@@ -184,33 +212,53 @@ def test_common_labels_and_annotations_take_the_place_of_none_of_ours(
     common = {"commonLabels": COLLIDING_LABELS, "commonAnnotations": COLLIDING_NOTES}
     rendered = offline("template", "fpj", CHART, f"--values={values}", values=common)
     assert kubeconform(rendered) == [], "strictly: of two equal keys it would tell"
-    before, after = ([each for each in yaml.safe_load_all(text) if each] for text in (plain, rendered))
+    before, after = (
+        [each for each in yaml.safe_load_all(text) if each] for text in (plain, rendered)
+    )
     hooks = [each for each in before if "helm.sh/hook" in each["metadata"].get("annotations", {})]
     assert hooks, "the test's pod at least"
     assert {name_of(each) for each in before} == {name_of(each) for each in after}
     found = {name_of(each): each["metadata"] for each in after}
     for document in before:
         now = found[name_of(document)]
-        assert now["labels"]["example.com/common"] == now["annotations"]["example.com/common"] == "everywhere"
+        assert (
+            now["labels"]["example.com/common"]
+            == now["annotations"]["example.com/common"]
+            == "everywhere"
+        )
         for kind in ("labels", "annotations"):
             # What the values say of one object alone comes before what they say of all.
             assert now[kind] | document["metadata"].get(kind, {}) == now[kind], name_of(document)
 
 
-def test_kubeconform_would_tell_of_a_key_that_is_there_twice(offline: Helm, kubeconform: Kubeconform) -> None:
-    rendered = offline("template", "fpj", CHART, values={"mongodb": {"uri": URI}, "commonAnnotations": {"a": "b"}})
+def test_kubeconform_would_tell_of_a_key_that_is_there_twice(
+    offline: Helm, kubeconform: Kubeconform
+) -> None:
+    rendered = offline(
+        "template", "fpj", CHART, values={"mongodb": {"uri": URI}, "commonAnnotations": {"a": "b"}}
+    )
     twice = rendered.replace("    a: b\n", "    a: b\n    a: c\n", 1)
     assert twice != rendered
     assert "already set in map" in " ".join(kubeconform(twice)), kubeconform(twice)
 
 
 def dry_run(kube: Kube, manifests: str) -> None:
-    kube("apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename=-", stdin=manifests)
+    kube(
+        "apply",
+        "--server-side",
+        "--dry-run=server",
+        "--validate=strict",
+        "--filename=-",
+        stdin=manifests,
+    )
 
 
 @pytest.mark.parametrize("values", MATRIX, ids=lambda path: path.stem)
 def test_every_pod_is_restricted(offline: Helm, others: Kube, place: str, values: Path) -> None:
-    """The namespace refuses others. A Job's pods are made by a controller, so they are asked for as pods here."""
+    """The namespace refuses others.
+
+    A Job's pods are made by a controller, so they are asked for as pods here.
+    """
     rendered = offline.within(place)("template", "fpj", CHART, f"--values={values}")
     pods = [pod for each in yaml.safe_load_all(rendered) if each for pod in pods_of(each)]
     assert len(pods) >= 2  # the operator's and the test's
@@ -227,7 +275,14 @@ def pods_of(document: dict[str, Any]) -> list[dict[str, Any]]:
         return [document]
     if document["kind"] in ("Deployment", "Job"):
         name = {"name": document["metadata"]["name"]}
-        return [{"apiVersion": "v1", "kind": "Pod", "metadata": name, "spec": document["spec"]["template"]["spec"]}]
+        return [
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": name,
+                "spec": document["spec"]["template"]["spec"],
+            }
+        ]
     return []
 
 
@@ -254,7 +309,9 @@ def test_the_operator_understands_its_settings(offline: Helm) -> None:
 
 
 def test_an_empty_list_is_none_and_not_the_default(offline: Helm) -> None:
-    settings = settings_from(environment(offline.render(settings={"templateVolumes": [], "templateEnv": []})))
+    settings = settings_from(
+        environment(offline.render(settings={"templateVolumes": [], "templateEnv": []}))
+    )
     assert settings.template_volumes == () and settings.template_env == ()
 
 
@@ -262,20 +319,30 @@ def test_an_empty_list_is_none_and_not_the_default(offline: Helm) -> None:
     "values",
     [
         {},
-        {"settings": {"templateVolumes": [], "templateEnv": ["A", "B_*"], "templateServiceAccounts": ["museum-<>&"]}},
+        {
+            "settings": {
+                "templateVolumes": [],
+                "templateEnv": ["A", "B_*"],
+                "templateServiceAccounts": ["museum-<>&"],
+            }
+        },
         {"workers": {"env": {"B": "1", "A": "2"}}, "metrics": {"workers": {"enabled": True}}},
         {"watchNamespaces": ["a", "b"], "serviceAccount": {"name": "other"}},
     ],
 )
 def test_the_policies_have_the_operators_own_rules(offline: Helm, values: dict[str, Any]) -> None:
-    """Whatever the values: operator and API server never differ about a template, or about who the operator is."""
+    """Whatever the values: operator and API server never differ about a template,
+    or about who the operator is.
+    """
     rendered = offline.render(**values)
     settings = settings_from(environment(rendered))
     lists = admission.lists_of(settings, reserved_variables(settings))
     account = values.get("serviceAccount", {}).get("name", "fpj-operator")
     wanted = [
         admission.worker_templates("default-fpj-operator-worker-templates", lists),
-        admission.worker_reports("default-fpj-operator-worker-reports", f"system:serviceaccount:default:{account}"),
+        admission.worker_reports(
+            "default-fpj-operator-worker-reports", f"system:serviceaccount:default:{account}"
+        ),
     ]
     for policy in wanted:
         name = policy["metadata"]["name"]
@@ -288,24 +355,40 @@ def test_the_policies_have_the_operators_own_rules(offline: Helm, values: dict[s
 def normal(spec: dict[str, Any]) -> dict[str, Any]:
     """Lists among the expressions are compared by what they hold."""
     variables = {
-        each["name"]: json.loads(each["expression"]) if each["expression"].startswith('["') else each["expression"]
+        each["name"]: json.loads(each["expression"])
+        if each["expression"].startswith('["')
+        else each["expression"]
         for each in spec["variables"]
     }
     return spec | {"variables": variables}
 
 
 def test_policies_can_be_left_out(offline: Helm) -> None:
-    for value, left in (("workerTemplates", "worker-reports"), ("workerReports", "worker-templates")):
+    for value, left in (
+        ("workerTemplates", "worker-reports"),
+        ("workerReports", "worker-templates"),
+    ):
         rendered = offline.render(admissionPolicies={value: False})
-        names = [each["metadata"]["name"] for each in rendered if each["kind"] == "ValidatingAdmissionPolicy"]
+        names = [
+            each["metadata"]["name"]
+            for each in rendered
+            if each["kind"] == "ValidatingAdmissionPolicy"
+        ]
         assert names == [f"default-fpj-operator-{left}"]
 
 
 @pytest.mark.parametrize("user", [65_532, 1_000_690_000, 0])
 def test_one_value_has_the_user_of_all_pods(offline: Helm, user: int) -> None:
-    """Also of pods that Helm's hooks, the test and the sample make; with 0 the cluster assigns it."""
+    """Also of pods that Helm's hooks, the test and the sample make.
+
+    With 0 the cluster assigns it.
+    """
     rendered = offline.render(
-        user=user, api={"enabled": True}, sample={"enabled": True}, crds={"keep": False}, watchNamespaces=["default"]
+        user=user,
+        api={"enabled": True},
+        sample={"enabled": True},
+        crds={"keep": False},
+        watchNamespaces=["default"],
     )
     pods = [pod["spec"] for each in rendered for pod in pods_of(each)]
     assert len(pods) >= 5
@@ -332,7 +415,11 @@ def test_what_is_said_of_one_component_comes_first(offline: Helm) -> None:
 
 def test_the_defaults_are_the_operators_own(offline: Helm) -> None:
     assert settings_from(environment(offline.render())) == settings_from(
-        {"FPJ_STORE": "from a Secret", "FPJ_WORKER_IMAGE": "fpj:0.1.0", "FPJ_OWN_NAMESPACE": "the release's"}
+        {
+            "FPJ_STORE": "from a Secret",
+            "FPJ_WORKER_IMAGE": "fpj:0.1.0",
+            "FPJ_OWN_NAMESPACE": "the release's",
+        }
     )
 
 
@@ -340,15 +427,29 @@ def test_named_namespaces_take_no_right_to_the_cluster(offline: Helm) -> None:
     rendered = offline.render(watchNamespaces=["a", "b"], **SECOND)
     kinds = [each["kind"] for each in rendered]
     assert "ClusterRole" not in kinds and "ClusterRoleBinding" not in kinds
-    roles = {(each["metadata"]["namespace"], each["metadata"]["name"]) for each in rendered if each["kind"] == "Role"}
-    assert roles == {("a", "fpj-operator"), ("b", "fpj-operator"), ("default", "fpj-operator-leader")}
+    roles = {
+        (each["metadata"]["namespace"], each["metadata"]["name"])
+        for each in rendered
+        if each["kind"] == "Role"
+    }
+    assert roles == {
+        ("a", "fpj-operator"),
+        ("b", "fpj-operator"),
+        ("default", "fpj-operator-leader"),
+    }
 
 
-def test_alerts_and_dashboard_are_there_where_the_chart_has_them(offline: Helm, tmp_path: Path) -> None:
+def test_alerts_and_dashboard_are_there_where_the_chart_has_them(
+    offline: Helm, tmp_path: Path
+) -> None:
     """With the files and without: the chart may be packed without either."""
     chart = tmp_path / "fpj"
     subprocess.run(["cp", "-r", CHART, chart], check=True)
-    wanted = {"prometheusRule": {"enabled": True}, "dashboard": {"enabled": True}, "mongodb": {"uri": URI}}
+    wanted = {
+        "prometheusRule": {"enabled": True},
+        "dashboard": {"enabled": True},
+        "mongodb": {"uri": URI},
+    }
 
     def rendered() -> dict[str, Any]:
         text = offline("template", "fpj", chart, values=wanted)
@@ -358,7 +459,11 @@ def test_alerts_and_dashboard_are_there_where_the_chart_has_them(offline: Helm, 
         (chart / "files" / name).unlink(missing_ok=True)
     assert rendered().keys().isdisjoint({"PrometheusRule", "ConfigMap"})
     (chart / "files").mkdir(exist_ok=True)
-    alert = {"alert": "Down", "expr": "up == 0", "annotations": {"summary": "{{ $labels.pod }} is down"}}
+    alert = {
+        "alert": "Down",
+        "expr": "up == 0",
+        "annotations": {"summary": "{{ $labels.pod }} is down"},
+    }
     groups = {"groups": [{"name": "fpj", "rules": [alert]}]}
     (chart / "files" / "alerts.yaml").write_text("# Alerts\n" + yaml.safe_dump(groups))
     (chart / "files" / "dashboard.json").write_text('{"title": "{{ pod }}"}\n')
@@ -382,7 +487,10 @@ def test_alerts_are_those_of_the_files_and_the_apis_only_where_it_is(offline: He
 
 def test_alerts_lead_to_runbooks_of_your_own(offline: Helm) -> None:
     def runbooks(**values: str) -> set[str]:
-        return {each["annotations"]["runbook_url"] for each in alerts_of(offline, api=True, **values).values()}
+        return {
+            each["annotations"]["runbook_url"]
+            for each in alerts_of(offline, api=True, **values).values()
+        }
 
     ours = runbooks()
     assert "https://fpj.dev/docs/runbooks/alerts/FpjOperatorDown.md" in ours
@@ -390,14 +498,20 @@ def test_alerts_lead_to_runbooks_of_your_own(offline: Helm) -> None:
     assert runbooks(runbookUrl="https://wiki.example/fpj/") == theirs
 
 
-# What it refuses ------------------------------------------------------------------------------------------
+# What it refuses ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"settings": {"maxConcurentJobs": 3}}, "at '/settings': additional properties 'maxConcurentJobs' not allowed"),
-        ({"settings": {"maxConcurrentJobs": "3"}}, "at '/settings/maxConcurrentJobs': got string, want integer"),
+        (
+            {"settings": {"maxConcurentJobs": 3}},
+            "at '/settings': additional properties 'maxConcurentJobs' not allowed",
+        ),
+        (
+            {"settings": {"maxConcurrentJobs": "3"}},
+            "at '/settings/maxConcurrentJobs': got string, want integer",
+        ),
         ({"settings": {"reconcilers": 0}}, "at '/settings/reconcilers': minimum: got 0, want 1"),
         ({"settings": {"leaseSeconds": 1}}, "at '/settings/leaseSeconds'"),
         ({"image": {"pullPolicy": "Sometimes"}}, "at '/image/pullPolicy': value must be one of"),
@@ -407,7 +521,10 @@ def test_alerts_lead_to_runbooks_of_your_own(offline: Helm) -> None:
         ({"watchNamespaces": ["Gallery"]}, "at '/watchNamespaces/0'"),
         ({"watchNamespaces": ["n" * 64]}, "at '/watchNamespaces/0': maxLength: got 64, want 63"),
         ({"metrics": {"serviceMonitor": {"intervall": "1m"}}}, "at '/metrics/serviceMonitor'"),
-        ({"metrics": {"serviceMonitor": {"interval": 30}}}, "at '/metrics/serviceMonitor/interval'"),
+        (
+            {"metrics": {"serviceMonitor": {"interval": 30}}},
+            "at '/metrics/serviceMonitor/interval'",
+        ),
         ({"networkPolicy": {"mongodbPorts": [0]}}, "at '/networkPolicy/mongodbPorts/0'"),
         ({"imagePullSecrets": ["registry"]}, "at '/imagePullSecrets/0': got string, want object"),
         ({"replicas": 1.5}, "at '/replicas': got number, want integer"),
@@ -418,24 +535,44 @@ def test_alerts_lead_to_runbooks_of_your_own(offline: Helm) -> None:
             {"mongodb": {"uri": URI, "existingSecret": "database"}},
             "set mongodb.uri or mongodb.existingSecret, not both",
         ),
-        ({"mongodb": {"existingSecret": "a", "workerNamespaces": ["b"]}}, "made from mongodb.uri, which is not set"),
-        ({"mongodb": {}, "api": {"enabled": True}}, "fpj needs MongoDB: set mongodb.uri, or mongodb.existingSecret"),
+        (
+            {"mongodb": {"existingSecret": "a", "workerNamespaces": ["b"]}},
+            "made from mongodb.uri, which is not set",
+        ),
+        (
+            {"mongodb": {}, "api": {"enabled": True}},
+            "fpj needs MongoDB: set mongodb.uri, or mongodb.existingSecret",
+        ),
         ({"api": {"maxStreams": 0}}, "at '/api/maxStreams': minimum: got 0, want 1"),
         ({"api": {"reviewSeconds": 0.5}}, "at '/api/reviewSeconds': minimum: got 0.5, want 1"),
         ({"api": {"audiences": ["a,b"]}}, "at '/api/audiences/0'"),
         ({"api": {"service": {"port": 0}}}, "at '/api/service/port'"),
         ({"api": {"ingress": {"hosts": ["https://a.example"]}}}, "at '/api/ingress/hosts/0'"),
-        ({"api": {"httpRoute": {"parentRefs": ["public"]}}}, "at '/api/httpRoute/parentRefs/0': got string"),
-        ({"api": {"enabled": True, "ingress": {"enabled": True}}}, "api.ingress.hosts: an Ingress without a host"),
-        ({"api": {"enabled": True, "httpRoute": {"enabled": True}}}, "api.httpRoute.parentRefs: a route belongs to"),
+        (
+            {"api": {"httpRoute": {"parentRefs": ["public"]}}},
+            "at '/api/httpRoute/parentRefs/0': got string",
+        ),
+        (
+            {"api": {"enabled": True, "ingress": {"enabled": True}}},
+            "api.ingress.hosts: an Ingress without a host",
+        ),
+        (
+            {"api": {"enabled": True, "httpRoute": {"enabled": True}}},
+            "api.httpRoute.parentRefs: a route belongs to",
+        ),
         ({"api": {"httpRoute": {"enabled": True}}}, "api.httpRoute.enabled: it has no effect"),
         (
-            {"api": {"enabled": True, "serviceAccount": {"name": "one"}}, "serviceAccount": {"name": "one"}},
+            {
+                "api": {"enabled": True, "serviceAccount": {"name": "one"}},
+                "serviceAccount": {"name": "one"},
+            },
             "serviceAccount.name and api.serviceAccount.name are the same",
         ),
         (
             {"api": {"enabled": True}, "fullnameOverride": "n" * 48 + "-api"},
-            "operator and API would both be called " + "n" * 48 + "-api: choose another fullnameOverride",
+            "operator and API would both be called "
+            + "n" * 48
+            + "-api: choose another fullnameOverride",
         ),
     ],
     ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else "",
@@ -457,12 +594,14 @@ def refusal(helm: Helm, release: str, *options: object, **values: Any) -> str:
 
 def test_a_missing_secret(helm: Helm, bare: Kube, place: str) -> None:
     wanted = {"mongodb": {"existingSecret": "database", "existingSecretKey": "uri"}}
-    assert f'there is no Secret "database" in the namespace {place}' in refusal(helm, "fpj", **wanted)
+    assert f'there is no Secret "database" in the namespace {place}' in refusal(
+        helm, "fpj", **wanted
+    )
     bare.within(place)("create", "secret", "generic", "database", f"--from-literal=url={URI}")
     assert 'the Secret "database" has no key "uri"' in refusal(helm, "fpj", **wanted)
-    assert bare.within(place).items("deployments,serviceaccounts,services") == bare.within(place).items(
-        "serviceaccounts", "--field-selector=metadata.name=default"
-    )
+    assert bare.within(place).items("deployments,serviceaccounts,services") == bare.within(
+        place
+    ).items("serviceaccounts", "--field-selector=metadata.name=default")
     wanted["mongodb"]["existingSecretKey"] = "url"
     helm.install("fpj", **wanted)
 
@@ -470,20 +609,28 @@ def test_a_missing_secret(helm: Helm, bare: Kube, place: str) -> None:
 def test_resources_that_others_keep(helm: Helm, bare: Kube) -> None:
     """Absent, older, applied by kubectl: with crds.enabled=false and with true."""
     apart = {"crds": {"enabled": False}}
-    assert "there is no CustomResourceDefinition fileprocessingjobs.fpj.dev" in refusal(helm, "fpj", **apart)
+    assert "there is no CustomResourceDefinition fileprocessingjobs.fpj.dev" in refusal(
+        helm, "fpj", **apart
+    )
 
     files = sorted((ROOT / "crds").glob("*.yaml"))
     bare.apply(*files, server_side=True)
     bare.wait("condition=Established", *RESOURCES)
     bare("annotate", RESOURCES[1], "fpj.dev/version=0.0.9", "--overwrite")
     told = refusal(helm, "fpj", **apart)
-    assert "fileprocessingjobs.fpj.dev is of version 0.0.9, older than 0.1.0: kubectl apply -f crds" in told
+    assert (
+        "fileprocessingjobs.fpj.dev is of version 0.0.9, older than 0.1.0: kubectl apply -f crds"
+        in told
+    )
     bare("annotate", RESOURCES[1], "fpj.dev/version-")
     assert "is of version 0.0.0, older than 0.1.0" in refusal(helm, "fpj", **apart)
 
-    # With true, Helm refuses what is not its own, until it is told to take it over; and brings it up to date.
+    # With true, Helm refuses what is not its own, until it is told to take it over; and brings it
+    # up to date.
     told = refusal(helm, "fpj")
-    assert 'CustomResourceDefinition "cachefolders.fpj.dev"' in told and "cannot be imported" in told
+    assert (
+        'CustomResourceDefinition "cachefolders.fpj.dev"' in told and "cannot be imported" in told
+    )
     helm.install("fpj", "--take-ownership", "--force-conflicts")
     labels = bare.json("get", RESOURCES[1])["metadata"]
     assert labels["labels"]["app.kubernetes.io/managed-by"] == "Helm"
@@ -504,18 +651,23 @@ def test_the_manifests_installation_can_be_taken_over(helm: Helm, bare: Kube) ->
     wanted = {"mongodb": {"existingSecret": "fpj-store"}}
     here("create", "secret", "generic", "fpj-store", f"--from-literal=url={URI}")
     told = refusal(there, "fpj", "--take-ownership", "--force-conflicts", **wanted)
-    assert "the Deployment fpj-operator in namespace fpj-system is an operator of fpj already" in told
+    assert (
+        "the Deployment fpj-operator in namespace fpj-system is an operator of fpj already" in told
+    )
     here("delete", "deployment", "fpj-operator")
     there.install("fpj", "--take-ownership", "--force-conflicts", **wanted)
     assert (
-        bare.json("get", "clusterrole", "fpj-operator")["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+        bare.json("get", "clusterrole", "fpj-operator")["metadata"]["labels"][
+            "app.kubernetes.io/managed-by"
+        ]
+        == "Helm"
     )
     here("wait", "--for=create", "deployment/fpj-operator", "--timeout=10s")
     there("uninstall", "fpj")
     bare("delete", "namespace", "fpj-system", "--wait=false")
 
 
-# What it does ---------------------------------------------------------------------------------------------
+# What it does -------------------------------------------------------------------------------------
 
 
 def test_two_releases_for_one_cluster(helm: Helm, bare: Kube, place: str) -> None:
@@ -524,7 +676,9 @@ def test_two_releases_for_one_cluster(helm: Helm, bare: Kube, place: str) -> Non
         there = helm.within(other)
         first = f"fpj in namespace {place}"
         assert f"belong to the release {first}" in refusal(there, "more")
-        assert f"the release {first} works on the jobs of all namespaces" in refusal(there, "more", **SECOND)
+        assert f"the release {first} works on the jobs of all namespaces" in refusal(
+            there, "more", **SECOND
+        )
         told = refusal(there, "more", watchNamespaces=[other], **SECOND)
         assert f"the release {first} works on the jobs of all namespaces" in told
 
@@ -532,7 +686,10 @@ def test_two_releases_for_one_cluster(helm: Helm, bare: Kube, place: str) -> Non
         there.install("more", watchNamespaces=[other], **SECOND)
         assert sorted(helm.releases) == ["fpj", "more"]
         told = refusal(helm.within(third), "yet", watchNamespaces=[other], **SECOND)
-        assert f"the release more in namespace {other} works on the jobs of namespace {other} already" in told
+        assert (
+            f"the release more in namespace {other} works on the jobs of namespace {other} already"
+            in told
+        )
         told = refusal(there, "yet", watchNamespaces=[third], **SECOND)
         assert f"more-fpj-operator in namespace {other} is an operator of fpj" in told
         told = refusal(helm.within(third), "yet", **SECOND)
@@ -548,10 +705,14 @@ def test_two_releases_for_one_cluster(helm: Helm, bare: Kube, place: str) -> Non
 def test_the_policies_hold_where_the_release_works(helm: Helm, bare: Kube, place: str) -> None:
     """With its own settings: there, and nowhere else."""
     hostile = job_manifest(
-        "hostile", "photos", workerTemplate={"volumes": [{"name": "host", "hostPath": {"path": "/"}}]}
+        "hostile",
+        "photos",
+        workerTemplate={"volumes": [{"name": "host", "hostPath": {"path": "/"}}]},
     )
     plugin = job_manifest(
-        "plugin", "photos", workerTemplate={"volumes": [{"name": "plugin", "image": {"reference": "a"}}]}
+        "plugin",
+        "photos",
+        workerTemplate={"volumes": [{"name": "plugin", "image": {"reference": "a"}}]},
     )
     with fresh_namespace(bare) as elsewhere:
         helm.install("fpj", watchNamespaces=[place], settings={"templateVolumes": ["image"]})
@@ -573,7 +734,9 @@ def denied(kube: Kube, manifest: dict[str, Any]) -> str:
 
 
 def test_two_releases_with_the_api(helm: Helm, bare: Kube, place: str) -> None:
-    """Each with its namespaces: their rights to reviews are two, and of the rest neither has the other's."""
+    """Each with its namespaces: their rights to reviews are two,
+    and of the rest neither has the other's.
+    """
     on = {"api": {"enabled": True}}
     with fresh_namespace(bare) as other:
         helm.install("fpj", watchNamespaces=[place], **on)
@@ -594,23 +757,30 @@ def test_two_releases_with_the_api(helm: Helm, bare: Kube, place: str) -> None:
             assert may("create", "subjectaccessreviews.authorization.k8s.io")
         helm.within(other)("uninstall", "fpj")
         assert may("create", "tokenreviews.authentication.k8s.io") is False
-        assert [name for name in bare("get", "clusterrole", "--output=name").split() if "reviews" in name] == [
-            f"clusterrole.rbac.authorization.k8s.io/{place}-fpj-api-reviews"
-        ]
+        assert [
+            name
+            for name in bare("get", "clusterrole", "--output=name").split()
+            if "reviews" in name
+        ] == [f"clusterrole.rbac.authorization.k8s.io/{place}-fpj-api-reviews"]
 
 
 def test_a_route_where_nothing_is_known_of_gateways(helm: Helm, bare: Kube) -> None:
     bare("delete", "crd", "httproutes.gateway.networking.k8s.io", "--ignore-not-found")
     route = {"enabled": True, "parentRefs": [{"name": "public"}]}
     told = refusal(helm, "fpj", api={"enabled": True, "httpRoute": route})
-    assert "api.httpRoute: the cluster does not know HTTPRoutes of gateway.networking.k8s.io/v1" in told
+    assert (
+        "api.httpRoute: the cluster does not know HTTPRoutes of gateway.networking.k8s.io/v1"
+        in told
+    )
 
 
 def test_names_at_the_limit(helm: Helm, bare: Kube) -> None:
     """Pods are made, so every name and label on the way is a valid one."""
     release = "a" * 52 + "z"
     long = "n" * 63
-    bare.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": long, "labels": RESTRICTED}})
+    bare.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": long, "labels": RESTRICTED}}
+    )
     bare.wait("create", "serviceaccount/default", "--namespace", long)
     there = helm.within(long)
     ingress = {"enabled": True, "hosts": ["images.example.com"]}
@@ -621,7 +791,11 @@ def test_names_at_the_limit(helm: Helm, bare: Kube) -> None:
         "api": {"enabled": True, "ingress": ingress},
     }
     there.install(release, **wanted)
-    wait_for(lambda: len(bare.within(long).items("pods")) == 4, "two pods of the operator, and two of the API", 30)
+    wait_for(
+        lambda: len(bare.within(long).items("pods")) == 4,
+        "two pods of the operator, and two of the API",
+        30,
+    )
     with pytest.raises(HelmError, match="release name"):
         there.install(release + "z", **wanted)
     there("uninstall", release, "--no-hooks")  # nobody runs the cleanup here
@@ -634,8 +808,12 @@ def test_uninstalling_keeps_resources_and_jobs(helm: Helm, bare: Kube, place: st
     bare.within(place)("apply", f"--filename={ROOT / 'docs' / 'examples' / 'thumbnails.yaml'}")
     [job] = bare.within(place).items("fpj")
     helm("uninstall", "fpj")
-    assert [each["metadata"]["uid"] for each in bare.within(place).items("fpj")] == [job["metadata"]["uid"]]
+    assert [each["metadata"]["uid"] for each in bare.within(place).items("fpj")] == [
+        job["metadata"]["uid"]
+    ]
     assert bare.within(place).items("deployments") == []
     helm.install("fpj")  # finds its own resources again
-    assert [each["metadata"]["uid"] for each in bare.within(place).items("fpj")] == [job["metadata"]["uid"]]
+    assert [each["metadata"]["uid"] for each in bare.within(place).items("fpj")] == [
+        job["metadata"]["uid"]
+    ]
     bare.within(place)("delete", "fpj", "--all")

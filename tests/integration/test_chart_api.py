@@ -1,4 +1,7 @@
-"""What the Helm chart renders of the API: pods, rights, ways to it. `test_chart` has the manifests checked."""
+"""What the Helm chart renders of the API: pods, rights, ways to it.
+
+`test_chart` has the manifests checked.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,15 @@ def offline(tmp_path: Path) -> Helm:
 
 def of_the_api(rendered: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """What bears the API's name, by kind; its Service for metrics as `metrics`."""
-    mine = [each for each in rendered if each["metadata"]["labels"]["app.kubernetes.io/name"] == "fpj-api"]
-    return {"metrics" if each["metadata"]["name"].endswith("-metrics") else each["kind"]: each for each in mine}
+    mine = [
+        each
+        for each in rendered
+        if each["metadata"]["labels"]["app.kubernetes.io/name"] == "fpj-api"
+    ]
+    return {
+        "metrics" if each["metadata"]["name"].endswith("-metrics") else each["kind"]: each
+        for each in mine
+    }
 
 
 def test_without_the_api_nothing_of_it_is_there(offline: Helm) -> None:
@@ -53,11 +63,18 @@ def test_the_api_has_rights_and_pods_of_its_own(offline: Helm) -> None:
     assert pod["serviceAccountName"] == "fpj-api" and pod["terminationGracePeriodSeconds"] == 30
     (container,) = pod["containers"]
     assert container["command"] == ["fpj-api"]
-    assert [container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("liveness", "readiness")] == ["/livez", "/readyz"]
-    assert [container[f"{kind}Probe"]["httpGet"]["port"] for kind in ("liveness", "readiness")] == ["probes"] * 2
+    assert [container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("liveness", "readiness")] == [
+        "/livez",
+        "/readyz",
+    ]
+    assert [container[f"{kind}Probe"]["httpGet"]["port"] for kind in ("liveness", "readiness")] == [
+        "probes"
+    ] * 2
     assert {port["name"]: port["containerPort"] for port in container["ports"]}["probes"] == 8081
     policy = found["NetworkPolicy"]["spec"]["ingress"]
-    assert 8081 not in {port["port"] for rule in policy for port in rule["ports"]}, "the kubelet alone gets through"
+    assert 8081 not in {port["port"] for rule in policy for port in rule["ports"]}, (
+        "the kubelet alone gets through"
+    )
     # Whatever selects the one may not select the other.
     labels = {
         each["metadata"]["name"]: each["spec"]["template"]["metadata"]["labels"].items()
@@ -73,7 +90,9 @@ def test_the_api_has_rights_and_pods_of_its_own(offline: Helm) -> None:
         )
         if selected
     ]
-    assert len(selectors) == 7, "two Deployments, budgets and Services for metrics, and the API's Service"
+    assert len(selectors) == 7, (
+        "two Deployments, budgets and Services for metrics, and the API's Service"
+    )
     for name, selected in selectors:
         assert [deployment for deployment, has in labels.items() if selected <= has] == [name]
 
@@ -88,7 +107,9 @@ def test_with_named_namespaces_the_api_asks_the_cluster_for_reviews_alone(offlin
         ("ClusterRole", "", "default-fpj-api-reviews"): rules(API, Where.CLUSTER),
     }
     assert [each["verbs"] for each in rules(API, Where.CLUSTER)] == [["create"], ["create"]]
-    assert [each["metadata"]["name"] for each in roles if each["kind"] == "ClusterRole"] == ["default-fpj-api-reviews"]
+    assert [each["metadata"]["name"] for each in roles if each["kind"] == "ClusterRole"] == [
+        "default-fpj-api-reviews"
+    ]
 
 
 def test_what_the_api_is_told(offline: Helm) -> None:
@@ -115,9 +136,13 @@ def test_what_the_api_is_told(offline: Helm) -> None:
     )
     assert settings.namespaces == ("a", "b")
     known = {each.metadata["variable"] for each in fields(ApiSettings)}
-    assert {name for name in told if name.startswith("FPJ_")} <= known, "it reads whatever the chart tells it"
+    assert {name for name in told if name.startswith("FPJ_")} <= known, (
+        "it reads whatever the chart tells it"
+    )
     plain = environment(offline.render(api={"enabled": True}), "api")
-    assert settings_from(plain | {"FPJ_STORE": URI}) == settings_from({"FPJ_STORE": URI}), "the API's defaults"
+    assert settings_from(plain | {"FPJ_STORE": URI}) == settings_from({"FPJ_STORE": URI}), (
+        "the API's defaults"
+    )
     off = environment(offline.render(api={"enabled": True}, metrics={"enabled": False}), "api")
     assert off["FPJ_METRICS_PORT"] == "0"
 
@@ -137,7 +162,9 @@ def test_ways_to_the_api(offline: Helm) -> None:
     assert route["backendRefs"] == [{"name": "fpj-api", "port": 8080}]
     (peers, _metrics) = found["NetworkPolicy"]["spec"]["ingress"]
     tester, *others = peers["from"]
-    assert tester["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "fpj-test", "`helm test` gets through"
+    assert tester["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "fpj-test", (
+        "`helm test` gets through"
+    )
     assert others == given["api"]["networkPolicy"]["from"]
 
 
@@ -151,4 +178,6 @@ def test_the_notes_lead_to_the_dashboard(offline: Helm) -> None:
     assert "port-forward service/fpj-api 8080:81" in told
     assert 'create token viewer --audience="fpj"' in told
     ingress = {"enabled": True, "hosts": ["images.example.com"], "tls": [{"secretName": "tls"}]}
-    assert "The dashboard is at https://images.example.com" in notes(api={"enabled": True, "ingress": ingress})
+    assert "The dashboard is at https://images.example.com" in notes(
+        api={"enabled": True, "ingress": ingress}
+    )

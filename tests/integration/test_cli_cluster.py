@@ -1,4 +1,7 @@
-"""`fpj` and `kubectl fpj` against a real API server. Statuses are written as the operator would write them."""
+"""`fpj` and `kubectl fpj` against a real API server.
+
+Statuses are written as the operator would write them.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,9 @@ class Place:
     monkeypatch: pytest.MonkeyPatch
     capsys: pytest.CaptureFixture[str]
 
-    def __call__(self, *arguments: str, kubeconfig: Path | None = None, name: str = "kubectl-fpj") -> Finished:
+    def __call__(
+        self, *arguments: str, kubeconfig: Path | None = None, name: str = "kubectl-fpj"
+    ) -> Finished:
         where = ["--kubeconfig", str(kubeconfig or self.kube.kubeconfig)]
         where += [] if "-A" in arguments else ["-n", self.name]
         self.monkeypatch.setattr(sys, "argv", [name, *arguments, *where])
@@ -94,8 +99,18 @@ class Place:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         complete = phase in (Phase.COMPLETED, Phase.COMPLETED_WITH_ERRORS)
         conditions = [
-            {"type": kind, "status": str(holds), "reason": "Because", "message": message, "lastTransitionTime": now}
-            for kind, holds in (("Ready", complete), ("Complete", complete), ("Failed", phase is Phase.FAILED))
+            {
+                "type": kind,
+                "status": str(holds),
+                "reason": "Because",
+                "message": message,
+                "lastTransitionTime": now,
+            }
+            for kind, holds in (
+                ("Ready", complete),
+                ("Complete", complete),
+                ("Failed", phase is Phase.FAILED),
+            )
         ]
         seen = self.get(name)["metadata"]["generation"]
         document = {"phase": phase.value, "observedGeneration": seen, "conditions": conditions}
@@ -112,7 +127,9 @@ class Place:
 
 
 @pytest.fixture
-def place(crds: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Place:
+def place(
+    crds: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Place:
     for variable in ("FPJ_STORE", "FPJ_CLUSTER", "KUBECONFIG"):
         monkeypatch.delenv(variable, raising=False)
     return Place(crds.within(namespace), namespace, monkeypatch, capsys)
@@ -129,7 +146,14 @@ def soon(work: Callable[[], object], seconds: float = 1.5) -> Iterator[None]:
         timer.join()
 
 
-PROGRESS = {"total": 12_000, "completed": 8_000, "skipped": 500, "failed": 260, "percent": 73, "imagesPerSecond": 41.3}
+PROGRESS = {
+    "total": 12_000,
+    "completed": 8_000,
+    "skipped": 500,
+    "failed": 260,
+    "percent": 73,
+    "imagesPerSecond": 41.3,
+}
 ERRORS = {"CorruptImage": 250, "TooLarge": 10}
 RUNNING: dict[str, Any] = {
     "stage": "Process",
@@ -139,25 +163,58 @@ RUNNING: dict[str, Any] = {
 }
 
 
-# Looking --------------------------------------------------------------------------------------------------
+# Looking ------------------------------------------------------------------------------------------
 
 
 def test_get_lists_newest_first(place: Place) -> None:
-    assert place("get").stderr == f"No jobs in namespace {place.name}. Make one with: kubectl apply -f job.yaml\n"
+    assert (
+        place("get").stderr
+        == f"No jobs in namespace {place.name}. Make one with: kubectl apply -f job.yaml\n"
+    )
     place.job("photos", Phase.RUNNING, **RUNNING)
     time.sleep(1.1)  # times of creation have whole seconds
     place.job("unseen")
     lines = place("get").stdout.splitlines()
-    assert lines[0].split() == ["NAME", "TYPE", "PHASE", "PROGRESS", "DONE", "FAILED", "RATE", "ETA", "AGE"]
+    assert lines[0].split() == [
+        "NAME",
+        "TYPE",
+        "PHASE",
+        "PROGRESS",
+        "DONE",
+        "FAILED",
+        "RATE",
+        "ETA",
+        "AGE",
+    ]
     assert lines[1].split()[:-1] == ["unseen", "Both", "Pending", "-", "0/0", "0", "-", "-"]
-    assert lines[2].split()[:-1] == ["photos", "Both", "Running", "73%", "8760/12000", "260", "41.3/s", "1m18s"]
+    assert lines[2].split()[:-1] == [
+        "photos",
+        "Both",
+        "Running",
+        "73%",
+        "8760/12000",
+        "260",
+        "41.3/s",
+        "1m18s",
+    ]
     assert not any(line != line.rstrip() for line in lines)
-    assert place("get", "photos", "-o", "wide").stdout.splitlines()[1].split()[8:10] == ["500", "12"]
+    assert place("get", "photos", "-o", "wide").stdout.splitlines()[1].split()[8:10] == [
+        "500",
+        "12",
+    ]
     found = json.loads(place("get", "photos", "-o", "json").stdout)
-    assert [(each["name"], each["namespace"], each["phase"]) for each in found] == [("photos", place.name, "Running")]
-    assert found[0]["progress"] == PROGRESS | {"etaSeconds": 78, "bytesWritten": 0, "averageProcessingMs": 0.0}
+    assert [(each["name"], each["namespace"], each["phase"]) for each in found] == [
+        ("photos", place.name, "Running")
+    ]
+    assert found[0]["progress"] == PROGRESS | {
+        "etaSeconds": 78,
+        "bytesWritten": 0,
+        "averageProcessingMs": 0.0,
+    }
     assert place("get", "--limit", "1").stderr.startswith("There are older jobs")
-    assert [place.name, "photos"] in [line.split()[:2] for line in place("get", "-A").stdout.splitlines()]
+    assert [place.name, "photos"] in [
+        line.split()[:2] for line in place("get", "-A").stdout.splitlines()
+    ]
 
 
 def test_kubectl_completes_names_of_jobs(place: Place, tmp_path: Path) -> None:
@@ -165,11 +222,18 @@ def test_kubectl_completes_names_of_jobs(place: Place, tmp_path: Path) -> None:
     place.job("photos")
     place.job("paintings")
     for name, entry in (("kubectl-fpj", "main"), ("kubectl_complete-fpj", "complete")):
-        (tmp_path / name).write_text(f"#!{sys.executable}\nfrom fpj_cli.main import {entry}\n{entry}()\n")
+        (tmp_path / name).write_text(
+            f"#!{sys.executable}\nfrom fpj_cli.main import {entry}\n{entry}()\n"
+        )
         (tmp_path / name).chmod(0o755)
-    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "KUBECONFIG": str(place.kube.kubeconfig)}
+    environment = os.environ | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "KUBECONFIG": str(place.kube.kubeconfig),
+    }
     asked = [place.kube.command()[0], "__complete", "fpj", "get", "-n", place.name, "p"]
-    answer = subprocess.run(asked, env=environment, check=True, capture_output=True, text=True, timeout=60).stdout
+    answer = subprocess.run(
+        asked, env=environment, check=True, capture_output=True, text=True, timeout=60
+    ).stdout
     assert answer.splitlines()[:3] == ["paintings", "photos", ":4"]
 
 
@@ -179,7 +243,10 @@ def test_a_job_is_named_as_kubectl_prints_it_or_by_its_id(place: Place) -> None:
         assert json.loads(place("get", name, "-o", "json").stdout)[0]["jobId"] == uid
     missing = place("get", "video")
     assert (missing.code, missing.stdout) == (2, "")
-    assert missing.stderr == f"Error: no job named 'video' in namespace {place.name} (newest: photos)\n"
+    assert (
+        missing.stderr
+        == f"Error: no job named 'video' in namespace {place.name} (newest: photos)\n"
+    )
 
 
 def test_describe_tells_all(place: Place) -> None:
@@ -215,7 +282,12 @@ def event(name: str, uid: str, namespace: str) -> Document:
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": f"{name}-failing"},
-        "involvedObject": {"kind": "FileProcessingJob", "name": name, "namespace": namespace, "uid": uid},
+        "involvedObject": {
+            "kind": "FileProcessingJob",
+            "name": name,
+            "namespace": namespace,
+            "uid": uid,
+        },
         "type": "Warning",
         "reason": "ImagesFailing",
         "message": "260 images have failed",
@@ -224,7 +296,7 @@ def event(name: str, uid: str, namespace: str) -> Document:
     }
 
 
-# Steering -------------------------------------------------------------------------------------------------
+# Steering -----------------------------------------------------------------------------------------
 
 
 def test_suspend_and_resume(place: Place) -> None:
@@ -256,7 +328,12 @@ def test_resume_of_a_failed_job_is_waited_for(place: Place) -> None:
 
     def go_on() -> None:
         attempt = {"number": 2, "resumedBy": asked}
-        place.status("photos", Phase.COMPLETED, attempt=attempt, progress={"total": 7, "completed": 7, "percent": 100})
+        place.status(
+            "photos",
+            Phase.COMPLETED,
+            attempt=attempt,
+            progress={"total": 7, "completed": 7, "percent": 100},
+        )
 
     with soon(go_on):
         waited = place("wait", "photos", "--timeout", "30s")
@@ -277,9 +354,14 @@ def test_recover_takes_what_failed_and_nothing_else(place: Place) -> None:
     assert "cannot ask for confirmation without a terminal; use --yes" in asked.stderr
     assert not place.annotation("a")
     done = place("recover", "--all", "--yes")
-    assert sorted(done.stdout.splitlines()) == [f"{place.name}/a recovering", f"{place.name}/b recovering"]
+    assert sorted(done.stdout.splitlines()) == [
+        f"{place.name}/a recovering",
+        f"{place.name}/b recovering",
+    ]
     assert [bool(place.annotation(name)) for name in "abcd"] == [True, True, False, False]
-    assert place("recover", "--all", "--yes").stderr.startswith("Nothing to recover"), "they were asked already"
+    assert place("recover", "--all", "--yes").stderr.startswith("Nothing to recover"), (
+        "they were asked already"
+    )
     assert place("recover", "c").stderr == "Error: c is Completed: nothing failed\n"
     assert place("recover", "d", "--yes").code == 0
     assert place.annotation("d"), "one that may have got stuck, by name"
@@ -290,7 +372,10 @@ def test_release_lets_a_deleted_job_go(place: Place) -> None:
     place.job("photos", Phase.RUNNING, finalizers=(names.FINALIZER,))
     refused = place("release", "photos", "--yes")
     assert refused.code == 2
-    assert "photos is not being deleted; first: kubectl delete fpj photos --wait=false" in refused.stderr
+    assert (
+        "photos is not being deleted; first: kubectl delete fpj photos --wait=false"
+        in refused.stderr
+    )
     place.kube("delete", "fpj", "photos", "--wait=false")
     assert "kubectl fpj release photos" in place("describe", "photos").stdout
     assert place("release", "photos").code == 2
@@ -305,15 +390,28 @@ def test_release_of_all_frees_a_namespace(crds: Kube, place: Place) -> None:
         there.job("a", Phase.RUNNING, finalizers=(names.FINALIZER,))
         there.job("b", Phase.RUNNING, finalizers=(names.FINALIZER, "example.org/theirs"))
         crds("delete", "namespace", doomed, "--wait=false")
-        wait_for(lambda: all("deletionTimestamp" in each["metadata"] for each in there.kube.items("fpj")), "deletion")
+        wait_for(
+            lambda: all(
+                "deletionTimestamp" in each["metadata"] for each in there.kube.items("fpj")
+            ),
+            "deletion",
+        )
         released = there("release", "--all", "--yes")
-        assert sorted(released.stdout.splitlines()) == [f"{doomed}/a released", f"{doomed}/b released"]
-        assert [each["metadata"]["finalizers"] for each in there.kube.items("fpj")] == [["example.org/theirs"]]
-        assert "No finalizer of fpj to remove; example.org/theirs must be" in there("release", "--all", "--yes").stderr
+        assert sorted(released.stdout.splitlines()) == [
+            f"{doomed}/a released",
+            f"{doomed}/b released",
+        ]
+        assert [each["metadata"]["finalizers"] for each in there.kube.items("fpj")] == [
+            ["example.org/theirs"]
+        ]
+        assert (
+            "No finalizer of fpj to remove; example.org/theirs must be"
+            in there("release", "--all", "--yes").stderr
+        )
         there.kube("patch", "fpj", "b", "--type=merge", "--patch", '{"metadata":{"finalizers":[]}}')
 
 
-# Waiting --------------------------------------------------------------------------------------------------
+# Waiting ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -326,9 +424,14 @@ def test_release_of_all_frees_a_namespace(crds: Kube, place: Place) -> None:
         (Phase.SUSPENDED, 124, 124, 124),
     ],
 )
-def test_wait_says_by_its_code_how_it_ended(place: Place, phase: Phase, end: int, complete: int, failed: int) -> None:
+def test_wait_says_by_its_code_how_it_ended(
+    place: Place, phase: Phase, end: int, complete: int, failed: int
+) -> None:
     place.job("photos", phase)
-    codes = [place("wait", "photos", "--for", each, "--timeout", "0s").code for each in ("End", "Complete", "failed")]
+    codes = [
+        place("wait", "photos", "--for", each, "--timeout", "0s").code
+        for each in ("End", "Complete", "failed")
+    ]
     assert codes == [end, complete, failed]
 
 
@@ -345,7 +448,10 @@ def test_watch_in_a_log(place: Place) -> None:
         watched = place("watch", "photos")
     assert watched.code == 1
     assert watched.stderr.splitlines() == [
-        "photos  Running  73%  8,760/12,000  41.3/s  1m18s left  failed: CorruptImage 250, TooLarge 10",
+        (
+            "photos  Running  73%  8,760/12,000  41.3/s  1m18s left  failed: CorruptImage 250,"
+            " TooLarge 10"
+        ),
         "photos  CompletedWithErrors  8,000 made, 500 up to date, 260 failed",
     ]
 
@@ -369,11 +475,13 @@ def test_watch_of_all_ends_when_nothing_is_at_work(place: Place) -> None:
     assert sorted(line[:12] for line in lines[2:]) == ["a  Completed", "b  deleted"]
 
 
-# Logs -----------------------------------------------------------------------------------------------------
+# Logs ---------------------------------------------------------------------------------------------
 
 
 class Kubelet(ThreadingHTTPServer):
-    """Of a kubelet what the API server needs for logs: they are read from what `logs` holds, by pod."""
+    """Of a kubelet what the API server needs for logs: they are read from what `logs` holds,
+    by pod.
+    """
 
     daemon_threads = True
 
@@ -401,7 +509,11 @@ class _Answer(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         lines = self.server.logs[pod].splitlines(keepends=True)
-        self.wfile.write("".join(lines[-int(query["tailLines"][0]) :] if "tailLines" in query else lines).encode())
+        self.wfile.write(
+            "".join(
+                lines[-int(query["tailLines"][0]) :] if "tailLines" in query else lines
+            ).encode()
+        )
         sent = len(self.server.logs[pod])
         while "follow" in query and pod in self.server.running:
             self.wfile.flush()
@@ -421,19 +533,33 @@ def kubelet(cluster: Cluster, place: Place) -> Iterator[Kubelet]:
         node = f"logs-{place.name}"
         place.kube.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}})
         addresses = [{"type": "InternalIP", "address": "127.0.0.1"}]
-        status = {"addresses": addresses, "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.server_address[1]}}}
-        place.kube("patch", "node", node, "--subresource=status", "--patch", json.dumps({"status": status}))
+        status = {
+            "addresses": addresses,
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.server_address[1]}},
+        }
+        place.kube(
+            "patch", "node", node, "--subresource=status", "--patch", json.dumps({"status": status})
+        )
         yield kubelet
         place.kube("delete", "node", node)
         kubelet.shutdown()
 
 
-def pod(place: Place, job: Document, role: str, shard: int = 0, phase: str = "Running", wave: int = 0) -> str:
+def pod(
+    place: Place, job: Document, role: str, shard: int = 0, phase: str = "Running", wave: int = 0
+) -> str:
     uid = job["metadata"]["uid"]
     name = f"{role}-{wave}-{shard}"
     labels = names.labels(job["metadata"]["name"], uid, role, 1)
-    child = names.shards_job_name("x", 1, wave) if role == names.ROLE_SHARDS else names.index_job_name("x", 1)
-    labels |= {"batch.kubernetes.io/job-name": child, "batch.kubernetes.io/job-completion-index": str(shard)}
+    child = (
+        names.shards_job_name("x", 1, wave)
+        if role == names.ROLE_SHARDS
+        else names.index_job_name("x", 1)
+    )
+    labels |= {
+        "batch.kubernetes.io/job-name": child,
+        "batch.kubernetes.io/job-completion-index": str(shard),
+    }
     place.kube.apply(
         {
             "apiVersion": "v1",
@@ -449,7 +575,14 @@ def pod(place: Place, job: Document, role: str, shard: int = 0, phase: str = "Ru
     )
     waiting = {"reason": "ImagePullBackOff", "message": "no such image"}
     state = {"waiting": waiting} if phase == "Pending" else {"running": {}}
-    container = {"name": "worker", "image": "none", "imageID": "", "ready": False, "restartCount": 0, "state": state}
+    container = {
+        "name": "worker",
+        "image": "none",
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": state,
+    }
     status = json.dumps({"status": {"phase": phase, "containerStatuses": [container]}})
     place.kube("patch", "pod", name, "--subresource=status", "--patch", status)
     return name
@@ -507,7 +640,7 @@ def test_logs_are_followed_until_the_job_ends(place: Place, kubelet: Kubelet) ->
     assert followed.stdout.splitlines() == expected
 
 
-# Failures -------------------------------------------------------------------------------------------------
+# Failures -----------------------------------------------------------------------------------------
 
 
 def test_failures_from_the_store(place: Place, tmp_path: Path) -> None:
@@ -522,7 +655,9 @@ def test_failures_from_the_store(place: Place, tmp_path: Path) -> None:
     ]
     place.monkeypatch.setenv("FPJ_STORE", url)
     listed = json.loads(place("failures", "photos", "--type", "TooLarge", "-o", "json").stdout)
-    assert [(each["key"], each["errorType"], each["job"]) for each in listed] == [("b.jpg", "TooLarge", uid)]
+    assert [(each["key"], each["errorType"], each["job"]) for each in listed] == [
+        ("b.jpg", "TooLarge", uid)
+    ]
     refused = place("get", "--store", url)
     assert (refused.code, refused.stderr) == (
         2,
@@ -540,7 +675,9 @@ def record(url: str, uid: str) -> None:
         assert shard
         failures = tuple(
             Failure(uid, "c", number, f"id{number}", key, kind, "broken", 1, 1.0)
-            for number, (key, kind) in enumerate([("a.jpg", ErrorType.CORRUPT_IMAGE), ("b.jpg", ErrorType.TOO_LARGE)])
+            for number, (key, kind) in enumerate(
+                [("a.jpg", ErrorType.CORRUPT_IMAGE), ("b.jpg", ErrorType.TOO_LARGE)]
+            )
         )
         counts = Counts(failed=2, errors={"CorruptImage": 1, "TooLarge": 1})
         batch = ShardBatch(uid, 1, 0, "c", shard.epoch, 0, 0, 2, counts, failures=failures)
@@ -555,21 +692,34 @@ def test_failures_need_an_operator_or_a_store(place: Place) -> None:
     place.job("photos", Phase.COMPLETED_WITH_ERRORS)
     nobody = place("failures", "photos", "--operator-namespace", place.name)
     assert nobody.code == 2
-    assert f"no operator runs in namespace {place.name}: name its namespace with --operator-nam" in nobody.stderr
+    assert (
+        f"no operator runs in namespace {place.name}: name its namespace with --operator-nam"
+        in nobody.stderr
+    )
 
 
-# What goes wrong ------------------------------------------------------------------------------------------
+# What goes wrong ----------------------------------------------------------------------------------
 
 
-def as_account(place: Place, folder: Path, *rules: Mapping[str, Any], token: str | None = None) -> Path:
+def as_account(
+    place: Place, folder: Path, *rules: Mapping[str, Any], token: str | None = None
+) -> Path:
     """A kubeconfig of a service account with these rights."""
-    place.kube.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "someone"}})
+    place.kube.apply(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "someone"}}
+    )
     rbac = "rbac.authorization.k8s.io"
     meta = {"metadata": {"name": "someone"}}
     place.kube.apply({"apiVersion": f"{rbac}/v1", "kind": "Role", **meta, "rules": list(rules)})
     reference = {"apiGroup": rbac, "kind": "Role", "name": "someone"}
     subject = {"kind": "ServiceAccount", "name": "someone", "namespace": place.name}
-    binding = {"apiVersion": f"{rbac}/v1", "kind": "RoleBinding", **meta, "roleRef": reference, "subjects": [subject]}
+    binding = {
+        "apiVersion": f"{rbac}/v1",
+        "kind": "RoleBinding",
+        **meta,
+        "roleRef": reference,
+        "subjects": [subject],
+    }
     place.kube.apply(binding)
     token = token or place.kube("create", "token", "someone").strip()
     document = yaml.safe_load(place.kube.kubeconfig.read_text())
@@ -598,7 +748,14 @@ def test_who_may_not_exec_is_told_what_for(place: Place, tmp_path: Path) -> None
     metadata = {"name": "operator", "labels": {"app.kubernetes.io/name": names.MANAGER}}
     spec = {"containers": [{"name": "operator", "image": "none"}], "nodeName": "nowhere"}
     place.kube.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-    place.kube("patch", "pod", "operator", "--subresource=status", "--patch", '{"status":{"phase":"Running"}}')
+    place.kube(
+        "patch",
+        "pod",
+        "operator",
+        "--subresource=status",
+        "--patch",
+        '{"status":{"phase":"Running"}}',
+    )
     rules = [
         {"apiGroups": ["fpj.dev"], "resources": ["fileprocessingjobs"], "verbs": ["get"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
@@ -617,21 +774,31 @@ def test_who_may_not_exec_is_told_what_for(place: Place, tmp_path: Path) -> None
 def test_credentials_that_are_not_accepted(place: Place, tmp_path: Path) -> None:
     refused = place("get", kubeconfig=as_account(place, tmp_path, token="no.such.token"))
     assert (refused.code, refused.stdout) == (4, "")
-    assert refused.stderr == "Error: the API server does not accept these credentials; log in again\n"
+    assert (
+        refused.stderr == "Error: the API server does not accept these credentials; log in again\n"
+    )
 
 
-# kubectl --------------------------------------------------------------------------------------------------
+# kubectl ------------------------------------------------------------------------------------------
 
 
 def test_kubectl_calls_us(place: Place) -> None:
     place.job("photos", Phase.RUNNING, **RUNNING)
-    environment = {"PATH": f"{BIN}:/usr/bin:/bin", "KUBECONFIG": str(place.kube.kubeconfig), "HOME": "/nonexistent"}
+    environment = {
+        "PATH": f"{BIN}:/usr/bin:/bin",
+        "KUBECONFIG": str(place.kube.kubeconfig),
+        "HOME": "/nonexistent",
+    }
     kubectl = place.kube._kubectl
     for arguments in (["get", "-n", place.name], ["-n", place.name, "get"]):
         command = [str(kubectl), "fpj", *arguments]
-        found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+        found = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True, timeout=60
+        )
         assert found.stdout.splitlines()[1].split()[:3] == ["photos", "Both", "Running"]
-    named = subprocess.check_output([kubectl, "fpj", "--help"], env=environment, text=True, timeout=60)
+    named = subprocess.check_output(
+        [kubectl, "fpj", "--help"], env=environment, text=True, timeout=60
+    )
     assert "Usage: kubectl fpj " in named
     assert "  run " not in named, "that is for one machine"
 
@@ -640,9 +807,29 @@ def test_kubectl_alone_reads_well(place: Place) -> None:
     shown = {"progress": "73%", "done": "8760/12000", "rate": "41.3/s", "eta": "1m18s"}
     place.job("photos", Phase.RUNNING, **RUNNING, display=shown)
     lines = place.kube("get", "fpj").splitlines()
-    assert lines[0].split()[:8] == ["NAME", "TYPE", "PHASE", "PROGRESS", "DONE", "FAILED", "RATE", "ETA"]
-    assert lines[1].split()[:8] == ["photos", "Both", "Running", "73%", "8760/12000", "260", "41.3/s", "1m18s"]
-    assert {"SKIPPED", "SHARDS", "LAST-PROGRESS"} <= set(place.kube("get", "fpj", "-o", "wide").split())
+    assert lines[0].split()[:8] == [
+        "NAME",
+        "TYPE",
+        "PHASE",
+        "PROGRESS",
+        "DONE",
+        "FAILED",
+        "RATE",
+        "ETA",
+    ]
+    assert lines[1].split()[:8] == [
+        "photos",
+        "Both",
+        "Running",
+        "73%",
+        "8760/12000",
+        "260",
+        "41.3/s",
+        "1m18s",
+    ]
+    assert {"SKIPPED", "SHARDS", "LAST-PROGRESS"} <= set(
+        place.kube("get", "fpj", "-o", "wide").split()
+    )
     place.status("photos", Phase.COMPLETED)
     place.kube.wait("condition=Complete", "fpj/photos", seconds=10)
     explained = place.kube("explain", "fpj.spec")

@@ -1,4 +1,6 @@
-"""The cluster that the tests run on: a real one, which takes this project's resources and ends when it should."""
+"""The cluster that the tests run on: a real one,
+which takes this project's resources and ends when it should.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +38,13 @@ def own(tmp_path: Path) -> Iterator[Cluster]:
 def test_the_control_plane_is_ready(kube: Kube) -> None:
     assert kube("get", "--raw", "/readyz") == "ok"
     version = kube.json("version")["serverVersion"]
-    assert (version["major"], version["minor"]) == tuple(version["gitVersion"].removeprefix("v").split(".")[:2])
+    assert (version["major"], version["minor"]) == tuple(
+        version["gitVersion"].removeprefix("v").split(".")[:2]
+    )
     if "KUBEBUILDER_ASSETS" not in os.environ:
-        assert f"k8s.io/kubernetes {version['gitVersion']}\n" in MODULE.read_text().replace(" // indirect", "")
+        assert f"k8s.io/kubernetes {version['gitVersion']}\n" in MODULE.read_text().replace(
+            " // indirect", ""
+        )
 
 
 def test_the_controllers_run(kube: Kube, namespace: str) -> None:
@@ -55,7 +61,9 @@ def test_service_accounts_may_do_what_they_are_given_only(kube: Kube, namespace:
     with pytest.raises(KubectlError, match="no"):
         here(*asking)
     here("create", "role", "reader", "--verb=list", "--resource=pods")
-    here("create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={namespace}:default")
+    here(
+        "create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={namespace}:default"
+    )
     wait_for(lambda: _is_allowed(here, *asking), "the role is bound")
 
 
@@ -63,7 +71,9 @@ def test_the_resources_are_accepted(crds: Kube) -> None:
     names = {crd["metadata"]["name"] for crd in crds.items("crds")}
     assert {"fileprocessingjobs.fpj.dev", "cachefolders.fpj.dev"} <= names
     for crd in crds.items("crds"):
-        conditions = {condition["type"]: condition["status"] for condition in crd["status"]["conditions"]}
+        conditions = {
+            condition["type"]: condition["status"] for condition in crd["status"]["conditions"]
+        }
         assert conditions["Established"] == "True"
         assert conditions.get("NonStructuralSchema", "False") == "False"
 
@@ -114,7 +124,9 @@ def test_it_starts_after_a_crash(own: Cluster) -> None:
 
     own.up()
     assert all(own.status().values())
-    assert not any(process.is_alive for process in state.processes.values()), "the first ones' rest was ended"
+    assert not any(process.is_alive for process in state.processes.values()), (
+        "the first ones' rest was ended"
+    )
     assert own.kube("get", "--raw", "/readyz") == "ok"
 
 
@@ -140,18 +152,25 @@ def test_it_ends_with_its_owner_however_that_one_ends(own: Cluster) -> None:
         processes = processes_of(own)
         assert all(process.is_alive for process in processes)
         owner.kill()
-        wait_for(lambda: not any(process.is_alive for process in processes), "the cluster ends with its owner")
+        wait_for(
+            lambda: not any(process.is_alive for process in processes),
+            "the cluster ends with its owner",
+        )
     wait_for(lambda: not own.layout.etcd.exists(), "what it kept is removed")
 
 
 @STARTS
 def test_a_failed_start_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     broken = Cluster(tmp_path / "broken", arguments={"kube-apiserver": ["--no-such-option"]})
-    with pytest.raises(ClusterError, match=r"kube-apiserver ended by itself[^$]*unknown flag: --no-such-option"):
+    with pytest.raises(
+        ClusterError, match=r"kube-apiserver ended by itself[^$]*unknown flag: --no-such-option"
+    ):
         broken.up()
     assert broken.status() == {}
     assert not broken.layout.etcd.exists()
-    left = [pid for pid in os.listdir("/proc") if pid.isdecimal() and str(tmp_path) in _command(pid)]
+    left = [
+        pid for pid in os.listdir("/proc") if pid.isdecimal() and str(tmp_path) in _command(pid)
+    ]
     assert not left
 
 

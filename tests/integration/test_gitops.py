@@ -1,4 +1,6 @@
-"""fpj under GitOps: health in every phase, live; and nothing in what was applied that a tool would fight over."""
+"""fpj under GitOps: health in every phase, live, and nothing in what was applied that a tool would
+fight over.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ FOLDERS = "cachefolders"
 
 
 @pytest.fixture(scope="module")
-def world(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(
+    cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     with world_in(cluster, mongodb_server, tmp_path_factory.mktemp("world")) as world:
         world.photos("photos", 5)
         world.photos("damaged", 5, broken=2)
@@ -58,7 +62,11 @@ def healthy(world: World, at: str) -> bool:
 
 def schedule(name: str, world: World, **spec: object) -> None:
     template = {"spec": job_manifest("unused", "photos", collection="scheduled")["spec"]}
-    world.apply(resource("FileProcessingSchedule", name, {"schedule": "@yearly", "jobTemplate": template} | spec))
+    world.apply(
+        resource(
+            "FileProcessingSchedule", name, {"schedule": "@yearly", "jobTemplate": template} | spec
+        )
+    )
 
 
 def state(world: World, name: str) -> str:
@@ -68,7 +76,10 @@ def state(world: World, name: str) -> str:
 
 
 def limit_jobs(world: World) -> None:
-    """A quota that is full. Of one that Kubernetes met before the CRD it counts nothing until it is changed."""
+    """A quota that is full.
+
+    Of one that Kubernetes met before the CRD it counts nothing until it is changed.
+    """
     jobs, polls = "count/fileprocessingjobs.fpj.dev", itertools.count()
     path = f"/api/v1/namespaces/{world.namespace}/resourcequotas/few"
 
@@ -76,7 +87,14 @@ def limit_jobs(world: World) -> None:
         poll = next(polls)
         if poll % 20 == 0:
             spec = {"hard": {jobs: "1", "configmaps": str(1_000 + poll)}}
-            world.kube.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": spec})
+            world.kube.apply(
+                {
+                    "apiVersion": "v1",
+                    "kind": "ResourceQuota",
+                    "metadata": {"name": "few"},
+                    "spec": spec,
+                }
+            )
         return jobs in ((world.runner.api.get(path) or {}).get("status", {}).get("used") or {})
 
     world.until(counted, "the quota is counted")
@@ -98,7 +116,10 @@ def test_the_phases_of_jobs(world: World, operator: OperatorProcess) -> None:
     check(world, "folder-new", "cache", FOLDERS)
     world.wait_end("new")
     check(world, "job-completed", "new")
-    world.until(lambda: (world.runner.api.get(world.path("cache", FOLDERS)) or {})["status"], "the folder's totals")
+    world.until(
+        lambda: (world.runner.api.get(world.path("cache", FOLDERS)) or {})["status"],
+        "the folder's totals",
+    )
     check(world, "folder-used", "cache", FOLDERS)
     world.job("damaged", "damaged")
     world.job("failed", "damaged", maxFailedImages=1)
@@ -147,7 +168,10 @@ def test_a_finished_job_that_is_edited(world: World, operator: OperatorProcess) 
     world.until(lambda: world.events("new", "NotBegunAgain"), "an event says so")
     world.patch("new", priority=4)
     world.until(lambda: world.status("new")["observedGeneration"] == 3, "also while it runs")
-    assert world.status("new")["phase"] == "Completed" and world.status("new")["attempt"]["number"] == 1
+    assert (
+        world.status("new")["phase"] == "Completed"
+        and world.status("new")["attempt"]["number"] == 1
+    )
 
 
 def test_an_edit_of_what_is_made(world: World, operator: OperatorProcess) -> None:
@@ -157,7 +181,9 @@ def test_an_edit_of_what_is_made(world: World, operator: OperatorProcess) -> Non
         world.job("edited", "edited", sharding={"shardSize": 10, "batchSize": 2})
         world.wait_phase("edited", "Running")
         world.patch("edited", thumbnail={"width": 64, "height": 64})
-        world.until(lambda: world.status("edited")["observedGeneration"] == 2, "the operator has seen it")
+        world.until(
+            lambda: world.status("edited")["observedGeneration"] == 2, "the operator has seen it"
+        )
         check(world, "job-edited-active", "edited")
     world.until(lambda: world.status("edited")["attempt"]["number"] == 2, "another attempt starts")
     world.wait_end("edited")
@@ -186,34 +212,59 @@ def test_the_states_of_schedules(world: World, operator: OperatorProcess) -> Non
 
     world.runner.hold("waiting")
     missed = json.dumps({"status": {"lastScheduleTime": "2020-05-05T00:00:00Z"}})
-    world.kube("patch", "fpjs", "waiting", "--subresource=status", "--type=merge", "--patch", missed)
+    world.kube(
+        "patch", "fpjs", "waiting", "--subresource=status", "--type=merge", "--patch", missed
+    )
     path = world.path("waiting", SCHEDULES)
-    world.until(lambda: (world.runner.api.get(path) or {}).get("status", {}).get("active"), "a run begins")
+    world.until(
+        lambda: (world.runner.api.get(path) or {}).get("status", {}).get("active"), "a run begins"
+    )
     check(world, "schedule-active", "waiting", SCHEDULES)
     world.runner.accept()
 
     limit_jobs(world)
     schedule("refused", world)
     world.until(lambda: state(world, "refused") == "Scheduled", "it is seen")
-    world.kube("patch", "fpjs", "refused", "--subresource=status", "--type=merge", "--patch", missed)
+    world.kube(
+        "patch", "fpjs", "refused", "--subresource=status", "--type=merge", "--patch", missed
+    )
     world.until(lambda: state(world, "refused") == "JobRefused", "the quota refuses the run's job")
     check(world, "schedule-refused", "refused", SCHEDULES)
     world.kube("delete", "resourcequota", "few")
 
 
-# Drift ----------------------------------------------------------------------------------------------------
+# Drift --------------------------------------------------------------------------------------------
 
 
 def manifests() -> list[Document]:
     """A folder, a job and a schedule, with labels and annotations."""
-    metadata = {"labels": {"team": "galleries"}, "annotations": {"example.com/contact": "galleries"}}
+    metadata = {
+        "labels": {"team": "galleries"},
+        "annotations": {"example.com/contact": "galleries"},
+    }
     storage = {"persistentVolumeClaim": {"claimName": "cache", "path": "drift"}}
     tiers = [{"name": "full", "maxWidth": 120}, {"name": "small", "maxWidth": 60, "format": "webp"}]
-    template = {"metadata": metadata, "spec": job_manifest("unused", "photos", collection="drift")["spec"]}
+    template = {
+        "metadata": metadata,
+        "spec": job_manifest("unused", "photos", collection="drift")["spec"],
+    }
     found = [
-        resource("CacheFolder", "drift", {"storage": storage, "maxBytes": "1Gi", "policy": {"eviction": "LRU"}}),
-        job_manifest("drift", "photos", jobType="Both", cache={"tiers": tiers}, cacheFolder="drift", maxFailedImages=1),
-        resource("FileProcessingSchedule", "drift", {"schedule": "0 0 1 1 *", "jobTemplate": template}),
+        resource(
+            "CacheFolder",
+            "drift",
+            {"storage": storage, "maxBytes": "1Gi", "policy": {"eviction": "LRU"}},
+        ),
+        job_manifest(
+            "drift",
+            "photos",
+            jobType="Both",
+            cache={"tiers": tiers},
+            cacheFolder="drift",
+            maxFailedImages=1,
+        ),
+        resource(
+            "FileProcessingSchedule", "drift", {"schedule": "0 0 1 1 *", "jobTemplate": template}
+        ),
     ]
     for each in found:
         each["metadata"] |= copy.deepcopy(metadata)
@@ -221,7 +272,9 @@ def manifests() -> list[Document]:
 
 
 @pytest.mark.parametrize("server_side", [False, True])
-def test_nothing_is_written_into_what_was_applied(world: World, operator: OperatorProcess, server_side: bool) -> None:
+def test_nothing_is_written_into_what_was_applied(
+    world: World, operator: OperatorProcess, server_side: bool
+) -> None:
     applied = manifests()
     world.kube("delete", "fpjs,fpj,cf", "drift", "--ignore-not-found")
     world.kube.apply(*applied, server_side=server_side)
@@ -229,18 +282,28 @@ def test_nothing_is_written_into_what_was_applied(world: World, operator: Operat
     assert not difference(world, applied, server_side=server_side), "at work"
     world.wait_end("drift")
     world.until(lambda: state(world, "drift") == "Scheduled", "the schedule is seen")
-    world.until(lambda: "finalizers" not in world.get("drift")["metadata"], "the job's finalizer is gone")
+    world.until(
+        lambda: "finalizers" not in world.get("drift")["metadata"], "the job's finalizer is gone"
+    )
     assert not difference(world, applied, server_side=server_side), "afterwards"
     for manifest, plural in zip(applied, (FOLDERS, "fileprocessingjobs", SCHEDULES), strict=True):
         live = world.runner.api.get(world.path("drift", plural))
         assert live
         assert live["spec"] == manifest["spec"]
         assert live["metadata"]["labels"] == manifest["metadata"]["labels"]
-        kept = {"kubectl.kubernetes.io/last-applied-configuration"} | set(manifest["metadata"]["annotations"])
+        kept = {"kubectl.kubernetes.io/last-applied-configuration"} | set(
+            manifest["metadata"]["annotations"]
+        )
         assert set(live["metadata"]["annotations"]) <= kept
         assert "finalizers" not in live["metadata"] and "ownerReferences" not in live["metadata"]
-        managers = [each["manager"] for each in live["metadata"]["managedFields"] if not each.get("subresource")]
-        assert len(managers) == len({*managers} - {"fpj-operator", "fpj-worker"}), "only who applied it wrote to it"
+        managers = [
+            each["manager"]
+            for each in live["metadata"]["managedFields"]
+            if not each.get("subresource")
+        ]
+        assert len(managers) == len({*managers} - {"fpj-operator", "fpj-worker"}), (
+            "only who applied it wrote to it"
+        )
 
     before = world.get("drift")["metadata"]["generation"]
     world.kube.apply(*applied, server_side=server_side)
@@ -257,16 +320,21 @@ def difference(world: World, applied: list[Document], *, server_side: bool) -> s
         return str(error)
 
 
-def test_a_job_whose_collection_was_edited_says_what_to_do(world: World, operator: OperatorProcess) -> None:
+def test_a_job_whose_collection_was_edited_says_what_to_do(
+    world: World, operator: OperatorProcess
+) -> None:
     world.job("fixed", "photos", suspend=True)
     edited = json.dumps(job_manifest("fixed", "damaged", suspend=True))
     for options in ([], ["--server-side", "--force-conflicts"]):
         with pytest.raises(KubectlError) as refused:
             world.kube("apply", *options, "-f", "-", stdin=edited)
-        assert "collection is immutable: apply it under another name, or delete this job first" in str(refused.value)
+        assert (
+            "collection is immutable: apply it under another name, or delete this job first"
+            in str(refused.value)
+        )
 
 
-# The sample repository ------------------------------------------------------------------------------------
+# The sample repository ----------------------------------------------------------------------------
 
 GALLERIES = ROOT / "examples" / "gitops" / "galleries"
 CLUSTERS = sorted((ROOT / "examples" / "gitops" / "clusters").glob("*/*.yaml"))
@@ -296,14 +364,21 @@ def test_the_sample_repository_is_accepted_as_it_is(world: World, overlay: Path)
     kinds = {"cacheFolder": "CacheFolder", "claimName": "PersistentVolumeClaim"}
     assert {field for field, _ in names_in(documents)} == set(kinds)
     for field, name in names_in(documents):
-        assert name == "scans" or (kinds[field], name) in held, f"{field} {name}: no prefix has reached it"
+        assert name == "scans" or (kinds[field], name) in held, (
+            f"{field} {name}: no prefix has reached it"
+        )
     for document in documents:
         document["metadata"]["namespace"] = world.namespace
     for options in ([], ["--server-side"]):
         text = yaml.safe_dump_all(documents)
-        world.kube("apply", "--dry-run=server", "--validate=strict", *options, "-f", "-", stdin=text)
+        world.kube(
+            "apply", "--dry-run=server", "--validate=strict", *options, "-f", "-", stdin=text
+        )
     clusters = {path.parent.name: yaml.safe_load(path.read_text("utf-8")) for path in CLUSTERS}
-    paths = {clusters["argocd"]["spec"]["source"]["path"], clusters["flux"]["spec"]["path"].removeprefix("./")}
+    paths = {
+        clusters["argocd"]["spec"]["source"]["path"],
+        clusters["flux"]["spec"]["path"].removeprefix("./"),
+    }
     assert all((GALLERIES.parent / path / "kustomization.yaml").is_file() for path in paths)
     production = clusters["argocd"]["spec"]["destination"]["namespace"]
     assert overlay.name != "production" or namespace == production

@@ -1,4 +1,6 @@
-"""Jobs that wait for Kueue: admitted, held, taken back, by the real controller with its webhooks."""
+"""Jobs that wait for Kueue: admitted, held, taken back,
+by the real controller with its webhooks.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,21 @@ CPU_OF_ONE_POD = 250
 def kueue_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A control plane of its own: Kueue would take the Jobs of other tests in hand."""
     if os.geteuid() != 0:
-        pytest.skip("Kueue wants a certificate below /etc, which root alone can lay there unseen: run as root")
-    with private_cluster(tmp_path_factory, "kueue") as cluster, Kueue(cluster, tmp_path_factory.mktemp("kueue")):
+        pytest.skip(
+            "Kueue wants a certificate below /etc, which root alone can lay there unseen: run as"
+            " root"
+        )
+    with (
+        private_cluster(tmp_path_factory, "kueue") as cluster,
+        Kueue(cluster, tmp_path_factory.mktemp("kueue")),
+    ):
         yield cluster
 
 
 @pytest.fixture(scope="module")
-def world(kueue_cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(
+    kueue_cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     with world_in(kueue_cluster, mongodb_server, tmp_path_factory.mktemp("world")) as world:
         world.cache_folder()
         queue = {"apiVersion": "kueue.x-k8s.io/v1beta1"}
@@ -50,7 +60,10 @@ def quota(world: World, pods: int, *, stop: str = "None") -> None:
         {"name": "cpu", "nominalQuota": f"{CPU_OF_ONE_POD * pods}m"},
         {"name": "memory", "nominalQuota": "100Gi"},
     ]
-    group = {"coveredResources": ["cpu", "memory"], "flavors": [{"name": "any", "resources": resources}]}
+    group = {
+        "coveredResources": ["cpu", "memory"],
+        "flavors": [{"name": "any", "resources": resources}],
+    }
     spec = {"namespaceSelector": {}, "resourceGroups": [group], "stopPolicy": stop}
     world.kube.apply(
         {
@@ -71,15 +84,23 @@ def workloads(world: World, name: str) -> dict[str, dict[str, str]]:
         (owner,) = each["metadata"]["ownerReferences"]
         if owner["name"] in jobs:
             conditions = each.get("status", {}).get("conditions", [])
-            found[owner["name"]] = {condition["type"]: condition["status"] for condition in conditions}
+            found[owner["name"]] = {
+                condition["type"]: condition["status"] for condition in conditions
+            }
     return found
 
 
 def child(world: World, name: str) -> dict[str, Any]:
     """The newest child Job."""
     uid = world.uid(name)
-    jobs = [each for each in world.items("jobs", "apis/batch/v1") if each["metadata"]["name"] in world.jobs_of(uid)]
-    return max(jobs, key=lambda each: (each["metadata"]["creationTimestamp"], each["metadata"]["name"]))
+    jobs = [
+        each
+        for each in world.items("jobs", "apis/batch/v1")
+        if each["metadata"]["name"] in world.jobs_of(uid)
+    ]
+    return max(
+        jobs, key=lambda each: (each["metadata"]["creationTimestamp"], each["metadata"]["name"])
+    )
 
 
 def test_the_webhooks_answer(world: World) -> None:
@@ -92,7 +113,10 @@ def test_the_webhooks_answer(world: World) -> None:
         "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [container]}}},
     }
     text = json.dumps(job)
-    assert json.loads(world.kube("create", "-f", "-", "-o", "json", stdin=text))["spec"]["suspend"] is True
+    assert (
+        json.loads(world.kube("create", "-f", "-", "-o", "json", stdin=text))["spec"]["suspend"]
+        is True
+    )
     world.kube("delete", "job", "eager")
     wrong = text.replace(f'"{QUEUE}"', '"NO_SUCH_NAME"')
     with pytest.raises(KubectlError, match="denied the request"):
@@ -105,9 +129,15 @@ def test_a_job_is_admitted_step_by_step_and_completes(world: World) -> None:
     world.wait_end("admitted")
     world.check_exact("admitted", "admitted", completed=20)
     found = workloads(world, "admitted")
-    assert {name.rpartition("-")[2] for name in found} == {"index", "w0"}, "both child Jobs went through the queue"
+    assert {name.rpartition("-")[2] for name in found} == {
+        "index",
+        "w0",
+    }, "both child Jobs went through the queue"
     world.until(
-        lambda: all(each.get("Finished") == "True" for each in workloads(world, "admitted").values()), "both are done"
+        lambda: all(
+            each.get("Finished") == "True" for each in workloads(world, "admitted").values()
+        ),
+        "both are done",
     )
     assert all(each["Admitted"] == "True" for each in found.values())
 
@@ -119,7 +149,10 @@ def test_a_job_beyond_the_quota_is_held_and_says_so(world: World) -> None:
     message = world.wait_reason("large", "HeldByQueue", "Progressing")
     assert "its queue has not admitted it" in message
     assert child(world, "large")["spec"]["suspend"] is True and not world.pods_of("large", "w")
-    assert workloads(world, "large")[child(world, "large")["metadata"]["name"]].get("QuotaReserved") == "False"
+    assert (
+        workloads(world, "large")[child(world, "large")["metadata"]["name"]].get("QuotaReserved")
+        == "False"
+    )
     quota(world, 4)
     world.wait_end("large")
     world.check_exact("large", "large", completed=20)
@@ -142,7 +175,9 @@ def test_of_two_jobs_the_second_waits_for_the_first(world: World) -> None:
 
 
 def test_what_kueue_takes_back_goes_on_later_and_nothing_is_lost(world: World) -> None:
-    """A drained queue suspends the active child Job: its pods end, and the job waits without being taken for dead."""
+    """A drained queue suspends the active child Job: its pods end,
+    and the job waits without being taken for dead.
+    """
     world.photos("drained", 30)
     with slowly(world, 0.4):
         world.job("drained", "drained", queueName=QUEUE, sharding={"shardSize": 15, "batchSize": 3})
@@ -175,5 +210,7 @@ def test_a_suspended_job_gives_its_room_back(world: World) -> None:
 
 
 def test_kueue_is_of_the_version_that_is_pinned() -> None:
-    root = subprocess.run(["hack/kueue.sh", "--no-build"], capture_output=True, text=True, check=True, timeout=60)
+    root = subprocess.run(
+        ["hack/kueue.sh", "--no-build"], capture_output=True, text=True, check=True, timeout=60
+    )
     assert root.stdout.strip().endswith("kueue-v0.14.0")

@@ -1,4 +1,6 @@
-"""A real Prometheus watches a live run: each panel and each alert has its data, and fires only for a reason."""
+"""A real Prometheus watches a live run: each panel and each alert has its data,
+and fires only for a reason.
+"""
 
 from __future__ import annotations
 
@@ -57,12 +59,15 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def watched(
+    cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Watched]:
     folder: Path = tmp_path_factory.mktemp("watched")
     port = free_port()
     with OtlpReceiver() as receiver, world_in(cluster, mongodb_server, folder / "world") as world:
-        # Pods are processes of one machine here, so one at a time has the port; the others only miss their metrics.
-        # One slot for the two that can run: the job whose pods cannot start takes none.
+        # Pods are processes of one machine here, so one at a time has the port; the others only
+        # miss their metrics. One slot for the two that can run: the job whose pods cannot start
+        # takes none.
         settings = {"worker_env_fpj_metrics_port": port, "max_concurrent_jobs": 1}
         leader = world.operator(start=False, **settings)
         leader.add({"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url})
@@ -79,7 +84,9 @@ def watched(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.Temp
         with (
             api,
             asked(api),
-            PrometheusProcess(folder / "prometheus", targets, {"namespace": "fpj-system"}) as prometheus,
+            PrometheusProcess(
+                folder / "prometheus", targets, {"namespace": "fpj-system"}
+            ) as prometheus,
         ):
             run(world)
             yield Watched(world, prometheus, receiver, leader, other)
@@ -119,7 +126,9 @@ def run(world: World) -> None:
         world.wait_phase("second", "Running")
         world.job("third", "photos", priority=-1)
         world.wait_reason("third", "Queued")
-        world.until(lambda: world.store.job_counts(world.uid("second"), 1)[0].done >= 10, "images are made")
+        world.until(
+            lambda: world.store.job_counts(world.uid("second"), 1)[0].done >= 10, "images are made"
+        )
 
 
 PANELS = [panel for panels in generator.ROWS.values() for panel in panels]
@@ -132,12 +141,16 @@ def test_every_panel_has_data(watched: Watched, panel: generator.Panel) -> None:
         return any(value == value for _, value in watched.answer(query))
 
     for query, _ in panel.queries:
-        watched.world.until(partial(has_data, query), f"there is data for {panel.title}: {query}", 20)
+        watched.world.until(
+            partial(has_data, query), f"there is data for {panel.title}: {query}", 20
+        )
 
 
 def test_the_dashboard_can_be_drawn(watched: Watched) -> None:
     now = time.time()
-    picture = ElementTree.fromstring(draw_dashboard.draw(draw_dashboard.Span(watched.prometheus.url, now - 60, now)))
+    picture = ElementTree.fromstring(
+        draw_dashboard.draw(draw_dashboard.Span(watched.prometheus.url, now - 60, now))
+    )
     texts = [element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")]
     assert {*generator.ROWS, *(panel.title for panel in PANELS)} <= set(texts)
     assert len(list(picture.iter("{http://www.w3.org/2000/svg}polyline"))) > len(PANELS)
@@ -154,7 +167,9 @@ def test_the_numbers_are_those_of_the_run(watched: Watched) -> None:
     assert number("sum(fpj_operator_leader)") == 1
     assert number("sum(fpj_jobs_queued)") == 1
     assert number('sum(fpj_jobs_in_trouble{reason="ImagePullFailed"})') == 1
-    assert number('sum(fpj_images_total{result="completed"})') > IMAGES - BROKEN, "those of active jobs count too"
+    assert number('sum(fpj_images_total{result="completed"})') > IMAGES - BROKEN, (
+        "those of active jobs count too"
+    )
     assert BROKEN <= number('sum(fpj_images_total{result="failed"})') <= 2 * BROKEN
     assert 0 < number("sum(fpj_images_pending)") < IMAGES + 1
     labels = f'{{folder_namespace="{watched.world.namespace}", folder="cache"}}'
@@ -167,8 +182,17 @@ def test_the_numbers_are_those_of_the_run(watched: Watched) -> None:
 
 def test_the_life_of_the_job_that_ended_was_told_as_a_trace(watched: Watched) -> None:
     uid = watched.world.uid("first")
-    life, *stages = watched.world.until(lambda: watched.receiver.trace(uid), "the trace has come", 30)
-    assert [stage.name for stage in stages] == ["Queue", "Index", "Check", "Plan", "Process", "Finish"]
+    life, *stages = watched.world.until(
+        lambda: watched.receiver.trace(uid), "the trace has come", 30
+    )
+    assert [stage.name for stage in stages] == [
+        "Queue",
+        "Index",
+        "Check",
+        "Plan",
+        "Process",
+        "Finish",
+    ]
     assert all(stage.start_time_unix_nano <= stage.end_time_unix_nano for stage in stages)
     said = {each.key: each.value.string_value or each.value.int_value for each in life.attributes}
     assert (said["fpj.job"], said["fpj.phase"]) == ("first", "CompletedWithErrors")
@@ -179,7 +203,8 @@ def test_alerts_are_evaluated_and_quiet(watched: Watched) -> None:
     found = {rule["name"]: rule for rule in watched.prometheus.rules()}
     assert set(found) == set(rules())
     watched.world.until(
-        lambda: all(rule["health"] == "ok" for rule in watched.prometheus.rules()), "each rule has been evaluated"
+        lambda: all(rule["health"] == "ok" for rule in watched.prometheus.rules()),
+        "each rule has been evaluated",
     )
     states = {rule["name"]: rule["state"] for rule in watched.prometheus.rules()}
     assert {states[name] for name in QUIET} == {"inactive"}
@@ -192,7 +217,9 @@ def test_a_store_that_is_away_is_counted_and_about_to_be_told(watched: Watched) 
     try:
         watched.world.until(
             lambda: (
-                {rule["name"]: rule["state"] for rule in watched.prometheus.rules()}["FpjStoreUnreachable"]
+                {rule["name"]: rule["state"] for rule in watched.prometheus.rules()}[
+                    "FpjStoreUnreachable"
+                ]
                 != "inactive"
             ),
             "the alert is pending",
@@ -206,11 +233,16 @@ def test_a_store_that_is_away_is_counted_and_about_to_be_told(watched: Watched) 
 
 
 def test_every_line_of_the_operator_about_a_job_names_it(watched: Watched) -> None:
-    entries = [entry for level in ("info", "warning", "error") for entry in watched.leader.entries(level)]
+    entries = [
+        entry for level in ("info", "warning", "error") for entry in watched.leader.entries(level)
+    ]
     told = [entry for entry in entries if entry["message"] == "phase changed"]
     assert ("first", "Running", "CompletedWithErrors") in {
         (entry["job"], entry["before"], entry["phase"]) for entry in told
     }
     for entry in entries:
         if entry["logger"] in ("fpj.jobs", "fpj.controller", "fpj.workqueue", "fpj.execute"):
-            assert (entry["namespace"], entry["uid"]) == (watched.world.namespace, watched.world.uid(str(entry["job"])))
+            assert (entry["namespace"], entry["uid"]) == (
+                watched.world.namespace,
+                watched.world.uid(str(entry["job"])),
+            )

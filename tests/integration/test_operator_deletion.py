@@ -1,7 +1,9 @@
-"""Deleting a job, or its whole namespace, at any time: the work stops, the collection is free, the outputs stay.
+"""Deleting a job, or its whole namespace, at any time: the work stops, the collection is free,
+the outputs stay.
 
-No finalizer holds a job: it goes at once, operator or not, and so does its namespace. What it leaves behind is tidied
-up by the operator that sees it go, or by the next one. The finalizer of an earlier version is taken off.
+No finalizer holds a job: it goes at once, operator or not, and so does its namespace. What it
+leaves behind is tidied up by the operator that sees it go, or by the next one. The finalizer of an
+earlier version is taken off.
 """
 
 from __future__ import annotations
@@ -94,13 +96,19 @@ def test_deleting_in_each_phase(world: World) -> None:
         world.until(partial(world.have_pods_ended, uid), f"the pods of {name} end")
         world.until(partial(world.is_released, name), f"the lease of {name} is released")
     for name in ("running", "indexing"):
-        world.until(partial(is_recorded_as_cancelled, world, uids[name]), f"{name} is recorded as cancelled")
+        world.until(
+            partial(is_recorded_as_cancelled, world, uids[name]), f"{name} is recorded as cancelled"
+        )
     assert world.record(uids["completed"]).phase == "Completed"
-    assert {"pending", "suspended"}.isdisjoint(name for name, uid in uids.items() if world.store.get_job(uid))
+    assert {"pending", "suspended"}.isdisjoint(
+        name for name, uid in uids.items() if world.store.get_job(uid)
+    )
     assert set(outputs) <= set(world.out.rglob("*.jpg")) and outputs
     world.job("running", "running", collection="running")
     world.wait_end("running")
-    assert world.uid("running") != uids["running"], "the collection is free for another of that name"
+    assert world.uid("running") != uids["running"], (
+        "the collection is free for another of that name"
+    )
 
 
 def test_deleting_the_namespace_with_the_operator_at_work(world: World) -> None:
@@ -132,7 +140,8 @@ def test_deleting_with_the_operator_gone(world: World) -> None:
         operator.kill()
 
         world.kube("delete", "namespace", world.namespace, "--wait=false")
-        world.kube("delete", "fpj", "left", "--wait=false")  # the namespace itself comes to that after all pods only
+        # The namespace itself comes to that after all pods only.
+        world.kube("delete", "fpj", "left", "--wait=false")
         world.until(lambda: is_emptied(world), "the namespace goes", 120)
     world.until(lambda: not world.runner.pods(running=True), "all processes end")
 
@@ -145,7 +154,11 @@ def test_deleting_with_the_store_away(world: World) -> None:
         world.kube("delete", "fpj", "active", "--wait=true", seconds=30)
         world.until(lambda: not world.pods_left(uids["active"]), "its pods go with it")
         world.switch.on()
-        world.until(lambda: world.holder("active") == "", "the lock is given back once the store is there", 120)
+        world.until(
+            lambda: world.holder("active") == "",
+            "the lock is given back once the store is there",
+            120,
+        )
     assert world.record(uids["active"]).phase == "Cancelled"
 
 

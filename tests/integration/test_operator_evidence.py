@@ -1,4 +1,6 @@
-"""What a job is Completed by: the records of its own attempt, and outputs by the spec that stands."""
+"""What a job is Completed by: the records of its own attempt,
+and outputs by the spec that stands.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def half_done(world: World, name: str) -> str:
         world.job(name, name, sharding={"shardSize": 10, "batchSize": 2})
         world.wait_phase(name, "Running")
         uid = world.uid(name)
-        world.until(lambda: world.store.job_counts(uid, 1)[0].done >= 22, "more than half is done", 90)
+        world.until(
+            lambda: world.store.job_counts(uid, 1)[0].done >= 22, "more than half is done", 90
+        )
     return uid
 
 
@@ -77,15 +81,23 @@ def test_a_setting_that_is_edited_meanwhile_counts_for_every_file(world: World) 
     status = world.wait_end("edited", seconds=150)
     assert (status["observedGeneration"], status["recoveryAttempts"]) == (2, 0)
     collection = f"{world.namespace}.edited"
-    files = [world.out / path for _, _, _, path, _ in world.store.derivative_files(collection, ["thumbnail"])]
+    files = [
+        world.out / path
+        for _, _, _, path, _ in world.store.derivative_files(collection, ["thumbnail"])
+    ]
     assert len(files) == 40
     assert {max(size_of(path)) for path in files} == {80}, "not one is left of the earlier size"
     world.until(lambda: not world.pods_left(world.uid("edited")), "the last pods end")
-    assert {max(size_of(path)) for path in files} == {80}, "nor is one written by a pod of the earlier spec"
+    assert {max(size_of(path)) for path in files} == {80}, (
+        "nor is one written by a pod of the earlier spec"
+    )
 
 
 def test_a_report_that_comes_late_replaces_nothing(world: World) -> None:
-    """Sent while the attempt ran, it arrives after the end; by an administrator, so that no right is in the way."""
+    """Sent while the attempt ran, it arrives after the end.
+
+    By an administrator, so that no right is in the way.
+    """
     world.operator(leader_seconds=45)
     uid = half_done(world, "late")
     path = f"{world.path('late')}/status?fieldManager=fpj-worker"

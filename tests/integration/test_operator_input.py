@@ -1,4 +1,6 @@
-"""What is wrong with the world around a job: a condition with a reason a person understands, healed where it can be."""
+"""What is wrong with the world around a job: a condition with a reason a person understands,
+healed where it can be.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
-def world(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(
+    cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     with world_in(cluster, mongodb_server, tmp_path_factory.mktemp("world")) as world:
         world.cache_folder()
         world.operator()
@@ -48,7 +52,10 @@ def test_bad_input_is_named_and_heals_where_it_can(world: World) -> None:
     assert world.reason("nowhere") == "SourceNotFound"
     assert "not/here" in world.condition("nowhere", "Failed")[2]
     world.wait_end("local", "Failed")
-    assert world.reason("local") == "InvalidSpec" and "fpj run" in world.condition("local", "Failed")[2]
+    assert (
+        world.reason("local") == "InvalidSpec"
+        and "fpj run" in world.condition("local", "Failed")[2]
+    )
     world.wait_end("nothing")
     world.check_exact("nothing", "empty", completed=0)
     message = world.wait_reason("unpulled", "ImagePullFailed", "Progressing")
@@ -71,7 +78,12 @@ def test_names_with_dollar_signs_reach_the_workers_as_they_are(world: World) -> 
 
 
 def test_a_quota_that_forbids_pods(world: World) -> None:
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "none"},
+        "spec": {"hard": {"pods": "0"}},
+    }
     world.kube.apply(quota)
     world.kube.wait("jsonpath={.status.hard.pods}=0", "resourcequota/none")
     world.photos("forbidden", 5)
@@ -110,7 +122,9 @@ def test_the_store_goes_away_at_each_step(world: World) -> None:
     world.check_exact("storeless", "storeless", completed=5)
 
 
-def test_an_operator_that_starts_without_a_store(cluster: Cluster, mongodb_server: str, tmp_path: Path) -> None:
+def test_an_operator_that_starts_without_a_store(
+    cluster: Cluster, mongodb_server: str, tmp_path: Path
+) -> None:
     with world_in(cluster, mongodb_server, tmp_path / "storeless") as world:
         world.cache_folder()
         world.photos("photos", 2)
@@ -125,7 +139,9 @@ def test_an_operator_that_starts_without_a_store(cluster: Cluster, mongodb_serve
         world.until(lambda: world.holder("waits") == "", "the lease is released")
 
 
-def test_a_store_that_refuses_the_password(cluster: Cluster, mongodb_server: str, tmp_path: Path) -> None:
+def test_a_store_that_refuses_the_password(
+    cluster: Cluster, mongodb_server: str, tmp_path: Path
+) -> None:
     """The job says so, once; it goes on when the operator comes back with the right one."""
 
     def settings(password: str) -> dict[str, Any]:
@@ -140,11 +156,14 @@ def test_a_store_that_refuses_the_password(cluster: Cluster, mongodb_server: str
         world.photos("photos", 2)
         operator = world.operator(**settings("mistyped"))
         world.job("refused", "photos")
-        assert world.wait_reason("refused", "StoreUnavailable").endswith("MongoDB refused: Authentication failed.")
+        assert world.wait_reason("refused", "StoreUnavailable").endswith(
+            "MongoDB refused: Authentication failed."
+        )
         version = world.get("refused")["metadata"]["resourceVersion"]
         looks = operator.metric("fpj_operator_reconcile_seconds_count")
         world.until(
-            lambda: operator.metric("fpj_operator_reconcile_seconds_count") >= looks + 3, "it is looked at again"
+            lambda: operator.metric("fpj_operator_reconcile_seconds_count") >= looks + 3,
+            "it is looked at again",
         )
         assert world.get("refused")["metadata"]["resourceVersion"] == version, (
             "nothing is written while nothing changes"

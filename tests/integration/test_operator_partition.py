@@ -1,4 +1,6 @@
-"""A leader that is cut off from the API server: it ends in time, and nothing that it decided counts afterwards."""
+"""A leader that is cut off from the API server: it ends in time,
+and nothing that it decided counts afterwards.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def world(cluster: Cluster, mongodb_server: str, tmp_path: Path) -> Iterator[Wor
 
 
 class Network:
-    """Holds back everything from the first write of a job's status on that comes while it is `armed`."""
+    """Holds back everything from the first write of a job's status on that comes while it is
+    `armed`.
+    """
 
     def __init__(self) -> None:
         self.armed, self.cut, self.healed = threading.Event(), threading.Event(), threading.Event()
@@ -45,7 +49,9 @@ class Network:
 def test_a_leader_that_is_cut_off_ends_in_time_and_writes_nothing_after_the_takeover(
     world: World, cluster: Cluster, tmp_path: Path
 ) -> None:
-    """Its last write, decided before, arrives when the other has long led: it is refused, and the job goes well."""
+    """Its last write, decided before, arrives when the other has long led: it is refused,
+    and the job goes well.
+    """
     network = Network()
     world.photos("photos", 8)
     with RefusingProxy(cluster.kubeconfig, network) as proxy:
@@ -64,12 +70,17 @@ def test_a_leader_that_is_cut_off_ends_in_time_and_writes_nothing_after_the_take
         world.until(lambda: other.leads, "the other takes over", 60)
         lease = world.runner.api.call("GET", world.lease_path("fpj-operator"))["spec"]
         taken = datetime.fromisoformat(lease["acquireTime"]).timestamp()
-        lost = next(each for each in leader.entries("error") if each["message"] == "leadership lost")
+        lost = next(
+            each for each in leader.entries("error") if each["message"] == "leadership lost"
+        )
         assert datetime.fromisoformat(str(lost["time"])).timestamp() < taken, "one after the other"
 
         world.wait_phase("cut", "Running", "Completed", seconds=120)
         network.healed.set()
-        world.until(lambda: any("/status" in path for _, _, path, _ in proxy.written), "what was held back arrives")
+        world.until(
+            lambda: any("/status" in path for _, _, path, _ in proxy.written),
+            "what was held back arrives",
+        )
         world.wait_end("cut", seconds=120)
         late = [(method, path, status) for at, method, path, status in proxy.written if at > taken]
         assert late and all(status in (404, 409) for _, _, status in late), late

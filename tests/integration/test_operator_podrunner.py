@@ -1,4 +1,6 @@
-"""What stands in for the kubelet does what a kubelet does, as far as the other tests build on it."""
+"""What stands in for the kubelet does what a kubelet does,
+as far as the other tests build on it.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def pod(runner: PodRunner, name: str, script: str, **spec: Any) -> dict[str, Any
 
 def terminated(here: Kube, name: str) -> dict[str, Any]:
     here.wait("jsonpath={.status.containerStatuses[0].state.terminated}", f"pod/{name}")
-    return dict(here.json("get", "pod", name)["status"]["containerStatuses"][0]["state"]["terminated"])
+    return dict(
+        here.json("get", "pod", name)["status"]["containerStatuses"][0]["state"]["terminated"]
+    )
 
 
 def test_pods_run_with_what_they_were_given(runner: PodRunner, kube: Kube, namespace: str) -> None:
@@ -47,7 +51,10 @@ def test_pods_run_with_what_they_were_given(runner: PodRunner, kube: Kube, names
     here("create", "secret", "generic", "store", "--from-literal=url=mongodb://here")
     env: list[dict[str, Any]] = [
         {"name": "URL", "valueFrom": {"secretKeyRef": {"name": "store", "key": "url"}}},
-        {"name": "NONE", "valueFrom": {"secretKeyRef": {"name": "nothing", "key": "url", "optional": True}}},
+        {
+            "name": "NONE",
+            "valueFrom": {"secretKeyRef": {"name": "nothing", "key": "url", "optional": True}},
+        },
         {"name": "ME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "MONEY", "value": "$$5 $(ME) $(WHO)"},
     ]
@@ -59,10 +66,17 @@ def test_pods_run_with_what_they_were_given(runner: PodRunner, kube: Kube, names
 
     here.apply(pod(runner, "fails", "echo it went wrong; exit 40"))
     ended = terminated(here, "fails")
-    assert (ended["exitCode"], ended["reason"], ended["message"]) == (40, "Error", "it went wrong\n")
+    assert (ended["exitCode"], ended["reason"], ended["message"]) == (
+        40,
+        "Error",
+        "it went wrong\n",
+    )
     env[0]["valueFrom"] = {"secretKeyRef": {"name": "absent", "key": "url"}}
     here.apply(pod(runner, "waits", "true", env=env))
-    here.wait("jsonpath={.status.containerStatuses[0].state.waiting.reason}=CreateContainerConfigError", "pod/waits")
+    here.wait(
+        "jsonpath={.status.containerStatuses[0].state.waiting.reason}=CreateContainerConfigError",
+        "pod/waits",
+    )
     here("create", "secret", "generic", "absent", "--from-literal=url=x")
     assert terminated(here, "waits")["exitCode"] == 0
 
@@ -80,7 +94,10 @@ def test_pods_end_as_the_world_ends_them(runner: PodRunner, kube: Kube, namespac
     here.wait("condition=Ready", *[f"pod/{name}" for name in pods])
 
     pods["killed"].kill()
-    assert (terminated(here, "killed")["exitCode"], terminated(here, "killed")["reason"]) == (137, "Error")
+    assert (terminated(here, "killed")["exitCode"], terminated(here, "killed")["reason"]) == (
+        137,
+        "Error",
+    )
     pods["starved"].run_out_of_memory()
     assert terminated(here, "starved")["reason"] == "OOMKilled"
     here("delete", "pod", "obeys", "ignores")
@@ -89,7 +106,10 @@ def test_pods_end_as_the_world_ends_them(runner: PodRunner, kube: Kube, namespac
     assert killed and killed.code == 137
     watched = pods["evicted"]
     watched.evict()
-    wait_for(lambda: not here.items("pods", "--field-selector=metadata.name=evicted"), "the evicted pod goes")
+    wait_for(
+        lambda: not here.items("pods", "--field-selector=metadata.name=evicted"),
+        "the evicted pod goes",
+    )
     assert watched.process and watched.process.code == 143
     conditions = {each["type"]: each["status"] for each in watched.document["status"]["conditions"]}
     assert conditions["DisruptionTarget"] == "True"
@@ -104,21 +124,39 @@ def test_pods_are_kept_from_starting(runner: PodRunner, kube: Kube, namespace: s
     runner.refuse("refused")
     runner.hold("held")
     here.apply(pod(runner, "refused", "true"), pod(runner, "held", "true"))
-    here.wait("jsonpath={.status.containerStatuses[0].state.waiting.reason}=ImagePullBackOff", "pod/refused")
+    here.wait(
+        "jsonpath={.status.containerStatuses[0].state.waiting.reason}=ImagePullBackOff",
+        "pod/refused",
+    )
     assert here.json("get", "pod", "held")["status"]["phase"] == "Pending"
     runner.accept()
     assert terminated(here, "refused")["exitCode"] == terminated(here, "held")["exitCode"] == 0
 
 
-def test_jobs_see_their_claims(runner: PodRunner, kube: Kube, namespace: str, tmp_path: Path) -> None:
-    """Indexed Jobs of the real controller, on volumes that the real scheduler and volume controller bind."""
+def test_jobs_see_their_claims(
+    runner: PodRunner, kube: Kube, namespace: str, tmp_path: Path
+) -> None:
+    """Indexed Jobs of the real controller, on volumes that the real scheduler and volume controller
+    bind.
+    """
     here = kube.within(namespace)
     (tmp_path / "photos").mkdir()
     runner.claim(namespace, "photos", tmp_path / "photos")
-    template = pod(runner, "", 'touch "$FPJ_SOURCE_ROOT/$JOB_COMPLETION_INDEX"; [ "$JOB_COMPLETION_INDEX" != 1 ]')
-    template["spec"]["volumes"] = [{"name": "source", "persistentVolumeClaim": {"claimName": "photos"}}]
+    template = pod(
+        runner,
+        "",
+        'touch "$FPJ_SOURCE_ROOT/$JOB_COMPLETION_INDEX"; [ "$JOB_COMPLETION_INDEX" != 1 ]',
+    )
+    template["spec"]["volumes"] = [
+        {"name": "source", "persistentVolumeClaim": {"claimName": "photos"}}
+    ]
     template["spec"]["containers"][0]["volumeMounts"] = [{"name": "source", "mountPath": "/source"}]
-    spec = {"completionMode": "Indexed", "completions": 3, "parallelism": 2, "backoffLimitPerIndex": 0}
+    spec = {
+        "completionMode": "Indexed",
+        "completions": 3,
+        "parallelism": 2,
+        "backoffLimitPerIndex": 0,
+    }
     here.apply(
         {
             "apiVersion": "batch/v1",

@@ -1,6 +1,7 @@
 """What a job says of pods that cannot work, and that it says nothing of the kind while others do.
 
-The control plane is this file's own: one test stops its scheduler, another has a policy that adds containers to pods.
+The control plane is this file's own: one test stops its scheduler, another has a policy that adds
+containers to pods.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ ADMISSION = "admissionregistration.k8s.io/v1beta1"
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    cluster = Cluster(tmp_path_factory.mktemp("plane"), arguments={"kube-apiserver": [GATE, SERVED]})
+    cluster = Cluster(
+        tmp_path_factory.mktemp("plane"), arguments={"kube-apiserver": [GATE, SERVED]}
+    )
     cluster.up(owner=os.getpid())
     with_crds(cluster.kube)
     yield cluster
@@ -72,7 +75,11 @@ def progressing(job: dict[str, Any]) -> tuple[str, str, str]:
     """(status, reason, message) of the condition."""
     conditions = job.get("status", {}).get("conditions", [])
     return next(
-        ((each["status"], each["reason"], each["message"]) for each in conditions if each["type"] == "Progressing"),
+        (
+            (each["status"], each["reason"], each["message"])
+            for each in conditions
+            if each["type"] == "Progressing"
+        ),
         ("", "", ""),
     )
 
@@ -110,7 +117,12 @@ def test_a_volume_that_cannot_be_mounted(world: World) -> None:
     world.runner.hold("-index")
     world.job("mounts", "photos")
     pod = world.until(lambda: world.runner.pods("mounts-"), "its pod is on the node")[0]
-    report(world, pod, "FailedMount", 'MountVolume.SetUp failed for volume "settings" : configmap "nowhere" not found')
+    report(
+        world,
+        pod,
+        "FailedMount",
+        'MountVolume.SetUp failed for volume "settings" : configmap "nowhere" not found',
+    )
     message = world.wait_reason("mounts", "MountFailed", "Progressing")
     assert 'configmap "nowhere" not found' in message
     assert world.condition("mounts", "Progressing")[0] == "False"
@@ -124,7 +136,9 @@ def test_pods_that_never_start_are_told_of_without_any_event(world: World) -> No
     world.photos("photos", 2)
     world.runner.hold("-index")
     world.job("slow", "photos")
-    assert "has not started on node-" in world.wait_reason("slow", "PodsNotStarted", "Progressing", seconds=90)
+    assert "has not started on node-" in world.wait_reason(
+        "slow", "PodsNotStarted", "Progressing", seconds=90
+    )
     world.runner.accept()
     world.wait_end("slow")
 
@@ -134,7 +148,9 @@ def has_ended(pod: Pod) -> bool:
 
 
 def test_evicted_and_deleted_pods_are_no_failure(world: World) -> None:
-    """One after another, so that the Job controller waits before it replaces them, and others take their shards."""
+    """One after another, so that the Job controller waits before it replaces them,
+    and others take their shards.
+    """
     world.operator()
     world.photos("photos", 80)
     taken: list[str] = []
@@ -143,7 +159,11 @@ def test_evicted_and_deleted_pods_are_no_failure(world: World) -> None:
         """End a pod that was not ended before; True once that is enough, or the job has."""
         for pod in world.pods_of("drained", "w", running=True):
             if pod.name not in taken:
-                pod.evict() if len(taken) % 2 == 0 else world.kube("delete", "pod", pod.name, "--wait=false")
+                (
+                    pod.evict()
+                    if len(taken) % 2 == 0
+                    else world.kube("delete", "pod", pod.name, "--wait=false")
+                )
                 taken.append(pod.name)
                 world.until(partial(has_ended, pod), "the pod ends")
                 break
@@ -166,7 +186,9 @@ def test_a_quota_that_refuses_some_pods_is_mentioned_while_others_work(world: Wo
     world.operator()
     world.photos("photos", 40)
     spec = {"hard": {"pods": "1"}}
-    world.kube.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "one"}, "spec": spec})
+    world.kube.apply(
+        {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "one"}, "spec": spec}
+    )
     world.kube.wait("jsonpath={.status.hard.pods}=1", "resourcequota/one")
     with slowly(world, 0.5):
         world.job("cramped", "photos", sharding={"shardSize": 20, "batchSize": 2})
@@ -199,24 +221,39 @@ def test_a_scheduler_that_is_away_is_told_of(world: World, plane: Cluster) -> No
 
 
 def test_a_node_that_is_lost_is_told_of(world: World) -> None:
-    """Nothing says so for the pods but a mark of the node controller; to the kubelet's last word they still run."""
+    """Nothing says so for the pods but a mark of the node controller.
+
+    To the kubelet's last word they still run.
+    """
     world.operator(worker_reports="false")
     world.photos("photos", 60)
     with slowly(world, 2):
         world.job("lost", "photos", sharding={"parallelism": 1})
         world.wait_pod("lost")
         world.runner.lose()
-        assert world.runner.name in world.wait_reason("lost", "NodeUnreachable", "Progressing", seconds=120)
+        assert world.runner.name in world.wait_reason(
+            "lost", "NodeUnreachable", "Progressing", seconds=120
+        )
 
 
-# Sidecars -------------------------------------------------------------------------------------------------
+# Sidecars -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def injection(world: World) -> None:
-    """What a mesh does, classically: a container is added to every pod that does not forbid it by a label."""
-    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
-    wants = "!has(object.metadata.labels) || object.metadata.labels[?'sidecar.istio.io/inject'].orValue('') != 'false'"
+    """What a mesh does, classically: a container is added to every pod that does not forbid it by a
+    label.
+    """
+    rule = {
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE"],
+        "resources": ["pods"],
+    }
+    wants = (
+        "!has(object.metadata.labels) ||"
+        " object.metadata.labels[?'sidecar.istio.io/inject'].orValue('') != 'false'"
+    )
     added = 'Object.spec.containers{name: "istio-proxy", image: "localhost/proxy:test"}'
     mutation = f"Object{{spec: Object.spec{{containers: [{added}]}}}}"
     spec = {
@@ -224,18 +261,27 @@ def injection(world: World) -> None:
         "matchConditions": [{"name": "not-forbidden", "expression": wants}],
         "failurePolicy": "Fail",
         "reinvocationPolicy": "Never",
-        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": mutation}}],
+        "mutations": [
+            {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": mutation}}
+        ],
     }
     name = f"inject-{world.namespace}"
     here = {"matchLabels": {"kubernetes.io/metadata.name": world.namespace}}
     binding = {"policyName": name, "matchResources": {"namespaceSelector": here}}
-    for kind, content in (("MutatingAdmissionPolicy", spec), ("MutatingAdmissionPolicyBinding", binding)):
-        world.kube.apply({"apiVersion": ADMISSION, "kind": kind, "metadata": {"name": name}, "spec": content})
+    for kind, content in (
+        ("MutatingAdmissionPolicy", spec),
+        ("MutatingAdmissionPolicyBinding", binding),
+    ):
+        world.kube.apply(
+            {"apiVersion": ADMISSION, "kind": kind, "metadata": {"name": name}, "spec": content}
+        )
 
     def injects() -> bool:
         probe = {"containers": [{"name": "main", "image": "none"}]}
         body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"}, "spec": probe}
-        made = world.runner.api.call("POST", f"/api/v1/namespaces/{world.namespace}/pods?dryRun=All", body)
+        made = world.runner.api.call(
+            "POST", f"/api/v1/namespaces/{world.namespace}/pods?dryRun=All", body
+        )
         return len(made["spec"]["containers"]) == 2
 
     wait_for(injects, "the policy adds containers", 60)
@@ -255,11 +301,15 @@ def test_a_sidecar_that_never_ends_is_named_and_what_was_done_counts(world: Worl
     world.operator()
     world.photos("photos", 4)
     wanted = {"labels": {"sidecar.istio.io/inject": "true"}}
-    world.job("meshed", "photos", sharding={"shardSize": 2, "parallelism": 1}, workerTemplate=wanted)
+    world.job(
+        "meshed", "photos", sharding={"shardSize": 2, "parallelism": 1}, workerTemplate=wanted
+    )
     message = world.wait_reason("meshed", "SidecarPreventsCompletion", "Progressing", seconds=90)
     assert "istio-proxy" in message
     counts, _ = world.store.job_counts(world.uid("meshed"), 1)
     assert counts.completed == 2, "the shard that was done counts"
-    world.job("small", "photos", collection="small", sharding={"parallelism": 1}, workerTemplate=wanted)
+    world.job(
+        "small", "photos", collection="small", sharding={"parallelism": 1}, workerTemplate=wanted
+    )
     world.wait_end("small")
     world.check_exact("small", "photos", completed=4)

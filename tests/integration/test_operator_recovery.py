@@ -27,7 +27,9 @@ def world(cluster: Cluster, mongodb_server: str, tmp_path: Path) -> Iterator[Wor
 
 
 def test_an_operator_that_dies_after_every_step(world: World) -> None:
-    """Killed right after its first write, then after its second, and so on until it comes to the end of the job."""
+    """Killed right after its first write, then after its second,
+    and so on until it comes to the end of the job.
+    """
     world.photos("photos", 6)
     world.job("undaunted", "photos")
 
@@ -104,7 +106,9 @@ def test_a_silent_job_is_recovered_or_given_up(world: World) -> None:
     world.until(lambda: not any(pod.running for pod in hung), "they end by themselves")
     assert {pod.process.code for pod in hung if pod.process} <= {41, 0}
     world.check_exact("silent", "photos", completed=24)
-    assert all(world.store.job_counts(world.uid("hopeless"), number)[0].done == 0 for number in (1, 2))
+    assert all(
+        world.store.job_counts(world.uid("hopeless"), number)[0].done == 0 for number in (1, 2)
+    )
 
 
 def test_suspending_in_each_phase(world: World) -> None:
@@ -142,15 +146,21 @@ def test_suspending_in_each_phase(world: World) -> None:
 
 
 def test_a_pod_that_nobody_hears_of_is_replaced_by_the_others(world: World) -> None:
-    """A node is lost, and with it a pod that has images in hand: its shard goes to a pod of another node."""
+    """A node is lost, and with it a pod that has images in hand:
+    its shard goes to a pod of another node.
+    """
     world.operator()
     world.photos("photos", 40)
     with slowly(world, 0.2):
         world.job("stranded", "photos", sharding={"shardSize": 20, "batchSize": 2})
         uid = world.uid("stranded")
-        world.until(lambda: len(world.pods_of("stranded", "w", running=True)) == 2, "two pods run", 90)
+        world.until(
+            lambda: len(world.pods_of("stranded", "w", running=True)) == 2, "two pods run", 90
+        )
         lost = world.pods_of("stranded", "w", running=True)[0]
-        world.until(lambda: world.store.shards(uid, 1)[lost.index].counts.done >= 2, "it has recorded some")
+        world.until(
+            lambda: world.store.shards(uid, 1)[lost.index].counts.done >= 2, "it has recorded some"
+        )
         lost.cut_off()
         lost.hang()
         epoch = world.store.shards(uid, 1)[lost.index].epoch
@@ -159,7 +169,9 @@ def test_a_pod_that_nobody_hears_of_is_replaced_by_the_others(world: World) -> N
     assert world.store.shards(uid, 1)[lost.index].epoch > epoch
     lost.go_on()
     world.until(lambda: not lost.running, "the stranded one ends by itself")
-    assert lost.process and lost.process.code == 0, "it finds its shard finished, and the attempt goes on without it"
+    assert lost.process and lost.process.code == 0, (
+        "it finds its shard finished, and the attempt goes on without it"
+    )
     world.check_exact("stranded", "photos", completed=40)
 
 
@@ -169,12 +181,16 @@ def test_the_api_server_restarts_under_load(tmp_path: Path, mongodb_server: str)
     try:
         with world_in(cluster, mongodb_server, tmp_path / "world") as world:
             world.cache_folder()
-            operator = world.operator(leader_seconds=45, lease_seconds=60)  # restarts take some 10 s
+            # Restarts take some 10 s.
+            operator = world.operator(leader_seconds=45, lease_seconds=60)
             names = ["one", "two", "three"]
             with slowly(world, 0.4):
                 for name in names:
                     world.photos(name, 15)
-                restarts: tuple[Callable[[], None], ...] = (cluster.restart_apiserver, partial(_crash, cluster))
+                restarts: tuple[Callable[[], None], ...] = (
+                    cluster.restart_apiserver,
+                    partial(_crash, cluster),
+                )
                 for name, restart in zip(names, restarts, strict=False):
                     world.job(name, name, sharding={"shardSize": 8, "batchSize": 2})
                     world.wait_pod(name, seconds=90)

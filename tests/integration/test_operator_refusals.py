@@ -1,4 +1,7 @@
-"""The API server refuses: conflicts, and too many requests. Nothing is lost, and nobody hammers it."""
+"""The API server refuses: conflicts, and too many requests.
+
+Nothing is lost, and nobody hammers it.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +33,17 @@ def world(cluster: Cluster, mongodb_server: str, tmp_path: Path) -> Iterator[Wor
 
 
 def now_and_then() -> Refusal:
-    """A sixth of the writes meets a conflict, a fifth of all requests comes too often. Who leads is not in question."""
+    """A sixth of the writes meets a conflict, a fifth of all requests comes too often; who leads is
+    not in question.
+    """
     chance = random.Random(7)
 
     def refusal(method: str, path: str) -> int | None:
-        if method in WRITES and not path.endswith("leases/fpj-operator") and chance.random() < 1 / 6:
+        if (
+            method in WRITES
+            and not path.endswith("leases/fpj-operator")
+            and chance.random() < 1 / 6
+        ):
             return 409
         return 429 if "watch=true" not in path and chance.random() < 1 / 5 else None
 
@@ -61,12 +70,19 @@ def test_conflicts_and_too_many_requests(world: World, cluster: Cluster, tmp_pat
         assert operator.stop() == 0
 
 
-def test_a_server_that_is_always_busy_is_not_hammered(world: World, cluster: Cluster, tmp_path: Path) -> None:
-    """All writes are refused for a while. The job waits, says so in the log, and goes on by itself."""
+def test_a_server_that_is_always_busy_is_not_hammered(
+    world: World, cluster: Cluster, tmp_path: Path
+) -> None:
+    """All writes are refused for a while.
+
+    The job waits, says so in the log, and goes on by itself.
+    """
     busy = False
 
     def refusal(method: str, path: str) -> int | None:
-        return 429 if busy and method in WRITES and not path.endswith("leases/fpj-operator") else None
+        return (
+            429 if busy and method in WRITES and not path.endswith("leases/fpj-operator") else None
+        )
 
     world.photos("photos", 3)
     with RefusingProxy(cluster.kubeconfig, refusal) as proxy:
@@ -87,17 +103,30 @@ def test_a_server_that_is_always_busy_is_not_hammered(world: World, cluster: Clu
 
 
 @pytest.mark.parametrize("role", ["index", "shards"])
-def test_late_news_of_child_jobs_fails_nothing(world: World, cluster: Cluster, tmp_path: Path, role: str) -> None:
-    """They end while the operator asks for them: what it knows from the store must not be older than that."""
+def test_late_news_of_child_jobs_fails_nothing(
+    world: World, cluster: Cluster, tmp_path: Path, role: str
+) -> None:
+    """They end while the operator asks for them: what it knows from the store must not be older
+    than that.
+    """
     held = threading.Event()
 
     def has_ended() -> bool:
-        jobs = [each for each in world.items("jobs", "apis/batch/v1") if each["metadata"]["labels"][ROLE] == role]
+        jobs = [
+            each
+            for each in world.items("jobs", "apis/batch/v1")
+            if each["metadata"]["labels"][ROLE] == role
+        ]
         return any(each.get("status", {}).get("completionTime") for each in jobs)
 
     def late(method: str, path: str) -> None:
         phase = "Indexing" if role == "index" else "Running"
-        if method == "GET" and "/jobs?labelSelector" in path and not held.is_set() and world.phase("slow") == phase:
+        if (
+            method == "GET"
+            and "/jobs?labelSelector" in path
+            and not held.is_set()
+            and world.phase("slow") == phase
+        ):
             time.sleep(0.5)  # whatever else it asks at the same time is answered long before
             wait_for(has_ended, f"the Job of the {role} ends", 15)
             held.set()

@@ -1,4 +1,7 @@
-"""The API server rejects what a job needs: a real quota, a real policy, an invalid object. It is told, at once."""
+"""The API server rejects what a job needs: a real quota, a real policy, an invalid object.
+
+It is told, at once.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,17 @@ def world(cluster: Cluster, mongodb_server: str, tmp_path: Path) -> Iterator[Wor
 
 
 def rejected(world: World, name: str) -> str:
-    """Wait until the job says that a child is rejected; the message, which all three conditions have."""
+    """Wait until the job says that a child is rejected.
+
+    The message, which all three conditions have.
+    """
     message = world.wait_reason(name, "ChildRejected", "Progressing", seconds=60)
     assert world.condition(name, "Progressing")[0] == "False"
-    assert world.condition(name, "Ready")[1] == world.condition(name, "Reconciling")[1] == "ChildRejected"
+    assert (
+        world.condition(name, "Ready")[1]
+        == world.condition(name, "Reconciling")[1]
+        == "ChildRejected"
+    )
     return message
 
 
@@ -41,13 +51,19 @@ def test_a_quota_is_told_waited_for_and_costs_neither_lock_nor_attempt(world: Wo
         }
     )
     quota = f"/api/v1/namespaces/{world.namespace}/resourcequotas/no-jobs"
-    world.until(lambda: (world.runner.api.get(quota) or {}).get("status", {}).get("hard"), "the quota is counted")
+    world.until(
+        lambda: (world.runner.api.get(quota) or {}).get("status", {}).get("hard"),
+        "the quota is counted",
+    )
     world.operator(lease_seconds=6)
     world.photos("photos", 3)
     world.job("patient", "photos")
     assert "exceeded quota: no-jobs" in rejected(world, "patient")
     held = world.lease("patient")["spec"]["renewTime"]
-    world.until(lambda: world.lease("patient")["spec"]["renewTime"] > held, "the lease is renewed all the while")
+    world.until(
+        lambda: world.lease("patient")["spec"]["renewTime"] > held,
+        "the lease is renewed all the while",
+    )
     assert world.status("patient")["attempt"]["number"] == 1
     assert world.status("patient")["recoveryAttempts"] == 0
     assert len(world.events("patient", "ChildRejected")) == 1
@@ -60,22 +76,34 @@ def test_a_quota_is_told_waited_for_and_costs_neither_lock_nor_attempt(world: Wo
 def test_a_policy_that_denies_is_told_and_may_change(world: World) -> None:
     name = f"no-jobs-{world.namespace}"
     selector = {"matchLabels": {"kubernetes.io/metadata.name": world.namespace}}
-    jobs = {"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"]}
+    jobs = {
+        "apiGroups": ["batch"],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE"],
+        "resources": ["jobs"],
+    }
     policy = {
         "failurePolicy": "Fail",
         "matchConstraints": {"resourceRules": [jobs], "namespaceSelector": selector},
         "validations": [{"expression": "false", "message": "no Jobs on Sundays"}],
     }
     binding = {"policyName": name, "validationActions": ["Deny"]}
-    for kind, spec in (("ValidatingAdmissionPolicy", policy), ("ValidatingAdmissionPolicyBinding", binding)):
-        world.cluster.kube.apply({"apiVersion": POLICY, "kind": kind, "metadata": {"name": name}, "spec": spec})
+    for kind, spec in (
+        ("ValidatingAdmissionPolicy", policy),
+        ("ValidatingAdmissionPolicyBinding", binding),
+    ):
+        world.cluster.kube.apply(
+            {"apiVersion": POLICY, "kind": kind, "metadata": {"name": name}, "spec": spec}
+        )
     try:
         probe: dict[str, Any] = {
             "apiVersion": "batch/v1",
             "kind": "Job",
             "metadata": {"name": "probe"},
             "spec": {
-                "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "a"}]}},
+                "template": {
+                    "spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "a"}]}
+                },
             },
         }
         world.until(lambda: denied(world, probe), "the policy is in force")
@@ -102,7 +130,11 @@ def denied(world: World, job: dict[str, Any]) -> bool:
 @pytest.mark.parametrize(
     ("template", "because", "words"),
     [
-        ({"tolerations": [{"key": "a", "operator": "Exists", "effect": "Sometimes"}]}, "ChildRejected", "effect"),
+        (
+            {"tolerations": [{"key": "a", "operator": "Exists", "effect": "Sometimes"}]},
+            "ChildRejected",
+            "effect",
+        ),
         ({"volumes": [{"name": "tmp", "emptyDir": {}}]}, "PolicyForbidden", "tmp"),
     ],
 )

@@ -36,7 +36,10 @@ def versions(world: World) -> dict[str, str]:
 def rights(world: World) -> set[str]:
     """What lets workers report."""
     rbac = "apis/rbac.authorization.k8s.io/v1"
-    found = [(kind, group) for kind, group in (("serviceaccounts", "api/v1"), ("roles", rbac), ("rolebindings", rbac))]
+    found = [
+        (kind, group)
+        for kind, group in (("serviceaccounts", "api/v1"), ("roles", rbac), ("rolebindings", rbac))
+    ]
     return {
         f"{kind}/{each['metadata']['name']}"
         for kind, group in found
@@ -45,7 +48,9 @@ def rights(world: World) -> set[str]:
     }
 
 
-def test_rights_of_workers_end_with_the_job_also_if_the_operator_does_not_come_to_it(world: World) -> None:
+def test_rights_of_workers_end_with_the_job_also_if_the_operator_does_not_come_to_it(
+    world: World,
+) -> None:
     operator = world.operator()
     world.photos("photos", 40)
     with slowly(world, 0.3):
@@ -73,7 +78,10 @@ def test_no_finished_job_is_written_to(world: World) -> None:
     world.photos("photos", 1)
     world.job("pattern", "photos")
     status = world.wait_end("pattern")
-    world.until(lambda: not world.get("pattern")["metadata"].get("finalizers"), "the finalizer is taken away")
+    world.until(
+        lambda: not world.get("pattern")["metadata"].get("finalizers"),
+        "the finalizer is taken away",
+    )
     assert operator.stop() == 0
 
     at = world.path("")
@@ -86,10 +94,15 @@ def test_no_finished_job_is_written_to(world: World) -> None:
     assert len(before) == MANY + 1
 
     operator.start()
-    world.until(lambda: f'fpj_jobs{{phase="Failed"}} {float((MANY + 2) // 3)}' in operator.scrape(), "all are known")
+    world.until(
+        lambda: f'fpj_jobs{{phase="Failed"}} {float((MANY + 2) // 3)}' in operator.scrape(),
+        "all are known",
+    )
     world.job("fresh", "photos", collection="pattern")
     world.wait_end("fresh")
-    world.until(lambda: not world.get("fresh")["metadata"].get("finalizers"), "the finalizer is taken away")
+    world.until(
+        lambda: not world.get("fresh")["metadata"].get("finalizers"), "the finalizer is taken away"
+    )
     assert {name: version for name, version in versions(world).items() if name != "fresh"} == before
     assert operator.metric("fpj_operator_workqueue_depth") == 0
     assert not operator.entries("error")

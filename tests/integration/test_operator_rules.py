@@ -1,4 +1,6 @@
-"""What the API server refuses by itself, naming the field: types, bounds and every CEL rule of all resources."""
+"""What the API server refuses by itself, naming the field: types,
+bounds and every CEL rule of all resources.
+"""
 
 from __future__ import annotations
 
@@ -26,18 +28,38 @@ JOBS: list[tuple[str, Any, str]] = [
     ("spec.collection.source", {}, "exactly one of persistentVolumeClaim, s3 and local"),
     ("spec.collection.source", PVC | S3, "exactly one of persistentVolumeClaim, s3 and local"),
     ("spec.collection.source.persistentVolumeClaim.claimName", "", "should be at least 1"),
-    ("spec.collection.source.persistentVolumeClaim", {"claimName": "a", "path": "a/../b"}, "path may not contain '..'"),
+    (
+        "spec.collection.source.persistentVolumeClaim",
+        {"claimName": "a", "path": "a/../b"},
+        "path may not contain '..'",
+    ),
     ("spec.collection.source", {"s3": {"bucket": "ab"}}, "bucket.*at least 3"),
-    ("spec.collection.source", {"s3": {"bucket": "abc", "endpoint": "ftp://x"}}, "endpoint.*should match"),
+    (
+        "spec.collection.source",
+        {"s3": {"bucket": "abc", "endpoint": "ftp://x"}},
+        "endpoint.*should match",
+    ),
     ("spec.collection.source", {"local": {}}, r"local\.path.*Required"),
     ("spec.cache", {"tiers": []}, r"tiers.*should have at least 1"),
     ("spec.cache", {"tiers": [{"name": f"t{n}"} for n in range(5)]}, r"tiers.*at most 4"),
     ("spec.cache", {"tiers": [{"name": "a"}, {"name": "a"}]}, r"tiers\[1\].*Duplicate value"),
     ("spec.cache", {"tiers": [{"name": "thumbnail"}]}, r"the name 'thumbnail' is reserved"),
-    ("spec.cache", {"tiers": [{"name": "a", "maxWidth": 15}]}, r"tiers\[0\]\.maxWidth.*greater than or equal to 16"),
-    ("spec.cache", {"tiers": [{"name": "a", "quality": 101}]}, r"tiers\[0\]\.quality.*less than or equal to 100"),
+    (
+        "spec.cache",
+        {"tiers": [{"name": "a", "maxWidth": 15}]},
+        r"tiers\[0\]\.maxWidth.*greater than or equal to 16",
+    ),
+    (
+        "spec.cache",
+        {"tiers": [{"name": "a", "quality": 101}]},
+        r"tiers\[0\]\.quality.*less than or equal to 100",
+    ),
     ("spec.cache", {"tiers": [{"name": "a", "format": "gif"}]}, r"tiers\[0\]\.format.*Unsupported"),
-    ("spec.cache", {"tiers": [{"name": "a", "background": "red"}]}, r"tiers\[0\]\.background.*should match"),
+    (
+        "spec.cache",
+        {"tiers": [{"name": "a", "background": "red"}]},
+        r"tiers\[0\]\.background.*should match",
+    ),
     ("spec.thumbnail", {"width": 4097}, "thumbnail.width.*less than or equal to 4096"),
     ("spec.thumbnail", {"fit": "Stretch"}, "thumbnail.fit.*Unsupported"),
     ("spec.cacheFolder", "-a", "should match"),
@@ -51,7 +73,11 @@ JOBS: list[tuple[str, Any, str]] = [
     ("spec.limits", {"maxFileSize": "0Mi"}, "maxFileSize.*should match"),
     ("spec.limits", {"maxFileSize": 0}, "maxFileSize.*greater than or equal to 1"),
     ("spec.limits", {"maxPixels": 0}, "maxPixels.*greater than or equal to 1"),
-    ("spec.limits", {"imageTimeoutSeconds": 3601}, "imageTimeoutSeconds.*less than or equal to 3600"),
+    (
+        "spec.limits",
+        {"imageTimeoutSeconds": 3601},
+        "imageTimeoutSeconds.*less than or equal to 3600",
+    ),
     ("spec.limits", {"maxAttemptsPerImage": 11}, "maxAttemptsPerImage.*less than or equal to 10"),
     ("spec.recovery", {"staleAfterSeconds": 29}, "staleAfterSeconds.*greater than or equal to 30"),
     ("spec.recovery", {"maxAttempts": 101}, "maxAttempts.*less than or equal to 100"),
@@ -81,7 +107,11 @@ JOBS: list[tuple[str, Any, str]] = [
 FOLDERS: list[tuple[str, Any, str]] = [
     ("spec.storage", {}, "exactly one of persistentVolumeClaim, s3 and local"),
     ("spec.storage", PVC | S3, "exactly one of persistentVolumeClaim, s3 and local"),
-    ("spec.storage.persistentVolumeClaim", {"claimName": "a", "path": ".."}, "path may not contain '..'"),
+    (
+        "spec.storage.persistentVolumeClaim",
+        {"claimName": "a", "path": ".."},
+        "path may not contain '..'",
+    ),
     ("spec.priority", -1_000_001, "greater than or equal to -1000000"),
     ("spec.maxBytes", "1Zi", "should match"),
     ("spec.layout", "Nested", "layout.*Unsupported"),
@@ -102,19 +132,52 @@ SCHEDULES: list[tuple[str, Any, str]] = [
     ("spec.failedJobsHistoryLimit", 101, "less than or equal to 100"),
     ("spec.suspend", "no", "boolean"),
     ("spec.jobTemplate.spec.jobType", None, "Required value"),
-    ("spec.jobTemplate.spec", {"jobType": "Both", "collection": {"source": {"local": {"path": "/a"}}}}, "fpj run"),
+    (
+        "spec.jobTemplate.spec",
+        {"jobType": "Both", "collection": {"source": {"local": {"path": "/a"}}}},
+        "fpj run",
+    ),
     ("spec.jobTemplate.metadata", {"labels": {"a": "not a label"}}, "should match"),
     ("metadata.name", "a" * 243, "name may have 242 characters at most"),
     *[
         ("spec", {"schedule": schedule}, FIELDS)
         for schedule in (
-            *("", " ", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * 32 * *", "* * * 13 *"),
-            *("* * * * 8", "*/0 * * * *", "*/100 * * * *", "5/15 * * * *", "a * * * *", "* * * foo *", "@every 5m"),
-            *("@reboot", "TZ=UTC 0 0 * * *", "0 2 * * *\n", " 0 2 * * *", "0 2 * * * ", "0,, 2 * * *", "? 2 * * *"),
+            *(
+                "",
+                " ",
+                "* * * *",
+                "* * * * * *",
+                "60 * * * *",
+                "* 24 * * *",
+                "* * 0 * *",
+                "* * 32 * *",
+                "* * * 13 *",
+            ),
+            *(
+                "* * * * 8",
+                "*/0 * * * *",
+                "*/100 * * * *",
+                "5/15 * * * *",
+                "a * * * *",
+                "* * * foo *",
+                "@every 5m",
+            ),
+            *(
+                "@reboot",
+                "TZ=UTC 0 0 * * *",
+                "0 2 * * *\n",
+                " 0 2 * * *",
+                "0 2 * * * ",
+                "0,, 2 * * *",
+                "? 2 * * *",
+            ),
         )
         if schedule
     ],
-    *[("spec", {"timeZone": zone}, ZONE) for zone in ("", "Local", "Europe/", "/Berlin", "../etc/passwd", "UTC+1:00")],
+    *[
+        ("spec", {"timeZone": zone}, ZONE)
+        for zone in ("", "Local", "Europe/", "/Berlin", "../etc/passwd", "UTC+1:00")
+    ],
 ]
 CHANGES: list[tuple[str, str, Any, str]] = [
     ("fileprocessingjobs", "spec.jobType", "Both", "jobType is immutable"),
@@ -156,16 +219,21 @@ def refusal(api: Api, method: str, path: str, document: dict[str, Any]) -> str:
 
 def test_everything_that_breaks_a_bound_is_refused_with_its_field(api: Api, namespace: str) -> None:
     at = f"/apis/fpj.dev/v1alpha1/namespaces/{namespace}"
-    job = job_manifest("job", "photos") | {"spec": job_manifest("job", "photos")["spec"] | {"jobType": "Both"}}
+    job = job_manifest("job", "photos") | {
+        "spec": job_manifest("job", "photos")["spec"] | {"jobType": "Both"}
+    }
     folder = resource("CacheFolder", "folder", {"storage": PVC})
     template = {"metadata": {}, "spec": job_manifest("job", "photos")["spec"]}
-    schedule = resource("FileProcessingSchedule", "nightly", {"schedule": "0 2 * * *", "jobTemplate": template})
+    schedule = resource(
+        "FileProcessingSchedule", "nightly", {"schedule": "0 2 * * *", "jobTemplate": template}
+    )
     for plural, base, table in (
         ("fileprocessingjobs", job, JOBS),
         ("cachefolders", folder, FOLDERS),
         ("fileprocessingschedules", schedule, SCHEDULES),
     ):
-        api.call("POST", f"{at}/{plural}?dryRun=All&fieldValidation=Strict", base)  # so that nothing else is wrong
+        # So that nothing else is wrong.
+        api.call("POST", f"{at}/{plural}?dryRun=All&fieldValidation=Strict", base)
         for path, value, message in table:
             said = refusal(api, "POST", f"{at}/{plural}", changed(base, path, value))
             assert re.search(message, said, re.DOTALL), f"{path}={value!r}: {said}"
@@ -181,17 +249,26 @@ def test_what_is_immutable_cannot_be_changed(api: Api, namespace: str) -> None:
     made = {plural: api.call("POST", f"{at}/{plural}", base) for plural, base in bases.items()}
     for plural, path, value, message in CHANGES:
         document = made[plural]
-        said = refusal(api, "PUT", f"{at}/{plural}/{document['metadata']['name']}", changed(document, path, value))
+        said = refusal(
+            api,
+            "PUT",
+            f"{at}/{plural}/{document['metadata']['name']}",
+            changed(document, path, value),
+        )
         assert message in said, said
     free = changed(made["fileprocessingjobs"], "spec.priority", 7)
     free = changed(free, "spec.collection.exclude", ["drafts/", "!a b/*.[jt]pg", "/x/**/y"])
     assert api.call("PUT", f"{at}/fileprocessingjobs/job", free)["spec"]["priority"] == 7
     same = changed(made["cachefolders"], "spec.layout", "Hashed")
-    assert api.call("PUT", f"{at}/cachefolders/folder", same)["spec"]["layout"] == "Hashed", "what it was, written down"
+    assert api.call("PUT", f"{at}/cachefolders/folder", same)["spec"]["layout"] == "Hashed", (
+        "what it was, written down"
+    )
 
 
 def test_every_rule_of_the_types_is_in_the_tables() -> None:
-    tried = [message for _, _, message in (*JOBS, *FOLDERS, *SCHEDULES)] + [message for *_, message in CHANGES]
+    tried = [message for _, _, message in (*JOBS, *FOLDERS, *SCHEDULES)] + [
+        message for *_, message in CHANGES
+    ]
     for rule in {message for model in RESOURCES for message in rules_of(model)}:
         assert any(re.search(message, rule) for message in tried), f"no case for the rule {rule!r}"
 

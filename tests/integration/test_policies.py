@@ -1,4 +1,6 @@
-"""The admission policies on a real API server: what they deny, in which words, and what they leave alone."""
+"""The admission policies on a real API server: what they deny, in which words,
+and what they leave alone.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,9 @@ def wider(plane: Cluster, admin: Caller) -> Iterator[str]:
         yield namespace
 
 
-def enforce(kube: Kube, admin: Caller, name: str, settings: OperatorSettings, namespace: str) -> None:
+def enforce(
+    kube: Kube, admin: Caller, name: str, settings: OperatorSettings, namespace: str
+) -> None:
     lists = admission.lists_of(settings, reserved_variables(settings))
     kube.apply(admission.worker_templates(name, lists), admission.binding(name, [namespace]))
     wait_for(lambda: refusal(admin, namespace, HOSTILE), "the policy holds", 60)
@@ -100,7 +104,9 @@ def refusal(admin: Caller, namespace: str, template: Template, kind: str = "job"
     return said(admin, "POST", path.format(namespace) + DRY, made)
 
 
-def said(caller: Caller, method: str, path: str, body: Any, content: str = "application/json") -> str:
+def said(
+    caller: Caller, method: str, path: str, body: Any, content: str = "application/json"
+) -> str:
     """The message of a refusal; nothing if there is none."""
     status, text = caller.answer(method, path, body, content)
     assert status in (200, 201, 403), text
@@ -111,12 +117,14 @@ def by_rule(settings: OperatorSettings, template: Template) -> str:
     return next(iter(violations(template, settings)), "")
 
 
-# Worker templates -----------------------------------------------------------------------------------------
+# Worker templates ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["job", "schedule"])
 @pytest.mark.parametrize("template", ALLOWED.values(), ids=ALLOWED)
-def test_what_is_allowed_is_admitted(admin: Caller, place: str, template: Template, kind: str) -> None:
+def test_what_is_allowed_is_admitted(
+    admin: Caller, place: str, template: Template, kind: str
+) -> None:
     assert refusal(admin, place, template, kind) == ""
 
 
@@ -144,12 +152,16 @@ def test_an_update_is_denied_as_well(admin: Caller, place: str, template: Templa
 
 
 @pytest.mark.parametrize("template", ALLOWED.values(), ids=ALLOWED)
-def test_an_update_within_the_rules_is_admitted(admin: Caller, place: str, template: Template) -> None:
+def test_an_update_within_the_rules_is_admitted(
+    admin: Caller, place: str, template: Template
+) -> None:
     change = {"spec": {"workerTemplate": template}}
     assert said(admin, "PATCH", JOBS.format(place) + "/plain" + DRY, change, MERGE) == ""
 
 
-def test_what_was_there_before_can_be_changed_but_for_its_template(admin: Caller, place: str) -> None:
+def test_what_was_there_before_can_be_changed_but_for_its_template(
+    admin: Caller, place: str
+) -> None:
     """Its finalizers above all: nothing may be stuck because of a policy."""
     path = JOBS.format(place) + "/old"
     for change in (
@@ -165,7 +177,19 @@ def test_what_was_there_before_can_be_changed_but_for_its_template(admin: Caller
 
 
 KEYS = ("emptyDir", "configMap", "hostPath", "secret")
-PATHS = ("/mnt", "/mnt/a", "/mnt/../etc", "/opt", "/opt/a", "/optional", "/cache", "/tmp/x", "/", "a:b", "")
+PATHS = (
+    "/mnt",
+    "/mnt/a",
+    "/mnt/../etc",
+    "/opt",
+    "/opt/a",
+    "/optional",
+    "/cache",
+    "/tmp/x",
+    "/",
+    "a:b",
+    "",
+)
 VARIABLES = ("TZ", "PLUGIN_A", "PLUGIN_KEY", "FPJ_STORE", "POD_NAME", "LD_PRELOAD", "TZX")
 VOLUMES = ("a", "b", "tmp", "")
 ACCOUNTS = ("", "museum-a", "museum", "painter", "deployer")
@@ -184,11 +208,15 @@ def some_template(chance: random.Random) -> Template:
     mounts: list[Any] = []
     for _ in range(chance.choice((0, 0, 1, 2))):
         found: Template = {"name": chance.choice(VOLUMES), "mountPath": chance.choice(PATHS)}
-        extra = chance.choice(({}, {}, {"readOnly": True}, {"subPath": "x"}, {"subPathExpr": "$(FPJ_STORE)"}))
+        extra = chance.choice(
+            ({}, {}, {"readOnly": True}, {"subPath": "x"}, {"subPathExpr": "$(FPJ_STORE)"})
+        )
         mounts.append(found | extra)
     env: list[Template] = [
         {"name": name}
-        | chance.choice(({}, {"value": "x"}, {"valueFrom": {chance.choice(("fieldRef", "secretKeyRef")): {}}}))
+        | chance.choice(
+            ({}, {"value": "x"}, {"valueFrom": {chance.choice(("fieldRef", "secretKeyRef")): {}}})
+        )
         for name in chance.sample(VARIABLES, chance.choice((0, 0, 1, 2)))
     ]
     template: Template = {"volumes": volumes, "volumeMounts": mounts, "env": env}
@@ -211,14 +239,16 @@ def test_policy_and_operator_agree_on_any_template(admin: Caller, place: str, wi
     assert 60 < denied < 280, "both kinds were tried"
 
 
-# Reports of workers ---------------------------------------------------------------------------------------
+# Reports of workers -------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def reports(plane: Cluster, api: Api) -> Iterator[str]:
     """A namespace where workers may report, and nothing else."""
     with fresh_namespace(plane.kube) as namespace:
-        plane.kube.apply(admission.worker_reports("reports", OPERATOR), admission.binding("reports", [namespace]))
+        plane.kube.apply(
+            admission.worker_reports("reports", OPERATOR), admission.binding("reports", [namespace])
+        )
         yield namespace
 
 
@@ -240,7 +270,9 @@ def worker_of(kube: Kube, api: Api, namespace: str, name: str) -> Caller:
     assert job
     world = World()
     world.add()
-    observed = replace(world.observe("photos"), key=Key(namespace, name), uid=job["metadata"]["uid"])
+    observed = replace(
+        world.observe("photos"), key=Key(namespace, name), uid=job["metadata"]["uid"]
+    )
     here.apply(*reporting_rights(observed))
     user = f"system:serviceaccount:{namespace}:{names.base_name(name, job['metadata']['uid'])}"
     made = Caller(api, token(kube, user))
@@ -257,9 +289,16 @@ def report(
     path = f"{JOBS.format(namespace)}/{name}/status"
     if content == MERGE:
         return worker.answer("PATCH", path + DRY, {"status": status}, MERGE)
-    document = {"apiVersion": "fpj.dev/v1alpha1", "kind": "FileProcessingJob", "metadata": {"name": name}}
+    document = {
+        "apiVersion": "fpj.dev/v1alpha1",
+        "kind": "FileProcessingJob",
+        "metadata": {"name": name},
+    }
     return worker.answer(
-        "PATCH", f"{path}{DRY}&fieldManager=fpj-worker&force=true", document | {"status": status}, content
+        "PATCH",
+        f"{path}{DRY}&fieldManager=fpj-worker&force=true",
+        document | {"status": status},
+        content,
     )
 
 
@@ -316,22 +355,33 @@ def test_nor_to_remove(worker: Caller, reports: str, name: str) -> None:
 
 
 def test_every_field_of_the_status_is_either_progress_or_a_decision(api: Api) -> None:
-    found = api.call("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/fileprocessingjobs.fpj.dev")
+    found = api.call(
+        "GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/fileprocessingjobs.fpj.dev"
+    )
     (version,) = found["spec"]["versions"]
     fields = version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
     assert set(fields) == set(PROGRESS) | set(DECISIONS)
 
 
-def test_a_finished_jobs_status_is_final(plane: Cluster, api: Api, worker: Caller, reports: str) -> None:
+def test_a_finished_jobs_status_is_final(
+    plane: Cluster, api: Api, worker: Caller, reports: str
+) -> None:
     late = worker_of(plane.kube, api, reports, "done")
     for phase in Phase:
-        assert api.patch(JOBS.format(reports) + "/done/status", {"status": {"phase": phase.value}}, MERGE)
+        assert api.patch(
+            JOBS.format(reports) + "/done/status", {"status": {"phase": phase.value}}, MERGE
+        )
         status, told = report(late, reports, PROGRESS, "done", APPLY)
         assert (status == 403) is phase.finished, (phase, told)
-        assert not phase.finished or f"the job has finished ({phase.value}): its status is final" in told
+        assert (
+            not phase.finished
+            or f"the job has finished ({phase.value}): its status is final" in told
+        )
 
 
-def test_a_later_job_of_the_same_name_is_anothers(plane: Cluster, api: Api, worker: Caller, reports: str) -> None:
+def test_a_later_job_of_the_same_name_is_anothers(
+    plane: Cluster, api: Api, worker: Caller, reports: str
+) -> None:
     """Role and binding name the job, not its uid, and go only once Kubernetes collects them."""
     late = worker_of(plane.kube, api, reports, "again")
     here = plane.kube.within(reports)
@@ -349,15 +399,22 @@ def test_a_later_job_of_the_same_name_is_anothers(plane: Cluster, api: Api, work
 
 
 def test_others_are_left_alone(plane: Cluster, api: Api, worker: Caller, reports: str) -> None:
-    """Administrators and controllers of other namespaces; the operator, in whichever namespace it is."""
-    rules = [{"apiGroups": ["fpj.dev"], "resources": ["fileprocessingjobs/status"], "verbs": ["patch"]}]
+    """Administrators and controllers of other namespaces.
+
+    The operator, in whichever namespace it is.
+    """
+    rules = [
+        {"apiGroups": ["fpj.dev"], "resources": ["fileprocessingjobs/status"], "verbs": ["patch"]}
+    ]
     everything = PROGRESS | DECISIONS
     with fresh_namespace(plane.kube) as another:
         user = account(plane.kube, another, "controller")
         grant(plane.kube, "writes-statuses", user, rules, reports)
         controller = Caller(api, token(plane.kube, user))
         wait_for(lambda: report(controller, reports, everything)[0] == 200, "it may", 30)
-    admission_of = admission.worker_reports("reports", f"system:serviceaccount:{reports}:the-operator")
+    admission_of = admission.worker_reports(
+        "reports", f"system:serviceaccount:{reports}:the-operator"
+    )
     plane.kube.apply(admission_of)
     for name in ("the-operator", "not-the-operator"):
         grant(plane.kube, f"as-{name}", account(plane.kube, reports, name), rules, reports)

@@ -1,4 +1,6 @@
-"""Who may do what, against the real API server: no right that nobody needs, none that is too much."""
+"""Who may do what, against the real API server: no right that nobody needs,
+none that is too much.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,7 @@ def granted(rights: tuple[Right, ...]) -> set[Request]:
     }
 
 
-# The operator ---------------------------------------------------------------------------------------------
+# The operator -------------------------------------------------------------------------------------
 
 
 def test_nothing_is_granted_that_the_life_of_jobs_does_not_use(
@@ -85,9 +87,13 @@ def test_nothing_is_granted_that_the_life_of_jobs_does_not_use(
         assert audit.refused(user) == set()
         assert audit.used(user) == granted(OPERATOR)
         asked = audit.addresses(user, "jobs", "list", "watch")
-        assert asked and all("labelSelector=fpj.dev/job-uid" in unquote(each) for each in asked), "only ours"
+        assert asked and all("labelSelector=fpj.dev/job-uid" in unquote(each) for each in asked), (
+            "only ours"
+        )
         pods = audit.addresses(user, "pods", "list")
-        assert pods and all("limit=" in each and "labelSelector=" in each for each in pods), "few of our own pods"
+        assert pods and all("limit=" in each and "labelSelector=" in each for each in pods), (
+            "few of our own pods"
+        )
         assert operator.stop() == 0
 
 
@@ -95,7 +101,10 @@ def live_every_kind_of_life(world: World) -> None:
     world.photos("photos", 4)
     world.kube.apply(schedule_manifest("often", schedule="* * * * *", successfulJobsHistoryLimit=0))
     world.job("whole", "photos", collection="whole", ttlSecondsAfterFinished=1)
-    world.until(lambda: world.runner.api.get(world.path("whole")) is None, "the job goes when its time is over")
+    world.until(
+        lambda: world.runner.api.get(world.path("whole")) is None,
+        "the job goes when its time is over",
+    )
 
     world.runner.refuse("unpulled-")
     world.job("unpulled", "photos", collection="unpulled")
@@ -103,7 +112,12 @@ def live_every_kind_of_life(world: World) -> None:
     world.runner.accept()
     world.wait_end("unpulled")
 
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "none"},
+        "spec": {"hard": {"pods": "0"}},
+    }
     world.kube.apply(quota)
     world.kube.wait("jsonpath={.status.hard.pods}=0", "resourcequota/none")
     world.job("forbidden", "photos", collection="forbidden")
@@ -114,25 +128,33 @@ def live_every_kind_of_life(world: World) -> None:
     world.job("old", "photos", collection="old", suspend=True)
     held = {"metadata": {"finalizers": [FINALIZER]}}  # by an operator of an earlier version
     world.runner.api.patch(world.path("old"), held, MERGE)
-    world.until(lambda: not world.get("old")["metadata"].get("finalizers"), "the finalizer is taken off")
+    world.until(
+        lambda: not world.get("old")["metadata"].get("finalizers"), "the finalizer is taken off"
+    )
 
     with slowly(world, 0.5):
         world.job("again", "photos", collection="again")
         world.wait_pod("again")
         world.resume("again")  # replaces the children
-        world.until(lambda: world.status("again").get("attempt", {}).get("number", 0) > 1, "another attempt")
+        world.until(
+            lambda: world.status("again").get("attempt", {}).get("number", 0) > 1, "another attempt"
+        )
     world.wait_end("again")
     often = SCHEDULES.format(world.namespace) + "/often"
     ended = "lastSuccessfulTime"
     world.until(
-        lambda: ended in (world.runner.api.get(often) or {}).get("status", {}), "a run of the schedule ends", 150
+        lambda: ended in (world.runner.api.get(often) or {}).get("status", {}),
+        "a run of the schedule ends",
+        150,
     )
 
 
 class Case:
     """An operator that lacks one right, or none, with a job that waits for a node."""
 
-    def __init__(self, plane: Cluster, api: Api, without: Right | None, mongodb: str, folder: Path) -> None:
+    def __init__(
+        self, plane: Cluster, api: Api, without: Right | None, mongodb: str, folder: Path
+    ) -> None:
         self.api = api
         self.name = f"case-{uuid.uuid4().hex[:8]}"
         self.own = f"{self.name}-own"
@@ -140,15 +162,21 @@ class Case:
         self.whole = without is not None and without.where is Where.CLUSTER
         left = tuple(right for right in OPERATOR if right is not without)
         for namespace in (self.name, self.own):
-            self.admin.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+            self.admin.apply(
+                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+            )
             self.admin.wait("create", "serviceaccount/default", "--namespace", namespace)
         self.user = account(self.admin, self.own, "fpj-operator")
         grant(self.admin, "own", self.user, rules(left, Where.OWN), self.own)
         grant(self.admin, "jobs", self.user, rules(left, Where.JOBS), self.name)
-        self.operator = OperatorProcess(plane.kubeconfig, self.name, f"{mongodb}/{self.name}", folder)
+        self.operator = OperatorProcess(
+            plane.kubeconfig, self.name, f"{mongodb}/{self.name}", folder
+        )
         self.operator.add(
             {
-                "KUBECONFIG": str(kubeconfig(self.admin, self.user, folder / f"{self.name}.kubeconfig")),
+                "KUBECONFIG": str(
+                    kubeconfig(self.admin, self.user, folder / f"{self.name}.kubeconfig")
+                ),
                 "FPJ_OWN_NAMESPACE": self.own,
                 "FPJ_NAMESPACES": "" if self.whole else self.name,
             }
@@ -166,7 +194,12 @@ class Case:
             resource("CacheFolder", "cache", {"storage": storage}),
             self.manifest,
             schedule_manifest(schedule="0 3 1 1 *"),
-            {"apiVersion": "v1", "kind": "Pod", "metadata": held, "spec": {"containers": [container]}},
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": held,
+                "spec": {"containers": [container]},
+            },
         )
         self.operator.start(wait=False)
 
@@ -188,7 +221,9 @@ class Case:
     def close(self) -> None:
         self.operator.close()
         self.api.patch(JOBS.format(self.name) + "/job", {"metadata": {"finalizers": None}}, MERGE)
-        self.api.patch(f"/api/v1/namespaces/{self.name}/pods/held", {"metadata": {"finalizers": None}}, MERGE)
+        self.api.patch(
+            f"/api/v1/namespaces/{self.name}/pods/held", {"metadata": {"finalizers": None}}, MERGE
+        )
         self.admin("delete", "namespace", self.name, self.own, "--wait=false")
 
 
@@ -197,14 +232,19 @@ def children(case: Case) -> bool:
 
 
 def goes_with_its_namespace(case: Case) -> bool:
-    """Pods are deleted first, and one is held: what goes before that one is what the operator deletes."""
+    """Pods are deleted first, and one is held: what goes before that one is what the operator
+    deletes.
+    """
     case.admin("delete", "namespace", case.name, "--wait=false", "--ignore-not-found")
     return not case.job()
 
 
 EFFECTS: dict[str, tuple[str, Callable[[Case], bool]]] = {
     # Right, as in OPERATOR: what does not happen without it
-    "fileprocessingjobs": ("a job gets a phase", lambda case: bool(case.job().get("status", {}).get("phase"))),
+    "fileprocessingjobs": (
+        "a job gets a phase",
+        lambda case: bool(case.job().get("status", {}).get("phase")),
+    ),
     "fileprocessingschedules": (
         "a schedule says when it runs",
         lambda case: bool(case.schedule().get("status", {}).get("conditions")),
@@ -221,16 +261,25 @@ EFFECTS: dict[str, tuple[str, Callable[[Case], bool]]] = {
     ),
     "events": (
         "a job's steps are told as events",
-        lambda case: any(name.startswith("job-") for name in case.items("api/v1/events") if ".indexing" in name),
+        lambda case: any(
+            name.startswith("job-") for name in case.items("api/v1/events") if ".indexing" in name
+        ),
     ),
-    "serviceaccounts": ("workers get an account", lambda case: len(case.items("api/v1/serviceaccounts")) > 1),
+    "serviceaccounts": (
+        "workers get an account",
+        lambda case: len(case.items("api/v1/serviceaccounts")) > 1,
+    ),
     "roles rolebindings": (
         "workers may report",
         lambda case: any(
-            name.startswith("job-") for name in case.items("apis/rbac.authorization.k8s.io/v1/rolebindings")
+            name.startswith("job-")
+            for name in case.items("apis/rbac.authorization.k8s.io/v1/rolebindings")
         ),
     ),
-    "leases": ("a collection is locked", lambda case: bool(case.items("apis/coordination.k8s.io/v1/leases"))),
+    "leases": (
+        "a collection is locked",
+        lambda case: bool(case.items("apis/coordination.k8s.io/v1/leases")),
+    ),
     "namespaces": ("a job goes with its namespace", goes_with_its_namespace),
     "leases (own)": (
         "an operator leads",
@@ -238,7 +287,9 @@ EFFECTS: dict[str, tuple[str, Callable[[Case], bool]]] = {
     ),
     "customresourcedefinitions": (
         "resources that are defined later are noticed",
-        lambda case: "customresourcedefinitions.apiextensions.k8s.io is forbidden" not in case.operator.log,
+        lambda case: (
+            "customresourcedefinitions.apiextensions.k8s.io is forbidden" not in case.operator.log
+        ),
     ),
 }
 
@@ -253,26 +304,35 @@ def cases(
 ) -> Iterator[dict[Right | None, Case]]:
     """One for each right, and one that lacks none. They run side by side."""
     folder = tmp_path_factory.mktemp("cases")
-    made = {without: Case(plane, api, without, mongodb_server, folder) for without in (None, *OPERATOR)}
+    made = {
+        without: Case(plane, api, without, mongodb_server, folder) for without in (None, *OPERATOR)
+    }
     yield made
     for case in made.values():
         case.close()
 
 
-@pytest.mark.parametrize("right", OPERATOR, ids=lambda right: f"{right.resources}-{right.where.name}")
-def test_without_a_right_something_does_not_happen(cases: dict[Right | None, Case], audit: Audit, right: Right) -> None:
+@pytest.mark.parametrize(
+    "right", OPERATOR, ids=lambda right: f"{right.resources}-{right.where.name}"
+)
+def test_without_a_right_something_does_not_happen(
+    cases: dict[Right | None, Case], audit: Audit, right: Right
+) -> None:
     """With all of them it does; and the API server says that it was this right."""
     what, happens = effect_of(right)
     lacking = granted((right,))
     if ("fpj.dev", "fileprocessingjobs/status", "patch") in lacking:
-        # Nobody can grant what he lacks: it is refused the worker's Role, before it writes a status itself.
+        # Nobody can grant what he lacks: it is refused the worker's Role, before it writes a status
+        # itself.
         lacking.add(("rbac.authorization.k8s.io", "roles", "patch"))
     case = cases[right]
     if right.resources == "namespaces":
         wait_for(lambda: children(case), lambda: f"a job to delete\n{case.operator.log}", 60)
         happens(case)
     wait_for(
-        lambda: audit.refused(case.user) & lacking, lambda: f"a refusal of {lacking}\n{case.operator.log[-5_000:]}", 60
+        lambda: audit.refused(case.user) & lacking,
+        lambda: f"a refusal of {lacking}\n{case.operator.log[-5_000:]}",
+        60,
     )
     if right.where is Where.CLUSTER:
         wait_for(lambda: not happens(case), "kopf says so", 30)
@@ -283,7 +343,8 @@ def test_without_a_right_something_does_not_happen(cases: dict[Right | None, Cas
 
 def test_with_every_right_all_of_it_happens(cases: dict[Right | None, Case], audit: Audit) -> None:
     case = cases[None]
-    for right in sorted(OPERATOR, key=lambda right: right.resources == "namespaces"):  # which ends it all
+    # Which ends it all.
+    for right in sorted(OPERATOR, key=lambda right: right.resources == "namespaces"):
         what, happens = effect_of(right)
         wait_for(lambda: happens(case), lambda: f"{what}\n{case.operator.log[-5_000:]}", 60)  # noqa: B023
     assert audit.refused(case.user) == set()
@@ -298,8 +359,12 @@ def test_a_namespace_that_cannot_be_read_stops_no_other(
             case.operator.kill()
             case.operator.add({"FPJ_NAMESPACES": f"{closed},{case.name}"})
             case.operator.start(wait=False)
-            wait_for(lambda: f"namespace {closed} is left out" in case.operator.log, "it is left out", 60)
-            wait_for(lambda: children(case), lambda: f"the other is served\n{case.operator.log}", 60)
+            wait_for(
+                lambda: f"namespace {closed} is left out" in case.operator.log, "it is left out", 60
+            )
+            wait_for(
+                lambda: children(case), lambda: f"the other is served\n{case.operator.log}", 60
+            )
             assert case.operator.running
             grant(case.admin, "jobs", case.user, rules(OPERATOR, Where.JOBS), closed)
             wait_for(lambda: not case.operator.running, "it restarts once it may read it", 60)
@@ -308,7 +373,9 @@ def test_a_namespace_that_cannot_be_read_stops_no_other(
         case.close()
 
 
-def test_helm_test_tells_what_does_not_work(plane: Cluster, mongodb_server: str, tmp_path: Path) -> None:
+def test_helm_test_tells_what_does_not_work(
+    plane: Cluster, mongodb_server: str, tmp_path: Path
+) -> None:
     """What it says where all is well is seen on a real node."""
 
     async def checked(store: str, api: str = "") -> list[str]:
@@ -322,7 +389,9 @@ def test_helm_test_tells_what_does_not_work(plane: Cluster, mongodb_server: str,
 
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("FPJ_NAMESPACES", "default")
-        leads, listed, answers = asyncio.run(checked("mongodb://127.0.0.1:1/fpj?serverSelectionTimeoutMS=200"))
+        leads, listed, answers = asyncio.run(
+            checked("mongodb://127.0.0.1:1/fpj?serverSelectionTimeoutMS=200")
+        )
         assert leads == "an operator leads: nobody holds the Lease fpj-operator in default"
         assert listed == "the resources can be listed: ok"
         assert answers.startswith("the store answers: ") and not answers.endswith(": ok")
@@ -331,7 +400,9 @@ def test_helm_test_tells_what_does_not_work(plane: Cluster, mongodb_server: str,
             with answering({"/readyz": status}) as api:
                 said = asyncio.run(checked(f"{mongodb_server}/selftest", api))
                 assert said[3] in (f"the API is ready: {told}", f"the API is ready: {api}{told}")
-        assert "refused" in asyncio.run(checked(f"{mongodb_server}/selftest", api))[3], "nobody is there any more"
+        assert "refused" in asyncio.run(checked(f"{mongodb_server}/selftest", api))[3], (
+            "nobody is there any more"
+        )
 
 
 @contextmanager
@@ -357,7 +428,7 @@ def answering(paths: dict[str, int]) -> Iterator[str]:
             thread.join()
 
 
-# Workers --------------------------------------------------------------------------------------------------
+# Workers ------------------------------------------------------------------------------------------
 
 
 def test_a_worker_may_patch_one_status_and_nothing_else(
@@ -368,7 +439,11 @@ def test_a_worker_may_patch_one_status_and_nothing_else(
     try:
         case.admin.within(case.name).apply(job_manifest("other", "photos", collection="other"))
         prefix = "apis/rbac.authorization.k8s.io/v1/rolebindings"
-        wait_for(lambda: any(name.startswith("job-") for name in case.items(prefix)), "the worker's rights", 60)
+        wait_for(
+            lambda: any(name.startswith("job-") for name in case.items(prefix)),
+            "the worker's rights",
+            60,
+        )
         name = f"job-{case.job()['metadata']['uid'][:8]}"
         worker = Caller(api, token(case.admin, f"system:serviceaccount:{case.name}:{name}"))
         jobs = JOBS.format(case.name)
@@ -381,10 +456,14 @@ def test_a_worker_may_patch_one_status_and_nothing_else(
         own = f"{jobs}/job/status?fieldManager=fpj-worker&force=true"
         assert worker.status("PATCH", own, report, APPLY) == 200
         tried = 0
-        for method, path, body in everything(api, case.name, names=("job", "other", name, "default", "cache")):
+        for method, path, body in everything(
+            api, case.name, names=("job", "other", name, "default", "cache")
+        ):
             if method == "PATCH" and path.startswith(f"{jobs}/job/status"):
                 continue
-            status = worker.status(method, path, body, MERGE if method == "PATCH" else "application/json")
+            status = worker.status(
+                method, path, body, MERGE if method == "PATCH" else "application/json"
+            )
             tried += 1
             assert status == 403, f"{method} {path}: {status}"
         assert tried > 1_000
@@ -396,9 +475,18 @@ _ANYBODY = {"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectr
 """What everybody may ask: what they themselves may do."""
 
 
-def everything(api: Api, namespace: str, names: tuple[str, ...]) -> Iterator[tuple[str, str, object]]:
-    """A request for each verb of each resource: (method, path, body). What would change something is a dry run."""
-    groups = [version["groupVersion"] for group in api.call("GET", "/apis")["groups"] for version in group["versions"]]
+def everything(
+    api: Api, namespace: str, names: tuple[str, ...]
+) -> Iterator[tuple[str, str, object]]:
+    """A request for each verb of each resource: (method, path, body).
+
+    What would change something is a dry run.
+    """
+    groups = [
+        version["groupVersion"]
+        for group in api.call("GET", "/apis")["groups"]
+        for version in group["versions"]
+    ]
     for prefix in ("/api/v1", *(f"/apis/{version}" for version in groups)):
         for found in api.call("GET", prefix)["resources"]:
             plural, _, subresource = found["name"].partition("/")
@@ -411,7 +499,9 @@ def everything(api: Api, namespace: str, names: tuple[str, ...]) -> Iterator[tup
                 yield from _requests(verb, f"{place}/{plural}", one, bool(subresource))
 
 
-def _requests(verb: str, collection: str, one: list[str], below: bool) -> Iterator[tuple[str, str, object]]:
+def _requests(
+    verb: str, collection: str, one: list[str], below: bool
+) -> Iterator[tuple[str, str, object]]:
     dry = "?dryRun=All"
     match verb:
         case "get":
@@ -432,7 +522,7 @@ def _requests(verb: str, collection: str, one: list[str], below: bool) -> Iterat
             yield "DELETE", collection + dry, None
 
 
-# People ---------------------------------------------------------------------------------------------------
+# People -------------------------------------------------------------------------------------------
 
 READ, JOB, FOLDER = "read", "change jobs", "change cache folders"
 MAY: dict[str, set[str]] = {
@@ -446,7 +536,9 @@ MAY: dict[str, set[str]] = {
 }
 NEW_JOB = job_manifest("new", "photos")
 NEW_SCHEDULE = schedule_manifest("new")
-NEW_FOLDER = resource("CacheFolder", "new", {"storage": {"persistentVolumeClaim": {"claimName": "cache"}}})
+NEW_FOLDER = resource(
+    "CacheFolder", "new", {"storage": {"persistentVolumeClaim": {"claimName": "cache"}}}
+)
 DRY = "?dryRun=All"
 ACTIONS: list[tuple[str, str, str, str, object]] = [
     # what it takes, method, path, verb, body
@@ -457,7 +549,13 @@ ACTIONS: list[tuple[str, str, str, str, object]] = [
     (READ, "GET", FOLDERS + "/cache", "get", None),
     (JOB, "POST", JOBS + DRY, "create", NEW_JOB),
     (JOB, "PATCH", JOBS + "/job" + DRY, "patch", {"spec": {"suspend": True}}),
-    (JOB, "PATCH", JOBS + "/job" + DRY, "patch", {"metadata": {"annotations": {"fpj.dev/resume": "now"}}}),
+    (
+        JOB,
+        "PATCH",
+        JOBS + "/job" + DRY,
+        "patch",
+        {"metadata": {"annotations": {"fpj.dev/resume": "now"}}},
+    ),
     (JOB, "DELETE", JOBS + "/job" + DRY, "delete", None),
     (READ, "GET", SCHEDULES, "list", None),
     (JOB, "POST", SCHEDULES + DRY, "create", NEW_SCHEDULE),
@@ -480,12 +578,19 @@ def has_ours(admin: Kube, role: str) -> bool:
 def people(admin: Kube, api: Api) -> Iterator[tuple[str, str, dict[str, Caller]]]:
     """(their namespace, another, somebody of each role in the first)."""
     manifests = yaml.safe_load_all((ROOT / "deploy" / "operator.yaml").read_text())
-    admin.apply(*(each for each in manifests if each["kind"] == "ClusterRole" and each["metadata"]["name"] in PEOPLE))
+    admin.apply(
+        *(
+            each
+            for each in manifests
+            if each["kind"] == "ClusterRole" and each["metadata"]["name"] in PEOPLE
+        )
+    )
     with fresh_namespace(admin) as theirs, fresh_namespace(admin) as another:
         storage = {"persistentVolumeClaim": {"claimName": "cache"}}
         for namespace in (theirs, another):
             admin.within(namespace).apply(
-                job_manifest("job", "photos"), resource("CacheFolder", "cache", {"storage": storage})
+                job_manifest("job", "photos"),
+                resource("CacheFolder", "cache", {"storage": storage}),
             )
         callers = {}
         for role in MAY:
@@ -496,12 +601,18 @@ def people(admin: Kube, api: Api) -> Iterator[tuple[str, str, dict[str, Caller]]
         # Kubernetes adds the rights to its own roles when it finds the time.
         for role in ("view", "edit", "admin"):
             wait_for(partial(has_ours, admin, role), f"{role} takes the rights in", 30)
-        wait_for(lambda: callers["admin"].status("GET", FOLDERS.format(theirs)) == 200, "the bindings hold", 30)
+        wait_for(
+            lambda: callers["admin"].status("GET", FOLDERS.format(theirs)) == 200,
+            "the bindings hold",
+            30,
+        )
         yield theirs, another, callers
 
 
 @pytest.mark.parametrize("role", MAY)
-def test_what_people_may_do(people: tuple[str, str, dict[str, Caller]], api: Api, role: str) -> None:
+def test_what_people_may_do(
+    people: tuple[str, str, dict[str, Caller]], api: Api, role: str
+) -> None:
     """Real requests and the API server's own opinion, in their namespace and in another."""
     theirs, another, callers = people
     for takes, method, path, verb, body in ACTIONS:
@@ -530,4 +641,8 @@ def may(api: Api, namespace: str, role: str, verb: str, path: str) -> bool:
         "kind": "SubjectAccessReview",
         "spec": {"user": user, "resourceAttributes": attributes},
     }
-    return bool(api.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"])
+    return bool(
+        api.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"][
+            "allowed"
+        ]
+    )

@@ -1,4 +1,6 @@
-"""S3-compatible storage, against a real server: as a source, as a cache folder, and in a whole run."""
+"""S3-compatible storage, against a real server: as a source, as a cache folder,
+and in a whole run.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,11 @@ def listing(bucket: Bucket) -> tuple[list[str], dict[str, str]]:
 def content(source: S3Source, key: str, size: int, limit: int = LIMIT) -> bytes:
     with source.open(key, size, max_file_size=limit) as opened:
         assert (opened.path is None) != (opened.data is None)
-        return opened.data if opened.data is not None else Path(os.fsdecode(opened.path or b"")).read_bytes()
+        return (
+            opened.data
+            if opened.data is not None
+            else Path(os.fsdecode(opened.path or b"")).read_bytes()
+        )
 
 
 def refusal(source: S3Source, key: str, size: int = 1, limit: int = LIMIT) -> ImageError:
@@ -56,20 +62,39 @@ def refusal(source: S3Source, key: str, size: int = 1, limit: int = LIMIT) -> Im
     return error.value
 
 
-# Listing --------------------------------------------------------------------------------------------------
+# Listing ------------------------------------------------------------------------------------------
 
 
 def test_listing_over_pages_in_natural_order(objects: Objects) -> None:
     count = 1_203
-    objects.fill((f"p{number}.jpg" for number in random.Random(1).sample(range(count), count)), JPEG)
+    objects.fill(
+        (f"p{number}.jpg" for number in random.Random(1).sample(range(count), count)), JPEG
+    )
     keys, problems = listing(objects.bucket())
     assert problems == {}
     assert keys == [f"p{number}.jpg" for number in range(count)]
 
 
 def test_odd_keys_are_listed_and_read(objects: Objects) -> None:
-    names = ["a b.jpg", "ä/😀.jpg", "q?x=1&y.jpg", "h#.jpg", "p%20.jpg", "p%.jpg", "plus+.jpg", "wow!/x.jpg", "wow!"]
-    names += ["back\\slash.jpg", "{a}[b]|^`<>\"'*~.jpg", "e\u0301.jpg", " lead.jpg", "x" * 900 + ".jpg", "a.jpg/b.jpg"]
+    names = [
+        "a b.jpg",
+        "ä/😀.jpg",
+        "q?x=1&y.jpg",
+        "h#.jpg",
+        "p%20.jpg",
+        "p%.jpg",
+        "plus+.jpg",
+        "wow!/x.jpg",
+        "wow!",
+    ]
+    names += [
+        "back\\slash.jpg",
+        "{a}[b]|^`<>\"'*~.jpg",
+        "e\u0301.jpg",
+        " lead.jpg",
+        "x" * 900 + ".jpg",
+        "a.jpg/b.jpg",
+    ]
     for name in names:
         objects.put(name, JPEG + name.encode())
     source = S3Source(objects.bucket())
@@ -92,19 +117,35 @@ def test_only_below_the_prefix(objects: Objects) -> None:
 
 def test_what_is_no_image_is_left_out(objects: Objects) -> None:
     for name in ["photos/", "README", "a/.hidden.jpg", "__MACOSX/1.jpg", "film.mp4", "empty"]:
-        objects.put(name, b"" if name in ("photos/", "empty") else b"some text of no interest, rather long")
+        objects.put(
+            name, b"" if name in ("photos/", "empty") else b"some text of no interest, rather long"
+        )
     for name in ["scan", "photo.txt"]:
         objects.put(name, JPEG)
     objects.put("short", JPEG[:4])
     objects.put("text.jpg", b"I am text")
     objects.put("empty.jpg", b"")
-    assert listing(objects.bucket()) == (["empty.jpg", "photo.txt", "scan", "short", "text.jpg"], {})
+    assert listing(objects.bucket()) == (
+        ["empty.jpg", "photo.txt", "scan", "short", "text.jpg"],
+        {},
+    )
 
 
 def test_filters_and_ignore_files_work_as_in_a_folder(objects: Objects) -> None:
-    names = ["a.jpg", "a.png", "b.cr2", "old/c.jpg", "odd//d.jpg", "x/e.jpg", "x/y/e.jpg", "x/y/f.jpg"]
+    names = [
+        "a.jpg",
+        "a.png",
+        "b.cr2",
+        "old/c.jpg",
+        "odd//d.jpg",
+        "x/e.jpg",
+        "x/y/e.jpg",
+        "x/y/f.jpg",
+    ]
     for name in [*names, "z/pages.zip"]:
-        objects.put(f"in/{name}", packed({"1.jpg": JPEG, "2.png": JPEG}) if name.endswith("zip") else JPEG)
+        objects.put(
+            f"in/{name}", packed({"1.jpg": JPEG, "2.png": JPEG}) if name.endswith("zip") else JPEG
+        )
     objects.put("in/.fpjignore", b"old/\nx/e.jpg\n")
     objects.put("in/x/y/.fpjignore", b"e.jpg\n")
     source = S3SourceConfig(objects.bucket("in"), Filter(exclude=("*.png", "odd/"))).build()
@@ -130,7 +171,17 @@ def test_a_version_changes_with_the_content(objects: Objects) -> None:
 
 def test_a_key_that_cannot_be_asked_for_is_its_own_problem(objects: Objects) -> None:
     odd = ["dot/../x.jpg", "dot/./x.jpg", "a//b.zip"]
-    good = ["/0.jpg", "0.jpg", "a//b.jpg", "a/b.jpg", "a/c.jpg", "dot/x.jpg", "tab\t.jpg", "tab.jpg", "z.jpg"]
+    good = [
+        "/0.jpg",
+        "0.jpg",
+        "a//b.jpg",
+        "a/b.jpg",
+        "a/c.jpg",
+        "dot/x.jpg",
+        "tab\t.jpg",
+        "tab.jpg",
+        "z.jpg",
+    ]
     for name in odd + good:
         objects.put(f"in/{name}", JPEG + name.encode())
     for bucket, prefix in ((objects.bucket("in"), ""), (objects.bucket(), "in/")):
@@ -215,7 +266,9 @@ def test_what_is_unchanged_is_not_opened_again(objects: Objects, proxy: Proxy) -
         assert len(list(excluding.list(memory=memory))) == len(first) - 1
     listed()
     assert listed() == first, "other rules, other images"
-    assert [request.split("?")[0] for request in proxy.requests] == [f"GET /{objects.name}"], "the listing alone"
+    assert [request.split("?")[0] for request in proxy.requests] == [f"GET /{objects.name}"], (
+        "the listing alone"
+    )
     assert [problem.key for problem in source.problems.first] == ["a.zip!/../3.jpg"]
     objects.put("1.xmp", b"<x:xmpmeta that was changed>" * 3)
     objects.put("a.zip", packed({"1.jpg": JPEG}))
@@ -225,7 +278,7 @@ def test_what_is_unchanged_is_not_opened_again(objects: Objects, proxy: Proxy) -
     assert len(listed()) == len(first), "it is an image now"
 
 
-# Reading --------------------------------------------------------------------------------------------------
+# Reading ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [0, 5, IN_MEMORY, IN_MEMORY + 1, 2 * IN_MEMORY + 12_345])
@@ -238,7 +291,9 @@ def test_small_and_large_objects(objects: Objects, size: int) -> None:
     assert open_files() <= before + 2, "at most the connection stays open"
     if size:
         assert refusal(source, "a.jpg", size, size - 1).error_type is ErrorType.TOO_LARGE
-        assert refusal(source, "a.jpg", 0, size - 1).error_type is ErrorType.TOO_LARGE, "whatever was listed"
+        assert refusal(source, "a.jpg", 0, size - 1).error_type is ErrorType.TOO_LARGE, (
+            "whatever was listed"
+        )
 
 
 def test_an_object_that_vanishes_after_listing_is_not_found(objects: Objects) -> None:
@@ -262,7 +317,10 @@ def test_a_look_at_a_bucket_and_a_probe_of_it(objects: Objects) -> None:
     with pytest.raises(SourceError, match="is empty"):
         source.look([])
     objects.put("a.jpg", JPEG)
-    assert [each and each.error_type for each in source.look(["a.jpg", "b.jpg"])] == [None, ErrorType.NOT_FOUND]
+    assert [each and each.error_type for each in source.look(["a.jpg", "b.jpg"])] == [
+        None,
+        ErrorType.NOT_FOUND,
+    ]
     with pytest.raises(CacheFolderError, match="lost its marker"):
         folder.probe("photos")
     folder.mark(b"{}", ["photos"])
@@ -275,7 +333,9 @@ def test_a_look_at_a_bucket_and_a_probe_of_it(objects: Objects) -> None:
         S3FolderConfig(gone).build().probe("photos")
 
 
-def test_a_full_disk_for_temporary_copies(objects: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_for_temporary_copies(
+    objects: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     objects.put("a.jpg", random.Random(1).randbytes(IN_MEMORY + 1))
     objects.put("b.zip", packed({"1.jpg": random.Random(1).randbytes(500_000)}))
     source = S3Source(objects.bucket())
@@ -289,12 +349,17 @@ def test_a_full_disk_for_temporary_copies(objects: Objects, tmp_path: Path, monk
 def test_archives_in_a_bucket(objects: Objects) -> None:
     large = JPEG + random.Random(1).randbytes(IN_MEMORY)
     for number in range(4):
-        objects.put(f"b{number}.cbz", packed({"p10.jpg": large, "p2.jpg": JPEG + b"%d" % number, "../x.jpg": JPEG}))
+        objects.put(
+            f"b{number}.cbz",
+            packed({"p10.jpg": large, "p2.jpg": JPEG + b"%d" % number, "../x.jpg": JPEG}),
+        )
     objects.put("broken.zip", b"PK\x03\x04 and no more")
     source = S3Source(objects.bucket())
     before = open_files()
     entries = list(source.list())
-    assert [entry.key for entry in entries] == [f"b{n}.cbz!/{p}.jpg" for n in range(4) for p in ("p2", "p10")]
+    assert [entry.key for entry in entries] == [
+        f"b{n}.cbz!/{p}.jpg" for n in range(4) for p in ("p2", "p10")
+    ]
     problems = {problem.key: problem.error_type for problem in source.problems.first}
     refused = {f"b{number}.cbz!/../x.jpg": ErrorType.PATH_VIOLATION for number in range(4)}
     assert problems == refused | {"broken.zip": ErrorType.CORRUPT_IMAGE}
@@ -306,14 +371,18 @@ def test_archives_in_a_bucket(objects: Objects) -> None:
 
 def test_archives_are_read_by_range(objects: Objects, proxy: Proxy) -> None:
     for number in range(3):
-        objects.put(f"{number}.zip", packed({f"{page}.jpg": JPEG + bytes(1_000_000) for page in range(4)}))
+        objects.put(
+            f"{number}.zip", packed({f"{page}.jpg": JPEG + bytes(1_000_000) for page in range(4)})
+        )
     source = S3Source(objects.bucket(endpoint=proxy.url))
     entries = list(source.list())
     assert len(entries) == 12
     assert len(proxy.requests) == 1 + 3, "the listing, and the end of each archive"
     assert proxy.sent < 400_000, "of 12 MB"
     proxy.requests.clear()
-    assert all(content(source, entry.key, entry.size) == JPEG + bytes(1_000_000) for entry in entries)
+    assert all(
+        content(source, entry.key, entry.size) == JPEG + bytes(1_000_000) for entry in entries
+    )
     assert len(proxy.requests) == 12
 
 
@@ -322,7 +391,9 @@ def test_an_archive_that_is_replaced_while_it_is_read_is_read_anew(objects: Obje
     source = S3Source(objects.bucket())
     (entry,) = source.list()
     for last in (b"a", b"b"):
-        objects.put("b.zip", packed({"0.jpg": JPEG + bytes(70_000), "1.jpg": JPEG + bytes(200_000) + last}))
+        objects.put(
+            "b.zip", packed({"0.jpg": JPEG + bytes(70_000), "1.jpg": JPEG + bytes(200_000) + last})
+        )
         assert content(source, entry.key, entry.size) == JPEG + bytes(200_000) + last
     objects.put("b.zip", packed({"2.jpg": JPEG + bytes(200_000)}))
     assert refusal(source, entry.key).error_type is ErrorType.NOT_FOUND
@@ -335,14 +406,19 @@ def test_an_archive_that_was_replaced_is_listed_anew(objects: Objects) -> None:
         assert [entry.key for entry in source.list()] == [f"b.zip!/{name}"]
 
 
-# Trouble --------------------------------------------------------------------------------------------------
+# Trouble ------------------------------------------------------------------------------------------
 
 
 def test_a_missing_bucket(objects: Objects) -> None:
     bucket = objects.bucket("x", name="no-such-bucket")
-    with pytest.raises(SourceError, match=r"^cannot list s3://no-such-bucket/x: the bucket does not exist$"):
+    with pytest.raises(
+        SourceError, match=r"^cannot list s3://no-such-bucket/x: the bucket does not exist$"
+    ):
         listing(bucket)
-    with pytest.raises(CacheFolderError, match=r"s3://no-such-bucket/x cannot be written: the bucket does not exist$"):
+    with pytest.raises(
+        CacheFolderError,
+        match=r"s3://no-such-bucket/x cannot be written: the bucket does not exist$",
+    ):
         S3FolderConfig(bucket).build().check_writable()
     with pytest.raises(ImageError) as error:
         S3FolderConfig(bucket).build().write(PATH, b"data", token="t")
@@ -352,7 +428,9 @@ def test_a_missing_bucket(objects: Objects) -> None:
 
 def test_wrong_credentials(strict_s3_server: str) -> None:
     bucket = Bucket("bucket", "", strict_s3_server, None, "wrong", "wrong")
-    with pytest.raises(SourceError, match=r"cannot list s3://bucket: the bucket is refused: check the credentials"):
+    with pytest.raises(
+        SourceError, match=r"cannot list s3://bucket: the bucket is refused: check the credentials"
+    ):
         listing(bucket)
     with pytest.raises(CacheFolderError, match="the bucket is refused: check the credentials"):
         S3FolderConfig(bucket).build().check_writable()
@@ -378,7 +456,9 @@ def test_no_server_there(objects: Objects) -> None:
 
 
 @pytest.mark.parametrize("faults", [[503, 503], [500, "cut"], ["cut"]])
-def test_passing_trouble_is_sat_out(objects: Objects, proxy: Proxy, faults: list[int | str]) -> None:
+def test_passing_trouble_is_sat_out(
+    objects: Objects, proxy: Proxy, faults: list[int | str]
+) -> None:
     data = random.Random(1).randbytes(IN_MEMORY + 1)
     objects.put("a.jpg", data)
     bucket = objects.bucket(endpoint=proxy.url)
@@ -409,7 +489,10 @@ def test_lasting_trouble_ends_in_a_typed_error(objects: Objects, proxy: Proxy) -
 
 def test_a_refusal_is_not_tried_again(objects: Objects, proxy: Proxy) -> None:
     proxy.faults = [403]
-    assert refusal(S3Source(objects.bucket(endpoint=proxy.url)), "a.jpg").error_type is ErrorType.ACCESS_DENIED
+    assert (
+        refusal(S3Source(objects.bucket(endpoint=proxy.url)), "a.jpg").error_type
+        is ErrorType.ACCESS_DENIED
+    )
     assert len(proxy.requests) == 1
 
 
@@ -426,7 +509,9 @@ def test_waiting_for_a_bucket_is_not_decoding(
     objects.put("a.zip", packed({"a.jpg": photo(1)}))
     bucket = objects.bucket(endpoint=proxy.url)
     tiers = (TierSpec("full", 100, 100, 80, Format.JPEG),)
-    handler = ImageHandler(S3SourceConfig(bucket), S3FolderConfig(bucket), "photos", tiers, limits, "token")
+    handler = ImageHandler(
+        S3SourceConfig(bucket), S3FolderConfig(bucket), "photos", tiers, limits, "token"
+    )
     proxy.pause = 0.5
     with start_image_pool(handler, 1) as pool:
         pool.submit(ImageTask(0, image_id("photos", "a.zip!/a.jpg"), "a.zip!/a.jpg", 1, ("full",)))
@@ -434,7 +519,7 @@ def test_waiting_for_a_bucket_is_not_decoding(
     assert (outcome.error and outcome.error.error_type) == error_type
 
 
-# As a cache folder ----------------------------------------------------------------------------------------
+# As a cache folder --------------------------------------------------------------------------------
 
 
 def test_a_cache_folder(objects: Objects) -> None:
@@ -487,14 +572,18 @@ def test_strange_objects_are_no_cache_folder(objects: Objects) -> None:
         return S3FolderConfig(objects.bucket(prefix)).build().look()
 
     assert look("site") == FolderState(empty=False)
-    assert look("made") == FolderState(empty=False, ours=True), "as versions before the marker left them"
+    assert look("made") == FolderState(empty=False, ours=True), (
+        "as versions before the marker left them"
+    )
     assert look("mixed") == FolderState(empty=False)
     with pytest.raises(CacheFolderError, match="holds files that are not fpj's"):
         refuse_strange(look("site"), "s3://bucket/site", recorded=False, found=False)
 
 
 @pytest.mark.parametrize("words", ["status code: 501 Not Implemented", "NotImplemented"])
-def test_a_server_without_conditional_writes(objects: Objects, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+def test_a_server_without_conditional_writes(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
     put = obstore.put
 
     def unconditional(*arguments: Any, mode: str | None = None, **options: Any) -> Any:
@@ -510,7 +599,14 @@ def test_a_server_without_conditional_writes(objects: Objects, monkeypatch: pyte
 
 
 def test_a_cache_folder_below_a_source_is_no_part_of_it(objects: Objects) -> None:
-    for name in ("1.jpg", "-/0.jpg", "cache/.fpj-folder", f"cache/{PATH}", "z/cache/photos/1.jpg", "cached/2.jpg"):
+    for name in (
+        "1.jpg",
+        "-/0.jpg",
+        "cache/.fpj-folder",
+        f"cache/{PATH}",
+        "z/cache/photos/1.jpg",
+        "cached/2.jpg",
+    ):
         objects.put(f"in/{name}", JPEG)
     keys, problems = listing(objects.bucket("in"))
     assert sorted(keys) == ["-/0.jpg", "1.jpg", "cached/2.jpg", "z/cache/photos/1.jpg"]
@@ -531,18 +627,28 @@ def test_outputs_are_ready_to_be_served(objects: Objects) -> None:
     assert objects.head("cache/photos/full/ab/other.jpg")["CacheControl"] == "no-store"
 
 
-def test_a_server_that_verifies_checksums_takes_every_output_and_no_damaged_one(objects: Objects, proxy: Proxy) -> None:
-    """As S3 does. What arrives is checked against the checksum that was sent, and so is what is stored."""
+def test_a_server_that_verifies_checksums_takes_every_output_and_no_damaged_one(
+    objects: Objects, proxy: Proxy
+) -> None:
+    """As S3 does.
+
+    What arrives is checked against the checksum that was sent, and so is what is stored.
+    """
     folder = S3FolderConfig(objects.bucket("cache", endpoint=proxy.url)).build()
     proxy.verifying = True
     part = 5 * 2**20  # what is larger is uploaded in parts, each with a checksum of its own
-    for path, size, parts in (("photos/full/ab/small.jpg", 4, 1), ("photos/full/ab/large.jpg", part + 4, 2)):
+    for path, size, parts in (
+        ("photos/full/ab/small.jpg", 4, 1),
+        ("photos/full/ab/large.jpg", part + 4, 2),
+    ):
         proxy.checksums.clear()
         folder.write(path, random.Random(size).randbytes(size), token="t")
         stored = objects.get(f"cache/{path}")
         assert stored == random.Random(size).randbytes(size)
         pieces = [stored[start : start + part] for start in range(0, size, part)]
-        assert sorted(map(base64.b64decode, proxy.checksums)) == sorted(sha256(piece).digest() for piece in pieces)
+        assert sorted(map(base64.b64decode, proxy.checksums)) == sorted(
+            sha256(piece).digest() for piece in pieces
+        )
         assert len(proxy.checksums) == parts
         assert objects.head(f"cache/{path}")["ContentType"] == "image/jpeg"
     proxy.damages = 1
@@ -558,7 +664,9 @@ def test_a_server_that_verifies_checksums_takes_every_output_and_no_damaged_one(
 def test_a_finished_folder_is_checked_by_listing_it(objects: Objects, proxy: Proxy) -> None:
     count = 2_100
     paths = [
-        f"photos/{tier}/{number % 256:02x}/{number:08}.jpg" for tier in ("full", "small") for number in range(count)
+        f"photos/{tier}/{number % 256:02x}/{number:08}.jpg"
+        for tier in ("full", "small")
+        for number in range(count)
     ]
     objects.fill((f"cache/{path}" for path in paths), b"data")
     objects.put("cache/photos/full/01//odd.jpg", b"data")
@@ -580,7 +688,7 @@ def test_secrets_are_not_shown(objects: Objects) -> None:
     assert KEY not in repr(objects.bucket())
 
 
-# A whole run ----------------------------------------------------------------------------------------------
+# A whole run --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -593,13 +701,22 @@ def manifest(path: Path, objects: Objects, **folder_spec: str) -> Path:
     """A job from one part of a bucket into another."""
 
     def resource(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
-        return {"apiVersion": "fpj.dev/v1alpha1", "kind": kind, "metadata": {"name": kind.lower()}, "spec": spec}
+        return {
+            "apiVersion": "fpj.dev/v1alpha1",
+            "kind": kind,
+            "metadata": {"name": kind.lower()},
+            "spec": spec,
+        }
 
     def place(prefix: str) -> dict[str, Any]:
         return {"s3": {"bucket": objects.name, "prefix": prefix, "endpoint": objects.endpoint}}
 
     folder = resource("CacheFolder", {"storage": place("cache")} | folder_spec)
-    spec = {"jobType": "Both", "collection": {"id": "photos", "source": place("photos")}, "cacheFolder": "cachefolder"}
+    spec = {
+        "jobType": "Both",
+        "collection": {"id": "photos", "source": place("photos")},
+        "cacheFolder": "cachefolder",
+    }
     job = resource("FileProcessingJob", spec)
     path.write_text("\n---\n".join(json.dumps(document) for document in (folder, job)))
     return path
@@ -608,13 +725,17 @@ def manifest(path: Path, objects: Objects, **folder_spec: str) -> Path:
 def test_a_run_from_bucket_to_bucket(fpj: Fpj, objects: Objects, tmp_path: Path) -> None:
     for number in range(6):
         objects.put(f"photos/{number}.jpg", photo(number))
-    objects.put("photos/book.cbz", packed({"1.png": photo(7, image_format="PNG"), "2.jpg": b"I am text"}))
+    objects.put(
+        "photos/book.cbz", packed({"1.png": photo(7, image_format="PNG"), "2.jpg": b"I am text"})
+    )
     objects.put("photos/notes.txt", b"no image")
     job = manifest(tmp_path / "job.yaml", objects)
     finished = fpj("run", job, "--json")
     assert finished.code == 1, finished.stderr
     assert finished.counts == (7, 0, 1)
-    assert {key: error for key, (error, _) in fpj.failures().items()} == {"book.cbz!/2.jpg": "UnsupportedFormat"}
+    assert {key: error for key, (error, _) in fpj.failures().items()} == {
+        "book.cbz!/2.jpg": "UnsupportedFormat"
+    }
     marker, *made = objects.keys("cache/")
     assert marker == "cache/.fpj-folder"
     assert len(made) == 14
@@ -630,7 +751,15 @@ def test_a_run_from_bucket_to_bucket(fpj: Fpj, objects: Objects, tmp_path: Path)
 
 
 def test_a_bucket_mirrors_a_bucket(fpj: Fpj, objects: Objects, tmp_path: Path) -> None:
-    names = ["a b+c&d='e',(1)!.jpg", "Ä/😀.jpg", "q?x#%20{1}.jpg", "a.jpg", "A.JPG", "a.png", "e\u0301.jpg"]
+    names = [
+        "a b+c&d='e',(1)!.jpg",
+        "Ä/😀.jpg",
+        "q?x#%20{1}.jpg",
+        "a.jpg",
+        "A.JPG",
+        "a.png",
+        "e\u0301.jpg",
+    ]
     for number, name in enumerate(names):
         objects.put(f"photos/{name}", photo(number, 60, 40))
     job = manifest(tmp_path / "job.yaml", objects, layout="Mirror")

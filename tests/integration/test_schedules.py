@@ -1,4 +1,6 @@
-"""Schedules on a real API server: with a clock set by the test, and with the operator as it runs."""
+"""Schedules on a real API server: with a clock set by the test,
+and with the operator as it runs.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ Document = dict[str, Any]
 HOUR = 3600.0
 
 
-# With a clock of the test's own ---------------------------------------------------------------------------
+# With a clock of the test's own -------------------------------------------------------------------
 
 
 class Place:
@@ -50,7 +52,8 @@ class Place:
         connections = [ApiServer(ApiClient(found)) for _ in range(operators)]
         try:
             looks: list[Awaitable[float | None]] = [
-                ScheduleController(each, lambda: self.now).look(Key(self.namespace, name)) for each in connections
+                ScheduleController(each, lambda: self.now).look(Key(self.namespace, name))
+                for each in connections
             ]
             await asyncio.gather(*looks)
         finally:
@@ -58,14 +61,18 @@ class Place:
                 await each.close()
 
     def jobs(self) -> list[Document]:
-        found = self.api.items(f"/apis/fpj.dev/v1alpha1/namespaces/{self.namespace}/fileprocessingjobs")
+        found = self.api.items(
+            f"/apis/fpj.dev/v1alpha1/namespaces/{self.namespace}/fileprocessingjobs"
+        )
         return sorted(found, key=lambda each: str(each["metadata"]["name"]))
 
     def names(self) -> list[str]:
         return [job["metadata"]["name"] for job in self.jobs()]
 
     def get(self, name: str = "nightly") -> Document:
-        found = self.api.get(f"/apis/fpj.dev/v1alpha1/namespaces/{self.namespace}/fileprocessingschedules/{name}")
+        found = self.api.get(
+            f"/apis/fpj.dev/v1alpha1/namespaces/{self.namespace}/fileprocessingschedules/{name}"
+        )
         assert found
         return found
 
@@ -95,14 +102,16 @@ def test_runs_history_and_the_end_of_a_schedule(place: Place) -> None:
         place.look()
         place.end(name_at(place.now), "Completed" if number < 3 else "Failed")
     place.look()
-    assert place.names() == [name_at(place.now - HOUR), name_at(place.now)], "one completed, one failed"
+    assert place.names() == [name_at(place.now - HOUR), name_at(place.now)], (
+        "one completed, one failed"
+    )
 
     found = place.get()
     assert found["status"]["lastScheduleTime"] == moment(place.now // HOUR * HOUR)
     assert found["status"]["active"] == []
-    assert {entry["manager"] for entry in found["metadata"]["managedFields"] if entry.get("subresource")} == {
-        "fpj-operator"
-    }
+    assert {
+        entry["manager"] for entry in found["metadata"]["managedFields"] if entry.get("subresource")
+    } == {"fpj-operator"}
     (owner,) = place.jobs()[0]["metadata"]["ownerReferences"]
     assert owner["uid"] == found["metadata"]["uid"]
     listed = place.kube("get", "fpjs").splitlines()
@@ -124,7 +133,14 @@ def test_replace_and_allow(place: Place) -> None:
         place.now += HOUR
         place.look()
     assert len(place.names()) == 2
-    place.kube("patch", "fpjs", "nightly", "--type=merge", "--patch", '{"spec":{"concurrencyPolicy":"Replace"}}')
+    place.kube(
+        "patch",
+        "fpjs",
+        "nightly",
+        "--type=merge",
+        "--patch",
+        '{"spec":{"concurrencyPolicy":"Replace"}}',
+    )
     place.now += HOUR
     place.look()
     assert place.names() == [name_at(place.now)]
@@ -133,7 +149,12 @@ def test_replace_and_allow(place: Place) -> None:
 def test_a_quota_refuses_and_is_told(place: Place) -> None:
     hard = {"count/fileprocessingjobs.fpj.dev": "0"}
     place.kube.apply(
-        {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": hard}}
+        {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "none"},
+            "spec": {"hard": hard},
+        }
     )
     place.kube.apply(schedule_manifest())
     place.now += HOUR
@@ -145,11 +166,16 @@ def test_a_quota_refuses_and_is_told(place: Place) -> None:
 
     wait_for(refused, "the quota is heeded", 60)
     ready = next(each for each in place.get()["status"]["conditions"] if each["type"] == "Ready")
-    if ready["status"] == "True":  # the first look was before the quota: let the next run be refused
+    # The first look was before the quota: let the next run be refused.
+    if ready["status"] == "True":
         place.now += HOUR
         place.look()
-        ready = next(each for each in place.get()["status"]["conditions"] if each["type"] == "Ready")
-    assert (ready["status"], ready["reason"]) == ("False", "JobRefused") and "quota" in ready["message"]
+        ready = next(
+            each for each in place.get()["status"]["conditions"] if each["type"] == "Ready"
+        )
+    assert (ready["status"], ready["reason"]) == ("False", "JobRefused") and "quota" in ready[
+        "message"
+    ]
     place.kube("delete", "resourcequota", "none")
 
     def is_tried_again() -> list[str]:
@@ -168,11 +194,13 @@ def test_a_wrong_schedule_is_refused_in_a_persons_words(place: Place) -> None:
     assert "InvalidSpec" in place.kube("get", "fpjs")
 
 
-# The operator as it runs ----------------------------------------------------------------------------------
+# The operator as it runs --------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def world(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(
+    cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     with world_in(cluster, mongodb_server, tmp_path_factory.mktemp("world")) as world:
         world.cache_folder()
         world.photos("photos", 6)
@@ -181,9 +209,17 @@ def world(cluster: Cluster, mongodb_server: str, tmp_path_factory: pytest.TempPa
 
 
 def test_the_operator_begins_runs_by_the_clock_and_makes_up_for_a_missed_one(world: World) -> None:
-    """One schedule is due within a minute; meanwhile another, of which a run was missed, does its work."""
-    world.apply(schedule_manifest("minutely", schedule="* * * * *", collection="photos", successfulJobsHistoryLimit=1))
-    yearly = schedule_manifest("yearly", schedule="@yearly", collection="photos", concurrencyPolicy="Forbid")
+    """One schedule is due within a minute; meanwhile another, of which a run was missed,
+    does its work.
+    """
+    world.apply(
+        schedule_manifest(
+            "minutely", schedule="* * * * *", collection="photos", successfulJobsHistoryLimit=1
+        )
+    )
+    yearly = schedule_manifest(
+        "yearly", schedule="@yearly", collection="photos", concurrencyPolicy="Forbid"
+    )
     world.apply(yearly)
 
     def status(name: str) -> Document:
@@ -195,15 +231,29 @@ def test_the_operator_begins_runs_by_the_clock_and_makes_up_for_a_missed_one(wor
 
     missed = json.dumps({"status": {"lastScheduleTime": "2020-05-05T00:00:00Z"}})
     world.kube("patch", "fpjs", "yearly", "--subresource=status", "--type=merge", "--patch", missed)
-    name = world.until(lambda: [each["name"] for each in status("yearly").get("active", [])], "a run begins")[0]
+    name = world.until(
+        lambda: [each["name"] for each in status("yearly").get("active", [])], "a run begins"
+    )[0]
     world.wait_end(name)
     world.check_exact(name, "photos", completed=6)
     ended = world.status(name)["completionTime"]
-    world.until(lambda: status("yearly").get("lastSuccessfulTime") == ended, "the schedule hears of its end")
+    world.until(
+        lambda: status("yearly").get("lastSuccessfulTime") == ended, "the schedule hears of its end"
+    )
     assert status("yearly")["active"] == []
 
     world.until(lambda: status("minutely").get("lastSuccessfulTime"), "the clock begins a run", 120)
-    done = [job for job in world.items("fileprocessingjobs", "apis/fpj.dev/v1alpha1") if "minutely" in str(job)]
-    assert {job["status"]["progress"]["total"] for job in done if "progress" in job.get("status", {})} == {6}
+    done = [
+        job
+        for job in world.items("fileprocessingjobs", "apis/fpj.dev/v1alpha1")
+        if "minutely" in str(job)
+    ]
+    assert {
+        job["status"]["progress"]["total"] for job in done if "progress" in job.get("status", {})
+    } == {6}
     world.kube("delete", "fpjs", "--all")
-    world.until(lambda: not world.items("fileprocessingjobs", "apis/fpj.dev/v1alpha1"), "their jobs go too", 60)
+    world.until(
+        lambda: not world.items("fileprocessingjobs", "apis/fpj.dev/v1alpha1"),
+        "their jobs go too",
+        60,
+    )

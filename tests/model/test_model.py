@@ -1,4 +1,6 @@
-"""The model of lock, fence, plan, count and hand-over: what TLC finds in it, and that its code is there."""
+"""The model of lock, fence, plan, count and hand-over: what TLC finds in it,
+and that its code is there.
+"""
 
 from __future__ import annotations
 
@@ -37,23 +39,43 @@ PLANTED = {
 
 @pytest.fixture(scope="session")
 def jar() -> str:
-    return subprocess.run([TLC], stdout=subprocess.PIPE, text=True, timeout=900, check=True).stdout.strip()
+    return subprocess.run(
+        [TLC], stdout=subprocess.PIPE, text=True, timeout=900, check=True
+    ).stdout.strip()
 
 
 def check(jar: str, folder: Path, changes: Mapping[str, str], *, lasting: bool = False) -> str:
-    """What TLC says of the model with these values; ``lasting`` asks for what must happen, not for what must not."""
+    """What TLC says of the model with these values; ``lasting`` asks for what must happen,
+    not for what must not.
+    """
     text = (HERE / "CollectionJobs.cfg").read_text(encoding="utf-8")
     for name, value in changes.items():
-        text, number = re.subn(rf"^    {name} = .*$", f"    {name} = {value}", text, flags=re.MULTILINE)
+        text, number = re.subn(
+            rf"^    {name} = .*$", f"    {name} = {value}", text, flags=re.MULTILINE
+        )
         assert number == 1, name
     if lasting:
-        text = text.partition("SYMMETRY")[0] + "PROPERTY TheJobEnds\n"  # symmetry is for what must not happen alone
+        # Symmetry is for what must not happen alone.
+        text = text.partition("SYMMETRY")[0] + "PROPERTY TheJobEnds\n"
     (folder / "CollectionJobs.cfg").write_text(text, encoding="utf-8")
     (folder / MODULE.name).write_text(TEXT, encoding="utf-8")
-    java = ["java", "-XX:+UseParallelGC", "-Xmx2g", "-cp", jar, "tlc2.TLC", "-workers", "2", "-deadlock"]
+    java = [
+        "java",
+        "-XX:+UseParallelGC",
+        "-Xmx2g",
+        "-cp",
+        jar,
+        "tlc2.TLC",
+        "-workers",
+        "2",
+        "-deadlock",
+    ]
     command = [*java, "-metadir", "states", MODULE.name]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=SECONDS, check=False, cwd=folder)
-    assert "states generated" in done.stdout, done.stdout[-3_000:]  # whatever else it says, it has looked
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, timeout=SECONDS, check=False, cwd=folder
+    )
+    # Whatever else it says, it has looked.
+    assert "states generated" in done.stdout, done.stdout[-3_000:]
     return done.stdout
 
 
@@ -82,7 +104,7 @@ def test_a_planted_error_is_found(jar: str, tmp_path: Path, error: str) -> None:
     assert broken[1] == PLANTED[error]
 
 
-# What it speaks of ----------------------------------------------------------------------------------------
+# What it speaks of --------------------------------------------------------------------------------
 
 
 def named() -> dict[str, list[str]]:
@@ -103,7 +125,9 @@ def test_every_action_names_its_code() -> None:
     assert actions() <= set(named())
 
 
-@pytest.mark.parametrize("function", sorted({each for functions in named().values() for each in functions}))
+@pytest.mark.parametrize(
+    "function", sorted({each for functions in named().values() for each in functions})
+)
 def test_the_code_is_there(function: str) -> None:
     module, _, path = function.partition(":")
     found: object = importlib.import_module(module)

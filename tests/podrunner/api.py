@@ -1,4 +1,6 @@
-"""The API server over plain HTTP: documents in, documents out, and watches that end by themselves."""
+"""The API server over plain HTTP: documents in, documents out,
+and watches that end by themselves.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +40,14 @@ class Api:
         self.url = str(server["server"])
         self.ca = _content(server, "certificate-authority")
         context = ssl.create_default_context(cadata=self.ca.decode())
-        with tempfile.NamedTemporaryFile() as file:  # the certificate and its key, which ssl only reads from a file
+        # The certificate and its key, which ssl only reads from a file.
+        with tempfile.NamedTemporaryFile() as file:
             file.write(_content(user, "client-certificate") + b"\n" + _content(user, "client-key"))
             file.flush()
             context.load_cert_chain(file.name)
-        self._pool = urllib3.PoolManager(ssl_context=context, retries=False, maxsize=32, block=False)
+        self._pool = urllib3.PoolManager(
+            ssl_context=context, retries=False, maxsize=32, block=False
+        )
 
     @property
     def address(self) -> tuple[str, str]:
@@ -58,7 +63,9 @@ class Api:
         """The items of a list."""
         return list(self.call("GET", path)["items"])
 
-    def patch(self, path: str, change: Mapping[str, Any], content: str = STRATEGIC) -> Document | None:
+    def patch(
+        self, path: str, change: Mapping[str, Any], content: str = STRATEGIC
+    ) -> Document | None:
         """Change an object; None if it is gone."""
         return self._unless(404, "PATCH", path, change, content)
 
@@ -80,7 +87,10 @@ class Api:
         *,
         patience: float = 60.0,
     ) -> Document:
-        """Any call. While the API server is away, or busy, it is tried again, for ``patience`` seconds at most."""
+        """Any call.
+
+        While the API server is away, or busy, it is tried again, for ``patience`` seconds at most.
+        """
         deadline = time.monotonic() + patience
         while True:
             try:
@@ -91,29 +101,44 @@ class Api:
             time.sleep(0.1)
 
     def watch(self, path: str, version: str, seconds: int) -> Iterator[Document]:
-        """Events from a resourceVersion on, for ``seconds`` at most. Raises `ApiError` where it must start again."""
-        query = f"{'&' if '?' in path else '?'}watch=true&resourceVersion={version}&timeoutSeconds={seconds}"
+        """Events from a resourceVersion on, for ``seconds`` at most.
+
+        Raises `ApiError` where it must start again.
+        """
+        query = f"watch=true&resourceVersion={version}&timeoutSeconds={seconds}"
+        query = ("&" if "?" in path else "?") + query
         timeout = urllib3.Timeout(connect=5, read=seconds + 10)
         try:
-            response = self._pool.request("GET", self.url + path + query, preload_content=False, timeout=timeout)
+            response = self._pool.request(
+                "GET", self.url + path + query, preload_content=False, timeout=timeout
+            )
             try:
                 if response.status != 200:
                     raise ApiError(response.status, response.read().decode(errors="replace")[:500])
                 for line in _lines(response):
                     event = json.loads(line)
                     if event["type"] == "ERROR":
-                        raise ApiError(event["object"].get("code", 0), event["object"].get("message", ""))
+                        raise ApiError(
+                            event["object"].get("code", 0), event["object"].get("message", "")
+                        )
                     yield event
             finally:
                 response.close()
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ApiError(0, str(error)) from error
 
-    def stream(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+    def stream(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> urllib3.BaseHTTPResponse:
         """Any request as it is; the answer is still to be read, and to be closed."""
         timeout = urllib3.Timeout(connect=5, read=600)
         return self._pool.request(
-            method, self.url + path, body=body or None, headers=headers, preload_content=False, timeout=timeout
+            method,
+            self.url + path,
+            body=body or None,
+            headers=headers,
+            preload_content=False,
+            timeout=timeout,
         )
 
     def close(self) -> None:
@@ -128,12 +153,16 @@ class Api:
                 return None
             raise
 
-    def _once(self, method: str, path: str, body: Mapping[str, Any] | Sequence[Any] | None, content: str) -> Document:
+    def _once(
+        self, method: str, path: str, body: Mapping[str, Any] | Sequence[Any] | None, content: str
+    ) -> Document:
         data = None if body is None else json.dumps(body)
         headers = None if body is None else {"Content-Type": content}
         patience = urllib3.Timeout(connect=5, read=30)
         try:
-            response = self._pool.request(method, self.url + path, body=data, headers=headers, timeout=patience)
+            response = self._pool.request(
+                method, self.url + path, body=data, headers=headers, timeout=patience
+            )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ApiError(0, str(error)) from error
         if response.status >= 300:

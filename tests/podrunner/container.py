@@ -1,4 +1,6 @@
-"""What a kubelet makes of a container: its environment, its mounts, and the rights of its service account."""
+"""What a kubelet makes of a container: its environment, its mounts,
+and the rights of its service account.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class Mounts:
-    """The folders of this machine that stand for the container's, by the path at which it sees them."""
+    """The folders of this machine that stand for the container's,
+    by the path at which it sees them.
+    """
 
     folders: Mapping[str, Path]
     token: bool
@@ -47,7 +51,11 @@ def environment_of(api: Api, pod: Document) -> dict[str, str]:
     known: dict[str, str] = {}
     for variable in pod["spec"]["containers"][0].get("env", []):
         source = variable.get("valueFrom")
-        value = _expanded(variable.get("value", ""), known) if source is None else _value(api, pod, source)
+        value = (
+            _expanded(variable.get("value", ""), known)
+            if source is None
+            else _value(api, pod, source)
+        )
         if value is not None:
             known[variable["name"]] = value
     return known
@@ -77,9 +85,15 @@ def _folder_of(api: Api, namespace: str, claim: str) -> Path:
 def _value(api: Api, pod: Document, source: Mapping[str, Any]) -> str | None:
     if field := source.get("fieldRef"):
         return _field(pod, field["fieldPath"])
-    kind, plural = ("secretKeyRef", "secrets") if "secretKeyRef" in source else ("configMapKeyRef", "configmaps")
+    kind, plural = (
+        ("secretKeyRef", "secrets")
+        if "secretKeyRef" in source
+        else ("configMapKeyRef", "configmaps")
+    )
     reference = source[kind]
-    found = api.get(f"/api/v1/namespaces/{pod['metadata']['namespace']}/{plural}/{reference['name']}")
+    found = api.get(
+        f"/api/v1/namespaces/{pod['metadata']['namespace']}/{plural}/{reference['name']}"
+    )
     content = (found or {}).get("data", {}).get(reference["key"])
     if content is None:
         if reference.get("optional"):
@@ -98,5 +112,7 @@ def _field(pod: Document, path: str) -> str:
 
 
 def _expanded(text: str, known: Mapping[str, str]) -> str:
-    """As a kubelet does it: `$$` is a dollar sign, and the name of an unknown variable stays as it stands."""
+    """As a kubelet does it: `$$` is a dollar sign, and the name of an unknown variable stays as it
+    stands.
+    """
     return _REFERENCE.sub(lambda m: "$" if m[1] == "$" else known.get(m[1][1:-1], m[0]), text)

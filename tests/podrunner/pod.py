@@ -1,6 +1,7 @@
 """One pod's life, as a kubelet leads it; each pod has a thread.
 
-Only the first container is a process. Others, which somebody's webhook adds, are said to run until the pod is deleted.
+Only the first container is a process. Others, which somebody's webhook adds, are said to run until
+the pod is deleted.
 """
 
 from __future__ import annotations
@@ -57,11 +58,12 @@ class Pod:
         self._silent = False
         self._oom = False
         self._started_at = ""
-        self._scratch = tempfile.mkdtemp(prefix="fpj-pod-")  # short: paths of sockets in it are bounded
+        # Short: paths of sockets in it are bounded.
+        self._scratch = tempfile.mkdtemp(prefix="fpj-pod-")
         self._thread = threading.Thread(target=self._live, name=self.name)
         self.error: BaseException | None = None
 
-    # What it is -------------------------------------------------------------------------------------------
+    # What it is -----------------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
@@ -94,7 +96,7 @@ class Pod:
     def log(self) -> str:
         return self.process.log if self.process else ""
 
-    # What befalls it --------------------------------------------------------------------------------------
+    # What befalls it ------------------------------------------------------------------------------
 
     def kill(self) -> None:
         """SIGKILL to the worker's own process; as in a container, the others go with it."""
@@ -117,15 +119,19 @@ class Pod:
             self.process.signal_all(signal.SIGCONT)
 
     def cut_off(self) -> None:
-        """Its node is lost: the process goes on, but nobody hears of it, and no deletion reaches it."""
+        """Its node is lost: the process goes on, but nobody hears of it,
+        and no deletion reaches it.
+        """
         self._silent = True
 
     def evict(self) -> None:
         """Through the eviction API, as a drain does."""
         metadata = {"name": self.name, "namespace": self.namespace}
-        self._api.call("POST", f"{self._path}/eviction", {"apiVersion": "policy/v1", "metadata": metadata})
+        self._api.call(
+            "POST", f"{self._path}/eviction", {"apiVersion": "policy/v1", "metadata": metadata}
+        )
 
-    # Its life ---------------------------------------------------------------------------------------------
+    # Its life -------------------------------------------------------------------------------------
 
     def start(self) -> None:
         self._thread.start()
@@ -195,11 +201,15 @@ class Pod:
         environment |= {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
         environment |= {"FPJ_SERVICEACCOUNT_DIR": str(account), "TMPDIR": self._scratch}
         environment |= {
-            variable: str(mounts.folders[path]) for path, variable in _ROOTS.items() if path in mounts.folders
+            variable: str(mounts.folders[path])
+            for path, variable in _ROOTS.items()
+            if path in mounts.folders
         }
         if mounts.token:
             write_service_account(self._api, self.document, account)
-        self._environment = environment | environment_of(self._api, self.document) | self._wishes.environment
+        self._environment = (
+            environment | environment_of(self._api, self.document) | self._wishes.environment
+        )
 
     def _run(self) -> None:
         container = self.document["spec"]["containers"][0]
@@ -211,7 +221,11 @@ class Pod:
         self._started_at = _now()
         self._report("Running", {"running": {"startedAt": self._started_at}})
         self._wishes.started(self)
-        while self.process.code is None and (self._silent or not self._deleted.is_set()) and not self._stop.is_set():
+        while (
+            self.process.code is None
+            and (self._silent or not self._deleted.is_set())
+            and not self._stop.is_set()
+        ):
             self.process.wait(_POLL_SECONDS)
         if self._stop.is_set():
             return
@@ -227,10 +241,17 @@ class Pod:
         self._forget()
 
     def _terminate(self, process: ContainerProcess) -> None:
-        """SIGTERM, and SIGKILL when the grace period is over. The period may be shortened meanwhile."""
+        """SIGTERM, and SIGKILL when the grace period is over.
+
+        The period may be shortened meanwhile.
+        """
         process.signal(signal.SIGTERM)
         began = time.monotonic()
-        while process.code is None and time.monotonic() - began < self._grace and not self._stop.is_set():
+        while (
+            process.code is None
+            and time.monotonic() - began < self._grace
+            and not self._stop.is_set()
+        ):
             process.wait(_POLL_SECONDS)
         process.signal_all(signal.SIGKILL)
         process.wait(10)
@@ -238,7 +259,11 @@ class Pod:
     @property
     def _grace(self) -> float:
         given = self.document["metadata"].get("deletionGracePeriodSeconds")
-        return float(self.document["spec"].get("terminationGracePeriodSeconds", 30) if given is None else given)
+        return float(
+            self.document["spec"].get("terminationGracePeriodSeconds", 30)
+            if given is None
+            else given
+        )
 
     @property
     def _others(self) -> list[dict[str, Any]]:
@@ -249,7 +274,12 @@ class Pod:
         """The first container has ended; the pod has too if it is ``alone``."""
         code = process.code
         reason = "Completed" if code == 0 else "OOMKilled" if self._oom else "Error"
-        terminated = {"exitCode": code, "reason": reason, "startedAt": self._started_at, "finishedAt": _now()}
+        terminated = {
+            "exitCode": code,
+            "reason": reason,
+            "startedAt": self._started_at,
+            "finishedAt": _now(),
+        }
         message = process.message
         if not message and code and self._policy == "FallbackToLogsOnError":
             message = process.tail
@@ -286,7 +316,9 @@ class Pod:
         flag = "True" if ready else "False"
         conditions = [{"type": name, "status": flag} for name in ("Ready", "ContainersReady")]
         whole = {"phase": phase, "startTime": self._started_at or _now(), "conditions": conditions}
-        self._api.patch(f"{self._path}/status", {"status": whole | {"containerStatuses": [status, *beside]}})
+        self._api.patch(
+            f"{self._path}/status", {"status": whole | {"containerStatuses": [status, *beside]}}
+        )
 
     def _forget(self) -> None:
         """A kubelet's last word on a deleted pod: now it may go."""

@@ -1,4 +1,6 @@
-"""A container's processes: one command in a session of its own, and whatever it starts, which ends with it."""
+"""A container's processes: one command in a session of its own, and whatever it starts,
+which ends with it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ _TERMINATION_BYTES = 2_048
 class ContainerProcess:
     """A running command. Its output goes to a file."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], folder: Path
+    ) -> None:
         self._log = folder / "log"
         self._message = folder / "termination-log"
         self._message.touch()
@@ -81,7 +85,9 @@ class ContainerProcess:
     def _session(self) -> list[int]:
         """Every process of the session that is alive; the session's id is the command's pid."""
         own = self._process.pid
-        others = [int(entry) for entry in os.listdir("/proc") if entry.isdecimal() and entry != str(own)]
+        others = [
+            int(entry) for entry in os.listdir("/proc") if entry.isdecimal() and entry != str(own)
+        ]
         found = [pid for pid in others if _session_of(pid) == own]
         return found + ([own] if self._process.poll() is None else [])
 

@@ -1,8 +1,8 @@
 """The node: one object in the API server, kept Ready; and the pods that the scheduler binds to it.
 
-Tests direct it: `refuse` and `hold` keep pods from starting, `environment` adds variables, and what befalls a pod that
-runs (killed, hung, evicted, cut off) is asked of the `Pod`. Volumes are `local` ones with this node's affinity, so that
-several runners may share a control plane.
+Tests direct it: `refuse` and `hold` keep pods from starting, `environment` adds variables, and what
+befalls a pod that runs (killed, hung, evicted, cut off) is asked of the `Pod`. Volumes are `local`
+ones with this node's affinity, so that several runners may share a control plane.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ class PodRunner(Wishes):
         capacity: what pods may request of it.
     """
 
-    def __init__(self, kubeconfig: Path, name: str, folder: Path, capacity: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, kubeconfig: Path, name: str, folder: Path, capacity: dict[str, str] | None = None
+    ) -> None:
         self.api = Api(kubeconfig)
         self.name = name
         self.folder = folder
@@ -43,9 +45,12 @@ class PodRunner(Wishes):
         """Further variables of every pod that starts from now on."""
         self.on_start: Callable[[Pod], None] = lambda _pod: None
         """Called in the pod's thread when its process has been started."""
-        self._capacity = {"cpu": "64", "memory": "256Gi", "pods": "1000", "ephemeral-storage": "100Gi"} | (
-            capacity or {}
-        )
+        self._capacity = {
+            "cpu": "64",
+            "memory": "256Gi",
+            "pods": "1000",
+            "ephemeral-storage": "100Gi",
+        } | (capacity or {})
         self._refused: list[tuple[str, str]] = []
         self._held: list[str] = []
         self._pods: dict[str, Pod] = {}
@@ -58,10 +63,13 @@ class PodRunner(Wishes):
             for work in (self._watch, self._beat)
         ]
 
-    # For tests --------------------------------------------------------------------------------------------
+    # For tests ------------------------------------------------------------------------------------
 
     def pods(self, text: str = "", *, running: bool = False) -> list[Pod]:
-        """The pods whose name holds a text, in the order of their creation; also those that ended."""
+        """The pods whose name holds a text, in the order of their creation.
+
+        Also those that ended.
+        """
         found = [pod for pod in list(self._pods.values()) if text in pod.name]
         return [pod for pod in found if pod.running or not running]
 
@@ -94,12 +102,19 @@ class PodRunner(Wishes):
             pod.cut_off()
 
     def claim(self, namespace: str, name: str, folder: Path) -> None:
-        """A PersistentVolumeClaim for a folder of this machine, bound to a volume that only this node has."""
+        """A PersistentVolumeClaim for a folder of this machine,
+        bound to a volume that only this node has.
+        """
         volume = f"{namespace}-{name}"
         affinity = [{"key": "kubernetes.io/hostname", "operator": "In", "values": [self.name]}]
         size = {"storage": "1Gi"}
         shared: dict[str, Any] = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
-        reference = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": namespace, "name": name}
+        reference = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "namespace": namespace,
+            "name": name,
+        }
         specification = shared | {
             "capacity": size,
             "local": {"path": str(folder)},
@@ -110,7 +125,8 @@ class PodRunner(Wishes):
         document = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume}}
         self.api.call("POST", "/api/v1/persistentvolumes", document | {"spec": specification})
         self._volumes.append(volume)
-        self._wait_for_phase(f"/api/v1/persistentvolumes/{volume}", "Available")  # else binding may take 15 s longer
+        # Else binding may take 15 s longer.
+        self._wait_for_phase(f"/api/v1/persistentvolumes/{volume}", "Available")
         asked = shared | {"resources": {"requests": size}, "volumeName": volume}
         document = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}}
         claims = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims"
@@ -132,7 +148,7 @@ class PodRunner(Wishes):
         """The output of every pod, for whoever looks why a test failed."""
         return "\n".join(f"--- pod {pod.name}\n{pod.log}" for pod in self.pods())
 
-    # Wishes of tests, asked by pods -----------------------------------------------------------------------
+    # Wishes of tests, asked by pods ---------------------------------------------------------------
 
     @override
     def refusal(self, pod: Pod) -> tuple[str, str] | None:
@@ -148,11 +164,15 @@ class PodRunner(Wishes):
     def started(self, pod: Pod) -> None:
         self.on_start(pod)
 
-    # The node ---------------------------------------------------------------------------------------------
+    # The node -------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
         labels = {"kubernetes.io/hostname": self.name, "kubernetes.io/os": "linux"}
-        document = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.name, "labels": labels}}
+        document = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": self.name, "labels": labels},
+        }
         self.api.call("POST", "/api/v1/nodes", document)
         self._report_ready()
         for thread in self._threads:
@@ -164,7 +184,9 @@ class PodRunner(Wishes):
         for pod in self.pods():
             pod.stop()
         deadline = time.monotonic() + 30
-        late = [pod.name for pod in self.pods() if not pod.join(max(deadline - time.monotonic(), 0.1))]
+        late = [
+            pod.name for pod in self.pods() if not pod.join(max(deadline - time.monotonic(), 0.1))
+        ]
         self._remove()
         for thread in self._threads:
             thread.join(max(deadline - time.monotonic(), 0.1))
@@ -176,21 +198,40 @@ class PodRunner(Wishes):
         for pod in self.api.items(f"/api/v1/pods?fieldSelector=spec.nodeName={self.name}"):
             metadata = pod["metadata"]
             self.api.delete(
-                f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}", {"gracePeriodSeconds": 0}
+                f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}",
+                {"gracePeriodSeconds": 0},
             )
         for volume in self._volumes:
             self.api.delete(f"/api/v1/persistentvolumes/{volume}")
-            self.api.patch(f"/api/v1/persistentvolumes/{volume}", {"metadata": {"finalizers": None}}, MERGE)
+            self.api.patch(
+                f"/api/v1/persistentvolumes/{volume}", {"metadata": {"finalizers": None}}, MERGE
+            )
         self.api.delete(f"/api/v1/nodes/{self.name}")
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _report_ready(self) -> None:
         now = _now()
-        ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "plays the kubelet"}
+        ready = {
+            "type": "Ready",
+            "status": "True",
+            "reason": "KubeletReady",
+            "message": "plays the kubelet",
+        }
         conditions = [ready | {"lastHeartbeatTime": now, "lastTransitionTime": now}]
         info = {"kubeletVersion": "v1.35.4", "operatingSystem": "linux", "architecture": "amd64"}
-        blank = ("machineID", "systemUUID", "bootID", "kernelVersion", "osImage", "containerRuntimeVersion")
-        status = {"capacity": self._capacity, "allocatable": self._capacity, "conditions": conditions}
+        blank = (
+            "machineID",
+            "systemUUID",
+            "bootID",
+            "kernelVersion",
+            "osImage",
+            "containerRuntimeVersion",
+        )
+        status = {
+            "capacity": self._capacity,
+            "allocatable": self._capacity,
+            "conditions": conditions,
+        }
         status["nodeInfo"] = info | dict.fromkeys((*blank, "kubeProxyVersion"), "")
         self.api.patch(f"/api/v1/nodes/{self.name}/status", {"status": status})
 
@@ -198,14 +239,18 @@ class PodRunner(Wishes):
         """Renew the node's lease, as the node controller wants it."""
         path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
         spec = {"holderIdentity": self.name, "leaseDurationSeconds": _LEASE_SECONDS}
-        document = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": self.name}}
+        document = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": self.name},
+        }
         while not self._stop.is_set() and not self._lost.is_set():
             renewed = {"spec": spec | {"renewTime": _now(micro=True)}}
             if self.api.patch(f"{path}/{self.name}", renewed, MERGE) is None:
                 self.api.call("POST", path, document | renewed)
             self._stop.wait(_RENEW_SECONDS)
 
-    # Its pods ---------------------------------------------------------------------------------------------
+    # Its pods -------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
         path = f"/api/v1/pods?fieldSelector=spec.nodeName={self.name}"
@@ -225,7 +270,9 @@ class PodRunner(Wishes):
             try:
                 for event in self.api.watch(path, version, _WATCH_SECONDS):
                     version = event["object"]["metadata"]["resourceVersion"]
-                    if event["type"] == "DELETED" and (pod := self._pods.get(event["object"]["metadata"]["uid"])):
+                    if event["type"] == "DELETED" and (
+                        pod := self._pods.get(event["object"]["metadata"]["uid"])
+                    ):
                         pod.gone()
                     elif event["type"] in ("ADDED", "MODIFIED"):
                         self._see(event["object"])

@@ -1,4 +1,6 @@
-"""An API server in memory: what it accepts, refuses and tells, as far as operator and workers can notice."""
+"""An API server in memory: what it accepts, refuses and tells,
+as far as operator and workers can notice.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,23 @@ Document = dict[str, Any]
 Ref = tuple[str, str, str]
 """Kind, namespace, name."""
 _KINDS = {plural: kind for kind, (_, plural) in RESOURCES.items()}
-_PATH = re.compile(r"/apis?/(?:[^/]+/)?v[^/]+/(?:namespaces/([^/]+)/)?([a-z]+)(?:/([^/]+))?(/status)?")
-_IMMUTABLE = ("template", "completions", "completionMode", "podFailurePolicy", "backoffLimitPerIndex")
-_REASONS = {404: "NotFound", 409: "Conflict", 422: "Invalid", 403: "Forbidden", 500: "InternalError"}
+_PATH = re.compile(
+    r"/apis?/(?:[^/]+/)?v[^/]+/(?:namespaces/([^/]+)/)?([a-z]+)(?:/([^/]+))?(/status)?"
+)
+_IMMUTABLE = (
+    "template",
+    "completions",
+    "completionMode",
+    "podFailurePolicy",
+    "backoffLimitPerIndex",
+)
+_REASONS = {
+    404: "NotFound",
+    409: "Conflict",
+    422: "Invalid",
+    403: "Forbidden",
+    500: "InternalError",
+}
 
 
 class RefusedError(Exception):
@@ -30,7 +46,12 @@ class RefusedError(Exception):
 
     def __init__(self, status: int, message: str, reason: str = "") -> None:
         self.status = status
-        self.body = {"kind": "Status", "code": status, "message": message, "reason": reason or _REASONS.get(status, "")}
+        self.body = {
+            "kind": "Status",
+            "code": status,
+            "message": message,
+            "reason": reason or _REASONS.get(status, ""),
+        }
         super().__init__(message)
 
 
@@ -70,7 +91,16 @@ def request_of(method: str, url: str, body: Any, content: str, sender: str) -> R
     query = {key: values[0] for key, values in parse_qs(parts.query).items()}
     text = body if isinstance(body, str) else json.dumps(body) if body is not None else ""
     return Request(
-        method, url, text, content, _KINDS[plural], namespace or "", unquote(name or ""), bool(status), query, sender
+        method,
+        url,
+        text,
+        content,
+        _KINDS[plural],
+        namespace or "",
+        unquote(name or ""),
+        bool(status),
+        query,
+        sender,
     )
 
 
@@ -104,13 +134,15 @@ class ApiServer:
     admit: list[Callable[[Request], RefusedError | None]] = field(default_factory=list)
     """Quotas, policies: each may refuse an object that is created."""
     history: list[tuple[float, int, str, Ref, str]] = field(default_factory=list)
-    """(when, version, what, of which object, how it was then), for those who are served an old list."""
+    """(when, version, what, of which object, how it was then),
+    for those who are served an old list.
+    """
     rejected: dict[str, float] = field(default_factory=dict)
     """Since when children of a job are rejected, by its name."""
     hooks: list[Callable[[str, Ref, Document], None]] = field(default_factory=list)
     """Controllers of the cluster itself: told at once of every change."""
 
-    # What users and the cluster's own controllers do ------------------------------------------------------
+    # What users and the cluster's own controllers do ----------------------------------------------
 
     def get(self, kind: str, namespace: str, name: str) -> Document | None:
         return self.objects.get((kind, namespace, name))
@@ -167,7 +199,9 @@ class ApiServer:
         for subscription in self.subscriptions:
             if subscription.kind == ref[0] and not subscription.broken:
                 text = text or json.dumps(document)
-                subscription.due = max(self.kernel.loop.now + subscription.delay(), subscription.due)
+                subscription.due = max(
+                    self.kernel.loop.now + subscription.delay(), subscription.due
+                )
                 wait = subscription.due - self.kernel.loop.now
                 self.kernel.later(wait, self._deliver, subscription, what, text)
         if ref[0] in ("FileProcessingJob", "Job", "CacheFolder"):
@@ -181,7 +215,7 @@ class ApiServer:
         if not subscription.broken:
             subscription.take(what, json.loads(text))
 
-    # Requests ---------------------------------------------------------------------------------------------
+    # Requests -------------------------------------------------------------------------------------
 
     def answer(self, request: Request, *, as_of: float | None = None) -> tuple[int, str]:
         """Do it; HTTP status and body. A list may be one ``as_of`` an earlier moment."""
@@ -228,7 +262,10 @@ class ApiServer:
         version, candidates = self.version, self.of(request.kind)
         if as_of is not None:
             version, candidates = self._past(request.kind, as_of)
-        labels, fields = request.query.get("labelSelector", ""), request.query.get("fieldSelector", "")
+        labels, fields = (
+            request.query.get("labelSelector", ""),
+            request.query.get("fieldSelector", ""),
+        )
         items = [
             document
             for document in candidates
@@ -240,7 +277,9 @@ class ApiServer:
         start = int(request.query.get("continue") or 0)
         more = limit and len(items) > start + limit
         page = items[start : start + limit] if limit else items
-        metadata = {"resourceVersion": str(version)} | ({"continue": str(start + limit)} if more else {})
+        metadata = {"resourceVersion": str(version)} | (
+            {"continue": str(start + limit)} if more else {}
+        )
         return {"items": page, "metadata": metadata}
 
     def _past(self, kind: str, as_of: float) -> tuple[int, list[Document]]:
@@ -315,8 +354,12 @@ class ApiServer:
         if request.kind == "Job":
             for name in _IMMUTABLE:
                 if given["spec"].get(name) != known["spec"].get(name):
-                    raise RefusedError(422, f"Job {request.name} is invalid: spec.{name}: field is immutable")
-            if "suspend" in given["spec"] or given["metadata"].get("labels") != known["metadata"].get("labels"):
+                    raise RefusedError(
+                        422, f"Job {request.name} is invalid: spec.{name}: field is immutable"
+                    )
+            if "suspend" in given["spec"] or given["metadata"].get("labels") != known[
+                "metadata"
+            ].get("labels"):
                 known["metadata"]["labels"] = given["metadata"].get("labels", {})
                 known["spec"].update(given["spec"])
                 self.changed(request.ref)
@@ -328,13 +371,17 @@ class ApiServer:
         manager = request.query["fieldManager"]
         before = json.dumps(known)
         status, owners = known.setdefault("status", {}), self.owned[request.ref]
-        for name in [each for each, who in owners.items() if manager in who and each not in given["status"]]:
+        for name in [
+            each for each, who in owners.items() if manager in who and each not in given["status"]
+        ]:
             owners[name].discard(manager)
             if not owners[name]:
                 del owners[name]
                 status.pop(name, None)
         for name, value in given["status"].items():
-            owners[name] = (owners.get(name, set()) if status.get(name) == value else set()) | {manager}
+            owners[name] = (owners.get(name, set()) if status.get(name) == value else set()) | {
+                manager
+            }
             status[name] = value
         if json.dumps(known) != before:
             self.changed(request.ref)
@@ -345,7 +392,9 @@ class ApiServer:
         given, known = json.loads(request.body), self._found(request)
         self._check_version({"metadata": given.get("metadata") or {}}, known)
         spec = json.dumps(known.get("spec"))
-        _merged(known, {name: value for name, value in given.items() if name in ("spec", "metadata")})
+        _merged(
+            known, {name: value for name, value in given.items() if name in ("spec", "metadata")}
+        )
         known["metadata"]["generation"] += json.dumps(known.get("spec")) != spec
         self.changed(request.ref)
         return known

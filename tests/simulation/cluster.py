@@ -84,13 +84,15 @@ class Cluster:
     def _collect(self, owner: str) -> None:
         """Garbage: what the object that is gone has owned."""
         for ref, document in list(self.api.objects.items()):
-            if any(each["uid"] == owner for each in document["metadata"].get("ownerReferences", ())):
+            if any(
+                each["uid"] == owner for each in document["metadata"].get("ownerReferences", ())
+            ):
                 if ref[0] == "Pod":
                     self.delete_pod(ref)
                 else:
                     self.api.remove(ref)
 
-    # The Job controller -----------------------------------------------------------------------------------
+    # The Job controller ---------------------------------------------------------------------------
 
     def _sync_soon(self, ref: Ref, uid: str) -> None:
         work = self.jobs[uid]
@@ -116,7 +118,9 @@ class Cluster:
         else:
             self._start(ref, job, work, completions, owned)
         self._write(ref, job, work, completions)
-        if work.over and not any(pod["status"]["phase"] in ("Pending", "Running") for _, pod in self._pods(uid)):
+        if work.over and not any(
+            pod["status"]["phase"] in ("Pending", "Running") for _, pod in self._pods(uid)
+        ):
             self.kernel.later(job["spec"]["ttlSecondsAfterFinished"], self._expire, ref, uid)
 
     def _expire(self, ref: Ref, uid: str) -> None:
@@ -144,7 +148,9 @@ class Cluster:
             state.done = True
             return
         state.tries += 1
-        state.not_before = self.kernel.loop.now + min(_BACKOFF * 2.0 ** (state.tries - 1), _MOST_BACKOFF)
+        state.not_before = self.kernel.loop.now + min(
+            _BACKOFF * 2.0 ** (state.tries - 1), _MOST_BACKOFF
+        )
         match self._action(job, pod):
             case "FailJob":
                 work.over = work.over or "PodFailurePolicy"
@@ -157,7 +163,9 @@ class Cluster:
 
     @staticmethod
     def _action(job: Document, pod: Document) -> str:
-        conditions = {each["type"] for each in pod["status"].get("conditions", ()) if each["status"] == "True"}
+        conditions = {
+            each["type"] for each in pod["status"].get("conditions", ()) if each["status"] == "True"
+        }
         for status in pod["status"].get("containerStatuses", ()):
             code = status["state"].get("terminated", {}).get("exitCode")
             for rule in job["spec"]["podFailurePolicy"]["rules"]:
@@ -181,7 +189,14 @@ class Cluster:
         elif done + failed == completions:
             work.over = "FailedIndexes" if failed else "Complete"
 
-    def _start(self, ref: Ref, job: Document, work: _Work, completions: int, owned: list[tuple[Ref, Document]]) -> None:
+    def _start(
+        self,
+        ref: Ref,
+        job: Document,
+        work: _Work,
+        completions: int,
+        owned: list[tuple[Ref, Document]],
+    ) -> None:
         live = {key[2] for key, pod in owned if pod["status"]["phase"] in ("Pending", "Running")}
         room = job["spec"].get("parallelism", 1) - len(live)
         for index in range(completions):
@@ -204,7 +219,12 @@ class Cluster:
         labels = template["metadata"]["labels"]
         self.made[name] = (labels[names.LABEL_UID], int(labels[names.LABEL_ATTEMPT]))
         own = {_UID: metadata["uid"], _INDEX: str(index), _JOB_NAME: metadata["name"]}
-        owner = {"kind": "Job", "name": metadata["name"], "uid": metadata["uid"], "controller": True}
+        owner = {
+            "kind": "Job",
+            "name": metadata["name"],
+            "uid": metadata["uid"],
+            "controller": True,
+        }
         pod = {
             "kind": "Pod",
             "metadata": {
@@ -234,16 +254,25 @@ class Cluster:
         if failed and job["spec"].get("completionMode") == "Indexed":
             status["failedIndexes"] = ",".join(sorted(failed, key=int))
         if work.over:
-            kinds = ("SuccessCriteriaMet", "Complete") if work.over == "Complete" else ("FailureTarget", "Failed")
+            kinds = (
+                ("SuccessCriteriaMet", "Complete")
+                if work.over == "Complete"
+                else ("FailureTarget", "Failed")
+            )
             for kind in kinds[: 1 if live else 2]:
                 status["conditions"].append(
-                    {"type": kind, "status": "True", "reason": work.over, "message": "by the Job controller"}
+                    {
+                        "type": kind,
+                        "status": "True",
+                        "reason": work.over,
+                        "message": "by the Job controller",
+                    }
                 )
         if status != job.get("status"):
             job["status"] = status
             self.api.changed(ref)
 
-    # Kubelets ---------------------------------------------------------------------------------------------
+    # Kubelets -------------------------------------------------------------------------------------
 
     def _run(self, ref: Ref, index: int) -> None:
         pod = self.api.objects.get(ref)
@@ -267,7 +296,11 @@ class Cluster:
         environment = {name: value.replace("$$", "$") for name, value in environment.items()}
         environment |= {"POD_NAME": ref[2], "JOB_COMPLETION_INDEX": str(index)}
         self.api.changed(ref)
-        process.thread(lambda: self._ended(ref, process, *pods.run(process, container["command"][1], environment)))
+        process.thread(
+            lambda: self._ended(
+                ref, process, *pods.run(process, container["command"][1], environment)
+            )
+        )
 
     def _ended(self, ref: Ref, process: pods.PodProcess, code: int, message: str = "") -> None:
         process.dead = True
@@ -279,7 +312,11 @@ class Cluster:
         pod = self.api.objects.get(ref)
         if pod is None:
             return
-        ended = {"exitCode": int(code), "message": message, "finishedAt": moment(self.kernel.wall())}
+        ended = {
+            "exitCode": int(code),
+            "message": message,
+            "finishedAt": moment(self.kernel.wall()),
+        }
         pod["status"]["phase"] = "Failed" if code else "Succeeded"
         pod["status"]["containerStatuses"] = [
             {
@@ -300,7 +337,10 @@ class Cluster:
                 self._ended(ref, process, code)
 
     def delete_pod(self, ref: Ref, grace: float = 30.0) -> None:
-        """SIGTERM, and SIGKILL after the grace period. A pod that has ended, or not started, is gone at once."""
+        """SIGTERM, and SIGKILL after the grace period.
+
+        A pod that has ended, or not started, is gone at once.
+        """
         pod, process = self.api.objects.get(ref), self.running.get(ref)
         if pod is None:
             return
@@ -318,5 +358,7 @@ class Cluster:
         """A disruption, as by a drained node."""
         pod = self.api.objects.get(ref)
         if pod is not None and "deletionTimestamp" not in pod["metadata"]:
-            pod["status"].setdefault("conditions", []).append({"type": "DisruptionTarget", "status": "True"})
+            pod["status"].setdefault("conditions", []).append(
+                {"type": "DisruptionTarget", "status": "True"}
+            )
             self.delete_pod(ref)

@@ -1,4 +1,7 @@
-"""Run schedules on all cores, until told to stop; go on later; replay one; look for planted bugs."""
+"""Run schedules on all cores, until told to stop; go on later; replay one.
+
+Look for planted bugs.
+"""
 
 from __future__ import annotations
 
@@ -38,14 +41,17 @@ class Chunk:
 
 
 def main() -> None:
-    if os.environ.get("PYTHONHASHSEED") != "0":  # else sets of names are walked in another order each time
+    # Else sets of names are walked in another order each time.
+    if os.environ.get("PYTHONHASHSEED") != "0":
         os.environ["PYTHONHASHSEED"] = "0"
         os.execv(sys.executable, [sys.executable, "-m", "simulation", *sys.argv[1:]])
     options = _options()
     if options.planted is not None:
         from simulation import table
 
-        sys.exit(table.run(options.planted, options.minutes or 10.0, options.cores, write=options.write))
+        sys.exit(
+            table.run(options.planted, options.minutes or 10.0, options.cores, write=options.write)
+        )
     if options.seed is not None:
         sys.exit(replay(options.seed, tuple(options.force)))
     if options.until_found:
@@ -55,15 +61,27 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make simulate ARGS=…", description=__doc__)
-    parser.add_argument("--seed", type=int, help="replay this one, and print all that happens in it")
-    parser.add_argument("--first", type=int, help="begin with this seed, instead of going on where it was stopped")
+    parser.add_argument(
+        "--seed", type=int, help="replay this one, and print all that happens in it"
+    )
+    parser.add_argument(
+        "--first", type=int, help="begin with this seed, instead of going on where it was stopped"
+    )
     parser.add_argument("--schedules", type=int, help="end after so many")
     parser.add_argument("--minutes", type=float, help="end after so long")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--force", action="append", default=[], help="a fault that surely happens in each schedule")
-    parser.add_argument("--until-found", action="store_true", help="end with the first failure; one line of it")
-    parser.add_argument("--planted", nargs="*", metavar="WORDS", help="look for planted bugs: those, or all")
-    parser.add_argument("--write", action="store_true", help="with --planted, write the table into the docs")
+    parser.add_argument(
+        "--force", action="append", default=[], help="a fault that surely happens in each schedule"
+    )
+    parser.add_argument(
+        "--until-found", action="store_true", help="end with the first failure; one line of it"
+    )
+    parser.add_argument(
+        "--planted", nargs="*", metavar="WORDS", help="look for planted bugs: those, or all"
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="with --planted, write the table into the docs"
+    )
     return parser.parse_args()
 
 
@@ -72,7 +90,10 @@ def replay(seed: int, force: tuple[str, ...]) -> int:
     result = _run(seed, force)
     for at, who, what in result.journal:
         print(f"{at:9.3f} {who:40} {what}")
-    print(f"seed {seed}: {result.steps} steps, {result.seconds:.0f} s, {result.phases}, digest {result.digest}")
+    print(
+        f"seed {seed}: {result.steps} steps, {result.seconds:.0f} s, {result.phases}, digest"
+        f" {result.digest}"
+    )
     if result.failure is None:
         return 0
     traceback.print_exception(result.failure)
@@ -80,7 +101,10 @@ def replay(seed: int, force: tuple[str, ...]) -> int:
 
 
 def hunt(first: int, minutes: float, force: tuple[str, ...]) -> int:
-    """Schedules, seconds of a core, seed and what was found, with tabs between; the latter two empty for nothing."""
+    """Schedules, seconds of a core, seed and what was found, with tabs between.
+
+    The latter two empty for nothing.
+    """
     began = time.process_time()
     until = began + minutes * 60
     for seed in itertools.count(first):
@@ -129,7 +153,11 @@ def go_on(options: argparse.Namespace) -> int:
     running: set[Future[Chunk]] = set()
     try:
         while True:
-            while len(running) < options.cores + 1 and time.monotonic() < until and (wanted := next(chunks, None)):
+            while (
+                len(running) < options.cores + 1
+                and time.monotonic() < until
+                and (wanted := next(chunks, None))
+            ):
                 running.add(pool.submit(chunk, *wanted, tuple(options.force)))
             if not running:
                 break
@@ -188,7 +216,9 @@ class _Progress:
         took = self.told - self.began
         rate = self.schedules / took * 60 if took else 0.0
         hours = self.seconds / 3600
-        jobs = ", ".join(f"{phase or 'no status'} {number}" for phase, number in sorted(self.phases.items()))
+        jobs = ", ".join(
+            f"{phase or 'no status'} {number}" for phase, number in sorted(self.phases.items())
+        )
         print(
             f"{self.schedules} schedules in {took:.0f} s, {rate:.0f} a minute; {self.steps} steps,"
             f" {hours:.1f} hours of their own time; {len(self.found)} failed; jobs: {jobs}",

@@ -52,7 +52,9 @@ class SimSource:
     def leaves_out(self, key: str) -> bool:
         return False
 
-    def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
+    def list(
+        self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL
+    ) -> Iterator[SourceEntry]:
         on_step()
         if self.photos.broken:
             error = ImageError(ErrorType.READ_FAILED, self.photos.broken, environment=True)
@@ -60,7 +62,9 @@ class SimSource:
         for key in sorted(self.photos.shown):
             yield SourceEntry(key, 1_000, self.photos.versions[key])
 
-    def open(self, key: str, size: int, *, max_file_size: int) -> AbstractContextManager[OpenedImage]:
+    def open(
+        self, key: str, size: int, *, max_file_size: int
+    ) -> AbstractContextManager[OpenedImage]:
         raise AssertionError("no image is opened here")
 
     def look(self, keys: Sequence[str]) -> Sequence[ImageError | None]:
@@ -69,7 +73,9 @@ class SimSource:
     def _look(self, key: str) -> ImageError | None:
         if self.photos.broken:
             return ImageError(ErrorType.READ_FAILED, self.photos.broken, environment=True)
-        return None if key in self.photos.shown else ImageError(ErrorType.NOT_FOUND, f"{key} is gone")
+        return (
+            None if key in self.photos.shown else ImageError(ErrorType.NOT_FOUND, f"{key} is gone")
+        )
 
 
 Content = tuple[int, str, str]
@@ -109,7 +115,11 @@ class Disk:
 
     def not_on_disk(self, process: str, paths: Iterable[str]) -> list[str]:
         """Of these, what a process of that name has written and nobody has synced."""
-        return [path for path in paths if path in self.unsynced and self.unsynced[path][0].name == process]
+        return [
+            path
+            for path in paths
+            if path in self.unsynced and self.unsynced[path][0].name == process
+        ]
 
     def power_cut(self, node: Node) -> None:
         """What the node has not synced: the new file's name is there, and its bytes are not."""
@@ -157,7 +167,9 @@ class SimFolder:
     def sizes(self, paths: Sequence[str]) -> list[int | None]:
         return [self.size(path) for path in paths]
 
-    def lacking(self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, str]]:
+    def lacking(
+        self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing
+    ) -> Iterator[tuple[int, str]]:
         return lacking_by_asking(self, expected, on_step)
 
     def remove(self, relative: str) -> None:

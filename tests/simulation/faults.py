@@ -1,7 +1,10 @@
-"""What may go wrong, each in a few lines. A new one is one more function here; see docs/development/simulation.md.
+"""What may go wrong, each in a few lines.
 
-A `@fate` is asked about single requests, a `@call_fate` about single calls of the store: at a rate that the seed
-chooses. An `@event` happens at a moment that the seed chooses; what it breaks it repairs later, by `world.later`.
+A new one is one more function here; see docs/development/simulation.md.
+
+A `@fate` is asked about single requests, a `@call_fate` about single calls of the store: at a rate
+that the seed chooses. An `@event` happens at a moment that the seed chooses; what it breaks it
+repairs later, by `world.later`.
 """
 
 from __future__ import annotations
@@ -45,7 +48,7 @@ def event(function: Event) -> Event:
     return function
 
 
-# Requests to the API server -------------------------------------------------------------------------------
+# Requests to the API server -----------------------------------------------------------------------
 
 
 @fate
@@ -76,13 +79,17 @@ def repeated(world: World, request: Request) -> Fate | None:
 @fate
 def repeated_later(world: World, request: Request) -> Fate | None:
     """As by a proxy. What it may bring back is the child Job of an attempt that has ended."""
-    again = request.method in ("PATCH", "PUT") and (request.is_status or request.kind in ("Job", "Lease"))
+    again = request.method in ("PATCH", "PUT") and (
+        request.is_status or request.kind in ("Job", "Lease")
+    )
     return Fate(again=world.dice.uniform(0.0, 3.0)) if again else None
 
 
 @fate
 def refused(world: World, request: Request) -> Fate | None:
-    code, message = world.dice.choice(((500, "etcdserver: leader changed"), (503, "unavailable"), (429, "too many")))
+    code, message = world.dice.choice(
+        ((500, "etcdserver: leader changed"), (503, "unavailable"), (429, "too many"))
+    )
     return Fate(refusal=RefusedError(code, message), times=0) if request.method == "GET" else None
 
 
@@ -98,7 +105,12 @@ def status_applied_and_500(world: World, request: Request) -> Fate | None:
 def conflict(world: World, request: Request) -> Fate | None:
     """A quota that others charge at the same time."""
     if request.kind == "Job" and request.content.startswith("application/apply"):
-        return Fate(times=0, refusal=RefusedError(409, "Operation cannot be fulfilled on resourcequotas", "Conflict"))
+        return Fate(
+            times=0,
+            refusal=RefusedError(
+                409, "Operation cannot be fulfilled on resourcequotas", "Conflict"
+            ),
+        )
     return None
 
 
@@ -107,10 +119,14 @@ def stale_list(world: World, request: Request) -> Fate | None:
     """A watch begins with it, and is told then what has happened since."""
     is_watched = request.kind in ("FileProcessingJob", "Job") and "limit" in request.query
     is_watched = is_watched and "labelSelector" not in request.query
-    return Fate(stale=world.dice.uniform(1.0, 30.0)) if is_watched and request.method == "GET" else None
+    return (
+        Fate(stale=world.dice.uniform(1.0, 30.0))
+        if is_watched and request.method == "GET"
+        else None
+    )
 
 
-# Calls of the store ---------------------------------------------------------------------------------------
+# Calls of the store -------------------------------------------------------------------------------
 
 
 @call_fate
@@ -149,7 +165,7 @@ DENSE = frozenset({"flush_repeated", "write_stalled"})
 """Those of few calls: of these they meet many."""
 
 
-# Processes ------------------------------------------------------------------------------------------------
+# Processes ----------------------------------------------------------------------------------------
 
 
 @event
@@ -210,7 +226,7 @@ def node_loses_power(world: World) -> None:
     world.disk.power_cut(node)
 
 
-# The network ----------------------------------------------------------------------------------------------
+# The network --------------------------------------------------------------------------------------
 
 
 def _cut_off(world: World, who: object, what: str, seconds: float) -> None:
@@ -227,7 +243,9 @@ def leader_cut_off(world: World) -> None:
 
 @event
 def operator_cut_off_from_store(world: World) -> None:
-    _cut_off(world, world.dice.choice(world.replicas).node, "store", world.dice.choice((3.0, 20.0, 60.0)))
+    _cut_off(
+        world, world.dice.choice(world.replicas).node, "store", world.dice.choice((3.0, 20.0, 60.0))
+    )
 
 
 @event
@@ -242,7 +260,9 @@ def api_server_down(world: World) -> None:
     world.network.api_down = True
     for subscription in world.api.subscriptions:
         subscription.broken = True
-    world.later(world.dice.choice((2.0, 15.0, 60.0)), lambda: setattr(world.network, "api_down", False))
+    world.later(
+        world.dice.choice((2.0, 15.0, 60.0)), lambda: setattr(world.network, "api_down", False)
+    )
 
 
 @event
@@ -251,7 +271,7 @@ def watches_break(world: World) -> None:
         subscription.broken = True
 
 
-# The store ------------------------------------------------------------------------------------------------
+# The store ----------------------------------------------------------------------------------------
 
 
 @event
@@ -297,13 +317,15 @@ def lock_taken_by_a_run(world: World) -> None:
     world.thieves += 1
     holder = f"run-{world.thieves}"
     try:
-        lease = world.store.checks.acquire_lease(name, holder, 300.0, world.kernel.wall(world.store.skew))
+        lease = world.store.checks.acquire_lease(
+            name, holder, 300.0, world.kernel.wall(world.store.skew)
+        )
     except StoreError:
         return
     world.later(world.dice.uniform(1.0, 30.0), lambda: world.store.real.release_lease(lease))
 
 
-# Clocks ---------------------------------------------------------------------------------------------------
+# Clocks -------------------------------------------------------------------------------------------
 
 
 @event
@@ -317,7 +339,7 @@ def store_clock_jumps(world: World) -> None:
     world.store.skew += world.dice.choice((-5.0, 5.0, 20.0, 400.0))
 
 
-# Storage --------------------------------------------------------------------------------------------------
+# Storage ------------------------------------------------------------------------------------------
 
 
 @event
@@ -330,7 +352,9 @@ def source_breaks(world: World) -> None:
 def source_unmounted(world: World) -> None:
     """An empty folder is in its place for a while."""
     world.photos.unmounted = world.was_unmounted = True
-    world.later(world.dice.choice((2.0, 15.0, 60.0)), lambda: setattr(world.photos, "unmounted", False))
+    world.later(
+        world.dice.choice((2.0, 15.0, 60.0)), lambda: setattr(world.photos, "unmounted", False)
+    )
 
 
 @event
@@ -347,7 +371,7 @@ def files_deleted(world: World) -> None:
         world.deleted_files[path] = world.kernel.loop.now
 
 
-# People ---------------------------------------------------------------------------------------------------
+# People -------------------------------------------------------------------------------------------
 
 
 @event
@@ -388,7 +412,9 @@ def deleted_and_made_again(world: World) -> None:
 
 @event
 def lease_deleted(world: World) -> None:
-    """Somebody deletes it by hand. Who has just started knows of no leader whose Lease is not there."""
+    """Somebody deletes it by hand; who has just started knows of no leader whose Lease is not
+    there.
+    """
     leases = [ref for ref in world.api.objects if ref[0] == "Lease"]
     if any(not replica.knows_the_leader for replica in world.replicas):
         leases = [ref for ref in leases if ref[1] == "team"]
@@ -406,7 +432,9 @@ def child_deleted(world: World) -> None:
 def quota_on_jobs(world: World) -> None:
     def refuse(request: Request) -> RefusedError | None:
         return (
-            RefusedError(403, "exceeded quota: few, requested: count/jobs.batch=1") if request.kind == "Job" else None
+            RefusedError(403, "exceeded quota: few, requested: count/jobs.batch=1")
+            if request.kind == "Job"
+            else None
         )
 
     world.api.admit.append(refuse)
@@ -416,7 +444,10 @@ def quota_on_jobs(world: World) -> None:
 @event
 def no_room_for_pods(world: World) -> None:
     world.cluster.unschedulable = True
-    world.later(world.dice.choice((5.0, 60.0, 150.0)), lambda: setattr(world.cluster, "unschedulable", False))
+    world.later(
+        world.dice.choice((5.0, 60.0, 150.0)),
+        lambda: setattr(world.cluster, "unschedulable", False),
+    )
 
 
 @event
@@ -431,7 +462,7 @@ def image_changed(world: World) -> None:
     world.photos.versions[key] += "+"
 
 
-# The worst moments ----------------------------------------------------------------------------------------
+# The worst moments --------------------------------------------------------------------------------
 
 OFTEN: tuple[str, ...] = (
     "worker_frozen",
@@ -453,16 +484,29 @@ MOMENTS: tuple[str, ...] = (
     "-> Completed",
     "-> Failed",
 )
-MOMENTS += ("store.flush", "store.claim_shard", "store.finish_shard", "store.put_shards", "store.update_job")
+MOMENTS += (
+    "store.flush",
+    "store.claim_shard",
+    "store.finish_shard",
+    "store.put_shards",
+    "store.update_job",
+)
 MOMENTS += ("store.acquire_lease", "store.release_shards", "store.upsert_images")
 MOMENTS += ("POST Lease", "PUT Lease", "PATCH Job", "exit ", "file ")
-"""Words of the journal. In many schedules something happens each time, or now and then, right after one of these."""
+"""Words of the journal.
+
+In many schedules something happens each time, or now and then, right after one of these.
+"""
 
 
 def at_a_moment(world: World, events: list[str]) -> Callable[[str], None]:
     """What happens then: to whoever has just done it, and one of ``events`` right after."""
     dice = world.dice
-    chance, harm, soon = dice.choice((0.1, 0.4, 1.0)), dice.choice(("", "freeze", "kill")), dice.choice((0.1, 1.0, 5.0))
+    chance, harm, soon = (
+        dice.choice((0.1, 0.4, 1.0)),
+        dice.choice(("", "freeze", "kill")),
+        dice.choice((0.1, 1.0, 5.0)),
+    )
     left = [dice.choice((1, 2, 4))]
 
     def happens(who: str) -> None:

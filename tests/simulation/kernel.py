@@ -1,7 +1,8 @@
 """Processes, threads and time that are not real: what runs when is decided by a seed alone.
 
-Coroutines run on an event loop whose clock jumps to the next timer. What blocks (a worker, a call of the store) runs
-in a greenlet that gives way wherever it would sleep. So nothing ever runs at the same time as something else.
+Coroutines run on an event loop whose clock jumps to the next timer. What blocks (a worker, a call
+of the store) runs in a greenlet that gives way wherever it would sleep. So nothing ever runs at the
+same time as something else.
 """
 
 from __future__ import annotations
@@ -189,7 +190,9 @@ class Loop(asyncio.BaseEventLoop):
         pass
 
     @override
-    def run_in_executor(self, _executor: Any, work: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:  # type: ignore[override]
+    def run_in_executor(  # type: ignore[override]
+        self, _executor: Any, work: Callable[..., Any], *arguments: Any
+    ) -> asyncio.Future[Any]:
         """In a thread that is none."""
         asked: asyncio.Future[Any] = self.create_future()
         process = CURRENT.get()
@@ -235,7 +238,9 @@ class Kernel:
         self.steps = self._digest = 0
         self.failure: BaseException | None = None
         self.watchers: list[tuple[str, Callable[[str], object]]] = []
-        """(words, call): whom to tell who has just done something that is noted with these words."""
+        """(words, call): whom to tell who has just done something
+        that is noted with these words.
+        """
         self.ended = self.loop.create_future()
 
     def note(self, who: str, what: str) -> None:
@@ -259,7 +264,9 @@ class Kernel:
             self.ended.set_result(None)
 
     def later(self, seconds: float, call: Callable[..., object], *arguments: Any) -> None:
-        """Have the world itself do something: no process's, so none that is frozen holds it back."""
+        """Have the world itself do something: no process's,
+        so none that is frozen holds it back.
+        """
         self.loop.call_later(seconds, call, *arguments, context=Context())
 
     def seconds(self) -> float:
@@ -279,11 +286,15 @@ class Kernel:
 
     def _unhandled(self, _loop: Any, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        if error is not None and not isinstance(error, Killed) and "never retrieved" not in context["message"]:
+        if (
+            error is not None
+            and not isinstance(error, Killed)
+            and "never retrieved" not in context["message"]
+        ):
             self.fail(error)
 
 
-# What the product's modules get instead of time, threading, random and uuid --------------------------------
+# What the product's modules get instead of time, threading, random and uuid -----------------------
 
 
 class _Time:
@@ -311,7 +322,9 @@ class _Time:
 class _SimThread:
     """See `threading.Thread`."""
 
-    def __init__(self, target: Callable[..., None], args: tuple[Any, ...] = (), **_options: Any) -> None:
+    def __init__(
+        self, target: Callable[..., None], args: tuple[Any, ...] = (), **_options: Any
+    ) -> None:
         self._run = lambda: target(*args)
         self._thread: Thread | None = None
 
@@ -369,12 +382,18 @@ _STAND_INS: dict[str, Any] = {
 
 
 def install() -> None:
-    """Give every loaded module of the product the stand-ins. For a process that does nothing but simulate."""
+    """Give every loaded module of the product the stand-ins.
+
+    For a process that does nothing but simulate.
+    """
     asyncio.Handle._run = _run_unless_frozen  # type: ignore[method-assign, assignment] # whatever a loop runs, it runs so
     for name, module in list(sys.modules.items()):
         if name.startswith(("fpj_operator", "fpj_worker", "fpj_core")):
             for what, stand_in in _STAND_INS.items():
-                if getattr(module, what, None) is sys.modules.get(what) and sys.modules.get(what) is not None:
+                if (
+                    getattr(module, what, None) is sys.modules.get(what)
+                    and sys.modules.get(what) is not None
+                ):
                     if what == "threading" and name not in (
                         "fpj_worker.pod.heartbeat",
                         "fpj_worker.pod.report",

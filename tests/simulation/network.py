@@ -1,4 +1,6 @@
-"""What lies between a process and the API server, or the store: each request meets its fate here."""
+"""What lies between a process and the API server, or the store:
+each request meets its fate here.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,11 @@ if TYPE_CHECKING:
 class Fate:
     """What becomes of one request. As it stands: it arrives, is answered, and the answer comes.
 
-    ``delay`` and ``back`` are seconds on the way there and back. It is carried out ``times`` times; 0: it is lost, and
-    so is its answer. ``refusal`` is answered in the place of what it came to, ``lost`` loses the answer. ``stale`` says
-    by how many seconds the list that is served is old. ``again`` carries it out once more so many seconds later, when
-    its sender may have gone on or died.
+    ``delay`` and ``back`` are seconds on the way there and back. It is carried out ``times`` times;
+    0: it is lost, and so is its answer. ``refusal`` is answered in the place of what it came to,
+        ``lost`` loses the answer. ``stale`` says
+    by how many seconds the list that is served is old. ``again`` carries it out once more so many
+    seconds later, when its sender may have gone on or died.
     """
 
     delay: float = 0.0
@@ -41,7 +44,10 @@ USUAL = Fate()
 
 @dataclass
 class Network:
-    """``api_fates`` and ``store_fates`` are asked in turn what becomes of a request; the first that knows decides."""
+    """``api_fates`` and ``store_fates`` are asked in turn what becomes of a request.
+
+    The first that knows decides.
+    """
 
     kernel: Kernel
     api: ApiServer
@@ -53,7 +59,7 @@ class Network:
     gives_way: float = 0.3
     """How often a call of the store lets others come between it and the next."""
 
-    # The API server ---------------------------------------------------------------------------------------
+    # The API server -------------------------------------------------------------------------------
 
     def fate_of(self, request: Request) -> Fate:
         dice = self.kernel.dice
@@ -77,11 +83,17 @@ class Network:
             return await answered
 
     def _arrives(
-        self, process: Process, request: Request, fate: Fate, answered: asyncio.Future[tuple[int, str]]
+        self,
+        process: Process,
+        request: Request,
+        fate: Fate,
+        answered: asyncio.Future[tuple[int, str]],
     ) -> None:
         late = process.dead or answered.done()
         # Rights that come late are left out: nothing that could be done would notice them.
-        if late and (not request.writes or request.kind in ("ServiceAccount", "Role", "RoleBinding")):
+        if late and (
+            not request.writes or request.kind in ("ServiceAccount", "Role", "RoleBinding")
+        ):
             return
         if process.is_cut_off("api") or (fate.times == 0 and fate.refusal is None):
             return
@@ -94,7 +106,9 @@ class Network:
             self.kernel.later(fate.back, self._returns, process, answered, answer)
 
     @staticmethod
-    def _returns(process: Process, answered: asyncio.Future[tuple[int, str]], answer: tuple[int, str]) -> None:
+    def _returns(
+        process: Process, answered: asyncio.Future[tuple[int, str]], answer: tuple[int, str]
+    ) -> None:
         if not answered.done() and not process.is_cut_off("api"):
             answered.set_result(answer)
 
@@ -107,12 +121,18 @@ class Network:
             return fate.refusal.status, json.dumps(fate.refusal.body)
         return answers[-1]
 
-    def blocking_request(self, process: Process, request: Request, timeout: float) -> tuple[int, str]:
+    def blocking_request(
+        self, process: Process, request: Request, timeout: float
+    ) -> tuple[int, str]:
         """The same, for a thread."""
         thread = this_thread()
         fate = self.fate_of(request)
         thread.sleep(min(self.kernel.dice.random() * 0.02 + fate.delay, timeout))
-        if process.is_cut_off("api") or (fate.times == 0 and fate.refusal is None) or fate.delay > timeout:
+        if (
+            process.is_cut_off("api")
+            or (fate.times == 0 and fate.refusal is None)
+            or fate.delay > timeout
+        ):
             thread.sleep(timeout)
             raise TimeoutError
         if self.api_down:
@@ -123,9 +143,11 @@ class Network:
             raise TimeoutError
         return answer
 
-    # The store --------------------------------------------------------------------------------------------
+    # The store ------------------------------------------------------------------------------------
 
-    def call(self, process: Process, name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    def call(
+        self, process: Process, name: str, arguments: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
         """An operation of the store. Raises `StoreError`."""
         process.check()
         dice, thread = self.kernel.dice, this_thread()
@@ -184,7 +206,9 @@ class ApiClient:
 
     configuration = SimpleNamespace(host="")
 
-    def __init__(self, network: Network, process: Process, heard: Callable[[Request, int], object]) -> None:
+    def __init__(
+        self, network: Network, process: Process, heard: Callable[[Request, int], object]
+    ) -> None:
         self._network, self._process, self._heard = network, process, heard
 
     async def update_params_for_auth(self, *_arguments: Any) -> None:
@@ -194,9 +218,17 @@ class ApiClient:
         pass
 
     async def call_api(
-        self, method: str, url: str, *, header_params: dict[str, str], body: Any, _request_timeout: float
+        self,
+        method: str,
+        url: str,
+        *,
+        header_params: dict[str, str],
+        body: Any,
+        _request_timeout: float,
     ) -> _Answer:
-        request = request_of(method, url, body, header_params.get("Content-Type", ""), self._process.name)
+        request = request_of(
+            method, url, body, header_params.get("Content-Type", ""), self._process.name
+        )
         if request.writes:
             self._network.on_write(self._process, request)
         status, text = await self._network.request(self._process, request, _request_timeout)

@@ -1,4 +1,6 @@
-"""Operator processes: the real election, controller and clean-up, and watches in the place of kopf's."""
+"""Operator processes: the real election, controller and clean-up,
+and watches in the place of kopf's.
+"""
 
 from __future__ import annotations
 
@@ -56,17 +58,25 @@ class Replica:
         return self.process is not None and self.process.has_heard_of_leader
 
     def start(self) -> None:
-        """A process; not while the leader's Lease is deleted, of which one that starts then cannot know."""
+        """A process; not while the leader's Lease is deleted,
+        of which one that starts then cannot know.
+        """
         deleted = self.world.api.get("Lease", _OWN_NAMESPACE, "fpj-operator") is None
         if deleted and self.world.checks.leaders():
             self.world.kernel.later(1.0, self.start)
             return
         self.starts += 1
-        process = OperatorProcess(self.world.kernel, f"operator-{self.number}.{self.starts}", self.node)
+        process = OperatorProcess(
+            self.world.kernel, f"operator-{self.number}.{self.starts}", self.node
+        )
         process.subscriptions = []
-        voting = _client(self.world, process, tries=1, timeout=self.world.settings.leader_seconds * REQUEST)
+        voting = _client(
+            self.world, process, tries=1, timeout=self.world.settings.leader_seconds * REQUEST
+        )
         identity = f"{process.name}-{_uuid4().hex[:8]}"
-        process.election = Election(voting, _OWN_NAMESPACE, identity, self.world.settings.leader_seconds)
+        process.election = Election(
+            voting, _OWN_NAMESPACE, identity, self.world.settings.leader_seconds
+        )
         self.process = process
         task = process.spawn(_main(self.world, process))
         task.add_done_callback(lambda ended: self._ended(process, ended))
@@ -150,15 +160,24 @@ def _folder_event(controller: Controller) -> Callable[[str, Document], None]:
 
 
 class _Watch:
-    """As kopf watches: list, then events. What was deleted between a watch and the next list is never told."""
+    """As kopf watches: list, then events.
+
+    What was deleted between a watch and the next list is never told.
+    """
 
     def __init__(
-        self, world: World, process: OperatorProcess, kind: str, take: Callable[[str, Document], None]
+        self,
+        world: World,
+        process: OperatorProcess,
+        kind: str,
+        take: Callable[[str, Document], None],
     ) -> None:
         self._world, self._process, self._kind, self._take = world, process, kind, take
         self._early: list[tuple[str, Document]] | None = None
         dice = world.kernel.dice
-        self._subscription = Subscription(kind, self._taken, lambda: dice.random() * world.watch_delay)
+        self._subscription = Subscription(
+            kind, self._taken, lambda: dice.random() * world.watch_delay
+        )
 
     async def run(self, cluster: Cluster) -> None:
         """Until it breaks."""
@@ -200,7 +219,11 @@ class _Watch:
 
 
 async def _watch(
-    world: World, process: OperatorProcess, cluster: Cluster, kind: str, take: Callable[[str, Document], None]
+    world: World,
+    process: OperatorProcess,
+    cluster: Cluster,
+    kind: str,
+    take: Callable[[str, Document], None],
 ) -> None:
     while True:
         await _Watch(world, process, kind, take).run(cluster)

@@ -1,7 +1,9 @@
-"""Bugs to be found: most undo one fix of the past, in a copy of the code. A simulation that misses them is blind there.
+"""Bugs to be found: most undo one fix of the past, in a copy of the code.
 
-`Bug.old` stands once in the file. How long each takes to be found is in docs/development/simulation.md, which
-`python -m simulation --planted --write` makes.
+A simulation that misses them is blind there.
+
+`Bug.old` stands once in the file. How long each takes to be found is in
+docs/development/simulation.md, which `python -m simulation --planted --write` makes.
 """
 
 from __future__ import annotations
@@ -93,8 +95,10 @@ BUGS = (
     Bug(
         "images are written with a fence of the past",
         _C + "store/sqlite.py",
-        "            for collection in {image.collection for image in images}:\n                _check_fence(",
-        "            for collection in {image.collection for image in images}:\n                (lambda *_: None)(",
+        "            for collection in {image.collection for image in images}:\n               "
+        " _check_fence(",
+        "            for collection in {image.collection for image in images}:\n               "
+        " (lambda *_: None)(",
     ),
     Bug(
         "a late attempt's plan replaces the one of now",
@@ -111,7 +115,8 @@ BUGS = (
     Bug(
         "what earlier attempts made within a shard is not counted",
         _W + "planner.py",
-        "yield replace(shard, counts=replace(counts, skipped=max(images - to_do - counts.completed, 0)))",
+        "yield replace(shard, counts=replace(counts, skipped=max(images - to_do - counts.completed,"
+        " 0)))",
         "yield shard",
     ),
     # Waits
@@ -148,13 +153,14 @@ BUGS = (
     Bug(
         "the lock stays after the end",
         _O + "jobs/reconcile.py",
-        "        if o.lease.holder == o.uid and o.store.error is None:  # what the store locks",
-        "        if False:  # what the store locks",
+        "        if o.lease.holder == o.uid and o.store.error is None:\n",
+        "        if False:\n",
     ),
     Bug(
         "unfinished child Jobs stay after the end",
         _O + "jobs/reconcile.py",
-        "        if (late or o.phase is Phase.FAILED) and self._live_children() and stop not in steps:",
+        "        if (late or o.phase is Phase.FAILED) and self._live_children() and stop not in"
+        " steps:",
         "        if False:",
     ),
     Bug(
@@ -182,12 +188,17 @@ BUGS = (
         "        return steps",
     ),
     # Leadership, leases, shards
-    Bug("a leader goes on past its lease", _O + "election.py", "_LEADS_FOR = 2 / 3", "_LEADS_FOR = 2"),
+    Bug(
+        "a leader goes on past its lease",
+        _O + "election.py",
+        "_LEADS_FOR = 2 / 3",
+        "_LEADS_FOR = 2",
+    ),
     Bug(
         "a standby takes a lease that is still valid",
         _O + "election.py",
-        'self._sightings.left(_NAME, found["spec"], self._seconds) > 0:',
-        'self._sightings.left(_NAME, found["spec"], self._seconds) > 9:',
+        'self._sightings.left(_NAME, found["spec"], self._seconds) > 0',
+        'self._sightings.left(_NAME, found["spec"], self._seconds) > 9',
     ),
     Bug(
         "a deleted leader's Lease is free at once",
@@ -198,8 +209,8 @@ BUGS = (
     Bug(
         "who lost the race for the Lease knows of no leader",
         _O + "election.py",
-        "            self._sightings.left(_NAME, {}, self._seconds)  #",
-        "            #",
+        "            self._sightings.left(_NAME, {}, self._seconds)\n",
+        "",
     ),
     Bug(
         "a process that may not write writes",
@@ -228,21 +239,24 @@ BUGS = (
     Bug(
         "a batch is recorded whoever holds the shard",
         _C + "store/sqlite_jobs.py",
-        "if row is None or row[0] != batch.epoch or",
-        "if row is None or",
+        "row is None or row[0] != batch.epoch or",
+        "row is None or",
     ),
     Bug(
         "the end of a shard is recorded whoever holds it",
         _C + "store/sqlite_jobs.py",
-        'WHERE job = ? AND attempt = ? AND idx = ? AND epoch = ?"\n        with self._connection.write() as db:\n'
-        "            if not db.execute(query, (*values, shard.job, shard.attempt, shard.index, shard.epoch))",
-        'WHERE job = ? AND attempt = ? AND idx = ?"\n        with self._connection.write() as db:\n'
-        "            if not db.execute(query, (*values, shard.job, shard.attempt, shard.index))",
+        ' AND epoch = ?"\n        )\n        with self._connection.write() as db:\n'
+        "            if not db.execute(\n                query,"
+        " (*values, shard.job, shard.attempt, shard.index, shard.epoch)",
+        '"\n        )\n        with self._connection.write() as db:\n'
+        "            if not db.execute(\n                query,"
+        " (*values, shard.job, shard.attempt, shard.index)",
     ),
     Bug(
         "a claim keeps the epoch",
         _C + "store/sqlite_jobs.py",
-        'heartbeat_at = ?, epoch = epoch + 1"\n            f" WHERE job = ? AND attempt = ? AND idx = ? RETURNING',
+        'heartbeat_at = ?, epoch = epoch + 1"\n            f" WHERE job = ? AND attempt = ? AND idx'
+        " = ? RETURNING",
         'heartbeat_at = ?"\n            f" WHERE job = ? AND attempt = ? AND idx = ? RETURNING',
     ),
     Bug(
@@ -291,7 +305,8 @@ BUGS = (
     Bug(
         "a fault of the storage is held against the image",
         _W + "shard.py",
-        "        doubtful = self._probe is not None and may_be_environment(error.error_type, error.environment)\n",
+        "        doubtful = self._probe is not None and may_be_environment(error.error_type,"
+        " error.environment)\n",
         "        doubtful = False\n",
     ),
     Bug(
@@ -303,8 +318,8 @@ BUGS = (
     Bug(
         "who indexes without the lease fails for a wrong reason",
         _W + "indexer.py",
-        "        if ordinal >> 3 >= len(self._seen):  #",
-        "        if False:  #",
+        "        if ordinal >> 3 >= len(self._seen):\n",
+        "        if False:\n",
     ),
     Bug(
         "a pod works for a job that was stopped",
@@ -358,7 +373,11 @@ def copy_of(bug: Bug, folder: Path) -> dict[str, str]:
     start, end = places[0].span()
     file.write_text(text[:start] + bug.new + text[end:], encoding="utf-8")
     paths = [*(str(folder / part) for part in _PARTS), str(ROOT / "tests"), str(ROOT / "hack")]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
 
 
 def hunt(bug: Bug, minutes: float, first: int = 0) -> Found:
@@ -375,7 +394,9 @@ def hunt(bug: Bug, minutes: float, first: int = 0) -> Found:
             "--first",
             str(first),
         ]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=folder)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False, cwd=folder
+        )
     last = done.stdout.splitlines()[-1].split("\t") if done.stdout else []
     if len(last) != 4:
         raise RuntimeError(f"{bug.name}: {done.stdout[-2000:]}{done.stderr[-2000:]}")

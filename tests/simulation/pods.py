@@ -69,7 +69,9 @@ class SimPool:
     def submit(self, task: ImageTask) -> None:
         world = self.process.world
         ahead = max((due for due, _ in self.running), default=TIME.monotonic())
-        self.running.append((ahead + world.image_seconds * world.kernel.dice.uniform(0.5, 1.5) / self.workers, task))
+        self.running.append(
+            (ahead + world.image_seconds * world.kernel.dice.uniform(0.5, 1.5) / self.workers, task)
+        )
 
     def poll(self, timeout: float) -> list[Outcome[ImageTask, ImageDone]]:
         end = TIME.monotonic() + timeout
@@ -125,7 +127,9 @@ class SimStatusWriter(StatusWriter):
     @override
     def write(self, status: Mapping[str, Any]) -> None:
         process: PodProcess = CURRENT.get()  # type: ignore[assignment]
-        request = request_of("PATCH", self._path, self.patch(status), "application/json-patch+json", process.name)
+        request = request_of(
+            "PATCH", self._path, self.patch(status), "application/json-patch+json", process.name
+        )
         code, body = process.world.network.blocking_request(process, request, 5.0)
         if code == 422:
             raise LateReportError(body)

@@ -1,4 +1,6 @@
-"""What the store must refuse, and how what it takes must add up: told by what it holds, not by what it answers."""
+"""What the store must refuse, and how what it takes must add up: told by what it holds,
+not by what it answers.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,15 @@ if TYPE_CHECKING:
 
 _STOPPED = frozenset({Phase.FAILED, Phase.CANCELLED, Phase.SUSPENDED, Phase.RECOVERING})
 CHECKED = frozenset(
-    {"flush", "heartbeat", "finish_shard", "claim_shard", "put_shards", "update_job", "acquire_lease"}
+    {
+        "flush",
+        "heartbeat",
+        "finish_shard",
+        "claim_shard",
+        "put_shards",
+        "update_job",
+        "acquire_lease",
+    }
     | {"upsert_images", "mark_deleted", "record_source"}
 )
 """Calls that are carried out by `StoreChecks`."""
@@ -27,7 +37,10 @@ class FencedWriteError(AssertionError):
 
 
 class StoreChecks:
-    """The store's calls, each with what must hold of it. ``sender`` is the name of the process that calls."""
+    """The store's calls, each with what must hold of it.
+
+    ``sender`` is the name of the process that calls.
+    """
 
     def __init__(self, server: StoreServer) -> None:
         self._server = server
@@ -36,7 +49,9 @@ class StoreChecks:
         self.is_there: Callable[[str], bool] = lambda _key: False
         """Whether the source has an image of that key."""
         self.unsynced: Callable[[str, Iterable[str]], list[str]] = lambda _process, _paths: []
-        """Of some files of the cache folder, those that a process has written and that are not on disk yet."""
+        """Of some files of the cache folder, those that a process has written and that are not on
+        disk yet.
+        """
         self.replaced()
 
     def replaced(self) -> None:
@@ -57,10 +72,15 @@ class StoreChecks:
     def _row(self, query: str, *values: object) -> Any:
         return self._real._connection._sqlite.execute(query, values).fetchone()
 
-    # Shards -----------------------------------------------------------------------------------------------
+    # Shards ---------------------------------------------------------------------------------------
 
     def _epoch(self, job: str, attempt: int, index: int) -> int | None:
-        row = self._row("SELECT epoch FROM shards WHERE job = ? AND attempt = ? AND idx = ?", job, attempt, index)
+        row = self._row(
+            "SELECT epoch FROM shards WHERE job = ? AND attempt = ? AND idx = ?",
+            job,
+            attempt,
+            index,
+        )
         return row[0] if row else None
 
     def flush(self, batch: Any, now: float) -> None:
@@ -84,7 +104,10 @@ class StoreChecks:
         passed = self._real.count_images(batch.collection, start, cursor)
         most = self._real.count_images(batch.collection, start, stop)
         if not passed <= done <= most:
-            self._found(f"shard {batch.index} counts {done} images: {passed} lie before its cursor, {most} in it")
+            self._found(
+                f"shard {batch.index} counts {done} images: {passed} lie before its cursor, {most}"
+                " in it"
+            )
 
     def heartbeat(self, shard: Any, now: float) -> None:
         epoch = self._epoch(shard.job, shard.attempt, shard.index)
@@ -115,10 +138,13 @@ class StoreChecks:
                 self._late.add((*key, claimed.epoch))
         return claimed
 
-    # Plans ------------------------------------------------------------------------------------------------
+    # Plans ----------------------------------------------------------------------------------------
 
     def put_shards(self, job: str, attempt: int, shards: Any, planner: str = "") -> int:
-        latest, record = self._row("SELECT attempt FROM job_state WHERE job = ?", job), self._real.get_job(job)
+        latest, record = (
+            self._row("SELECT attempt FROM job_state WHERE job = ?", job),
+            self._real.get_job(job),
+        )
         began, planned = latest[0] if latest else 0, record.planned_attempt if record else 0
         number = self._real.put_shards(job, attempt, shards, planner)
         if began > attempt or planned >= attempt:
@@ -136,16 +162,24 @@ class StoreChecks:
         """It counts each image of the listing once: as done, or as one to be made."""
         resource = read_resource(dict(job.manifest))
         assert isinstance(resource, FileProcessingJob)
-        total, digests = self._real.count_images(job.collection), tier_digests(resolve_tiers(resource.spec))
+        total, digests = (
+            self._real.count_images(job.collection),
+            tier_digests(resolve_tiers(resource.spec)),
+        )
         lacking = sum(1 for _ in self._real.pending_ordinals(job.collection, digests))
         counts, _ = self._real.job_counts(job.id, job.planned_attempt)
         done = (job.base + counts).done
         if job.total != total or done + lacking != total:
-            self._found(f"{job.name} is planned with {done} of {job.total} images done; {lacking} of {total} lack")
+            self._found(
+                f"{job.name} is planned with {done} of {job.total} images done; {lacking} of"
+                f" {total} lack"
+            )
 
-    # Leases and what they guard ---------------------------------------------------------------------------
+    # Leases and what they guard -------------------------------------------------------------------
 
-    def acquire_lease(self, name: str, holder: str, ttl: float, now: float, above: int = 0) -> Lease:
+    def acquire_lease(
+        self, name: str, holder: str, ttl: float, now: float, above: int = 0
+    ) -> Lease:
         before = self._real.lease(name)
         lease = self._real.acquire_lease(name, holder, ttl, now, above)
         if before is not None and before.holder not in ("", holder) and before.expires_at > now:
@@ -179,4 +213,6 @@ class StoreChecks:
     def _fenced(self, found: dict[str, int], given: int) -> None:
         for collection, fence in found.items():
             if fence != given:
-                self._found(f"images of {collection} were written with fence {given}; it was {fence}")
+                self._found(
+                    f"images of {collection} were written with fence {given}; it was {fence}"
+                )

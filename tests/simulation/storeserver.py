@@ -1,4 +1,6 @@
-"""The store's server: the real SQLite store in memory, which may be emptied, replaced, restored or away."""
+"""The store's server: the real SQLite store in memory, which may be emptied, replaced,
+restored or away.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ class StoreServer:
             store._connection._sqlite.deserialize(image)
         return store
 
-    # What befalls it --------------------------------------------------------------------------------------
+    # What befalls it ------------------------------------------------------------------------------
 
     @property
     def was_changed(self) -> bool:
@@ -65,7 +67,9 @@ class StoreServer:
     def copy(self) -> None:
         """Another database with the same records: it has an identity of its own."""
         copied = self._opened(self.real._connection._sqlite.serialize())
-        copied._connection._sqlite.execute("UPDATE meta SET value = ? WHERE name = 'identity'", (_uuid4().hex,))
+        copied._connection._sqlite.execute(
+            "UPDATE meta SET value = ? WHERE name = 'identity'", (_uuid4().hex,)
+        )
         self._replace(copied)
 
     def save(self) -> None:
@@ -76,7 +80,9 @@ class StoreServer:
             self._replace(self._opened(self.backup))
 
     def lose_shards(self, number: int) -> None:
-        """Some records of shards are gone, as after a server that lost a part of what it had acknowledged."""
+        """Some records of shards are gone, as after a server that lost a part of what it had
+        acknowledged.
+        """
         database = self.real._connection._sqlite
         rows = database.execute("SELECT job, attempt, idx FROM shards ORDER BY 1, 2, 3").fetchall()
         for row in self.kernel.dice.sample(rows, min(number, len(rows))):
@@ -92,16 +98,22 @@ class StoreServer:
     def close(self) -> None:
         self.real.close()
 
-    # What is asked of it ----------------------------------------------------------------------------------
+    # What is asked of it --------------------------------------------------------------------------
 
-    def carry_out(self, process: Process, name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    def carry_out(
+        self, process: Process, name: str, arguments: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
         self.calls += 1
         if name == "now":
             return self.kernel.wall(self.skew)
         check = getattr(self.checks, name) if name in CHECKED else None
         self.checks.sender = process.name
         try:
-            answer = getattr(self.real, name)(*arguments, **options) if check is None else check(*arguments, **options)
+            answer = (
+                getattr(self.real, name)(*arguments, **options)
+                if check is None
+                else check(*arguments, **options)
+            )
         except StoreError as error:
             if not name.startswith(READS):
                 self.kernel.note(process.name, f"store.{name} -> {type(error).__name__}: {error}")
@@ -123,12 +135,19 @@ def _told(name: str, arguments: tuple[Any, ...]) -> str:
     match name:
         case "flush":
             return (
-                f" shard {first.index} {first.expected_cursor}->{first.cursor} epoch {first.epoch} fence {first.fence}"
+                f" shard {first.index} {first.expected_cursor}->{first.cursor} epoch {first.epoch}"
+                f" fence {first.fence}"
             )
         case "finish_shard" | "heartbeat":
-            return f" shard {first.index} epoch {first.epoch} {arguments[1] if name == 'finish_shard' else ''}"
+            return (
+                f" shard {first.index} epoch {first.epoch}"
+                f" {arguments[1] if name == 'finish_shard' else ''}"
+            )
         case "update_job":
-            return f" {first.id[:8]} {first.phase} planning {first.planning_attempt} planned {first.planned_attempt}"
+            return (
+                f" {first.id[:8]} {first.phase} planning {first.planning_attempt} planned"
+                f" {first.planned_attempt}"
+            )
         case "put_shards" | "release_shards" | "claim_shard" | "delete_attempts":
             return f" {first[:8]} attempt {arguments[1]}"
     return ""

@@ -1,4 +1,6 @@
-"""The table of planted bugs: how soon each is found, for the docs. A hunt that was stopped, or too short, goes on.
+"""The table of planted bugs: how soon each is found, for the docs.
+
+A hunt that was stopped, or too short, goes on.
 
 What an earlier state of the simulation came to is shown until it is searched for again.
 """
@@ -24,7 +26,9 @@ _BEGIN, _END = "<!-- planted: begin -->", "<!-- planted: end -->"
 
 
 def run(words: list[str], minutes: float, cores: int, *, write: bool) -> int:
-    """Hunt all whose names contain the words, or all; the exit code says whether every one was found.
+    """Hunt all whose names contain the words, or all.
+
+    The exit code says whether every one was found.
 
     Each for so many minutes of a core, those of earlier hunts included.
     """
@@ -37,10 +41,15 @@ def run(words: list[str], minutes: float, cores: int, *, write: bool) -> int:
         for one in pool.map(lambda bug: _hunted(bug, minutes, now.get(bug.name)), left):
             known[one.bug.name] = one
             _KNOWN.parent.mkdir(exist_ok=True)
-            _KNOWN.write_text(json.dumps({name: asdict(each) for name, each in known.items()}), encoding="utf-8")
+            _KNOWN.write_text(
+                json.dumps({name: asdict(each) for name, each in known.items()}), encoding="utf-8"
+            )
     found = [known[bug.name] for bug in wanted]
     missed = [each.bug.name for each in found if not each.said]
-    print(f"{len(found) - len(missed)} of {len(found)} found; not found: {'; '.join(missed) or 'none'}")
+    print(
+        f"{len(found) - len(missed)} of {len(found)} found; not found:"
+        f" {'; '.join(missed) or 'none'}"
+    )
     if write:
         _write(_PAGE, known, minutes)
     return 1 if missed else 0
@@ -63,8 +72,17 @@ def _hunted(bug: Bug, minutes: float, before: Found | None) -> Found:
     if left <= 0 and before:
         return before
     found = hunt(bug, left, first=tried)
-    found = replace(found, schedules=found.schedules + tried, seconds=found.seconds + spent, simulation=_simulation())
-    print(f"{bug.name}: {found.schedules} schedules, {found.seconds:.0f} s: {found.said or 'NOT FOUND'}", flush=True)
+    found = replace(
+        found,
+        schedules=found.schedules + tried,
+        seconds=found.seconds + spent,
+        simulation=_simulation(),
+    )
+    print(
+        f"{bug.name}: {found.schedules} schedules, {found.seconds:.0f} s:"
+        f" {found.said or 'NOT FOUND'}",
+        flush=True,
+    )
     return found
 
 
@@ -78,7 +96,9 @@ def _write(page: Path, known: dict[str, Found], minutes: float) -> None:
     text = page.read_text(encoding="utf-8")
     head, _, rest = text.partition(_BEGIN)
     _, _, tail = rest.partition(_END)
-    rows = "\n".join(equivalent(bug) if bug.equivalent else row(known[bug.name]) for bug in _shown(known))
+    rows = "\n".join(
+        equivalent(bug) if bug.equivalent else row(known[bug.name]) for bug in _shown(known)
+    )
     lines = f"{_summary(known, minutes)}\n\n{_HEAD}\n{rows}"
     page.write_text(f"{head}{_BEGIN}\n{lines}\n{_END}{tail}", encoding="utf-8")
 
@@ -90,19 +110,28 @@ def _shown(known: dict[str, Found]) -> list[Bug]:
 def _summary(known: dict[str, Found], minutes: float) -> str:
     """What the table comes to, in a few sentences."""
     real = [bug for bug in BUGS if not bug.equivalent]
-    found = sorted(known[bug.name].seconds for bug in real if bug.name in known and known[bug.name].said)
+    found = sorted(
+        known[bug.name].seconds for bug in real if bug.name in known and known[bug.name].said
+    )
     missed = [bug.name for bug in real if bug.name in known and not known[bug.name].said]
     left = [bug.name for bug in real if bug.name not in known]
     today = datetime.datetime.now(datetime.UTC).date()
     within = f"{minutes:g} minutes of one core at most for each"
     said = [f"{today.day} {today:%B %Y}, {within}: {len(found)} of {len(real)} found"]
     if found:
-        said[0] += f", half of them within {found[len(found) // 2]:.0f} s, the last after {found[-1]:.0f} s"
+        said[0] += (
+            f", half of them within {found[len(found) // 2]:.0f} s, the last after"
+            f" {found[-1]:.0f} s"
+        )
     earlier = sum(each.simulation != _simulation() for each in known.values())
-    said += [f"{earlier} of these answers are of an earlier state of the simulation"] if earlier else []
+    said += (
+        [f"{earlier} of these answers are of an earlier state of the simulation"] if earlier else []
+    )
     said += [f"Not found: {'; '.join(missed)}"] if missed else []
     said += [f"Not hunted yet: {'; '.join(left)}"] if left else []
-    return "\n".join(textwrap.wrap(". ".join(said) + ".", 120, break_on_hyphens=False, break_long_words=False))
+    return "\n".join(
+        textwrap.wrap(". ".join(said) + ".", 120, break_on_hyphens=False, break_long_words=False)
+    )
 
 
 def equivalent(bug: Bug) -> str:
@@ -115,4 +144,7 @@ def row(found: Found) -> str:
     said = found.said.partition(": ")[2].replace("|", "/").replace("<", "(").replace(">", ")")
     shown = said if len(said) <= 100 else said[:97].rstrip() + "…"
     name = found.bug.path.rpartition("/")[2]
-    return f"| {found.bug.name} | `{name}` | {found.schedules:,} | {found.seconds:,.0f} | {shown or '**not found**'} |"
+    return (
+        f"| {found.bug.name} | `{name}` | {found.schedules:,} | {found.seconds:,.0f} |"
+        f" {shown or '**not found**'} |"
+    )

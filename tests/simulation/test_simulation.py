@@ -1,4 +1,6 @@
-"""The short run, in processes of its own: the simulation replaces clocks and dice of whatever process it is in."""
+"""The short run, in processes of its own: the simulation replaces clocks and dice of whatever
+process it is in.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,15 @@ SHORT = 250
 """Schedules, in 20 to 50 seconds on two cores."""
 
 
-def simulate(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def simulate(
+    *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join((str(TESTS), str(TESTS.parent / "hack")))
     environment = environment or os.environ | {"PYTHONPATH": path}
     command = [sys.executable, "-m", "simulation", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=280
+    )
 
 
 @pytest.mark.slow
@@ -38,15 +44,23 @@ def test_a_seed_replays_to_the_last_step() -> None:
 
 
 def test_the_places_of_planted_bugs_are_there() -> None:
-    assert not [bug.name for bug in BUGS if not bug.is_there], "change tests/simulation/planted.py with the code"
+    assert not [bug.name for bug in BUGS if not bug.is_there], (
+        "change tests/simulation/planted.py with the code"
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_planted_bug_is_found_and_its_seed_replays(tmp_path: Path) -> None:
-    bug = next(each for each in BUGS if each.name == "an empty store shows nothing that is left, so the job is done")
+    bug = next(
+        each
+        for each in BUGS
+        if each.name == "an empty store shows nothing that is left, so the job is done"
+    )
     environment = copy_of(bug, tmp_path)
-    done = simulate("--until-found", "--force", "store_emptied", "--minutes", "1.5", environment=environment)
+    done = simulate(
+        "--until-found", "--force", "store_emptied", "--minutes", "1.5", environment=environment
+    )
     schedules, _, seed, said = done.stdout.strip().split("\t")
     assert "ViolationError" in said, schedules
     again = simulate("--seed", seed, "--force", "store_emptied", environment=environment)

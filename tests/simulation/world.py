@@ -1,4 +1,7 @@
-"""One schedule: a seed decides the jobs, what goes wrong, and when; then all is well again, and everything must end."""
+"""One schedule: a seed decides the jobs, what goes wrong, and when.
+
+Then all is well again, and everything must end.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,9 @@ class World:
         self.tampered = False
         """Whether something was lost or changed from outside, so that work must be done again."""
         self.was_unmounted = self.disordered = False
-        """Disordered: whether requests may have come late, so that an older report can follow a newer one."""
+        """Disordered: whether requests may have come late,
+        so that an older report can follow a newer one.
+        """
         self.deleted_files: dict[str, float] = {}
         """By path, when a file was last deleted."""
         self.thieves = self.resumes = self.edits = self.jobs_to_come = 0
@@ -98,7 +103,7 @@ class World:
             self.replicas.append(Replica(self, number))
         self.force = force
 
-    # For faults -------------------------------------------------------------------------------------------
+    # For faults -----------------------------------------------------------------------------------
 
     def later(self, seconds: float, call: Callable[[], object]) -> None:
         self.kernel.later(seconds, call)
@@ -110,7 +115,11 @@ class World:
     def any_ref(self, kind: str) -> Ref | None:
         """Of jobs, mostly one that has not ended."""
         found = [(ref, each) for ref, each in self.api.objects.items() if ref[0] == kind]
-        going = [ref for ref, each in found if (each.get("status") or {}).get("phase") not in checks.FINISHED]
+        going = [
+            ref
+            for ref, each in found
+            if (each.get("status") or {}).get("phase") not in checks.FINISHED
+        ]
         refs = going if going and self.dice.random() < 0.8 else [ref for ref, _ in found]
         return self.dice.choice(refs) if refs else None
 
@@ -122,10 +131,13 @@ class World:
         self.resumes += 1
         mark = f"resume-{self.resumes}"
         self.api.edit(
-            ref, lambda document: document["metadata"].setdefault("annotations", {}).update({"fpj.dev/resume": mark})
+            ref,
+            lambda document: (
+                document["metadata"].setdefault("annotations", {}).update({"fpj.dev/resume": mark})
+            ),
         )
 
-    # People -----------------------------------------------------------------------------------------------
+    # People ---------------------------------------------------------------------------------------
 
     def _create_numbered(self, number: int) -> None:
         self.create_job(f"job-{number}", self._spec())
@@ -134,7 +146,11 @@ class World:
         if (("FileProcessingJob", NAMESPACE, name)) not in self.api.objects:
             manifest = {"apiVersion": API_VERSION, "kind": "FileProcessingJob"}
             self.api.put(
-                manifest | {"metadata": {"name": name, "namespace": NAMESPACE}, "spec": json.loads(json.dumps(spec))}
+                manifest
+                | {
+                    "metadata": {"name": name, "namespace": NAMESPACE},
+                    "spec": json.loads(json.dumps(spec)),
+                }
             )
 
     def create_job_later(self, seconds: float, name: str, spec: Document) -> None:
@@ -151,7 +167,10 @@ class World:
         dice = self.dice
         return {
             "jobType": "Thumbnail",
-            "collection": {"id": "photos", "source": {"persistentVolumeClaim": {"claimName": "photos"}}},
+            "collection": {
+                "id": "photos",
+                "source": {"persistentVolumeClaim": {"claimName": "photos"}},
+            },
             "thumbnail": {"quality": 80},
             "priority": dice.randint(0, 2),
             "sharding": {
@@ -165,13 +184,15 @@ class World:
             "suspend": False,
         }
 
-    # The story --------------------------------------------------------------------------------------------
+    # The story ------------------------------------------------------------------------------------
 
     async def _story(self) -> None:
         dice = self.dice
         folder = {"storage": {"persistentVolumeClaim": {"claimName": "cache"}}}
         metadata = {"name": "cache", "namespace": NAMESPACE}
-        self.api.put({"apiVersion": API_VERSION, "kind": "CacheFolder", "metadata": metadata, "spec": folder})
+        self.api.put(
+            {"apiVersion": API_VERSION, "kind": "CacheFolder", "metadata": metadata, "spec": folder}
+        )
         for number in range(dice.choice((1, 1, 2, 3))):
             self.later(
                 dice.uniform(0.0, dice.choice((0.1, 15.0))),
@@ -197,7 +218,9 @@ class World:
         if dice.random() < 0.7:
             for fate in dice.sample(sorted(faults.FATES), dice.randint(0, 4)):
                 self.disordered = True
-                self.network.api_fates.append((dice.choice((0.01, 0.05, 0.2)), _bound(self, faults.FATES[fate])))
+                self.network.api_fates.append(
+                    (dice.choice((0.01, 0.05, 0.2)), _bound(self, faults.FATES[fate]))
+                )
         if dice.random() < 0.5:
             for fate in dice.sample(sorted(faults.CALL_FATES), dice.randint(1, 3)):
                 rate = dice.choice((0.1, 0.3) if fate in faults.DENSE else (0.005, 0.02))
@@ -205,10 +228,18 @@ class World:
         kinds = dice.sample([*sorted(faults.EVENTS), *faults.OFTEN], dice.randint(2, 7))
         for _ in range(dice.choice((1, 2, 3))):
             then = [*kinds[:1], *dice.sample(faults.OFTEN, 2)]
-            self.kernel.watchers.append((dice.choice(faults.MOMENTS), faults.at_a_moment(self, then)))
-        happening = [*self.force, *(dice.choice(kinds) for _ in range(dice.choice((1, 2, 4, 7, 11))))]
+            self.kernel.watchers.append(
+                (dice.choice(faults.MOMENTS), faults.at_a_moment(self, then))
+            )
+        happening = [
+            *self.force,
+            *(dice.choice(kinds) for _ in range(dice.choice((1, 2, 4, 7, 11)))),
+        ]
         for name in happening:
-            self.later(dice.uniform(0.5, dice.choice((10.0, 15.0, 25.0, 50.0))), partial(self.happens, name))
+            self.later(
+                dice.uniform(0.5, dice.choice((10.0, 15.0, 25.0, 50.0))),
+                partial(self.happens, name),
+            )
 
     def happens(self, name: str) -> None:
         """An event, if things still go wrong."""
@@ -217,9 +248,17 @@ class World:
             faults.EVENTS[name](self)
 
     def harmed(self, name: str, harm: str) -> None:
-        """The process of that name, or some pod for one that there is not, is frozen or killed; by "" it is not."""
-        processes = [*self.cluster.running.values(), *(replica.process for replica in self.replicas)]
-        process = next((each for each in processes if each and each.name == name), None) or self.any_pod()
+        """The process of that name, or some pod for one that there is not, is frozen or killed.
+
+        By "" it is not.
+        """
+        processes = [
+            *self.cluster.running.values(),
+            *(replica.process for replica in self.replicas),
+        ]
+        process = (
+            next((each for each in processes if each and each.name == name), None) or self.any_pod()
+        )
         if not harm or process is None or process.dead or self.calm:
             return
         self.kernel.note("FAULT", f"{process.name}: {harm}")
@@ -292,7 +331,9 @@ class World:
 
     def _phases(self) -> dict[str, str]:
         jobs = self.api.of("FileProcessingJob")
-        return {each["metadata"]["name"]: (each.get("status") or {}).get("phase", "") for each in jobs}
+        return {
+            each["metadata"]["name"]: (each.get("status") or {}).get("phase", "") for each in jobs
+        }
 
     def _told(self, story: asyncio.Task[None]) -> None:
         if not story.cancelled() and (error := story.exception()) is not None:

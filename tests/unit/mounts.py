@@ -16,7 +16,10 @@ def read_only(folder: Path) -> Iterator[Path]:
     """The folder, mounted once more so that nobody can write there."""
     mounted = folder.with_name(f"{folder.name}-ro")
     mounted.mkdir()
-    if shutil.which("mount") is None or subprocess.run(["mount", "--bind", folder, mounted], check=False).returncode:
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(["mount", "--bind", folder, mounted], check=False).returncode
+    ):
         pytest.skip("mounting needs root's rights")
     try:
         subprocess.run(["mount", "-o", "remount,bind,ro", mounted], check=True)

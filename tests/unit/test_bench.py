@@ -38,7 +38,10 @@ def test_report_says_what_is_met_and_what_is_missed() -> None:
         Row("many", 19_000, "images/s", at_least(20_000)),
         Row("known", 1.234, "s"),
     )
-    outcomes = [report.Outcome("x", "Title", rows, 1.0), report.Outcome("y", "Other", (), 0.1, "left out: no peer")]
+    outcomes = [
+        report.Outcome("x", "Title", rows, 1.0),
+        report.Outcome("y", "Other", (), 0.1, "left out: no peer"),
+    ]
     text = report.markdown({"cores": "2"}, outcomes)
     assert "| faster | 0.4 | ≤ 0.5 | yes | as hoped |" in text
     assert "| many | 19,000 images/s | ≥ 20,000 | NO |  |" in text
@@ -53,4 +56,6 @@ def test_report_says_what_is_met_and_what_is_missed() -> None:
 
 def test_no_benchmark_is_collected_as_a_test() -> None:
     modules = Path(report.__file__).parent.rglob("*.py")
-    assert not [path for path in modules if path.name.startswith("test_") or path.name.endswith("_test.py")]
+    assert not [
+        path for path in modules if path.name.startswith("test_") or path.name.endswith("_test.py")
+    ]

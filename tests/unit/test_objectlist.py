@@ -1,4 +1,6 @@
-"""Listing a bucket as servers differ: how they encode names, what they do with characters that XML has not."""
+"""Listing a bucket as servers differ: how they encode names,
+what they do with characters that XML has not.
+"""
 
 from __future__ import annotations
 
@@ -53,10 +55,15 @@ class _Handler(BaseHTTPRequestHandler):
             "<ETag>&quot;e&quot;</ETag><Size>7</Size></Contents>"
             for key in page
         )
-        token = f"<NextContinuationToken>{server.plain(page[-1])}</NextContinuationToken>" if more else ""
+        token = (
+            f"<NextContinuationToken>{server.plain(page[-1])}</NextContinuationToken>"
+            if more
+            else ""
+        )
         said = "<EncodingType>url</EncodingType>" if encoded else ""
         answer = (
-            f'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="{server.space}"><Name>bucket</Name>'
+            '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult'
+            f' xmlns="{server.space}"><Name>bucket</Name>'
             f"<KeyCount>{len(page)}</KeyCount><IsTruncated>{str(more).lower()}</IsTruncated>{said}{token}{entries}"
             "</ListBucketResult>"
         ).encode()
@@ -83,7 +90,9 @@ def server() -> Iterator[Server]:
 
 
 def listed(server: Server) -> list[Listed]:
-    bucket = Bucket("bucket", "", f"http://127.0.0.1:{server.server_port}", "us-east-1", "key", "secret")
+    bucket = Bucket(
+        "bucket", "", f"http://127.0.0.1:{server.server_port}", "us-east-1", "key", "secret"
+    )
     return [each for page in pages(bucket, bucket.connect()) for each in page]
 
 
@@ -114,7 +123,9 @@ def test_names_are_what_they_are_however_they_are_encoded(
         pytest.param(lambda key: escape(key).replace("\1", "\ufffd"), id="minio"),
     ],
 )
-def test_characters_that_xml_has_not_cost_one_key(server: Server, plain: Callable[[str], str]) -> None:
+def test_characters_that_xml_has_not_cost_one_key(
+    server: Server, plain: Callable[[str], str]
+) -> None:
     server.keys = ["a.jpg", "b\1.jpg", "c.jpg", "d.jpg", "e.jpg"]
     server.plain = plain
     found = listed(server)

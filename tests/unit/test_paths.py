@@ -44,7 +44,8 @@ def test_bad_collections_and_tiers(name: str, place: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "image", ["", "..", IMAGE.upper(), IMAGE[1:], IMAGE + "0", IMAGE + "\n", "/" + IMAGE[1:], "\u0661" * 32]
+    "image",
+    ["", "..", IMAGE.upper(), IMAGE[1:], IMAGE + "0", IMAGE + "\n", "/" + IMAGE[1:], "\u0661" * 32],
 )
 def test_bad_images(image: str) -> None:
     refused("photos", "full", image, "jpg")
@@ -57,7 +58,9 @@ def test_bad_extensions(extension: str) -> None:
 
 @settings(deadline=None)
 @given(st.text(max_size=12), st.text(max_size=12), st.text(max_size=34), st.text(max_size=6))
-def test_whatever_comes_stays_three_folders_deep(collection: str, tier: str, image: str, extension: str) -> None:
+def test_whatever_comes_stays_three_folders_deep(
+    collection: str, tier: str, image: str, extension: str
+) -> None:
     try:
         path = derivative_path(collection, tier, image, extension)
     except ImageError:

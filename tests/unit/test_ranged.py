@@ -73,7 +73,9 @@ def test_reading_anywhere_gives_what_is_there(store: MemoryStore, size: int) -> 
 
 
 def test_an_archive_costs_one_request_and_each_member_one(store: MemoryStore, asked: Asked) -> None:
-    pages = {f"{number}.jpg": JPEG + random.Random(number).randbytes(300_000) for number in range(30)}
+    pages = {
+        f"{number}.jpg": JPEG + random.Random(number).randbytes(300_000) for number in range(30)
+    }
     obstore.put(store, "a.zip", packed(pages))
     reader = archives(store)
     assert len(list(reader.list_members(b"a.zip", "a.zip", Problems()))) == 30
@@ -86,7 +88,9 @@ def test_an_archive_costs_one_request_and_each_member_one(store: MemoryStore, as
 
 
 def test_small_members_come_together(store: MemoryStore, asked: Asked) -> None:
-    pages = {f"{number:03}.jpg": JPEG + random.Random(number).randbytes(20_000) for number in range(100)}
+    pages = {
+        f"{number:03}.jpg": JPEG + random.Random(number).randbytes(20_000) for number in range(100)
+    }
     obstore.put(store, "a.zip", packed(pages))
     reader = archives(store)
     assert all(content(reader, "a.zip", name) == pages[name] for name in pages)
@@ -95,7 +99,11 @@ def test_small_members_come_together(store: MemoryStore, asked: Asked) -> None:
 
 def test_a_large_member_comes_in_parts_that_memory_bounds(store: MemoryStore, asked: Asked) -> None:
     large = random.Random(1).randbytes(20 * 2**20)
-    obstore.put(store, "a.zip", packed({"a.jpg": large, "b.jpg": JPEG + random.Random(2).randbytes(100_000)}))
+    obstore.put(
+        store,
+        "a.zip",
+        packed({"a.jpg": large, "b.jpg": JPEG + random.Random(2).randbytes(100_000)}),
+    )
     reader = archives(store)
     assert content(reader, "a.zip", "a.jpg") == large
     assert len(asked) <= 1 + 3
@@ -115,10 +123,14 @@ def test_small_members_of_unknown_names_share_requests(store: MemoryStore, asked
 
 
 def test_no_two_contents_are_mixed(store: MemoryStore) -> None:
-    obstore.put(store, "a.zip", packed({"1.jpg": JPEG + bytes(200_000), "2.jpg": JPEG + bytes(100_000)}))
+    obstore.put(
+        store, "a.zip", packed({"1.jpg": JPEG + bytes(200_000), "2.jpg": JPEG + bytes(100_000)})
+    )
     reader = archives(store)
     assert content(reader, "a.zip", "1.jpg") == JPEG + bytes(200_000)
-    obstore.put(store, "a.zip", packed({"1.jpg": JPEG + b"x" * 200_000, "2.jpg": JPEG + bytes(100_000)}))
+    obstore.put(
+        store, "a.zip", packed({"1.jpg": JPEG + b"x" * 200_000, "2.jpg": JPEG + bytes(100_000)})
+    )
     with pytest.raises(ContentChangedError) as changed:
         content(reader, "a.zip", "1.jpg")
     assert changed.value.error_type.transient

@@ -1,7 +1,10 @@
-"""When faults that may be the environment's are held against it, and how long it is waited for. Pure.
+"""When faults that may be the environment's are held against it, and how long it is waited for.
 
-An image is charged for such a fault only after a probe has found source and cache folder well; while they are not, no
-image is given out at all. One image that cannot be read costs a probe, and a thousand in a row one a second.
+Pure.
+
+An image is charged for such a fault only after a probe has found source and cache folder well;
+while they are not, no image is given out at all. One image that cannot be read costs a probe, and a
+thousand in a row one a second.
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ from fpj_core.errors import ErrorType, ImageError
 from fpj_core.faults import may_be_environment
 
 IN_A_ROW = 5
-"""Faults, without a finished image between them, after which a probe is due although all have tries left."""
+"""Faults, without a finished image between them,
+after which a probe is due although all have tries left.
+"""
 _LEAST_SECONDS = 1.0
 _SHARE = 10.0
 """Between two probes lies so many times what the last one took."""
@@ -36,7 +41,9 @@ class Breaker:
         self._in_a_row = 0
 
     def fault(self, *, last: bool) -> None:
-        """An image met a fault that may be the environment's; ``last`` says that it has no tries left."""
+        """An image met a fault that may be the environment's; ``last`` says that it has no tries
+        left.
+        """
         self._in_a_row += 1
         self._waited_for = self._waited_for or last
 
@@ -51,7 +58,9 @@ class Breaker:
 
 
 class Outage:
-    """How long to wait for an environment that does not work. ``limit`` in seconds bounds one outage.
+    """How long to wait for an environment that does not work.
+
+    ``limit`` in seconds bounds one outage.
 
     It has ended once an image is made: a probe alone may be wrong.
     """
@@ -78,11 +87,20 @@ class Outage:
 
 
 def common_fault(answers: Sequence[ImageError | None], known: int) -> ImageError | None:
-    """What befell the images of a sample, if it befell so many that it is not theirs. ``known`` counts all images."""
-    bad = [each for each in answers if each is not None and may_be_environment(each.error_type, each.environment)]
+    """What befell the images of a sample, if it befell so many that it is not theirs.
+
+    ``known`` counts all images.
+    """
+    bad = [
+        each
+        for each in answers
+        if each is not None and may_be_environment(each.error_type, each.environment)
+    ]
     if not bad:
         return None
-    missing = [each for each in bad if each.error_type is ErrorType.NOT_FOUND and not each.environment]
+    missing = [
+        each for each in bad if each.error_type is ErrorType.NOT_FOUND and not each.environment
+    ]
     half = len(bad) * 2 > len(answers)
     if len(missing) < len(bad):
         return next(each for each in bad if each not in missing) if half else None

@@ -1,4 +1,6 @@
-"""Before a job writes: the cache folder is there and not somebody else's, and the source is the same as before."""
+"""Before a job writes: the cache folder is there and not somebody else's,
+and the source is the same as before.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,12 @@ from pathlib import PurePosixPath
 
 from fpj_core.errors import SourceChangedError
 from fpj_core.folders import CacheFolder, FolderConfig, LocalFolderConfig
-from fpj_core.folders.ownership import new_marker, overlap_refusal, refuse_other_layout, refuse_strange
+from fpj_core.folders.ownership import (
+    new_marker,
+    overlap_refusal,
+    refuse_other_layout,
+    refuse_strange,
+)
 from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.model import Folder
 from fpj_core.objects import Bucket
@@ -29,7 +36,9 @@ def refuse_own_source(source: SourceConfig, folder: FolderConfig) -> None:
     if isinstance(source, LocalSourceConfig) and isinstance(folder, LocalFolderConfig):
         real = os.path.realpath(source.root)
         where = PurePosixPath(os.path.dirname(real) if os.path.isfile(real) else real)
-        how = overlap(where, PurePosixPath(folder.location)) or _overlap_by_another_path(where, folder.location)
+        how = overlap(where, PurePosixPath(folder.location)) or _overlap_by_another_path(
+            where, folder.location
+        )
         said = display_key(str(where))
     elif isinstance(source, S3SourceConfig) and isinstance(folder, S3FolderConfig):
         how = overlap(_address(source.bucket), _address(folder.bucket))
@@ -65,7 +74,9 @@ def _address(bucket: Bucket) -> PurePosixPath:
 
 
 class SourceClaim:
-    """A job's claim that ``identity`` is its collection's source; ``accept`` lets it be another than before."""
+    """A job's claim that ``identity`` is its collection's source; ``accept`` lets it be another
+    than before.
+    """
 
     def __init__(self, store: Store, collection: str, identity: str, *, accept: bool) -> None:
         self._store = store
@@ -87,10 +98,18 @@ class SourceClaim:
 
 
 class Claim:
-    """A job's claim to its cache folder, as ``record`` has it. ``tiers`` are the names of what it makes."""
+    """A job's claim to its cache folder, as ``record`` has it.
+
+    ``tiers`` are the names of what it makes.
+    """
 
     def __init__(
-        self, store: Store, folder: CacheFolder, record: Folder, collection: str, tiers: Sequence[str]
+        self,
+        store: Store,
+        folder: CacheFolder,
+        record: Folder,
+        collection: str,
+        tiers: Sequence[str],
     ) -> None:
         self._store = store
         self._folder = folder
@@ -99,14 +118,19 @@ class Claim:
         self._tiers = tiers
 
     def check(self) -> bytes | None:
-        """The marker that is there. Changes nothing. Raises `CacheFolderError` unless the job may write there."""
+        """The marker that is there.
+
+        Changes nothing. Raises `CacheFolderError` unless the job may write there.
+        """
         state = self._folder.look()
         refuse_other_layout(self._record, state.marker, self._known())
         if state.marker is not None:
             return state.marker
         recorded = self._recorded()
         found = any(self._folder.size(path) == size for path, size in recorded[:_LOOKED_FOR])
-        refuse_strange(state, self._record.location, recorded=bool(recorded) or self._has_files(), found=found)
+        refuse_strange(
+            state, self._record.location, recorded=bool(recorded) or self._has_files(), found=found
+        )
         return None
 
     def take(self) -> None:
@@ -119,14 +143,20 @@ class Claim:
 
     def _known(self) -> Folder | None:
         """What the store knows of a folder that has files."""
-        known = next((each for each in self._store.folders() if each.name == self._record.name), None)
+        known = next(
+            (each for each in self._store.folders() if each.name == self._record.name), None
+        )
         return known if known and self._has_files() else None
 
     def _recorded(self) -> list[tuple[str, int]]:
         """Path and size of some of the collection's files in the folder."""
         files = self._store.derivative_files(self._collection, self._tiers)
         name = self._record.name
-        return [(path, size) for _, _, folder, path, size in islice(files, 50 * _LOOKED_FOR) if folder == name]
+        return [
+            (path, size)
+            for _, _, folder, path, size in islice(files, 50 * _LOOKED_FOR)
+            if folder == name
+        ]
 
     def _has_files(self) -> bool:
         return self._store.folder_totals(self._record.name)[0] > 0

@@ -1,8 +1,8 @@
 """Index: bring the store's images of a collection in line with what the source holds now.
 
-Unchanged images are left alone, so indexing again costs reads only. New ones get the next ordinals in the source's
-natural order; ordinals are never given twice. What the source no longer lists is marked deleted. Memory is one bit
-per image beside one batch.
+Unchanged images are left alone, so indexing again costs reads only. New ones get the next ordinals
+in the source's natural order; ordinals are never given twice. What the source no longer lists is
+marked deleted. Memory is one bit per image beside one batch.
 """
 
 from __future__ import annotations
@@ -23,9 +23,16 @@ _BATCH = 1_000
 _TICK_IMAGES = 5_000
 _PROBLEM = "problem:"
 _WAS = "\nversion:"
-"""Before the version that an image had when trouble hid it: if it comes back as it was, it is unchanged."""
+"""Before the version that an image had when trouble hid it: if it comes back as it was,
+it is unchanged.
+"""
 _DOUBTFUL = frozenset(
-    {ErrorType.NOT_FOUND, ErrorType.ACCESS_DENIED, ErrorType.READ_FAILED, ErrorType.STORE_UNAVAILABLE}
+    {
+        ErrorType.NOT_FOUND,
+        ErrorType.ACCESS_DENIED,
+        ErrorType.READ_FAILED,
+        ErrorType.STORE_UNAVAILABLE,
+    }
 )
 """Troubles of a folder or a file that a source has, too, which stops working while it is listed."""
 _FEW = 100
@@ -42,7 +49,9 @@ class IndexResult:
     deleted: int = 0
     problems: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """By reason (`fpj_core.sources.filters.Reason`): files and folders that do not belong to the collection."""
+    """By reason (`fpj_core.sources.filters.Reason`):
+    files and folders that do not belong to the collection.
+    """
 
 
 def name_nothing(_left_out: Sequence[tuple[Reason, str]]) -> None:
@@ -63,17 +72,18 @@ def index_collection(
 ) -> IndexResult:
     """List ``source`` and record its images under ``collection``.
 
-    ``on_progress`` is called with the number listed so far after each batch, and often while the source lists; what
-    it raises ends the indexing, and the next one goes on from what is recorded. ``fence`` is that of the
-    collection's lease; ``before_first`` is called before the first images are recorded. Unless ``accept_vanished``,
-    a source that is suddenly empty, or lacks more than half of a hundred or more images, is not believed. Images that
-    are left out now, by a filter or for what they are, are not lacking: they are marked deleted without that question.
-    ``on_left_out`` gets the names of what is left out, some at a time. ``in_doubt`` is called where parts of the source
-    could not be read, for reasons that may be the whole source's; what it raises ends the indexing before anything is
-    believed to be gone.
+    ``on_progress`` is called with the number listed so far after each batch, and often while the
+    source lists; what it raises ends the indexing, and the next one goes on from what is recorded.
+    ``fence`` is that of the collection's lease; ``before_first`` is called before the first images
+    are recorded. Unless ``accept_vanished``, a source that is suddenly empty, or lacks more than
+    half of a hundred or more images, is not believed. Images that are left out now, by a filter or
+    for what they are, are not lacking: they are marked deleted without that question.
+    ``on_left_out`` gets the names of what is left out, some at a time. ``in_doubt`` is called where
+    parts of the source could not be read, for reasons that may be the whole source's; what it
+    raises ends the indexing before anything is believed to be gone.
 
-    Raises `SourceShrankError` for what is not believed, and nothing is marked deleted; `FencedError` once the lease was
-    taken over, `fpj_core.errors.SourceError` and `StoreError`.
+    Raises `SourceShrankError` for what is not believed, and nothing is marked deleted;
+    `FencedError` once the lease was taken over, `fpj_core.errors.SourceError` and `StoreError`.
     """
     index = _Index(store, source, collection, fence, accept_vanished=accept_vanished)
 
@@ -93,7 +103,8 @@ def index_collection(
     def keep_notes() -> None:
         if notes := memory.take(archives=True):
             begin()
-            index.add_problems(source.problems.take())  # an archive's, before the archive counts as listed
+            # An archive's, before the archive counts as listed.
+            index.add_problems(source.problems.take())
             index.note(notes)
 
     for batch in batched(source.list(on_step, memory), _BATCH):
@@ -130,14 +141,20 @@ def listing_problem(image: ImageRecord) -> tuple[ErrorType, str] | None:
 
 
 def _entry_of(problem: ListingProblem) -> SourceEntry:
-    """A trouble found while listing takes an image's place, so that it is counted and shown like a failed image."""
-    return SourceEntry(key=problem.key, size=0, version=f"{_PROBLEM}{problem.error_type}:{problem.message}")
+    """A trouble found while listing takes an image's place,
+    so that it is counted and shown like a failed image.
+    """
+    return SourceEntry(
+        key=problem.key, size=0, version=f"{_PROBLEM}{problem.error_type}:{problem.message}"
+    )
 
 
 class _Index:
     """One pass over a source."""
 
-    def __init__(self, store: Store, source: Source, collection: str, fence: int, *, accept_vanished: bool) -> None:
+    def __init__(
+        self, store: Store, source: Source, collection: str, fence: int, *, accept_vanished: bool
+    ) -> None:
         self.result = IndexResult()
         self._accept_vanished = accept_vanished
         self._kept = 0
@@ -177,9 +194,11 @@ class _Index:
         )
 
     def note(self, entries: list[SourceEntry]) -> None:
-        """Record objects that are not images, so that they need not be opened again while they are unchanged.
+        """Record objects that are not images, so that they need not be opened again while they are
+        unchanged.
 
-        One that was an image, or a trouble, until now is not seen any more: that is said first, and this next time.
+        One that was an image, or a trouble, until now is not seen any more: that is said first, and
+        this next time.
         """
         for some in batched(entries, _BATCH):
             known = self._store.images_by_key(self._collection, [entry.key for entry in some])
@@ -196,14 +215,20 @@ class _Index:
     def add_problems(self, problems: list[ListingProblem]) -> None:
         """Troubles take the places of images: whatever cannot be listed is counted and named."""
         self._is_whole = self._is_whole and all(problem.key for problem in problems)
-        self.doubtful = self.doubtful or any(problem.error_type in _DOUBTFUL for problem in problems)
+        self.doubtful = self.doubtful or any(
+            problem.error_type in _DOUBTFUL for problem in problems
+        )
         listed = self.result.listed
         for some in batched(map(_entry_of, problems), _BATCH):
             self.add(some)
-        self.result = replace(self.result, listed=listed, problems=self.result.problems + len(problems))
+        self.result = replace(
+            self.result, listed=listed, problems=self.result.problems + len(problems)
+        )
 
     def mark_vanished(self, on_step: Callable[[], None]) -> None:
-        """Mark what this pass did not see, but for what lies behind a folder or archive that could not be read."""
+        """Mark what this pass did not see, but for what lies behind a folder or archive that could
+        not be read.
+        """
         if not self._is_whole:
             return
         if not self._accept_vanished:
@@ -221,7 +246,10 @@ class _Index:
             yield self._not_hidden(ordinals) if self.result.problems else ordinals
 
     def _not_hidden(self, ordinals: list[int]) -> list[int]:
-        """Those that lie behind no trouble of this pass. Troubles are looked up: there may be too many to remember."""
+        """Those that lie behind no trouble of this pass.
+
+        Troubles are looked up: there may be too many to remember.
+        """
         above = {image.ordinal: _above(image.key) for image in self._records(ordinals)}
         hiding: set[str] = set()
         for keys in batched({key for each in above.values() for key in each}, _BATCH):
@@ -233,12 +261,17 @@ class _Index:
     def _refuse_shrunk(self, on_step: Callable[[], None]) -> None:
         vanished = sum(len(ordinals) for ordinals in self._vanished(on_step))
         if self._is_too_few(vanished):
-            vanished = sum(self._is_lost(each) for some in self._vanished(on_step) for each in self._records(some))
+            vanished = sum(
+                self._is_lost(each)
+                for some in self._vanished(on_step)
+                for each in self._records(some)
+            )
         if self._is_too_few(vanished):
             raise SourceShrankError(vanished, vanished + self._kept)
 
     def _is_lost(self, image: ImageRecord) -> bool:
-        """Problems that are over do not count as lost images, nor do images that a filter leaves out.
+        """Problems that are over do not count as lost images,
+        nor do images that a filter leaves out.
 
         A source in which nothing at all was found proves no filter: it may not be mounted.
         """
@@ -247,7 +280,9 @@ class _Index:
 
     def _is_too_few(self, vanished: int) -> bool:
         known = vanished + self._kept
-        return vanished > 0 and (self.result.listed == 0 or (known >= _FEW and 2 * vanished > known))
+        return vanished > 0 and (
+            self.result.listed == 0 or (known >= _FEW and 2 * vanished > known)
+        )
 
     def _records(self, ordinals: list[int]) -> Iterator[ImageRecord]:
         wanted = set(ordinals)
@@ -276,12 +311,15 @@ class _Index:
         )
 
     def _see(self, ordinal: int) -> None:
-        if ordinal >> 3 >= len(self._seen):  # also one that another has added since: whoever lost the lease is fenced
+        # Also one that another has added since: whoever lost the lease is fenced.
+        if ordinal >> 3 >= len(self._seen):
             self._seen.extend(bytes(max((ordinal >> 3) + 1 - len(self._seen), len(self._seen))))
         self._seen[ordinal >> 3] |= 1 << (ordinal & 7)
 
     def _was_seen(self, ordinal: int) -> bool:
-        return ordinal >> 3 < len(self._seen) and bool(self._seen[ordinal >> 3] & (1 << (ordinal & 7)))
+        return ordinal >> 3 < len(self._seen) and bool(
+            self._seen[ordinal >> 3] & (1 << (ordinal & 7))
+        )
 
 
 def _is_image(image: ImageRecord) -> bool:
@@ -290,10 +328,14 @@ def _is_image(image: ImageRecord) -> bool:
 
 
 def _fresh(image: ImageRecord, entry: SourceEntry) -> ImageRecord:
-    """The image as it is now: what decoding taught about other content is forgotten, that of the same content kept."""
+    """The image as it is now: what decoding taught about other content is forgotten,
+    that of the same content kept.
+    """
     was = image.version.partition(_WAS)[2] if image.version.startswith(_PROBLEM) else image.version
     if entry.version.startswith(_PROBLEM):
-        return replace(image, deleted=False, version=f"{entry.version}{_WAS}{was}" if was else entry.version)
+        return replace(
+            image, deleted=False, version=f"{entry.version}{_WAS}{was}" if was else entry.version
+        )
     if entry.version == was:
         return replace(image, deleted=False, size=entry.size, version=entry.version)
     return ImageRecord(

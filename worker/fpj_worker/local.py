@@ -1,7 +1,8 @@
 """The life of a job on one machine: lock, index, plan, process, finish.
 
-The operator drives the same steps through pods; here one process does them all. Whatever ends a run early, the next
-one finds the job unfinished, plans again from what is recorded, and ends with the same files and counts.
+The operator drives the same steps through pods; here one process does them all. Whatever ends a run
+early, the next one finds the job unfinished, plans again from what is recorded, and ends with the
+same files and counts.
 """
 
 from __future__ import annotations
@@ -69,15 +70,18 @@ class Observer(Protocol):
         """Where the job stands, several times a second at most."""
 
     def waiting(self, why: str, left: float) -> None:
-        """The source or the cache folder does not work; they are waited for, so many seconds more at most."""
+        """The source or the cache folder does not work.
+
+        They are waited for, so many seconds more at most.
+        """
 
 
 class LocalRun:
     """One run of one job.
 
-    ``should_stop`` is asked several times a second; once it says yes, images in flight get a few seconds, results
-    are recorded, the job is left Suspended and `InterruptedRunError` is raised. ``on_left_out`` gets the names of what
-    of the source is left out, some at a time.
+    ``should_stop`` is asked several times a second; once it says yes, images in flight get a few
+    seconds, results are recorded, the job is left Suspended and `InterruptedRunError` is raised.
+    ``on_left_out`` gets the names of what of the source is left out, some at a time.
     """
 
     def __init__(
@@ -101,7 +105,9 @@ class LocalRun:
         self._unrecorded: Callable[[], Counts] = Counts
         self._before = Counts()
         self._resumed = False
-        self._probe = Probe(store, request.source, request.folder, request.job.collection, self._own_folders[0])
+        self._probe = Probe(
+            store, request.source, request.folder, request.job.collection, self._own_folders[0]
+        )
         self._recorded_done = 0
         self._was_sick = False
 
@@ -117,9 +123,10 @@ class LocalRun:
     def run(self) -> Job:
         """Run the job to its end and return it as recorded.
 
-        Raises `InterruptedRunError`, `JobFailedError`, `fpj_core.errors.LeaseHeldError` when another run holds the
-        collection, `SourceError`, `CacheFolderError`, `StoreError`; and, with the job Suspended,
-        `EnvironmentFaultError` when source or cache folder stopped working and did not heal in time.
+        Raises `InterruptedRunError`, `JobFailedError`, `fpj_core.errors.LeaseHeldError` when
+        another run holds the collection, `SourceError`, `CacheFolderError`, `StoreError`; and, with
+        the job Suspended, `EnvironmentFaultError` when source or cache folder stopped working and
+        did not heal in time.
         """
         refuse_own_source(self._request.source, self._request.folder)
         with self._locked():
@@ -132,7 +139,9 @@ class LocalRun:
                 return self._finish()
 
     def preview(self, on_image: Callable[[Why, str], None] | None = None) -> Preview:
-        """List and compare, and write nothing (`--dry-run`). ``on_image`` gets each image to make, by reason and key.
+        """List and compare, and write nothing (`--dry-run`).
+
+        ``on_image`` gets each image to make, by reason and key.
 
         Raises what `run` raises before it makes the first image, but for locks: it takes none.
         """
@@ -142,7 +151,11 @@ class LocalRun:
         self._claim_folder().check()
         self._enter("Index")
         wanted = Wanted(
-            self._job.collection, request.tiers, request.folder_record.name, request.check_files, request.force
+            self._job.collection,
+            request.tiers,
+            request.folder_record.name,
+            request.check_files,
+            request.force,
         )
 
         def on_step(listed: int) -> None:
@@ -158,7 +171,9 @@ class LocalRun:
         return measure(self._job, counts), self._job.base + counts
 
     def of_this_run(self) -> Counts:
-        """What this run did, apart from what earlier runs of the job did: theirs counts as skipped."""
+        """What this run did, apart from what earlier runs of the job did:
+        theirs counts as skipped.
+        """
         _, counts = self.progress()
         mine = counts - self._before
         return replace(mine, skipped=counts.done - mine.completed - mine.failed)
@@ -174,16 +189,25 @@ class LocalRun:
     @property
     def _own_folders(self) -> Sequence[str]:
         request = self._request
-        return own_folders(request.folder_record.layout, self._job.collection, [tier.name for tier in request.tiers])
+        return own_folders(
+            request.folder_record.layout,
+            self._job.collection,
+            [tier.name for tier in request.tiers],
+        )
 
     def _claim_source(self) -> SourceClaim:
         request = self._request
-        return SourceClaim(self._store, self._job.collection, request.identity, accept=request.accept_source)
+        return SourceClaim(
+            self._store, self._job.collection, request.identity, accept=request.accept_source
+        )
 
-    # Steps ------------------------------------------------------------------------------------------------
+    # Steps ----------------------------------------------------------------------------------------
 
     def _claim_at_first(self) -> None:
-        """What is refused leaves no job behind. What passes by itself is waited for once there is one."""
+        """What is refused leaves no job behind.
+
+        What passes by itself is waited for once there is one.
+        """
         try:
             self._claim_folder().take()
         except FpjError as error:
@@ -217,7 +241,9 @@ class LocalRun:
         return may_heal(error, known=self._store.next_ordinal(self._job.collection) > 0)
 
     def _doubt(self) -> None:
-        """Raises `EnvironmentFaultError` if what could not be listed is the fault of the whole source."""
+        """Raises `EnvironmentFaultError` if what could not be listed is the fault of the whole
+        source.
+        """
         if why := self._probe(self._check_stop):
             raise EnvironmentFaultError(why)
 
@@ -288,12 +314,15 @@ class LocalRun:
             force=request.force,
             layout=request.folder_record.layout,
         )
-        return Planner(self._store, self._folder, self._job.collection, settings, self._enter, self._tick)
+        return Planner(
+            self._store, self._folder, self._job.collection, settings, self._enter, self._tick
+        )
 
     def _process(self) -> None:
         self._enter("Process")
         self._processing_since = time.monotonic()
-        self._job = self._store.update_job(self._timed())  # whoever looks on counts the time from here
+        # Whoever looks on counts the time from here.
+        self._job = self._store.update_job(self._timed())
         outage = Outage(self._request.wait_seconds)
         while (why := self._work()) is not None:
             self._wait(why, outage, self._probe_and_take_back)
@@ -319,7 +348,8 @@ class LocalRun:
                 self._folder,
                 self._context(),
                 self._tick,
-                probe=lambda _tick: self._probe(self._check_stop),  # the store may be on the same full disk
+                # The store may be on the same full disk.
+                probe=lambda _tick: self._probe(self._check_stop),
             )
             while shard is not None:
                 self._unrecorded = lambda: processor.unrecorded
@@ -330,7 +360,10 @@ class LocalRun:
                 shard = self._claim(holder)
 
     def _wait(self, why: str, outage: Outage, ask: Callable[[], str | None]) -> None:
-        """Until ``ask`` finds nothing wrong. Raises `EnvironmentFaultError` when the environment is given up."""
+        """Until ``ask`` finds nothing wrong.
+
+        Raises `EnvironmentFaultError` when the environment is given up.
+        """
         began = time.monotonic()
         with suppress(StoreUnavailableError):
             self._recorded_done = self.progress()[1].done
@@ -344,7 +377,8 @@ class LocalRun:
                     break
         finally:
             if self._processing_since is not None:
-                self._processing_since += time.monotonic() - began  # this time does not count as work
+                # This time does not count as work.
+                self._processing_since += time.monotonic() - began
         self._note_wait("", "")
 
     def _pause(self, why: str, outage: Outage) -> None:
@@ -360,7 +394,10 @@ class LocalRun:
         return self._probe(self._check_stop) or self._take_back()
 
     def _take_back(self) -> str | None:
-        """The shards that could not be handed back while the store was away; why that cannot be done yet."""
+        """The shards that could not be handed back while the store was away.
+
+        Why that cannot be done yet.
+        """
         try:
             self._store.release_shards(self._job.id, self._job.planned_attempt)
         except StoreUnavailableError as error:
@@ -374,7 +411,9 @@ class LocalRun:
             self._job = self._store.update_job(self._timed())
 
     def _tick_waiting(self) -> None:
-        """As `_tick`; a store that is away, too, as on the same full disk, is part of what is waited for."""
+        """As `_tick`; a store that is away, too, as on the same full disk,
+        is part of what is waited for.
+        """
         self._check_stop()
         self._check_bounds(0)
         now = time.monotonic()
@@ -388,7 +427,9 @@ class LocalRun:
             raise InterruptedRunError("interrupted; run again to go on from here")
 
     def _claim(self, holder: str) -> Shard | None:
-        return self._store.claim_shard(self._job.id, self._job.planned_attempt, holder, self._store.now())
+        return self._store.claim_shard(
+            self._job.id, self._job.planned_attempt, holder, self._store.now()
+        )
 
     def _finish(self) -> Job:
         self._enter("Finish")
@@ -399,7 +440,7 @@ class LocalRun:
         self._end(phase, "ImagesFailed" if counts.failed else "AllImagesDone")
         return self._job
 
-    # Around the steps -------------------------------------------------------------------------------------
+    # Around the steps -----------------------------------------------------------------------------
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -459,7 +500,10 @@ class LocalRun:
         self._tick()
 
     def _tick(self) -> None:
-        """Look whether to stop, keep the lease, show and persist progress; each as often as it needs."""
+        """Look whether to stop, keep the lease, show and persist progress.
+
+        Each as often as it needs.
+        """
         self._check_stop()
         now = time.monotonic()
         if now - self._renewed_at >= _PERSIST_SECONDS and self._lease:
@@ -472,7 +516,9 @@ class LocalRun:
             self._show()
 
     def _show(self) -> None:
-        """The figures of now: images that wait to be recorded are done, and the clock has gone on."""
+        """The figures of now: images that wait to be recorded are done,
+        and the clock has gone on.
+        """
         recorded = self._recorded_counts()
         counts = recorded + self._unrecorded()
         self._observer.progress(measure(self._timed(), counts), (self._job.base + counts).errors)
@@ -483,7 +529,9 @@ class LocalRun:
         if self._processing_since is None:
             return self._job
         return replace(
-            self._job, active_seconds=time.monotonic() - self._processing_since, last_progress_at=time.time()
+            self._job,
+            active_seconds=time.monotonic() - self._processing_since,
+            last_progress_at=time.time(),
         )
 
     def _check_bounds(self, failed: int) -> None:
@@ -492,9 +540,17 @@ class LocalRun:
             return
         bound = request.max_failed(job.total)
         if bound is not None and failed > bound:
-            raise JobFailedError("TooManyFailedImages", f"{failed} images failed, maxFailedImages allows {bound}")
-        if request.deadline_seconds and job.started_at and time.time() - job.started_at > request.deadline_seconds:
-            raise JobFailedError("DeadlineExceeded", f"activeDeadlineSeconds ({request.deadline_seconds:g}) passed")
+            raise JobFailedError(
+                "TooManyFailedImages", f"{failed} images failed, maxFailedImages allows {bound}"
+            )
+        if (
+            request.deadline_seconds
+            and job.started_at
+            and time.time() - job.started_at > request.deadline_seconds
+        ):
+            raise JobFailedError(
+                "DeadlineExceeded", f"activeDeadlineSeconds ({request.deadline_seconds:g}) passed"
+            )
 
     def _context(self) -> JobContext:
         request = self._request

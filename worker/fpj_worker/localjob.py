@@ -28,7 +28,9 @@ from fpj_worker.places import Place, source_config, source_identity
 from fpj_worker.resources import usable_cores
 
 WAIT_SECONDS = 600.0
-"""For so long a source or cache folder that does not work is waited for, if nobody says otherwise."""
+"""For so long a source or cache folder that does not work is waited for,
+if nobody says otherwise.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,15 @@ class LocalJob:
 
 
 def local_job(
-    resource: FileProcessingJob, place: Place, *, workers: int | None, claim_root: Path | None = None
+    resource: FileProcessingJob,
+    place: Place,
+    *,
+    workers: int | None,
+    claim_root: Path | None = None,
 ) -> LocalJob:
-    """Resolve a resource. ``claim_root`` is where a PersistentVolumeClaim's volume is found on this machine.
+    """Resolve a resource.
+
+    ``claim_root`` is where a PersistentVolumeClaim's volume is found on this machine.
 
     Raises `ManifestError` for what only a cluster can do.
     """
@@ -74,7 +82,9 @@ def local_job(
         name=resource.metadata.name,
         collection=resource.collection_id,
         manifest=manifest,
-        digest=_digest([spec.job_type, repr(source), _where(place), tier_digests(tiers), *_chosen(source)]),
+        digest=_digest(
+            [spec.job_type, repr(source), _where(place), tier_digests(tiers), *_chosen(source)]
+        ),
         created_at=time.time(),
     )
     return LocalJob(
@@ -98,9 +108,11 @@ def local_job(
 
 
 def unfinished_job(store: Store, wanted: Job) -> Job | None:
-    """The collection's newest job, if it has the same settings and did not reach its end: this run goes on with it.
+    """The collection's newest job, if it has the same settings and did not reach its end:
+    this run goes on with it.
 
-    One that is to make everything again goes on with its like alone: another counts as done what it made before.
+    One that is to make everything again goes on with its like alone: another counts as done what it
+    made before.
     """
     newest = store.jobs(collection=wanted.collection, limit=1)
     if not newest or newest[0].digest != wanted.digest or newest[0].phase.finished:
@@ -125,4 +137,6 @@ def _where(place: Place) -> str:
 
 
 def _digest(settings: list[object]) -> str:
-    return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(
+        json.dumps(settings, sort_keys=True).encode(), digest_size=16
+    ).hexdigest()

@@ -1,7 +1,8 @@
-"""What earlier listings found out, for the next one: read from the images' records, and noted among them.
+"""What earlier listings found out, for the next one: read from the images' records,
+and noted among them.
 
-An object that is not an image is recorded like a deleted image, with a version prefix of `Noted`: nothing else ever
-sees it, and an unchanged one need not be opened again.
+An object that is not an image is recorded like a deleted image, with a version prefix of `Noted`:
+nothing else ever sees it, and an unchanged one need not be opened again.
 """
 
 from __future__ import annotations
@@ -18,10 +19,16 @@ from fpj_core.store.protocol import Store
 
 
 class StoreMemory(Memory):
-    """See `fpj_core.sources.base.Memory`. ``trouble_of`` tells records that stand for a listing problem."""
+    """See `fpj_core.sources.base.Memory`.
+
+    ``trouble_of`` tells records that stand for a listing problem.
+    """
 
     def __init__(
-        self, store: Store, collection: str, trouble_of: Callable[[ImageRecord], tuple[ErrorType, str] | None]
+        self,
+        store: Store,
+        collection: str,
+        trouble_of: Callable[[ImageRecord], tuple[ErrorType, str] | None],
     ) -> None:
         self._store = store
         self._collection = collection

@@ -45,18 +45,25 @@ class Place:
     config: FolderConfig
 
 
-def source_config(resource: FileProcessingJob, claim_root: Path | None, keys: Keys | None = None) -> SourceConfig:
+def source_config(
+    resource: FileProcessingJob, claim_root: Path | None, keys: Keys | None = None
+) -> SourceConfig:
     """Where the resource's images are, seen from this machine."""
     collection = resource.spec.collection
     source = collection.source
     wanted = Filter(tuple(collection.include or ()), tuple(collection.exclude or ()))
     if source.s3 is not None:
         return S3SourceConfig(_bucket(source.s3, keys), wanted)
-    return LocalSourceConfig(_path(source.local, source.persistent_volume_claim, claim_root), wanted)
+    return LocalSourceConfig(
+        _path(source.local, source.persistent_volume_claim, claim_root), wanted
+    )
 
 
-def source_identity(resource: FileProcessingJob, config: SourceConfig, namespace: str | None = None) -> str:
-    """Which source this is, in words that a person recognizes: the same for the same place, however it was written.
+def source_identity(
+    resource: FileProcessingJob, config: SourceConfig, namespace: str | None = None
+) -> str:
+    """Which source this is, in words that a person recognizes: the same for the same place,
+    however it was written.
 
     ``namespace`` is that of the job in a cluster: where a claim is mounted says nothing there.
     """
@@ -65,16 +72,24 @@ def source_identity(resource: FileProcessingJob, config: SourceConfig, namespace
         endpoint = f" at {source.s3.endpoint.rstrip('/').lower()}" if source.s3.endpoint else ""
         return f"bucket s3://{source.s3.bucket}/{(source.s3.prefix or '').strip('/')}{endpoint}"
     if namespace is not None and (claim := source.persistent_volume_claim) is not None:
-        return f"claim {namespace}/{claim.claim_name}, folder {os.path.normpath('/' + (claim.path or '').strip('/'))}"
+        return (
+            f"claim {namespace}/{claim.claim_name}, folder"
+            f" {os.path.normpath('/' + (claim.path or '').strip('/'))}"
+        )
     if not isinstance(config, LocalSourceConfig):
         raise AssertionError("unreachable")
     return f"folder {display_key(os.path.realpath(config.root))}"
 
 
 def place_for_path(
-    path: Path, known: Sequence[Folder] = (), layout: Layout | None = None, usual: Layout = Layout.HASHED
+    path: Path,
+    known: Sequence[Folder] = (),
+    layout: Layout | None = None,
+    usual: Layout = Layout.HASHED,
 ) -> Place:
-    """A cache folder named after its path, laid out as asked for, else as it is known to be, else as usual."""
+    """A cache folder named after its path, laid out as asked for, else as it is known to be,
+    else as usual.
+    """
     config = LocalFolderConfig(str(path.expanduser().absolute()))
     name = collection_id_for(Path(config.location))
     kept = next((each.layout for each in known if each.name == name), usual)
@@ -82,16 +97,24 @@ def place_for_path(
 
 
 def place_by_rules(
-    resource: FileProcessingJob, given: Sequence[CacheFolder], known: Sequence[Folder], claim_root: Path | None
+    resource: FileProcessingJob,
+    given: Sequence[CacheFolder],
+    known: Sequence[Folder],
+    claim_root: Path | None,
 ) -> Place | None:
-    """The cache folder that the manifests or the store name; None if neither knows any and none is asked for."""
+    """The cache folder that the manifests or the store name.
+
+    None if neither knows any and none is asked for.
+    """
     held = {folder.name: folder for folder in known}
     places = {folder.metadata.name: _place_of(folder, claim_root, held) for folder in given}
     if resource.spec.cache_folder is not None:
         places = {folder.name: place_of_record(folder) for folder in known} | places
     elif not places:
         return None
-    candidates = [Candidate(place.record, place.config.build().free_bytes()) for place in places.values()]
+    candidates = [
+        Candidate(place.record, place.config.build().free_bytes()) for place in places.values()
+    ]
     return places[select_folder(candidates, _ONE_IMAGE, resource.spec.cache_folder).name]
 
 
@@ -106,7 +129,10 @@ def place_of_record(folder: Folder) -> Place:
 
 
 def with_cache_control(place: Place, cache_control: str) -> Place:
-    """The place, whose objects are written with another Cache-Control. Raises `ManifestError` unless it is a bucket."""
+    """The place, whose objects are written with another Cache-Control.
+
+    Raises `ManifestError` unless it is a bucket.
+    """
     if not isinstance(place.config, S3FolderConfig):
         raise ManifestError(["--cache-control is only for a cache folder in a bucket"])
     reach = replace(reach_of(place.record), cache_control=cache_control)
@@ -114,7 +140,9 @@ def with_cache_control(place: Place, cache_control: str) -> Place:
     return Place(record, replace(place.config, cache_control=cache_control))
 
 
-def folder_config(folder: CacheFolder, claim_root: Path | None, keys: Keys | None = None) -> FolderConfig:
+def folder_config(
+    folder: CacheFolder, claim_root: Path | None, keys: Keys | None = None
+) -> FolderConfig:
     """Where the cache folder is, seen from this machine."""
     storage = folder.spec.storage
     if storage.s3 is not None:
@@ -123,7 +151,9 @@ def folder_config(folder: CacheFolder, claim_root: Path | None, keys: Keys | Non
 
 
 def _place_of(folder: CacheFolder, claim_root: Path | None, held: Mapping[str, Folder]) -> Place:
-    """``held`` is what the store knows: a manifest says what a folder may hold, not what it holds."""
+    """``held`` is what the store knows: a manifest says what a folder may hold,
+    not what it holds.
+    """
     config = folder_config(folder, claim_root)
     record = replace(
         held.get(folder.metadata.name) or Folder(folder.metadata.name, ""),
@@ -142,7 +172,10 @@ def _path(local: Local | None, claim: PersistentVolumeClaim | None, claim_root: 
     if claim is None:
         raise CacheFolderError("the storage names no place")
     if claim_root is None:
-        problem = f"persistentVolumeClaim {claim.claim_name} exists only in a cluster; say where its files are"
+        problem = (
+            f"persistentVolumeClaim {claim.claim_name} exists only in a cluster; say where its"
+            " files are"
+        )
         raise ManifestError([f"{problem} on this machine with --claim-root DIR"])
     return str(claim_root.absolute() / (claim.path or "").strip("/"))
 

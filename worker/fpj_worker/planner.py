@@ -1,4 +1,7 @@
-"""Check and plan: what of an indexed collection has to be done, cut into shards. For `fpj run` and index pods alike."""
+"""Check and plan: what of an indexed collection has to be done, cut into shards.
+
+For `fpj run` and index pods alike.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +39,8 @@ class PlanSettings:
 class Planned:
     """What was planned. ``base`` counts the images that no shard covers.
 
-    ``done`` are all images that need nothing, within shards' ranges too; ``made_before`` of them are completed, not
-    skipped, because earlier attempts made them.
+    ``done`` are all images that need nothing, within shards' ranges too; ``made_before`` of them
+    are completed, not skipped, because earlier attempts made them.
     """
 
     total: int
@@ -50,9 +53,9 @@ class Planned:
 class Planner:
     """Plans jobs over one collection, which must have been indexed and be locked.
 
-    ``on_stage`` is called when a stage begins, Check or Plan; ``on_tick`` for each file that is checked, every few
-    thousand images and for each shard, and what it raises ends the planning. Planning again starts over, with the
-    same result.
+    ``on_stage`` is called when a stage begins, Check or Plan; ``on_tick`` for each file that is
+    checked, every few thousand images and for each shard, and what it raises ends the planning.
+    Planning again starts over, with the same result.
     """
 
     def __init__(
@@ -74,25 +77,38 @@ class Planner:
         self._digests = tier_digests(settings.tiers)
 
     def plan(self, job: Job, attempt: int, *, resumed: bool) -> Planned:
-        """Put the shards of ``attempt``; those of earlier ones stay, for whoever records the plan to delete.
+        """Put the shards of ``attempt``; those of earlier ones stay,
+        for whoever records the plan to delete.
 
-        ``resumed`` says that an earlier attempt may have made something: that counts as completed. With ``force``,
-        only what this job made by these settings need not be made again, whoever made the rest.
+        ``resumed`` says that an earlier attempt may have made something: that counts as completed.
+        With ``force``, only what this job made by these settings need not be made again, whoever
+        made the rest.
         """
         store = self._store
         if self._settings.force:
             forget_made_by_others(store, self._collection, self._tier_names, job.id, self._on_tick)
         live, pending = self._checked()
-        shards = cut_shards(job.id, attempt, self._collection, pending, self._settings.shard_size(len(pending)))
-        cut = _Cut(shards, live, pending, self._made_before(job, pending) if resumed else iter(()), self._on_tick)
+        shards = cut_shards(
+            job.id, attempt, self._collection, pending, self._settings.shard_size(len(pending))
+        )
+        cut = _Cut(
+            shards,
+            live,
+            pending,
+            self._made_before(job, pending) if resumed else iter(()),
+            self._on_tick,
+        )
         number = store.put_shards(job.id, attempt, cut, job.planner)
         store.delete_failures(job.id, self._on_tick)
         base = replace(cut.outside, skipped=len(live) - cut.covered - cut.outside.completed)
         made_before = cut.outside.completed + cut.within
-        return Planned(len(live), number, base, done=len(live) - len(pending), made_before=made_before)
+        return Planned(
+            len(live), number, base, done=len(live) - len(pending), made_before=made_before
+        )
 
     def _checked(self) -> tuple[Ordinals, Ordinals]:
-        """Images, and those to process by the records, of which those without their files are forgotten first.
+        """Images, and those to process by the records, of which those without their files are
+        forgotten first.
 
         Each record is read once: there may be 50 million.
         """
@@ -100,11 +116,18 @@ class Planner:
         if settings.check_files:
             self._on_stage("Check")
             forget_missing_files(
-                self._store, self._collection, self._tier_names, settings.folder_name, self._folder, self._on_tick
+                self._store,
+                self._collection,
+                self._tier_names,
+                settings.folder_name,
+                self._folder,
+                self._on_tick,
             )
         self._on_stage("Plan")
         live, pending = Ordinals(), Ordinals()
-        for some, lacking in self._store.live_and_pending(self._collection, self._digests, self._on_tick):
+        for some, lacking in self._store.live_and_pending(
+            self._collection, self._digests, self._on_tick
+        ):
             live.add(some)
             pending.add(lacking)
         if settings.layout is Layout.MIRROR:
@@ -129,8 +152,8 @@ class Planner:
 class _Cut:
     """Shards as they are cut, one at a time, each with the counts of what is done within its range.
 
-    Once all have been taken: ``covered`` images lie within their ranges, of which earlier attempts made ``within``;
-    ``outside`` counts what those made elsewhere.
+    Once all have been taken: ``covered`` images lie within their ranges, of which earlier attempts
+    made ``within``; ``outside`` counts what those made elsewhere.
     """
 
     def __init__(
@@ -159,7 +182,9 @@ class _Cut:
             to_do = self._pending.count(shard.start, shard.stop)
             self.covered += images
             self.within += counts.completed
-            yield replace(shard, counts=replace(counts, skipped=max(images - to_do - counts.completed, 0)))
+            yield replace(
+                shard, counts=replace(counts, skipped=max(images - to_do - counts.completed, 0))
+            )
         self.outside += self._made_below(math.inf)
 
     def _made_below(self, stop: float) -> Counts:

@@ -1,4 +1,6 @@
-"""What a run would do, found out without writing anything: no record, no lock, no file (`--dry-run`)."""
+"""What a run would do, found out without writing anything: no record, no lock,
+no file (`--dry-run`).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ _EARLIER_JOBS = 5
 """One that was interrupted knows only some of the images that fail."""
 _BYTES_PER_PIXEL = {Format.PNG: 1.5, Format.WEBP: 0.15, Format.AVIF: 0.1}
 _BYTES_PER_PIXEL_ELSE = 0.25
-"""Of photographs at the default qualities (the samples, within a factor of two): an estimate for lack of records."""
+"""Of photographs at the default qualities (the samples, within a factor of two):
+an estimate for lack of records.
+"""
 
 
 class Why(StrEnum):
@@ -64,7 +68,9 @@ class Wanted:
 
 
 class Previewer:
-    """Compares a source with what is recorded. ``on_image`` gets each image that would be made, by reason and key.
+    """Compares a source with what is recorded.
+
+    ``on_image`` gets each image that would be made, by reason and key.
 
     ``on_left_out`` gets what is left out, some at a time.
     """
@@ -88,7 +94,10 @@ class Previewer:
         self._failed = Ordinals()
 
     def compare(self, source: Source, on_step: Callable[[int], None]) -> Preview:
-        """List the source. Raises `SourceError`, `CacheFolderError`, `StoreError`, and what ``on_step`` raises."""
+        """List the source.
+
+        Raises `SourceError`, `CacheFolderError`, `StoreError`, and what ``on_step`` raises.
+        """
         found = Preview()
 
         def stepped() -> None:
@@ -121,15 +130,21 @@ class Previewer:
         found.need_bytes += sum(self._sizes[tier] for tier in lacking)
         self._on_image(why, entry.key)
 
-    def _lacking(self, entry: SourceEntry, image: ImageRecord | None, made: Mapping[str, Derivative]) -> dict[str, Why]:
+    def _lacking(
+        self, entry: SourceEntry, image: ImageRecord | None, made: Mapping[str, Derivative]
+    ) -> dict[str, Why]:
         """By tier, why its file would be made."""
         if image is None or self._wanted.force:
             return dict.fromkeys(self._digests, Why.FORCED if self._wanted.force else Why.NEW)
         unmade = self._why_unmade(entry, image, made)
-        reasons = {tier: self._why(entry, made[tier]) if tier in made else unmade for tier in self._digests}
+        reasons = {
+            tier: self._why(entry, made[tier]) if tier in made else unmade for tier in self._digests
+        }
         return {tier: why for tier, why in reasons.items() if why}
 
-    def _why_unmade(self, entry: SourceEntry, image: ImageRecord, made: Mapping[str, Derivative]) -> Why:
+    def _why_unmade(
+        self, entry: SourceEntry, image: ImageRecord, made: Mapping[str, Derivative]
+    ) -> Why:
         """Of a tier that has no file. An image that failed has none in any tier."""
         if image.version != entry.version:
             return Why.CHANGED
@@ -150,7 +165,10 @@ class Previewer:
         return self._folder.size(made.path) != made.bytes
 
     def _all_failed(self, on_step: Callable[[], None]) -> Ordinals:
-        """What failed in the latest jobs of the collection. What a later one made of it has files."""
+        """What failed in the latest jobs of the collection.
+
+        What a later one made of it has files.
+        """
         failed = Ordinals()
         for job in self._store.jobs(collection=self._wanted.collection, limit=_EARLIER_JOBS):
             after = -1
@@ -161,7 +179,10 @@ class Previewer:
         return failed
 
     def _all_lost(self, on_step: Callable[[], None]) -> dict[str, Ordinals] | None:
-        """All files that are not there, found at once; None where they are better asked about one by one."""
+        """All files that are not there, found at once.
+
+        None where they are better asked about one by one.
+        """
         if self._folder.answers_at_once or not self._wanted.check_files or self._wanted.force:
             return None
         files = self._store.derivative_files(self._wanted.collection, list(self._digests), on_step)
@@ -181,7 +202,9 @@ class Previewer:
     def _derivatives(self, ordinals: Sequence[int]) -> dict[int, dict[str, Derivative]]:
         made: dict[int, dict[str, Derivative]] = {}
         for start, stop in spans(ordinals):
-            for each in self._store.derivatives(self._wanted.collection, start, stop, list(self._digests)):
+            for each in self._store.derivatives(
+                self._wanted.collection, start, stop, list(self._digests)
+            ):
                 made.setdefault(each.ordinal, {})[each.tier] = each
         return made
 
@@ -192,6 +215,8 @@ class Previewer:
         sizes = {}
         for tier in self._wanted.tiers:
             files, size = by_tier.get(tier.name, (0, 0))
-            guess = tier.width * tier.height * _BYTES_PER_PIXEL.get(tier.format, _BYTES_PER_PIXEL_ELSE)
+            guess = (
+                tier.width * tier.height * _BYTES_PER_PIXEL.get(tier.format, _BYTES_PER_PIXEL_ELSE)
+            )
             sizes[tier.name] = size // files if files else round(guess)
         return sizes

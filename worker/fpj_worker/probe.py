@@ -1,4 +1,6 @@
-"""Whether source, cache folder and temporary folder work at this moment: by using them a little, as images would."""
+"""Whether source, cache folder and temporary folder work at this moment: by using them a little,
+as images would.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,14 @@ import threading
 import time
 from collections.abc import Callable
 
-from fpj_core.errors import CacheFolderError, EnvironmentFaultError, FpjError, ImageError, SourceError, StoreError
+from fpj_core.errors import (
+    CacheFolderError,
+    EnvironmentFaultError,
+    FpjError,
+    ImageError,
+    SourceError,
+    StoreError,
+)
 from fpj_core.faults import PERMANENT, Fault, Scope, of_errno, of_object_error
 from fpj_core.folders import FolderConfig
 from fpj_core.scratch import require_room
@@ -27,7 +36,9 @@ class Probe:
     ``own`` is a folder right below the cache folder that the job writes to.
     """
 
-    def __init__(self, store: Store, source: SourceConfig, folder: FolderConfig, collection: str, own: str) -> None:
+    def __init__(
+        self, store: Store, source: SourceConfig, folder: FolderConfig, collection: str, own: str
+    ) -> None:
         self._store = store
         self._source = source
         self._folder = folder
@@ -37,11 +48,17 @@ class Probe:
         self._answer: str | None = None
 
     def __call__(self, on_tick: Callable[[], None]) -> str | None:
-        """What is wrong, in a sentence; None if all is well. ``on_tick`` may raise, which ends the wait."""
-        if self._thread is None or not self._thread.is_alive():  # one that hangs is waited for, not joined by another
+        """What is wrong, in a sentence; None if all is well.
+
+        ``on_tick`` may raise, which ends the wait.
+        """
+        # One that hangs is waited for, not joined by another.
+        if self._thread is None or not self._thread.is_alive():
             keys, known = self._sample()
             self._answer = None
-            self._thread = threading.Thread(target=self._ask, args=(keys, known), name="probe", daemon=True)
+            self._thread = threading.Thread(
+                target=self._ask, args=(keys, known), name="probe", daemon=True
+            )
             self._thread.start()
         until = time.monotonic() + _ANSWER_SECONDS
         while self._thread.is_alive():
@@ -52,14 +69,20 @@ class Probe:
         return self._answer
 
     def _sample(self) -> tuple[list[str], int]:
-        """Keys of some images, from all over the collection, and how many there are; none while the store is away."""
+        """Keys of some images, from all over the collection, and how many there are.
+
+        None while the store is away.
+        """
         store, collection = self._store, self._collection
         try:
             end = store.next_ordinal(collection)
             keys = []
             for number in range(_SAMPLE):
                 start = end * number // _SAMPLE
-                keys += [image.key for image in store.images(collection, start, min(start + _WINDOW, end))[:1]]
+                keys += [
+                    image.key
+                    for image in store.images(collection, start, min(start + _WINDOW, end))[:1]
+                ]
             return list(dict.fromkeys(keys)), store.count_images(collection, 0, end)
         except StoreError:
             return [], 0
@@ -85,8 +108,9 @@ def is_environment(error: BaseException) -> bool:
 def may_heal(error: BaseException, *, known: bool) -> bool:
     """Whether an error of a source or cache folder is worth waiting for.
 
-    That is what passes by itself; and of a collection that is ``known``, whose source and folder have worked before,
-    also what is refused or gone: somebody may mount it again, or renew what has expired.
+    That is what passes by itself; and of a collection that is ``known``, whose source and folder
+    have worked before, also what is refused or gone: somebody may mount it again, or renew what has
+    expired.
     """
     if isinstance(error, EnvironmentFaultError):
         return True
@@ -102,7 +126,11 @@ def _fault_of(error: BaseException) -> Fault:
         return PERMANENT
     if isinstance(cause, ImageError):
         return _of_image(cause)
-    return of_errno(cause.errno) if isinstance(cause, OSError) and cause.errno else of_object_error(cause)
+    return (
+        of_errno(cause.errno)
+        if isinstance(cause, OSError) and cause.errno
+        else of_object_error(cause)
+    )
 
 
 def _of_image(error: ImageError) -> Fault:
@@ -112,4 +140,6 @@ def _of_image(error: ImageError) -> Fault:
 
 def _is_gone(error: BaseException) -> bool:
     """Whether a source as a whole is not there."""
-    return isinstance(error, SourceError) and isinstance(error.__cause__, FileNotFoundError | NotADirectoryError)
+    return isinstance(error, SourceError) and isinstance(
+        error.__cause__, FileNotFoundError | NotADirectoryError
+    )

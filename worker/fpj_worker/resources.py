@@ -29,7 +29,9 @@ def usable_memory() -> int:
 
 
 def child_memory_limit() -> int:
-    """Bytes of address space a child may add: one child may take most of the memory, never all of it."""
+    """Bytes of address space a child may add: one child may take most of the memory,
+    never all of it.
+    """
     return int(usable_memory() * _CHILD_SHARE)
 
 

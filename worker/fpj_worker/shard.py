@@ -1,8 +1,9 @@
 """Process one shard: skip what is up to date, hand the rest to the pool, record results in order.
 
-Images finish out of order; the cursor moves only over a finished prefix. Files made beyond it are recorded as soon
-as a batch of them has gathered, so a killed worker repeats at most one batch, and an image that this job made
-before it was killed counts as completed again, not as skipped. Files are on disk before they are recorded.
+Images finish out of order; the cursor moves only over a finished prefix. Files made beyond it are
+recorded as soon as a batch of them has gathered, so a killed worker repeats at most one batch, and
+an image that this job made before it was killed counts as completed again, not as skipped. Files
+are on disk before they are recorded.
 """
 
 from __future__ import annotations
@@ -57,8 +58,10 @@ from fpj_worker.tasks import ImageDone, ImageTask, is_answer
 
 _READ = 1_000
 _WINDOW_BATCHES = 10
-"""How many batches of images may be read and not yet recorded; bounds the supervisor's memory, not how far the fastest
-image may be ahead of the slowest."""
+"""How many batches of images may be read and not yet recorded.
+
+Bounds the supervisor's memory, not how far the fastest image may be ahead of the slowest.
+"""
 _FLUSH_SECONDS = 2.0
 _HEARTBEAT_SECONDS = 5.0
 _POLL_SECONDS = 0.2
@@ -91,7 +94,9 @@ class JobContext:
 
 @dataclass(slots=True)
 class _Slot:
-    """One image between being read and being counted; or a run of recorded ones, of which only the counts are left."""
+    """One image between being read and being counted, or a run of recorded ones, of which only the
+    counts are left.
+    """
 
     image: ImageRecord
     counts: Counts | None = None
@@ -101,10 +106,15 @@ class _Slot:
     failure: Failure | None = None
     recorded: bool = False
     planned: Counts = field(default_factory=Counts)
-    """How the plan has counted it, if it took it for up to date; of its bytes, those that are made again."""
+    """How the plan has counted it, if it took it for up to date.
+
+    Of its bytes, those that are made again.
+    """
     attempts: int = 0
     doubted: bool = False
-    """Whether it has had its last try, and after that a probe found source and folder well: then one more decides."""
+    """Whether it has had its last try, and after that a probe found source and folder well:
+    then one more decides.
+    """
     stale_paths: tuple[str, ...] = field(default=())
     """Files of earlier settings that the new ones replace under another name."""
 
@@ -136,11 +146,13 @@ class _Unmetered(Meter):
 class ShardProcessor:
     """Runs shards one after another over one pool.
 
-    ``on_tick`` is called every fraction of a second; what it raises ends the shard where it stands, after which
-    `hand_back` keeps what is finished. For ``patience`` seconds a store that has gone is waited for, with all results
-    kept; the heartbeat may lapse meanwhile, and who lost the shard to another is fenced as ever.
+    ``on_tick`` is called every fraction of a second; what it raises ends the shard where it stands,
+    after which `hand_back` keeps what is finished. For ``patience`` seconds a store that has gone
+    is waited for, with all results kept; the heartbeat may lapse meanwhile, and who lost the shard
+    to another is fenced as ever.
 
-    With a ``probe``, no image is charged for a fault that may be the environment's before that has found it well.
+    With a ``probe``, no image is charged for a fault that may be the environment's before that has
+    found it well.
     """
 
     def __init__(
@@ -165,7 +177,9 @@ class ShardProcessor:
         self._probe = probe
         self._breaker = Breaker()
         self._digests = tier_digests(context.tiers)
-        self._naming = MirrorNames(store, context.collection) if context.layout is Layout.MIRROR else None
+        self._naming = (
+            MirrorNames(store, context.collection) if context.layout is Layout.MIRROR else None
+        )
 
     @property
     def pending(self) -> int:
@@ -174,15 +188,18 @@ class ShardProcessor:
 
     @property
     def unrecorded(self) -> Counts:
-        """What is done and not recorded yet: with the store's counts, where the shard stands at this moment."""
+        """What is done and not recorded yet: with the store's counts,
+        where the shard stands at this moment.
+        """
         return sum((slot.counts for slot in self._slots if slot.counts), Counts())
 
     def complete(self, shard: Shard, grace: Callable[[], float]) -> None:
-        """Process the shard and record its end: done, or, when anything but a lost claim stops it, handed back.
+        """Process the shard and record its end: done, or, when anything but a lost claim stops it,
+        handed back.
 
-        Images in flight then get as many seconds as ``grace`` says. Raises what `run` raises, also where the store
-        is unreachable: the claim then lapses by itself. Where source or cache folder are the cause, that is
-        `EnvironmentFaultError`.
+        Images in flight then get as many seconds as ``grace`` says. Raises what `run` raises, also
+        where the store is unreachable: the claim then lapses by itself. Where source or cache
+        folder are the cause, that is `EnvironmentFaultError`.
         """
         try:
             self.run(shard)
@@ -196,18 +213,23 @@ class ShardProcessor:
             if trouble := self._behind(error):
                 raise EnvironmentFaultError(trouble) from error
             raise
-        self._patiently(lambda: self._store.finish_shard(shard, ShardState.SUCCEEDED, self._store.now()))
+        self._patiently(
+            lambda: self._store.finish_shard(shard, ShardState.SUCCEEDED, self._store.now())
+        )
 
     def run(self, shard: Shard) -> None:
         """Process the shard from its cursor to its end.
 
-        Raises `fpj_core.errors.FencedError` when another holder took the shard, and whatever ``on_tick`` raises.
+        Raises `fpj_core.errors.FencedError` when another holder took the shard, and whatever
+        ``on_tick`` raises.
         """
         self._begin(shard)
         while not self._finished:
             self._fill()
             self._dispatch()
-            outcomes = self._pool.poll(_POLL_SECONDS if self._pool.in_flight else self._idle_seconds())
+            outcomes = self._pool.poll(
+                _POLL_SECONDS if self._pool.in_flight else self._idle_seconds()
+            )
             for outcome in outcomes:
                 self._settle(outcome)
             self._listen(heard=bool(outcomes))
@@ -216,7 +238,9 @@ class ShardProcessor:
             self._on_tick()
 
     def hand_back(self, grace: float) -> None:
-        """Stop the pool, giving images in flight ``grace`` seconds, and record every finished one."""
+        """Stop the pool, giving images in flight ``grace`` seconds,
+        and record every finished one.
+        """
         self._patient = False
         _returned = self._pool.stop(grace)
         for outcome in self._pool.poll(0):
@@ -224,7 +248,7 @@ class ShardProcessor:
                 self._settle(outcome)
         self._record(force=True)
 
-    # Reading ahead ----------------------------------------------------------------------------------------
+    # Reading ahead --------------------------------------------------------------------------------
 
     def _begin(self, shard: Shard) -> None:
         self._patient = True
@@ -251,19 +275,24 @@ class ShardProcessor:
     def _count_ahead(self, shard: Shard) -> int:
         """How many images after the cursor the plan found up to date, and has counted.
 
-        Exactly those are not counted again: what is left to count is what the shard's counts lack of its images.
+        Exactly those are not counted again: what is left to count is what the shard's counts lack
+        of its images.
         """
         ahead = self._store.count_images(shard.collection, shard.cursor, shard.stop)
         return ahead - self._left_to_count(shard)
 
     def _left_to_count(self, shard: Shard) -> int:
-        return self._store.count_images(shard.collection, shard.start, shard.stop) - shard.counts.done
+        return (
+            self._store.count_images(shard.collection, shard.start, shard.stop) - shard.counts.done
+        )
 
     def _made_beyond(self, shard: Shard) -> tuple[bool, frozenset[int]]:
-        """Which of what this job made after the cursor the plan has not counted: a killed holder recorded it there.
+        """Which of what this job made after the cursor the plan has not counted:
+        a killed holder recorded it there.
 
-        Whether earlier attempts made any; if none did, all that this job made is such. Else the ordinals that are, the
-        ones made last. They are looked for in a pass of its own, which a first attempt does not need.
+        Whether earlier attempts made any; if none did, all that this job made is such. Else the
+        ordinals that are, the ones made last. They are looked for in a pass of its own, which a
+        first attempt does not need.
         """
         job = self._store.get_job(shard.job)
         if self._counted_ahead <= 0 or job is None or not job.made_before:
@@ -275,7 +304,9 @@ class ShardProcessor:
                 if not self._is_all_recorded(image, derivatives):
                     continue
                 recorded += 1
-                if made := [each.created_at for each in derivatives.values() if each.job == shard.job]:
+                if made := [
+                    each.created_at for each in derivatives.values() if each.job == shard.job
+                ]:
                     heapq.heappush(latest, (max(made), image.ordinal))
                     if len(latest) > left:
                         heapq.heappop(latest)
@@ -299,7 +330,9 @@ class ShardProcessor:
         ):
             stop = min(self._unread + _READ, self._shard.stop)
             read = self._patiently(partial(self._read, self._unread, stop))
-            self._sizes = self._sizes_of([each for _, derivatives in read for each in derivatives.values()])
+            self._sizes = self._sizes_of(
+                [each for _, derivatives in read for each in derivatives.values()]
+            )
             self._names = self._names_of([image for image, _ in read])
             for image, derivatives in read:
                 self._take(image, derivatives)
@@ -321,7 +354,10 @@ class ShardProcessor:
 
     @property
     def _looks(self) -> bool:
-        """Whether files are looked at once more. Where that is not cheap, the plan's check of a moment ago must do."""
+        """Whether files are looked at once more.
+
+        Where that is not cheap, the plan's check of a moment ago must do.
+        """
         return self._context.check_files and self._folder.answers_at_once
 
     def _sizes_of(self, recorded: Sequence[Derivative]) -> dict[str, int | None]:
@@ -329,15 +365,21 @@ class ShardProcessor:
         if not self._looks:
             return {}
         folder = self._context.folder_name
-        paths = [d.path for d in recorded if d.folder == folder and d.digest == self._digests[d.tier]]
+        paths = [
+            d.path for d in recorded if d.folder == folder and d.digest == self._digests[d.tier]
+        ]
         return dict(zip(paths, self._folder.sizes(paths), strict=True))
 
     def _take(self, image: ImageRecord, recorded: dict[str, Derivative]) -> None:
         slot = _Slot(image)
-        lacking = tuple(tier.name for tier in self._context.tiers if not self._up_to_date(image, tier, recorded))
+        lacking = tuple(
+            tier.name for tier in self._context.tiers if not self._up_to_date(image, tier, recorded)
+        )
         if self._is_counted(image, recorded):
             self._counted_ahead -= 1
-            again = sum(recorded[tier].bytes for tier in lacking if recorded[tier].job == self._context.job)
+            again = sum(
+                recorded[tier].bytes for tier in lacking if recorded[tier].job == self._context.job
+            )
             slot.planned = replace(self._counts_of_made(recorded.values()), bytes_written=again)
         if problem := listing_problem(image):
             slot.attempts = 1
@@ -347,10 +389,14 @@ class ShardProcessor:
             slot.recorded = True
             self._passed += 1
         else:
-            slot.stale_paths = tuple(d.path for d in recorded.values() if d.folder == self._context.folder_name)
+            slot.stale_paths = tuple(
+                d.path for d in recorded.values() if d.folder == self._context.folder_name
+            )
             self._by_ordinal[image.ordinal] = slot
             name = self._names.get(image.id)
-            self._ready.append(ImageTask(image.ordinal, image.id, image.key, image.size, lacking, name))
+            self._ready.append(
+                ImageTask(image.ordinal, image.id, image.key, image.size, lacking, name)
+            )
         self._held += not slot.recorded
         _append(self._slots, slot)
 
@@ -365,7 +411,9 @@ class ShardProcessor:
     def _is_all_recorded(self, image: ImageRecord, recorded: dict[str, Derivative]) -> bool:
         return all(self._is_recorded(image, tier, recorded) for tier in self._context.tiers)
 
-    def _is_recorded(self, image: ImageRecord, tier: TierSpec, recorded: dict[str, Derivative]) -> bool:
+    def _is_recorded(
+        self, image: ImageRecord, tier: TierSpec, recorded: dict[str, Derivative]
+    ) -> bool:
         derivative = recorded.get(tier.name)
         return (
             derivative is not None
@@ -373,7 +421,9 @@ class ShardProcessor:
             and derivative.source_version == image.version
         )
 
-    def _up_to_date(self, image: ImageRecord, tier: TierSpec, recorded: dict[str, Derivative]) -> bool:
+    def _up_to_date(
+        self, image: ImageRecord, tier: TierSpec, recorded: dict[str, Derivative]
+    ) -> bool:
         return (
             self._is_recorded(image, tier, recorded)
             and (derivative := recorded[tier.name]).folder == self._context.folder_name
@@ -381,11 +431,13 @@ class ShardProcessor:
         )
 
     def _counts_of_made(self, recorded: Iterable[Derivative]) -> Counts:
-        """How an up-to-date image counts: completed if this job made any of it before it was stopped."""
+        """How an up-to-date image counts: completed if this job made any of it before it was
+        stopped.
+        """
         sizes = [derivative.bytes for derivative in recorded if derivative.job == self._context.job]
         return Counts(completed=1, bytes_written=sum(sizes)) if sizes else Counts(skipped=1)
 
-    # The pool ---------------------------------------------------------------------------------------------
+    # The pool -------------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
         now = time.monotonic()
@@ -407,7 +459,9 @@ class ShardProcessor:
         slot = self._by_ordinal[task.ordinal]
         error = outcome.error
         if error is None and not is_answer(outcome.result, task, self._context.collection):
-            error = ImageError(ErrorType.WORKER_CRASHED, "the decoder's answer is not about this image")
+            error = ImageError(
+                ErrorType.WORKER_CRASHED, "the decoder's answer is not about this image"
+            )
         self._meter.settled(task.size, outcome.elapsed)
         if error is None and outcome.result is not None:
             self._breaker.went_well()
@@ -416,7 +470,9 @@ class ShardProcessor:
             return
         error = error or ImageError(ErrorType.INTERNAL, "the worker returned nothing")
         last = not error.error_type.transient or slot.attempts >= self._context.limits.max_attempts
-        doubtful = self._probe is not None and may_be_environment(error.error_type, error.environment)
+        doubtful = self._probe is not None and may_be_environment(
+            error.error_type, error.environment
+        )
         if doubtful:
             self._breaker.fault(last=last)
         if not last:
@@ -431,10 +487,12 @@ class ShardProcessor:
         self._fail(slot, error, elapsed)
         del self._by_ordinal[slot.image.ordinal]
 
-    # The environment --------------------------------------------------------------------------------------
+    # The environment ------------------------------------------------------------------------------
 
     def _listen(self, *, heard: bool) -> None:
-        """Suspect the environment where no image ends for as long as one may take: all may wait for storage."""
+        """Suspect the environment where no image ends for as long as one may take:
+        all may wait for storage.
+        """
         now = time.monotonic()
         if heard or not self._pool.in_flight:
             self._heard_at = now
@@ -445,8 +503,8 @@ class ShardProcessor:
     def _judge(self) -> None:
         """Charge images for what may be the environment's fault, once that is known to be well.
 
-        It may have healed since their last try: each gets one more, which no longer counts, and is asked about again.
-        Raises `EnvironmentFaultError` where it is not well.
+        It may have healed since their last try: each gets one more, which no longer counts, and is
+        asked about again. Raises `EnvironmentFaultError` where it is not well.
         """
         began = time.monotonic()
         if self._probe is None or not self._breaker.asks(began):
@@ -496,7 +554,11 @@ class ShardProcessor:
             )
             for file in done.files
         )
-        made = Counts(completed=1, bytes_written=sum(file.bytes for file in done.files), processing_ms=elapsed * 1000)
+        made = Counts(
+            completed=1,
+            bytes_written=sum(file.bytes for file in done.files),
+            processing_ms=elapsed * 1000,
+        )
         slot.counts = made - slot.planned
         self._gathered += 1
 
@@ -513,17 +575,24 @@ class ShardProcessor:
             at=time.time(),
         )
         self._meter.failed(slot.failure)
-        slot.counts = Counts(failed=1, processing_ms=elapsed * 1000, errors={error.error_type.value: 1}) - slot.planned
+        slot.counts = (
+            Counts(failed=1, processing_ms=elapsed * 1000, errors={error.error_type.value: 1})
+            - slot.planned
+        )
         self._gathered += 1
 
-    # Recording --------------------------------------------------------------------------------------------
+    # Recording ------------------------------------------------------------------------------------
 
     def _record(self, *, force: bool) -> None:
         """Flush when a batch has gathered or time is up; otherwise keep the heartbeat going."""
         now = time.monotonic()
         prefix_done = bool(self._slots) and self._slots[0].counts is not None
         full = self._gathered >= self._context.batch_size
-        if force or full or (now - self._flushed_at >= _FLUSH_SECONDS and (prefix_done or self._gathered)):
+        if (
+            force
+            or full
+            or (now - self._flushed_at >= _FLUSH_SECONDS and (prefix_done or self._gathered))
+        ):
             self._flush()
         elif prefix_done and self._passed >= _READ:
             self._flush()  # a long run of skipped images moves the cursor too
@@ -532,7 +601,10 @@ class ShardProcessor:
             self._heartbeat_at = time.monotonic()
 
     def _patiently(self, ask: Callable[[], T]) -> T:
-        """What ``ask`` gives, once the store answers. Raises `StoreUnavailableError` when patience has run out."""
+        """What ``ask`` gives, once the store answers.
+
+        Raises `StoreUnavailableError` when patience has run out.
+        """
         until = time.monotonic() + self._patience
         while True:
             try:
@@ -544,7 +616,10 @@ class ShardProcessor:
             self._on_tick()
 
     def _flush(self) -> None:
-        """Record what can be. Nothing is forgotten here before the store has it: a flush that failed is tried again."""
+        """Record what can be.
+
+        Nothing is forgotten here before the store has it: a flush that failed is tried again.
+        """
         if self._untrusted:
             return
         prefix = list(takewhile(lambda slot: slot.counts is not None, self._slots))
@@ -571,7 +646,9 @@ class ShardProcessor:
         self._flushed_at = time.monotonic()
 
     def _bring_to_disk(self) -> None:
-        """Raises `CacheFolderError`; nothing more of this shard is then recorded, for the next sync would succeed."""
+        """Raises `CacheFolderError`; nothing more of this shard is then recorded,
+        for the next sync would succeed.
+        """
         try:
             self._sync()
         except CacheFolderError:
@@ -589,14 +666,18 @@ class ShardProcessor:
             fence=self._context.fence,
             expected_cursor=self._cursor,
             cursor=cursor,
-            counts=sum((slot.counts for slot in prefix if slot.counts), self._no_longer_skipped(cursor)),
+            counts=sum(
+                (slot.counts for slot in prefix if slot.counts), self._no_longer_skipped(cursor)
+            ),
             derivatives=tuple(derivative for slot in fresh for derivative in slot.derivatives),
             failures=tuple(slot.failure for slot in prefix if slot.failure),
             facts={slot.image.ordinal: slot.facts for slot in fresh if slot.facts},
         )
 
     def _no_longer_skipped(self, cursor: int) -> Counts:
-        """At the shard's end, minus what the plan counted and nobody found: a killed holder has made it again."""
+        """At the shard's end, minus what the plan counted and nobody found:
+        a killed holder has made it again.
+        """
         if cursor < self._shard.stop or self._earlier:
             return Counts()
         return Counts() - Counts(skipped=max(self._counted_ahead, 0))
@@ -614,7 +695,9 @@ def _append(slots: deque[_Slot], slot: _Slot) -> None:
     """Append it; neighbors that are recorded become one."""
     if slot.recorded and slots and slots[-1].recorded:
         last = slots[-1]
-        slots[-1] = _Slot(last.image, (last.counts or Counts()) + (slot.counts or Counts()), recorded=True)
+        slots[-1] = _Slot(
+            last.image, (last.counts or Counts()) + (slot.counts or Counts()), recorded=True
+        )
     elif slot.recorded:
         slots.append(_Slot(slot.image, slot.counts, recorded=True))
     else:

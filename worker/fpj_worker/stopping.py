@@ -1,4 +1,7 @@
-"""Requests to stop. Imports next to nothing, so that a pod can heed SIGTERM before it has loaded the rest."""
+"""Requests to stop.
+
+Imports next to nothing, so that a pod can heed SIGTERM before it has loaded the rest.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ class InterruptedRunError(FpjError):
 class Stop:
     """Whether, and since when, SIGTERM asks this process to end.
 
-    Process 1 of a container never gets a signal that it does not handle: without this it would sit through its whole
-    grace period and be killed.
+    Process 1 of a container never gets a signal that it does not handle: without this it would sit
+    through its whole grace period and be killed.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,7 @@
 """What a child process does for one image: open, make the derivatives, write the files.
 
-The supervisor sends an `ImageTask` and gets an `ImageDone` back; pixels never cross between processes.
+The supervisor sends an `ImageTask` and gets an `ImageDone` back; pixels never cross between
+processes.
 """
 
 from __future__ import annotations
@@ -52,10 +53,15 @@ class ImageTask:
     size: int
     lacking: tuple[str, ...]
     name: str | None = None
-    """In a folder of the layout Mirror, what its files are called, with folders and without an extension."""
+    """In a folder of the layout Mirror, what its files are called,
+    with folders and without an extension.
+    """
 
     def path(self, collection: str, tier: str, extension: str) -> str:
-        """Where a file of the image goes, within the cache folder. Raises `ImageError` (PathViolation)."""
+        """Where a file of the image goes, within the cache folder.
+
+        Raises `ImageError` (PathViolation).
+        """
         if self.name is not None:
             return mirror_path(tier, self.name, extension)
         return derivative_path(collection, tier, self.image, extension)
@@ -84,7 +90,8 @@ class ImageDone:
 class ImageHandler:
     """Called once in each child process; returns the function that handles its tasks.
 
-    ``token`` makes the temporary file names of this run unlike those of any other; see `CacheFolder.write`.
+    ``token`` makes the temporary file names of this run unlike those of any other; see
+    `CacheFolder.write`.
     """
 
     source: SourceConfig
@@ -97,7 +104,8 @@ class ImageHandler:
 
     def __call__(self) -> Callable[[ImageTask, Admit], ImageDone]:
         """Open the source and the cache folder for this child."""
-        # Image libraries are for children alone: the supervisor starts faster, and never forks after libvips.
+        # Image libraries are for children alone: the supervisor starts faster, and never forks
+        # after libvips.
         from fpj_worker.engine import process_image  # noqa: PLC0415
         from fpj_worker.engine.reading import refuse_unreadable  # noqa: PLC0415
 
@@ -107,10 +115,14 @@ class ImageHandler:
         def handle(task: ImageTask, admit: Admit) -> ImageDone:
             with ExitStack() as stack:
                 with away(Away.FETCHING):
-                    given = source.open(task.key, task.size, max_file_size=self.limits.max_file_size)
+                    given = source.open(
+                        task.key, task.size, max_file_size=self.limits.max_file_size
+                    )
                     opened = stack.enter_context(given)
                 try:
-                    processed = process_image(opened, self.tiers, self.limits, make=task.lacking, admit=admit)
+                    processed = process_image(
+                        opened, self.tiers, self.limits, make=task.lacking, admit=admit
+                    )
                 except ImageError as error:
                     if error.error_type is ErrorType.CORRUPT_IMAGE:
                         refuse_unreadable(opened)
@@ -120,14 +132,17 @@ class ImageHandler:
                 path = task.path(self.collection, output.tier, output.extension)
                 with away(Away.STORING):
                     folder.write(path, output.data, token=self.token)
-                files.append(WrittenFile(output.tier, path, output.width, output.height, len(output.data)))
+                files.append(
+                    WrittenFile(output.tier, path, output.width, output.height, len(output.data))
+                )
             return ImageDone(processed.facts, tuple(files))
 
         return handle
 
 
 def is_answer(done: object, task: ImageTask, collection: str) -> bool:
-    """Whether this can be what became of the task: it comes from a process that strangers' data may have taken over.
+    """Whether this can be what became of the task: it comes from a process that strangers' data may
+    have taken over.
 
     Its paths are later removed and served, so they must be those that follow from image and tier.
     """
@@ -135,7 +150,10 @@ def is_answer(done: object, task: ImageTask, collection: str) -> bool:
         isinstance(done, ImageDone)
         and _are_facts(done.facts)
         and isinstance(done.files, tuple)
-        and all(isinstance(file, WrittenFile) and _is_file_of(file, task, collection) for file in done.files)
+        and all(
+            isinstance(file, WrittenFile) and _is_file_of(file, task, collection)
+            for file in done.files
+        )
         and sorted(file.tier for file in done.files) == sorted(task.lacking)
     )
 
@@ -145,7 +163,10 @@ def _are_facts(facts: object) -> bool:
         isinstance(facts, ImageFacts)
         and _are_numbers(facts.width, facts.height)
         and _is_text(facts.format)
-        and (facts.thumbhash is None or (type(facts.thumbhash) is bytes and len(facts.thumbhash) <= _MOST_TEXT))
+        and (
+            facts.thumbhash is None
+            or (type(facts.thumbhash) is bytes and len(facts.thumbhash) <= _MOST_TEXT)
+        )
         and (facts.dominant_color is None or _is_text(facts.dominant_color))
         and (facts.warning is None or _is_text(facts.warning))
         and (facts.captured_at is None or _is_text(facts.captured_at))
@@ -170,7 +191,8 @@ def _is_text(value: object) -> bool:
 
 
 def start_image_pool(handler: ImageHandler, workers: int) -> ProcessPool[ImageTask, ImageDone]:
-    """Child processes that make images, within what memory this process may use, confined to what they need.
+    """Child processes that make images, within what memory this process may use,
+    confined to what they need.
 
     Raises `EnvironmentFaultError` where their temporary folder cannot be made.
     """
@@ -195,25 +217,35 @@ def start_image_pool(handler: ImageHandler, workers: int) -> ProcessPool[ImageTa
 
 
 def reach_of(handler: ImageHandler, environment: Mapping[str, str]) -> Reach | None:
-    """What a child needs for these places: the source to read, and the job's own folders in the cache folder.
+    """What a child needs for these places: the source to read,
+    and the job's own folders in the cache folder.
 
-    For buckets it needs the network and the bucket's keys; see SECURITY.md. Raises `ValueError` for a ``FPJ_SANDBOX``
-    that does not exist.
+    For buckets it needs the network and the bucket's keys; see SECURITY.md. Raises `ValueError` for
+    a ``FPJ_SANDBOX`` that does not exist.
     """
     mode = Mode(environment.get("FPJ_SANDBOX") or Mode.AUTO)
     if mode is Mode.OFF:
         return None
     source, folder = handler.source, handler.folder
-    buckets = [each.bucket for each in (source, folder) if isinstance(each, S3SourceConfig | S3FolderConfig)]
+    buckets = [
+        each.bucket
+        for each in (source, folder)
+        if isinstance(each, S3SourceConfig | S3FolderConfig)
+    ]
     names = own_folders(handler.layout, handler.collection, [tier.name for tier in handler.tiers])
     own = [os.path.join(folder.location, name) for name in names]
     for path in own if isinstance(folder, LocalFolderConfig) else ():
         with suppress(OSError):  # each image will say what is wrong
             os.makedirs(path, exist_ok=True)
-    named = {name: value for name, value in environment.items() if name.startswith(_BUCKET_VARIABLES)}
+    named = {
+        name: value for name, value in environment.items() if name.startswith(_BUCKET_VARIABLES)
+    }
     files = [value for name, value in named.items() if name.endswith(("_FILE", "_DIR", "_BUNDLE"))]
     return Reach(
-        read=(*([source.root] if isinstance(source, LocalSourceConfig) else []), *(files if buckets else [])),
+        read=(
+            *([source.root] if isinstance(source, LocalSourceConfig) else []),
+            *(files if buckets else []),
+        ),
         write=tuple(own) if isinstance(folder, LocalFolderConfig) else (),
         ports=tuple(sorted({port for bucket in buckets for port in _ports(bucket, named)})),
         environment=named if buckets else {},
@@ -222,7 +254,9 @@ def reach_of(handler: ImageHandler, environment: Mapping[str, str]) -> Reach | N
 
 
 def _ports(bucket: Bucket, environment: Mapping[str, str]) -> set[int]:
-    """Of the endpoint, of what gives out credentials where none are given, of proxies, and of name servers."""
+    """Of the endpoint, of what gives out credentials where none are given, of proxies,
+    and of name servers.
+    """
     urls = [bucket.endpoint or environment.get("AWS_ENDPOINT_URL") or "https://"]
     urls += [value for name, value in environment.items() if name.upper().endswith("_PROXY")]
     urls += [] if bucket.access_key_id else ["https://", "http://"]

@@ -23,14 +23,16 @@ def forget_missing_files(
 ) -> int:
     """Forget derivatives that are not in the folder with their recorded size; returns how many.
 
-    One that lies in another cache folder counts as missing: the job's own folder is where it is wanted.
-    ``on_progress`` is called for each; what it raises ends the check.
+    One that lies in another cache folder counts as missing: the job's own folder is where it is
+    wanted. ``on_progress`` is called for each; what it raises ends the check.
     """
     elsewhere = _Doomed(store, folder, collection)
     doomed = _Doomed(store, folder, collection)
 
     def here() -> Iterator[Expected]:
-        for ordinal, tier, recorded_folder, path, size in store.derivative_files(collection, tiers, on_progress):
+        for ordinal, tier, recorded_folder, path, size in store.derivative_files(
+            collection, tiers, on_progress
+        ):
             if recorded_folder == folder_name:
                 yield path, size, (ordinal, tier)
             else:
@@ -67,15 +69,24 @@ class _Doomed:
 
 
 def _refuse_gone(folder: CacheFolder) -> None:
-    """Raise `CacheFolderError` if the folder itself has gone while it was checked: its files may still be there."""
+    """Raise `CacheFolderError` if the folder itself has gone while it was checked:
+    its files may still be there.
+    """
     if folder.look().marker is None:
-        raise CacheFolderError("the cache folder has lost its marker while it was checked: is it still mounted?")
+        raise CacheFolderError(
+            "the cache folder has lost its marker while it was checked: is it still mounted?"
+        )
 
 
 def forget_made_by_others(
-    store: Store, collection: str, tiers: Sequence[str], job: str, on_progress: Callable[[], None] = lambda: None
+    store: Store,
+    collection: str,
+    tiers: Sequence[str],
+    job: str,
+    on_progress: Callable[[], None] = lambda: None,
 ) -> None:
-    """Forget every derivative of the tiers that ``job`` (an id) has not made, for a job that must make all itself.
+    """Forget every derivative of the tiers that ``job`` (an id) has not made,
+    for a job that must make all itself.
 
     Those that it made by earlier settings stay: their digests make them pending.
     """

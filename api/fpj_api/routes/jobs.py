@@ -27,10 +27,14 @@ async def list_jobs(
     ask: Ask,
     user: Caller,
     namespace: OnlyNamespace = None,
-    phase: Annotated[list[Phase] | None, Query(description="May be repeated.", max_length=20)] = None,
+    phase: Annotated[
+        list[Phase] | None, Query(description="May be repeated.", max_length=20)
+    ] = None,
     job_type: Annotated[JobType | None, Query(alias="jobType")] = None,
     collection: Text = None,
-    search: Annotated[str | None, Query(max_length=253, description="Part of a name, or of a collection's id.")] = None,
+    search: Annotated[
+        str | None, Query(max_length=253, description="Part of a name, or of a collection's id.")
+    ] = None,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
@@ -55,7 +59,8 @@ async def list_jobs(
     more = len(found) > limit
     following = encode("jobs", items[-1].created_at, items[-1].uid) if more else None
     rest = json.dumps({"next": following, "counts": dict(sorted(counts.items()))})
-    text = f'{{"items":[{",".join(job.text for job in items)}],{rest[1:]}'  # the jobs are JSON already
+    # The jobs are JSON already.
+    text = f'{{"items":[{",".join(job.text for job in items)}],{rest[1:]}'
     return Response(text, media_type="application/json")
 
 
@@ -87,4 +92,6 @@ async def list_failures(
     )
     items = [failure_of(each) for each in found[:limit]]
     more = len(found) > limit
-    return FailurePage(items=items, next=encode(f"failures/{type or ''}", items[-1].ordinal) if more else None)
+    return FailurePage(
+        items=items, next=encode(f"failures/{type or ''}", items[-1].ordinal) if more else None
+    )

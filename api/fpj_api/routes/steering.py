@@ -18,7 +18,9 @@ _BULK_COST, _CREATE_COST = 4.0, 0.2
 
 
 @router.post("/namespaces/{namespace}/jobs", status_code=201)
-async def create_job(ask: Ask, user: Caller, namespace: InNamespace, new: NewJob, response: Response) -> Job:
+async def create_job(
+    ask: Ask, user: Caller, namespace: InNamespace, new: NewJob, response: Response
+) -> Job:
     """Create a job; the spec is validated like that of a manifest."""
     await ask.access.require(user, "create", JOBS, namespace)
     ask.calls.take(user.name, _CREATE_COST)
@@ -41,7 +43,10 @@ async def suspend_job(ask: Ask, user: Caller, namespace: InNamespace, name: OfJo
 
 @router.post("/namespaces/{namespace}/jobs/{name}/resume", status_code=202)
 async def resume_job(ask: Ask, user: Caller, namespace: InNamespace, name: OfJob) -> Job:
-    """Continue a suspended or finished job; only unfinished images are processed. 409 for an active job."""
+    """Continue a suspended or finished job; only unfinished images are processed.
+
+    409 for an active job.
+    """
     return await _act(ask, user, Action.RESUME, namespace, name)
 
 
@@ -62,7 +67,9 @@ async def act_on_many(ask: Ask, user: Caller, wanted: Bulk) -> BulkResult:
 
 @router.post("/jobs/recover")
 async def recover_all(ask: Ask, user: Caller, where: RecoverAll) -> RecoverResult:
-    """Recover every job that failed or has failed images, 500 at a time, in one namespace or in all visible ones."""
+    """Recover every job that failed or has failed images, 500 at a time,
+    in one namespace or in all visible ones.
+    """
     table = ask.watched.table
     shown = await ask.access.shown(user, JOBS, where.namespace, table.namespaces)
     if where.namespace is not None:

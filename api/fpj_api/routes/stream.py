@@ -17,9 +17,13 @@ router = APIRouter(tags=["jobs"])
 @router.get(
     STREAM,
     response_class=Response,
-    responses={200: {"content": {"text/event-stream": {}}, "description": "Events: job, gone and reset."}},
+    responses={
+        200: {"content": {"text/event-stream": {}}, "description": "Events: job, gone and reset."}
+    },
 )
-async def stream_jobs(ask: Ask, user: Caller, request: Request, namespace: OnlyNamespace = None) -> Response:
+async def stream_jobs(
+    ask: Ask, user: Caller, request: Request, namespace: OnlyNamespace = None
+) -> Response:
     """Changes of the jobs that the caller may see, as server-sent events."""
     token, address = request.scope["fpj.token"], request.scope["fpj.address"]
     if namespace is not None:
@@ -45,7 +49,9 @@ async def stream_jobs(ask: Ask, user: Caller, request: Request, namespace: OnlyN
 
 
 async def _sees_any(ask: Ask, user: Caller) -> bool:
-    """Whether there is anything to stream to them: first by what is known without asking for lists."""
+    """Whether there is anything to stream to them: first by what is
+    known without asking for lists.
+    """
     near = ask.watched.table.namespaces | user.home
     if await ask.access.sees_any(user, JOBS, near, "watch"):
         return True

@@ -23,23 +23,30 @@ class CacheFolder(Protocol):
         """Make the folder if need be. Raises `CacheFolderError` when it cannot be written."""
 
     def look(self) -> FolderState:
-        """What is there. Changes nothing. Raises `CacheFolderError` when the folder cannot be read."""
+        """What is there.
+
+        Changes nothing. Raises `CacheFolderError` when the folder cannot be read.
+        """
 
     def mark(self, marker: bytes, own: Sequence[str]) -> None:
         """Make the folder if need be, and put the marker where there is none or an empty one.
 
-        ``own`` are the folders right below it that the job writes to (`fpj_core.paths.own_folders`). Raises
-        `CacheFolderError` when it cannot be written.
+        ``own`` are the folders right below it that the job writes to
+        (`fpj_core.paths.own_folders`). Raises `CacheFolderError` when it cannot be written.
         """
 
     def require_marker(self) -> None:
-        """Raise `CacheFolderError` where there is no marker: then another folder is in its place, say a mount point."""
+        """Raise `CacheFolderError` where there is no marker: then another folder is in its place,
+        say a mount point.
+        """
 
     def free_bytes(self) -> int | None:
         """Free space, or None where there is no such bound."""
 
     def write(self, relative: str, data: bytes, *, token: str) -> None:
-        """Write a file whole or not at all. ``token`` tells this writer's temporary names from others'.
+        """Write a file whole or not at all.
+
+        ``token`` tells this writer's temporary names from others'.
 
         It begins with the identity of the writer's store and a dash: see `sweep`.
 
@@ -49,7 +56,8 @@ class CacheFolder(Protocol):
     def size(self, relative: str) -> int | None:
         """A file's size in bytes, None if it is not there.
 
-        Raises `CacheFolderError` or `ImageError` where that cannot be known: only "no such file" means missing.
+        Raises `CacheFolderError` or `ImageError` where that cannot be known: only "no such file"
+        means missing.
         """
 
     def sizes(self, paths: Sequence[str]) -> list[int | None]:
@@ -59,34 +67,43 @@ class CacheFolder(Protocol):
     def answers_at_once(self) -> bool:
         """Whether asking about single files is cheap: neither slow nor paid for."""
 
-    def lacking(self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, str]]:
+    def lacking(
+        self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing
+    ) -> Iterator[tuple[int, str]]:
         """The (ordinal, tier) of each file that is not there with the expected size, in any order.
 
-        Memory does not grow with the files. ``on_step`` is called for each; what it raises ends the check.
+        Memory does not grow with the files. ``on_step`` is called for each; what it raises ends the
+        check.
         """
 
     def remove(self, relative: str) -> None:
         """Remove a file if it is there."""
 
     def probe(self, own: str) -> None:
-        """Show that a file can be kept here at this moment, by keeping one for a moment; it leaves nothing behind.
+        """Show that a file can be kept here at this moment, by keeping one for a moment.
+
+        It leaves nothing behind.
 
         ``own`` is a folder right below it that the job writes to. Raises
-        `CacheFolderError`, also where a folder has lost its marker: then another one is in its place.
+        `CacheFolderError`, also where a folder has lost its marker: then another one is in its
+        place.
         """
 
     def syncer(self) -> Callable[[], None]:
         """What brings everything written from now on, by whichever process, to disk.
 
-        Calling it raises `CacheFolderError` when some of it may be lost. That is reported once only: what was written
-        before must then not be relied on, also when a later call succeeds. Raises `CacheFolderError`, too.
+        Calling it raises `CacheFolderError` when some of it may be lost. That is reported once
+        only: what was written before must then not be relied on, also when a later call succeeds.
+            Raises `CacheFolderError`, too.
         """
 
     def sweep(self, own: Sequence[str], store: str) -> None:
-        """Remove what killed writers left in these folders. Only for whoever holds their collection's lease.
+        """Remove what killed writers left in these folders.
 
-        That lease is of one store, whose identity is ``store``: of other stores' writers, which may be active, only
-        what is old is removed.
+        Only for whoever holds their collection's lease.
+
+        That lease is of one store, whose identity is ``store``: of other stores' writers, which may
+        be active, only what is old is removed.
         """
 
 
@@ -104,7 +121,9 @@ def lacking_by_asking(
 
 
 class FolderConfig(Protocol):
-    """How to reach a cache folder; small and picklable, so that each worker process builds its own."""
+    """How to reach a cache folder; small and picklable,
+    so that each worker process builds its own.
+    """
 
     @property
     def location(self) -> str:

@@ -1,7 +1,9 @@
-"""Checking a bucket's files by listing them: what is expected, sorted by path, is merged with what S3 lists.
+"""Checking a bucket's files by listing them: what is expected, sorted by path,
+is merged with what S3 lists.
 
-The paths that are expected are cut into parts of some 25 pages each, a few of which are listed at a time: that is the
-only way to list one bucket in parallel, and costs about one page more per part. Memory holds those few parts.
+The paths that are expected are cut into parts of some 25 pages each, a few of which are listed at a
+time: that is the only way to list one bucket in parallel, and costs about one page more per part.
+Memory holds those few parts.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ class Listing:
         self._bucket = bucket
         self._client = client
 
-    def lacking(self, expected: Iterable[Expected], on_step: Callable[[], None]) -> Iterator[tuple[int, str]]:
+    def lacking(
+        self, expected: Iterable[Expected], on_step: Callable[[], None]
+    ) -> Iterator[tuple[int, str]]:
         """See `fpj_core.folders.base.CacheFolder.lacking`."""
         ranges: dict[str, _Range] = {}
 
@@ -83,8 +87,12 @@ class Listing:
                 yield which
             waiting = next(wanted, None)
 
-    def _listed(self, parts: list[tuple[str, str]], on_step: Callable[[], None]) -> Iterator[Listed]:
-        """The objects of the parts, one part after another, of which the next few are being listed meanwhile."""
+    def _listed(
+        self, parts: list[tuple[str, str]], on_step: Callable[[], None]
+    ) -> Iterator[Listed]:
+        """The objects of the parts, one part after another,
+        of which the next few are being listed meanwhile.
+        """
         ahead: deque[Future[list[Listed]]] = deque()
         left = iter(parts)
         with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="fpj-list") as threads:

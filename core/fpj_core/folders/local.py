@@ -1,8 +1,9 @@
 """A cache folder on a file system.
 
-The folder's own path is resolved once; below it no link is ever followed, so a link planted inside leads nowhere.
-Files appear whole: each is written to ``.tmp`` in the first folder of its path, and renamed. They are not forced to
-disk one by one: who records them syncs the file system before (`LocalFolder.syncer`).
+The folder's own path is resolved once; below it no link is ever followed, so a link planted inside
+leads nowhere. Files appear whole: each is written to ``.tmp`` in the first folder of its path, and
+renamed. They are not forced to disk one by one: who records them syncs the file system before
+(`LocalFolder.syncer`).
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TAG = CACHE_TAG_SIGNATURE + b"\n# This folder holds images that fpj can make again.\n"
 _MOST_MARKER = 4_096
 _ABANDONED_SECONDS = 3_600.0
-"""A temporary file lives for as long as one write takes: seconds, or minutes on storage that stalls."""
+"""A temporary file lives for as long as one write takes: seconds,
+or minutes on storage that stalls.
+"""
 _PROBE_BYTES = 4 * 2**20
 """What a probe writes: a disk that is full for images has room for small files, often."""
 _PART = re.compile(r"[0-9a-f]{2}")
@@ -89,16 +92,22 @@ class LocalFolder(CacheFolder):
             names = set(os.listdir(self._root))
             marker = _read(os.path.join(self._root, MARKER)) if MARKER in names else None
             return FolderState(
-                marker=marker, empty=all(map(is_litter, names)), ours=_is_tagged(self._root) and _holds_ours(self._root)
+                marker=marker,
+                empty=all(map(is_litter, names)),
+                ours=_is_tagged(self._root) and _holds_ours(self._root),
             )
         except (FileNotFoundError, NotADirectoryError):
             return FolderState()
         except OSError as error:
-            raise CacheFolderError(f"cache folder {self._root} cannot be read: {error.strerror}") from error
+            raise CacheFolderError(
+                f"cache folder {self._root} cannot be read: {error.strerror}"
+            ) from error
 
     @override
     def mark(self, marker: bytes, own: Sequence[str]) -> None:
-        """The cache tag goes only into what is made here: the folder, else the job's own folders in it."""
+        """The cache tag goes only into what is made here: the folder,
+        else the job's own folders in it.
+        """
         self.check_writable()
         with self._refusing():
             self._put(MARKER, marker)
@@ -117,12 +126,16 @@ class LocalFolder(CacheFolder):
             if isinstance(error, FileNotFoundError) and os.path.isdir(self._root):
                 text = f"cache folder {self._root} has lost its marker ({MARKER}): is it mounted?"
                 raise CacheFolderError(text) from error
-            raise CacheFolderError(f"cache folder {self._root} cannot be read: {error.strerror}") from error
+            raise CacheFolderError(
+                f"cache folder {self._root} cannot be read: {error.strerror}"
+            ) from error
 
     def _put(self, name: str | None, content: bytes) -> None:
-        """Write a file under a name of its own (process ids come again in containers), and keep it if there is none.
+        """Write a file under a name of its own (process ids come again in containers),
+        and keep it if there is none.
 
-        Without a name it only shows that the folder can be written. An empty marker is one put there by hand.
+        Without a name it only shows that the folder can be written. An empty marker is one put
+        there by hand.
         """
         probe = os.path.join(self._root, f"{PROBE}{uuid.uuid4().hex}")
         try:
@@ -140,7 +153,9 @@ class LocalFolder(CacheFolder):
         try:
             yield
         except OSError as error:
-            raise CacheFolderError(f"cache folder {self._root} cannot be written: {error.strerror}") from error
+            raise CacheFolderError(
+                f"cache folder {self._root} cannot be written: {error.strerror}"
+            ) from error
 
     @override
     def free_bytes(self) -> int | None:
@@ -172,10 +187,14 @@ class LocalFolder(CacheFolder):
     def size(self, relative: str) -> int | None:
         try:
             info = os.lstat(self._prefix + relative)
-        except (FileNotFoundError, NotADirectoryError):  # a file stands in a folder's place: nothing is behind it
+        # A file stands in a folder's place: nothing is behind it.
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except OSError as error:  # an error does not mean that the file is missing: the record would be forgotten
-            raise CacheFolderError(f"cache folder {self._root} cannot be read: {error.strerror}") from error
+        # An error does not mean that the file is missing: the record would be forgotten.
+        except OSError as error:
+            raise CacheFolderError(
+                f"cache folder {self._root} cannot be read: {error.strerror}"
+            ) from error
         return info.st_size if stat.S_ISREG(info.st_mode) else None
 
     @override
@@ -183,7 +202,9 @@ class LocalFolder(CacheFolder):
         return self._many(self.size, paths)
 
     @override
-    def lacking(self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, str]]:
+    def lacking(
+        self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing
+    ) -> Iterator[tuple[int, str]]:
         return lacking_by_asking(self, expected, on_step)
 
     @override
@@ -231,7 +252,9 @@ class LocalFolder(CacheFolder):
                         _unlink(name, folder)
 
     def _abandoned(self, folder: int, names: Iterable[str]) -> Iterator[str]:
-        """Those that nobody can still be writing, by the clock that dates them: a server's may differ from ours."""
+        """Those that nobody can still be writing, by the clock that dates them:
+        a server's may differ from ours.
+        """
         modified = {}
         for name in names:
             with suppress(OSError):
@@ -268,11 +291,14 @@ class LocalFolder(CacheFolder):
             os.close(descriptor)
 
     def _folder(self, relative: str, *, make: bool = True) -> int:
-        """A descriptor of a folder below the root, opened component by component, no link followed."""
+        """A descriptor of a folder below the root, opened component by component,
+        no link followed.
+        """
         if relative in self._folders:
             self._folders.move_to_end(relative)
             return self._folders[relative]
-        # O_PATH: a confined process may write below the job's own folders, and not even list this one.
+        # O_PATH: a confined process may write below the job's own folders, and not even list this
+        # one.
         current = os.open(self._root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         for component in relative.split("/"):
             parent = current
@@ -308,7 +334,10 @@ def _make(root: str) -> bool:
 
 
 def _keep(probe: str, target: str, *, replace_empty: bool) -> None:
-    """Give the file its name if that is free. Of several who try at once, one succeeds, where there are hard links."""
+    """Give the file its name if that is free.
+
+    Of several who try at once, one succeeds, where there are hard links.
+    """
     if replace_empty and os.path.lexists(target) and not os.path.getsize(target):
         os.rename(probe, target)
         return
@@ -336,15 +365,22 @@ def _is_tagged(root: str) -> bool:
 
 
 def _holds_ours(root: str) -> bool:
-    """Whether there are only collections, with nothing but folders of tiers: what versions before the marker wrote."""
+    """Whether there are only collections, with nothing but folders of tiers:
+    what versions before the marker wrote.
+    """
     with os.scandir(root) as entries:
         kept = [entry for entry in entries if not is_litter(entry.name)]
-    return bool(kept) and all(entry.is_dir(follow_symlinks=False) and _is_collection(entry.path) for entry in kept)
+    return bool(kept) and all(
+        entry.is_dir(follow_symlinks=False) and _is_collection(entry.path) for entry in kept
+    )
 
 
 def _is_collection(path: str) -> bool:
     with os.scandir(path) as tiers:
-        return all(tier.is_dir(follow_symlinks=False) and (tier.name == _TEMPORARY or _is_tier(tier)) for tier in tiers)
+        return all(
+            tier.is_dir(follow_symlinks=False) and (tier.name == _TEMPORARY or _is_tier(tier))
+            for tier in tiers
+        )
 
 
 def _is_tier(tier: os.DirEntry[str]) -> bool:
@@ -361,11 +397,19 @@ def write_error(error: OSError) -> ImageError:
     """What it means for the image whose file could not be written."""
     environment = faults.of_errno(error.errno).environment
     if error.errno in _FULL:
-        return ImageError(ErrorType.DISK_FULL, f"the cache folder is full: {error.strerror}", environment)
+        return ImageError(
+            ErrorType.DISK_FULL, f"the cache folder is full: {error.strerror}", environment
+        )
     if error.errno in _LINKS:
-        return ImageError(ErrorType.PATH_VIOLATION, "a link or a file stands where the cache folder has a folder")
+        return ImageError(
+            ErrorType.PATH_VIOLATION, "a link or a file stands where the cache folder has a folder"
+        )
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-        return ImageError(ErrorType.ACCESS_DENIED, f"the cache folder cannot be written: {error.strerror}", environment)
+        return ImageError(
+            ErrorType.ACCESS_DENIED,
+            f"the cache folder cannot be written: {error.strerror}",
+            environment,
+        )
     # A folder that is missing is missing for all.
     gone = error.errno == errno.ENOENT
     message = f"the cache folder cannot be written: {error.strerror}"

@@ -1,8 +1,10 @@
-"""Readable output names: a source's folders and names, made safe for any file system, URL and bucket. Pure.
+"""Readable output names: a source's folders and names, made safe for any file system,
+URL and bucket. Pure.
 
-Several images may come to one name: by extension (``a.jpg``, ``a.png``), by what file systems take for the same (case,
-Unicode form), or because something was replaced or cut. Whichever the store knew first owns the name, forever; the
-others get ``--<12 hex of the image's id>`` after it. So a name never changes, and never means another image.
+Several images may come to one name: by extension (``a.jpg``, ``a.png``), by what file systems take
+for the same (case, Unicode form), or because something was replaced or cut. Whichever the store
+knew first owns the name, forever; the others get ``--<12 hex of the image's id>`` after it. So a
+name never changes, and never means another image.
 """
 
 from __future__ import annotations
@@ -14,20 +16,29 @@ import unicodedata
 from fpj_core.sources.keys import path_from_key
 
 MOST_BYTES = 600
-"""Of a name with its folders: with tier, extension and a bucket's prefix it stays below the 1,024 of an S3 key."""
+"""Of a name with its folders: with tier, extension and a bucket's prefix it stays below the 1,024
+of an S3 key.
+"""
 
 _MOST_COMPONENT = 180
-"""Bytes: with what tells images apart and an extension it stays below the 255 of most file systems."""
+"""Bytes: with what tells images apart and an extension it stays
+below the 255 of most file systems.
+"""
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f"*/:<>?\\|%#{}^`\[\]~]')
 """What Windows forbids, what URLs give another meaning, and what S3 advises to avoid."""
 _INVISIBLE = frozenset(("Cc", "Cf", "Co", "Cs", "Zl", "Zp"))
-_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$|clock\$)(\..*)?$", re.IGNORECASE)
+_DEVICE = re.compile(
+    r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$|clock\$)(\..*)?$", re.IGNORECASE
+)
 _LIKE_OUTPUT = re.compile(r"\.(jpe?g|webp|avif|png|gif|tiff?)$", re.IGNORECASE | re.ASCII)
 _TOLD_APART = re.compile(r"--[0-9a-f]{12}$", re.ASCII)
 
 
 def name_of(key: str) -> str:
-    """``<folders>/<name>`` of an image by its key, without an extension; an archive counts as a folder."""
+    """``<folders>/<name>`` of an image by its key, without an extension.
+
+    An archive counts as a folder.
+    """
     *folders, name = key.split("/")
     text = _text(name)
     stem, dot, _ = text.rpartition(".")
@@ -65,7 +76,9 @@ def _folder(text: str) -> str:
 def _safe(text: str) -> str:
     replaced = _UNSAFE.sub("_", unicodedata.normalize("NFC", text))
     if not replaced.isprintable():
-        replaced = "".join("_" if unicodedata.category(each) in _INVISIBLE else each for each in replaced)
+        replaced = "".join(
+            "_" if unicodedata.category(each) in _INVISIBLE else each for each in replaced
+        )
     if not replaced or replaced[0] in ". ":
         replaced = f"_{replaced[1:]}"
     if _DEVICE.match(replaced):

@@ -1,7 +1,8 @@
 """Whose a cache folder is: its marker, and whether a job may write there. Pure.
 
-The marker tells the folder from an empty mount point and from somebody's photographs. It is never taken for granted
-that what is missing was deleted: a folder that has records and neither marker nor files is not mounted.
+The marker tells the folder from an empty mount point and from somebody's photographs. It is never
+taken for granted that what is missing was deleted: a folder that has records and neither marker nor
+files is not mounted.
 """
 
 from __future__ import annotations
@@ -19,7 +20,17 @@ from fpj_core.model import Folder, Layout
 MARKER = ".fpj-folder"
 PROBE = ".fpj-probe-"
 _LITTER = frozenset(
-    (MARKER, "cachedir.tag", "lost+found", ".ds_store", "@eadir", ".snapshot", ".snapshots", "#recycle", "@recycle")
+    (
+        MARKER,
+        "cachedir.tag",
+        "lost+found",
+        ".ds_store",
+        "@eadir",
+        ".snapshot",
+        ".snapshots",
+        "#recycle",
+        "@recycle",
+    )
     + ("$recycle.bin", "system volume information", "thumbs.db", "desktop.ini")
 )
 
@@ -28,8 +39,9 @@ _LITTER = frozenset(
 class FolderState:
     """What was found in a cache folder.
 
-    ``marker`` is the marker's content, None without one. ``empty`` is also what does not exist. ``ours`` says that it
-    holds collections and nothing else, as versions before the marker left their cache folders.
+    ``marker`` is the marker's content, None without one. ``empty`` is also what does not exist.
+    ``ours`` says that it holds collections and nothing else, as versions before the marker left
+    their cache folders.
     """
 
     marker: bytes | None = None
@@ -43,7 +55,8 @@ def is_litter(name: str) -> bool:
 
 
 def new_marker(store: str, folder: Folder) -> bytes:
-    """The content of a marker: an id of this folder alone, the identity of the store, the folder's name there.
+    """The content of a marker: an id of this folder alone, the identity of the store,
+    the folder's name there.
 
     For a folder of the layout Mirror also that, and the one collection that it holds.
     """
@@ -56,17 +69,26 @@ def new_marker(store: str, folder: Folder) -> bytes:
 def refuse_other_layout(wanted: Folder, marker: bytes | None, known: Folder | None) -> None:
     """Raise `CacheFolderError` unless the folder is laid out as wanted, or nothing is laid out yet.
 
-    ``known`` is what the store has recorded of the folder, if it has files there. Names by ids and names after a source
-    are never mixed, nor those of two sources.
+    ``known`` is what the store has recorded of the folder, if it has files there. Names by ids and
+    names after a source are never mixed, nor those of two sources.
     """
-    for layout, mirrored in (*_marked(marker), *([(known.layout, known.mirrored)] if known else [])):
+    for layout, mirrored in (
+        *_marked(marker),
+        *([(known.layout, known.mirrored)] if known else []),
+    ):
         if (layout, mirrored) == (wanted.layout, wanted.mirrored):
             continue
         said = (
-            "names its files by ids" if layout is Layout.HASHED else f"mirrors the collection {mirrored}, and no other"
+            "names its files by ids"
+            if layout is Layout.HASHED
+            else f"mirrors the collection {mirrored}, and no other"
         )
-        advice = "choose another folder" + ("" if layout is wanted.layout else f", or the layout {layout.value}")
-        raise CacheFolderError(f"cache folder {wanted.location} {said}; it keeps its layout: {advice}")
+        advice = "choose another folder" + (
+            "" if layout is wanted.layout else f", or the layout {layout.value}"
+        )
+        raise CacheFolderError(
+            f"cache folder {wanted.location} {said}; it keeps its layout: {advice}"
+        )
 
 
 def _marked(marker: bytes | None) -> Iterator[tuple[Layout, str | None]]:
@@ -80,21 +102,25 @@ def _marked(marker: bytes | None) -> Iterator[tuple[Layout, str | None]]:
 
 
 def refuse_strange(state: FolderState, location: str, *, recorded: bool, found: bool) -> None:
-    """Raise `CacheFolderError` unless a job may write to the folder; `FolderLostError` where it is not mounted.
+    """Raise `CacheFolderError` unless a job may write to the folder; `FolderLostError` where it is
+    not mounted.
 
-    ``recorded`` says that the store has files in it, ``found`` that at least one of those looked for is there: then
-    it is ours, whatever became of its marker. An empty marker is somebody's word that the files are gone for good.
+    ``recorded`` says that the store has files in it, ``found`` that at least one of those looked
+    for is there: then it is ours, whatever became of its marker. An empty marker is somebody's word
+    that the files are gone for good.
     """
     if state.marker is not None or state.ours or found:
         return
     if recorded:
         raise FolderLostError(
-            f"cache folder {location} has no marker ({MARKER}) and none of its recorded files: it is not mounted, or"
-            f" was emptied. Nothing was changed. Mount it; or, if its files are gone for good: {_advice(location)}"
+            f"cache folder {location} has no marker ({MARKER}) and none of its recorded files: it"
+            " is not mounted, or was emptied. Nothing was changed. Mount it; or, if its files are"
+            f" gone for good: {_advice(location)}"
         )
     if not state.empty:
         raise CacheFolderError(
-            f"cache folder {location} holds files that are not fpj's; choose a folder that is new or empty"
+            f"cache folder {location} holds files that are not fpj's; choose a folder that is new"
+            " or empty"
         )
 
 
@@ -105,5 +131,7 @@ def _advice(location: str) -> str:
 
 
 def overlap_refusal(folder: str, how: str, source: str) -> CacheFolderError:
-    """What is raised for a cache folder that overlaps the source; ``how`` is of `fpj_core.overlap`."""
+    """What is raised for a cache folder that overlaps the source;
+    ``how`` is of `fpj_core.overlap`.
+    """
     return CacheFolderError(f"cache folder {folder} {how} ({source}); choose another folder")

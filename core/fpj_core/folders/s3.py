@@ -87,7 +87,9 @@ class S3Folder(CacheFolder):
             page = next(pages(self._bucket, self._connected()), [])
         except OBJECT_ERRORS as error:
             reason = object_error(error, "the bucket").message
-            raise CacheFolderError(f"cache folder {self._bucket.url} cannot be read: {reason}") from error
+            raise CacheFolderError(
+                f"cache folder {self._bucket.url} cannot be read: {reason}"
+            ) from error
         names = [each.key for each in page if not is_litter(each.key.rpartition("/")[2])]
         return FolderState(empty=not names, ours=bool(names) and all(map(is_derivative, names)))
 
@@ -110,14 +112,19 @@ class S3Folder(CacheFolder):
             found = self._marker()
         except OBJECT_ERRORS as error:
             reason = object_error(error, "the bucket").message
-            raise CacheFolderError(f"cache folder {self._bucket.url} cannot be read: {reason}") from error
+            raise CacheFolderError(
+                f"cache folder {self._bucket.url} cannot be read: {reason}"
+            ) from error
         if found is None:
-            raise CacheFolderError(f"cache folder {self._bucket.url} has lost its marker ({MARKER})")
+            raise CacheFolderError(
+                f"cache folder {self._bucket.url} has lost its marker ({MARKER})"
+            )
 
     def _marker(self) -> bytes | None:
         """Raises what obstore raises."""
         try:
-            found = obstore.get(self._connected(), MARKER)  # not by range, which nothing is in of an empty one
+            # Not by range, which nothing is in of an empty one.
+            found = obstore.get(self._connected(), MARKER)
             return bytes(found.bytes()) if found.meta["size"] <= _MOST_MARKER else _NOT_OURS
         except FileNotFoundError as error:
             if "NoSuchBucket" in str(error):
@@ -125,7 +132,10 @@ class S3Folder(CacheFolder):
             return None
 
     def _create(self, name: str, content: bytes) -> None:
-        """Write an object unless there is one. A server that cannot see to that does not keep us from writing."""
+        """Write an object unless there is one.
+
+        A server that cannot see to that does not keep us from writing.
+        """
         try:
             obstore.put(self._connected(), name, content, mode="create")
         except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
@@ -146,7 +156,8 @@ class S3Folder(CacheFolder):
             obstore.put(self._connected(), relative, data, attributes=self._headers(relative))
         except OBJECT_ERRORS as error:
             failure = object_error(error, _OBJECT)
-            if failure.error_type is ErrorType.NOT_FOUND:  # the bucket: it is not the image that is missing
+            # The bucket: it is not the image that is missing.
+            if failure.error_type is ErrorType.NOT_FOUND:
                 failure = ImageError(ErrorType.WRITE_FAILED, failure.message, environment=True)
             raise failure from error
 
@@ -165,14 +176,18 @@ class S3Folder(CacheFolder):
         return self._many(self.size, paths)
 
     @override
-    def lacking(self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, str]]:
+    def lacking(
+        self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing
+    ) -> Iterator[tuple[int, str]]:
         """By one listing, which costs a request per thousand files."""
         listing = Listing(self._bucket, self._connected())
         try:
             yield from listing.lacking(expected, on_step)
         except OBJECT_ERRORS as error:
             failure = object_error(error, "the cache folder's bucket")
-            raise CacheFolderError(f"cache folder {self._bucket.url} cannot be listed: {failure.message}") from failure
+            raise CacheFolderError(
+                f"cache folder {self._bucket.url} cannot be listed: {failure.message}"
+            ) from failure
 
     @override
     def remove(self, relative: str) -> None:
@@ -211,4 +226,8 @@ class S3Folder(CacheFolder):
 def _is_unsupported(error: Exception) -> bool:
     """Whether a server, or the client, has no conditional writes."""
     unsupported = (exceptions.NotSupportedError, NotImplementedError)
-    return isinstance(error, unsupported) or "code: 501" in str(error) or "NotImplemented" in str(error)
+    return (
+        isinstance(error, unsupported)
+        or "code: 501" in str(error)
+        or "NotImplemented" in str(error)
+    )

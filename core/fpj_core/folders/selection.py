@@ -38,10 +38,13 @@ def select_folder(
     name: str | None = None,
     unfit: Mapping[str, str] = MappingProxyType({}),
 ) -> Folder:
-    """By name; else of those with room the highest priority; of equals the one with the least used share.
+    """By name; else of those with room the highest priority.
 
-    One of the layout Mirror, which holds one collection alone, is chosen by name only; so is one that is ``unfit``,
-    with the reason by its name. Raises `CacheFolderError` that says of each candidate why it was rejected.
+    Of equals the one with the least used share.
+
+    One of the layout Mirror, which holds one collection alone, is chosen by name only; so is one
+    that is ``unfit``, with the reason by its name. Raises `CacheFolderError` that says of each
+    candidate why it was rejected.
     """
     if name is not None:
         for candidate in candidates:
@@ -49,9 +52,19 @@ def select_folder(
                 return candidate.folder
         known = ", ".join(sorted(candidate.folder.name for candidate in candidates)) or "none"
         raise CacheFolderError(f"unknown cache folder {name!r} (known: {known})")
-    named = [candidate.folder.name for candidate in candidates if candidate.folder.layout is Layout.MIRROR]
-    passed_over = [f"{', '.join(named)}, of layout Mirror, which a job must name in cacheFolder"] if named else []
-    passed_over += [f"{folder}, which {why}" for folder, why in unfit.items() if folder not in named]
+    named = [
+        candidate.folder.name
+        for candidate in candidates
+        if candidate.folder.layout is Layout.MIRROR
+    ]
+    passed_over = (
+        [f"{', '.join(named)}, of layout Mirror, which a job must name in cacheFolder"]
+        if named
+        else []
+    )
+    passed_over += [
+        f"{folder}, which {why}" for folder, why in unfit.items() if folder not in named
+    ]
     candidates = [each for each in candidates if each.folder.name not in {*named, *unfit}]
     fitting = [candidate for candidate in candidates if candidate.room >= need_bytes]
     if fitting:

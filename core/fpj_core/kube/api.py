@@ -1,7 +1,7 @@
 """The API server, as far as the operator and the API need it: documents in, documents out.
 
-Through the official client's transport and authentication. Its typed models are left alone: they cost memory and say
-nothing about our own resource.
+Through the official client's transport and authentication. Its typed models are left alone: they
+cost memory and say nothing about our own resource.
 """
 
 from __future__ import annotations
@@ -48,20 +48,26 @@ _RESOURCES = {
     "SubjectAccessReview": ("apis/authorization.k8s.io/v1", "subjectaccessreviews"),
 }
 ALREADY_EXISTS = "AlreadyExists"
-"""Reason of a 409: there is an object of that name. A 409 of any other reason says nothing of the kind."""
+"""Reason of a 409: there is an object of that name.
+
+A 409 of any other reason says nothing of the kind.
+"""
 CONFLICT = "Conflict"
 """Reason of a 409: the object is no longer as it was read."""
 _TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
 
 
 async def configuration() -> Configuration:
-    """Where the API server is, and who we are: by the pod's own service account, or by KUBECONFIG."""
+    """Where the API server is, and who we are: by the pod's own service account,
+    or by KUBECONFIG.
+    """
     found = Configuration()
     if os.environ.get("KUBERNETES_SERVICE_HOST") and Path(_TOKEN).exists():
         config.load_incluster_config(client_configuration=found)  # type: ignore[no-untyped-call]
     else:
         await config.load_kube_config(client_configuration=found)  # type: ignore[no-untyped-call]
-    # Else a thread looks for a proxy at every single request. One is asked for only where there may be one.
+    # Else a thread looks for a proxy at every single request. One is asked for only where there may
+    # be one.
     found.client_session_kwargs = {"trust_env": bool(urllib.request.getproxies())}
     return found
 
@@ -69,8 +75,8 @@ async def configuration() -> Configuration:
 class Cluster:
     """Requests with a time limit, tried a few times where trying again is safe and can help.
 
-    Each try may take ``timeout`` seconds; ``tries`` and what is waited between them bound the whole. A write is sent
-    only while ``may_write`` says so, which is asked before each try.
+    Each try may take ``timeout`` seconds; ``tries`` and what is waited between them bound the
+    whole. A write is sent only while ``may_write`` says so, which is asked before each try.
     """
 
     def __init__(
@@ -100,7 +106,8 @@ class Cluster:
         connections: int = _CONNECTIONS,
         may_write: Callable[[], bool] = lambda: True,
     ) -> Self:
-        """By the pod's own service account, or by KUBECONFIG; ``manager`` of the fields that are written.
+        """By the pod's own service account, or by KUBECONFIG; ``manager`` of the fields that are
+        written.
 
         A watch keeps one of the ``connections`` to itself.
         """
@@ -121,38 +128,67 @@ class Cluster:
                 return None
             raise
 
-    async def list(self, kind: str, namespace: str | None, *, labels: str = "", fields: str = "") -> list[Document]:
+    async def list(
+        self, kind: str, namespace: str | None, *, labels: str = "", fields: str = ""
+    ) -> list[Document]:
         """Objects by selectors."""
         query = "&".join(
             f"{name}={_quoted(value)}"
             for name, value in (("labelSelector", labels), ("fieldSelector", fields))
             if value
         )
-        found = await self._request("GET", _path(kind, namespace, "") + (f"?{query}" if query else ""))
+        found = await self._request(
+            "GET", _path(kind, namespace, "") + (f"?{query}" if query else "")
+        )
         return list(found.get("items", []))
 
     async def page(
-        self, kind: str, namespace: str | None, *, limit: int, after: str = "", labels: str = "", fields: str = ""
+        self,
+        kind: str,
+        namespace: str | None,
+        *,
+        limit: int,
+        after: str = "",
+        labels: str = "",
+        fields: str = "",
     ) -> Document:
-        """A part of a list as the API server has it. ``after`` is ``metadata.continue`` of the part before.
+        """A part of a list as the API server has it.
+
+        ``after`` is ``metadata.continue`` of the part before.
 
         Raises `ClusterError`; with status 410 the list must be restarted.
         """
         query = f"?limit={limit}"
-        for name, value in (("continue", after), ("labelSelector", labels), ("fieldSelector", fields)):
+        for name, value in (
+            ("continue", after),
+            ("labelSelector", labels),
+            ("fieldSelector", fields),
+        ):
             query += f"&{name}={_quoted(value)}" if value else ""
         return await self._request("GET", _path(kind, namespace, "") + query)
 
     async def pages(
-        self, kind: str, namespace: str | None, *, size: int, most: int, labels: str = "", fields: str = ""
+        self,
+        kind: str,
+        namespace: str | None,
+        *,
+        size: int,
+        most: int,
+        labels: str = "",
+        fields: str = "",
     ) -> AsyncGenerator[Sequence[Document], None]:
-        """Objects by selectors, up to ``size`` at a time, at most ``most`` objects in all; asked for as they are used.
+        """Objects by selectors, up to ``size`` at a time, at most ``most`` objects in all.
 
-        Raises `ClusterError`; with status 410 the list took too long, and what came so far is no longer whole.
+        Asked for as they are used.
+
+        Raises `ClusterError`; with status 410 the list took too long, and what came so far is no
+        longer whole.
         """
         after, left = "", most
         while left > 0:
-            found = await self.page(kind, namespace, limit=min(size, left), after=after, labels=labels, fields=fields)
+            found = await self.page(
+                kind, namespace, limit=min(size, left), after=after, labels=labels, fields=fields
+            )
             items: Sequence[Document] = found.get("items") or ()
             yield items
             left -= len(items)
@@ -163,12 +199,18 @@ class Cluster:
     async def watch(
         self, kind: str, namespace: str | None, version: str, *, seconds: int, silence: float
     ) -> AsyncGenerator[Document, None]:
-        """Events from a resourceVersion on, bookmarks among them. The API server ends it after ``seconds``.
+        """Events from a resourceVersion on, bookmarks among them.
 
-        Raises `ClusterError`: with status 410 if the version is too old, 0 if nothing came for ``silence`` seconds.
+        The API server ends it after ``seconds``.
+
+        Raises `ClusterError`: with status 410 if the version is too old, 0 if nothing came for
+        ``silence`` seconds.
         """
-        query = f"?watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}&resourceVersion={_quoted(version)}"
-        limit = aiohttp.ClientTimeout(total=seconds + silence, sock_connect=self._timeout, sock_read=silence)
+        wanted = f"timeoutSeconds={seconds}&resourceVersion={_quoted(version)}"
+        query = f"?watch=true&allowWatchBookmarks=true&{wanted}"
+        limit = aiohttp.ClientTimeout(
+            total=seconds + silence, sock_connect=self._timeout, sock_read=silence
+        )
         try:
             response = await self._send("GET", _path(kind, namespace, "") + query, None, "", limit)
             try:
@@ -177,7 +219,9 @@ class Cluster:
                 async for line in _lines(response.response.content):
                     event = json.loads(line)
                     if event["type"] == "ERROR":
-                        raise ClusterError(event["object"].get("code", 0), str(event["object"].get("message", "")))
+                        raise ClusterError(
+                            event["object"].get("code", 0), str(event["object"].get("message", ""))
+                        )
                     yield event
             finally:
                 response.response.close()
@@ -198,7 +242,9 @@ class Cluster:
         """The status of a TokenReview or SubjectAccessReview."""
         prefix, _ = _RESOURCES[kind]
         manifest = {"apiVersion": prefix.removeprefix("apis/"), "kind": kind, "spec": spec}
-        return dict((await self._request("POST", _path(kind, None, ""), manifest)).get("status") or {})
+        return dict(
+            (await self._request("POST", _path(kind, None, ""), manifest)).get("status") or {}
+        )
 
     async def check_listable(self, kind: str, namespace: str | None) -> None:
         """Raise `ClusterError` unless objects of the kind may be listed there. None are."""
@@ -207,36 +253,51 @@ class Cluster:
     async def create(self, manifest: Mapping[str, Any]) -> Document | None:
         """Create an object; None if there is one of that name already, whoever made it.
 
-        Raises `ClusterError`, also for any other conflict: a quota that is being changed answers 409, too.
+        Raises `ClusterError`, also for any other conflict: a quota that is being changed answers
+        409, too.
         """
         metadata = manifest["metadata"]
         try:
-            return await self._request("POST", _path(manifest["kind"], metadata["namespace"], ""), manifest)
+            return await self._request(
+                "POST", _path(manifest["kind"], metadata["namespace"], ""), manifest
+            )
         except ClusterError as error:
             if error.reason == ALREADY_EXISTS:
                 return None
             raise
 
     async def create_once(self, manifest: Mapping[str, Any]) -> Document:
-        """Create an object; it is not tried again, so that a 409 always means that somebody else has made it."""
+        """Create an object; it is not tried again, so that a 409 always means that somebody else
+        has made it.
+        """
         path = _path(manifest["kind"], manifest["metadata"]["namespace"], "") + f"?{self._manager}"
         return await self._once("POST", path, manifest, "application/json")
 
-    async def merge(self, kind: str, namespace: str, name: str, change: Mapping[str, Any]) -> Document:
-        """Merge a change into an object; with ``metadata.uid`` in it not into a namesake's, which is a 409."""
+    async def merge(
+        self, kind: str, namespace: str, name: str, change: Mapping[str, Any]
+    ) -> Document:
+        """Merge a change into an object; with ``metadata.uid`` in it not into a namesake's,
+        which is a 409.
+        """
         path = _path(kind, namespace, name) + f"?{self._manager}"
         try:
             return await self._request("PATCH", path, change, "application/merge-patch+json")
         except ClusterError as error:
-            if "metadata.uid" in dict(error.causes):  # of our own resources it says that a uid cannot be changed
+            # Of our own resources it says that a uid cannot be changed.
+            if "metadata.uid" in dict(error.causes):
                 raise ClusterError(409, f"{name} is another one by now") from error
             raise
 
     async def apply(self, manifest: Mapping[str, Any], *, tries: int | None = None) -> Document:
-        """Server-side-apply an object. ``tries`` are fewer than usual where the caller tries again by itself."""
+        """Server-side-apply an object.
+
+        ``tries`` are fewer than usual where the caller tries again by itself.
+        """
         metadata = manifest["metadata"]
         path = _path(manifest["kind"], metadata["namespace"], metadata["name"])
-        return await self._request("PATCH", path + self._apply, manifest, "application/apply-patch+yaml", tries)
+        return await self._request(
+            "PATCH", path + self._apply, manifest, "application/apply-patch+yaml", tries
+        )
 
     async def apply_status(
         self,
@@ -247,10 +308,13 @@ class Cluster:
         uid: str | None = None,
         version: str | None = None,
     ) -> Document:
-        """Server-side-apply what the operator says in the status of one of our resources; not in a namesake's.
+        """Server-side-apply what the operator says in the status of one of our resources.
 
-        With a ``version`` only if that is still the object's resourceVersion. Raises `ClusterError`; with status 409
-        and reason Conflict the object has changed since: what was decided must be decided again.
+        Not in a namesake's.
+
+        With a ``version`` only if that is still the object's resourceVersion. Raises
+        `ClusterError`; with status 409 and reason Conflict the object has changed since: what was
+        decided must be decided again.
         """
         metadata = {"name": name, "namespace": namespace} | ({"uid": uid} if uid else {})
         metadata |= {"resourceVersion": version} if version else {}
@@ -270,7 +334,10 @@ class Cluster:
             raise
 
     async def delete(self, kind: str, namespace: str, name: str, uid: str | None = None) -> None:
-        """Delete an object and, in the background, what it owns. Nothing happens if it is gone, or another's."""
+        """Delete an object and, in the background, what it owns.
+
+        Nothing happens if it is gone, or another's.
+        """
         body: Document = {"propagationPolicy": "Background"}
         if uid is not None:
             body["preconditions"] = {"uid": uid}
@@ -296,10 +363,14 @@ class Cluster:
                 if error.status not in (0, *_PASSING) or attempt == most:
                     raise
                 # Not longer than a try may take: whoever has short limits has somebody waiting.
-                await asyncio.sleep(min(max(_BACKOFF_SECONDS * 2.0**attempt, error.retry_after), self._timeout))
+                await asyncio.sleep(
+                    min(max(_BACKOFF_SECONDS * 2.0**attempt, error.retry_after), self._timeout)
+                )
         raise AssertionError("unreachable")
 
-    async def _once(self, method: str, path: str, body: Mapping[str, Any] | None, content: str) -> Document:
+    async def _once(
+        self, method: str, path: str, body: Mapping[str, Any] | None, content: str
+    ) -> Document:
         try:
             response = await self._send(method, path, body, content, self._timeout)
             content_read = await response.read()  # type: ignore[no-untyped-call]
@@ -330,7 +401,9 @@ class Cluster:
                 raise ClusterError(0, "not sent: this process must write nothing more")
             self.writes += 1
         url = self._client.configuration.host + path
-        return await self._client.call_api(method, url, header_params=headers, body=body, _request_timeout=timeout)
+        return await self._client.call_api(
+            method, url, header_params=headers, body=body, _request_timeout=timeout
+        )
 
 
 def _path(kind: str, namespace: str | None, name: str) -> str:
@@ -344,7 +417,10 @@ def _quoted(text: str) -> str:
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """What a watch sends, line by line, each an event. Raises ValueError for one that no object can be as large as."""
+    """What a watch sends, line by line, each an event.
+
+    Raises ValueError for one that no object can be as large as.
+    """
     rest = b""
     async for chunk in content.iter_any():
         *lines, rest = (rest + chunk).split(b"\n")
@@ -356,7 +432,9 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 
 
 def _exception(error: ApiException) -> ClusterError:
-    return _refusal(error.status or 0, error.body or str(error.reason), (error.headers or {}).get("Retry-After"))
+    return _refusal(
+        error.status or 0, error.body or str(error.reason), (error.headers or {}).get("Retry-After")
+    )
 
 
 def _no_answer(error: Exception) -> ClusterError:

@@ -1,4 +1,7 @@
-"""What the API server refuses, or does not answer. Without a client: handling these errors needs none."""
+"""What the API server refuses, or does not answer.
+
+Without a client: handling these errors needs none.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ from fpj_core.errors import FpjError
 
 
 class ClusterError(FpjError):
-    """The API server refused, or gave no usable answer; ``status`` is its HTTP status, 0 where it gave none.
+    """The API server refused, or gave no usable answer; ``status`` is its HTTP status,
+    0 where it gave none.
 
-    ``reason`` is what its Status object names: AlreadyExists, Conflict, Forbidden, Invalid; empty if it names none.
-    ``retry_after`` is what it asks to wait, in seconds. ``causes`` are (field, message) of what it found invalid.
+    ``reason`` is what its Status object names: AlreadyExists, Conflict, Forbidden, Invalid; empty
+    if it names none. ``retry_after`` is what it asks to wait, in seconds. ``causes`` are (field,
+    message) of what it found invalid.
     """
 
     def __init__(

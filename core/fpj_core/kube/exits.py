@@ -1,6 +1,8 @@
-"""How processes end: worker pods, for ``podFailurePolicy`` and the operator; and the `fpj` command, for scripts.
+"""How processes end: worker pods, for ``podFailurePolicy`` and the operator, and the `fpj` command,
+for scripts.
 
-The worker writes its codes and termination message, the operator reads them; here is what both agree on.
+The worker writes its codes and termination message, the operator reads them; here is what both
+agree on.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ class ExitCode(IntEnum):
     PERMANENT = 40
     FENCED = 41
     ENVIRONMENT = 42
-    """Source or cache folder do not work now: the shard is handed back, no image is charged, and no try is used up."""
+    """Source or cache folder do not work now: the shard is handed back, no image is charged,
+    and no try is used up.
+    """
     TERMINATED = 143
     """After SIGTERM: what was finished is recorded, and the shard handed back."""
 
@@ -39,7 +43,9 @@ class CommandExit(IntEnum):
     ENVIRONMENT = 5
     """A fault of this machine: a disk that is full, unreadable, read-only or not mounted."""
     SUSPENDED = 6
-    """The source or the cache folder stopped working and did not heal in time: nothing is lost, run again to go on."""
+    """The source or the cache folder stopped working and did not heal in time: nothing is lost,
+    run again to go on.
+    """
     TIMED_OUT = 124
     """As of timeout(1)."""
     INTERRUPTED = 130

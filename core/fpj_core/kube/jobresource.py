@@ -1,4 +1,6 @@
-"""A FileProcessingJob as the commands see it: the resource itself, or what a store's record amounts to."""
+"""A FileProcessingJob as the commands see it: the resource itself,
+or what a store's record amounts to.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ _INCOMPLETE = frozenset({Phase.FAILED.value, Phase.COMPLETED_WITH_ERRORS.value, 
 
 @dataclass(frozen=True, slots=True)
 class JobResource:
-    """Reads a document of the resource's shape; nothing in it need be there, as in a job that nobody has seen yet."""
+    """Reads a document of the resource's shape; nothing in it need be there,
+    as in a job that nobody has seen yet.
+    """
 
     document: Mapping[str, Any]
 
@@ -117,7 +121,9 @@ class JobResource:
 
     @property
     def resuming(self) -> bool:
-        """Whether a resume was requested and has not taken effect yet: its phase is still the earlier one."""
+        """Whether a resume was requested and has not taken effect yet:
+        its phase is still the earlier one.
+        """
         asked = resume_mark(self._metadata)
         answered = (self.status.get("attempt") or {}).get("resumedBy")
         return bool(asked) and asked != answered
@@ -129,8 +135,14 @@ class JobResource:
 
     @property
     def at_rest(self) -> bool:
-        """Whether nothing more will happen by itself: in a cluster the operator waits for a suspended job."""
-        return self.finished or self.phase == STALE or (self.phase == Phase.SUSPENDED and self.namespace is None)
+        """Whether nothing more will happen by itself: in a cluster the operator waits for a
+        suspended job.
+        """
+        return (
+            self.finished
+            or self.phase == STALE
+            or (self.phase == Phase.SUSPENDED and self.namespace is None)
+        )
 
     @property
     def incomplete(self) -> bool:
@@ -169,14 +181,19 @@ class JobResource:
 
     @property
     def left_out(self) -> dict[str, int]:
-        """What the source has that does not belong to the collection, by reason; of runs on this machine."""
+        """What the source has that does not belong to the collection, by reason.
+
+        Of runs on this machine.
+        """
         return dict(self.status.get("leftOut") or {})
 
     @property
     def shards(self) -> dict[str, int]:
         """How many stand where: total, active, succeeded, failed."""
         found = self.status.get("shards") or {}
-        return {name: int(found.get(name, 0)) for name in ("total", "active", "succeeded", "failed")}
+        return {
+            name: int(found.get(name, 0)) for name in ("total", "active", "succeeded", "failed")
+        }
 
     @property
     def recovery_attempts(self) -> int:
@@ -222,6 +239,10 @@ class JobResource:
 
     def manifest(self) -> dict[str, Any]:
         """What to apply to get the same job."""
-        kept = {name: self._metadata[name] for name in ("name", "namespace") if name in self._metadata}
-        head = {name: self.document[name] for name in ("apiVersion", "kind") if name in self.document}
+        kept = {
+            name: self._metadata[name] for name in ("name", "namespace") if name in self._metadata
+        }
+        head = {
+            name: self.document[name] for name in ("apiVersion", "kind") if name in self.document
+        }
         return {**head, "metadata": kept, "spec": self.spec}

@@ -35,7 +35,10 @@ MANAGED_BY = {"app.kubernetes.io/managed-by": MANAGER, "app.kubernetes.io/part-o
 ROLE_INDEX, ROLE_SHARDS = "index", "shards"
 
 WAVE = 1_000
-"""Completions of one Indexed Job: thousands of finished pods of one Job burden a kubelet. More shards go in waves."""
+"""Completions of one Indexed Job: thousands of finished pods of one Job burden a kubelet.
+
+More shards go in waves.
+"""
 
 _MOST_MARK = 1_024
 """Characters of `status.attempt.resumedBy`, by its schema."""
@@ -48,7 +51,10 @@ _NOT_LABEL = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 def base_name(name: str, uid: str) -> str:
-    """What the names of a job's children begin with; with their suffixes they stay below 63 characters."""
+    """What the names of a job's children begin with.
+
+    With their suffixes they stay below 63 characters.
+    """
     return f"{name[:_MOST_BASE].rstrip('-.').replace('.', '-')}-{uid[:UID_LENGTH]}"
 
 
@@ -69,7 +75,10 @@ def wave_of(job_name: str) -> int:
 
 
 def store_collection(namespace: str, collection: str) -> str:
-    """A collection's id in the store: two teams may use the same id. A valid path component (see `fpj_core.paths`)."""
+    """A collection's id in the store: two teams may use the same id.
+
+    A valid path component (see `fpj_core.paths`).
+    """
     name = f"{namespace}.{collection}"
     if len(name) <= _MOST_NAME:
         return name
@@ -97,12 +106,19 @@ def schedule_labels(schedule: str, uid: str) -> dict[str, str]:
 
 
 def resume_mark(metadata: Mapping[str, Any]) -> str:
-    """What is kept, and compared, of a resource's resume annotation; empty without one. Long values become a digest.
+    """What is kept, and compared, of a resource's resume annotation; empty without one.
 
-    An annotation may have 256 KiB. Repeated in the status it would break the schema, and no status could be written.
+    Long values become a digest.
+
+    An annotation may have 256 KiB. Repeated in the status it would break the schema, and no status
+    could be written.
     """
     value = str((metadata.get("annotations") or {}).get(RESUME_ANNOTATION) or "")
-    return value if len(value) <= _MOST_MARK else f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
+    return (
+        value
+        if len(value) <= _MOST_MARK
+        else f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
+    )
 
 
 def _label(name: str) -> str:

@@ -17,7 +17,10 @@ def folder_name(namespace: str | None, name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a bucket needs beside its location; of each, None is the default. Keys are never recorded."""
+    """What a bucket needs beside its location; of each, None is the default.
+
+    Keys are never recorded.
+    """
 
     endpoint: str | None = None
     region: str | None = None
@@ -36,7 +39,10 @@ def reach_of(folder: Folder) -> Reach:
 
 
 def folder_record(folder: CacheFolder) -> Folder:
-    """A CacheFolder as ``<namespace>.<name>``: another namespace may have one of that name. Statistics are left out."""
+    """A CacheFolder as ``<namespace>.<name>``: another namespace may have one of that name.
+
+    Statistics are left out.
+    """
     metadata, spec = folder.metadata, folder.spec
     return Folder(
         name=folder_name(metadata.namespace, metadata.name),

@@ -1,4 +1,6 @@
-"""The part of a FileProcessingJob's status that tells of progress, as workers and the operator write it."""
+"""The part of a FileProcessingJob's status that tells of progress,
+as workers and the operator write it.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,13 @@ def status_document(
 ) -> dict[str, Any]:
     """The fields that tell of progress; ``counts`` are those of the whole job, its base included.
 
-    What is unknown is left out: the resource's schema has no nulls. Its size does not depend on the job's. A job
-    ``at_rest`` has no time at which it will be done, and no pod that works on a shard.
+    What is unknown is left out: the resource's schema has no nulls. Its size does not depend on the
+    job's. A job ``at_rest`` has no time at which it will be done, and no pod that works on a shard.
     """
     document: dict[str, Any] = {
-        "progress": {name: value for name, value in progress.as_status().items() if value is not None},
+        "progress": {
+            name: value for name, value in progress.as_status().items() if value is not None
+        },
         "display": _display(progress, at_rest=at_rest),
         "errorBreakdown": dict(sorted(counts.errors.items())),
         "shards": {

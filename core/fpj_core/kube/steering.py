@@ -1,6 +1,7 @@
 """What can be done to a job as it stands, and what is then changed in its resource.
 
-The one place of these rules: command line and API follow them, and the dashboard shows what the API sends. They only
+The one place of these rules: command line and API follow them, and the dashboard shows what the API
+sends. They only
 decide: a change is a merge patch that the caller sends.
 """
 
@@ -33,7 +34,9 @@ class Action(StrEnum):
 
     @property
     def verbs_for_many(self) -> tuple[str, ...]:
-        """What kubectl would do to many: changing them one by one is no more than that, deleting them all is."""
+        """What kubectl would do to many: changing them one by one is no more than that,
+        deleting them all is.
+        """
         return ("delete", "deletecollection") if self is Action.CANCEL else (self.verb,)
 
 
@@ -48,7 +51,9 @@ class Refusal:
     why: str
     """The end of a sentence that begins with the job's name."""
     asked_already: bool = False
-    """Whether the job is, or is about to be, as the action would make it: asking again is not an error."""
+    """Whether the job is, or is about to be, as the action would make it:
+    asking again is not an error.
+    """
 
 
 def refusal_of(action: Action, job: JobResource) -> Refusal | None:
@@ -59,13 +64,19 @@ def refusal_of(action: Action, job: JobResource) -> Refusal | None:
 
 
 def refusals(job: JobResource) -> dict[Action, Refusal]:
-    """Those of the actions that are not allowed. Every other action is, to whoever has the right."""
+    """Those of the actions that are not allowed.
+
+    Every other action is, to whoever has the right.
+    """
     found = {action: refusal_of(action, job) for action in Action}
     return {action: refusal for action, refusal in found.items() if refusal is not None}
 
 
 def may(action: Action, job: JobResource) -> bool:
-    """False where there is nothing to do. Raises `RefusedActionError` where the action is not allowed."""
+    """False where there is nothing to do.
+
+    Raises `RefusedActionError` where the action is not allowed.
+    """
     refusal = refusal_of(action, job)
     if refusal is not None and not refusal.asked_already:
         raise RefusedActionError(f"{job.name} {refusal.why}")
@@ -92,7 +103,8 @@ def resumption(job: JobResource, now: datetime) -> dict[str, Any]:
 def _no_suspension(job: JobResource) -> Refusal | None:
     if job.finished:
         return Refusal(f"is {job.phase} already")
-    # In a cluster the spec counts: the phase of a job that was just resumed is still the earlier one.
+    # In a cluster the spec counts: the phase of a job that was just resumed is still the earlier
+    # one.
     if job.suspended or (job.namespace is None and job.phase == Phase.SUSPENDED):
         return Refusal("is suspended already", asked_already=True)
     return None

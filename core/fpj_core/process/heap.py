@@ -16,7 +16,9 @@ def give_back() -> None:
 
 
 def use_one_arena() -> None:
-    """Let threads to come share one heap: else each of some begins its own, and leaves free what no other may use."""
+    """Let threads to come share one heap: else each of some begins its own,
+    and leaves free what no other may use.
+    """
     option = getattr(ctypes.CDLL(None), "mallopt", None)
     if option is not None:
         option(_M_ARENA_MAX, 1)

@@ -1,8 +1,11 @@
-"""Keeps what kopf and the Kubernetes client load, but nothing here uses, out of memory. To be imported before them.
+"""Keeps what kopf and the Kubernetes client load, but nothing here uses, out of memory.
 
-Measured on the operator with CPython 3.11, in resident megabytes: the client's synchronous half 8, dynamic clients,
-streams and watches of its other half 1.7, a web server for kopf's webhooks 1.9, two lists of certificate authorities
-1.5. Whoever does use one of them gets an error at once, or, for the authorities, has to name his own.
+To be imported before them.
+
+Measured on the operator with CPython 3.11, in resident megabytes: the client's synchronous half 8,
+dynamic clients, streams and watches of its other half 1.7, a web server for kopf's webhooks 1.9,
+two lists of certificate authorities 1.5. Whoever does use one of them gets an error at once, or,
+for the authorities, has to name his own.
 """
 
 from __future__ import annotations
@@ -14,10 +17,11 @@ from types import ModuleType
 
 
 def leave_out_clients() -> None:
-    """Stand in for the packages `kubernetes` and `kubernetes.aio`, so that only the parts asked for are imported.
+    """Stand in for the packages `kubernetes` and `kubernetes.aio`,
+    so that only the parts asked for are imported.
 
-    Importing `kubernetes.aio` runs the ``__init__`` of both, and kopf imports `kubernetes.client` for objects that are
-    never handed to it. Nothing happens if `kubernetes` is loaded already.
+    Importing `kubernetes.aio` runs the ``__init__`` of both, and kopf imports `kubernetes.client`
+    for objects that are never handed to it. Nothing happens if `kubernetes` is loaded already.
     """
     if "kubernetes" in sys.modules:
         return
@@ -33,7 +37,9 @@ def leave_out_clients() -> None:
 
 
 def leave_out_web_server() -> None:
-    """Stand in for `aiohttp.web`, of which kopf needs two names for annotations unless it serves webhooks."""
+    """Stand in for `aiohttp.web`, of which kopf needs two names for annotations unless it serves
+    webhooks.
+    """
     if "aiohttp.web" in sys.modules:
         return
     import aiohttp  # noqa: PLC0415 - with what `leave_out_authorities` has prepared
@@ -44,9 +50,11 @@ def leave_out_web_server() -> None:
 
 
 def leave_out_authorities() -> None:
-    """Import aiohttp without the system's authorities, which it loads twice for contexts that nobody here uses.
+    """Import aiohttp without the system's authorities,
+    which it loads twice for contexts that nobody here uses.
 
-    kopf and the client make contexts of their own, with the cluster's authority or, where none is named, the system's.
+    kopf and the client make contexts of their own, with the cluster's authority or, where none is
+    named, the system's.
     """
     ssl.SSLContext.set_default_verify_paths = lambda self: None  # type: ignore[method-assign] # noqa: ARG005
     try:

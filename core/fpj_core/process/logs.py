@@ -1,7 +1,8 @@
 """Logs of processes that nobody watches: one JSON object a line on standard error.
 
-What a line is about (job, shard, image) is said once, around the work, by `about`; every line logged meanwhile has it,
-also those of libraries. A thread that is to go on with it is started in a copy of the context.
+What a line is about (job, shard, image) is said once, around the work, by `about`; every line
+logged meanwhile has it, also those of libraries. A thread that is to go on with it is started in a
+copy of the context.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def about(**facts: object) -> Iterator[None]:
 class _JsonLines(logging.Formatter):
     @override
     def format(self, record: logging.LogRecord) -> str:
-        """Time, level, logger, message, what it is about, what was given as ``extra``, and a traceback."""
+        """Time, level, logger, message, what it is about, what was given as ``extra``,
+        and a traceback.
+        """
         entry: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -50,7 +53,10 @@ class _JsonLines(logging.Formatter):
 
 
 def log_as_json(level: int = logging.INFO) -> None:
-    """Send everything that is logged from ``level`` on to standard error; of libraries, warnings only."""
+    """Send everything that is logged from ``level`` on to standard error.
+
+    Of libraries, warnings only.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines())
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)

@@ -1,9 +1,10 @@
 """Metrics that the operator and the workers share, and how they are served.
 
-Worker pods are too short-lived to be scraped reliably, and their counters are lost with them. So what must not be lost,
-a job's images by result and error type, is exported by the operator from the store, where counts are exact. Pods serve
-what only they know (seconds, load) while they live; a PodMonitor scrapes them. A push gateway is not needed, and would
-keep the numbers of dead pods forever. Labels are from closed sets.
+Worker pods are too short-lived to be scraped reliably, and their counters are lost with them. So
+what must not be lost, a job's images by result and error type, is exported by the operator from the
+store, where counts are exact. Pods serve what only they know (seconds, load) while they live; a
+PodMonitor scrapes them. A push gateway is not needed, and would keep the numbers of dead pods
+forever. Labels are from closed sets.
 """
 
 from __future__ import annotations
@@ -45,8 +46,26 @@ _TIMED = frozenset(
         "images",
         "count_images",
     )
-    + ("derivatives", "delete_derivatives", "create_job", "get_job", "update_job", "jobs", "put_shards", "shards")
-    + ("shard", "silent_shards", "claim_shard", "release_shards", "heartbeat", "flush", "finish_shard", "job_counts")
+    + (
+        "derivatives",
+        "delete_derivatives",
+        "create_job",
+        "get_job",
+        "update_job",
+        "jobs",
+        "put_shards",
+        "shards",
+    )
+    + (
+        "shard",
+        "silent_shards",
+        "claim_shard",
+        "release_shards",
+        "heartbeat",
+        "flush",
+        "finish_shard",
+        "job_counts",
+    )
     + (
         "claim_reporter",
         "failures",
@@ -60,13 +79,17 @@ _TIMED = frozenset(
         "delete_job",
     )
 )
-"""Operations that are over when they return. Those that stream take as long as whoever reads them."""
+"""Operations that are over when they return.
+
+Those that stream take as long as whoever reads them.
+"""
 
 
 def timed(store: Store) -> Store:
     """The store, with its operations measured."""
     for name in _TIMED:
-        STORE_ERRORS.labels(name)  # from 0 on: Prometheus sees no increase in a first error that appears as 1
+        # From 0 on: Prometheus sees no increase in a first error that appears as 1.
+        STORE_ERRORS.labels(name)
     return cast("Store", _Timed(store))
 
 

@@ -1,4 +1,6 @@
-"""Settings of a process from environment variables: a dataclass whose fields say which variable they come from."""
+"""Settings of a process from environment variables:
+a dataclass whose fields say which variable they come from.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,25 @@ _TRUE, _FALSE = ("1", "true", "yes"), ("0", "false", "no")
 def setting(variable: str, default: Any = MISSING, *, least: float = 0.0) -> Any:
     """A field read from a variable; required without a default. ``least`` bounds numbers."""
     metadata = {"variable": variable, "least": least}
-    return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
+    return (
+        field(metadata=metadata)
+        if default is MISSING
+        else field(default=default, metadata=metadata)
+    )
 
 
 def prefixed(variable: str) -> Any:
-    """A field with all variables that begin alike, under their names without the prefix: ``FPJ_EXAMPLE_<NAME>``."""
+    """A field with all variables that begin alike, under their names without the prefix:
+    ``FPJ_EXAMPLE_<NAME>``.
+    """
     return field(default_factory=dict, metadata={"variable": variable})
 
 
 def read_settings(kind: type[T], environment: Mapping[str, str]) -> T:
-    """Read a dataclass of settings. Raises `ManifestError` that names every variable that is missing or wrong."""
+    """Read a dataclass of settings.
+
+    Raises `ManifestError` that names every variable that is missing or wrong.
+    """
     types = get_type_hints(kind)
     reader = _Reader(environment)
     read = {each.name: reader.read(each, types[each.name]) for each in fields(kind)}  # type: ignore[arg-type] # a dataclass

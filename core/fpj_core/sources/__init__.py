@@ -1,1 +1,3 @@
-"""Where images come from: local folders, S3-compatible storage, zip and cbz archives inside either."""
+"""Where images come from: local folders, S3-compatible storage,
+zip and cbz archives inside either.
+"""

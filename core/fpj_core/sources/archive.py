@@ -1,8 +1,10 @@
-"""Archives (zip, cbz) as folders: members are listed and read one by one, never unpacked as a whole.
+"""Archives (zip, cbz) as folders: members are listed and read one by one,
+never unpacked as a whole.
 
-Limits hold against archive bombs: the size of the table of contents, the number of members, and for each member its
-size and compression ratio, enforced while reading because headers lie. Archives inside archives are not opened.
-A member's version is its size and CRC, so packing the same pages again makes nothing again. An archive need not be a
+Limits hold against archive bombs: the size of the table of contents, the number of members, and for
+each member its size and compression ratio, enforced while reading because headers lie. Archives
+inside archives are not opened. A member's version is its size and CRC, so packing the same pages
+again makes nothing again. An archive need not be a
 file: whatever can be read at any place will do.
 """
 
@@ -43,10 +45,14 @@ from fpj_core.sources.sniff import HEAD, sniff
 
 _MOST_MEMBERS = 100_000
 _MOST_DIRECTORY = 32 * 2**20
-"""Bytes of table of contents: what 100,000 members with names of 255 bytes need. zipfile loads it whole, in memory of
-some eight times its size."""
+"""Bytes of table of contents: what 100,000 members with names of 255 bytes need. zipfile loads it
+whole, in memory of some eight times its size.
+"""
 _MOST_RATIO = 200
-"""Compression ratio from which a member over `_RATIO_FROM` bytes is a bomb; photographs do not compress at all."""
+"""Compression ratio from which a member over `_RATIO_FROM` bytes is a bomb.
+
+Photographs do not compress at all.
+"""
 _RATIO_FROM = 4 * 2**20
 _OPEN_ARCHIVES = 4
 _ENCRYPTED = 0x1
@@ -55,10 +61,14 @@ _WAS_UTF8 = 0x8000  # reserved, and never looked at
 _HEADER, _ENTRY = 30, 46
 """Bytes of a member's header and of an entry of the table of contents, without their texts."""
 _SLACK = 1_024
-"""Bytes by which the extra field of a member's header may be longer than that in the table of contents."""
+"""Bytes by which the extra field of a member's header may be longer than that in the table of
+contents.
+"""
 _CHUNK = 2**20
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""All that ISO/IEC 21320-1 allows. zipfile unpacks the others without a bound: 4 KiB of bzip2 can become 4 GiB."""
+"""All that ISO/IEC 21320-1 allows. zipfile unpacks the others without a bound:
+4 KiB of bzip2 can become 4 GiB.
+"""
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, struct.error)
 
 
@@ -76,7 +86,8 @@ def open_file(path: bytes) -> io.RawIOBase:
 
 
 class Archives:
-    """Open archives, a few at a time: members come in order, so the same one is asked for again and again.
+    """Open archives, a few at a time: members come in order,
+    so the same one is asked for again and again.
 
     ``open_content`` opens one by its path; what it and reading raise as `ImageError` is passed on.
     """
@@ -93,7 +104,9 @@ class Archives:
         on_step: Callable[[], None] = nothing,
         takes: Callable[[str], bool] = lambda _key: True,
     ) -> Iterator[SourceEntry]:
-        """The images in an archive whose keys ``takes`` takes, in natural order. What cannot be listed is a problem.
+        """The images in an archive whose keys ``takes`` takes, in natural order.
+
+        What cannot be listed is a problem.
 
         Raises `ContentChangedError`, and `ImageError` for content that cannot be read any more.
         """
@@ -104,14 +117,24 @@ class Archives:
         except ImageError as error:
             problems.add(container, error.error_type, error.message)
             return
-        members = {info.filename: info for info in archive.directory.infolist() if not info.filename.endswith("/")}
+        members = {
+            info.filename: info
+            for info in archive.directory.infolist()
+            if not info.filename.endswith("/")
+        }
         if len(members) > _MOST_MEMBERS:
-            problems.add(container, ErrorType.TOO_LARGE, f"{len(members):,} members; {_MOST_MEMBERS:,} are allowed")
+            problems.add(
+                container,
+                ErrorType.TOO_LARGE,
+                f"{len(members):,} members; {_MOST_MEMBERS:,} are allowed",
+            )
             return
         for name in sorted(members, key=natural_key):
             info, key = members[name], member_key(container, name)
             on_step()
-            if not _leads_out(name) and (_left_out(name) or not takes(key) or not _may_be_image(archive, info)):
+            if not _leads_out(name) and (
+                _left_out(name) or not takes(key) or not _may_be_image(archive, info)
+            ):
                 continue
             if refusal := _refusal(info):
                 problems.add(key, *refusal)
@@ -169,7 +192,9 @@ class _OpenArchive:
         """The whole of a member will be read next."""
         if isinstance(self.content.raw, Expecting):
             headers = _HEADER + 4 * len(info.filename) + len(info.extra) + _SLACK
-            self.content.raw.expect(info.header_offset, info.header_offset + headers + info.compress_size)
+            self.content.raw.expect(
+                info.header_offset, info.header_offset + headers + info.compress_size
+            )
 
     def close(self) -> None:
         self.directory.close()
@@ -177,9 +202,12 @@ class _OpenArchive:
 
 
 class _Content(io.BufferedReader):
-    """An archive's bytes. The only long read that zipfile asks for is that of the table of contents.
+    """An archive's bytes.
 
-    With ``raw_names`` no name is flagged as UTF-8, so that zipfile does not decode it; `_WAS_UTF8` is set instead.
+    The only long read that zipfile asks for is that of the table of contents.
+
+    With ``raw_names`` no name is flagged as UTF-8, so that zipfile does not decode it; `_WAS_UTF8`
+    is set instead.
     """
 
     raw_names = False
@@ -187,13 +215,18 @@ class _Content(io.BufferedReader):
     @override
     def read(self, size: int | None = -1, /) -> bytes:
         if size and size > _MOST_DIRECTORY:
-            raise ImageError(ErrorType.TOO_LARGE, f"the archive's table of contents takes {size:,} bytes")
+            raise ImageError(
+                ErrorType.TOO_LARGE, f"the archive's table of contents takes {size:,} bytes"
+            )
         content = super().read(size)
         return _unflagged(content) if self.raw_names else content
 
 
 def _directory(content: _Content) -> zipfile.ZipFile:
-    """An archive's table of contents. Names that are not what they are flagged as lose nothing but their look."""
+    """An archive's table of contents.
+
+    Names that are not what they are flagged as lose nothing but their look.
+    """
     try:
         return zipfile.ZipFile(content)
     except UnicodeDecodeError:
@@ -201,13 +234,20 @@ def _directory(content: _Content) -> zipfile.ZipFile:
     archive = zipfile.ZipFile(content, metadata_encoding="latin-1")  # a character for each byte
     for info in archive.infolist():
         raw = info.orig_filename.encode("latin-1").split(b"\0")[0]
-        info.filename = raw.decode("utf-8", "surrogateescape") if info.flag_bits & _WAS_UTF8 else raw.decode("cp437")
+        info.filename = (
+            raw.decode("utf-8", "surrogateescape")
+            if info.flag_bits & _WAS_UTF8
+            else raw.decode("cp437")
+        )
     archive.NameToInfo = {info.filename: info for info in archive.infolist()}
     return archive
 
 
 def _unflagged(content: bytes) -> bytes:
-    """The header of a member, or the table of contents (APPNOTE.TXT, 4.3.7 and 4.3.12); anything else as it is."""
+    """The header of a member, or the table of contents (APPNOTE.TXT, 4.3.7 and 4.3.12).
+
+    Anything else as it is.
+    """
     changed, position = bytearray(content), 0
     if len(content) == _HEADER and content[:4] == b"PK\3\4":
         _unflag(changed, 6)
@@ -232,7 +272,9 @@ def _load(raw: io.RawIOBase) -> _OpenArchive:
     except BaseException as error:
         content.close()
         if isinstance(error, NotImplementedError):
-            raise ImageError(ErrorType.UNSUPPORTED_FORMAT, f"not an archive that can be read: {error}") from error
+            raise ImageError(
+                ErrorType.UNSUPPORTED_FORMAT, f"not an archive that can be read: {error}"
+            ) from error
         if isinstance(error, _DAMAGED):
             raise ImageError(ErrorType.CORRUPT_IMAGE, f"not a readable archive: {error}") from error
         raise
@@ -263,7 +305,9 @@ def _chunks(archive: _OpenArchive, info: zipfile.ZipInfo) -> Iterator[bytes]:
     except NotImplementedError as error:
         raise ImageError(ErrorType.UNSUPPORTED_FORMAT, f"{info.filename}: {error}") from error
     except (RuntimeError, *_DAMAGED) as error:
-        raise ImageError(ErrorType.CORRUPT_IMAGE, f"{info.filename} is damaged in its archive: {error}") from error
+        raise ImageError(
+            ErrorType.CORRUPT_IMAGE, f"{info.filename} is damaged in its archive: {error}"
+        ) from error
 
 
 def _refusal(info: zipfile.ZipInfo) -> tuple[ErrorType, str] | None:
@@ -275,9 +319,15 @@ def _refusal(info: zipfile.ZipInfo) -> tuple[ErrorType, str] | None:
     if extension(info.filename) in ARCHIVE_EXTENSIONS:
         return ErrorType.UNSUPPORTED_FORMAT, "an archive inside an archive is not opened"
     if info.compress_type not in _METHODS:
-        return ErrorType.UNSUPPORTED_FORMAT, f"packed by method {info.compress_type}; only stored and deflated are read"
+        return (
+            ErrorType.UNSUPPORTED_FORMAT,
+            f"packed by method {info.compress_type}; only stored and deflated are read",
+        )
     if info.file_size > _RATIO_FROM and info.file_size > _MOST_RATIO * max(info.compress_size, 1):
-        return ErrorType.TOO_LARGE, f"unpacks to {info.file_size:,} bytes from {info.compress_size:,}"
+        return (
+            ErrorType.TOO_LARGE,
+            f"unpacks to {info.file_size:,} bytes from {info.compress_size:,}",
+        )
     return None
 
 

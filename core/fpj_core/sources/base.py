@@ -18,24 +18,52 @@ from fpj_core.sources.filters import Filter, LeftOut
 T = TypeVar("T")
 
 IN_MEMORY = 8 * 2**20
-"""Members and objects up to this many bytes are handed over in memory, larger ones as a temporary file."""
+"""Members and objects up to this many bytes are handed over in memory,
+larger ones as a temporary file.
+"""
 
 IMAGE_EXTENSIONS = frozenset(
-    ("avif", "avifs", "bmp", "dib", "gif", "heic", "heif", "jfif", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp")
+    (
+        "avif",
+        "avifs",
+        "bmp",
+        "dib",
+        "gif",
+        "heic",
+        "heif",
+        "jfif",
+        "jpe",
+        "jpeg",
+        "jpg",
+        "png",
+        "tif",
+        "tiff",
+        "webp",
+    )
     + ("exr", "hdr", "ico", "j2k", "jp2", "jxl")
 )
-"""Files so named are listed unopened: what they really hold shows, visibly, when they are processed."""
+"""Files so named are listed unopened: what they really hold shows, visibly,
+when they are processed.
+"""
 
 ARCHIVE_EXTENSIONS = frozenset({"zip", "cbz"})
 
 _LEFT_OUT = frozenset(
     ("@eadir", "__macosx", "thumbs.db", "desktop.ini", "lost+found", "system volume information")
     + ("$recycle.bin", "recycler", "recycled", "#recycle", "@recycle", "network trash folder")
-    + ("recycle.bin", "recycle_bin", "trashbox", "files_trashbin", "files_versions", "temporary items")
+    + (
+        "recycle.bin",
+        "recycle_bin",
+        "trashbox",
+        "files_trashbin",
+        "files_versions",
+        "temporary items",
+    )
     + ("#snapshot", "@recently-snapshot")
 )
-"""What systems strew about; what was deleted, or replaced, on Windows, Synology, QNAP, AppleShare, Asustor, Buffalo and
-Nextcloud; snapshots of a NAS."""
+"""What systems strew about; what was deleted, or replaced, on Windows, Synology, QNAP, AppleShare,
+Asustor, Buffalo and Nextcloud; snapshots of a NAS.
+"""
 _KEPT_PROBLEMS = 100
 
 
@@ -49,7 +77,9 @@ def nothing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class OpenedImage:
-    """An image ready to be decoded: either a ``path`` on this machine or its ``data``, never both."""
+    """An image ready to be decoded: either a ``path`` on this machine or its ``data``,
+    never both.
+    """
 
     name: str
     path: bytes | None = None
@@ -67,7 +97,9 @@ class ListingProblem:
 
 @dataclass(slots=True)
 class Problems:
-    """How many problems a listing met, the first hundred of them, and those that nobody took yet."""
+    """How many problems a listing met, the first hundred of them,
+    and those that nobody took yet.
+    """
 
     count: int = 0
     first: list[ListingProblem] = field(default_factory=list)
@@ -82,7 +114,10 @@ class Problems:
             self.first.append(problem)
 
     def take(self) -> list[ListingProblem]:
-        """Those since this was last asked. Whoever lists takes them now and then: there may be millions."""
+        """Those since this was last asked.
+
+        Whoever lists takes them now and then: there may be millions.
+        """
         taken, self.untaken = self.untaken, []
         return taken
 
@@ -139,22 +174,32 @@ class Source(Protocol):
         """What the latest listing left out, and why; complete once that is exhausted."""
 
     def leaves_out(self, key: str) -> bool:
-        """Whether the latest listing left out what has this key, or would have: by its name or by a filter."""
+        """Whether the latest listing left out what has this key, or would have:
+        by its name or by a filter.
+        """
 
-    def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
-        """Every image, new ones in natural order, in bounded memory. Raises `SourceError` if there is no source.
+    def list(
+        self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL
+    ) -> Iterator[SourceEntry]:
+        """Every image, new ones in natural order, in bounded memory.
+
+        Raises `SourceError` if there is no source.
 
         What ``memory`` says of an object of the same version need not be found out again.
 
-        ``on_step`` is called often, also before the first image is found: at least per page of names and per file
-        that is opened. What it raises ends the listing.
+        ``on_step`` is called often, also before the first image is found: at least per page of
+        names and per file that is opened. What it raises ends the listing.
         """
 
-    def open(self, key: str, size: int, *, max_file_size: int) -> AbstractContextManager[OpenedImage]:
+    def open(
+        self, key: str, size: int, *, max_file_size: int
+    ) -> AbstractContextManager[OpenedImage]:
         """Open one image. Raises `ImageError`: NotFound, AccessDenied, PathViolation, TooLarge."""
 
     def look(self, keys: Sequence[str]) -> Sequence[ImageError | None]:
-        """Read a little of each image, past all caches; None for one that can be read. Changes nothing.
+        """Read a little of each image, past all caches; None for one that can be read.
+
+        Changes nothing.
 
         Raises `SourceError` where there is no source, or an empty one.
         """
@@ -172,7 +217,9 @@ class SourceConfig(Protocol):
 
 
 def stepping(items: Iterable[T], on_step: Callable[[], None], every: int = STEP) -> Iterator[T]:
-    """The items, with a call of ``on_step`` before each of them whose turn it is, the first included."""
+    """The items, with a call of ``on_step`` before each of them whose turn it is,
+    the first included.
+    """
     for number, item in enumerate(items):
         if number % every == 0:
             on_step()
@@ -180,7 +227,9 @@ def stepping(items: Iterable[T], on_step: Callable[[], None], every: int = STEP)
 
 
 def left_out(name: str) -> bool:
-    """Whether a file or folder is skipped by its name: hidden ones, and files that operating systems leave behind."""
+    """Whether a file or folder is skipped by its name: hidden ones,
+    and files that operating systems leave behind.
+    """
     return name.startswith(".") or name.casefold() in _LEFT_OUT
 
 
@@ -202,7 +251,10 @@ def image_error_from_os(error: OSError, what: str) -> ImageError:
 
 
 def open_regular(path: bytes, what: str) -> int:
-    """A descriptor of a regular file; O_NONBLOCK keeps a pipe put in its place from hanging us. Raises `ImageError`."""
+    """A descriptor of a regular file; O_NONBLOCK keeps a pipe put in its place from hanging us.
+
+    Raises `ImageError`.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -241,4 +293,6 @@ def copy_bounded(chunks: Iterable[bytes | memoryview], target: IO[bytes], max_si
 def refuse_too_large(size: int, max_file_size: int) -> None:
     """Raise TooLarge when ``size`` bytes are over the limit."""
     if size > max_file_size:
-        raise ImageError(ErrorType.TOO_LARGE, f"{size:,} bytes; limits.maxFileSize allows {max_file_size:,}")
+        raise ImageError(
+            ErrorType.TOO_LARGE, f"{size:,} bytes; limits.maxFileSize allows {max_file_size:,}"
+        )

@@ -19,7 +19,8 @@ class Choice:
         self.left_out = LeftOut()
 
     def takes(self, key: str, left_out: LeftOut | None = None) -> bool:
-        """Whether to take a file; one that is not taken is counted, if it is called like an image or a video.
+        """Whether to take a file; one that is not taken is counted,
+        if it is called like an image or a video.
 
         ``left_out`` counts in place of the choice's own, for what may be listed again.
         """
@@ -35,7 +36,10 @@ class Choice:
         return why is None
 
     def enters(self, key: str) -> bool:
-        """Whether to enter a folder, whose own folders were entered; its key has no slash at its end."""
+        """Whether to enter a folder, whose own folders were entered.
+
+        Its key has no slash at its end.
+        """
         if self.rules.idle or not self.rules.excludes(path_of(key) + "/"):
             return True
         self.left_out.add(Reason.EXCLUDED_FOLDER, key)

@@ -1,8 +1,9 @@
 """What of a source is left out: by a person's patterns, or because fpj makes nothing of such files.
 
-Patterns are those of gitignore(5). Archives count as folders, so a member's path is ``dir/album.zip/page.jpg``. As in
-git, nothing below an excluded folder comes back; of several rules the last one that matches decides; ``--exclude``
-goes before a `.fpjignore`, and one nearer to the file before one further up.
+Patterns are those of gitignore(5). Archives count as folders, so a member's path is
+``dir/album.zip/page.jpg``. As in git, nothing below an excluded folder comes back; of several rules
+the last one that matches decides; ``--exclude`` goes before a `.fpjignore`, and one nearer to the
+file before one further up.
 """
 
 from __future__ import annotations
@@ -32,15 +33,48 @@ _SET = r"\[[!^]?[^\x00-\x20/\\\[\]!^]+\]"
 _ONE = rf"([^\x00-\x20/\\\[\]]|\\[!-.0-~]|{_SET})"
 _FIRST = rf"([^\x00-\x20/\\\[\]!#]|\\[!-.0-~]|{_SET})"
 PATTERN = rf"^!?/?{_FIRST}((/| +)?{_ONE})*/?$"
-"""What a pattern in a list looks like: of gitignore's, those that say something, so no comments and no empty lines."""
+"""What a pattern in a list looks like: of gitignore's, those that say something,
+so no comments and no empty lines.
+"""
 
 _RAW = frozenset(
-    ("3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "fff", "gpr", "iiq", "k25", "kdc", "mef", "mos")
+    (
+        "3fr",
+        "arw",
+        "cr2",
+        "cr3",
+        "crw",
+        "dcr",
+        "dng",
+        "erf",
+        "fff",
+        "gpr",
+        "iiq",
+        "k25",
+        "kdc",
+        "mef",
+        "mos",
+    )
     + ("mrw", "nef", "nrw", "orf", "pef", "raf", "raw", "rw2", "rwl", "sr2", "srf", "srw", "x3f")
 )
 _PHOTOSHOP = frozenset(("psb", "psd"))
 _VIDEO = frozenset(
-    ("3g2", "3gp", "asf", "avi", "flv", "insv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts")
+    (
+        "3g2",
+        "3gp",
+        "asf",
+        "avi",
+        "flv",
+        "insv",
+        "m2ts",
+        "m4v",
+        "mkv",
+        "mov",
+        "mp4",
+        "mpeg",
+        "mpg",
+        "mts",
+    )
     + ("mxf", "ogv", "vob", "webm", "wmv")
 )
 
@@ -62,7 +96,9 @@ _KINDS |= dict.fromkeys(_PHOTOSHOP, Reason.PHOTOSHOP) | dict.fromkeys(_VIDEO, Re
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What a person wants of a source: all that match ``include`` (without it, all), without what is excluded."""
+    """What a person wants of a source: all that match ``include`` (without it, all),
+    without what is excluded.
+    """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -84,7 +120,10 @@ class LeftOut:
         self.untaken.append((why, key))
 
     def take(self) -> list[tuple[Reason, str]]:
-        """Those since this was last asked. Whoever lists takes them now and then: there may be millions."""
+        """Those since this was last asked.
+
+        Whoever lists takes them now and then: there may be millions.
+        """
         taken, self.untaken = self.untaken, []
         return taken
 
@@ -124,7 +163,8 @@ class Rules:
         self._hash = self._begun.copy()
 
     def add_ignore_file(self, folder: str, text: str) -> None:
-        """Take up the `.fpjignore` of a folder, which is empty for the root and else ends in a slash.
+        """Take up the `.fpjignore` of a folder, which is empty for the root and else ends in a
+        slash.
 
         Raises `ValueError`: a line that is not a pattern, or too many such files.
         """
@@ -134,7 +174,10 @@ class Rules:
         self._hash.update(f"{folder}\0{text}\0".encode("utf-8", "surrogateescape"))
 
     def excludes(self, path: str) -> bool:
-        """Whether the file, or the folder (its path ends in a slash), is left out. Its folders are taken as asked."""
+        """Whether the file, or the folder (its path ends in a slash), is left out.
+
+        Its folders are taken as asked.
+        """
         if self.idle:
             return False
         if self._include and not path.endswith("/") and not self._include.match_file(path):
@@ -161,7 +204,10 @@ class Rules:
 
 
 def compiled(patterns: Sequence[str]) -> GitIgnoreSpec:
-    """Raises `ValueError` that names the first line that is not a pattern. As to git, ``[z-a]`` matches nothing."""
+    """Raises `ValueError` that names the first line that is not a pattern.
+
+    As to git, ``[z-a]`` matches nothing.
+    """
     from pathspec import GitIgnoreSpec  # noqa: PLC0415 - takes 35 ms, which most runs need not pay
 
     usable = []
@@ -179,27 +225,38 @@ def compiled(patterns: Sequence[str]) -> GitIgnoreSpec:
 
 
 def refuse_patterns(patterns: Sequence[str]) -> None:
-    """Raise `ValueError` for what is not a pattern, or could match nothing, in a list from a user."""
+    """Raise `ValueError` for what is not a pattern, or could match nothing,
+    in a list from a user.
+    """
     for pattern in patterns:
         if not re.fullmatch(PATTERN, pattern):
-            raise ValueError(f"{pattern!r} is not a pattern; write one as in .gitignore, such as *.png or drafts/")
+            raise ValueError(
+                f"{pattern!r} is not a pattern; write one as in .gitignore, such as *.png or"
+                " drafts/"
+            )
 
 
 def _last_match(rules: GitIgnoreSpec, path: str) -> bool | None:
     """Whether the last pattern that matches the path excludes it; None where none matches.
 
-    NB: pathspec lets files out of excluded folders, which git does not: so each folder is asked about by itself, and
-    what matches one of the folders above says nothing. ``ps_d`` is where pathspec's expressions end a folder's name.
+    NB: pathspec lets files out of excluded folders, which git does not: so each folder is asked
+        about by itself, and
+    what matches one of the folders above says nothing. ``ps_d`` is where pathspec's expressions end
+    a folder's name.
     """
     for pattern in reversed(rules.patterns):
-        for found in pattern.regex.finditer(path) if pattern.regex and pattern.include is not None else ():
+        for found in (
+            pattern.regex.finditer(path) if pattern.regex and pattern.include is not None else ()
+        ):
             if found.groupdict().get("ps_d") is None or found.end("ps_d") == len(path):
                 return bool(pattern.include)
     return None
 
 
 def path_of(key: str) -> str:
-    """What patterns are matched with: the file's path below the source's root, archives taken for folders."""
+    """What patterns are matched with: the file's path below the source's root,
+    archives taken for folders.
+    """
     if MEMBER not in key and "\\" not in key:
         return key
     container, member = split_key(key)
@@ -208,7 +265,10 @@ def path_of(key: str) -> str:
 
 
 def _folders(path: str) -> Iterator[str]:
-    """The folders that a path lies in, and the path itself if it is one; from the root down, each with its slash."""
+    """The folders that a path lies in, and the path itself if it is one.
+
+    From the root down, each with its slash.
+    """
     at = path.find("/")
     while at >= 0:
         yield path[: at + 1]
@@ -217,7 +277,9 @@ def _folders(path: str) -> Iterator[str]:
 
 def left_out_text(counts: Mapping[str, int]) -> str:
     """``120 excluded, 3 raw``: what people read of `LeftOut.document`."""
-    return ", ".join(f"{count:,} {_WORDS.get(name, (name, name))[count != 1]}" for name, count in counts.items())
+    return ", ".join(
+        f"{count:,} {_WORDS.get(name, (name, name))[count != 1]}" for name, count in counts.items()
+    )
 
 
 _WORDS: Mapping[str, tuple[str, str]] = {

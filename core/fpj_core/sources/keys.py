@@ -1,8 +1,9 @@
 r"""Keys: an image's name within its source, as clean text that every store can hold.
 
-A key is the path relative to the source's root with ``/`` between components. Bytes that are not UTF-8 become
-``\xNN`` and a backslash becomes ``\\``, so the mapping can be reversed. A member of an archive is
-``dir/album.zip!/inner/page.jpg``; a ``!`` that really ends a component is written ``\!``, so ``!/`` means nothing else.
+A key is the path relative to the source's root with ``/`` between components. Bytes that are not
+UTF-8 become ``\xNN`` and a backslash becomes ``\\``, so the mapping can be reversed. A member of an
+archive is ``dir/album.zip!/inner/page.jpg``; a ``!`` that really ends a component is written
+``\!``, so ``!/`` means nothing else.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ _ESCAPED = re.compile(r"\\(\\|!|x[0-9a-f]{2})")
 
 
 def key_from_path(path: str | bytes) -> str:
-    """The key of a relative path; a ``str`` may hold surrogate escapes as the os module gives them."""
+    """The key of a relative path; a ``str`` may hold surrogate
+    escapes as the os module gives them.
+    """
     raw = os.fsencode(path)
     if not _NEEDS_ESCAPE.search(raw):
         return raw.decode("ascii")
@@ -32,7 +35,10 @@ def path_from_key(key: str) -> bytes:
     """The relative path that `key_from_path` made ``key`` of."""
     if "\\" not in key:
         return key.encode()
-    return b"".join(_unescape(part) if number % 2 else part.encode() for number, part in enumerate(_ESCAPED.split(key)))
+    return b"".join(
+        _unescape(part) if number % 2 else part.encode()
+        for number, part in enumerate(_ESCAPED.split(key))
+    )
 
 
 def member_key(container: str, member: str) -> str:
@@ -54,11 +60,15 @@ def display_key(text: str) -> str:
     """Text that is safe on a terminal: control and format characters are shown as escapes."""
     if text.isprintable():
         return text
-    return "".join(c if c == " " or unicodedata.category(c)[0] not in "CZ" else _visible(c) for c in text)
+    return "".join(
+        c if c == " " or unicodedata.category(c)[0] not in "CZ" else _visible(c) for c in text
+    )
 
 
 def _visible(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii") if character != "\u3000" else character
+    return (
+        character.encode("unicode_escape").decode("ascii") if character != "\u3000" else character
+    )
 
 
 def _unescape(escape: str) -> bytes:
@@ -66,7 +76,9 @@ def _unescape(escape: str) -> bytes:
 
 
 def _escaped_backslash_before(key: str, position: int) -> bool:
-    """Whether an even number of backslashes stands before ``position``: then the last one escapes nothing."""
+    """Whether an even number of backslashes stands before ``position``:
+    then the last one escapes nothing.
+    """
     count = 0
     while position - count > 0 and key[position - count - 1] == "\\":
         count += 1

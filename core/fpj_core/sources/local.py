@@ -1,8 +1,10 @@
 """Images in a folder of this machine, which is also how a mounted volume looks.
 
-Links: a link to a file inside the folder is listed; one to a folder inside it is skipped, since that folder is
-listed at its own place (so link loops cannot arise); one that leaves the folder is left out, and counted. A folder
-tagged as a cache (CACHEDIR.TAG, https://bford.info/cachedir/) is skipped: fpj tags its own cache folders.
+Links: a link to a file inside the folder is listed; one to a folder inside it is skipped, since
+that folder is
+listed at its own place (so link loops cannot arise); one that leaves the folder is left out, and
+counted. A folder tagged as a cache (CACHEDIR.TAG, https://bford.info/cachedir/) is skipped: fpj
+tags its own cache folders.
 """
 
 from __future__ import annotations
@@ -39,7 +41,15 @@ from fpj_core.sources.base import (
     stepping,
 )
 from fpj_core.sources.choice import Choice
-from fpj_core.sources.filters import IGNORE_FILE, MOST_IGNORE_BYTES, Filter, LeftOut, Reason, kind_left_out, path_of
+from fpj_core.sources.filters import (
+    IGNORE_FILE,
+    MOST_IGNORE_BYTES,
+    Filter,
+    LeftOut,
+    Reason,
+    kind_left_out,
+    path_of,
+)
 from fpj_core.sources.keys import key_from_path, path_from_key, split_key
 from fpj_core.sources.natural import natural_key, sorted_externally
 from fpj_core.sources.sniff import HEAD, sniff
@@ -118,7 +128,9 @@ class LocalSource(Source):
         except OSError as error:
             raise SourceError(f"{self._given}: {error.strerror}") from error
         if _is_cache(self._root):
-            raise SourceError(f"{self._given} is a cache folder ({CACHE_TAG} says so), not a source of images")
+            raise SourceError(
+                f"{self._given} is a cache folder ({CACHE_TAG} says so), not a source of images"
+            )
         if trouble := self._take_up_ignore_file(self._root, ""):
             raise SourceError(f"{self._given}: {trouble[1]}")
         yield from self._list_folder(self._root, "", 0, on_step)
@@ -136,9 +148,12 @@ class LocalSource(Source):
         yield OpenedImage(name=key, path=path)
 
     def _fetch(self, path: bytes, max_file_size: int) -> None:
-        """Have the system read a regular file, so that its cache has it, as far as it fits. Raises `ImageError`.
+        """Have the system read a regular file, so that its cache has it, as far as it fits.
 
-        Decoders then find it there. They have a time limit that says nothing of slow storage; this has another.
+        Raises `ImageError`.
+
+        Decoders then find it there. They have a time limit that says nothing of slow storage; this
+        has another.
         """
         descriptor = open_regular(path, "the file")
         try:
@@ -156,7 +171,9 @@ class LocalSource(Source):
             with os.scandir(self._root) as entries:
                 empty = next(entries, None) is None
         except OSError as error:
-            raise SourceError(f"the source {self._given} cannot be read: {error.strerror}") from error
+            raise SourceError(
+                f"the source {self._given} cannot be read: {error.strerror}"
+            ) from error
         if empty:
             raise SourceError(f"the source {self._given} is empty: is it mounted?")
         return [self._trouble(key) for key in keys]
@@ -167,7 +184,8 @@ class LocalSource(Source):
         except ImageError as error:
             return error
         try:
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # what is in memory proves nothing
+            # What is in memory proves nothing.
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             os.pread(descriptor, HEAD, 0)
         except OSError as error:
             return image_error_from_os(error, "the file")
@@ -175,7 +193,7 @@ class LocalSource(Source):
             os.close(descriptor)
         return None
 
-    # Listing ----------------------------------------------------------------------------------------------
+    # Listing --------------------------------------------------------------------------------------
 
     def _list_single(self, name: str) -> Iterator[SourceEntry]:
         try:
@@ -190,15 +208,21 @@ class LocalSource(Source):
     ) -> Iterator[SourceEntry]:
         """Entries below ``folder``; keys begin with ``prefix`` (empty or ending in a slash)."""
         scanned = stepping(self._scan(folder, prefix), on_step)
-        for found in sorted_externally(scanned, key=lambda found: natural_key(found.name), on_step=on_step):
+        for found in sorted_externally(
+            scanned, key=lambda found: natural_key(found.name), on_step=on_step
+        ):
             on_step()
             if found.size >= 0:
                 yield from self._entries(folder, prefix, found)
             elif depth == _MOST_DEPTH:
                 key = prefix + key_from_path(found.name)
-                self.problems.add(key, ErrorType.PATH_VIOLATION, f"folders nest deeper than {_MOST_DEPTH}")
+                self.problems.add(
+                    key, ErrorType.PATH_VIOLATION, f"folders nest deeper than {_MOST_DEPTH}"
+                )
             else:
-                yield from self._list_below(folder, prefix + key_from_path(found.name), found, depth + 1, on_step)
+                yield from self._list_below(
+                    folder, prefix + key_from_path(found.name), found, depth + 1, on_step
+                )
 
     def _list_below(
         self, folder: bytes, key: str, found: _Found, depth: int, on_step: Callable[[], None]
@@ -212,19 +236,28 @@ class LocalSource(Source):
         yield from self._list_folder(below, f"{key}/", depth, on_step)
 
     def _take_up_ignore_file(self, folder: bytes, prefix: str) -> tuple[ErrorType, str] | None:
-        """Follow the folder's `.fpjignore`, if it has one; else why that cannot be known: then it is not listed."""
+        """Follow the folder's `.fpjignore`, if it has one; else why that cannot be known: then it
+        is not listed.
+        """
         path = os.path.join(folder, IGNORE_FILE.encode())
         try:
             content = _head(path, MOST_IGNORE_BYTES + 1)
-            self._refuse_outside(os.path.realpath(path))  # only where there is one: it takes its time
+            # Only where there is one: it takes its time.
+            self._refuse_outside(os.path.realpath(path))
             if len(content) > MOST_IGNORE_BYTES:
-                return ErrorType.TOO_LARGE, f"{IGNORE_FILE} has more than {MOST_IGNORE_BYTES:,} bytes"
-            self._choice.rules.add_ignore_file(path_of(prefix), content.decode("utf-8", "surrogateescape"))
+                return (
+                    ErrorType.TOO_LARGE,
+                    f"{IGNORE_FILE} has more than {MOST_IGNORE_BYTES:,} bytes",
+                )
+            self._choice.rules.add_ignore_file(
+                path_of(prefix), content.decode("utf-8", "surrogateescape")
+            )
         except ImageError as refusal:
             if refusal.error_type is ErrorType.NOT_FOUND:
                 return None
             if refusal.error_type is ErrorType.ACCESS_DENIED and not os.path.lexists(path):
-                return None  # no file of this folder can be looked at: each will be a trouble of its own
+                # No file of this folder can be looked at: each will be a trouble of its own.
+                return None
             return refusal.error_type, f"{IGNORE_FILE}: {refusal.message}"
         except ValueError as error:
             return ErrorType.UNSUPPORTED_FORMAT, f"{IGNORE_FILE}, {error}"
@@ -233,7 +266,11 @@ class LocalSource(Source):
     def _scan(self, folder: bytes, prefix: str) -> Iterator[_Found]:
         try:
             with os.scandir(os.fsdecode(folder)) as entries:
-                named = (entry for entry in entries if not left_out(entry.name) and self._takes(entry, prefix))
+                named = (
+                    entry
+                    for entry in entries
+                    if not left_out(entry.name) and self._takes(entry, prefix)
+                )
                 while batch := list(islice(named, STEP)):
                     looked = self._many(self._look_at, batch, self._look_from_thread)
                     for entry, found in zip(batch, looked, strict=True):
@@ -252,14 +289,20 @@ class LocalSource(Source):
         if self._choice.rules.idle and not kind_left_out(extension(entry.name)):
             return True
         key = prefix + key_from_path(entry.name)
-        return self._choice.enters(key) if entry.is_dir(follow_symlinks=False) else self._choice.takes(key)
+        return (
+            self._choice.enters(key)
+            if entry.is_dir(follow_symlinks=False)
+            else self._choice.takes(key)
+        )
 
     def _look_from_thread(self, entry: os.DirEntry[str]) -> _Found | _Trouble | None:
         """The entry's own stat is faster, but keeps all other threads waiting."""
         return self._look_at(entry, os.stat)
 
     def _look_at(
-        self, entry: os.DirEntry[str], ask: Callable[[os.DirEntry[str]], os.stat_result] = os.DirEntry.stat
+        self,
+        entry: os.DirEntry[str],
+        ask: Callable[[os.DirEntry[str]], os.stat_result] = os.DirEntry.stat,
     ) -> _Found | _Trouble | None:
         try:
             if entry.is_symlink() and (trouble := self._leads_outside(entry)):
@@ -268,8 +311,14 @@ class LocalSource(Source):
                 return None if entry.is_symlink() else _Found(entry.name, -1, 0)
             info = ask(entry)
         except OSError as error:
-            return image_error_from_os(error, "").error_type, f"cannot be looked at: {error.strerror}"
-        return _Found(entry.name, info.st_size, info.st_mtime_ns) if stat.S_ISREG(info.st_mode) else None
+            return image_error_from_os(
+                error, ""
+            ).error_type, f"cannot be looked at: {error.strerror}"
+        return (
+            _Found(entry.name, info.st_size, info.st_mtime_ns)
+            if stat.S_ISREG(info.st_mode)
+            else None
+        )
 
     def _leads_outside(self, entry: os.DirEntry[str]) -> _Trouble | None:
         try:
@@ -288,8 +337,12 @@ class LocalSource(Source):
         key = prefix + key_from_path(found.name)
         if kind in ARCHIVE_EXTENSIONS:
             path = os.path.join(folder, os.fsencode(found.name))
-            yield from self._archives.list_members(path, key, self.problems, takes=self._choice.takes)
-        elif kind in IMAGE_EXTENSIONS or self._content_is_image(os.path.join(folder, os.fsencode(found.name)), key):
+            yield from self._archives.list_members(
+                path, key, self.problems, takes=self._choice.takes
+            )
+        elif kind in IMAGE_EXTENSIONS or self._content_is_image(
+            os.path.join(folder, os.fsencode(found.name)), key
+        ):
             yield SourceEntry(key, found.size, f"{found.size}-{found.mtime_ns}")
 
     def _content_is_image(self, path: bytes, key: str) -> bool:
@@ -300,7 +353,7 @@ class LocalSource(Source):
             self.problems.add(key, refusal.error_type, refusal.message)
             return False
 
-    # Containment ------------------------------------------------------------------------------------------
+    # Containment ----------------------------------------------------------------------------------
 
     def _contained(self, key: str) -> bytes:
         """The real path of a key, which must lie inside the root."""
@@ -319,7 +372,10 @@ class LocalSource(Source):
 
 
 def may_hold_images(path: str | os.PathLike[str]) -> bool:
-    """Whether a single file is an image or an archive, by its name or its content; true where one cannot know."""
+    """Whether a single file is an image or an archive, by its name or its content.
+
+    True where one cannot know.
+    """
     if extension(os.fspath(path)) in IMAGE_EXTENSIONS | ARCHIVE_EXTENSIONS:
         return True
     try:
@@ -330,7 +386,10 @@ def may_hold_images(path: str | os.PathLike[str]) -> bool:
 
 def _is_cache(folder: bytes) -> bool:
     try:
-        return _head(os.path.join(folder, CACHE_TAG.encode()), len(CACHE_TAG_SIGNATURE)) == CACHE_TAG_SIGNATURE
+        return (
+            _head(os.path.join(folder, CACHE_TAG.encode()), len(CACHE_TAG_SIGNATURE))
+            == CACHE_TAG_SIGNATURE
+        )
     except ImageError:
         return False
 

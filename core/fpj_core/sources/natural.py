@@ -21,7 +21,10 @@ _CHUNK = 50_000
 _MOST_SPILLS = 256
 """Temporary files open at a time, of the 1,024 that a process may usually have."""
 _MOST_DIGITS = 4_000
-"""Python refuses to read longer numbers (sys.set_int_max_str_digits); no file name is that long anyway."""
+"""Python refuses to read longer numbers (sys.set_int_max_str_digits).
+
+No file name is that long anyway.
+"""
 
 
 def natural_key(name: str) -> tuple[Any, ...]:
@@ -41,9 +44,12 @@ def sorted_externally(
     chunk: int = _CHUNK,
     on_step: Callable[[], None] = lambda: None,
 ) -> Iterator[T]:
-    """Sort any number of picklable items in memory for ``chunk`` of them; more go through temporary files.
+    """Sort any number of picklable items in memory for ``chunk`` of them.
 
-    ``on_step`` is called while those are written. Raises `SourceError` when there is no room for them.
+    More go through temporary files.
+
+    ``on_step`` is called while those are written. Raises `SourceError` when there is no room for
+    them.
     """
     iterator = iter(items)
     run = sorted(islice(iterator, chunk), key=key)
@@ -81,7 +87,9 @@ def _spill(run: Iterable[Any], on_step: Callable[[], None]) -> IO[bytes]:
             _close([spill])
             raise
     except OSError as error:
-        raise SourceError(f"no room for temporary files to sort the images' names: {error.strerror}") from error
+        raise SourceError(
+            f"no room for temporary files to sort the images' names: {error.strerror}"
+        ) from error
     return spill
 
 

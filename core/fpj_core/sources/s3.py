@@ -1,7 +1,10 @@
-"""Images in an S3-compatible bucket. Listing goes page by page; the ETag tells whether an object changed.
+"""Images in an S3-compatible bucket.
 
-An archive is read by range: its table of contents, and its members one by one. Nothing of it is kept on disk, so
-processes share nothing, and a killed one leaves nothing behind (docs/design/objects.md).
+Listing goes page by page; the ETag tells whether an object changed.
+
+An archive is read by range: its table of contents, and its members one by one. Nothing of it is
+kept on disk, so processes share nothing, and a killed one leaves nothing behind
+(docs/design/objects.md).
 """
 
 from __future__ import annotations
@@ -57,10 +60,12 @@ _TRIES = 3
 T = TypeVar("T")
 
 _ELSEWHERE = (
-    "an object's name cannot be used: it has a part '.' or '..', so its URL leads to another object;"
-    " copy it to another name"
+    "an object's name cannot be used: it has a part '.' or '..', so its URL leads to another"
+    " object; copy it to another name"
 )
-_ODD_ARCHIVE = "an archive's name cannot be used: it has an empty part, '.', '..' or a control character"
+_ODD_ARCHIVE = (
+    "an archive's name cannot be used: it has an empty part, '.', '..' or a control character"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +104,16 @@ class S3Source(Source):
         return self._choice.leaves_out(key)
 
     @override
-    def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
+    def list(
+        self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL
+    ) -> Iterator[SourceEntry]:
         self.problems = Problems()
         self._choice.begin()
         self._archives.close()  # they may have been replaced since
         self._caches.clear()
-        ordered = sorted_externally(self._objects(on_step), key=lambda each: natural_key(each.key), on_step=on_step)
+        ordered = sorted_externally(
+            self._objects(on_step), key=lambda each: natural_key(each.key), on_step=on_step
+        )
         while some := [*islice(ordered, STEP)]:
             opened = [key_from_path(each.key) for each in some if _must_be_opened(each)]
             known = memory.versions(opened) if opened else {}
@@ -134,10 +143,15 @@ class S3Source(Source):
         try:
             found = next(iter(obstore.list(self._connected(), chunk_size=1)), None)
         except OBJECT_ERRORS as error:
-            raise SourceError(f"cannot list {self._bucket.url}: {object_error(error, 'the bucket').message}") from error
+            raise SourceError(
+                f"cannot list {self._bucket.url}: {object_error(error, 'the bucket').message}"
+            ) from error
         if not found:
             raise SourceError(f"{self._bucket.url} is empty")
-        return [self._trouble(path_from_key(split_key(key)[0]).decode("utf-8", "replace")) for key in keys]
+        return [
+            self._trouble(path_from_key(split_key(key)[0]).decode("utf-8", "replace"))
+            for key in keys
+        ]
 
     def _trouble(self, name: str) -> ImageError | None:
         try:
@@ -146,12 +160,13 @@ class S3Source(Source):
             return object_error(error, "the object")
         return None
 
-    # Listing ----------------------------------------------------------------------------------------------
+    # Listing --------------------------------------------------------------------------------------
 
     def _objects(self, on_step: Callable[[], None]) -> Iterator[Listed]:
         """What may be an image or an archive.
 
-        Whoever sorts them has them all before the first is asked about: by then, the ignore files are known.
+        Whoever sorts them has them all before the first is asked about: by then, the ignore files
+        are known.
         """
         ignore_files: list[tuple[str, int]] = []
         try:
@@ -161,20 +176,26 @@ class S3Source(Source):
                         ignore_files.append((found.key, found.size))
                     if found.key.rpartition("/")[2] == MARKER:
                         self._leave_cache_folder(found.key.removesuffix(MARKER))
-                    if any(left_out(part) for part in found.key.split("/") if part not in (".", "..")):
+                    if any(
+                        left_out(part) for part in found.key.split("/") if part not in (".", "..")
+                    ):
                         continue
                     if found.odd and not _is_askable(found.key):
                         self._refuse_odd(found)
                     else:
                         yield found
         except OBJECT_ERRORS as error:
-            raise SourceError(f"cannot list {self._bucket.url}: {object_error(error, 'the bucket').message}") from error
+            raise SourceError(
+                f"cannot list {self._bucket.url}: {object_error(error, 'the bucket').message}"
+            ) from error
         for name, size in stepping(ignore_files, on_step, every=1):
             self._take_up_ignore_file(name, size)
 
     def _leave_cache_folder(self, folder: str) -> None:
         if not folder:
-            raise SourceError(f"{self._bucket.url} is a cache folder ({MARKER} says so), not a source of images")
+            raise SourceError(
+                f"{self._bucket.url} is a cache folder ({MARKER} says so), not a source of images"
+            )
         self._caches.add(folder)
 
     def _is_cached(self, key: str) -> bool:
@@ -182,7 +203,9 @@ class S3Source(Source):
         return any("/".join(parts[:end]) + "/" in self._caches for end in range(1, len(parts)))
 
     def _take_up_ignore_file(self, name: str, size: int) -> None:
-        """Raises `SourceError` for one that cannot be followed: what it leaves out is not known then."""
+        """Raises `SourceError` for one that cannot be followed:
+        what it leaves out is not known then.
+        """
         try:
             refuse_too_large(size, MOST_IGNORE_BYTES)
             content = self._read(name, MOST_IGNORE_BYTES)
@@ -192,13 +215,18 @@ class S3Source(Source):
             raise SourceError(f"{self._bucket.url}: {name}: {error}") from error
 
     def _refuse_odd(self, found: Listed) -> None:
-        """An object whose key cannot be asked for is nobody's problem but its own, if it is named like an image.
+        """An object whose key cannot be asked for is nobody's problem but its own,
+        if it is named like an image.
 
         Archives are read by range, which takes a key that obstore can ask for.
         """
         key = key_from_path(found.key)
-        if extension(key) in IMAGE_EXTENSIONS | ARCHIVE_EXTENSIONS and not self._choice.rules.excludes_key(key):
-            self.problems.add(key, ErrorType.PATH_VIOLATION, _ODD_ARCHIVE if _is_archive(key) else _ELSEWHERE)
+        if extension(
+            key
+        ) in IMAGE_EXTENSIONS | ARCHIVE_EXTENSIONS and not self._choice.rules.excludes_key(key):
+            self.problems.add(
+                key, ErrorType.PATH_VIOLATION, _ODD_ARCHIVE if _is_archive(key) else _ELSEWHERE
+            )
 
     def _entries(
         self, found: Listed, known: Mapping[str, str], memory: Memory, on_step: Callable[[], None]
@@ -255,7 +283,7 @@ class S3Source(Source):
             return None
         return sniff(head) not in (None, "zip")
 
-    # Reading ----------------------------------------------------------------------------------------------
+    # Reading --------------------------------------------------------------------------------------
 
     def _connected(self) -> S3Store:
         if self._client is None:
@@ -277,19 +305,29 @@ class S3Source(Source):
         """A client and what it knows the object by. Raises `ImageError` (PathViolation)."""
         if leads_elsewhere(name):
             raise ImageError(ErrorType.PATH_VIOLATION, _ELSEWHERE)
-        return (self._bucket.connect_to_object(name), "") if is_odd(name) else (self._connected(), name)
+        return (
+            (self._bucket.connect_to_object(name), "")
+            if is_odd(name)
+            else (self._connected(), name)
+        )
 
-    # Archives ---------------------------------------------------------------------------------------------
+    # Archives -------------------------------------------------------------------------------------
 
     def _ranged(self, path: bytes) -> RangedObject:
         content = RangedObject(self._connected(), path.decode(), "the archive")
         self._opened = (path.decode(), content.etag)
         return content
 
-    def _members(self, name: str, key: str, on_step: Callable[[], None]) -> tuple[Sequence[SourceEntry], bool]:
-        """An archive's images, all of one content, and whether these and its problems are all that there is to say."""
+    def _members(
+        self, name: str, key: str, on_step: Callable[[], None]
+    ) -> tuple[Sequence[SourceEntry], bool]:
+        """An archive's images, all of one content, and whether these and its problems are all that
+        there is to say.
+        """
         try:
-            problems, left_out, found = self._unchanged(name, lambda: self._listed_members(name, key, on_step))
+            problems, left_out, found = self._unchanged(
+                name, lambda: self._listed_members(name, key, on_step)
+            )
         except ImageError as error:
             self.problems.add(key, error.error_type, error.message)
             return (), False
@@ -309,17 +347,28 @@ class S3Source(Source):
         def takes(member: str) -> bool:
             return self._choice.takes(member, left_out)
 
-        return problems, left_out, [*self._archives.list_members(name.encode(), key, problems, on_step, takes)]
+        return (
+            problems,
+            left_out,
+            [*self._archives.list_members(name.encode(), key, problems, on_step, takes)],
+        )
 
-    def _opened_member(self, stack: ExitStack, name: str, member: str, max_file_size: int) -> OpenedImage:
+    def _opened_member(
+        self, stack: ExitStack, name: str, member: str, max_file_size: int
+    ) -> OpenedImage:
         path = name.encode()
         return self._unchanged(
             name,
-            lambda: stack.enter_context(self._archives.open_member(path, member, max_file_size=max_file_size)),
+            lambda: stack.enter_context(
+                self._archives.open_member(path, member, max_file_size=max_file_size)
+            ),
         )
 
     def _unchanged(self, name: str, read: Callable[[], T]) -> T:
-        """What ``read`` gives; reads the archive again if it was replaced in the meantime. Raises `ImageError`."""
+        """What ``read`` gives; reads the archive again if it was replaced in the meantime.
+
+        Raises `ImageError`.
+        """
         for _ in range(_TRIES - 1):
             with suppress(ContentChangedError):
                 return read()

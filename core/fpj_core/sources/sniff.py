@@ -44,9 +44,12 @@ _BRANDS = {
 
 
 def sniff(head: bytes) -> str | None:
-    """The format's name (``jpeg``, ``png``, ``zip``, …) from at least the first `HEAD` bytes; None if not an image.
+    """The format's name (``jpeg``, ``png``, ``zip``, …) from at least the first `HEAD` bytes.
 
-    Image formats that fpj cannot decode are named too, so that they are refused openly rather than left out.
+    None if not an image.
+
+    Image formats that fpj cannot decode are named too, so that they are refused openly rather than
+    left out.
     """
     if head[4:8] == b"ftyp":
         return _brand(head)
@@ -67,5 +70,15 @@ def _brand(head: bytes) -> str | None:
 
 
 def _is_bmp(head: bytes) -> bool:
-    """``BM`` alone begins many a text: the reserved words must be zero and the header size a known one."""
-    return head[6:10] == b"\0\0\0\0" and int.from_bytes(head[14:18], "little") in (12, 40, 52, 56, 64, 108, 124)
+    """``BM`` alone begins many a text: the reserved words must be zero and the header size a known
+    one.
+    """
+    return head[6:10] == b"\0\0\0\0" and int.from_bytes(head[14:18], "little") in (
+        12,
+        40,
+        52,
+        56,
+        64,
+        108,
+        124,
+    )

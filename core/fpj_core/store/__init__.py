@@ -18,15 +18,16 @@ _SQLITE = "sqlite:///"
 def open_store(url: str, *, make: bool = True) -> Store:
     """The store at ``mongodb://…``, ``sqlite:///path`` or a plain path. Raises `StoreError`.
 
-    Raises `NoStoreError` and writes nothing where there is none and ``make`` is false: then one that can only be read
-    will do, too. Raises `ReadOnlyStoreError` for such a one else.
+    Raises `NoStoreError` and writes nothing where there is none and ``make`` is false: then one
+    that can only be read will do, too. Raises `ReadOnlyStoreError` for such a one else.
     """
     path = file_of(url)
     if path is None:
         from fpj_core.store.mongodb import MongoStore  # noqa: PLC0415 - importing pymongo takes 0.3 s
 
         return MongoStore(url, make=make)
-    if not url.startswith(_SQLITE) and (scheme := _SCHEME.match(url)):  # the rest may hold a password
+    # The rest may hold a password.
+    if not url.startswith(_SQLITE) and (scheme := _SCHEME.match(url)):
         raise StoreError(
             f"cannot use {scheme[1]} as a store; use a file (./{scheme[1]}… if it is named so) or mongodb://…"
         )

@@ -18,9 +18,15 @@ _COUNTS_FIELDS = tuple(field.name for field in fields(Counts))
 
 
 def job_to_document(job: Job) -> dict[str, Any]:
-    """Every field of a job; enums as their values, counts as a mapping. Mappings are the job's own, not copies."""
+    """Every field of a job; enums as their values, counts as a mapping.
+
+    Mappings are the job's own, not copies.
+    """
     counts = {name: getattr(job.base, name) for name in _COUNTS_FIELDS}
-    return {name: getattr(job, name) for name in _JOB_FIELDS} | {"phase": job.phase.value, "base": counts}
+    return {name: getattr(job, name) for name in _JOB_FIELDS} | {
+        "phase": job.phase.value,
+        "base": counts,
+    }
 
 
 def job_from_document(document: Mapping[str, Any]) -> Job:

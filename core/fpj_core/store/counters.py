@@ -1,8 +1,9 @@
 """Counting again what counters say: images and derivatives of a collection, window by window.
 
-Counters are kept beside the records as these are written, so that totals cost the same however many records there are.
-In SQLite both change in one transaction. In MongoDB they change one after the other: a writer that dies in between, or
-loses its connection, leaves its batch uncounted. So counters can be verified and repaired.
+Counters are kept beside the records as these are written, so that totals cost the same however many
+records there are. In SQLite both change in one transaction. In MongoDB they change one after the
+other: a writer that dies in between, or loses its connection, leaves its batch uncounted. So
+counters can be verified and repaired.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ Amount = tuple[int, int]
 """(files, bytes)."""
 
 Place = tuple[str, str]
-"""(folder, tier) of derivatives; two empty texts stand for the images themselves, with the bytes of their sources."""
+"""(folder, tier) of derivatives; two empty texts stand for the images themselves,
+with the bytes of their sources.
+"""
 
 IMAGES: Place = ("", "")
 _WINDOW = 5_000
@@ -40,7 +43,8 @@ class Drift:
 class CounterCheck:
     """What came of one collection.
 
-    ``busy`` says that its records changed while they were counted: check it again when no job works on it.
+    ``busy`` says that its records changed while they were counted: check it again when no job works
+    on it.
     """
 
     collection: str
@@ -70,20 +74,27 @@ class Counted(Protocol):
 def check(
     store: Counted, collection: str | None, on_step: Callable[[], None], *, repair: bool
 ) -> Iterator[CounterCheck]:
-    """Count one collection, or all; with ``repair`` set what is wrong. Memory does not grow with the records."""
+    """Count one collection, or all; with ``repair`` set what is wrong.
+
+    Memory does not grow with the records.
+    """
     for each in store.counted_collections() if collection is None else [collection]:
         on_step()
         yield _check(store, each, on_step, repair=repair)
 
 
-def _check(store: Counted, collection: str, on_step: Callable[[], None], *, repair: bool) -> CounterCheck:
+def _check(
+    store: Counted, collection: str, on_step: Callable[[], None], *, repair: bool
+) -> CounterCheck:
     for _ in range(_TRIES):
         recorded = _without_zeros(store.recorded_amounts(collection))
         counted = _count(store, collection, on_step)
         if recorded != _without_zeros(store.recorded_amounts(collection)):
             continue
         drifts = tuple(_drifts(collection, recorded, counted))
-        if not repair or all(store.set_amount(collection, (d.folder, d.tier), d.recorded, d.counted) for d in drifts):
+        if not repair or all(
+            store.set_amount(collection, (d.folder, d.tier), d.recorded, d.counted) for d in drifts
+        ):
             return CounterCheck(collection, drifts)
     return CounterCheck(collection, busy=True)
 
@@ -96,7 +107,9 @@ def _count(store: Counted, collection: str, on_step: Callable[[], None]) -> dict
     return counted
 
 
-def _drifts(collection: str, recorded: Mapping[Place, Amount], counted: Mapping[Place, Amount]) -> Iterator[Drift]:
+def _drifts(
+    collection: str, recorded: Mapping[Place, Amount], counted: Mapping[Place, Amount]
+) -> Iterator[Drift]:
     for place in sorted({*recorded, *counted}):
         said, found = recorded.get(place, (0, 0)), counted.get(place, (0, 0))
         if said != found:

@@ -1,4 +1,6 @@
-"""A store that is opened when it is first used: jobs show why they wait while it cannot be reached."""
+"""A store that is opened when it is first used:
+jobs show why they wait while it cannot be reached.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,9 @@ _AWAY_SECONDS = 5.0
 class LateStore:
     """Has every operation of a store; each raises `StoreError` while the store cannot be opened.
 
-    Whoever asks while somebody else tries to open it shares that attempt, and whoever asks within ``away_seconds`` of a
-    failed one gets its error at once: an attempt may take ten seconds, and forty jobs must not wait for one another.
+    Whoever asks while somebody else tries to open it shares that attempt, and whoever asks within
+    ``away_seconds`` of a failed one gets its error at once: an attempt may take ten seconds, and
+    forty jobs must not wait for one another.
     """
 
     def __init__(
@@ -54,7 +57,8 @@ class LateStore:
         try:
             return attempt.result()
         except StoreError as error:
-            raise type(error)(str(error)) from error  # each thread one of its own: they gather a traceback
+            # Each thread one of its own: they gather a traceback.
+            raise type(error)(str(error)) from error
 
     def _try(self, attempt: Future[Store]) -> None:
         try:

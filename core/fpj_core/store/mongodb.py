@@ -30,7 +30,9 @@ _DERIVATIVE_FIELDS = frozenset(field.name for field in fields(Derivative))
 
 
 class MongoStore(MongoJobs):
-    """See `fpj_core.store.protocol.Store`. This class keeps images and derivatives, its base jobs and shards.
+    """See `fpj_core.store.protocol.Store`.
+
+    This class keeps images and derivatives, its base jobs and shards.
 
     ``max_pool_size`` bounds the connections of this process.
     """
@@ -71,7 +73,7 @@ class MongoStore(MongoJobs):
     def close(self) -> None:
         self._client.close()
 
-    # Sources ----------------------------------------------------------------------------------------------
+    # Sources --------------------------------------------------------------------------------------
 
     @override
     def collection_source(self, collection: str) -> str | None:
@@ -85,16 +87,20 @@ class MongoStore(MongoJobs):
         with translated():
             self._check_fence(collection, fence)
             try:
-                self._db.collections.update_one(query, {"$set": {"source": source, "fence": fence}}, upsert=True)
+                self._db.collections.update_one(
+                    query, {"$set": {"source": source, "fence": fence}}, upsert=True
+                )
             except DuplicateKeyError as error:  # a later fence wrote it
                 raise _lock_lost(collection) from error
 
-    # Images -----------------------------------------------------------------------------------------------
+    # Images ---------------------------------------------------------------------------------------
 
     @override
     def next_ordinal(self, collection: str) -> int:
         with translated():
-            last = self._db.images.find_one({"collection": collection}, {"ordinal": 1}, sort=[("ordinal", -1)])
+            last = self._db.images.find_one(
+                {"collection": collection}, {"ordinal": 1}, sort=[("ordinal", -1)]
+            )
         return last["ordinal"] + 1 if last else 0
 
     @override
@@ -120,13 +126,19 @@ class MongoStore(MongoJobs):
         """Each image carries its fence, for the case that the lock is lost after it was checked."""
         for collection in sorted({image.collection for image in images}):
             with translated():
-                self._put_images(collection, [image for image in images if image.collection == collection], fence)
+                self._put_images(
+                    collection, [image for image in images if image.collection == collection], fence
+                )
 
     @override
     def mark_deleted(self, collection: str, ordinals: Sequence[int], fence: int) -> None:
         if not ordinals:
             return
-        query = {"collection": collection, "ordinal": {"$in": list(ordinals)}, "fence": {"$not": {"$gt": fence}}}
+        query = {
+            "collection": collection,
+            "ordinal": {"$in": list(ordinals)},
+            "fence": {"$not": {"$gt": fence}},
+        }
         with translated():
             self._check_fence(collection, fence)
             live = list(self._db.images.find(query | {"deleted": False}, {"size": 1}))
@@ -135,7 +147,9 @@ class MongoStore(MongoJobs):
 
     @override
     def live_ordinals(self, collection: str) -> Iterator[int]:
-        yield from (ordinal for _, _, window in self._live_windows(collection) for ordinal, _ in window)
+        yield from (
+            ordinal for _, _, window in self._live_windows(collection) for ordinal, _ in window
+        )
 
     @override
     def images(self, collection: str, start: int, stop: int) -> list[ImageRecord]:
@@ -146,18 +160,26 @@ class MongoStore(MongoJobs):
 
     @override
     def count_images(
-        self, collection: str, start: int = 0, stop: int | None = None, on_step: Callable[[], None] = nothing
+        self,
+        collection: str,
+        start: int = 0,
+        stop: int | None = None,
+        on_step: Callable[[], None] = nothing,
     ) -> int:
         images = 0
         for first, end in windows(start, self.next_ordinal(collection) if stop is None else stop):
             within = {"collection": collection, "ordinal": {"$gte": first, "$lt": end}}
-            live: list[Document] = [{"$match": within}, {"$match": {"deleted": False}}, {"$count": "images"}]
+            live: list[Document] = [
+                {"$match": within},
+                {"$match": {"deleted": False}},
+                {"$count": "images"},
+            ]
             with translated():
                 images += sum(each["images"] for each in self._db.images.aggregate(live))
             on_step()
         return images
 
-    # Names ------------------------------------------------------------------------------------------------
+    # Names ----------------------------------------------------------------------------------------
 
     @override
     def claim_names(self, collection: str, wanted: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -165,15 +187,21 @@ class MongoStore(MongoJobs):
             owners = self._owners(collection, [name for name, _ in wanted])
             first = {name: image for name, image in reversed(wanted) if name not in owners}
             if first:
-                inserts = [InsertOne({"_id": f"{collection}/{name}", "image": image}) for name, image in first.items()]
-                upserted(self._db.names, inserts)  # those that somebody claimed at this moment stay theirs
+                inserts = [
+                    InsertOne({"_id": f"{collection}/{name}", "image": image})
+                    for name, image in first.items()
+                ]
+                # Those that somebody claimed at this moment stay theirs.
+                upserted(self._db.names, inserts)
                 owners |= self._owners(collection, list(first))
         return owners
 
-    # Derivatives ------------------------------------------------------------------------------------------
+    # Derivatives ----------------------------------------------------------------------------------
 
     @override
-    def derivatives(self, collection: str, start: int, stop: int, tiers: Sequence[str]) -> list[Derivative]:
+    def derivatives(
+        self, collection: str, start: int, stop: int, tiers: Sequence[str]
+    ) -> list[Derivative]:
         query = {"collection": collection, "ordinal": {"$gte": start, "$lt": stop}}
         with translated():
             found = self._db.derivatives.find(query).sort([("ordinal", 1), ("tier", 1)])
@@ -184,9 +212,13 @@ class MongoStore(MongoJobs):
         self, collection: str, tiers: Sequence[str], on_step: Callable[[], None] = nothing
     ) -> Iterator[tuple[int, str, str, str, int]]:
         with translated():
-            last = self._db.derivatives.find_one({"collection": collection}, {"ordinal": 1}, sort=[("ordinal", -1)])
+            last = self._db.derivatives.find_one(
+                {"collection": collection}, {"ordinal": 1}, sort=[("ordinal", -1)]
+            )
         for start in range(0, last["ordinal"] + 1 if last else 0, _WINDOW):
-            for d in self._raw_derivatives(collection, start, start + _WINDOW, ("folder", "path", "bytes")):
+            for d in self._raw_derivatives(
+                collection, start, start + _WINDOW, ("folder", "path", "bytes")
+            ):
                 if d["tier"] in tiers:
                     yield d["ordinal"], d["tier"], d["folder"], d["path"], d["bytes"]
             on_step()
@@ -200,7 +232,9 @@ class MongoStore(MongoJobs):
             for tier, ordinals in by_tier.items():
                 query = {"collection": collection, "ordinal": {"$in": ordinals}, "tier": tier}
                 found = list(self._db.derivatives.find(query, {"folder": 1, "bytes": 1}))
-                self._db.derivatives.delete_many({"collection": collection, "_id": {"$in": [d["_id"] for d in found]}})
+                self._db.derivatives.delete_many(
+                    {"collection": collection, "_id": {"$in": [d["_id"] for d in found]}}
+                )
                 gone: dict[Place, Amount] = {}
                 for each in found:
                     add(gone, {(each["folder"], tier): (-1, -each["bytes"])})
@@ -238,7 +272,7 @@ class MongoStore(MongoJobs):
             yield from ((ordinal, sizes[ordinal]) for ordinal, _ in window if ordinal in sizes)
             on_step()
 
-    # Folders and statistics -------------------------------------------------------------------------------
+    # Folders and statistics -----------------------------------------------------------------------
 
     @override
     def upsert_folder(self, folder: Folder) -> None:
@@ -261,7 +295,7 @@ class MongoStore(MongoJobs):
         with translated():
             return [folder_of(document) for document in self._db.folders.find().sort("_id", 1)]
 
-    # Helpers ----------------------------------------------------------------------------------------------
+    # Helpers --------------------------------------------------------------------------------------
 
     def _owners(self, collection: str, names: Sequence[str]) -> dict[str, str]:
         found = self._db.names.find({"_id": {"$in": [f"{collection}/{name}" for name in names]}})
@@ -278,19 +312,25 @@ class MongoStore(MongoJobs):
         if new:  # inserting costs half of what an upsert does
             inserts = [InsertOne(_image_document(each) | {"fence": fence}) for each in new]
             _, there = upserted(self._db.images, inserts)
-            self._count(collection, {IMAGES: _live([each for number, each in enumerate(new) if number not in there])})
+            self._count(
+                collection,
+                {IMAGES: _live([each for number, each in enumerate(new) if number not in there])},
+            )
             if there:
                 raise _lock_lost(collection)
         if old:
             older = {"fence": {"$not": {"$gt": fence}}}
             replacements = [
-                ReplaceOne({"_id": each.id} | older, _image_document(each) | {"fence": fence}) for each in old
+                ReplaceOne({"_id": each.id} | older, _image_document(each) | {"fence": fence})
+                for each in old
             ]
             if self._db.images.bulk_write(replacements, ordered=False).matched_count < len(old):
                 raise _lock_lost(collection)
             was = [each for each in before.values() if not each["deleted"]]
             files, size = _live(old)
-            self._count(collection, {IMAGES: (files - len(was), size - sum(each["size"] for each in was))})
+            self._count(
+                collection, {IMAGES: (files - len(was), size - sum(each["size"] for each in was))}
+            )
 
     def _check_fence(self, collection: str, fence: int) -> None:
         lease = self._db.leases.find_one({"_id": lease_name(collection)}, {"fence": 1})
@@ -300,8 +340,9 @@ class MongoStore(MongoJobs):
     def _live_windows(self, collection: str) -> Iterator[tuple[int, int, list[tuple[int, str]]]]:
         """Ranges of ordinals, and (ordinal, version) of the live images in each.
 
-        Chosen by the index alone, as all that asks for images by ordinal: servers that look at each record of the
-        collection as soon as a filter names another field take longer for each window the more windows there are.
+        Chosen by the index alone, as all that asks for images by ordinal: servers that look at each
+        record of the collection as soon as a filter names another field take longer for each window
+        the more windows there are.
         """
         start: int | None = 0
         while start is not None:
@@ -315,15 +356,20 @@ class MongoStore(MongoJobs):
         """(ordinal, version) of the live images of a range that one query may ask for."""
         query = {"collection": collection, "ordinal": {"$gte": start, "$lt": stop}}
         with translated():
-            found = self._db.images.find(query, {"_id": 0, "ordinal": 1, "version": 1, "deleted": 1})
-            return [(d["ordinal"], d["version"]) for d in found.sort("ordinal", 1) if not d["deleted"]]
+            found = self._db.images.find(
+                query, {"_id": 0, "ordinal": 1, "version": 1, "deleted": 1}
+            )
+            return [
+                (d["ordinal"], d["version"]) for d in found.sort("ordinal", 1) if not d["deleted"]
+            ]
 
     def _live_and_pending(
         self, collection: str, start: int, stop: int, digests: Mapping[str, str], *, dense: bool
     ) -> tuple[Sequence[int], Sequence[int]]:
         """Those of one window. ``dense`` says that it is likely to have no gap.
 
-        Where nothing was made of any image, and their number shows that none is missing, no record need be read.
+        Where nothing was made of any image, and their number shows that none is missing, no record
+        need be read.
         """
         done: dict[tuple[int, str], int] = {}
         made = self._raw_derivatives(collection, start, stop, ("digest", "source_version"))
@@ -335,20 +381,29 @@ class MongoStore(MongoJobs):
                 done[at] = done.get(at, 0) + 1
         window = self._live_window(collection, start, stop)
         live = [ordinal for ordinal, _ in window]
-        return live, [ordinal for ordinal, version in window if done.get((ordinal, version), 0) < len(digests)]
+        return live, [
+            ordinal for ordinal, version in window if done.get((ordinal, version), 0) < len(digests)
+        ]
 
     def _ordinal_from(self, collection: str, start: int) -> int | None:
-        """The first ordinal from ``start`` on that an image has; None at the end of the collection."""
+        """The first ordinal from ``start`` on that an image has.
+
+        None at the end of the collection.
+        """
         query = {"collection": collection, "ordinal": {"$gte": start}}
         with translated():
             found = self._db.images.find_one(query, {"_id": 0, "ordinal": 1}, sort=[("ordinal", 1)])
         return found["ordinal"] if found else None
 
-    def _raw_derivatives(self, collection: str, start: int, stop: int, names: Sequence[str]) -> list[Document]:
+    def _raw_derivatives(
+        self, collection: str, start: int, stop: int, names: Sequence[str]
+    ) -> list[Document]:
         query = {"collection": collection, "ordinal": {"$gte": start, "$lt": stop}}
         wanted = {"_id": 0, "ordinal": 1, "tier": 1} | dict.fromkeys(names, 1)
         with translated():
-            return list(self._db.derivatives.find(query, wanted).sort([("ordinal", 1), ("tier", 1)]))
+            return list(
+                self._db.derivatives.find(query, wanted).sort([("ordinal", 1), ("tier", 1)])
+            )
 
 
 def _live(images: Sequence[ImageRecord]) -> Amount:
@@ -366,7 +421,9 @@ def _image_document(image: ImageRecord) -> Document:
 
 
 def _image(document: Document) -> ImageRecord:
-    return ImageRecord(id=document["_id"], **{name: document[name] for name in _IMAGE_FIELDS if name in document})
+    return ImageRecord(
+        id=document["_id"], **{name: document[name] for name in _IMAGE_FIELDS if name in document}
+    )
 
 
 def _derivative(document: Document) -> Derivative:

@@ -45,25 +45,32 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("created_at", DESCENDING)]),
         IndexModel([("collection", ASCENDING), ("created_at", DESCENDING)]),
     ],
-    "job_shards": [IndexModel([("job", ASCENDING), ("attempt", ASCENDING), ("index", ASCENDING)], unique=True)],
+    "job_shards": [
+        IndexModel([("job", ASCENDING), ("attempt", ASCENDING), ("index", ASCENDING)], unique=True)
+    ],
     "failures": [
         IndexModel([("job", ASCENDING), ("ordinal", ASCENDING)], unique=True),
         IndexModel([("job", ASCENDING), ("error_type", ASCENDING), ("ordinal", ASCENDING)]),
     ],
 }
-"""Per collection. Leases, folders, job states, collections, names, counters of images and ``meta`` have ``_id`` alone.
+"""Per collection.
 
-Before schema 2 shards were in ``shards``: under another name, pods of earlier versions can change nothing of these.
+Leases, folders, job states, collections, names, counters of images and ``meta`` have ``_id`` alone.
+
+Before schema 2 shards were in ``shards``: under another name, pods of earlier versions can change
+nothing of these.
 """
 
 
 def connect(
     url: str, *, max_pool_size: int, prepare: Callable[[Database[Document]], None]
 ) -> tuple[MongoClient[Document], Database[Document]]:
-    """The client and the database (the URL's, else ``fpj``), made ready by ``prepare``. Raises `StoreError`.
+    """The client and the database (the URL's, else ``fpj``), made ready by ``prepare``.
 
-    Whatever the URL says of reading and writing: what decides is read from the primary, and is what a majority has
-    written to disk. A secondary that lags would show a plan that is no more.
+    Raises `StoreError`.
+
+    Whatever the URL says of reading and writing: what decides is read from the primary, and is what
+    a majority has written to disk. A secondary that lags would show a plan that is no more.
     """
     with translated(_secrets_of(url)):
         client: MongoClient[Document] = MongoClient(
@@ -99,14 +106,17 @@ def translated(secrets: Sequence[str] = ()) -> Iterator[None]:
         if any(secret in str(error) for secret in secrets):
             # No cause either: its text, which holds the secret, would be in a traceback.
             raise StoreError(
-                "the store's URL cannot be used; in user and password, write % : / ? # [ ] @ as %25 %3A %2F …"
+                "the store's URL cannot be used; in user and password,"
+                " write % : / ? # [ ] @ as %25 %3A %2F …"
             ) from None
         raise StoreError(f"the store's URL cannot be used: {error}") from error
     except (AutoReconnect, ConnectionFailure) as error:
         raise StoreUnavailableError(f"MongoDB cannot be reached: {_cause(error)}") from error
     except (WriteConcernError, BulkWriteError) as error:
         if isinstance(error, WriteConcernError) or unacknowledged(error):
-            raise StoreUnavailableError(f"MongoDB has not confirmed a write: {_cause(error)}") from error
+            raise StoreUnavailableError(
+                f"MongoDB has not confirmed a write: {_cause(error)}"
+            ) from error
         raise StoreError(f"MongoDB refused: {_cause(error)}") from error
     except ExecutionTimeout as error:
         raise StoreUnavailableError(f"MongoDB took too long: {_cause(error)}") from error
@@ -117,20 +127,25 @@ def translated(secrets: Sequence[str] = ()) -> Iterator[None]:
 
 
 def _secrets_of(url: str) -> tuple[str, ...]:
-    """The parts of user and password: a driver that took an unescaped one for something else may show only a piece."""
+    """The parts of user and password: a driver that took an unescaped one for something else may
+    show only a piece.
+    """
     user = url.partition("://")[2].rpartition("@")[0]
     return tuple(part for part in re.split(r"[/?#\[\]@:%]", user) if part)
 
 
 def unacknowledged(error: BulkWriteError) -> bool:
-    """Whether some of the writes were done, but not by a majority: a change of the primary may undo them."""
+    """Whether some of the writes were done, but not by a majority:
+    a change of the primary may undo them.
+    """
     return bool(error.details.get("writeConcernErrors"))
 
 
 def _cause(error: Exception) -> str:
     """What the driver says, without its settings, its view of the servers and their clock.
 
-    Those differ from one time to the next, and a condition's message that changed would be another write of the status.
+    Those differ from one time to the next, and a condition's message that changed would be another
+    write of the status.
     """
     said = str(error)
     for besides in (" (configured timeouts", ", Timeout: ", ", full error: "):

@@ -1,8 +1,8 @@
 """Counters in MongoDB, changed right after what they count.
 
-What a write changed is known from the records before it and from the server's answer. A writer that dies between
-the two leaves a batch uncounted, which `repair_counters` finds. An increment that failed is owed, and made with the
-next.
+What a write changed is known from the records before it and from the server's answer. A writer that
+dies between the two leaves a batch uncounted, which `repair_counters` finds. An increment that
+failed is owed, and made with the next.
 """
 
 from __future__ import annotations
@@ -43,7 +43,13 @@ class MongoCounters(Statistics, Counted):
     def folder_totals(self, name: str) -> tuple[int, int, int]:
         pipeline: list[Any] = [
             {"$match": {"folder": name, "files": {"$gt": 0}}},
-            {"$group": {"_id": "$collection", "files": {"$sum": "$files"}, "bytes": {"$sum": "$bytes"}}},
+            {
+                "$group": {
+                    "_id": "$collection",
+                    "files": {"$sum": "$files"},
+                    "bytes": {"$sum": "$bytes"},
+                }
+            },
             {
                 "$group": {
                     "_id": None,
@@ -55,7 +61,9 @@ class MongoCounters(Statistics, Counted):
         ]
         with translated():
             found = list(self._db.counters.aggregate(pipeline, maxTimeMS=_ANSWER_MS))
-        return (found[0]["files"], found[0]["bytes"], found[0]["collections"]) if found else (0, 0, 0)
+        return (
+            (found[0]["files"], found[0]["bytes"], found[0]["collections"]) if found else (0, 0, 0)
+        )
 
     @override
     def refresh_folder(self, name: str) -> Folder:
@@ -69,7 +77,9 @@ class MongoCounters(Statistics, Counted):
         return folder_of(document)
 
     @override
-    def statistics(self, collection: str | None = None, namespace: str | None = None) -> list[CollectionStatistics]:
+    def statistics(
+        self, collection: str | None = None, namespace: str | None = None
+    ) -> list[CollectionStatistics]:
         chosen: Any = {"$gt": ""}
         if collection is not None:
             chosen = collection
@@ -81,13 +91,18 @@ class MongoCounters(Statistics, Counted):
                 if each["files"] > 0:
                     tiers = by_tier.setdefault(each["collection"], {})
                     add(tiers, {("", each["tier"]): (each["files"], each["bytes"])})
-            images = list(self._db.image_counters.find({"_id": chosen}).sort("_id", 1).max_time_ms(_ANSWER_MS))
+            images = list(
+                self._db.image_counters.find({"_id": chosen}).sort("_id", 1).max_time_ms(_ANSWER_MS)
+            )
         return [
             CollectionStatistics(
                 each["_id"],
                 each["files"],
                 each["bytes"],
-                {tier: amount for (_, tier), amount in sorted(by_tier.get(each["_id"], {}).items())},
+                {
+                    tier: amount
+                    for (_, tier), amount in sorted(by_tier.get(each["_id"], {}).items())
+                },
             )
             for each in images
             if each["files"] > 0
@@ -105,7 +120,7 @@ class MongoCounters(Statistics, Counted):
     ) -> Iterator[CounterCheck]:
         return check(self, collection, on_step, repair=True)
 
-    # What is counted --------------------------------------------------------------------------------------
+    # What is counted ------------------------------------------------------------------------------
 
     @override
     def counted_collections(self) -> list[str]:
@@ -171,7 +186,7 @@ class MongoCounters(Statistics, Counted):
                 return False
         return bool(result.matched_count or result.upserted_id)
 
-    # Counting ---------------------------------------------------------------------------------------------
+    # Counting -------------------------------------------------------------------------------------
 
     def _count(self, collection: str, change: Mapping[Place, Amount]) -> None:
         """Change counters by so much, and by what is owed."""
@@ -185,7 +200,9 @@ class MongoCounters(Statistics, Counted):
 
     def _increment(self, collection: str, place: Place, files: int, size: int) -> None:
         counters, key, fixed = self._counter(collection, place)
-        change: Document = {"$inc": {"files": files, "bytes": size}} | ({"$setOnInsert": fixed} if fixed else {})
+        change: Document = {"$inc": {"files": files, "bytes": size}} | (
+            {"$setOnInsert": fixed} if fixed else {}
+        )
         for attempt in range(_TRIES):
             try:
                 counters.update_one({"_id": key}, change, upsert=True)
@@ -204,12 +221,13 @@ class MongoCounters(Statistics, Counted):
 
 
 def upserted(
-    collection: Collection[Document], upserts: Sequence[UpdateOne | ReplaceOne[Document] | InsertOne[Document]]
+    collection: Collection[Document],
+    upserts: Sequence[UpdateOne | ReplaceOne[Document] | InsertOne[Document]],
 ) -> tuple[set[int], set[int]]:
     """Write upserts whose filters want an older fence or epoch.
 
-    Gives the places of those that were inserted, and of those that found a newer record, which stays. An upsert that
-    finds only a newer record tries to insert and collides.
+    Gives the places of those that were inserted, and of those that found a newer record, which
+    stays. An upsert that finds only a newer record tries to insert and collides.
     """
     try:
         result = collection.bulk_write(upserts, ordered=False)
@@ -217,14 +235,18 @@ def upserted(
         failed = error.details["writeErrors"]
         if any(each["code"] != _DUPLICATE_KEY for each in failed) or unacknowledged(error):
             raise
-        return {each["index"] for each in error.details["upserted"]}, {each["index"] for each in failed}
+        return {each["index"] for each in error.details["upserted"]}, {
+            each["index"] for each in failed
+        }
     return set(result.upserted_ids or ()), set()
 
 
 def folder_of(document: Document) -> Folder:
     """A folder's record; earlier versions wrote none of a layout."""
     known = {name: document[name] for name in _FOLDER_FIELDS if name in document}
-    return Folder(name=document["_id"], **known | {"layout": Layout(document.get("layout", Layout.HASHED))})
+    return Folder(
+        name=document["_id"], **known | {"layout": Layout(document.get("layout", Layout.HASHED))}
+    )
 
 
 def _sum(images: Iterator[Mapping[str, Any]] | Any) -> Amount:

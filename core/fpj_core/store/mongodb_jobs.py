@@ -1,9 +1,9 @@
 """Leases, jobs, shards and failures in MongoDB.
 
-No transactions are needed: whatever must be exact happens in one update of one document, and what is written beside it
-can be written again. A shard's flush records derivatives first and moves the cursor last, so a writer that dies in
-between repeats one batch. Derivatives carry the fence of the lease they were made under; an older fence never
-overwrites a newer one.
+No transactions are needed: whatever must be exact happens in one update of one document, and what
+is written beside it can be written again. A shard's flush records derivatives first and moves the
+cursor last, so a writer that dies in between repeats one batch. Derivatives carry the fence of the
+lease they were made under; an older fence never overwrites a newer one.
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ _COUNTED = ("completed", "skipped", "failed", "bytes_written", "processing_ms")
 class MongoJobs(MongoCounters, Store):
     """See `fpj_core.store.protocol.Store`."""
 
-    # Leases -----------------------------------------------------------------------------------------------
+    # Leases ---------------------------------------------------------------------------------------
 
     @override
-    def acquire_lease(self, name: str, holder: str, ttl: float, now: float, above: int = 0) -> Lease:
+    def acquire_lease(
+        self, name: str, holder: str, ttl: float, now: float, above: int = 0
+    ) -> Lease:
         leases = self._db.leases
         after = ReturnDocument.AFTER
         expiry = {"expires_at": now + ttl}
@@ -49,10 +51,14 @@ class MongoJobs(MongoCounters, Store):
             )
             if mine is None:
                 take = {"$set": {"holder": holder} | expiry, "$inc": {"fence": 1}}
-                mine = leases.find_one_and_update(free | {"fence": {"$gte": above}}, take, return_document=after)
+                mine = leases.find_one_and_update(
+                    free | {"fence": {"$gte": above}}, take, return_document=after
+                )
             if mine is None:
                 raised = {"$set": {"holder": holder, "fence": above + 1} | expiry}
-                mine = leases.find_one_and_update(free | {"fence": {"$lt": above}}, raised, return_document=after)
+                mine = leases.find_one_and_update(
+                    free | {"fence": {"$lt": above}}, raised, return_document=after
+                )
             if mine is None:
                 mine = {"_id": name, "holder": holder, "fence": above + 1, "expires_at": now + ttl}
                 try:
@@ -65,7 +71,9 @@ class MongoJobs(MongoCounters, Store):
     @override
     def break_lease(self, name: str, holder: str) -> None:
         with translated():
-            self._db.leases.update_one({"_id": name, "holder": holder}, {"$set": {"expires_at": 0.0}})
+            self._db.leases.update_one(
+                {"_id": name, "holder": holder}, {"$set": {"expires_at": 0.0}}
+            )
 
     @override
     def renew_lease(self, lease: Lease, ttl: float, now: float) -> Lease:
@@ -87,7 +95,7 @@ class MongoJobs(MongoCounters, Store):
             document = self._db.leases.find_one({"_id": name})
         return _lease(document) if document else None
 
-    # Jobs -------------------------------------------------------------------------------------------------
+    # Jobs -----------------------------------------------------------------------------------------
 
     @override
     def create_job(self, job: Job) -> Job:
@@ -117,12 +125,17 @@ class MongoJobs(MongoCounters, Store):
         return changed
 
     @override
-    def jobs(self, *, collection: str | None = None, limit: int = 100, before: float | None = None) -> list[Job]:
+    def jobs(
+        self, *, collection: str | None = None, limit: int = 100, before: float | None = None
+    ) -> list[Job]:
         query: Document = {"created_at": {"$lt": 1e18 if before is None else before}}
         if collection is not None:
             query["collection"] = collection
         with translated():
-            return [_job(document) for document in self._db.jobs.find(query).sort("created_at", -1).limit(limit)]
+            return [
+                _job(document)
+                for document in self._db.jobs.find(query).sort("created_at", -1).limit(limit)
+            ]
 
     @override
     def delete_job(self, job_id: str, on_step: Callable[[], None] = nothing) -> None:
@@ -132,16 +145,18 @@ class MongoJobs(MongoCounters, Store):
             self._db.job_states.delete_one({"_id": job_id})
             self._db.jobs.delete_one({"_id": job_id})
 
-    # Shards -----------------------------------------------------------------------------------------------
+    # Shards ---------------------------------------------------------------------------------------
 
     @override
     def put_shards(self, job: str, attempt: int, shards: Iterable[Shard], planner: str = "") -> int:
-        """Put the shards of the plan that is recorded in the end, whoever else plans the attempt meanwhile.
+        """Put the shards of the plan that is recorded in the end,
+        whoever else plans the attempt meanwhile.
 
-        Whether the plan still stands is read in one request, and its shards are written in another; anything may
-        happen between them. A planner reads the record after it has its number: whoever replaces it there gets a
-        higher one. So the plan that is recorded in the end has the highest number of all, and nothing replaces its
-        shards. What a late plan inserts beside them does not belong to the plan (`_latest`).
+        Whether the plan still stands is read in one request, and its shards are written in another;
+        anything may happen between them. A planner reads the record after it has its number:
+        whoever replaces it there gets a higher one. So the plan that is recorded in the end has the
+        highest number of all, and nothing replaces its shards. What a late plan inserts beside them
+        does not belong to the plan (`_latest`).
         """
         with translated():
             self._check_planner(job, attempt, planner)
@@ -153,15 +168,20 @@ class MongoJobs(MongoCounters, Store):
                 self._db.job_shards.delete_many({"job": job, "attempt": attempt, "plan": epoch})
             raise
 
-    def _put_plan(self, job: str, attempt: int, epoch: int, shards: Iterable[Shard], planner: str) -> int:
+    def _put_plan(
+        self, job: str, attempt: int, epoch: int, shards: Iterable[Shard], planner: str
+    ) -> int:
         number = 0
         for batch in batched(shards, _STEP):
             with translated():
                 self._check_plan(job, attempt, epoch, planner)
                 older = {"epoch": {"$lte": epoch}}
-                fields = [_shard_document(replace(each, attempt=attempt, epoch=epoch)) for each in batch]
+                fields = [
+                    _shard_document(replace(each, attempt=attempt, epoch=epoch)) for each in batch
+                ]
                 puts = [
-                    ReplaceOne({"_id": each["_id"]} | older, each | {"plan": epoch}, upsert=True) for each in fields
+                    ReplaceOne({"_id": each["_id"]} | older, each | {"plan": epoch}, upsert=True)
+                    for each in fields
                 ]
                 _, kept = upserted(self._db.job_shards, puts)
             if kept:  # the others of this batch belong to no plan
@@ -170,17 +190,23 @@ class MongoJobs(MongoCounters, Store):
         with translated():
             self._check_plan(job, attempt, epoch, planner)
             earlier = {"plan": {"$not": {"$gte": epoch}}}  # versions before this one wrote no plan
-            self._db.job_shards.delete_many({"job": job, "attempt": attempt, "index": {"$gte": number}} | earlier)
+            self._db.job_shards.delete_many(
+                {"job": job, "attempt": attempt, "index": {"$gte": number}} | earlier
+            )
         return number
 
     @override
     def delete_attempts(self, job: str, before: int, on_step: Callable[[], None] = nothing) -> None:
-        self._delete_in_steps(self._db.job_shards, {"job": job, "attempt": {"$lt": before}}, on_step)
+        self._delete_in_steps(
+            self._db.job_shards, {"job": job, "attempt": {"$lt": before}}, on_step
+        )
 
     @override
     def shards(self, job: str, attempt: int) -> list[Shard]:
         with translated():
-            found = list(self._db.job_shards.find({"job": job, "attempt": attempt}).sort("index", 1))
+            found = list(
+                self._db.job_shards.find({"job": job, "attempt": attempt}).sort("index", 1)
+            )
         return [_shard(document) for document in _latest(found)]
 
     @override
@@ -195,13 +221,25 @@ class MongoJobs(MongoCounters, Store):
         handed_back = {"state": ShardState.PENDING.value, "heartbeat_at": {"$gt": 0}}
         query = {"job": job, "attempt": attempt, "$or": [silent, handed_back]}
         with translated():
-            return [d["index"] for d in self._db.job_shards.find(query, {"index": 1}).sort("index", 1).limit(100)]
+            return [
+                d["index"]
+                for d in self._db.job_shards.find(query, {"index": 1}).sort("index", 1).limit(100)
+            ]
 
     @override
     def claim_shard(
-        self, job: str, attempt: int, holder: str, now: float, *, suspect_after: float = 15.0, index: int | None = None
+        self,
+        job: str,
+        attempt: int,
+        holder: str,
+        now: float,
+        *,
+        suspect_after: float = 15.0,
+        index: int | None = None,
     ) -> Shard | None:
-        wanted: Document = {"job": job, "attempt": attempt} | ({} if index is None else {"index": index})
+        wanted: Document = {"job": job, "attempt": attempt} | (
+            {} if index is None else {"index": index}
+        )
         silent = {"state": ShardState.RUNNING.value, "heartbeat_at": {"$lte": now - suspect_after}}
         taken = {"state": ShardState.RUNNING.value, "holder": holder, "heartbeat_at": now}
         with translated():
@@ -220,7 +258,11 @@ class MongoJobs(MongoCounters, Store):
             "$set": {"state": ShardState.PENDING.value, "holder": None, "heartbeat_at": 0.0},
             "$inc": {"epoch": 1},
         }
-        mine = {"job": job, "attempt": {"$lte": attempt}, "state": {"$ne": ShardState.SUCCEEDED.value}}
+        mine = {
+            "job": job,
+            "attempt": {"$lte": attempt},
+            "state": {"$ne": ShardState.SUCCEEDED.value},
+        }
         last: Document = {}
         while True:
             with translated():
@@ -228,7 +270,9 @@ class MongoJobs(MongoCounters, Store):
                 window = list(found.sort([("attempt", 1), ("index", 1)]).limit(_STEP))
                 if not window:
                     return
-                self._db.job_shards.update_many(mine | {"_id": {"$in": [each["_id"] for each in window]}}, change)
+                self._db.job_shards.update_many(
+                    mine | {"_id": {"$in": [each["_id"] for each in window]}}, change
+                )
             at, index = window[-1]["attempt"], window[-1]["index"]
             last = {"$or": [{"attempt": {"$gt": at}}, {"attempt": at, "index": {"$gt": index}}]}
             on_step()
@@ -251,7 +295,11 @@ class MongoJobs(MongoCounters, Store):
             moved = self._db.job_shards.update_one(
                 {"_id": shard_id, "epoch": batch.epoch, "cursor": batch.expected_cursor},
                 {
-                    "$set": {"cursor": batch.cursor, "heartbeat_at": now, f"moved.{batch.epoch}": batch.cursor},
+                    "$set": {
+                        "cursor": batch.cursor,
+                        "heartbeat_at": now,
+                        f"moved.{batch.epoch}": batch.cursor,
+                    },
                     "$inc": _increments(batch.counts),
                 },
             )
@@ -273,40 +321,61 @@ class MongoJobs(MongoCounters, Store):
             mine,
             {"$project": {"plan": 1, "errors": {"$objectToArray": "$errors"}}},
             {"$unwind": "$errors"},
-            {"$group": {"_id": {"type": "$errors.k", "plan": "$plan"}, "count": {"$sum": "$errors.v"}}},
+            {
+                "$group": {
+                    "_id": {"type": "$errors.k", "plan": "$plan"},
+                    "count": {"$sum": "$errors.v"},
+                }
+            },
         ]
         with translated():
             found = [{**each, **each["_id"]} for each in self._db.job_shards.aggregate(totals)]
             failed = [{**each, **each["_id"]} for each in self._db.job_shards.aggregate(errors)]
         groups = _latest(found)
-        plans = {_plan(each) for each in groups}  # one, or none: shards may be put between the two questions
+        # One, or none: shards may be put between the two questions.
+        plans = {_plan(each) for each in groups}
         by_type = {each["type"]: each["count"] for each in failed if _plan(each) in plans}
-        counts = Counts(**{name: sum(group[name] for group in groups) for name in _COUNTED}, errors=by_type)
+        counts = Counts(
+            **{name: sum(group[name] for group in groups) for name in _COUNTED}, errors=by_type
+        )
         return counts, {ShardState(group["state"]): group["shards"] for group in groups}
 
     @override
     def claim_reporter(self, job: str, holder: str, interval: float, now: float) -> bool:
-        due = {"_id": job, "$or": [{"reported_at": {"$lte": now - interval}}, {"reported_at": {"$exists": False}}]}
+        due = {
+            "_id": job,
+            "$or": [{"reported_at": {"$lte": now - interval}}, {"reported_at": {"$exists": False}}],
+        }
         with translated():
             try:
-                self._db.job_states.update_one(due, {"$set": {"reported_at": now, "reporter": holder}}, upsert=True)
+                self._db.job_states.update_one(
+                    due, {"$set": {"reported_at": now, "reporter": holder}}, upsert=True
+                )
             except DuplicateKeyError:
                 return False
         return True
 
-    # Failures ---------------------------------------------------------------------------------------------
+    # Failures -------------------------------------------------------------------------------------
 
     @override
-    def failures(self, job: str, *, error_type: str | None = None, after: int = -1, limit: int = 100) -> list[Failure]:
+    def failures(
+        self, job: str, *, error_type: str | None = None, after: int = -1, limit: int = 100
+    ) -> list[Failure]:
         confirmed: list[Failure] = []
         while len(confirmed) < limit:
             query: Document = {"job": job, "ordinal": {"$gt": after}}
             if error_type is not None:
                 query["error_type"] = error_type
             with translated():
-                found = list(self._db.failures.find(query, {"_id": 0}).sort("ordinal", 1).limit(limit))
+                found = list(
+                    self._db.failures.find(query, {"_id": 0}).sort("ordinal", 1).limit(limit)
+                )
                 counted = self._counted_spans(found)
-            confirmed += [_failure(each) for each in found if _is_counted(each, counted.get(each.get("shard")))]
+            confirmed += [
+                _failure(each)
+                for each in found
+                if _is_counted(each, counted.get(each.get("shard")))
+            ]
             if len(found) < limit:
                 break
             after = found[-1]["ordinal"]
@@ -322,7 +391,7 @@ class MongoJobs(MongoCounters, Store):
     def delete_failures(self, job: str, on_step: Callable[[], None] = nothing) -> None:
         self._delete_in_steps(self._db.failures, {"job": job}, on_step)
 
-    # Helpers ----------------------------------------------------------------------------------------------
+    # Helpers --------------------------------------------------------------------------------------
 
     def _next_epoch(self, job: str, attempt: int) -> int:
         """An epoch above all that the job used, for a plan of ``attempt``."""
@@ -344,12 +413,18 @@ class MongoJobs(MongoCounters, Store):
             raise _planned_since(job, attempt)
 
     def _check_planner(self, job: str, attempt: int, planner: str) -> None:
-        """Raise `FencedError` if the job's record, where there is one, says that others plan the attempt, or have."""
+        """Raise `FencedError` if the job's record, where there is one,
+        says that others plan the attempt, or have.
+        """
         record = self._db.jobs.find_one({"_id": job}, {"planned_attempt": 1, "planner": 1})
-        if record and (record.get("planned_attempt", 0) >= attempt or record.get("planner", "") != planner):
+        if record and (
+            record.get("planned_attempt", 0) >= attempt or record.get("planner", "") != planner
+        ):
             raise _planned_since(job, attempt)
 
-    def _delete_in_steps(self, collection: Collection[Document], query: Document, on_step: Callable[[], None]) -> None:
+    def _delete_in_steps(
+        self, collection: Collection[Document], query: Document, on_step: Callable[[], None]
+    ) -> None:
         while True:
             with translated():
                 found = [each["_id"] for each in collection.find(query, {"_id": 1}).limit(_STEP)]
@@ -367,7 +442,9 @@ class MongoJobs(MongoCounters, Store):
 
     def _derivatives_by_id(self, derivatives: Sequence[Derivative]) -> dict[str, Document]:
         ids = [_derivative_id(each) for each in derivatives]
-        found = self._db.derivatives.find({"_id": {"$in": ids}}, {"folder": 1, "tier": 1, "bytes": 1})
+        found = self._db.derivatives.find(
+            {"_id": {"$in": ids}}, {"folder": 1, "tier": 1, "bytes": 1}
+        )
         return {each["_id"]: each for each in found}
 
     def _record(self, batch: ShardBatch) -> None:
@@ -388,14 +465,19 @@ class MongoJobs(MongoCounters, Store):
             older = {"epoch": {"$not": {"$gt": batch.epoch}}}
             by = {"epoch": batch.epoch, "shard": _shard_id(batch.job, batch.attempt, batch.index)}
             documents = [_failure_document(each) | by for each in batch.failures]
-            puts = [ReplaceOne({"_id": each["_id"]} | older, each, upsert=True) for each in documents]
+            puts = [
+                ReplaceOne({"_id": each["_id"]} | older, each, upsert=True) for each in documents
+            ]
             upserted(self._db.failures, puts)
         if batch.facts:
             self._db.images.bulk_write(
                 [
                     UpdateOne(
                         {"collection": batch.collection, "ordinal": ordinal},
-                        {"$set": asdict(facts) | {"warning": facts.warning and clean(facts.warning)}},
+                        {
+                            "$set": asdict(facts)
+                            | {"warning": facts.warning and clean(facts.warning)}
+                        },
                     )
                     for ordinal, facts in batch.facts.items()
                 ],
@@ -408,7 +490,10 @@ def _derivative_id(derivative: Derivative) -> str:
 
 
 def _changes(
-    derivatives: Sequence[Derivative], before: Mapping[str, Document], inserted: set[int], kept: set[int]
+    derivatives: Sequence[Derivative],
+    before: Mapping[str, Document],
+    inserted: set[int],
+    kept: set[int],
 ) -> dict[Place, Amount]:
     """By how much a batch of derivatives changed the counters."""
     change: dict[Place, Amount] = {}
@@ -461,7 +546,10 @@ def _shard_id(job: str, attempt: int, index: int) -> str:
 
 
 def _shard_document(shard: Shard) -> Document:
-    document = asdict(shard) | {"_id": _shard_id(shard.job, shard.attempt, shard.index), "state": shard.state.value}
+    document = asdict(shard) | {
+        "_id": _shard_id(shard.job, shard.attempt, shard.index),
+        "state": shard.state.value,
+    }
     document["errors"] = document["counts"].pop("errors")
     return document
 
@@ -483,14 +571,18 @@ def _failure(document: Document) -> Failure:
 
 
 def _failure_document(failure: Failure) -> Document:
-    document = asdict(failure) | {"error_type": failure.error_type.value, "message": clean(failure.message)}
+    document = asdict(failure) | {
+        "error_type": failure.error_type.value,
+        "message": clean(failure.message),
+    }
     return document | {"_id": f"{failure.job}:{failure.ordinal}"}
 
 
 def _is_counted(failure: Document, moved: Document | None) -> bool:
     """Whether the flush that recorded the failure moved the shard's cursor over it, too.
 
-    If not, its writer was killed or fenced in between, and another has processed the image since, or will.
+    If not, its writer was killed or fenced in between, and another has processed the image since,
+    or will.
     """
     if "shard" not in failure:  # of an earlier version
         return True

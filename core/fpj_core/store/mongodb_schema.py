@@ -1,7 +1,7 @@
 """The schema of a MongoDB store: its version, and the way from one version to the next.
 
-Each migration may be killed anywhere and started again, and may run in several processes at a time: every step of it
-sets what is not set yet. The version is raised last.
+Each migration may be killed anywhere and started again, and may run in several processes at a time:
+every step of it sets what is not set yet. The version is raised last.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def prepare(database: Database[Document]) -> None:
     version = int(found.get("schema", _FIRST))
     if version > SCHEMA_VERSION:
         raise StoreError(
-            f"the store was written by a newer fpj (schema {version}, known: {SCHEMA_VERSION}): use that version, or"
+            f"the store was written by a newer fpj (schema {version},"
+            f" known: {SCHEMA_VERSION}): use that version, or"
             " restore an earlier backup"
         )
     for name, indexes in INDEXES.items():
@@ -48,11 +49,15 @@ def is_empty(database: Database[Document]) -> bool:
 
 
 def identity_of(database: Database[Document]) -> str:
-    """What tells this store from others, made when it is first asked for: a store that was emptied gets another."""
+    """What tells this store from others, made when it is first asked for:
+    a store that was emptied gets another.
+    """
     made = {"$setOnInsert": {"identity": uuid.uuid4().hex, "schema": SCHEMA_VERSION}}
     for _ in range(_TRIES):
         with suppress(DuplicateKeyError):  # another process was first
-            found = database.meta.find_one_and_update(_STORE, made, upsert=True, return_document=ReturnDocument.AFTER)
+            found = database.meta.find_one_and_update(
+                _STORE, made, upsert=True, return_document=ReturnDocument.AFTER
+            )
             return str((found or {})["identity"])
     raise StoreError("MongoDB refused: the store's identity cannot be recorded")
 
@@ -66,7 +71,7 @@ def _raise_to(database: Database[Document], version: int) -> None:
     raise StoreError("MongoDB refused: the store's schema cannot be recorded")
 
 
-# 1 to 2 ---------------------------------------------------------------------------------------------------
+# 1 to 2 -------------------------------------------------------------------------------------------
 
 
 def _to_2(database: Database[Document]) -> None:
@@ -80,7 +85,9 @@ def _to_2(database: Database[Document]) -> None:
             )
     for window in _windows(database.shards, {}):
         attempts = _attempts(database, {each["job"] for each in window})
-        database.job_shards.bulk_write([_moved(each, attempts.get(each["job"], 0)) for each in window], ordered=False)
+        database.job_shards.bulk_write(
+            [_moved(each, attempts.get(each["job"], 0)) for each in window], ordered=False
+        )
         database.shards.delete_many({"_id": {"$in": [each["_id"] for each in window]}})
     from fpj_core.store.mongodb_counters import MongoCounters  # noqa: PLC0415 - which needs the connection's module
 

@@ -1,4 +1,7 @@
-"""The time of day by a server's clock. Hosts whose clocks disagree decide alike by it who is late."""
+"""The time of day by a server's clock.
+
+Hosts whose clocks disagree decide alike by it who is late.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,23 @@ _EVERY_SECONDS = 60.0
 _AGAIN_SECONDS = 10.0
 """After a question without a good answer: so long an outage costs nobody another wait."""
 _SOON_SECONDS = 0.5
-"""An answer that took no longer is off by at most half of it; one that took longer replaces nothing."""
+"""An answer that took no longer is off by at most half of it.
+
+One that took longer replaces nothing.
+"""
 
 
 class ServerClock:
-    """Seconds since the epoch, by the clock that ``ask`` reads. Asks once a minute, and counts on by itself.
+    """Seconds since the epoch, by the clock that ``ask`` reads.
+
+    Asks once a minute, and counts on by itself.
 
     This host's own time of day has no say: it may be wrong, and may be set while a lease runs.
     """
 
-    def __init__(self, ask: Callable[[], float], monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, ask: Callable[[], float], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._ask, self._monotonic = ask, monotonic
         self._lock = threading.Lock()
         self._ahead: float | None = None
@@ -53,4 +63,6 @@ class ServerClock:
         with self._lock:
             if self._ahead is None or took <= _SOON_SECONDS:
                 self._ahead = answered - before - took / 2
-                self._ask_at = before + (_EVERY_SECONDS if took <= _SOON_SECONDS else _AGAIN_SECONDS)
+                self._ask_at = before + (
+                    _EVERY_SECONDS if took <= _SOON_SECONDS else _AGAIN_SECONDS
+                )

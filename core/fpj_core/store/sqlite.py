@@ -23,16 +23,25 @@ from fpj_core.store.sqlite_jobs import SQLiteJobs
 _WINDOW = 5_000
 _UNKNOWN = -1
 _IMAGE = (
-    "ordinal, id, key, size, version, deleted, width, height, format, thumbhash, dominant_color, warning, captured_at"
+    "ordinal, id, key, size, version, deleted, width, height, format, thumbhash, dominant_color,"
+    " warning, captured_at"
 )
-_DERIVATIVE = "image, tier, ordinal, digest, source_version, folder, path, width, height, bytes, job, created_at"
+_DERIVATIVE = (
+    "image, tier, ordinal, digest, source_version, folder, path, width, height, bytes, job,"
+    " created_at"
+)
 
 
 class SQLiteStore(SQLiteJobs):
-    """See `fpj_core.store.protocol.Store`. This class keeps images and derivatives, its base jobs and shards."""
+    """See `fpj_core.store.protocol.Store`.
+
+    This class keeps images and derivatives, its base jobs and shards.
+    """
 
     def __init__(self, path: Path, *, to_write: bool = False) -> None:
-        """Raises `StoreError`; `ReadOnlyStoreError`, too, where it is ``to_write`` and cannot be."""
+        """Raises `StoreError`; `ReadOnlyStoreError`, too,
+        where it is ``to_write`` and cannot be.
+        """
         connection = Connection(path)
         if to_write and connection.read_only:
             connection.close()
@@ -61,24 +70,27 @@ class SQLiteStore(SQLiteJobs):
     def close(self) -> None:
         self._connection.close()
 
-    # Sources ----------------------------------------------------------------------------------------------
+    # Sources --------------------------------------------------------------------------------------
 
     @override
     def collection_source(self, collection: str) -> str | None:
         with self._connection.read() as db:
-            row = db.execute("SELECT source FROM collections WHERE id = ?", (collection,)).fetchone()
+            row = db.execute(
+                "SELECT source FROM collections WHERE id = ?", (collection,)
+            ).fetchone()
         return row[0] if row else None
 
     @override
     def record_source(self, collection: str, source: str, fence: int) -> None:
         query = (
-            "INSERT INTO collections (id, source) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET source = excluded.source"
+            "INSERT INTO collections (id, source) VALUES (?, ?) ON CONFLICT (id) DO UPDATE"
+            " SET source = excluded.source"
         )
         with self._connection.write() as db:
             _check_fence(db, collection, fence)
             db.execute(query, (collection, source))
 
-    # Images -----------------------------------------------------------------------------------------------
+    # Images ---------------------------------------------------------------------------------------
 
     @override
     def next_ordinal(self, collection: str) -> int:
@@ -90,8 +102,12 @@ class SQLiteStore(SQLiteJobs):
     @override
     def images_by_key(self, collection: str, keys: Sequence[str]) -> dict[str, ImageRecord]:
         marks = ",".join("?" * len(keys))
-        # Left to itself, SQLite without statistics scans the whole collection for a long list of keys.
-        query = f"SELECT {_IMAGE} FROM images INDEXED BY images_by_key WHERE collection = ? AND key IN ({marks})"
+        # Left to itself, SQLite without statistics scans the whole collection for a long list of
+        # keys.
+        query = (
+            f"SELECT {_IMAGE} FROM images INDEXED BY images_by_key"
+            f" WHERE collection = ? AND key IN ({marks})"
+        )
         with self._connection.read() as db:
             rows = db.execute(query, (self._number(collection), *keys)).fetchall()
         return {row[2]: _image(collection, row) for row in rows}
@@ -138,13 +154,15 @@ class SQLiteStore(SQLiteJobs):
                 files, size = images_among(db, number, ordinals)
                 count(db, number, {IMAGES: (-files, -size)})
             db.executemany(
-                "UPDATE images SET deleted = 1 WHERE collection = ? AND ordinal = ?", [(number, o) for o in ordinals]
+                "UPDATE images SET deleted = 1 WHERE collection = ? AND ordinal = ?",
+                [(number, o) for o in ordinals],
             )
 
     @override
     def live_ordinals(self, collection: str) -> Iterator[int]:
         query = (
-            "SELECT ordinal FROM images WHERE collection = ? AND ordinal > ? AND NOT deleted ORDER BY ordinal LIMIT ?"
+            "SELECT ordinal FROM images"
+            " WHERE collection = ? AND ordinal > ? AND NOT deleted ORDER BY ordinal LIMIT ?"
         )
         number = self._number(collection)
         last = -1
@@ -159,7 +177,8 @@ class SQLiteStore(SQLiteJobs):
     @override
     def images(self, collection: str, start: int, stop: int) -> list[ImageRecord]:
         query = (
-            f"SELECT {_IMAGE} FROM images WHERE collection = ? AND ordinal >= ? AND ordinal < ? AND NOT deleted"
+            f"SELECT {_IMAGE} FROM images WHERE collection = ? AND ordinal >= ?"
+            " AND ordinal < ? AND NOT deleted"
             " ORDER BY ordinal"
         )
         with self._connection.read() as db:
@@ -168,9 +187,16 @@ class SQLiteStore(SQLiteJobs):
 
     @override
     def count_images(
-        self, collection: str, start: int = 0, stop: int | None = None, on_step: Callable[[], None] = nothing
+        self,
+        collection: str,
+        start: int = 0,
+        stop: int | None = None,
+        on_step: Callable[[], None] = nothing,
     ) -> int:
-        query = "SELECT count(*) FROM images WHERE collection = ? AND ordinal >= ? AND ordinal < ? AND NOT deleted"
+        query = (
+            "SELECT count(*) FROM images"
+            " WHERE collection = ? AND ordinal >= ? AND ordinal < ? AND NOT deleted"
+        )
         number = self._number(collection)
         images = 0
         for first, end in windows(start, self.next_ordinal(collection) if stop is None else stop):
@@ -179,7 +205,7 @@ class SQLiteStore(SQLiteJobs):
             on_step()
         return images
 
-    # Names ------------------------------------------------------------------------------------------------
+    # Names ----------------------------------------------------------------------------------------
 
     @override
     def claim_names(self, collection: str, wanted: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -189,14 +215,18 @@ class SQLiteStore(SQLiteJobs):
             owners = _owners(db, number, [name for name, _ in wanted])
         if free := [(number, name, image) for name, image in wanted if name not in owners]:
             with self._connection.write() as db:
-                db.executemany("INSERT OR IGNORE INTO names (collection, name, image) VALUES (?, ?, ?)", free)
+                db.executemany(
+                    "INSERT OR IGNORE INTO names (collection, name, image) VALUES (?, ?, ?)", free
+                )
                 owners |= _owners(db, number, [name for _, name, _ in free])
         return owners
 
-    # Derivatives ------------------------------------------------------------------------------------------
+    # Derivatives ----------------------------------------------------------------------------------
 
     @override
-    def derivatives(self, collection: str, start: int, stop: int, tiers: Sequence[str]) -> list[Derivative]:
+    def derivatives(
+        self, collection: str, start: int, stop: int, tiers: Sequence[str]
+    ) -> list[Derivative]:
         query = (
             f"SELECT {_DERIVATIVE} FROM derivatives"
             " WHERE collection = ? AND ordinal >= ? AND ordinal < ? ORDER BY ordinal, tier"
@@ -228,7 +258,8 @@ class SQLiteStore(SQLiteJobs):
     def delete_derivatives(self, collection: str, refs: Sequence[tuple[int, str]]) -> None:
         number = self._number(collection)
         query = (
-            "DELETE FROM derivatives WHERE collection = ? AND ordinal = ? AND tier = ? RETURNING folder, tier, bytes"
+            "DELETE FROM derivatives WHERE collection = ? AND ordinal = ? AND tier = ?"
+            " RETURNING folder, tier, bytes"
         )
         gone: dict[Place, Amount] = {}
         with self._connection.write() as db:
@@ -248,11 +279,16 @@ class SQLiteStore(SQLiteJobs):
     def live_and_pending(
         self, collection: str, digests: Mapping[str, str], on_step: Callable[[], None] = nothing
     ) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
-        wanted = " OR ".join(f"(d.tier = :tier{at} AND d.digest = :digest{at})" for at in range(len(digests)))
+        wanted = " OR ".join(
+            f"(d.tier = :tier{at} AND d.digest = :digest{at})" for at in range(len(digests))
+        )
         query = (
-            "SELECT i.ordinal, (SELECT count(*) FROM derivatives d WHERE d.collection = i.collection"
-            f" AND d.ordinal = i.ordinal AND d.source_version = i.version AND ({wanted})) < {len(digests)}"
-            " FROM images i WHERE i.collection = :collection AND i.ordinal >= :start AND i.ordinal < :end"
+            "SELECT i.ordinal, (SELECT count(*) FROM derivatives d"
+            " WHERE d.collection = i.collection"
+            " AND d.ordinal = i.ordinal AND d.source_version = i.version"
+            f" AND ({wanted})) < {len(digests)}"
+            " FROM images i WHERE i.collection = :collection AND i.ordinal >= :start"
+            " AND i.ordinal < :end"
             " AND NOT i.deleted ORDER BY i.ordinal"
         )
         arguments: dict[str, str] = {}
@@ -266,21 +302,24 @@ class SQLiteStore(SQLiteJobs):
         query = (
             "SELECT d.ordinal, sum(d.bytes) FROM derivatives d"
             " JOIN images i ON i.collection = d.collection AND i.ordinal = d.ordinal"
-            " WHERE d.collection = :collection AND d.ordinal >= :start AND d.ordinal < :end AND d.job = :job"
+            " WHERE d.collection = :collection AND d.ordinal >= :start AND d.ordinal < :end"
+            " AND d.job = :job"
             " AND NOT i.deleted GROUP BY d.ordinal ORDER BY d.ordinal"
         )
         for rows in self._in_ranges(query, job.collection, {"job": job.id}, on_step):
             yield from rows
 
-    # Folders and statistics -------------------------------------------------------------------------------
+    # Folders and statistics -----------------------------------------------------------------------
 
     @override
     def upsert_folder(self, folder: Folder) -> None:
         query = (
             "INSERT INTO folders (name, location, priority, max_bytes, layout, mirrored, reach)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET location = excluded.location, priority = excluded.priority,"
-            " max_bytes = excluded.max_bytes, layout = excluded.layout, mirrored = excluded.mirrored,"
+            " ON CONFLICT (name) DO UPDATE SET location = excluded.location,"
+            " priority = excluded.priority,"
+            " max_bytes = excluded.max_bytes, layout = excluded.layout,"
+            " mirrored = excluded.mirrored,"
             " reach = excluded.reach"
         )
         layout = (folder.layout.value, folder.mirrored, folder.reach)
@@ -291,14 +330,17 @@ class SQLiteStore(SQLiteJobs):
     @override
     def folders(self) -> list[Folder]:
         with self._connection.read() as db:
-            return [folder_of(row) for row in db.execute(f"SELECT {FOLDER} FROM folders ORDER BY name")]
+            return [
+                folder_of(row) for row in db.execute(f"SELECT {FOLDER} FROM folders ORDER BY name")
+            ]
 
-    # Helpers ----------------------------------------------------------------------------------------------
+    # Helpers --------------------------------------------------------------------------------------
 
     def _in_ranges(
         self, query: str, collection: str, arguments: Mapping[str, str], on_step: Callable[[], None]
     ) -> Iterator[list[Any]]:
-        """Rows that ``query`` selects by ``:collection``, ``:start`` and ``:end``, range by range of ordinals.
+        """Rows that ``query`` selects by ``:collection``, ``:start`` and ``:end``,
+        range by range of ordinals.
 
         No long read transaction is held, and however few rows there are, none takes long.
         """
@@ -312,10 +354,14 @@ class SQLiteStore(SQLiteJobs):
 
     @override
     def _number(self, collection: str) -> int:
-        """The collection's number; one that nothing has where it has none: to ask must write nothing."""
+        """The collection's number; one that nothing has where it has none:
+        to ask must write nothing.
+        """
         if collection not in self._numbers:
             with self._connection.read() as db:
-                row = db.execute("SELECT number FROM collections WHERE id = ?", (collection,)).fetchone()
+                row = db.execute(
+                    "SELECT number FROM collections WHERE id = ?", (collection,)
+                ).fetchone()
             if row is None:
                 return _UNKNOWN
             self._numbers[collection] = row[0]
@@ -343,7 +389,9 @@ def _owners(db: sqlite3.Connection, number: int, names: Sequence[str]) -> dict[s
 
 
 def _check_fence(db: sqlite3.Connection, collection: str, fence: int) -> None:
-    row = db.execute("SELECT fence FROM leases WHERE name = ?", (lease_name(collection),)).fetchone()
+    row = db.execute(
+        "SELECT fence FROM leases WHERE name = ?", (lease_name(collection),)
+    ).fetchone()
     if fence != (row[0] if row else 0):
         raise FencedError(f"the lock of {collection} was taken over")
 

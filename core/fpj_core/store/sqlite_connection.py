@@ -21,7 +21,8 @@ _PASSING = ("locked", "busy", "disk i/o", "full")
 class Connection:
     """One connection, shared by the threads of a process under a lock; each process opens its own.
 
-    WAL lets readers go on while one writes. synchronous=FULL: what was acknowledged survives a power cut.
+    WAL lets readers go on while one writes. synchronous=FULL: what was acknowledged survives a
+    power cut.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,7 +34,9 @@ class Connection:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreUnavailableError(f"cannot make the store's folder {path.parent}: {error.strerror}") from error
+            raise StoreUnavailableError(
+                f"cannot make the store's folder {path.parent}: {error.strerror}"
+            ) from error
         with self._translated():
             if is_read_only(path):
                 self._open_to_read()
@@ -57,8 +60,8 @@ class Connection:
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction, committed at the end or undone on an error.
 
-        BEGIN IMMEDIATE queues writers fairly; upgrading a read transaction would starve some of them. Raises
-        `ReadOnlyStoreError` where nothing can be written.
+        BEGIN IMMEDIATE queues writers fairly; upgrading a read transaction would starve some of
+        them. Raises `ReadOnlyStoreError` where nothing can be written.
         """
         if self.read_only:
             raise ReadOnlyStoreError(str(self.path))
@@ -68,7 +71,8 @@ class Connection:
                 yield self._sqlite
                 self._sqlite.execute("COMMIT")
             except BaseException:
-                if self._sqlite.in_transaction:  # a full disk has undone it already, and must be what is reported
+                # A full disk has undone it already, and must be what is reported.
+                if self._sqlite.in_transaction:
                     self._sqlite.execute("ROLLBACK")
                 raise
 
@@ -92,7 +96,12 @@ class Connection:
     @staticmethod
     def _connected(path: str, *, uri: bool = False) -> sqlite3.Connection:
         return sqlite3.connect(
-            path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256, uri=uri
+            path,
+            timeout=_BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+            uri=uri,
         )
 
     def _prepare(self) -> None:
@@ -105,7 +114,10 @@ class Connection:
         with self.write() as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()
             if version > SCHEMA_VERSION:
-                raise StoreError(f"{self.path} was written by a newer fpj (schema {version}, known: {SCHEMA_VERSION})")
+                raise StoreError(
+                    f"{self.path} was written by a newer fpj (schema {version},"
+                    f" known: {SCHEMA_VERSION})"
+                )
             if version == 0:
                 if db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
                     raise StoreError(f"{self.path} is a database, but not one of fpj's")
@@ -122,7 +134,9 @@ class Connection:
             yield
         except sqlite3.OperationalError as error:
             passing = any(word in str(error).lower() for word in _PASSING)
-            kind = StoreUnavailableError if passing or "unable to open" in str(error) else StoreError
+            kind = (
+                StoreUnavailableError if passing or "unable to open" in str(error) else StoreError
+            )
             raise kind(f"{self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self.path}: {error}") from error

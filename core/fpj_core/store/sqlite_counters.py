@@ -33,7 +33,8 @@ class SQLiteCounters(Statistics, Counted):
     @override
     def folder_totals(self, name: str) -> tuple[int, int, int]:
         query = (
-            "SELECT coalesce(sum(files), 0), coalesce(sum(bytes), 0), count(DISTINCT collection) FROM counters"
+            "SELECT coalesce(sum(files), 0), coalesce(sum(bytes), 0),"
+            " count(DISTINCT collection) FROM counters"
             " WHERE folder = ? AND files > 0"
         )
         with self._connection.read() as db:
@@ -44,14 +45,19 @@ class SQLiteCounters(Statistics, Counted):
     def refresh_folder(self, name: str) -> Folder:
         totals = self.folder_totals(name)
         with self._connection.write() as db:
-            db.execute("UPDATE folders SET files = ?, bytes = ?, collections = ? WHERE name = ?", (*totals, name))
+            db.execute(
+                "UPDATE folders SET files = ?, bytes = ?, collections = ? WHERE name = ?",
+                (*totals, name),
+            )
             row = db.execute(f"SELECT {FOLDER} FROM folders WHERE name = ?", (name,)).fetchone()
         if row is None:
             raise StoreError(f"folder {name} is not recorded")
         return folder_of(row)
 
     @override
-    def statistics(self, collection: str | None = None, namespace: str | None = None) -> list[CollectionStatistics]:
+    def statistics(
+        self, collection: str | None = None, namespace: str | None = None
+    ) -> list[CollectionStatistics]:
         where = ""
         given: tuple[str, ...] = ()
         if collection is not None:
@@ -59,12 +65,14 @@ class SQLiteCounters(Statistics, Counted):
         elif namespace is not None:
             where, given = " AND c.id >= ? AND c.id < ?", (f"{namespace}.", f"{namespace}/")
         images = (
-            "SELECT c.id, i.files, i.bytes FROM image_counters i JOIN collections c ON c.number = i.collection"
+            "SELECT c.id, i.files, i.bytes FROM image_counters i"
+            " JOIN collections c ON c.number = i.collection"
             f" WHERE i.files > 0{where} ORDER BY c.id"
         )
         derivatives = (
             "SELECT c.id, d.tier, sum(d.files), sum(d.bytes) FROM counters d"
-            f" JOIN collections c ON c.number = d.collection WHERE d.files > 0{where} GROUP BY c.id, d.tier"
+            f" JOIN collections c ON c.number = d.collection WHERE d.files > 0{where}"
+            " GROUP BY c.id, d.tier"
         )
         with self._connection.read() as db:
             by_tier: dict[str, dict[str, Amount]] = {}
@@ -87,20 +95,28 @@ class SQLiteCounters(Statistics, Counted):
     ) -> Iterator[CounterCheck]:
         return check(self, collection, on_step, repair=True)
 
-    # What is counted --------------------------------------------------------------------------------------
+    # What is counted ------------------------------------------------------------------------------
 
     @override
     def counted_collections(self) -> list[str]:
         with self._connection.read() as db:
-            return [name for (name,) in db.execute("SELECT id FROM collections ORDER BY id").fetchall()]
+            return [
+                name for (name,) in db.execute("SELECT id FROM collections ORDER BY id").fetchall()
+            ]
 
     @override
     def recorded_amounts(self, collection: str) -> dict[Place, Amount]:
         number = self._number(collection)
         with self._connection.read() as db:
-            found = db.execute("SELECT folder, tier, files, bytes FROM counters WHERE collection = ?", (number,))
-            amounts: dict[Place, Amount] = {(folder, tier): (files, size) for folder, tier, files, size in found}
-            row = db.execute("SELECT files, bytes FROM image_counters WHERE collection = ?", (number,)).fetchone()
+            found = db.execute(
+                "SELECT folder, tier, files, bytes FROM counters WHERE collection = ?", (number,)
+            )
+            amounts: dict[Place, Amount] = {
+                (folder, tier): (files, size) for folder, tier, files, size in found
+            }
+            row = db.execute(
+                "SELECT files, bytes FROM image_counters WHERE collection = ?", (number,)
+            ).fetchone()
         return amounts | ({IMAGES: row} if row else {})
 
     @override
@@ -108,7 +124,9 @@ class SQLiteCounters(Statistics, Counted):
         number = self._number(collection)
         with self._connection.read() as db:
             highest = [
-                db.execute(f"SELECT max(ordinal) FROM {table} WHERE collection = ?", (number,)).fetchone()[0]
+                db.execute(
+                    f"SELECT max(ordinal) FROM {table} WHERE collection = ?", (number,)
+                ).fetchone()[0]
                 for table in ("images", "derivatives")
             ]
         return max(-1 if each is None else int(each) for each in highest)
@@ -122,7 +140,9 @@ class SQLiteCounters(Statistics, Counted):
         )
         with self._connection.read() as db:
             images = db.execute(query, (number, start, stop)).fetchone()
-            return derivatives_between(db, number, start, stop) | ({IMAGES: images} if images[0] else {})
+            return derivatives_between(db, number, start, stop) | (
+                {IMAGES: images} if images[0] else {}
+            )
 
     @override
     def set_amount(self, collection: str, place: Place, recorded: Amount, counted: Amount) -> bool:
@@ -134,7 +154,9 @@ class SQLiteCounters(Statistics, Counted):
         return True
 
 
-def derivatives_between(db: sqlite3.Connection, collection: int, start: int, stop: int) -> dict[Place, Amount]:
+def derivatives_between(
+    db: sqlite3.Connection, collection: int, start: int, stop: int
+) -> dict[Place, Amount]:
     """Derivatives with ``start <= ordinal < stop``, by folder and tier."""
     query = (
         "SELECT folder, tier, count(*), sum(bytes) FROM derivatives"
@@ -146,7 +168,9 @@ def derivatives_between(db: sqlite3.Connection, collection: int, start: int, sto
 
 def images_among(db: sqlite3.Connection, collection: int, ordinals: Sequence[int]) -> Amount:
     """Images among ``ordinals`` that are not deleted."""
-    (highest,) = db.execute("SELECT max(ordinal) FROM images WHERE collection = ?", (collection,)).fetchone()
+    (highest,) = db.execute(
+        "SELECT max(ordinal) FROM images WHERE collection = ?", (collection,)
+    ).fetchone()
     if highest is None or min(ordinals) > highest:
         return 0, 0
     query = (
@@ -163,9 +187,11 @@ def count(db: sqlite3.Connection, collection: int, change: Mapping[Place, Amount
         if (files, size) == (0, 0):
             continue
         if (folder, tier) == IMAGES:
-            table, key = "image_counters (collection, files, bytes)", (collection,)
+            table = "image_counters (collection, files, bytes)"
+            key: tuple[object, ...] = (collection,)
         else:
-            table, key = "counters (folder, collection, tier, files, bytes)", (folder, collection, tier)  # type: ignore[assignment]
+            table = "counters (folder, collection, tier, files, bytes)"
+            key = (folder, collection, tier)
         db.execute(
             f"INSERT INTO {table} VALUES ({'?, ' * len(key)}?, ?) ON CONFLICT DO UPDATE"
             " SET files = files + excluded.files, bytes = bytes + excluded.bytes",
@@ -176,4 +202,6 @@ def count(db: sqlite3.Connection, collection: int, change: Mapping[Place, Amount
 def folder_of(row: tuple[Any, ...]) -> Folder:
     """A folder's record."""
     name, location, priority, most, files, size, collections, layout, mirrored, reach = row
-    return Folder(name, location, priority, most, files, size, collections, Layout(layout), mirrored, reach)
+    return Folder(
+        name, location, priority, most, files, size, collections, Layout(layout), mirrored, reach
+    )

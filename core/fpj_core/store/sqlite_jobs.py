@@ -1,4 +1,6 @@
-"""Leases, jobs, shards and failures in SQLite: the part of the store where several processes meet."""
+"""Leases, jobs, shards and failures in SQLite: the part of the
+store where several processes meet.
+"""
 
 from __future__ import annotations
 
@@ -29,23 +31,32 @@ _FAILURE = "job, collection, ordinal, image, key, error_type, message, attempts,
 class SQLiteJobs(SQLiteCounters, Store):
     """See `fpj_core.store.protocol.Store`."""
 
-    # Leases -----------------------------------------------------------------------------------------------
+    # Leases ---------------------------------------------------------------------------------------
 
     @override
-    def acquire_lease(self, name: str, holder: str, ttl: float, now: float, above: int = 0) -> Lease:
+    def acquire_lease(
+        self, name: str, holder: str, ttl: float, now: float, above: int = 0
+    ) -> Lease:
         with self._connection.write() as db:
-            row = db.execute("SELECT holder, fence, expires_at FROM leases WHERE name = ?", (name,)).fetchone()
+            row = db.execute(
+                "SELECT holder, fence, expires_at FROM leases WHERE name = ?", (name,)
+            ).fetchone()
             if row and row[0] != holder and row[2] > now:
                 raise LeaseHeldError(name, row[0], row[2])
             fence = 1 if row is None else row[1] + (row[0] != holder)
             fence = max(fence, above + 1)
-            db.execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (name, holder, fence, now + ttl))
+            db.execute(
+                "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)",
+                (name, holder, fence, now + ttl),
+            )
         return Lease(name, holder, fence, now + ttl)
 
     @override
     def break_lease(self, name: str, holder: str) -> None:
         with self._connection.write() as db:
-            db.execute("UPDATE leases SET expires_at = 0 WHERE name = ? AND holder = ?", (name, holder))
+            db.execute(
+                "UPDATE leases SET expires_at = 0 WHERE name = ? AND holder = ?", (name, holder)
+            )
 
     @override
     def renew_lease(self, lease: Lease, ttl: float, now: float) -> Lease:
@@ -58,7 +69,10 @@ class SQLiteJobs(SQLiteCounters, Store):
     @override
     def release_lease(self, lease: Lease) -> None:
         """The row stays, so the fence goes on rising."""
-        query = "UPDATE leases SET holder = '', expires_at = 0 WHERE name = ? AND holder = ? AND fence = ?"
+        query = (
+            "UPDATE leases SET holder = '', expires_at = 0"
+            " WHERE name = ? AND holder = ? AND fence = ?"
+        )
         with self._connection.write() as db:
             db.execute(query, (lease.name, lease.holder, lease.fence))
 
@@ -68,7 +82,7 @@ class SQLiteJobs(SQLiteCounters, Store):
             row = db.execute("SELECT * FROM leases WHERE name = ?", (name,)).fetchone()
         return Lease(*row) if row else None
 
-    # Jobs -------------------------------------------------------------------------------------------------
+    # Jobs -----------------------------------------------------------------------------------------
 
     @override
     def create_job(self, job: Job) -> Job:
@@ -89,17 +103,25 @@ class SQLiteJobs(SQLiteCounters, Store):
         changed = replace(job, version=job.version + 1)
         query = "UPDATE jobs SET document = ?, version = ? WHERE id = ? AND version = ?"
         with self._connection.write() as db:
-            if not db.execute(query, (_dump(changed), changed.version, job.id, job.version)).rowcount:
+            if not db.execute(
+                query, (_dump(changed), changed.version, job.id, job.version)
+            ).rowcount:
                 raise ConcurrencyError(f"job {job.id} changed since version {job.version} was read")
         return changed
 
     @override
-    def jobs(self, *, collection: str | None = None, limit: int = 100, before: float | None = None) -> list[Job]:
+    def jobs(
+        self, *, collection: str | None = None, limit: int = 100, before: float | None = None
+    ) -> list[Job]:
         mine = "collection = ? AND " if collection is not None else ""
-        query = f"SELECT document FROM jobs WHERE {mine}created_at < ? ORDER BY created_at DESC LIMIT ?"
+        query = (
+            f"SELECT document FROM jobs WHERE {mine}created_at < ? ORDER BY created_at DESC LIMIT ?"
+        )
         given = () if collection is None else (collection,)
         with self._connection.read() as db:
-            rows = db.execute(query, (*given, before if before is not None else 1e18, limit)).fetchall()
+            rows = db.execute(
+                query, (*given, before if before is not None else 1e18, limit)
+            ).fetchall()
         return [job_from_document(json.loads(document)) for (document,) in rows]
 
     @override
@@ -110,7 +132,7 @@ class SQLiteJobs(SQLiteCounters, Store):
             db.execute("DELETE FROM job_state WHERE job = ?", (job_id,))
             db.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
 
-    # Shards -----------------------------------------------------------------------------------------------
+    # Shards ---------------------------------------------------------------------------------------
 
     @override
     def put_shards(self, job: str, attempt: int, shards: Iterable[Shard], planner: str = "") -> int:
@@ -120,11 +142,17 @@ class SQLiteJobs(SQLiteCounters, Store):
         for batch in batched(shards, _STEP):
             with self._connection.write() as db:
                 _check_plan(db, job, attempt, epoch, planner)
-                db.executemany(query, [_shard_row(replace(each, attempt=attempt, epoch=epoch)) for each in batch])
+                db.executemany(
+                    query,
+                    [_shard_row(replace(each, attempt=attempt, epoch=epoch)) for each in batch],
+                )
             number += len(batch)
         with self._connection.write() as db:
             _check_plan(db, job, attempt, epoch, planner)
-            db.execute("DELETE FROM shards WHERE job = ? AND attempt = ? AND idx >= ?", (job, attempt, number))
+            db.execute(
+                "DELETE FROM shards WHERE job = ? AND attempt = ? AND idx >= ?",
+                (job, attempt, number),
+            )
         return number
 
     @override
@@ -151,7 +179,8 @@ class SQLiteJobs(SQLiteCounters, Store):
     @override
     def silent_shards(self, job: str, attempt: int, since: float) -> list[int]:
         query = (
-            "SELECT idx FROM shards WHERE job = ? AND attempt = ? AND (state = ? AND heartbeat_at <= ?"
+            "SELECT idx FROM shards WHERE job = ? AND attempt = ? AND (state = ?"
+            " AND heartbeat_at <= ?"
             " OR state = ? AND heartbeat_at > 0) ORDER BY idx LIMIT 100"
         )
         with self._connection.read() as db:
@@ -160,7 +189,14 @@ class SQLiteJobs(SQLiteCounters, Store):
 
     @override
     def claim_shard(
-        self, job: str, attempt: int, holder: str, now: float, *, suspect_after: float = 15.0, index: int | None = None
+        self,
+        job: str,
+        attempt: int,
+        holder: str,
+        now: float,
+        *,
+        suspect_after: float = 15.0,
+        index: int | None = None,
     ) -> Shard | None:
         one = "" if index is None else " AND idx = ?"
         free = (
@@ -177,12 +213,17 @@ class SQLiteJobs(SQLiteCounters, Store):
             row = db.execute(free, (*given, *states)).fetchone()
             if row is None:
                 return None
-            return _shard(db.execute(take, (ShardState.RUNNING, holder, now, job, attempt, row[0])).fetchall()[0])
+            return _shard(
+                db.execute(
+                    take, (ShardState.RUNNING, holder, now, job, attempt, row[0])
+                ).fetchall()[0]
+            )
 
     @override
     def release_shards(self, job: str, attempt: int, on_step: Callable[[], None] = nothing) -> None:
         window = (
-            "SELECT attempt, idx FROM shards WHERE job = ? AND attempt <= ? AND (attempt, idx) > (?, ?)"
+            "SELECT attempt, idx FROM shards WHERE job = ? AND attempt <= ? AND (attempt,"
+            " idx) > (?, ?)"
             " ORDER BY attempt, idx LIMIT ?"
         )
         free = (
@@ -213,10 +254,15 @@ class SQLiteJobs(SQLiteCounters, Store):
         number = self._given_number(batch.collection)
         with self._connection.write() as db:
             row = db.execute(
-                "SELECT epoch, cursor, errors FROM shards WHERE job = ? AND attempt = ? AND idx = ?",
+                "SELECT epoch, cursor, errors FROM shards"
+                " WHERE job = ? AND attempt = ? AND idx = ?",
                 (batch.job, batch.attempt, batch.index),
             ).fetchone()
-            if row is None or row[0] != batch.epoch or row[1] not in (batch.expected_cursor, batch.cursor):
+            if (
+                row is None
+                or row[0] != batch.epoch
+                or row[1] not in (batch.expected_cursor, batch.cursor)
+            ):
                 raise FencedError(f"shard {batch.index} of job {batch.job} was taken over")
             if row[1] != batch.expected_cursor:  # recorded before; the answer was lost
                 db.execute(
@@ -231,7 +277,8 @@ class SQLiteJobs(SQLiteCounters, Store):
     def job_counts(self, job: str, attempt: int) -> tuple[Counts, Mapping[ShardState, int]]:
         mine = "FROM shards WHERE job = ? AND attempt = ?"
         sums = (
-            "SELECT coalesce(sum(completed), 0), coalesce(sum(skipped), 0), coalesce(sum(failed), 0),"
+            "SELECT coalesce(sum(completed), 0), coalesce(sum(skipped), 0), coalesce(sum(failed),"
+            " 0),"
             f" coalesce(sum(bytes_written), 0), coalesce(sum(processing_ms), 0) {mine}"
         )
         errors = (
@@ -241,7 +288,9 @@ class SQLiteJobs(SQLiteCounters, Store):
         states = f"SELECT state, count(*) {mine} GROUP BY state"
         which = (job, attempt)
         with self._connection.read() as db:
-            counts = _counts(db.execute(sums, which).fetchone(), dict(db.execute(errors, which).fetchall()))
+            counts = _counts(
+                db.execute(sums, which).fetchone(), dict(db.execute(errors, which).fetchall())
+            )
             return counts, {ShardState(state): count for state, count in db.execute(states, which)}
 
     @override
@@ -251,12 +300,17 @@ class SQLiteJobs(SQLiteCounters, Store):
             query = "UPDATE job_state SET reported_at = ? WHERE job = ? AND reported_at <= ?"
             return bool(db.execute(query, (now, job, now - interval)).rowcount)
 
-    # Failures ---------------------------------------------------------------------------------------------
+    # Failures -------------------------------------------------------------------------------------
 
     @override
-    def failures(self, job: str, *, error_type: str | None = None, after: int = -1, limit: int = 100) -> list[Failure]:
+    def failures(
+        self, job: str, *, error_type: str | None = None, after: int = -1, limit: int = 100
+    ) -> list[Failure]:
         typed = "AND error_type = ? " if error_type is not None else ""
-        query = f"SELECT {_FAILURE} FROM failures WHERE job = ? AND ordinal > ? {typed}ORDER BY ordinal LIMIT ?"
+        query = (
+            f"SELECT {_FAILURE} FROM failures WHERE job = ? AND ordinal > ?"
+            f" {typed}ORDER BY ordinal LIMIT ?"
+        )
         given = () if error_type is None else (error_type,)
         with self._connection.read() as db:
             rows = db.execute(query, (job, after, *given, limit)).fetchall()
@@ -264,7 +318,10 @@ class SQLiteJobs(SQLiteCounters, Store):
 
     @override
     def delete_failures(self, job: str, on_step: Callable[[], None] = nothing) -> None:
-        query = "DELETE FROM failures WHERE (job, ordinal) IN (SELECT job, ordinal FROM failures WHERE job = ? LIMIT ?)"
+        query = (
+            "DELETE FROM failures WHERE (job, ordinal) IN (SELECT job, ordinal"
+            " FROM failures WHERE job = ? LIMIT ?)"
+        )
         self._in_steps(query, (job,), on_step)
 
     def _next_epoch(self, job: str, attempt: int, planner: str) -> int:
@@ -272,16 +329,26 @@ class SQLiteJobs(SQLiteCounters, Store):
         with self._connection.write() as db:
             _check_planner(db, job, attempt, planner)
             db.execute("INSERT OR IGNORE INTO job_state (job) VALUES (?)", (job,))
-            (kept, latest) = db.execute("SELECT epoch, attempt FROM job_state WHERE job = ?", (job,)).fetchone()
+            (kept, latest) = db.execute(
+                "SELECT epoch, attempt FROM job_state WHERE job = ?", (job,)
+            ).fetchone()
             if latest > attempt:
                 raise _planned_since(job, max(latest, attempt))
-            (used,) = db.execute("SELECT coalesce(max(epoch), 0) FROM shards WHERE job = ?", (job,)).fetchone()
+            (used,) = db.execute(
+                "SELECT coalesce(max(epoch), 0) FROM shards WHERE job = ?", (job,)
+            ).fetchone()
             epoch: int = max(used, kept) + 1
-            db.execute("UPDATE job_state SET epoch = ?, attempt = ? WHERE job = ?", (epoch, attempt, job))
+            db.execute(
+                "UPDATE job_state SET epoch = ?, attempt = ? WHERE job = ?", (epoch, attempt, job)
+            )
         return epoch
 
-    def _in_steps(self, query: str, arguments: tuple[object, ...], on_step: Callable[[], None]) -> None:
-        """Run a statement that changes as many rows as its last parameter says, until it finds none."""
+    def _in_steps(
+        self, query: str, arguments: tuple[object, ...], on_step: Callable[[], None]
+    ) -> None:
+        """Run a statement that changes as many rows as its last parameter says,
+        until it finds none.
+        """
         while True:
             with self._connection.write() as db:
                 if not db.execute(query, (*arguments, _STEP)).rowcount:
@@ -289,9 +356,14 @@ class SQLiteJobs(SQLiteCounters, Store):
             on_step()
 
     def _change_held(self, shard: Shard, assignments: str, values: tuple[object, ...]) -> None:
-        query = f"UPDATE shards SET {assignments} WHERE job = ? AND attempt = ? AND idx = ? AND epoch = ?"
+        query = (
+            f"UPDATE shards SET {assignments}"
+            " WHERE job = ? AND attempt = ? AND idx = ? AND epoch = ?"
+        )
         with self._connection.write() as db:
-            if not db.execute(query, (*values, shard.job, shard.attempt, shard.index, shard.epoch)).rowcount:
+            if not db.execute(
+                query, (*values, shard.job, shard.attempt, shard.index, shard.epoch)
+            ).rowcount:
                 raise FencedError(f"shard {shard.index} of job {shard.job} was taken over")
 
 
@@ -303,7 +375,9 @@ def _check_plan(db: sqlite3.Connection, job: str, attempt: int, epoch: int, plan
 
 
 def _check_planner(db: sqlite3.Connection, job: str, attempt: int, planner: str) -> None:
-    """Raise `FencedError` if the job's record, where there is one, says that others plan the attempt, or have."""
+    """Raise `FencedError` if the job's record, where there is one,
+    says that others plan the attempt, or have.
+    """
     query = (
         "SELECT coalesce(json_extract(document, '$.planned_attempt'), 0),"
         " coalesce(json_extract(document, '$.planner'), '') FROM jobs WHERE id = ?"
@@ -326,8 +400,10 @@ def _record(db: sqlite3.Connection, collection: int, batch: ShardBatch) -> None:
         "INSERT INTO derivatives VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (collection, ordinal, tier) DO UPDATE SET digest = excluded.digest,"
         " source_version = excluded.source_version, folder = excluded.folder, path = excluded.path,"
-        " width = excluded.width, height = excluded.height, bytes = excluded.bytes, job = excluded.job,"
-        " fence = excluded.fence, created_at = excluded.created_at WHERE excluded.fence >= derivatives.fence",
+        " width = excluded.width, height = excluded.height, bytes = excluded.bytes,"
+        " job = excluded.job,"
+        " fence = excluded.fence, created_at = excluded.created_at"
+        " WHERE excluded.fence >= derivatives.fence",
         [
             (collection, d.ordinal, d.tier, d.image, d.digest, d.source_version, d.folder, d.path)
             + (d.width, d.height, d.bytes, d.job, batch.fence, d.created_at)
@@ -340,15 +416,34 @@ def _record(db: sqlite3.Connection, collection: int, batch: ShardBatch) -> None:
     db.executemany(
         f"INSERT OR REPLACE INTO failures ({_FAILURE}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            (f.job, f.collection, f.ordinal, f.image, f.key, f.error_type, clean(f.message), f.attempts, f.at)
+            (
+                f.job,
+                f.collection,
+                f.ordinal,
+                f.image,
+                f.key,
+                f.error_type,
+                clean(f.message),
+                f.attempts,
+                f.at,
+            )
             for f in batch.failures
         ],
     )
     db.executemany(
-        "UPDATE images SET width = ?, height = ?, format = ?, thumbhash = ?, dominant_color = ?, warning = ?,"
+        "UPDATE images SET width = ?, height = ?, format = ?, thumbhash = ?, dominant_color = ?,"
+        " warning = ?,"
         " captured_at = ? WHERE collection = ? AND ordinal = ?",
         [
-            (f.width, f.height, f.format, f.thumbhash, f.dominant_color, f.warning and clean(f.warning), f.captured_at)
+            (
+                f.width,
+                f.height,
+                f.format,
+                f.thumbhash,
+                f.dominant_color,
+                f.warning and clean(f.warning),
+                f.captured_at,
+            )
             + (collection, ordinal)
             for ordinal, f in batch.facts.items()
         ],
@@ -369,8 +464,10 @@ def _count(db: sqlite3.Connection, batch: ShardBatch, errors: dict[str, int], no
     for name, number in counts.errors.items():
         errors[name] = errors.get(name, 0) + number
     db.execute(
-        "UPDATE shards SET cursor = ?, heartbeat_at = ?, completed = completed + ?, skipped = skipped + ?,"
-        " failed = failed + ?, bytes_written = bytes_written + ?, processing_ms = processing_ms + ?, errors = ?"
+        "UPDATE shards SET cursor = ?, heartbeat_at = ?, completed = completed + ?,"
+        " skipped = skipped + ?,"
+        " failed = failed + ?, bytes_written = bytes_written + ?,"
+        " processing_ms = processing_ms + ?, errors = ?"
         " WHERE job = ? AND attempt = ? AND idx = ?",
         (batch.cursor, now, counts.completed, counts.skipped, counts.failed, counts.bytes_written)
         + (counts.processing_ms, json.dumps(errors), batch.job, batch.attempt, batch.index),
@@ -384,7 +481,15 @@ def _dump(job: Job) -> str:
 def _shard_row(shard: Shard) -> tuple[object, ...]:
     c = shard.counts
     return (
-        (shard.job, shard.attempt, shard.index, shard.collection, shard.start, shard.stop, shard.cursor)
+        (
+            shard.job,
+            shard.attempt,
+            shard.index,
+            shard.collection,
+            shard.start,
+            shard.stop,
+            shard.cursor,
+        )
         + (
             shard.state,
             shard.epoch,
@@ -403,7 +508,21 @@ def _shard_row(shard: Shard) -> tuple[object, ...]:
 
 
 def _shard(row: Sequence[Any]) -> Shard:
-    job, attempt, index, collection, start, stop, cursor, state, epoch, holder, heartbeat_at, *numbers, errors = row
+    (
+        job,
+        attempt,
+        index,
+        collection,
+        start,
+        stop,
+        cursor,
+        state,
+        epoch,
+        holder,
+        heartbeat_at,
+        *numbers,
+        errors,
+    ) = row
     return Shard(
         job=job,
         attempt=attempt,
@@ -427,4 +546,6 @@ def _counts(numbers: Sequence[Any], errors: dict[str, int]) -> Counts:
 
 def _failure(row: Sequence[Any]) -> Failure:
     job, collection, ordinal, image, key, error_type, message, attempts, at = row
-    return Failure(job, collection, ordinal, image, key, ErrorType(error_type), message, attempts, at)
+    return Failure(
+        job, collection, ordinal, image, key, ErrorType(error_type), message, attempts, at
+    )

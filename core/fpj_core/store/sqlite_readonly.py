@@ -1,7 +1,8 @@
 """Reading a store that this process cannot write: on a read-only file system, or of another user.
 
-SQLite must write even to read a database with a write-ahead log: it keeps that log's index beside it. Where another
-process has made that index, it is shared; without a log there is nothing to share; else the files are copied.
+SQLite must write even to read a database with a write-ahead log: it keeps that log's index beside
+it. Where another process has made that index, it is shared; without a log there is nothing to
+share; else the files are copied.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ def readable_url(path: Path) -> str | None:
 
 
 def copied(path: Path) -> tuple[Path, Scratch]:
-    """(the store, with its log, in a temporary folder; that folder). Raises `StoreUnavailableError`."""
+    """(the store, with its log, in a temporary folder; that folder).
+
+    Raises `StoreUnavailableError`.
+    """
     try:
         scratch = Scratch("fpj-store-")
         copy = Path(scratch.name, path.name)
@@ -51,7 +55,10 @@ def copied(path: Path) -> tuple[Path, Scratch]:
 
 
 def _is_current(url: str) -> bool:
-    """Whether it can be read so, and needs no migration. Other errors are for whoever reads the copy."""
+    """Whether it can be read so, and needs no migration.
+
+    Other errors are for whoever reads the copy.
+    """
     try:
         connection = sqlite3.connect(url, uri=True)
     except sqlite3.Error:

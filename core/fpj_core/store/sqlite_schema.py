@@ -17,7 +17,8 @@ CREATE TABLE images (
 CREATE UNIQUE INDEX images_by_key ON images (collection, key);
 
 CREATE TABLE names (
-    collection INTEGER NOT NULL, name TEXT NOT NULL, image TEXT NOT NULL, PRIMARY KEY (collection, name)
+    collection INTEGER NOT NULL, name TEXT NOT NULL, image TEXT NOT NULL,
+    PRIMARY KEY (collection, name)
 ) WITHOUT ROWID;
 
 CREATE TABLE derivatives (
@@ -39,7 +40,8 @@ CREATE TABLE image_counters (
 );
 
 CREATE TABLE jobs (
-    id TEXT PRIMARY KEY, collection TEXT NOT NULL, created_at REAL NOT NULL, version INTEGER NOT NULL,
+    id TEXT PRIMARY KEY, collection TEXT NOT NULL, created_at REAL NOT NULL,
+    version INTEGER NOT NULL,
     document TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX jobs_by_age ON jobs (created_at);
@@ -60,7 +62,8 @@ CREATE TABLE job_state (
 ) WITHOUT ROWID;
 
 CREATE TABLE failures (
-    job TEXT NOT NULL, ordinal INTEGER NOT NULL, collection TEXT NOT NULL, image TEXT NOT NULL, key TEXT NOT NULL,
+    job TEXT NOT NULL, ordinal INTEGER NOT NULL, collection TEXT NOT NULL, image TEXT NOT NULL,
+    key TEXT NOT NULL,
     error_type TEXT NOT NULL, message TEXT NOT NULL, attempts INTEGER NOT NULL, at REAL NOT NULL,
     PRIMARY KEY (job, ordinal)
 ) WITHOUT ROWID;
@@ -71,7 +74,8 @@ CREATE TABLE leases (
 
 CREATE TABLE folders (
     name TEXT PRIMARY KEY, location TEXT NOT NULL, priority INTEGER NOT NULL, max_bytes INTEGER,
-    files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, collections INTEGER NOT NULL DEFAULT 0,
+    files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
+    collections INTEGER NOT NULL DEFAULT 0,
     layout TEXT NOT NULL DEFAULT 'Hashed', mirrored TEXT, reach TEXT
 ) WITHOUT ROWID;
 """
@@ -97,7 +101,9 @@ INSERT INTO shards
 
 DROP TABLE shards_of_before;
 
-UPDATE jobs SET document = json_set(document, '$.planned_shards', (SELECT count(*) FROM shards WHERE job = jobs.id));
+UPDATE jobs SET document = json_set(
+    document, '$.planned_shards', (SELECT count(*) FROM shards WHERE job = jobs.id)
+);
 
 ALTER TABLE job_state ADD COLUMN attempt INTEGER NOT NULL DEFAULT 0;
 
@@ -115,15 +121,18 @@ CREATE TABLE image_counters (
     collection INTEGER PRIMARY KEY, files INTEGER NOT NULL, bytes INTEGER NOT NULL
 );
 
-INSERT INTO counters SELECT folder, collection, tier, count(*), sum(bytes) FROM derivatives GROUP BY 1, 2, 3;
+INSERT INTO counters
+    SELECT folder, collection, tier, count(*), sum(bytes) FROM derivatives GROUP BY 1, 2, 3;
 
-INSERT INTO image_counters SELECT collection, count(*), sum(size) FROM images WHERE NOT deleted GROUP BY 1
+INSERT INTO image_counters
+    SELECT collection, count(*), sum(size) FROM images WHERE NOT deleted GROUP BY 1
 """,
     2: "ALTER TABLE collections ADD COLUMN source TEXT",
     3: "ALTER TABLE images ADD COLUMN captured_at TEXT",
     4: """
 CREATE TABLE names (
-    collection INTEGER NOT NULL, name TEXT NOT NULL, image TEXT NOT NULL, PRIMARY KEY (collection, name)
+    collection INTEGER NOT NULL, name TEXT NOT NULL, image TEXT NOT NULL,
+    PRIMARY KEY (collection, name)
 ) WITHOUT ROWID;
 
 ALTER TABLE folders ADD COLUMN layout TEXT NOT NULL DEFAULT 'Hashed';
@@ -132,4 +141,7 @@ ALTER TABLE folders ADD COLUMN mirrored TEXT
 """,
     5: "ALTER TABLE folders ADD COLUMN reach TEXT",
 }
-"""By version, what leads to the next. Shards of version 1 are those of the job's planned attempt."""
+"""By version, what leads to the next.
+
+Shards of version 1 are those of the job's planned attempt.
+"""

@@ -13,7 +13,11 @@ from fpj_core.v1alpha1.defaults import (
     resolve_tiers,
 )
 from fpj_core.v1alpha1.job import FileProcessingJob, FileProcessingJobSpec, JobType, SkipCheck
-from fpj_core.v1alpha1.schedule import ConcurrencyPolicy, FileProcessingSchedule, FileProcessingScheduleSpec
+from fpj_core.v1alpha1.schedule import (
+    ConcurrencyPolicy,
+    FileProcessingSchedule,
+    FileProcessingScheduleSpec,
+)
 
 Resource = FileProcessingJob | CacheFolder | FileProcessingSchedule
 ResourceType = type[FileProcessingJob] | type[CacheFolder] | type[FileProcessingSchedule]

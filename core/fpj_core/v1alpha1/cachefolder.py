@@ -26,7 +26,10 @@ from fpj_core.v1alpha1.common import (
 _ONE_STORAGE = "exactly one of persistentVolumeClaim, s3 and local must be given"
 HIGH_WATERMARK, LOW_WATERMARK = 90, 80
 """What an absent one means: percentages of maxBytes at which eviction starts and ends."""
-_LAYOUT_KEPT = "(has(self.layout) ? self.layout : 'Hashed') == (has(oldSelf.layout) ? oldSelf.layout : 'Hashed')"
+_LAYOUT_KEPT = (
+    "(has(self.layout) ? self.layout : 'Hashed') == (has(oldSelf.layout) ? oldSelf.layout :"
+    " 'Hashed')"
+)
 _DIRECTIVE = r"[A-Za-z][A-Za-z-]*(=[0-9]+|=\"[A-Za-z, -]*\")?"
 CACHE_CONTROL_PATTERN = rf"^{_DIRECTIVE}(, ?{_DIRECTIVE})*$"
 """Directives as in RFC 9111, without what could begin another header."""
@@ -45,11 +48,15 @@ class Eviction(StrEnum):
 class Storage(ApiModel):
     """Where the folder is: exactly one place."""
 
-    persistent_volume_claim: PersistentVolumeClaim | None = Field(None, description="A folder on a claimed volume.")
+    persistent_volume_claim: PersistentVolumeClaim | None = Field(
+        None, description="A folder on a claimed volume."
+    )
     s3: S3 | None = Field(None, description="A bucket of S3-compatible object storage.")
     local: Local | None = Field(None, description="A folder of this machine; only for `fpj run`.")
 
-    rules: ClassVar[tuple[Rule, ...]] = (one_of_rule(("persistentVolumeClaim", "s3", "local"), _ONE_STORAGE),)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        one_of_rule(("persistentVolumeClaim", "s3", "local"), _ONE_STORAGE),
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Storage:
@@ -98,9 +105,9 @@ class CacheFolderSpec(ApiModel):
 
     storage: Storage = Field(description="Where the folder is. Immutable.")
     layout: Layout | None = optional(
-        "How files are named: Hashed, `<collection>/<tier>/<2 hex>/<image id>.<ext>`, for any number of collections; "
-        "or Mirror, `<tier>/<folders>/<name>.<ext>` after the source, for one collection, whose job must name the "
-        "folder. Immutable.",
+        "How files are named: Hashed, `<collection>/<tier>/<2 hex>/<image id>.<ext>`, for any"
+        " number of collections; or Mirror, `<tier>/<folders>/<name>.<ext>` after the source, for"
+        " one collection, whose job must name the folder. Immutable.",
         default=Layout.HASHED,
     )
     priority: int | None = optional(
@@ -111,8 +118,8 @@ class CacheFolderSpec(ApiModel):
     )
     max_bytes: Quantity | None = optional("Most it may hold.", absent="all of its disk")
     cache_control: str | None = optional(
-        "Cache-Control that objects are written with, for whoever serves them; only for storage.s3. Objects that are "
-        "there keep theirs.",
+        "Cache-Control that objects are written with, for whoever serves them; only for storage.s3."
+        " Objects that are there keep theirs.",
         default=CACHE_CONTROL,
         max_length=256,
         pattern=CACHE_CONTROL_PATTERN,
@@ -121,7 +128,10 @@ class CacheFolderSpec(ApiModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(cel="!has(self.cacheControl) || has(self.storage.s3)", message=_ONLY_S3),
-        Rule(cel="self.storage == oldSelf.storage", message="storage is immutable: make a new CacheFolder instead"),
+        Rule(
+            cel="self.storage == oldSelf.storage",
+            message="storage is immutable: make a new CacheFolder instead",
+        ),
         Rule(cel=_LAYOUT_KEPT, message="layout is immutable: make a new CacheFolder instead"),
     )
 
@@ -135,7 +145,9 @@ class CacheFolderSpec(ApiModel):
 class CacheFolderStatus(ApiModel):
     """What the folder holds."""
 
-    observed_generation: int | None = Field(None, description="Generation of the spec last acted on.", ge=0)
+    observed_generation: int | None = Field(
+        None, description="Generation of the spec last acted on.", ge=0
+    )
     total_files: int | None = Field(None, description="Derivatives in the folder.", ge=0)
     total_bytes: int | None = Field(None, description="Their bytes.", ge=0)
     total_collections: int | None = Field(None, description="Collections they belong to.", ge=0)
@@ -148,7 +160,9 @@ class CacheFolder(ApiModel):
     api_version: Literal["fpj.dev/v1alpha1"] = Field("fpj.dev/v1alpha1", description="API version.")
     kind: Literal["CacheFolder"] = Field("CacheFolder", description="Kind.")
     metadata: Metadata = Field(description="Standard object metadata.")
-    spec: CacheFolderSpec = Field(description="Where it is, how much it may hold, and what goes first.")
+    spec: CacheFolderSpec = Field(
+        description="Where it is, how much it may hold, and what goes first."
+    )
     status: CacheFolderStatus | None = Field(None, description="What the folder holds.")
 
     plural: ClassVar[str] = "cachefolders"
@@ -160,6 +174,11 @@ class CacheFolder(ApiModel):
         {"name": "Priority", "type": "integer", "jsonPath": ".spec.priority"},
         {"name": "Files", "type": "integer", "jsonPath": ".status.totalFiles"},
         {"name": "Bytes", "type": "integer", "jsonPath": ".status.totalBytes"},
-        {"name": "Collections", "type": "integer", "jsonPath": ".status.totalCollections", "priority": 1},
+        {
+            "name": "Collections",
+            "type": "integer",
+            "jsonPath": ".status.totalCollections",
+            "priority": 1,
+        },
         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     )

@@ -15,11 +15,15 @@ from fpj_core.model import REGION
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-QUANTITY_PATTERN = r"^([0-9]*[1-9][0-9]*(\.[0-9]+)?|[0-9]+\.[0-9]*[1-9][0-9]*)(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
+QUANTITY_PATTERN = (
+    r"^([0-9]*[1-9][0-9]*(\.[0-9]+)?|[0-9]+\.[0-9]*[1-9][0-9]*)(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
+)
 """A number above 0, and a unit."""
 
 _SUFFIXES: dict[str, int] = (
-    {"": 1} | {s: 1000**n for n, s in enumerate("kMGTP", 1)} | {s + "i": 1024**n for n, s in enumerate("KMGTP", 1)}
+    {"": 1}
+    | {s: 1000**n for n, s in enumerate("kMGTP", 1)}
+    | {s + "i": 1024**n for n, s in enumerate("KMGTP", 1)}
 )
 
 _MOST_BYTES = 2**63 - 1
@@ -37,7 +41,9 @@ class Rule(BaseModel):
 
 
 class ApiModel(BaseModel):
-    """Base of all parts of a resource: camelCase names, nothing unknown, nothing changed once read."""
+    """Base of all parts of a resource: camelCase names, nothing unknown,
+    nothing changed once read.
+    """
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -52,7 +58,10 @@ class ApiModel(BaseModel):
 
     @classmethod
     def default_of(cls, name: str) -> Any:
-        """What it means to leave a field out, where a value says it; see `optional`. Raises LookupError elsewhere."""
+        """What it means to leave a field out, where a value says it; see `optional`.
+
+        Raises LookupError elsewhere.
+        """
         extra = cls.model_fields[name].json_schema_extra
         if not isinstance(extra, dict) or DEFAULT not in extra:
             raise LookupError(f"{cls.__name__}.{name} has no default that is a value")
@@ -65,13 +74,20 @@ class ApiModel(BaseModel):
 
 
 def optional(description: str, *, default: Any = None, absent: str = "", **options: Any) -> Any:
-    """A field that may be left out. Its description ends with what that means: a value, or words where none says it.
+    """A field that may be left out.
 
-    The field itself is then None: nothing is written into a manifest. ``options`` are those of pydantic's ``Field``.
+    Its description ends with what that means: a value, or words where none says it.
+
+    The field itself is then None: nothing is written into a manifest. ``options`` are those of
+    pydantic's ``Field``.
     """
-    extra = options.pop("json_schema_extra", {}) | ({ABSENT: absent} if absent else {DEFAULT: default})
+    extra = options.pop("json_schema_extra", {}) | (
+        {ABSENT: absent} if absent else {DEFAULT: default}
+    )
     meaning = absent or shown(default)
-    return Field(None, description=f"{description} Default: {meaning}.", json_schema_extra=extra, **options)
+    return Field(
+        None, description=f"{description} Default: {meaning}.", json_schema_extra=extra, **options
+    )
 
 
 def shown(value: Any) -> str:
@@ -89,11 +105,16 @@ def exactly_one(model: BaseModel, names: tuple[str, ...], message: str) -> None:
 
 def one_of_rule(names: tuple[str, ...], message: str) -> Rule:
     """The CEL form of `exactly_one`."""
-    return Rule(cel=f"[{', '.join(f'has(self.{name})' for name in names)}].filter(x, x).size() == 1", message=message)
+    return Rule(
+        cel=f"[{', '.join(f'has(self.{name})' for name in names)}].filter(x, x).size() == 1",
+        message=message,
+    )
 
 
 def refuse_repeated(items: Iterable[BaseModel], name: str) -> None:
-    """Raise ValueError if two items have the same ``name``, as the API server refuses it in lists keyed by it."""
+    """Raise ValueError if two items have the same ``name``,
+    as the API server refuses it in lists keyed by it.
+    """
     seen: set[object] = set()
     for item in items:
         key = getattr(item, name)
@@ -105,7 +126,8 @@ def refuse_repeated(items: Iterable[BaseModel], name: str) -> None:
 def parse_quantity(value: int | str) -> int:
     """Bytes of a Kubernetes quantity: ``500Mi``, ``1.5G``, ``1048576``. Raises ValueError.
 
-    As in Kubernetes, parts of a byte are rounded up, and what does not fit in 64 bits is the most that does.
+    As in Kubernetes, parts of a byte are rounded up, and what does not fit in 64 bits is the most
+    that does.
     """
     if isinstance(value, int):
         if value <= 0:
@@ -118,7 +140,9 @@ def parse_quantity(value: int | str) -> int:
 
 
 def limit_of(quantity: int | str | None) -> int | None:
-    """Bytes of a limit as a resource has it; None for no limit, which an invalid quantity is too."""
+    """Bytes of a limit as a resource has it; None for no limit,
+    which an invalid quantity is too.
+    """
     try:
         return None if quantity is None else parse_quantity(quantity)
     except ValueError:
@@ -157,7 +181,9 @@ class PersistentVolumeClaim(ApiModel):
         pattern=NAME_PATTERN,
     )
     path: str | None = optional(
-        "Folder within the volume. May not contain '..'.", absent="the volume's root", max_length=4096
+        "Folder within the volume. May not contain '..'.",
+        absent="the volume's root",
+        max_length=4096,
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -177,13 +203,20 @@ class PersistentVolumeClaim(ApiModel):
 class S3(ApiModel):
     """A bucket of S3-compatible object storage, or the part of it below a prefix."""
 
-    bucket: str = Field(description="Name of the bucket.", min_length=3, max_length=63, pattern=NAME_PATTERN)
+    bucket: str = Field(
+        description="Name of the bucket.", min_length=3, max_length=63, pattern=NAME_PATTERN
+    )
     prefix: str | None = Field(None, description="Only objects below this prefix.", max_length=1024)
-    endpoint: str | None = optional("URL of the service.", absent="Amazon's", max_length=2048, pattern=r"^https?://.+$")
+    endpoint: str | None = optional(
+        "URL of the service.", absent="Amazon's", max_length=2048, pattern=r"^https?://.+$"
+    )
     region: str | None = optional("Region of the bucket.", default=REGION, max_length=64)
     credentials_secret_name: str | None = Field(
         None,
-        description="Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; `fpj run` reads the environment.",
+        description=(
+            "Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; `fpj run` reads the"
+            " environment."
+        ),
         max_length=253,
         pattern=NAME_PATTERN,
     )
@@ -192,16 +225,25 @@ class S3(ApiModel):
 class Local(ApiModel):
     """A folder of the machine that `fpj run` runs on. Refused in a cluster."""
 
-    path: str = Field(description="Path of the folder; only for `fpj run`.", min_length=1, max_length=4096)
+    path: str = Field(
+        description="Path of the folder; only for `fpj run`.", min_length=1, max_length=4096
+    )
 
 
 class Metadata(ApiModel):
-    """The part of ObjectMeta that manifests use. What else the API server puts there is left alone."""
+    """The part of ObjectMeta that manifests use.
+
+    What else the API server puts there is left alone.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
-    name: str = Field(description="Name of the resource.", min_length=1, max_length=253, pattern=NAME_PATTERN)
-    namespace: str | None = Field(None, description="Namespace of the resource.", max_length=63, pattern=LABEL_PATTERN)
+    name: str = Field(
+        description="Name of the resource.", min_length=1, max_length=253, pattern=NAME_PATTERN
+    )
+    namespace: str | None = Field(
+        None, description="Namespace of the resource.", max_length=63, pattern=LABEL_PATTERN
+    )
     uid: str | None = Field(None, description="Set by the API server.", max_length=64)
     labels: dict[str, str] | None = Field(None, description="Labels.")
     annotations: dict[str, str] | None = Field(None, description="Annotations.")
@@ -210,11 +252,17 @@ class Metadata(ApiModel):
 class Condition(ApiModel):
     """A condition, as in metav1.Condition."""
 
-    type: str = Field(description="Type of the condition.", max_length=316, pattern=r"^[A-Za-z][A-Za-z0-9]*$")
+    type: str = Field(
+        description="Type of the condition.", max_length=316, pattern=r"^[A-Za-z][A-Za-z0-9]*$"
+    )
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
-    observed_generation: int | None = Field(None, description="Generation of the spec it was set for.", ge=0)
+    observed_generation: int | None = Field(
+        None, description="Generation of the spec it was set for.", ge=0
+    )
     last_transition_time: str = Field(
-        description="When the status last changed.", max_length=64, json_schema_extra={"format": "date-time"}
+        description="When the status last changed.",
+        max_length=64,
+        json_schema_extra={"format": "date-time"},
     )
     reason: str = Field(
         description="One word, in CamelCase, for programs.",

@@ -1,4 +1,7 @@
-"""What a job's fields mean, also those that its manifest leaves out. The defaults stand in the fields themselves."""
+"""What a job's fields mean, also those that its manifest leaves out.
+
+The defaults stand in the fields themselves.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,14 @@ from fpj_core.kube.names import WAVE
 from fpj_core.model import ImageLimits, TierSpec
 from fpj_core.v1alpha1 import job
 from fpj_core.v1alpha1.common import parse_quantity
-from fpj_core.v1alpha1.job import USUAL_TIER, FileProcessingJobSpec, JobType, Limits, Thumbnail, Tier
+from fpj_core.v1alpha1.job import (
+    USUAL_TIER,
+    FileProcessingJobSpec,
+    JobType,
+    Limits,
+    Thumbnail,
+    Tier,
+)
 
 _SHARDS_PER_WORKER_POD = 4
 """Enough shards that pods which started late or met slow images still find work."""
@@ -75,9 +85,11 @@ def resolve_sharding(spec: FileProcessingJobSpec, pending: int) -> Sharding:
 
 
 def shard_size(pending: int, pods: int) -> int:
-    """Images per shard: four shards per pod while one child Job holds them, of 100 to 10,000 images.
+    """Images per shard: four shards per pod while one child Job holds them,
+    of 100 to 10,000 images.
 
-    With many pods, shards beyond those of one child Job cost more in starts of pods than they save at the end.
+    With many pods, shards beyond those of one child Job cost more in starts of pods than they save
+    at the end.
     """
     fair = math.ceil(pending / min(pods * _SHARDS_PER_WORKER_POD, WAVE))
     return min(max(fair, _SMALLEST_SHARD), _LARGEST_SHARD)

@@ -31,7 +31,9 @@ _DAYS = "SUN|MON|TUE|WED|THU|FRI|SAT"
 
 
 def _list_of(number: str) -> str:
-    """A cron field: ``*`` or numbers or ranges, with steps through all but single numbers, joined by commas."""
+    """A cron field: ``*`` or numbers or ranges, with steps through all but single numbers,
+    joined by commas.
+    """
     item = rf"(\*(/[1-9][0-9]?)?|({number})(-({number})(/[1-9][0-9]?)?)?)"
     return f"{item}(,{item})*"
 
@@ -50,15 +52,18 @@ SCHEDULE_PATTERN = (
     + f"|{'|'.join(ALIASES)})$"
 )
 _SCHEDULE = (
-    "schedule must have five fields (minute, hour, day of month, month, day of week), such as '0 2 * * *', "
-    "or be @hourly, @daily, @weekly, @monthly or @yearly; steps follow * or a range, time zones go into timeZone"
+    "schedule must have five fields (minute, hour, day of month, month, day of week), such as '0 2"
+    " * * *', or be @hourly, @daily, @weekly, @monthly or @yearly; steps follow * or a range, time"
+    " zones go into timeZone"
 )
 _TIME_ZONE = "timeZone must be a name of the IANA database, such as Europe/Berlin; Local is none"
 _LOCAL = "local works only with `fpj run`: use persistentVolumeClaim or s3"
 _NAME = f"a schedule's name may have {LONGEST_NAME} characters at most: its jobs' names are longer"
 
 
-LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
+LabelValue = Annotated[
+    str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")
+]
 
 
 class ConcurrencyPolicy(StrEnum):
@@ -73,11 +78,16 @@ class TemplateMetadata(ApiModel):
     """Labels and annotations of each job."""
 
     labels: dict[str, LabelValue] | None = Field(None, description="Labels.", max_length=32)
-    annotations: dict[str, ShortText] | None = Field(None, description="Annotations.", max_length=32)
+    annotations: dict[str, ShortText] | None = Field(
+        None, description="Annotations.", max_length=32
+    )
 
 
 class JobTemplateSpec(FileProcessingJobSpec):
-    """What each job makes of which images. Nothing of it is immutable: a change counts from the next run on."""
+    """What each job makes of which images.
+
+    Nothing of it is immutable: a change counts from the next run on.
+    """
 
     rules: ClassVar[tuple[Rule, ...]] = (
         *(rule for rule in FileProcessingJobSpec.rules if "oldSelf" not in rule.cel),
@@ -94,10 +104,14 @@ class JobTemplateSpec(FileProcessingJobSpec):
 class JobTemplate(ApiModel):
     """The job that each run starts."""
 
-    metadata: TemplateMetadata | None = Field(None, description="Labels and annotations of each job.")
+    metadata: TemplateMetadata | None = Field(
+        None, description="Labels and annotations of each job."
+    )
     spec: JobTemplateSpec = Field(
-        description="As in a FileProcessingJob. A collection without an id has the schedule's name as its id, so that "
-        "each run finds done what the last one did."
+        description=(
+            "As in a FileProcessingJob. A collection without an id has the schedule's name as its"
+            " id, so that each run finds done what the last one did."
+        )
     )
 
 
@@ -105,7 +119,9 @@ class FileProcessingScheduleSpec(ApiModel):
     """When to begin which job."""
 
     schedule: str = Field(
-        description="Cron expression of five fields, or @hourly, @daily, @weekly, @monthly, @yearly.",
+        description=(
+            "Cron expression of five fields, or @hourly, @daily, @weekly, @monthly, @yearly."
+        ),
         min_length=1,
         max_length=256,
     )
@@ -113,8 +129,8 @@ class FileProcessingScheduleSpec(ApiModel):
         "Time zone of the schedule, such as Europe/Berlin.", default=TIME_ZONE, max_length=64
     )
     concurrency_policy: ConcurrencyPolicy | None = optional(
-        "What happens when a run is due while another has not finished: Allow starts it anyway, Forbid starts it when "
-        "the other has finished, Replace deletes the other.",
+        "What happens when a run is due while another has not finished: Allow starts it anyway,"
+        " Forbid starts it when the other has finished, Replace deletes the other.",
         default=ConcurrencyPolicy.ALLOW,
     )
     starting_deadline_seconds: int | None = optional(
@@ -124,14 +140,21 @@ class FileProcessingScheduleSpec(ApiModel):
         le=31_536_000,
     )
     suspend: bool | None = optional("Start no more runs; active ones continue.", default=False)
-    successful_jobs_history_limit: int | None = optional("Completed jobs that are kept.", default=3, ge=0, le=100)
-    failed_jobs_history_limit: int | None = optional("Failed or cancelled jobs that are kept.", default=1, ge=0, le=100)
+    successful_jobs_history_limit: int | None = optional(
+        "Completed jobs that are kept.", default=3, ge=0, le=100
+    )
+    failed_jobs_history_limit: int | None = optional(
+        "Failed or cancelled jobs that are kept.", default=1, ge=0, le=100
+    )
     job_template: JobTemplate = Field(description="The job that each run starts.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(cel=f"self.schedule.matches(r'{SCHEDULE_PATTERN}')", message=_SCHEDULE),
         Rule(
-            cel=f"!has(self.timeZone) || (self.timeZone.matches(r'{TIME_ZONE_PATTERN}') && self.timeZone != 'Local')",
+            cel=(
+                f"!has(self.timeZone) || (self.timeZone.matches(r'{TIME_ZONE_PATTERN}') &&"
+                " self.timeZone != 'Local')"
+            ),
             message=_TIME_ZONE,
         ),
     )
@@ -151,7 +174,10 @@ class ActiveRun(ApiModel):
 
     name: str = Field(description="Name of the FileProcessingJob.", max_length=253)
     scheduled_at: str | None = Field(
-        None, description="The time it was due.", max_length=64, json_schema_extra={"format": "date-time"}
+        None,
+        description="The time it was due.",
+        max_length=64,
+        json_schema_extra={"format": "date-time"},
     )
 
 
@@ -159,23 +185,36 @@ class FileProcessingScheduleStatus(ApiModel):
     """What has been started, and what comes next."""
 
     observed_generation: int | None = Field(
-        None, description="Generation of the spec last acted on; -1 before the first reconciliation.", ge=-1
+        None,
+        description="Generation of the spec last acted on; -1 before the first reconciliation.",
+        ge=-1,
     )
     last_schedule_time: str | None = Field(
-        None, description="When the latest run was due.", max_length=64, json_schema_extra={"format": "date-time"}
+        None,
+        description="When the latest run was due.",
+        max_length=64,
+        json_schema_extra={"format": "date-time"},
     )
     last_successful_time: str | None = Field(
-        None, description="When a job last completed.", max_length=64, json_schema_extra={"format": "date-time"}
+        None,
+        description="When a job last completed.",
+        max_length=64,
+        json_schema_extra={"format": "date-time"},
     )
     next_schedule_time: str | None = Field(
-        None, description="When the next run is due.", max_length=64, json_schema_extra={"format": "date-time"}
+        None,
+        description="When the next run is due.",
+        max_length=64,
+        json_schema_extra={"format": "date-time"},
     )
     observed_schedule: str | None = Field(
         None, description="The times last acted on: expression and time zone.", max_length=512
     )
     schedule_changed_at: str | None = Field(
         None,
-        description="When the operator saw that the times were changed; earlier ones are not made up for.",
+        description=(
+            "When the operator saw that the times were changed; earlier ones are not made up for."
+        ),
         max_length=64,
         json_schema_extra={"format": "date-time"},
     )
@@ -195,7 +234,9 @@ class FileProcessingSchedule(ApiModel):
     kind: Literal["FileProcessingSchedule"] = Field("FileProcessingSchedule", description="Kind.")
     metadata: Metadata = Field(description="Standard object metadata.")
     spec: FileProcessingScheduleSpec = Field(description="When to begin which job.")
-    status: FileProcessingScheduleStatus | None = Field(None, description="What has been started, and what comes next.")
+    status: FileProcessingScheduleStatus | None = Field(
+        None, description="What has been started, and what comes next."
+    )
 
     plural: ClassVar[str] = "fileprocessingschedules"
     short_names: ClassVar[tuple[str, ...]] = ("fpjs",)
@@ -204,14 +245,20 @@ class FileProcessingSchedule(ApiModel):
     columns: ClassVar[tuple[dict[str, Any], ...]] = (
         {"name": "Schedule", "type": "string", "jsonPath": ".spec.schedule"},
         {"name": "Timezone", "type": "string", "jsonPath": ".spec.timeZone"},
-        {"name": "State", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].reason'},
+        {
+            "name": "State",
+            "type": "string",
+            "jsonPath": '.status.conditions[?(@.type=="Ready")].reason',
+        },
         {"name": "Active", "type": "string", "jsonPath": ".status.active[0].name"},
         {"name": "Last-Schedule", "type": "date", "jsonPath": ".status.lastScheduleTime"},
         {"name": "Last-Success", "type": "date", "jsonPath": ".status.lastSuccessfulTime"},
         {"name": "Next", "type": "string", "jsonPath": ".status.nextScheduleTime", "priority": 1},
         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     )
-    rules: ClassVar[tuple[Rule, ...]] = (Rule(cel=f"self.metadata.name.size() <= {LONGEST_NAME}", message=_NAME),)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(cel=f"self.metadata.name.size() <= {LONGEST_NAME}", message=_NAME),
+    )
 
     @model_validator(mode="after")
     def _short_name(self) -> FileProcessingSchedule:

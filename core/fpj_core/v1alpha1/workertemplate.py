@@ -34,11 +34,15 @@ class EnvVar(ApiModel):
     """An environment variable, given by value or taken from elsewhere."""
 
     name: str = Field(
-        description="Name of the variable.", min_length=1, max_length=256, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"
+        description="Name of the variable.",
+        min_length=1,
+        max_length=256,
+        pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$",
     )
     value: str | None = Field(None, description="Its value.", max_length=4096)
     value_from: dict[str, Any] | None = _freeform(
-        "Where its value comes from, as in a container, if the operator's settings allow that source."
+        "Where its value comes from, as in a container, if the operator's settings allow that"
+        " source."
     )
 
 
@@ -51,8 +55,12 @@ class ImagePullSecret(ApiModel):
 class WorkerTemplate(ApiModel):
     """Changes to the pods that work on this job."""
 
-    resources: Resources | None = Field(None, description="Compute resources of the worker container.")
-    node_selector: dict[str, ShortText] | None = Field(None, description="Labels a node must have.", max_length=32)
+    resources: Resources | None = Field(
+        None, description="Compute resources of the worker container."
+    )
+    node_selector: dict[str, ShortText] | None = Field(
+        None, description="Labels a node must have.", max_length=32
+    )
     tolerations: list[dict[str, Any]] | None = Field(
         None,
         description="Taints that are tolerated, as in a pod.",
@@ -60,8 +68,12 @@ class WorkerTemplate(ApiModel):
         json_schema_extra={"x-freeform-items": True, "x-kubernetes-list-type": "atomic"},
     )
     affinity: dict[str, Any] | None = _freeform("Affinity, as in a pod.")
-    labels: dict[str, ShortText] | None = Field(None, description="Extra labels of the pods.", max_length=32)
-    annotations: dict[str, ShortText] | None = Field(None, description="Extra annotations of the pods.", max_length=32)
+    labels: dict[str, ShortText] | None = Field(
+        None, description="Extra labels of the pods.", max_length=32
+    )
+    annotations: dict[str, ShortText] | None = Field(
+        None, description="Extra annotations of the pods.", max_length=32
+    )
     image_pull_secrets: list[ImagePullSecret] | None = Field(
         None,
         description="Secrets for pulling the worker image.",
@@ -79,7 +91,9 @@ class WorkerTemplate(ApiModel):
     )
     env: list[EnvVar] | None = Field(
         None,
-        description="Extra environment variables that the operator's settings allow. Values are literal.",
+        description=(
+            "Extra environment variables that the operator's settings allow. Values are literal."
+        ),
         max_length=64,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
@@ -91,13 +105,17 @@ class WorkerTemplate(ApiModel):
     )
     volume_mounts: list[dict[str, Any]] | None = Field(
         None,
-        description="Where they are mounted, as in a container, where the operator's settings allow it.",
+        description=(
+            "Where they are mounted, as in a container, where the operator's settings allow it."
+        ),
         max_length=16,
         json_schema_extra={"x-freeform-items": True, "x-kubernetes-list-type": "atomic"},
     )
 
     @field_validator("env", "image_pull_secrets")
     @classmethod
-    def _unique(cls, items: list[EnvVar] | list[ImagePullSecret] | None) -> list[EnvVar] | list[ImagePullSecret] | None:
+    def _unique(
+        cls, items: list[EnvVar] | list[ImagePullSecret] | None
+    ) -> list[EnvVar] | list[ImagePullSecret] | None:
         refuse_repeated(items or (), "name")
         return items

@@ -27,7 +27,10 @@ class ApiService(Part):
 
 
 class ApiIngress(Part):
-    """An Ingress. The stream of jobs stays open: a proxy must neither buffer it nor end it within 15 seconds."""
+    """An Ingress.
+
+    The stream of jobs stays open: a proxy must neither buffer it nor end it within 15 seconds.
+    """
 
     enabled: bool = False
     """Whether it is created."""
@@ -36,7 +39,10 @@ class ApiIngress(Part):
     hosts: list[Hostname] = []
     """Hostnames of the API; at least one. The API is served at the path `/` of each."""
     tls: FreeList = []
-    """`tls` of the Ingress: `hosts` and `secretName` of a certificate. Without it tokens are sent unencrypted."""
+    """`tls` of the Ingress: `hosts` and `secretName` of a certificate.
+
+    Without it tokens are sent unencrypted.
+    """
     labels: Strings = {}
     """Additional labels of the Ingress."""
     annotations: Strings = {}
@@ -64,8 +70,11 @@ class ApiNetworkPolicy(Part):
     from_: FreeList = Field(
         default=[{"namespaceSelector": {}}],
         alias="from",
-        description="`from` of the rule for the API's port; by default the pods of all namespaces. The node's own "
-        "kubelet is always allowed. An ingress controller in the host network needs an `ipBlock`. Anywhere if empty.",
+        description=(
+            "`from` of the rule for the API's port; by default the pods of all namespaces. The"
+            " node's own kubelet is always allowed. An ingress controller in the host network needs"
+            " an `ipBlock`. Anywhere if empty."
+        ),
     )
 
 
@@ -77,11 +86,14 @@ class ApiItself(Part):
     audiences: list[Audience] = []
     """Accepted audiences of tokens; those of the cluster's API server if empty."""
     jwt_only: bool = False
-    """Whether only JWTs are accepted as tokens, such as those of service accounts and OpenID Connect. Set it if no
-    authenticator of the cluster uses other tokens."""
+    """Whether only JWTs are accepted as tokens, such as those of service accounts and OpenID
+    Connect. Set it if no authenticator of the cluster uses other tokens.
+    """
     trusted_proxies: list[Address] = []
-    """Addresses and networks (CIDR) of the ingress controller or proxy in front, whose `X-Forwarded-For` is trusted.
-    Without it all clients behind a proxy share its limits, such as that of invalid tokens."""
+    """Addresses and networks (CIDR) of the ingress controller or proxy in front, whose
+    `X-Forwarded-For` is trusted. Without it all clients behind a proxy share its limits, such as
+    that of invalid tokens.
+    """
     max_streams: Annotated[int, Field(ge=1)] = 200
     """Streams of jobs that one pod keeps open at a time; each open browser page uses one."""
     review_seconds: Annotated[float, Field(ge=1)] = 10.0
@@ -93,7 +105,10 @@ class ApiItself(Part):
     service: ApiService = ApiService()
     """The Service in front of the API, of type `ClusterIP`."""
     ingress: ApiIngress = ApiIngress()
-    """An Ingress. The stream of jobs stays open: a proxy must neither buffer it nor end it within 15 seconds."""
+    """An Ingress.
+
+    The stream of jobs stays open: a proxy must neither buffer it nor end it within 15 seconds.
+    """
     http_route: ApiHttpRoute = ApiHttpRoute()
     """An HTTPRoute of the Gateway API."""
     network_policy: ApiNetworkPolicy = ApiNetworkPolicy()
@@ -109,7 +124,10 @@ class Api(Pods, ApiItself):
     """Number of API pods."""
     pod_disruption_budget: DisruptionBudget = DisruptionBudget()
     """Keeps one of the API's pods running while nodes are drained."""
-    resources: Free = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+    resources: Free = {
+        "requests": {"cpu": "100m", "memory": "128Mi"},
+        "limits": {"memory": "512Mi"},
+    }
     """Resources of the API's container."""
     termination_grace_period_seconds: Annotated[int, Field(ge=0)] = 30
     """Seconds that the API has to answer open requests and to close its streams."""

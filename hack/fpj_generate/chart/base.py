@@ -1,4 +1,6 @@
-"""The base of all values: camelCase names, nothing unknown, described by docstrings; and the kinds of single values."""
+"""The base of all values: camelCase names, nothing unknown, described by docstrings, and the kinds
+of single values.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +14,31 @@ class Part(BaseModel):
     """An object among the values."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", use_attribute_docstrings=True
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
     )
 
 
 Strings = dict[str, str]
 Free = Annotated[dict[str, Any], WithJsonSchema({"type": "object"})]
 """Goes into a manifest as it is; the API server checks it."""
-FreeList = Annotated[list[dict[str, Any]], WithJsonSchema({"type": "array", "items": {"type": "object"}})]
+FreeList = Annotated[
+    list[dict[str, Any]], WithJsonSchema({"type": "array", "items": {"type": "object"}})
+]
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
-OptionalName = Annotated[str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$", max_length=253)]
-Namespace = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
-Hostname = Annotated[str, StringConstraints(pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+Name = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)
+]
+OptionalName = Annotated[
+    str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$", max_length=253)
+]
+Namespace = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)
+]
+Hostname = Annotated[
+    str, StringConstraints(pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)
+]
 """The first label may be a `*`, as Ingress and HTTPRoute have it."""
 Port = Annotated[int, Field(ge=1, le=65_535)]

@@ -9,7 +9,9 @@ from fpj_generate.generated import yaml_text
 _CHART = {
     "apiVersion": "v2",
     "name": "fpj",
-    "description": "Cache images and thumbnails for millions of photographs: operator, resources, rights",
+    "description": (
+        "Cache images and thumbnails for millions of photographs: operator, resources, rights"
+    ),
     "type": "application",
     "version": VERSION,
     "appVersion": VERSION,

@@ -1,4 +1,7 @@
-"""Values of the long-running pods of the chart. The operator's are at the top, the API's below ``api``."""
+"""Values of the long-running pods of the chart.
+
+The operator's are at the top, the API's below ``api``.
+"""
 
 # ruff: noqa: RUF012 - pydantic copies defaults
 
@@ -35,7 +38,10 @@ class DisruptionBudget(Part):
     """Keeps some of the pods running while nodes are drained."""
 
     enabled: bool = True
-    """Whether the PodDisruptionBudget is created. With one replica it is left out: it would block the node's drain."""
+    """Whether the PodDisruptionBudget is created.
+
+    With one replica it is left out: it would block the node's drain.
+    """
     max_unavailable: Annotated[int, Field(ge=1)] = 1
     """How many pods may be unavailable at a time."""
 
@@ -69,7 +75,10 @@ class Pods(Part):
     """Number of pods."""
     pod_disruption_budget: DisruptionBudget = DisruptionBudget()
     """Keeps one of WHOSE's pods running while nodes are drained."""
-    resources: Free = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+    resources: Free = {
+        "requests": {"cpu": "100m", "memory": "128Mi"},
+        "limits": {"memory": "512Mi"},
+    }
     """Resources of WHOSE's container."""
     liveness_probe: Probe = Probe()
     """When the kubelet restarts WHOSE."""
@@ -77,8 +86,14 @@ class Pods(Part):
     """When WHOSE counts as ready."""
     termination_grace_period_seconds: Annotated[int, Field(ge=0)] = 20
     """Seconds that WHOSE has to shut down gracefully."""
-    pod_security_context: Free = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-    """Security context of WHOSE's pods. User and group are those of `user`, unless they are set here."""
+    pod_security_context: Free = {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    """Security context of WHOSE's pods.
+
+    User and group are those of `user`, unless they are set here.
+    """
     host_users: bool = True
     """Whether WHOSE's pods share the node's user ids. If not, the nodes must be able to map ids."""
     security_context: Free = {

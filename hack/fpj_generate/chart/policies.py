@@ -1,4 +1,6 @@
-"""The template of the admission policies: `fpj_operator.admission`, with values of the release in it."""
+"""The template of the admission policies: `fpj_operator.admission`,
+with values of the release in it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from fpj_operator.settings import OperatorSettings
 
 
 def policies() -> str:
-    """The admission policies: with the lists of the release's settings, its operator's account, its namespaces."""
+    """The admission policies: with the lists of the release's settings, its operator's account,
+    its namespaces.
+    """
     made = {
         "workerTemplates": worker_templates("HELM_NAME", lambda name: f"HELM_{name}"),
         "workerReports": worker_reports("HELM_NAME", "HELM_ACCOUNT"),
@@ -59,7 +63,8 @@ def _policy(value: str, policy: dict[str, Any]) -> str:
     parts = _policy_part(policy) + _policy_part(binding("HELM_NAME")) + _BINDING_END
     return (
         f"{{{{- if .Values.admissionPolicies.{value} }}}}\n"
-        f'{{{{- $name := printf "%s-%s-{suffix}" .Release.Namespace (include "fpj.fullname" .) }}}}\n'
+        f'{{{{- $name := printf "%s-%s-{suffix}" .Release.Namespace (include "fpj.fullname" .)'
+        " }}\n"
         f"{parts}{{{{- end }}}}\n"
     )
 
@@ -72,9 +77,9 @@ def _policy_part(document: dict[str, Any]) -> str:
     for name, template in _POLICY_VALUES.items():
         spec = re.sub(rf"HELM_{name}\b", lambda _: template, spec)  # noqa: B023
     return (
-        f"---\napiVersion: {document['apiVersion']}\nkind: {document['kind']}\nmetadata:\n  name: {{{{ $name }}}}\n"
-        '  labels:\n    {{- include "fpj.labels" . | nindent 4 }}\n  {{- include "fpj.annotations" . | nindent 2 }}\n'
-        + spec
+        f"---\napiVersion: {document['apiVersion']}\nkind: {document['kind']}\nmetadata:\n  name:"
+        ' {{ $name }}\n  labels:\n    {{- include "fpj.labels" . | nindent 4 }}\n  {{-'
+        ' include "fpj.annotations" . | nindent 2 }}\n' + spec
     )
 
 
@@ -89,6 +94,8 @@ _DEFAULTS = OperatorSettings(store_url="", worker_image="")
 
 _POLICY_VALUES = {
     "NAME": "{{ $name }}",
-    "ACCOUNT": 'system:serviceaccount:{{ .Release.Namespace }}:{{ include "fpj.serviceAccount" . }}',
+    "ACCOUNT": (
+        'system:serviceaccount:{{ .Release.Namespace }}:{{ include "fpj.serviceAccount" . }}'
+    ),
     "reserved_variables": '{{ include "fpj.celReserved" . | quote }}',
 } | {rule.setting: _cel_list(rule.setting) for rule in RULES if rule.setting}

@@ -9,10 +9,15 @@ from fpj_generate.chart.values import Values
 
 
 def schema() -> dict[str, Any]:
-    """Without references, which some validators resolve badly, and without titles, which say nothing."""
+    """Without references, which some validators resolve badly, and without titles,
+    which say nothing.
+    """
     generated = Values.model_json_schema(by_alias=True)
     inlined: dict[str, Any] = _inlined(generated, generated.pop("$defs", {}))
-    return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Values of the chart fpj"} | inlined
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Values of the chart fpj",
+    } | inlined
 
 
 def text() -> str:

@@ -1,4 +1,6 @@
-"""The operator's settings as chart values: each but those that other values give, or that only tests use."""
+"""The operator's settings as chart values: each but those that other values give,
+or that only tests use.
+"""
 
 from __future__ import annotations
 
@@ -56,8 +58,13 @@ def settings_model() -> type[Part]:
         if kind == tuple[str, ...]:
             kind, default = list[Item], list(default)
         bounds = {"ge": kind(each.metadata["least"])} if kind in (int, float) else {}
-        made[each.name] = (kind, PydanticField(default=default, description=words[each.name], **bounds))
-    return create_model("Settings", __base__=Part, __doc__="Operator settings. Durations are seconds.", **made)
+        made[each.name] = (
+            kind,
+            PydanticField(default=default, description=words[each.name], **bounds),
+        )
+    return create_model(
+        "Settings", __base__=Part, __doc__="Operator settings. Durations are seconds.", **made
+    )
 
 
 def template() -> str:
@@ -81,6 +88,10 @@ def _docstrings() -> dict[str, str]:
     body = tree.body[0].body  # type: ignore[attr-defined] # the class
     found = {}
     for before, after in pairwise(body):
-        if isinstance(before, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+        if (
+            isinstance(before, ast.AnnAssign)
+            and isinstance(after, ast.Expr)
+            and isinstance(after.value, ast.Constant)
+        ):
             found[ast.unparse(before.target)] = " ".join(str(after.value.value).split())
     return found

@@ -32,10 +32,16 @@ def _crd(text: str) -> str:
     own = yaml.safe_load(text)["metadata"]["annotations"]
     lines = rest.splitlines(keepends=True)[len(own) :]
     if not lines or not lines[0].startswith("spec:"):
-        raise ValueError("annotations, the version among them, are expected to be a line each, and the last metadata")
+        raise ValueError(
+            "annotations, the version among them, are expected to be a line each, and the last"
+            " metadata"
+        )
     quoted = " ".join(f'"{name}" "{value}"' for name, value in own.items())
     metadata = _METADATA.format(own=quoted)
-    return f"{NOTE}{{{{- if .Values.crds.enabled }}}}\n{head}{metadata}{''.join(lines)}{{{{- end }}}}\n"
+    return (
+        f"{NOTE}{{{{- if .Values.crds.enabled }}}}\n{head}{metadata}{''.join(lines)}{{{{- end"
+        " }}\n"
+    )
 
 
 def rights() -> str:
@@ -64,7 +70,8 @@ def _person(name: str) -> str:
     role = people_role(name, {})
     label = " ".join(f'"{key}" "{value}"' for key, value in role["metadata"]["labels"].items())
     return (
-        f"apiVersion: {role['apiVersion']}\nkind: {role['kind']}\nmetadata:\n  name: {name}\n  labels:\n"
+        f"apiVersion: {role['apiVersion']}\nkind: {role['kind']}\nmetadata:\n  name: {name}\n "
+        " labels:\n"
         f'    {{{{- include "fpj.labelsAnd" (dict "root" . "own" (dict {label})) | nindent 4 }}}}\n'
         '  {{- include "fpj.annotations" . | nindent 2 }}\n' + yaml_text({"rules": role["rules"]})
     )

@@ -1,6 +1,9 @@
-"""The chart's values: their names, types, bounds, defaults and what they mean. The one source of the three files.
+"""The chart's values: their names, types, bounds, defaults and what they mean.
 
-What Kubernetes itself defines (affinities, volumes and so on) is passed through: the API server checks it.
+The one source of the three files.
+
+What Kubernetes itself defines (affinities, volumes and so on) is passed through: the API server
+checks it.
 """
 
 from __future__ import annotations
@@ -11,11 +14,22 @@ from pydantic import Field, StringConstraints
 
 import fpj_core
 from fpj_generate.chart.api import Api
-from fpj_generate.chart.base import Free, FreeList, Name, Namespace, OptionalName, Part, Port, Strings
+from fpj_generate.chart.base import (
+    Free,
+    FreeList,
+    Name,
+    Namespace,
+    OptionalName,
+    Part,
+    Port,
+    Strings,
+)
 from fpj_generate.chart.pods import Pods, PullSecret, ServiceAccount
 from fpj_generate.chart.settings import settings_model
 
-_Fullname = Annotated[str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=52)]
+_Fullname = Annotated[
+    str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=52)
+]
 _Digest = Annotated[str, StringConstraints(pattern=r"^(sha256:[0-9a-f]{64})?$")]
 _Uri = Annotated[str, StringConstraints(pattern=r"^(mongodb(\+srv)?://.+)?$")]
 _Duration = Annotated[str, StringConstraints(pattern=r"^([0-9]+(ms|s|m|h))+$")]
@@ -41,8 +55,11 @@ class MongoDB(Part):
     """Where results are recorded. fpj brings no database: give `uri` or `existingSecret`."""
 
     uri: _Uri = ""
-    """`mongodb://USER:PASSWORD@HOST/DATABASE`. The chart creates a Secret from it, with the name in `workerSecret`, for
-    the operator and for jobs in the release's namespace."""
+    """`mongodb://USER:PASSWORD@HOST/DATABASE`.
+
+    The chart creates a Secret from it, with the name in `workerSecret`, for the operator and for
+    jobs in the release's namespace.
+    """
     existing_secret: OptionalName = ""
     """A Secret in the release's namespace that holds the URI, instead of `uri`."""
     existing_secret_key: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$")] = "url"
@@ -59,28 +76,40 @@ class Crds(Part):
     enabled: bool = True
     """Whether the release installs and upgrades them."""
     keep: bool = True
-    """Whether they, and with them all jobs and cache folders, are kept when the release is uninstalled. If not, jobs
-    are stopped and deleted first."""
+    """Whether they, and with them all jobs and cache folders,
+    are kept when the release is uninstalled. If not, jobs are stopped and deleted first.
+    """
 
 
 class Rbac(Part):
     """Role-based access control."""
 
     create: bool = True
-    """Whether the chart creates the roles of operator and API. If not, create what `helm template` shows with true."""
+    """Whether the chart creates the roles of operator and API.
+
+    If not, create what `helm template` shows with true.
+    """
     aggregate: bool = True
-    """Whether the chart creates the ClusterRoles `fpj-view`, `fpj-cache-manager` and `fpj-admin`, which Kubernetes adds
-    to `view`, `edit` and `admin`."""
+    """Whether the chart creates the ClusterRoles `fpj-view`, `fpj-cache-manager` and `fpj-admin`,
+    which Kubernetes adds to `view`, `edit` and `admin`.
+    """
 
 
 class AdmissionPolicies(Part):
-    """Rules that the API server itself enforces, by ValidatingAdmissionPolicies. Cluster-wide objects."""
+    """Rules that the API server itself enforces, by ValidatingAdmissionPolicies.
+
+    Cluster-wide objects.
+    """
 
     worker_templates: bool = True
-    """Whether the API server refuses jobs and schedules whose `workerTemplate` has something that `settings.template…`
-    does not allow. Without the policy the operator fails such jobs itself (`PolicyForbidden`)."""
+    """Whether the API server refuses jobs and schedules whose `workerTemplate` has something that
+    `settings.template…` does not allow. Without the policy the operator fails such jobs itself
+    (`PolicyForbidden`).
+    """
     worker_reports: bool = True
-    """Whether the tokens of workers are limited to reporting the progress of their own, unfinished job."""
+    """Whether the tokens of workers are limited to reporting the progress of their own,
+    unfinished job.
+    """
 
 
 class Workers(Part):
@@ -96,8 +125,10 @@ class NetworkPolicy(Part):
     """Denies all traffic of operator, API and worker pods except what they need."""
 
     enabled: bool = False
-    """Whether NetworkPolicies are created, in the release's namespace and in `watchNamespaces`. They take effect only
-    where the cluster's network plugin supports them."""
+    """Whether NetworkPolicies are created, in the release's namespace and in `watchNamespaces`.
+
+    They take effect only where the cluster's network plugin supports them.
+    """
     api_server_ports: list[Port] = [443, 6443]
     """Ports of the API server."""
     mongodb_ports: list[Port] = [27017]
@@ -139,8 +170,9 @@ class WorkerMetrics(Part):
     """Metrics that only worker pods have, while they run."""
 
     enabled: bool = False
-    """Whether workers serve metrics, and the chart creates a PodMonitor for those in the release's namespace and in
-    `watchNamespaces`, or in all namespaces."""
+    """Whether workers serve metrics, and the chart creates a PodMonitor for those in the release's
+    namespace and in `watchNamespaces`, or in all namespaces.
+    """
     port: Port = 9091
     """Port on which they serve metrics."""
 
@@ -161,16 +193,22 @@ class Metrics(Part):
 
 
 class PrometheusRule(Part):
-    """Alert rules from `files/alerts.yaml`, and from `files/alerts-api.yaml` if the API is enabled."""
+    """Alert rules from `files/alerts.yaml`, and from
+    `files/alerts-api.yaml` if the API is enabled.
+    """
 
     enabled: bool = False
-    """Whether they are created; the cluster must have the CustomResourceDefinition of PrometheusRule."""
+    """Whether they are created; the cluster must have the CustomResourceDefinition of
+    PrometheusRule.
+    """
     labels: Strings = {}
     """Labels by which your Prometheus selects them."""
     annotations: Strings = {}
     """Annotations of the PrometheusRule."""
     runbook_url: str = RUNBOOKS
-    """Base URL of the runbooks that alerts link to: that of `docs/runbooks/alerts`, or of your own copy."""
+    """Base URL of the runbooks that alerts link to: that of `docs/runbooks/alerts`,
+    or of your own copy.
+    """
 
 
 class Dashboard(Part):
@@ -185,11 +223,15 @@ class Dashboard(Part):
 
 
 class Sample(Part):
-    """Sample data: pictures that a Job draws onto the claim `pictures`, and an empty claim `cache`."""
+    """Sample data: pictures that a Job draws onto the claim `pictures`,
+    and an empty claim `cache`.
+    """
 
     enabled: bool = False
-    """Whether it is created, in the release's namespace. docs/examples/first-job.yaml uses it. The claims are kept when
-    the release is uninstalled."""
+    """Whether it is created, in the release's namespace. docs/examples/first-job.yaml uses it.
+
+    The claims are kept when the release is uninstalled.
+    """
     storage_class_name: str = ""
     """Storage class of the claims; the cluster's default if empty."""
     size: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*(Ki|Mi|Gi|Ti)$")] = "100Mi"
@@ -206,10 +248,14 @@ class Installation(Part):
     """Values of the whole release."""
 
     enabled: bool = True
-    """Has no effect here; a chart that depends on this one can use it in the dependency's `condition`."""
+    """Has no effect here; a chart that depends on this one can use it in the dependency's
+    `condition`.
+    """
     # `global` is a keyword; Helm gives it to every chart that another one depends on.
     globals_: Free = Field(
-        default={}, alias="global", description="Has no effect here; values that a parent chart shares."
+        default={},
+        alias="global",
+        description="Has no effect here; values that a parent chart shares.",
     )
     fullname_override: Annotated[
         str, StringConstraints(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$", max_length=52)
@@ -222,8 +268,10 @@ class Installation(Part):
     mongodb: MongoDB = MongoDB(uri="")
     """Where results are recorded. fpj brings no database: give `uri` or `existingSecret`."""
     watch_namespaces: list[Namespace] = []
-    """Namespaces whose jobs the operator processes; all if empty. They must exist: operator and API get a Role in each,
-    and no ClusterRole."""
+    """Namespaces whose jobs the operator processes; all if empty.
+
+    They must exist: operator and API get a Role in each, and no ClusterRole.
+    """
     settings: Settings = Settings()
     """Operator settings. Durations are seconds."""
     workers: Workers = Workers()
@@ -231,16 +279,21 @@ class Installation(Part):
     crds: Crds = Crds()
     """The CustomResourceDefinitions of FileProcessingJob and CacheFolder."""
     checks: bool = True
-    """Whether an installation first checks the cluster for other releases, older CustomResourceDefinitions and a
-    missing Secret. Needs the right to read these."""
+    """Whether an installation first checks the cluster for other releases,
+    older CustomResourceDefinitions and a missing Secret. Needs the right to read these.
+    """
     rbac: Rbac = Rbac()
     """Rights."""
     user: Annotated[int, Field(ge=0)] = 65532
-    """User and group of all pods, and `fsGroup` of workers; 0 sets none, for clusters that assign them, such as
-    OpenShift."""
+    """User and group of all pods, and `fsGroup` of workers.
+
+    0 sets none, for clusters that assign them, such as OpenShift.
+    """
     admission_policies: AdmissionPolicies = AdmissionPolicies()
-    """Rules that the API server itself enforces, by ValidatingAdmissionPolicies. These are cluster-wide objects; they
-    apply to `watchNamespaces`, or to all namespaces."""
+    """Rules that the API server itself enforces, by ValidatingAdmissionPolicies.
+
+    These are cluster-wide objects; they apply to `watchNamespaces`, or to all namespaces.
+    """
     service_account: ServiceAccount = ServiceAccount()
     """The operator's ServiceAccount."""
     common_labels: Strings = {}
@@ -268,11 +321,15 @@ class Around(Part):
     metrics: Metrics = Metrics()
     """The metrics of operator and API for Prometheus."""
     prometheus_rule: PrometheusRule = PrometheusRule()
-    """Alert rules from `files/alerts.yaml`, and from `files/alerts-api.yaml` if the API is enabled."""
+    """Alert rules from `files/alerts.yaml`, and from
+    `files/alerts-api.yaml` if the API is enabled.
+    """
     dashboard: Dashboard = Dashboard()
     """A Grafana dashboard in a ConfigMap, from `files/dashboard.json`."""
     sample: Sample = Sample()
-    """Sample data: pictures that a Job draws onto the claim `pictures`, and an empty claim `cache`."""
+    """Sample data: pictures that a Job draws onto the claim `pictures`,
+    and an empty claim `cache`.
+    """
 
 
 class Values(Around, Operator, Installation):

@@ -1,1 +1,3 @@
-"""FileProcessingJobs: `observe` gathers, `reconcile` decides and touches nothing, `execute` does what it wants."""
+"""FileProcessingJobs: `observe` gathers, `reconcile` decides and touches nothing,
+`execute` does what it wants.
+"""

@@ -1,4 +1,6 @@
-"""The objects that a job owns: its index Job, its Indexed Jobs, and the right of its workers to report. Pure."""
+"""The objects that a job owns: its index Job, its Indexed Jobs,
+and the right of its workers to report. Pure.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,19 @@ from fpj_operator.settings import OperatorSettings
 _GRACE_SECONDS = 30
 _NO_SIDECAR_LABELS = {"sidecar.istio.io/inject": "false"}
 _NO_SIDECAR_ANNOTATIONS = {"linkerd.io/inject": "disabled"}
-"""Service meshes leave our pods alone: a container that they add would never end, and neither would the pod."""
+"""Service meshes leave our pods alone: a container that they add would never end,
+and neither would the pod.
+"""
 _CHILD_MEMORY = 256
-"""MiB that one worker process is given by default: 160 at most for usual images, and room for large ones."""
+"""MiB that one worker process is given by default: 160 at most for usual images,
+and room for large ones.
+"""
 _SOURCE, _CACHE = "/source", "/cache"
 
 
-def index_job(observed: Observed, folder: CacheFolder, attempt: Attempt, settings: OperatorSettings) -> dict[str, Any]:
+def index_job(
+    observed: Observed, folder: CacheFolder, attempt: Attempt, settings: OperatorSettings
+) -> dict[str, Any]:
     """The one-pod Job that lists the source and plans."""
     spec = {
         "backoffLimit": 3,
@@ -31,7 +39,16 @@ def index_job(observed: Observed, folder: CacheFolder, attempt: Attempt, setting
     }
     base = names.base_name(observed.key.name, observed.uid)
     name = names.index_job_name(base, attempt.number)
-    return _job(observed, folder, attempt, settings, name=name, role=names.ROLE_INDEX, spec=spec, shards=None)
+    return _job(
+        observed,
+        folder,
+        attempt,
+        settings,
+        name=name,
+        role=names.ROLE_INDEX,
+        spec=spec,
+        shards=None,
+    )
 
 
 def shards_job(
@@ -44,7 +61,9 @@ def shards_job(
     *,
     failed: int = 0,
 ) -> dict[str, Any]:
-    """The Indexed Job of wave ``wave`` (from 0) of ``total`` shards; ``failed`` shards of earlier waves failed."""
+    """The Indexed Job of wave ``wave`` (from 0) of ``total`` shards; ``failed`` shards of earlier
+    waves failed.
+    """
     first, last = wave * WAVE, min((wave + 1) * WAVE, total) - 1
     sharding = resolve_sharding(_spec(observed), 0)
     spec: dict[str, Any] = {
@@ -55,10 +74,21 @@ def shards_job(
         "podFailurePolicy": _failure_policy("FailIndex", _on_exit("Ignore", ExitCode.ENVIRONMENT)),
     }
     if sharding.max_failed_shards is not None:
-        spec["maxFailedIndexes"] = min(max(sharding.max_failed_shards - failed, 0), last - first + 1)
+        spec["maxFailedIndexes"] = min(
+            max(sharding.max_failed_shards - failed, 0), last - first + 1
+        )
     base = names.base_name(observed.key.name, observed.uid)
     name = names.shards_job_name(base, attempt.number, wave)
-    job = _job(observed, folder, attempt, settings, name=name, role=names.ROLE_SHARDS, spec=spec, shards=(first, last))
+    job = _job(
+        observed,
+        folder,
+        attempt,
+        settings,
+        name=name,
+        role=names.ROLE_SHARDS,
+        spec=spec,
+        shards=(first, last),
+    )
     job["metadata"]["labels"][names.LABEL_WAVE] = str(wave)
     return job
 
@@ -68,7 +98,9 @@ RIGHTS = ("ServiceAccount", "Role", "RoleBinding")
 
 
 def reporting_rights(observed: Observed) -> list[dict[str, Any]]:
-    """ServiceAccount, Role and RoleBinding: a worker may patch the status of its own resource, and nothing else."""
+    """ServiceAccount, Role and RoleBinding: a worker may patch the status of its own resource,
+    and nothing else.
+    """
     name = names.base_name(observed.key.name, observed.uid)
     metadata = {
         "name": name,
@@ -84,25 +116,34 @@ def reporting_rights(observed: Observed) -> list[dict[str, Any]]:
         "verbs": ["patch"],
     }
     return [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata, "automountServiceAccountToken": False},
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": metadata,
+            "automountServiceAccountToken": False,
+        },
         {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": metadata, "rules": [rule]},
         {
             "apiVersion": f"{rbac}/v1",
             "kind": "RoleBinding",
             "metadata": metadata,
             "roleRef": {"apiGroup": rbac, "kind": "Role", "name": name},
-            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": observed.key.namespace}],
+            "subjects": [
+                {"kind": "ServiceAccount", "name": name, "namespace": observed.key.namespace}
+            ],
         },
     ]
 
 
 def workers_report(observed: Observed, settings: OperatorSettings) -> bool:
-    """Whether this job's workers report: not with an account of the user's own, whose rights are not ours to know."""
+    """Whether this job's workers report: not with an account of the user's own,
+    whose rights are not ours to know.
+    """
     template = _spec(observed).worker_template
     return settings.worker_reports and not (template and template.service_account_name)
 
 
-# The Job --------------------------------------------------------------------------------------------------
+# The Job ------------------------------------------------------------------------------------------
 
 
 def _job(
@@ -119,7 +160,13 @@ def _job(
     labels = names.labels(observed.key.name, observed.uid, role, attempt.number)
     labels[names.LABEL_LOCK] = lease_name(collection_of(observed))
     queue = _spec(observed).queue_name
-    pod = _pod(observed, folder, settings, role=role, task=_task(observed, folder, attempt, settings, shards))
+    pod = _pod(
+        observed,
+        folder,
+        settings,
+        role=role,
+        task=_task(observed, folder, attempt, settings, shards),
+    )
     template = template_of(observed)
     pod_labels = _NO_SIDECAR_LABELS | dict(template.get("labels", {})) | labels
     return {
@@ -147,7 +194,12 @@ def _job(
 
 
 def _pod(
-    observed: Observed, folder: CacheFolder, settings: OperatorSettings, *, role: str, task: Mapping[str, Any]
+    observed: Observed,
+    folder: CacheFolder,
+    settings: OperatorSettings,
+    *,
+    role: str,
+    task: Mapping[str, Any],
 ) -> dict[str, Any]:
     template = template_of(observed)
     reports = workers_report(observed, settings)
@@ -184,14 +236,23 @@ def _pod(
         pod["hostUsers"] = False
     if settings.image_pull_secrets:
         pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
-    for name in ("nodeSelector", "tolerations", "affinity", "imagePullSecrets", "priorityClassName"):
+    for name in (
+        "nodeSelector",
+        "tolerations",
+        "affinity",
+        "imagePullSecrets",
+        "priorityClassName",
+    ):
         if name in template:
             pod[name] = template[name]
     return pod
 
 
 def _security(settings: OperatorSettings) -> dict[str, Any]:
-    """Of a pod: as the `restricted` level wants it. Without a user, the cluster or the image gives one."""
+    """Of a pod: as the `restricted` level wants it.
+
+    Without a user, the cluster or the image gives one.
+    """
     user = settings.worker_user
     ids = {"runAsUser": user, "runAsGroup": user, "fsGroup": user} if user else {}
     kept = {"fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"}}
@@ -224,16 +285,22 @@ def _folder_manifest(observed: Observed, folder: CacheFolder) -> dict[str, Any]:
 
 
 def manifest(observed: Observed) -> dict[str, Any]:
-    """The job as the store and the pods get it: no status, and of the metadata what names it.
-
-    Nor the worker template: it shapes the pods and is of no use in them, its variables may be secret, and they may
-    take more room than one variable has.
+    """The job as the store and the pods get it: no status, and of the metadata what names it, nor
+    the worker template: it shapes the pods and is of no use in them, its variables may be
+    secret, and they may take more room than one variable has.
     """
     if observed.job is None:
         raise ValueError("the spec is invalid")
-    spec = observed.job.spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"worker_template"})
+    spec = observed.job.spec.model_dump(
+        mode="json", by_alias=True, exclude_none=True, exclude={"worker_template"}
+    )
     metadata = {"name": observed.key.name, "namespace": observed.key.namespace, "uid": observed.uid}
-    return {"apiVersion": API_VERSION, "kind": "FileProcessingJob", "metadata": metadata, "spec": spec}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "FileProcessingJob",
+        "metadata": metadata,
+        "spec": spec,
+    }
 
 
 def collection_of(observed: Observed) -> str:
@@ -257,19 +324,30 @@ def _environment(
         {"name": "FPJ_TASK", "value": _literal(json.dumps(task, separators=(",", ":")))},
         {"name": "FPJ_GRACE_SECONDS", "value": str(_GRACE_SECONDS)},
         {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-        *[{"name": name, "value": _literal(value)} for name, value in sorted(settings.worker_env.items())],
+        *[
+            {"name": name, "value": _literal(value)}
+            for name, value in sorted(settings.worker_env.items())
+        ],
         *_credentials("FPJ_SOURCE_", source.s3),
         *_credentials("FPJ_FOLDER_", folder.spec.storage.s3),
     ]
 
 
 def _own_variables(template: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The job's own variables. Their values are taken literally: they must not show the value of one of ours."""
-    return [each | ({"value": _literal(each["value"])} if "value" in each else {}) for each in template.get("env", ())]
+    """The job's own variables.
+
+    Their values are taken literally: they must not show the value of one of ours.
+    """
+    return [
+        each | ({"value": _literal(each["value"])} if "value" in each else {})
+        for each in template.get("env", ())
+    ]
 
 
 def _literal(text: str) -> str:
-    """A variable's value that is to arrive as it is: kubelets replace `$(NAME)`, and `$$` by a dollar sign."""
+    """A variable's value that is to arrive as it is: kubelets replace `$(NAME)`,
+    and `$$` by a dollar sign.
+    """
     return text.replace("$", "$$")
 
 
@@ -285,8 +363,13 @@ def _credentials(prefix: str, place: S3 | None) -> list[dict[str, Any]]:
     ]
 
 
-def _storage(observed: Observed, folder: CacheFolder) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Volumes and where they are mounted. A claim that is both source and cache folder is one volume, mounted twice."""
+def _storage(
+    observed: Observed, folder: CacheFolder
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Volumes and where they are mounted.
+
+    A claim that is both source and cache folder is one volume, mounted twice.
+    """
     volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
     mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - in the container
     source = _spec(observed).collection.source.persistent_volume_claim
@@ -322,7 +405,10 @@ def _failure_policy(fenced: str, *more: dict[str, Any]) -> dict[str, Any]:
     """
     return {
         "rules": [
-            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            {
+                "action": "Ignore",
+                "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+            },
             _on_exit("FailJob", ExitCode.PERMANENT),
             _on_exit(fenced, ExitCode.FENCED),
             *more,

@@ -1,9 +1,9 @@
 """The operator's part of the status: phase and conditions. Pure.
 
-Beside our own conditions (Complete, Failed, Suspended, CollectionLocked, Progressing) stand kstatus's Ready,
-Reconciling and Stalled, so that Flux, Argo CD and `kubectl wait` understand the resource without knowing it. A job that
-is suspended is Ready: it is as its spec wants it, and nobody who applied it should wait for more. Whether it has done
-its work is Complete's to tell.
+Beside our own conditions (Complete, Failed, Suspended, CollectionLocked, Progressing) stand
+kstatus's Ready, Reconciling and Stalled, so that Flux, Argo CD and `kubectl wait` understand the
+resource without knowing it. A job that is suspended is Ready: it is as its spec wants it, and
+nobody who applied it should wait for more. Whether it has done its work is Complete's to tell.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from fpj_core.model import Phase
 from fpj_operator.conditionlist import condition, condition_list, restated
 from fpj_operator.jobs.state import Attempt, Observed
 
-_NOT_MADE = f"the spec was changed after the job had finished; set the annotation {RESUME_ANNOTATION} to apply it"
+_NOT_MADE = (
+    f"the spec was changed after the job had finished; set the annotation {RESUME_ANNOTATION} to"
+    " apply it"
+)
 _COMPLETE = frozenset({Phase.COMPLETED, Phase.COMPLETED_WITH_ERRORS})
 
 
@@ -36,7 +39,9 @@ class Verdict:
     trouble: tuple[str, str] | None = None
     """(reason, message) of something that keeps an active job from moving."""
     delay: tuple[str, str] | None = None
-    """(reason, message) of something that keeps a part of an active job from moving, while the rest does."""
+    """(reason, message) of something that keeps a part of an active job from moving,
+    while the rest does.
+    """
 
 
 def operator_status(
@@ -61,37 +66,49 @@ def operator_status(
         "stage": verdict.stage,
         "conditions": _conditions(observed, verdict),
         "attempt": attempt_document(attempt),
-        "recoveryAttempts": before.get("recoveryAttempts", 0) if recovery_attempts is None else recovery_attempts,
+        "recoveryAttempts": (
+            before.get("recoveryAttempts", 0) if recovery_attempts is None else recovery_attempts
+        ),
         "startTime": start or (before.get("startTime") if started else None),
         "completionTime": (before.get("completionTime") or now) if verdict.phase.finished else None,
         "leftOut": _left_out(observed),
     }
-    return {name: value for name, value in (status | dict(progress or {})).items() if value is not None}
+    return {
+        name: value for name, value in (status | dict(progress or {})).items() if value is not None
+    }
 
 
 def _left_out(observed: Observed) -> Mapping[str, int] | None:
-    """What the source has that does not belong to the collection, as last recorded; None where nothing is left out."""
+    """What the source has that does not belong to the collection, as last recorded.
+
+    None where nothing is left out.
+    """
     record = observed.store.record
     found = observed.status.get("leftOut") if record is None else dict(record.left_out)
     return found or None
 
 
 def seen_status(observed: Observed, *, changed: bool) -> dict[str, Any]:
-    """The status of a finished job for a spec that was edited since: who waits for an answer has it.
+    """The status of a finished job for a spec that was edited since:
+    who waits for an answer has it.
 
-    ``changed`` says that its outputs are not made by that spec. Then it is not Ready, and Stalled until somebody
-    resumes it; Complete goes on to speak of the generation that was made.
+    ``changed`` says that its outputs are not made by that spec. Then it is not Ready, and Stalled
+    until somebody resumes it; Complete goes on to speak of the generation that was made.
     """
     before, generation = observed.status, observed.generation
     done = condition(before, "Complete")
     stalled = changed and done.get("status") == "True"
-    said = ("SpecChanged", _NOT_MADE) if stalled else (done.get("reason", ""), done.get("message", ""))
+    said = (
+        ("SpecChanged", _NOT_MADE) if stalled else (done.get("reason", ""), done.get("message", ""))
+    )
     judged = {"Ready": done.get("status") == "True" and not stalled, "Stalled": stalled}
     conditions = []
     for each in before.get("conditions", []):
         if each["type"] in judged and before.get("phase") != Phase.FAILED.value:
             conditions.append(
-                restated(each, each["type"], judged[each["type"]], said, generation, moment(observed.now))
+                restated(
+                    each, each["type"], judged[each["type"]], said, generation, moment(observed.now)
+                )
             )
         else:
             kept = stalled and each["type"] == "Complete"
@@ -100,16 +117,29 @@ def seen_status(observed: Observed, *, changed: bool) -> dict[str, Any]:
 
 
 def same_status(wanted: Mapping[str, Any], current: Mapping[str, Any]) -> bool:
-    """Whether writing ``wanted`` would change nothing. What workers say beside it does not matter."""
-    if any(name in current and name not in wanted for name in ("startTime", "completionTime", "leftOut")):
+    """Whether writing ``wanted`` would change nothing.
+
+    What workers say beside it does not matter.
+    """
+    if any(
+        name in current and name not in wanted
+        for name in ("startTime", "completionTime", "leftOut")
+    ):
         return False
     return all(current.get(name) == value for name, value in wanted.items())
 
 
 def last_progress(observed: Observed) -> float:
-    """When the attempt last made progress, by record and status; when it started, as long as there is none."""
+    """When the attempt last made progress, by record and status.
+
+    When it started, as long as there is none.
+    """
     recorded = observed.store.record.last_progress_at if observed.store.record else None
-    return max(recorded or 0.0, observed.attempt.started_at, seconds_of(observed.status.get("lastProgressAt")))
+    return max(
+        recorded or 0.0,
+        observed.attempt.started_at,
+        seconds_of(observed.status.get("lastProgressAt")),
+    )
 
 
 def attempt_document(attempt: Attempt) -> dict[str, Any]:
@@ -155,8 +185,12 @@ def _conditions(observed: Observed, verdict: Verdict) -> list[dict[str, Any]]:
     active, complete, failed = phase.active, phase in _COMPLETE, phase is Phase.FAILED
     suspended = phase is Phase.SUSPENDED
     moving = active and verdict.trouble is None
-    delay = f"; some pods do not run: {verdict.delay[0]}: {verdict.delay[1]}" if verdict.delay else ""
-    lock = verdict.lock_message or ("the collection is locked for this job" if verdict.locked else "not locked")
+    delay = (
+        f"; some pods do not run: {verdict.delay[0]}: {verdict.delay[1]}" if verdict.delay else ""
+    )
+    lock = verdict.lock_message or (
+        "the collection is locked for this job" if verdict.locked else "not locked"
+    )
     wanted = [
         ("Ready", complete or suspended, said),
         ("Complete", complete, said),

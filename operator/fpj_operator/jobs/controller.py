@@ -1,4 +1,6 @@
-"""One reconciliation of a job: observe, decide, act; and which other jobs must be reconciled because of it."""
+"""One reconciliation of a job: observe, decide, act, and which other jobs must be reconciled
+because of it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,14 @@ from fpj_operator.jobs.execute import DisturbedError, Executor
 from fpj_operator.jobs.folders import Folders
 from fpj_operator.jobs.history import keep_history
 from fpj_operator.jobs.leases import LeaseRefusedError, Leases
-from fpj_operator.jobs.marks import CHILD_AT_WORK, ChildMarks, Marks, child_marks_of, marks_after, marks_of
+from fpj_operator.jobs.marks import (
+    CHILD_AT_WORK,
+    ChildMarks,
+    Marks,
+    child_marks_of,
+    marks_after,
+    marks_of,
+)
 from fpj_operator.jobs.observe import observe, others_left
 from fpj_operator.jobs.pods import Pods
 from fpj_operator.jobs.queue import JobQueue, takes_slot
@@ -50,7 +59,11 @@ class Controller:
     """Fed with events by the handlers; works them off through its queue."""
 
     def __init__(
-        self, cluster: Cluster, store: Store, settings: OperatorSettings, traces: Traces | None = None
+        self,
+        cluster: Cluster,
+        store: Store,
+        settings: OperatorSettings,
+        traces: Traces | None = None,
     ) -> None:
         self.jobs = JobQueue(settings.max_concurrent_jobs)
         self.work: Workqueue[Key] = Workqueue(
@@ -63,7 +76,12 @@ class Controller:
         self._leases = Leases(cluster, store, self.health, settings.lease_seconds)
         self._executor = Executor(cluster, store, self.health, self._leases)
         self.vanished = Vanished(
-            cluster, store, self.health, self._leases, lambda key, uid: self.jobs.uid_of(key) == uid, self.holds_lease
+            cluster,
+            store,
+            self.health,
+            self._leases,
+            lambda key, uid: self.jobs.uid_of(key) == uid,
+            self.holds_lease,
         )
         self._folders = Folders(cluster)
         self._pods = Pods(cluster)
@@ -72,9 +90,12 @@ class Controller:
         self._children: dict[str, ChildMarks] = {}
         """Those child Jobs, by uid, that do not just work."""
         self._looked_at: dict[Key, Marks] = {}
-        """What an unfinished job is known by since the last look; events that show the same need no other."""
+        """What an unfinished job is known by since the last look.
 
-    # Events -----------------------------------------------------------------------------------------------
+        Events that show the same need no other.
+        """
+
+    # Events ---------------------------------------------------------------------------------------
 
     def changed(self, body: Mapping[str, Any]) -> None:
         """A FileProcessingJob appeared or changed."""
@@ -82,7 +103,9 @@ class Controller:
         if names.FINALIZER in (body["metadata"].get("finalizers") or ()):
             self.vanished.held(key)
         phase = Phase((body.get("status") or {}).get("phase") or Phase.PENDING)
-        if not (phase.finished and self._is_settled(body)) and self._looked_at.get(key) != marks_of(body):
+        if not (phase.finished and self._is_settled(body)) and self._looked_at.get(key) != marks_of(
+            body
+        ):
             self.work.add(key)
         if phase.finished:
             self._looked_at.pop(key, None)
@@ -92,7 +115,8 @@ class Controller:
         """A FileProcessingJob was deleted; Kubernetes collects its children."""
         key = Key(body["metadata"]["namespace"], body["metadata"]["name"])
         uid = body["metadata"]["uid"]
-        if self.jobs.uid_of(key) in (None, uid):  # else one of the same name has been made since, and is known already
+        # Else one of the same name has been made since, and is known already.
+        if self.jobs.uid_of(key) in (None, uid):
             self.work.forget(key)
             self._looked_at.pop(key, None)
         self.jobs.forget(key, uid)
@@ -102,7 +126,9 @@ class Controller:
         self._wake(key.namespace)
 
     def child_changed(self, body: Mapping[str, Any], *, gone: bool) -> None:
-        """A child Job changed: its owner is to be looked at, unless its pods only came and went as they should."""
+        """A child Job changed: its owner is to be looked at,
+        unless its pods only came and went as they should.
+        """
         uid, marks = body["metadata"]["uid"], child_marks_of(body)
         known = self._children.pop(uid, CHILD_AT_WORK)
         if not gone:
@@ -134,12 +160,17 @@ class Controller:
         self.work.add(Key(namespace, name))
 
     def holds_lease(self, key: Key) -> None:
-        """A job holds the Lease of its collection. One that has finished should not: an operator died over its end."""
+        """A job holds the Lease of its collection.
+
+        One that has finished should not: an operator died over its end.
+        """
         if self.jobs.is_finished(key):
             self.work.add(key)
 
     async def watch_active(self) -> None:
-        """Look at every active job now and then, not all at once, so that silence is noticed though nothing happens."""
+        """Look at every active job now and then, not all at once,
+        so that silence is noticed though nothing happens.
+        """
         every = self._settings.check_seconds
         while True:
             await asyncio.sleep(every)
@@ -165,13 +196,15 @@ class Controller:
 
     @staticmethod
     def _is_settled(body: Mapping[str, Any]) -> bool:
-        """Whether a finished job needs no look: nobody resumes or changes it, and no time to live runs out."""
+        """Whether a finished job needs no look: nobody resumes or changes it,
+        and no time to live runs out.
+        """
         metadata, status = body["metadata"], body.get("status") or {}
         answered = names.resume_mark(metadata) == (status.get("attempt") or {}).get("resumedBy", "")
         seen = status.get("observedGeneration") == metadata.get("generation")
         return answered and seen and (body.get("spec") or {}).get("ttlSecondsAfterFinished") is None
 
-    # Work -------------------------------------------------------------------------------------------------
+    # Work -----------------------------------------------------------------------------------------
 
     def _about(self, key: Key) -> AbstractContextManager[None]:
         """What every line of the log says while a job is looked at."""
@@ -196,9 +229,17 @@ class Controller:
         for left in reversed(range(_MOST_PASSES)):
             uid = self.jobs.uid_of(key)
             observed = await observe(
-                self._cluster, self._store, self.health, self._leases, self.jobs, self._folders, self._pods, key
+                self._cluster,
+                self._store,
+                self.health,
+                self._leases,
+                self.jobs,
+                self._folders,
+                self._pods,
+                key,
             )
-            if observed is None:  # with a namespace the watch over it can end, and never tell of the job's end
+            # With a namespace the watch over it can end, and never tell of the job's end.
+            if observed is None:
                 if self.jobs.uid_of(key) != uid:
                     continue  # a namesake has been made since it was asked for
                 if uid := self.jobs.forget(key):
@@ -207,16 +248,20 @@ class Controller:
                 self._looked_at.pop(key, None)
                 return None
             if _may_hold_up(observed) and await self._namespaces.is_ending(key.namespace):
-                await self._cluster.delete("FileProcessingJob", key.namespace, key.name, observed.uid)
+                await self._cluster.delete(
+                    "FileProcessingJob", key.namespace, key.name, observed.uid
+                )
                 return None
             version = self.jobs.version_of(key)
             try:
                 observed, plan = await self._decide_and_act(key, observed)
             except BaseException as error:
-                if self.jobs.version_of(key) == version:  # no status was written that says what became of it
+                # No status was written that says what became of it.
+                if self.jobs.version_of(key) == version:
                     self._give_back(key, observed)
                 if isinstance(error, ClusterError) and error.reason == CONFLICT and left:
-                    continue  # it has changed since it was read: what is to be done is decided again
+                    # It has changed since it was read: what is to be done is decided again.
+                    continue
                 raise
             self._settle(key, observed, plan)
             self._tally.take(observed, plan)
@@ -229,20 +274,27 @@ class Controller:
         if plan.wants_lease:
             return await self._start(key, observed)
         if plan.status is not None and takes_slot(plan.status) and not self.jobs.is_at_work(key):
-            self.jobs.started(key)  # at once, and nothing was waited for since the slot was seen free
+            # At once, and nothing was waited for since the slot was seen free.
+            self.jobs.started(key)
         return await self._act(observed, plan)
 
     def _settle(self, key: Key, observed: Observed, plan: Plan) -> None:
-        """Give back a slot that the job does not need after all, and let those have a look whom it may concern."""
+        """Give back a slot that the job does not need after all,
+        and let those have a look whom it may concern.
+        """
         status = observed.status if plan.status is None else plan.status
         if self.jobs.is_at_work(key) and not takes_slot(status):
-            self.jobs.settled(key, status, suspended=bool(observed.job and observed.job.spec.suspend))
+            self.jobs.settled(
+                key, status, suspended=bool(observed.job and observed.job.spec.suspend)
+            )
             self._wake_next(key.namespace)
         if any(isinstance(step, ReleaseLease) for step in plan.steps_after):
             self._wake(key.namespace)
 
     async def _act(self, observed: Observed, plan: Plan) -> tuple[Observed, Plan]:
-        """Carry a plan out. Where something stands in its way, that is decided upon, too: the status says what it is.
+        """Carry a plan out.
+
+        Where something stands in its way, that is decided upon, too: the status says what it is.
 
         What was carried out in the end, and on what it rests.
         """
@@ -261,7 +313,10 @@ class Controller:
         return observed, Plan(requeue_after=1.0)
 
     async def _start(self, key: Key, observed: Observed) -> tuple[Observed, Plan]:
-        """Take a slot, then the lock. The slot is taken in one step, so nobody else sees it free meanwhile."""
+        """Take a slot, then the lock.
+
+        The slot is taken in one step, so nobody else sees it free meanwhile.
+        """
         slot_free, ahead = self.jobs.place(key)
         observed = replace(observed, slot_free=slot_free, ahead=ahead)
         if slot_free and self.health.error is not None:
@@ -277,7 +332,10 @@ class Controller:
         return await self._act(observed, plan)
 
     async def _locked(self, key: Key, observed: Observed) -> Observed:
-        """With the slot taken and the lease tried for. A slot without a lock goes back, to whoever is next."""
+        """With the slot taken and the lease tried for.
+
+        A slot without a lock goes back, to whoever is next.
+        """
         self.jobs.started(key)
         try:
             lease = await self._executor.acquire(observed, above=observed.attempt.fence)
@@ -302,7 +360,9 @@ class Controller:
             self._wake_next(key.namespace)
 
     def sweep(self, *, places: bool = False) -> None:
-        """Level-based, in case an event was lost: wake who may start, and with ``places`` who shows an old place."""
+        """Level-based, in case an event was lost: wake who may start,
+        and with ``places`` who shows an old place.
+        """
         for namespace in self.jobs.namespaces():
             self._wake_next(namespace)
         if places:
@@ -310,7 +370,9 @@ class Controller:
                 self.work.add(key)
 
     async def _carry_out(self, observed: Observed, plan: Plan) -> None:
-        """Do it; the events that it causes itself, and those of progress alone, are then known already."""
+        """Do it; the events that it causes itself, and those of progress alone,
+        are then known already.
+        """
         if plan.again:
             self._looked_at.pop(observed.key, None)
         else:
@@ -323,5 +385,7 @@ class Controller:
 
 
 def _may_hold_up(observed: Observed) -> bool:
-    """Whether the job's pods can keep a namespace from being deleted: those of any child Job that has not ended."""
+    """Whether the job's pods can keep a namespace from being deleted:
+    those of any child Job that has not ended.
+    """
     return observed.phase.active or any(not child.finished for child in observed.children)

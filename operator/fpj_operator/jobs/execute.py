@@ -47,13 +47,17 @@ from fpj_operator.storehealth import StoreHealth
 
 _APPLY_TRIES = 2
 _CONFLICT_TRIES, _CONFLICT_PAUSE_SECONDS = 3, 0.2
-"""A quota that is being charged by others at the same time refuses with a conflict, which is over at once."""
+"""A quota that is being charged by others at the same time refuses with a conflict,
+which is over at once.
+"""
 
 log = logging.getLogger("fpj.execute")
 
 
 class DisturbedError(Exception):
-    """A plan could not be carried out, for the world is not as it was taken to be; ``observed`` is how it is now."""
+    """A plan could not be carried out, for the world is not as it was taken to be; ``observed`` is
+    how it is now.
+    """
 
     def __init__(self, observed: Observed, message: str) -> None:
         self.observed = observed
@@ -69,17 +73,22 @@ class Executor:
         self._health = health
         self._leases = leases
         self._emitted: dict[str, str] = {}
-        """By job, the latest event that is written once: asking the API server each time would cost a request."""
+        """By job, the latest event that is written once:
+        asking the API server each time would cost a request.
+        """
 
     async def carry_out(
-        self, observed: Observed, plan: Plan, written: Callable[[Document], object] = lambda _resource: None
+        self,
+        observed: Observed,
+        plan: Plan,
+        written: Callable[[Document], object] = lambda _resource: None,
     ) -> None:
         """Steps, then the status, then the steps that may only follow it.
 
-        ``written`` gets the resource as it stands once its status has been written, ahead of the event that shows it.
-        Raises `DisturbedError` where another decision is called for: the store is away, the API server rejects a
-        child or a renewal, the lease is another's. Raises `ClusterError`, and `StoreError` for what is only to be tried
-        again.
+        ``written`` gets the resource as it stands once its status has been written, ahead of the
+        event that shows it. Raises `DisturbedError` where another decision is called for: the store
+        is away, the API server rejects a child or a renewal, the lease is another's. Raises
+        `ClusterError`, and `StoreError` for what is only to be tried again.
         """
         for step in plan.steps_first:
             await self._step(observed, step)
@@ -93,7 +102,8 @@ class Executor:
     async def _write_status(self, observed: Observed, status: Mapping[str, Any]) -> Document:
         """Only upon what was read: a decision that comes late is taken again.
 
-        Every status says phase and attempt, also where this decision changed neither: another one may have since.
+        Every status says phase and attempt, also where this decision changed neither: another one
+        may have since.
         """
         key = observed.key
         return await self._cluster.apply_status(
@@ -111,11 +121,18 @@ class Executor:
         except (ConcurrencyError, FencedError):
             raise
         except StoreError as error:
-            raise DisturbedError(replace(observed, store=StoreView(error=str(error)[:500])), str(error)) from error
+            raise DisturbedError(
+                replace(observed, store=StoreView(error=str(error)[:500])), str(error)
+            ) from error
 
     async def acquire(self, observed: Observed, *, above: int = 0) -> LeaseView:
-        """Try for the collection's lease. Raises `ClusterError` and `StoreError`. ``above`` as for `Leases.acquire`."""
-        return await self._leases.acquire(observed.key, observed.uid, collection_of(observed), above=above)
+        """Try for the collection's lease.
+
+        Raises `ClusterError` and `StoreError`. ``above`` as for `Leases.acquire`.
+        """
+        return await self._leases.acquire(
+            observed.key, observed.uid, collection_of(observed), above=above
+        )
 
     async def _do(self, observed: Observed, step: Step) -> None:
         key = observed.key
@@ -125,7 +142,9 @@ class Executor:
             case DeleteChildren() | DeleteRights() | DeleteResource():
                 await self._delete(observed, step)
             case SuspendChild(name, suspend):
-                await self._cluster.merge("Job", key.namespace, name, {"spec": {"suspend": suspend}})
+                await self._cluster.merge(
+                    "Job", key.namespace, name, {"spec": {"suspend": suspend}}
+                )
             case RenewLease():
                 await self._renew(observed, step)
             case ReleaseLease():
@@ -139,7 +158,9 @@ class Executor:
             case RecordJob() | RecordEnd():
                 await self._health.ask(observed.uid, lambda _: self._write_record(observed, step))
 
-    async def _delete(self, observed: Observed, step: DeleteChildren | DeleteRights | DeleteResource) -> None:
+    async def _delete(
+        self, observed: Observed, step: DeleteChildren | DeleteRights | DeleteResource
+    ) -> None:
         match step:
             case DeleteChildren():
                 await self._delete_children(observed, step)
@@ -147,15 +168,21 @@ class Executor:
                 await self._delete_rights(observed)
             case DeleteResource():
                 key = observed.key
-                await self._cluster.delete("FileProcessingJob", key.namespace, key.name, observed.uid)
+                await self._cluster.delete(
+                    "FileProcessingJob", key.namespace, key.name, observed.uid
+                )
 
     async def _fence(self, observed: Observed) -> None:
         """Late, it still means no attempt but those that were there when it was decided upon."""
         uid, latest = observed.uid, observed.latest_attempt
-        await self._health.ask(uid, lambda check: self._store.release_shards(uid, latest, check), long=True)
+        await self._health.ask(
+            uid, lambda check: self._store.release_shards(uid, latest, check), long=True
+        )
 
     def _write_record(self, observed: Observed, step: RecordJob | RecordEnd) -> None:
-        """Late, it comes before all that this process writes next, and the record's version guards it from others."""
+        """Late, it comes before all that this process writes next,
+        and the record's version guards it from others.
+        """
         match step:
             case RecordJob():
                 self._record(observed, step)
@@ -177,17 +204,23 @@ class Executor:
                 raise DisturbedError(replace(observed, rejected=rejected), str(error)) from error
 
     async def _renew(self, observed: Observed, step: RenewLease) -> None:
-        """What the API server refuses here is reported: until the Lease lapses, nobody else can have it."""
+        """What the API server refuses here is reported: until the Lease lapses,
+        nobody else can have it.
+        """
         collection = collection_of(observed)
         try:
             if step.store:
                 view = await self.acquire(observed)
             else:
-                view = await self._leases.renew_without_store(observed.key, observed.uid, collection)
+                view = await self._leases.renew_without_store(
+                    observed.key, observed.uid, collection
+                )
         except ClusterError as error:
             if not error.status or error.reason == CONFLICT:
                 raise
-            refused = Rejected("Lease", lease_name(collection), error.status, str(error), error.retry_after)
+            refused = Rejected(
+                "Lease", lease_name(collection), error.status, str(error), error.retry_after
+            )
             raise DisturbedError(replace(observed, unrenewed=refused), str(error)) from error
         now = time.time()
         if not view.held_by(observed.uid, now) or _was_taken(observed, view):
@@ -216,18 +249,28 @@ class Executor:
             created_at=observed.created_at,
         )
         self._store.create_job(fresh)
-        change_job(self._store, observed.uid, lambda stored: _noted(stored, fresh, step, time.time()))
+        change_job(
+            self._store, observed.uid, lambda stored: _noted(stored, fresh, step, time.time())
+        )
 
     def _record_end(self, observed: Observed) -> None:
         now = time.time()
-        change_job(self._store, observed.uid, lambda stored: replace(stored, finished_at=stored.finished_at or now))
+        change_job(
+            self._store,
+            observed.uid,
+            lambda stored: replace(stored, finished_at=stored.finished_at or now),
+        )
 
     async def _release(self, observed: Observed) -> None:
         if observed.job is not None:
-            await self._leases.release(observed.key.namespace, observed.uid, collection_of(observed))
+            await self._leases.release(
+                observed.key.namespace, observed.uid, collection_of(observed)
+            )
 
     async def _refresh_folder(self, namespace: str, name: str) -> None:
-        """The folder's statistics, in the store and in its resource's status. The next job's end makes them again.
+        """The folder's statistics, in the store and in its resource's status.
+
+        The next job's end makes them again.
 
         Late, they are those of that time.
         """
@@ -236,7 +279,11 @@ class Executor:
             folder = await self._health.ask(f"folder {stored}", lambda _: self._refreshed(stored))
             if folder is None:
                 return
-            totals = {"totalFiles": folder.files, "totalBytes": folder.bytes, "totalCollections": folder.collections}
+            totals = {
+                "totalFiles": folder.files,
+                "totalBytes": folder.bytes,
+                "totalCollections": folder.collections,
+            }
             await self._cluster.apply_status("CacheFolder", namespace, name, totals)
         except (StoreError, ClusterError) as error:
             log.warning("statistics of the cache folder %s: %s", name, error)
@@ -247,10 +294,14 @@ class Executor:
         return self._store.refresh_folder(name) if known else None
 
     async def _emit(self, observed: Observed, event: Emit) -> None:
-        """One that is unique and cannot be written is tried again with the next reconcile that says it."""
+        """One that is unique and cannot be written is tried again with the next reconcile that says
+        it.
+        """
         if event.unique and self._emitted.get(observed.uid) == event.unique:
             return
-        is_news = await events.write(self._cluster, "FileProcessingJob", observed.key, observed.uid, event)
+        is_news = await events.write(
+            self._cluster, "FileProcessingJob", observed.key, observed.uid, event
+        )
         if event.unique and is_news is not None:
             self._emitted[observed.uid] = event.unique
             metrics.ALERTS.inc(is_news and event.reason == "ImagesFailing")
@@ -261,13 +312,17 @@ class Executor:
 
 
 def _was_taken(observed: Observed, renewed: LeaseView) -> bool:
-    """Whether somebody had the store's lease since this job's own Lease lapsed: then the fence has moved."""
+    """Whether somebody had the store's lease since this job's own Lease lapsed:
+    then the fence has moved.
+    """
     lapsed = not observed.lease.held_by(observed.uid, observed.now)
     return lapsed and renewed.fence != observed.attempt.fence
 
 
 def _after_status(observed: Observed, document: Document) -> Observed:
-    """With the status as it was written: a decision in the middle of a plan must not fall back behind it."""
+    """With the status as it was written: a decision in the middle of a plan must not fall back
+    behind it.
+    """
     status = document.get("status") or {}
     return replace(
         observed,
@@ -279,7 +334,9 @@ def _after_status(observed: Observed, document: Document) -> Observed:
 
 
 def _noted(stored: Job, fresh: Job, step: RecordJob, now: float) -> Job:
-    """An attempt that begins is noted with its number: pods of earlier ones are refused before the status says so."""
+    """An attempt that begins is noted with its number:
+    pods of earlier ones are refused before the status says so.
+    """
     begins = step.attempt if step.phase is Phase.INDEXING else 0
     restarted = stored.phase.finished and not step.phase.finished
     return replace(

@@ -12,7 +12,10 @@ _KEPT_SECONDS = 5.0
 
 
 class Folders:
-    """Lists each namespace's folders at most every few seconds; at once when one of them changed."""
+    """Lists each namespace's folders at most every few seconds.
+
+    At once when one of them changed.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -23,7 +26,10 @@ class Folders:
         self._listed.pop(namespace, None)
 
     async def of(self, namespace: str) -> list[Document]:
-        """All folders of a namespace; who asks at the same time waits for the same answer. Raises `ClusterError`."""
+        """All folders of a namespace; who asks at the same time waits for the same answer.
+
+        Raises `ClusterError`.
+        """
         now = time.monotonic()
         known = self._listed.get(namespace)
         if known is None or now - known[0] > _KEPT_SECONDS or _failed(known[1]):

@@ -1,8 +1,10 @@
-"""How long the store remembers jobs whose resource was deleted: their records, shards and failures, never outputs.
+"""How long the store remembers jobs whose resource was deleted: their records, shards and failures,
+never outputs.
 
-A job's record stays as long as its resource. After that it answers what failed and when, until there are enough newer
-ones of the collection, or it is too old. Only the leader forgets, a bounded number of jobs at a time; and only what it
-knows to be over: the job has ended, and the API server says that there is no such resource any more.
+A job's record stays as long as its resource. After that it answers what failed and when, until
+there are enough newer ones of the collection, or it is too old. Only the leader forgets, a bounded
+number of jobs at a time; and only what it knows to be over: the job has ended, and the API server
+says that there is no such resource any more.
 """
 
 from __future__ import annotations
@@ -40,8 +42,13 @@ UidOf = Callable[[Key], Awaitable[str | None]]
 log = logging.getLogger("fpj.history")
 
 
-async def keep_history(cluster: Cluster, store: Store, health: StoreHealth, settings: OperatorSettings) -> None:
-    """Forever; what fails is tried again with the next pass. A start has enough to do without the first."""
+async def keep_history(
+    cluster: Cluster, store: Store, health: StoreHealth, settings: OperatorSettings
+) -> None:
+    """Forever; what fails is tried again with the next pass.
+
+    A start has enough to do without the first.
+    """
 
     async def uid_of(key: Key) -> str | None:
         found = await cluster.get("FileProcessingJob", key.namespace, key.name)
@@ -55,7 +62,9 @@ async def keep_history(cluster: Cluster, store: Store, health: StoreHealth, sett
             log.warning("old records are kept for now: %s", error)
 
 
-async def prune(store: Store, health: StoreHealth, uid_of: UidOf, settings: OperatorSettings, now: float) -> int:
+async def prune(
+    store: Store, health: StoreHealth, uid_of: UidOf, settings: OperatorSettings, now: float
+) -> int:
     """One pass; how many jobs were forgotten. Raises `ClusterError` and `StoreError`.
 
     What the store does of it late is as true then: a job that is gone is not there again.
@@ -78,13 +87,21 @@ async def prune(store: Store, health: StoreHealth, uid_of: UidOf, settings: Oper
 def key_of(job: Job) -> Key | None:
     """The resource of a job; None for one of `fpj run`, which has none."""
     metadata = job.manifest.get("metadata")
-    if not isinstance(metadata, Mapping) or metadata.get("uid") != job.id or not metadata.get("namespace"):
+    if (
+        not isinstance(metadata, Mapping)
+        or metadata.get("uid") != job.id
+        or not metadata.get("namespace")
+    ):
         return None
     return Key(metadata["namespace"], metadata["name"])
 
 
-async def _outdated(store: Store, health: StoreHealth, settings: OperatorSettings, now: float) -> list[Job]:
-    """Jobs to be asked about, of namespaces that are ours: ended ones beyond the limits, and any that are very old."""
+async def _outdated(
+    store: Store, health: StoreHealth, settings: OperatorSettings, now: float
+) -> list[Job]:
+    """Jobs to be asked about, of namespaces that are ours: ended ones beyond the limits,
+    and any that are very old.
+    """
     seen: Counter[str] = Counter()
     found = []
     async for job in _all(store, health):
@@ -94,12 +111,16 @@ async def _outdated(store: Store, health: StoreHealth, settings: OperatorSetting
         seen[job.collection] += job.phase.finished
         if _beyond(job, seen[job.collection], settings, now):
             found.append(job)
-    # By chance: the oldest may all have their resources still, and would be asked about in each pass.
+    # By chance: the oldest may all have their resources still, and would be asked about in each
+    # pass.
     return random.sample(found, min(_MOST_CHECKED, len(found)))
 
 
 async def _all(store: Store, health: StoreHealth) -> AsyncIterator[Job]:
-    """Newest first, each once. Those of the second at which a page ends are read again: pages are cut by time."""
+    """Newest first, each once.
+
+    Those of the second at which a page ends are read again: pages are cut by time.
+    """
     before: float | None = None
     seen = set[str]()
     while len(seen) < _MOST_READ:

@@ -1,11 +1,15 @@
-"""Leases: one per collection, one for the leader. Every change is checked against the version that was read.
+"""Leases: one per collection, one for the leader.
 
-A collection is locked twice. The Kubernetes Lease is what people see and what keeps two resources apart; the store's
-lease gives the fence that every write to the store names, and keeps `fpj run` on the same store apart from the cluster.
-The fence is shown as the Lease's ``leaseTransitions``. A released Lease stays, so that its number goes on rising.
+Every change is checked against the version that was read.
 
-A Lease lapses when this process has seen it unchanged for as long as it lasts: the clock of whoever renewed it is not
-asked. The store's lease lapses by the clocks of those who use the store, which matters between a cluster and `fpj run`.
+A collection is locked twice. The Kubernetes Lease is what people see and what keeps two resources
+apart; the store's lease gives the fence that every write to the store names, and keeps `fpj run` on
+the same store apart from the cluster. The fence is shown as the Lease's ``leaseTransitions``. A
+released Lease stays, so that its number goes on rising.
+
+A Lease lapses when this process has seen it unchanged for as long as it lasts: the clock of whoever
+renewed it is not asked. The store's lease lapses by the clocks of those who use the store, which
+matters between a cluster and `fpj run`.
 """
 
 from __future__ import annotations
@@ -39,7 +43,9 @@ _TRIES = 5
 
 
 class LeaseRefusedError(ClusterError):
-    """The API server refuses the Lease of a job that does not hold it yet: a quota, a policy, a webhook."""
+    """The API server refuses the Lease of a job that does not hold it yet: a quota, a policy,
+    a webhook.
+    """
 
     def __init__(self, name: str, error: ClusterError) -> None:
         super().__init__(error.status, str(error), error.retry_after, error.causes, error.reason)
@@ -50,9 +56,10 @@ class Leases:
     """The leases of all collections that this operator has to do with.
 
     Args:
-        health: by which the store is asked. What is asked about leases may be carried out late. Then it comes before
-            all else that this operator asks for the same job; it lasts only as long as it would have; and it does
-            nothing to a lease that is another's by now, except that such a holder finds its own one refused.
+        health: by which the store is asked. What is asked about leases may be carried out late.
+            Then it comes before all else that this operator asks for the same job; it lasts only as
+            long as it would have; and it does nothing to a lease that is another's by now, except
+            that such a holder finds its own one refused.
         seconds: how long one lasts that is not renewed.
         sightings: by whose clock one lapses.
     """
@@ -79,8 +86,9 @@ class Leases:
     async def acquire(self, key: Key, uid: str, collection: str, *, above: int = 0) -> LeaseView:
         """Take the lease or renew one's own; the lease as it stands then, whoever holds it.
 
-        ``above`` is the fence of the job's latest attempt where another one is to start: its fence is greater.
-        Raises `StoreError` and `ClusterError`; `LeaseRefusedError` where trying again at once cannot help.
+        ``above`` is the fence of the job's latest attempt where another one is to start: its fence
+        is greater. Raises `StoreError` and `ClusterError`; `LeaseRefusedError` where trying again
+        at once cannot help.
         """
         view, found = await self.look(key.namespace, collection)
         if view.held_by_another(uid, time.time()):
@@ -99,14 +107,18 @@ class Leases:
             if written is not None:
                 return replace(self._view(key.namespace, collection, written), renewed=True)
             view, found = await self.look(key.namespace, collection)
-            if view.held_by_another(uid, time.time()):  # its own attempt at the store's lease fails against ours
+            # Its own attempt at the store's lease fails against ours.
+            if view.held_by_another(uid, time.time()):
                 await self._give_back(stored)
                 return view
-        # The store's lease stays: to give it back would fence the workers of a job that only renews its own.
+        # The store's lease stays: to give it back would fence the workers of a job that only renews
+        # its own.
         raise ClusterError(409, f"the Lease of {collection} keeps being changed by others")
 
     async def _refused(self, error: ClusterError, stored: Lease) -> None:
-        """The store's lease alone locks nothing for this job: others, such as `fpj run`, may have it meanwhile."""
+        """The store's lease alone locks nothing for this job: others, such as `fpj run`,
+        may have it meanwhile.
+        """
         await self._give_back(stored)
         if error.reason != CONFLICT:  # which is over at once: others change the same quota
             raise LeaseRefusedError(stored.name, error) from error
@@ -115,7 +127,10 @@ class Leases:
         await self._health.ask(stored.holder, lambda _: self._store.release_lease(stored))
 
     async def _acquire_stored(self, view: LeaseView, name: str, uid: str, above: int) -> Lease:
-        """The store's lease. Whose Lease has lapsed before our eyes has lost that too, whenever its clock says."""
+        """The store's lease.
+
+        Whose Lease has lapsed before our eyes has lost that too, whenever its clock says.
+        """
 
         def acquire(check: Check) -> Lease:
             try:
@@ -130,21 +145,29 @@ class Leases:
         return await self._health.ask(uid, acquire)
 
     async def renew_without_store(self, key: Key, uid: str, collection: str) -> LeaseView:
-        """Renew one's own Kubernetes Lease while the store is away; the lease as it stands then. Raises `ClusterError`.
+        """Renew one's own Kubernetes Lease while the store is away; the lease as it stands then.
 
-        The store's lease may run out meanwhile. Once the store is back, `acquire` finds out whether somebody took it.
+        Raises `ClusterError`.
+
+        The store's lease may run out meanwhile. Once the store is back, `acquire` finds out whether
+        somebody took it.
         """
         for _ in range(_TRIES):
             view, found = await self.look(key.namespace, collection)
             if found is None or not view.held_by(uid, time.time()):
                 return view
-            found["spec"] |= {"renewTime": precise(time.time()), "leaseDurationSeconds": round(self._seconds)}
+            found["spec"] |= {
+                "renewTime": precise(time.time()),
+                "leaseDurationSeconds": round(self._seconds),
+            }
             if (written := await self._cluster.replace(found)) is not None:
                 return self._view(key.namespace, collection, written)
         raise ClusterError(409, f"the Lease of {collection} keeps being changed by others")
 
     async def _named(self, namespace: str, collection: str, held: LeaseHeldError) -> LeaseView:
-        """Who holds the store's lease: a resource that is about to write its Lease too, with its name, or `fpj run`."""
+        """Who holds the store's lease: a resource that is about to write its Lease too,
+        with its name, or `fpj run`.
+        """
         await asyncio.sleep(_WRITING_SECONDS)
         view, _ = await self.look(namespace, collection)
         if view.holder == held.holder:
@@ -152,7 +175,9 @@ class Leases:
         return LeaseView(held.holder, held.holder, 0, time.time() + self._seconds)
 
     async def release(self, namespace: str, uid: str, collection: str) -> None:
-        """Give the lease back, if it is this job's. The store's goes first: the next holder needs both.
+        """Give the lease back, if it is this job's.
+
+        The store's goes first: the next holder needs both.
 
         Raises `StoreError` and `ClusterError`.
         """
@@ -202,7 +227,9 @@ class Leases:
             return LeaseView(fence=spec.get("leaseTransitions", 0))
         is_new = not self._sightings.knows(at)
         left = self._sightings.left(at, spec)
-        if is_new:  # it may have been renewed long ago: whoever takes a job over from another leader renews it soon
+        # It may have been renewed long ago: whoever takes a job over from another leader renews it
+        # soon.
+        if is_new:
             left /= 2
         holder_name = found["metadata"].get("annotations", {}).get(HOLDER_NAME, "")
         return LeaseView(holder, holder_name, spec.get("leaseTransitions", 0), time.time() + left)

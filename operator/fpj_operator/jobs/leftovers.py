@@ -1,8 +1,9 @@
 """What ended jobs have left: rights of their workers, child Jobs that have not ended.
 
-An operator that died in between leaves them, or one of an older version. Finished jobs are not reconciled without a
-cause. So after the start, and then every hour, each job is that still has one of them; active jobs have both. A
-collection's Lease that a finished job still holds is found by `fpj_operator.jobs.vanished`, which reads those anyway.
+An operator that died in between leaves them, or one of an older version. Finished jobs are not
+reconciled without a cause. So after the start, and then every hour, each job is that still has one
+of them; active jobs have both. A collection's Lease that a finished job still holds is found by
+`fpj_operator.jobs.vanished`, which reads those anyway.
 """
 
 from __future__ import annotations
@@ -25,15 +26,23 @@ _ENDED = frozenset({"Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"}
 log = logging.getLogger("fpj.leftovers")
 
 
-async def look_for_leftovers(cluster: Cluster, namespaces: Sequence[str], look_at: Callable[[str, str], None]) -> None:
-    """Forever. ``look_at`` gets the namespace and the name of a job; without ``namespaces`` those of the cluster."""
+async def look_for_leftovers(
+    cluster: Cluster, namespaces: Sequence[str], look_at: Callable[[str, str], None]
+) -> None:
+    """Forever.
+
+    ``look_at`` gets the namespace and the name of a job; without ``namespaces`` those of the
+    cluster.
+    """
     while True:
         for namespace in namespaces or (None,):
             for kind, is_left in {"ServiceAccount": _any, "Job": _has_not_ended}.items():
                 try:
                     await _look_in(cluster, kind, namespace, is_left, look_at)
                 except ClusterError as error:
-                    log.warning("%ss cannot be listed in %s: %s", kind, namespace or "the cluster", error)
+                    log.warning(
+                        "%ss cannot be listed in %s: %s", kind, namespace or "the cluster", error
+                    )
         await asyncio.sleep(_SECONDS)
 
 
@@ -44,7 +53,9 @@ async def _look_in(
     is_left: Callable[[Document], bool],
     look_at: Callable[[str, str], None],
 ) -> None:
-    async for page in cluster.pages(kind, namespace, size=_PAGE, most=_MOST, labels=names.LABEL_UID):
+    async for page in cluster.pages(
+        kind, namespace, size=_PAGE, most=_MOST, labels=names.LABEL_UID
+    ):
         for found in filter(is_left, page):
             metadata = found["metadata"]
             for owner in metadata.get("ownerReferences", ()):

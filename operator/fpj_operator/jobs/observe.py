@@ -1,4 +1,6 @@
-"""Gather what a decision rests on: the resource, its child Jobs, its lease, its cache folder, the store's records."""
+"""Gather what a decision rests on: the resource, its child Jobs, its lease, its cache folder,
+the store's records.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,10 @@ from fpj_operator.jobs.trouble import Findings
 from fpj_operator.keys import Key
 from fpj_operator.storehealth import StoreHealth
 
-_LOCAL = "spec.collection.source.local: works only with `fpj run`; use persistentVolumeClaim or s3 in a cluster"
+_LOCAL = (
+    "spec.collection.source.local: works only with `fpj run`; use persistentVolumeClaim or s3 in a"
+    " cluster"
+)
 _ACTIVE = frozenset({Phase.INDEXING, Phase.RUNNING})
 _GAVE_UP = frozenset({"PodFailurePolicy", "MaxFailedIndexesExceeded"})
 """The Job controller's reasons for ending a Job whose other indexes might go on."""
@@ -41,8 +46,9 @@ _MOST_PODS = 100
 _LOST_SECONDS = 15.0
 """After the end of its grace period a pod that is still there is on a node that does not answer."""
 _STALLED_SECONDS = 360.0
-"""Longer than a pod waits for a store that does not answer it (4 minutes, and a minute of the driver's for the last
-call); and than it takes until a lost node is reported as such."""
+"""Longer than a pod waits for a store that does not answer it (4 minutes, and a minute of the
+driver's for the last call); and than it takes until a lost node is reported as such.
+"""
 _MOST_SILENT = 10
 _NEEDED_BYTES = 2**20
 """A folder must at least have room for so much to be chosen."""
@@ -71,23 +77,39 @@ async def observe(
     if problem and attempt.number and not phase.finished:
         job = await _begun(health, store, document)
     collection = names.store_collection(key.namespace, job.collection_id) if job else ""
-    # One that never began has no child, and whether its collection is locked is found out when it asks for the lock.
-    began = phase is not Phase.PENDING or attempt.number > 0 or (job is not None and bool(job.spec.suspend))
+    # One that never began has no child, and whether its collection is locked is found out when it
+    # asks for the lock.
+    began = (
+        phase is not Phase.PENDING
+        or attempt.number > 0
+        or (job is not None and bool(job.spec.suspend))
+    )
     owned, (lease, _), (folder, folder_problem) = await asyncio.gather(
-        cluster.list("Job", key.namespace, labels=f"{names.LABEL_UID}={uid}") if began else _no_children(),
+        (
+            cluster.list("Job", key.namespace, labels=f"{names.LABEL_UID}={uid}")
+            if began
+            else _no_children()
+        ),
         leases.look(key.namespace, collection) if job and began else _no_lease(),
         _folder(cache_folders, key.namespace, job, attempt, phase),
     )
-    rights = phase.at_rest and attempt.number > 0 and await _has_account(cluster, key.namespace, uid)
+    rights = (
+        phase.at_rest and attempt.number > 0 and await _has_account(cluster, key.namespace, uid)
+    )
     current = attempt.number if phase in _ACTIVE else None
     children = tuple([await _child(pods, each, current) for each in owned])
-    # After the children: pods record before they end, so what a finished Job did is in the store by now. Asked before,
-    # the store could be older than the Job's end, and the Job would look as if it had ended without its work.
-    # One that only waits in line needs nothing from the store; thousands may.
+    # After the children: pods record before they end, so what a finished Job did is in the store by
+    # now. Asked before, the store could be older than the Job's end, and the Job would look as if
+    # it had ended without its work. One that only waits in line needs nothing from the store;
+    # thousands may.
     asks = began or (queue.place(key)[0] and not queue.lock(key))
     seen = await _store_view(health, store, uid, attempt.number) if asks else StoreView()
     slot_free, ahead = queue.place(key)
-    begins = job is not None and phase not in (Phase.INDEXING, Phase.RUNNING) and not fits(attempt, job.spec)
+    begins = (
+        job is not None
+        and phase not in (Phase.INDEXING, Phase.RUNNING)
+        and not fits(attempt, job.spec)
+    )
     return Observed(
         key=key,
         uid=uid,
@@ -136,9 +158,11 @@ async def _begun(health: StoreHealth, store: Store, document: Document) -> FileP
 
 
 def _as_begun(store: Store, document: Document) -> FileProcessingJob | None:
-    """A job that has started, by its spec as it was last understood; whether it is suspended, by the current spec.
+    """A job that has started, by its spec as it was last understood; whether it is suspended, by
+    the current spec.
 
-    The spec of now may be of a later version than this operator: no reason to fail what runs. None if it is not known.
+    The spec of now may be of a later version than this operator: no reason to fail what runs. None
+    if it is not known.
     """
     try:
         record = store.get_job(document["metadata"]["uid"])
@@ -152,9 +176,16 @@ def _as_begun(store: Store, document: Document) -> FileProcessingJob | None:
 
 
 def _resource(document: Document) -> Resource:
-    """What a document says, without its status, which is not a person's to write. Raises `ManifestError`."""
+    """What a document says, without its status, which is not a person's to write.
+
+    Raises `ManifestError`.
+    """
     metadata = {name: document["metadata"][name] for name in ("name", "namespace", "uid")}
-    said = {"apiVersion": document["apiVersion"], "kind": document["kind"], "spec": document.get("spec") or {}}
+    said = {
+        "apiVersion": document["apiVersion"],
+        "kind": document["kind"],
+        "spec": document.get("spec") or {},
+    }
     return read_resource(said | {"metadata": metadata})
 
 
@@ -194,8 +225,12 @@ def _ask_store(store: Store, uid: str, attempt: int) -> StoreView:
     return StoreView(store.identity(), view.job, view.counts, view.states, view.progress, silent)
 
 
-def _silent(store: Store, uid: str, attempt: int, states: Mapping[ShardState, int]) -> tuple[str, ...]:
-    """See `StoreView.silent`. Where there are more than a few such shards, other pods end and take them over.
+def _silent(
+    store: Store, uid: str, attempt: int, states: Mapping[ShardState, int]
+) -> tuple[str, ...]:
+    """See `StoreView.silent`.
+
+    Where there are more than a few such shards, other pods end and take them over.
 
     Shards of later waves wait for this one to end.
     """
@@ -203,7 +238,9 @@ def _silent(store: Store, uid: str, attempt: int, states: Mapping[ShardState, in
     if not 0 < left <= _MOST_SILENT:
         return ()
     found = store.silent_shards(uid, attempt, store.now() - _STALLED_SECONDS)
-    if len(found) != left or waiting > max(sum(states.values()) - (found[-1] // WAVE + 1) * WAVE, 0):
+    if len(found) != left or waiting > max(
+        sum(states.values()) - (found[-1] // WAVE + 1) * WAVE, 0
+    ):
         return ()
     shards = [store.shard(uid, attempt, index) for index in found]
     holders = [shard.holder for shard in shards if shard is not None and shard.holder is not None]
@@ -211,7 +248,9 @@ def _silent(store: Store, uid: str, attempt: int, states: Mapping[ShardState, in
 
 
 async def _stalled(cluster: Cluster, namespace: str, silent: tuple[str, ...]) -> tuple[str, ...]:
-    """Silent pods that still run, if all do: else the Job controller starts another pod, which takes their shards."""
+    """Silent pods that still run, if all do: else the Job controller starts another pod,
+    which takes their shards.
+    """
     for pod in silent:
         fields = f"metadata.name={pod},status.phase=Running"
         if not (await cluster.page("Pod", namespace, limit=1, fields=fields)).get("items"):
@@ -222,21 +261,36 @@ async def _stalled(cluster: Cluster, namespace: str, silent: tuple[str, ...]) ->
 async def _pods_left(cluster: Cluster, namespace: str, uid: str) -> bool:
     """Whether pods of the job run."""
     fields = "status.phase!=Succeeded,status.phase!=Failed"
-    page = await cluster.page("Pod", namespace, limit=_MOST_PODS, labels=f"{names.LABEL_UID}={uid}", fields=fields)
+    page = await cluster.page(
+        "Pod", namespace, limit=_MOST_PODS, labels=f"{names.LABEL_UID}={uid}", fields=fields
+    )
     return any(_may_write(pod) for pod in page["items"])
 
 
 async def others_left(cluster: Cluster, observed: Observed) -> str:
-    """Another job whose pods still run though this one has the lock of their collection; empty for none.
+    """Another job whose pods still run though this one has the lock of their collection.
+
+    Empty for none.
 
     Whoever had it before gives it back while its pods end: they may have images in hand.
     """
     labels = f"{names.LABEL_LOCK}={lease_name(collection_of(observed))}"
     page = await cluster.page(
-        "Pod", observed.key.namespace, limit=_MOST_PODS, labels=labels, fields="status.phase=Running"
+        "Pod",
+        observed.key.namespace,
+        limit=_MOST_PODS,
+        labels=labels,
+        fields="status.phase=Running",
     )
     found = [pod["metadata"]["labels"] for pod in page["items"] if _may_write(pod)]
-    return next((each.get(names.LABEL_JOB, "") for each in found if each.get(names.LABEL_UID) != observed.uid), "")
+    return next(
+        (
+            each.get(names.LABEL_JOB, "")
+            for each in found
+            if each.get(names.LABEL_UID) != observed.uid
+        ),
+        "",
+    )
 
 
 def _may_write(pod: Document) -> bool:
@@ -245,14 +299,16 @@ def _may_write(pod: Document) -> bool:
     return end == 0 or time.time() < end + _LOST_SECONDS
 
 
-# Children -------------------------------------------------------------------------------------------------
+# Children -----------------------------------------------------------------------------------------
 
 
 async def _child(pods: Pods, document: Document, current: int | None) -> ChildJob:
     """A child Job. Its pods are asked about if it is of the ``current`` attempt."""
     labels = document["metadata"].get("labels", {})
     status = document.get("status", {})
-    conditions = {each["type"] for each in status.get("conditions", []) if each.get("status") == "True"}
+    conditions = {
+        each["type"] for each in status.get("conditions", []) if each.get("status") == "True"
+    }
     failed = bool(conditions & {"Failed", "FailureTarget"})
     complete = bool(conditions & {"Complete", "SuccessCriteriaMet"})
     deleting = "deletionTimestamp" in document["metadata"]
@@ -267,7 +323,8 @@ async def _child(pods: Pods, document: Document, current: int | None) -> ChildJo
         wave=_number(labels.get(names.LABEL_WAVE)),
         complete=complete,
         failed=failed,
-        gave_up=failed and any(each.get("reason") in _GAVE_UP for each in status.get("conditions", [])),
+        gave_up=failed
+        and any(each.get("reason") in _GAVE_UP for each in status.get("conditions", [])),
         active=status.get("active", 0),
         deleting=deleting,
         suspended=bool(document["spec"].get("suspend")),
@@ -281,11 +338,15 @@ def _number(text: str | None) -> int:
     return int(text) if text and text.isdecimal() else 0
 
 
-# Cache folders --------------------------------------------------------------------------------------------
+# Cache folders ------------------------------------------------------------------------------------
 
 
 async def _folder(
-    cache_folders: Folders, namespace: str, job: FileProcessingJob | None, attempt: Attempt, phase: Phase
+    cache_folders: Folders,
+    namespace: str,
+    job: FileProcessingJob | None,
+    attempt: Attempt,
+    phase: Phase,
 ) -> tuple[CacheFolder | None, str | None]:
     """The folder that this attempt writes to, or the one that the next should."""
     if job is None or (phase.finished and not attempt.number):
@@ -305,8 +366,13 @@ async def _folder(
 
 
 def _overlapping(job: FileProcessingJob, folders: Sequence[CacheFolder]) -> dict[str, str]:
-    """By name, how folders overlap the job's source: such a folder is never chosen, and refused if it is named."""
-    found = {each.metadata.name: overlap_of_places(job.spec.collection.source, each.spec.storage) for each in folders}
+    """By name, how folders overlap the job's source: such a folder is never chosen,
+    and refused if it is named.
+    """
+    found = {
+        each.metadata.name: overlap_of_places(job.spec.collection.source, each.spec.storage)
+        for each in folders
+    }
     return {name: how for name, how in found.items() if how}
 
 

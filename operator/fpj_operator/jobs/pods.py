@@ -1,7 +1,8 @@
 """Asks for the pods of child Jobs, and for events about them: as few as a decision needs.
 
-A child Job may have thousands of pods, of 7 KB each. So the API server chooses by phase and by completion index, pages
-are short, a Job whose pods all work is not asked about, and why a Job failed is asked once.
+A child Job may have thousands of pods, of 7 KB each. So the API server chooses by phase and by
+completion index, pages are short, a Job whose pods all work is not asked about, and why a Job
+failed is asked once.
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ _INDEX = "batch.kubernetes.io/job-completion-index"
 
 
 class Pods:
-    """What the pods of child Jobs show; remembers why Jobs failed. ``clock`` gives seconds since the epoch."""
+    """What the pods of child Jobs show; remembers why Jobs failed.
+
+    ``clock`` gives seconds since the epoch.
+    """
 
     def __init__(self, cluster: Cluster, clock: Callable[[], float] = time.time) -> None:
         self._cluster = cluster
@@ -58,7 +62,11 @@ class Pods:
         if complete:
             return Findings()
         if job["spec"].get("suspend"):
-            return Findings(Trouble("HeldByQueue", "the child Job is suspended: its queue has not admitted it yet"))
+            return Findings(
+                Trouble(
+                    "HeldByQueue", "the child Job is suspended: its queue has not admitted it yet"
+                )
+            )
         now = self._clock()
         if now - seconds_of(job["metadata"].get("creationTimestamp")) < _PATIENCE_SECONDS:
             return Findings()
@@ -71,11 +79,16 @@ class Pods:
             return Findings()
         pods = await self._page(job, _UNFINISHED)
         waits = of_waiting(pods, now) or await self._of_slow_start(pods, now)
-        if ready or any(works(pod) for pod in pods) or (len(pods) == _MOST_PODS and await self._any_works(job)):
+        if (
+            ready
+            or any(works(pod) for pod in pods)
+            or (len(pods) == _MOST_PODS and await self._any_works(job))
+        ):
             return Findings(delays=waits or (await self._refusal(job, now) if fewer else None))
         if waits or pods:
             return Findings(stops=waits)
-        # Nothing is there that will run: the Job controller waits before it tries again, or may not.
+        # Nothing is there that will run: the Job controller waits before it tries again, or may
+        # not.
         failed = await self._last_failure(job, _MOST_FAILED, job_failed=False)
         found = [each for each in (failed, await self._refusal(job, now)) if each]
         return Findings(stops=max(found, key=lambda each: each.since, default=None))
@@ -105,12 +118,19 @@ class Pods:
         """Whether one of very many works, beyond those of the first page."""
         return any(works(pod) for pod in await self._page(job, "status.phase=Running"))
 
-    async def _last_failure(self, job: Document, most: int, labels: str = "", *, job_failed: bool) -> Trouble | None:
+    async def _last_failure(
+        self, job: Document, most: int, labels: str = "", *, job_failed: bool
+    ) -> Trouble | None:
         """Why the pod that failed last did, page by page: none is kept longer than that takes."""
         metadata, last = job["metadata"], None
         labels = f"{_JOB_NAME}={metadata['name']}{labels}"
         pages = self._cluster.pages(
-            "Pod", metadata["namespace"], size=_MOST_PODS, most=most, labels=labels, fields="status.phase=Failed"
+            "Pod",
+            metadata["namespace"],
+            size=_MOST_PODS,
+            most=most,
+            labels=labels,
+            fields="status.phase=Failed",
         )
         async for page in pages:
             last = weightiest((last, of_ended(page, job_failed=job_failed)))
@@ -119,11 +139,15 @@ class Pods:
     async def _page(self, job: Document, fields: str) -> list[Document]:
         metadata = job["metadata"]
         labels = f"{_JOB_NAME}={metadata['name']}"
-        found = await self._cluster.page("Pod", metadata["namespace"], limit=_MOST_PODS, labels=labels, fields=fields)
+        found = await self._cluster.page(
+            "Pod", metadata["namespace"], limit=_MOST_PODS, labels=labels, fields=fields
+        )
         return list(found.get("items", []))
 
     async def _events(self, about: Document, fields: str = "") -> list[Document]:
         metadata = about["metadata"]
         fields = f"involvedObject.uid={metadata['uid']}{fields}"
-        found = await self._cluster.page("Event", metadata["namespace"], limit=_MOST_EVENTS, fields=fields)
+        found = await self._cluster.page(
+            "Event", metadata["namespace"], limit=_MOST_EVENTS, fields=fields
+        )
         return list(found.get("items", []))

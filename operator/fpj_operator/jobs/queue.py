@@ -1,9 +1,12 @@
-"""Which jobs are active in a namespace, and whose turn it is. Fed by events, so no job is asked for twice.
+"""Which jobs are active in a namespace, and whose turn it is.
 
-A slot is for a job whose pods run or may run any moment. A job that cannot run (`NO_SLOT`) has none. Neither has one
-that waits for its collection's lock: of those that wait for one collection only the first is in line for a slot, and
-only while nobody here holds the lock. So who gets a lock is decided by rank, too, and no free collection waits for
-another's lock. Every question costs the logarithm of the number of jobs.
+Fed by events, so no job is asked for twice.
+
+A slot is for a job whose pods run or may run any moment. A job that cannot run (`NO_SLOT`) has
+none. Neither has one that waits for its collection's lock: of those that wait for one collection
+only the first is in line for a slot, and only while nobody here holds the lock. So who gets a lock
+is decided by rank, too, and no free collection waits for another's lock. Every question costs the
+logarithm of the number of jobs.
 """
 
 from __future__ import annotations
@@ -22,12 +25,20 @@ from fpj_operator.jobs.reasons import CANNOT_RUN
 from fpj_operator.keys import Key
 
 NO_SLOT = CANNOT_RUN | {"ChildRejected"}
-"""Why no pod of a job can run, although it has started. It holds no slot, and must get one before its pods work."""
+"""Why no pod of a job can run, although it has started.
+
+It holds no slot, and must get one before its pods work.
+"""
 _IN_LINE = frozenset({"", "Queued", "CollectionLocked", "StoreUnavailable"})
-"""Why a job waits that would start if it had a slot. What else it may wait for, such as a cache folder, comes first."""
+"""Why a job waits that would start if it had a slot.
+
+What else it may wait for, such as a cache folder, comes first.
+"""
 _IDLE = NO_SLOT | {"Queued"}
 """Why an attempt does nothing; and, of a job that is recovering, these too:"""
-_IDLE_BETWEEN = frozenset({"Queued", "CollectionLocked", "StoreUnavailable", "NoCacheFolder", "ChildRejected"})
+_IDLE_BETWEEN = frozenset(
+    {"Queued", "CollectionLocked", "StoreUnavailable", "NoCacheFolder", "ChildRejected"}
+)
 _GONE = 100
 _ROUND_PLACES = (10_000, 5_000, 2_000, 1_000, 500, 200, 100, 50, 20, 10)
 _UNDER_WAY = frozenset({Phase.INDEXING, Phase.RUNNING})
@@ -59,7 +70,9 @@ class Entry:
     trouble: str = ""
     """Why it does not move although it has started."""
     foreign: bool = False
-    """Whether its collection was found locked by somebody who is not known here, such as `fpj run`."""
+    """Whether its collection was found locked by somebody who is not known here,
+    such as `fpj run`.
+    """
 
     @property
     def rank(self) -> tuple[int, float, str]:
@@ -74,7 +87,9 @@ class _Namespace:
         self.entries: dict[str, Entry] = {}
         self.active = 0
         self.line: list[Place] = []
-        """Who gets the next slots: of each collection that is free the first, and who only lacks the slot."""
+        """Who gets the next slots: of each collection that is free the first,
+        and who only lacks the slot.
+        """
         self.stuck: set[str] = set()
         """Who waits for something else than a slot or a lock that is known here."""
         self._holders: dict[str, set[str]] = defaultdict(set)
@@ -130,8 +145,14 @@ class _Namespace:
         self.entries[name] = entry
         self.active += entry.active
         if entry.waits:
-            insort(self.line if entry.locks else self._waiting[entry.collection], (entry.rank, name))
-        if not entry.active and entry.phase in (Phase.PENDING, Phase.RECOVERING) and (entry.foreign or not entry.waits):
+            insort(
+                self.line if entry.locks else self._waiting[entry.collection], (entry.rank, name)
+            )
+        if (
+            not entry.active
+            and entry.phase in (Phase.PENDING, Phase.RECOVERING)
+            and (entry.foreign or not entry.waits)
+        ):
             self.stuck.add(name)
         if entry.locks:
             self._holders[entry.collection].add(name)
@@ -162,12 +183,17 @@ class JobQueue:
         """Latest uids of jobs that are no more: an answer about one may still be under way."""
 
     def note(self, body: Mapping[str, Any]) -> Key:
-        """Take in a FileProcessingJob as an event shows it, or an answer of the API server; what is older is ignored.
+        """Take in a FileProcessingJob as an event shows it, or an answer of the API server.
+
+        What is older is ignored.
 
         An event that comes late must not put a job back in the queue that has taken its slot since.
         """
         metadata = body["metadata"]
-        key, version = Key(metadata["namespace"], metadata["name"]), int(metadata.get("resourceVersion") or 0)
+        key, version = (
+            Key(metadata["namespace"], metadata["name"]),
+            int(metadata.get("resourceVersion") or 0),
+        )
         known = self._entry(key)
         if metadata["uid"] in self._gone:
             return key
@@ -175,7 +201,13 @@ class JobQueue:
         if known is not None and same and 0 < version <= known.version:
             return key
         entry = _entry(body, version)
-        if known is not None and same and known.foreign and entry.waits and entry.reason == "CollectionLocked":
+        if (
+            known is not None
+            and same
+            and known.foreign
+            and entry.waits
+            and entry.reason == "CollectionLocked"
+        ):
             entry = replace(entry, foreign=True)
         self._put(key, entry)
         return key
@@ -186,15 +218,26 @@ class JobQueue:
             self._put(key, replace(entry, active=True, locks=True, waits=False, foreign=False))
 
     def gave_back(self, key: Key, phase: Phase, *, foreign: bool = False) -> None:
-        """A job that took its slot could not start. ``foreign``: somebody who is not known here has its lock."""
+        """A job that took its slot could not start.
+
+        ``foreign``: somebody who is not known here has its lock.
+        """
         entry = self._entry(key)
         if entry is not None:
-            self._put(key, replace(entry, active=False, locks=phase in _UNDER_WAY, waits=foreign, foreign=foreign))
+            self._put(
+                key,
+                replace(
+                    entry, active=False, locks=phase in _UNDER_WAY, waits=foreign, foreign=foreign
+                ),
+            )
 
     def settled(self, key: Key, status: Mapping[str, Any], *, suspended: bool) -> None:
         """What a look came to, where no event will tell: the status says it already."""
         if (entry := self._entry(key)) is not None:
-            self._put(key, replace(entry, active=takes_slot(status), **_standing(status, suspended=suspended)))
+            self._put(
+                key,
+                replace(entry, active=takes_slot(status), **_standing(status, suspended=suspended)),
+            )
 
     def collection_of(self, key: Key) -> str:
         """The id of the job's collection; empty for a job that is not known."""
@@ -212,7 +255,10 @@ class JobQueue:
         return entry.uid if entry else None
 
     def forget(self, key: Key, uid: str | None = None) -> str | None:
-        """The job is gone; its uid, if it was known. With a ``uid`` only that one: a namesake may have come since."""
+        """The job is gone; its uid, if it was known.
+
+        With a ``uid`` only that one: a namesake may have come since.
+        """
         entry = self._entry(key)
         if entry is not None and uid not in (None, entry.uid):
             self._gone.append(str(uid))
@@ -238,7 +284,9 @@ class JobQueue:
         return entry is not None and entry.phase.finished
 
     def at_work(self) -> list[Key]:
-        """All jobs that have started, with a slot or without, over all namespaces: their leases must be kept."""
+        """All jobs that have started, with a slot or without, over all namespaces:
+        their leases must be kept.
+        """
         return [
             Key(namespace, name)
             for namespace, space in self._namespaces.items()
@@ -258,7 +306,10 @@ class JobQueue:
         return ahead < self._limit - space.active, ahead
 
     def lock(self, key: Key) -> str:
-        """Why the job cannot have its collection's lock, as far as is known here; empty if it may try."""
+        """Why the job cannot have its collection's lock, as far as is known here.
+
+        Empty if it may try.
+        """
         entry = self._entry(key)
         if entry is None or entry.active:
             return ""
@@ -275,10 +326,14 @@ class JobQueue:
         """Jobs that may start now."""
         if (space := self._namespaces.get(namespace)) is None:
             return []
-        return [Key(namespace, name) for _, name in space.line[: max(self._limit - space.active, 0)]]
+        return [
+            Key(namespace, name) for _, name in space.line[: max(self._limit - space.active, 0)]
+        ]
 
     def others_pending(self, namespace: str) -> list[Key]:
-        """Jobs that wait for something else: a cache folder, or the lock of somebody who is not known here."""
+        """Jobs that wait for something else: a cache folder,
+        or the lock of somebody who is not known here.
+        """
         space = self._namespaces.get(namespace)
         return [Key(namespace, name) for name in space.stuck] if space else []
 
@@ -287,11 +342,19 @@ class JobQueue:
         for namespace, space in self._namespaces.items():
             for name, entry in list(space.entries.items()):
                 key = Key(namespace, name)
-                if entry.waits and not entry.foreign and (said := self._waits_for(key)) and said != entry.said:
+                if (
+                    entry.waits
+                    and not entry.foreign
+                    and (said := self._waits_for(key))
+                    and said != entry.said
+                ):
                     yield key
 
     def _waits_for(self, key: Key) -> str:
-        """What the job should say that it waits for; empty where that is more than a slot or a known lock."""
+        """What the job should say that it waits for.
+
+        Empty where that is more than a slot or a known lock.
+        """
         slot_free, ahead = self.place(key)
         return self.lock(key) or ("" if slot_free else queue_words(self._limit, ahead))
 
@@ -300,7 +363,9 @@ class JobQueue:
         return [name for name, space in self._namespaces.items() if space.entries]
 
     def store_users(self) -> list[Key]:
-        """Jobs that should say whether the store answers: those that have started, and whoever it keeps from it."""
+        """Jobs that should say whether the store answers: those that have started,
+        and whoever it keeps from it.
+        """
         return [
             Key(namespace, name)
             for namespace, space in self._namespaces.items()
@@ -392,6 +457,8 @@ def _standing(status: Mapping[str, Any], *, suspended: bool) -> dict[str, Any]:
 
 
 def _place(ahead: int) -> str:
-    """Jobs that go first: in round numbers where there are many, or every job that ends would change all statuses."""
+    """Jobs that go first: in round numbers where there are many,
+    or every job that ends would change all statuses.
+    """
     above = next((places for places in _ROUND_PLACES if ahead > places), None)
     return str(ahead) if above is None else f"more than {count(above)}"

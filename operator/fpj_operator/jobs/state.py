@@ -1,4 +1,7 @@
-"""What `reconcile` looks at, and what it may ask for. Plain data; times are seconds since the epoch."""
+"""What `reconcile` looks at, and what it may ask for.
+
+Plain data; times are seconds since the epoch.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +27,22 @@ class ChildJob:
     complete: bool = False
     failed: bool = False
     gave_up: bool = False
-    """It failed before all of its shards had their tries: one cannot be done by any pod, or too many failed."""
+    """It failed before all of its shards had their tries: one cannot be done by any pod,
+    or too many failed.
+    """
     active: int = 0
     deleting: bool = False
     suspended: bool = False
-    """Its pods do not run, by its own ``spec.suspend``: until Kueue admits it, or until the job has a slot."""
+    """Its pods do not run, by its own ``spec.suspend``: until Kueue admits it,
+    or until the job has a slot.
+    """
     trouble: tuple[str, str] | None = None
     """(reason, message) of what keeps its pods from working, or of why it failed."""
     trouble_since: float = 0.0
-    """When that was found, as when a pod ended: work that went on afterwards ends it. 0 for what holds now."""
+    """When that was found, as when a pod ended: work that went on afterwards ends it.
+
+    0 for what holds now.
+    """
     delay: tuple[str, str] | None = None
     """(reason, message) of what keeps some of its pods from working while others do."""
 
@@ -51,7 +61,9 @@ class LeaseView:
     fence: int = 0
     expires_at: float = 0.0
     renewed: bool = False
-    """Whether this job has just taken or renewed it, in the store too: only then is ``fence`` surely the store's."""
+    """Whether this job has just taken or renewed it, in the store too:
+    only then is ``fence`` surely the store's.
+    """
 
     def held_by(self, uid: str, now: float) -> bool:
         """Whether this job holds it."""
@@ -64,7 +76,10 @@ class LeaseView:
 
 @dataclass(frozen=True, slots=True)
 class StoreView:
-    """What the store knows of the job, all of it from one look. ``error`` is why it could not be asked."""
+    """What the store knows of the job, all of it from one look.
+
+    ``error`` is why it could not be asked.
+    """
 
     identity: str = ""
     """Which store this is: read last, so that the rest is of this one or does not count."""
@@ -75,7 +90,9 @@ class StoreView:
     progress: Progress | None = None
     """None before there is a plan to measure by."""
     silent: tuple[str, ...] = ()
-    """Pods that hold all the shards that are left, and have all been silent: no pod is there to take them over."""
+    """Pods that hold all the shards that are left, and have all been silent:
+    no pod is there to take them over.
+    """
     error: str | None = None
 
     @property
@@ -91,7 +108,10 @@ class StoreView:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One go at a job: lock, index, plan, run. Resuming, recovering and another spec begin another."""
+    """One go at a job: lock, index, plan, run.
+
+    Resuming, recovering and another spec begin another.
+    """
 
     number: int = 0
     started_at: float = 0.0
@@ -129,7 +149,10 @@ class Rejected:
 
     @property
     def final(self) -> bool:
-        """Whether trying again cannot help: the object itself is invalid. A quota or a policy may change."""
+        """Whether trying again cannot help: the object itself is invalid.
+
+        A quota or a policy may change.
+        """
         if _BAD_MANIFEST in self.message:
             return True
         return self.status in _CANNOT_PASS and not any(words in self.message for words in _DENIED)
@@ -143,7 +166,10 @@ class Observed:
     uid: str
     generation: int
     job: FileProcessingJob | None
-    """None when the spec is invalid. While an attempt goes on, the spec as it was last understood, if that is known."""
+    """None when the spec is invalid.
+
+    While an attempt goes on, the spec as it was last understood, if that is known.
+    """
     problem: str | None
     """Why the spec of now is invalid, or not understood by this version."""
     status: Mapping[str, Any]
@@ -165,13 +191,19 @@ class Observed:
     version: str = ""
     """The resourceVersion of the resource as it was read, or last written."""
     lock: str = ""
-    """Why the collection's lock cannot be had, as far as this operator's other jobs tell; empty if it may be tried."""
+    """Why the collection's lock cannot be had, as far as this operator's other jobs tell.
+
+    Empty if it may be tried.
+    """
     rejected: Rejected | None = None
     """What the API server has just rejected of what a plan wanted to apply."""
     unrenewed: Rejected | None = None
     """How the API server has just refused to renew the job's own Lease."""
     rights: bool = False
-    """Whether there is an account of the workers still, of a job at rest; of others it is not asked."""
+    """Whether there is an account of the workers still, of a job at rest.
+
+    Of others it is not asked.
+    """
     pods_left: bool = False
     """Whether pods of an earlier attempt, by another spec, still run."""
     others_left: str = ""
@@ -181,18 +213,26 @@ class Observed:
 
     @property
     def latest_attempt(self) -> int:
-        """The latest attempt that anybody knows of: a status from a backup is older than store and children."""
-        return max(self.attempt.number, self.store.latest_attempt, *(child.attempt for child in self.children))
+        """The latest attempt that anybody knows of: a status from a backup is older than store and
+        children.
+        """
+        return max(
+            self.attempt.number,
+            self.store.latest_attempt,
+            *(child.attempt for child in self.children),
+        )
 
     @property
     def acted_on(self) -> int:
-        """The generation of the spec that decisions follow: an earlier one, where that of now is not understood."""
+        """The generation of the spec that decisions follow: an earlier one,
+        where that of now is not understood.
+        """
         if self.problem and self.attempt.number and not self.phase.finished:
             return int(self.status.get("observedGeneration", 0))
         return self.generation
 
 
-# Steps ----------------------------------------------------------------------------------------------------
+# Steps --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +246,8 @@ class Apply:
 class DeleteChildren:
     """Delete the child Jobs of the attempts up to ``attempt``; their pods get their grace period.
 
-    With ``finished_too`` False, those that have ended stay for a look at their logs, until their time to live is over.
+    With ``finished_too`` False, those that have ended stay for a look at their logs, until their
+    time to live is over.
     """
 
     attempt: int
@@ -243,12 +284,17 @@ class RecordJob:
 
 @dataclass(frozen=True, slots=True)
 class RecordEnd:
-    """Note in the store that nothing is left to do after the job's end. Until then, the steps after it are repeated."""
+    """Note in the store that nothing is left to do after the job's end.
+
+    Until then, the steps after it are repeated.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class RenewLease:
-    """Keep the collection locked; with ``store`` False, while the store is away, by the Kubernetes Lease alone."""
+    """Keep the collection locked; with ``store`` False, while the store is away,
+    by the Kubernetes Lease alone.
+    """
 
     store: bool = True
 
@@ -260,7 +306,10 @@ class ReleaseLease:
 
 @dataclass(frozen=True, slots=True)
 class RefreshFolder:
-    """Aggregate the cache folder's statistics again. Best effort: what goes wrong is logged, and ends nothing."""
+    """Aggregate the cache folder's statistics again.
+
+    Best effort: what goes wrong is logged, and ends nothing.
+    """
 
     name: str
 
@@ -288,10 +337,13 @@ Step = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do now. ``status`` is everything the operator says in the resource's status (None: leave it alone).
+    """What to do now.
 
-    With ``wants_lease`` nothing else is done: the lease is tried for, and the decision taken again with what came of
-    it. ``steps_first`` are done before the status is written, ``steps_after`` once it is.
+    ``status`` is everything the operator says in the resource's status (None: leave it alone).
+
+    With ``wants_lease`` nothing else is done: the lease is tried for, and the decision taken again
+    with what came of it. ``steps_first`` are done before the status is written, ``steps_after``
+    once it is.
     """
 
     status: Mapping[str, Any] | None = None

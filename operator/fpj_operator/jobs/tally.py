@@ -1,9 +1,10 @@
 """What jobs do, added to Prometheus' counters as it happens, and logged.
 
-The store's counts of a job are exact, but they are the job's; a counter wants what is new. What was counted before is
-remembered, for a job that this operator has not seen yet from its status: an operator that takes over neither adds a
-whole job again nor waits for its end. What moved between the old one's last look and the latest status is lost to the
-counters, some seconds of work; never to the status or the store.
+The store's counts of a job are exact, but they are the job's; a counter wants what is new. What was
+counted before is remembered, for a job that this operator has not seen yet from its status: an
+operator that takes over neither adds a whole job again nor waits for its end. What moved between
+the old one's last look and the latest status is lost to the counters, some seconds of work; never
+to the status or the store.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ log = logging.getLogger("fpj.jobs")
 
 
 class Tally:
-    """Sees each reconciliation of a job after it was acted upon. With ``traces``, each job that ends is sent there."""
+    """Sees each reconciliation of a job after it was acted upon.
+
+    With ``traces``, each job that ends is sent there.
+    """
 
     def __init__(self, traces: Traces | None = None) -> None:
         self._traces = traces
@@ -33,8 +37,12 @@ class Tally:
         self._pending: dict[str, int] = {}
         """Images left, of active jobs."""
         self._disturbed: dict[str, float] = {}
-        """By uid, when the attempt was ended that a job is recovering from; only those that this operator ended."""
-        # Added up when somebody asks, in another thread: once for each look would be too much with thousands of jobs.
+        """By uid, when the attempt was ended that a job is recovering from.
+
+        Only those that this operator ended.
+        """
+        # Added up when somebody asks, in another thread: once for each look would be too much with
+        # thousands of jobs.
         metrics.IMAGES_PENDING.set_function(lambda: sum(list(self._pending.values())))
 
     def take(self, observed: Observed, plan: Plan) -> None:
@@ -44,7 +52,10 @@ class Tally:
         _count_events(observed, plan, phase)
         self._measure(observed, plan, phase)
         if plan.status and phase is not observed.phase:
-            log.info("phase changed", extra={"phase": phase.value, "before": observed.phase.value} | _said(plan.status))
+            log.info(
+                "phase changed",
+                extra={"phase": phase.value, "before": observed.phase.value} | _said(plan.status),
+            )
             if phase.finished and self._traces is not None:
                 self._traces.send(observed, plan.status)
 
@@ -73,7 +84,9 @@ class Tally:
         if store.progress is not None:  # between two plans the counts are of neither
             metrics.count_images(since(store.counts, before))
             self._counted[uid] = store.counts
-            self._pending[uid] = max(store.progress.total - store.counts.done, 0) if phase.active else 0
+            self._pending[uid] = (
+                max(store.progress.total - store.counts.done, 0) if phase.active else 0
+            )
         if phase.finished:
             self._counted.pop(uid)
             self._pending.pop(uid, None)
@@ -93,7 +106,9 @@ def counts_in(status: Mapping[str, Any]) -> Counts:
 
 def since(counts: Counts, before: Counts) -> Counts:
     """What is new. Less than before, as when failed images are tried again, is nothing new."""
-    errors = {name: max(number - before.errors.get(name, 0), 0) for name, number in counts.errors.items()}
+    errors = {
+        name: max(number - before.errors.get(name, 0), 0) for name, number in counts.errors.items()
+    }
     return Counts(
         max(counts.completed - before.completed, 0),
         max(counts.skipped - before.skipped, 0),
@@ -114,14 +129,18 @@ def _count_events(observed: Observed, plan: Plan, phase: Phase) -> None:
 
 def _ends_attempt(plan: Plan, phase: Phase) -> bool:
     """Whether a plan ends an attempt to begin another."""
-    return phase is Phase.RECOVERING and any(isinstance(step, DeleteChildren) for step in plan.steps_first)
+    return phase is Phase.RECOVERING and any(
+        isinstance(step, DeleteChildren) for step in plan.steps_first
+    )
 
 
 def _measure_delay(observed: Observed) -> None:
     """How much later the store's last progress is than the one in the status, once that has any."""
     reported = seconds_of(observed.status.get("lastProgressAt"))
     if reported and observed.store.record and observed.store.progress is not None:
-        metrics.STATUS_DELAY.observe(max(0.0, (observed.store.record.last_progress_at or reported) - reported))
+        metrics.STATUS_DELAY.observe(
+            max(0.0, (observed.store.record.last_progress_at or reported) - reported)
+        )
 
 
 def _said(status: Mapping[str, Any]) -> dict[str, str]:

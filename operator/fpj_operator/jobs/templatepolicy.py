@@ -1,9 +1,12 @@
-"""What a job's ``workerTemplate`` may ask for: one table of rules, each as a check and as CEL. Pure.
+"""What a job's ``workerTemplate`` may ask for: one table of rules, each as a check and as CEL.
 
-Who may create jobs would otherwise run any code as any ServiceAccount of the namespace: by a volume over our own
-programs, by a variable such as LD_PRELOAD, by an account's projected token. The operator makes no pod that breaks a
-rule. `fpj_operator.admission` turns the same table into a ValidatingAdmissionPolicy, and
-tests/integration/test_policies.py compares the two, message by message, on a real API server.
+Pure.
+
+Who may create jobs would otherwise run any code as any ServiceAccount of the namespace: by a volume
+over our own programs, by a variable such as LD_PRELOAD, by an account's projected token. The
+operator makes no pod that breaks a rule. `fpj_operator.admission` turns the same table into a
+ValidatingAdmissionPolicy, and tests/integration/test_policies.py compares the two, message by
+message, on a real API server.
 """
 
 from __future__ import annotations
@@ -22,9 +25,13 @@ Template = Mapping[str, Any]
 OUR_VOLUMES = ("tmp", "cache", "source")
 OUR_MOUNTS = ("/tmp", "/cache", "/source")  # noqa: S108 - in the container
 RESERVED_VARIABLES = ("FPJ_*", "POD_NAME", "KUBERNETES_*")
-"""Set by us or by the kubelet; another KUBERNETES_SERVICE_HOST would be given the account's token."""
+"""Set by us or by the kubelet; another KUBERNETES_SERVICE_HOST
+would be given the account's token.
+"""
 MOUNT_FIELDS = ("name", "mountPath", "subPath", "readOnly", "recursiveReadOnly", "mountPropagation")
-"""Not ``subPathExpr``: it would write the value of any variable, the store's URL too, into a folder's name."""
+"""Not ``subPathExpr``: it would write the value of any variable, the store's URL too,
+into a folder's name.
+"""
 
 _NEVER_IN_A_PATH = r"(^|/)\.\.?(/|$)|[:$]"
 """`.`, `..`, what a runtime could read as options, and what a kubelet could replace."""
@@ -34,8 +41,9 @@ _NEVER_IN_A_PATH = r"(^|/)\.\.?(/|$)|[:$]"
 class Rule:
     """One thing that a template may not have.
 
-    ``offenders`` and the CEL expression ``cel`` give the same list: what breaks the rule, as messages show it. In the
-    CEL ``variables.NAME`` is one of `CEL_VARIABLES`, one of `CONSTANTS`, or a list that a setting gives.
+    ``offenders`` and the CEL expression ``cel`` give the same list: what breaks the rule, as
+    messages show it. In the CEL ``variables.NAME`` is one of `CEL_VARIABLES`, one of `CONSTANTS`,
+    or a list that a setting gives.
     """
 
     path: str
@@ -60,31 +68,42 @@ def violations(template: Template, settings: OperatorSettings) -> list[str]:
     for rule in RULES:
         first = next(rule.offenders(template, settings), None)
         if first is not None:
-            found.append(rule.message(first, getattr(settings, rule.setting) if rule.setting else ()))
+            found.append(
+                rule.message(first, getattr(settings, rule.setting) if rule.setting else ())
+            )
     return found
 
 
 def allows(setting: str) -> str:
     """How a message about the setting begins: under which name an administrator finds it."""
-    variable = next(each for each in fields(OperatorSettings) if each.name == setting).metadata["variable"]
+    variable = next(each for each in fields(OperatorSettings) if each.name == setting).metadata[
+        "variable"
+    ]
     return f"the operator's setting {variable} allows"
 
 
 def reserved_variables(settings: OperatorSettings) -> tuple[str, ...]:
-    """Names that no template may set: those of our own, and those that the installation sets for all workers."""
+    """Names that no template may set: those of our own,
+    and those that the installation sets for all workers.
+    """
     return (*RESERVED_VARIABLES, *sorted(settings.worker_env))
 
 
-# The checks -----------------------------------------------------------------------------------------------
+# The checks ---------------------------------------------------------------------------------------
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
     """Whether a name is among the patterns: names, or beginnings of names that end in ``*``."""
-    return any(name.startswith(each[:-1]) if each.endswith("*") else name == each for each in patterns)
+    return any(
+        name.startswith(each[:-1]) if each.endswith("*") else name == each for each in patterns
+    )
 
 
 def _within(path: str, folders: Sequence[str]) -> bool:
-    return any(path.startswith(each) if each.endswith("/") else f"{path}/".startswith(f"{each}/") for each in folders)
+    return any(
+        path.startswith(each) if each.endswith("/") else f"{path}/".startswith(f"{each}/")
+        for each in folders
+    )
 
 
 def _names(objects: Sequence[Mapping[str, Any]], field: str) -> list[str]:
@@ -110,12 +129,16 @@ def _volume_types(template: Template, settings: OperatorSettings) -> Iterator[st
 
 def _volume_names(template: Template, _settings: OperatorSettings) -> Iterator[str]:
     found = _names(template.get("volumes", ()), "name")
-    return (f'"{each}"' for each in found if not each or each in OUR_VOLUMES or found.count(each) > 1)
+    return (
+        f'"{each}"' for each in found if not each or each in OUR_VOLUMES or found.count(each) > 1
+    )
 
 
 def _mounted_volumes(template: Template, _settings: OperatorSettings) -> Iterator[str]:
     own = _names(template.get("volumes", ()), "name")
-    return (f'"{each}"' for each in _names(template.get("volumeMounts", ()), "name") if each not in own)
+    return (
+        f'"{each}"' for each in _names(template.get("volumeMounts", ()), "name") if each not in own
+    )
 
 
 def _mount_paths(template: Template, settings: OperatorSettings) -> Iterator[str]:
@@ -151,13 +174,13 @@ def _sources(template: Template, settings: OperatorSettings) -> Iterator[str]:
                 yield f"{variable['name']} ({source})"
 
 
-# The same in CEL ------------------------------------------------------------------------------------------
+# The same in CEL ----------------------------------------------------------------------------------
 
 
 def _cel_matches(name: str, patterns: str) -> str:
     return (
-        f"variables.{patterns}.exists(p, p.endsWith('*') ? {name}.startsWith(p.substring(0, p.size() - 1))"
-        f" : {name} == p)"
+        f"variables.{patterns}.exists(p, p.endsWith('*') ? {name}.startsWith(p.substring(0,"
+        f" p.size() - 1)) : {name} == p)"
     )
 
 
@@ -199,7 +222,8 @@ CONSTANTS: dict[str, Sequence[str]] = {
 
 _QUOTED = """map(n, '"' + n + '"')"""
 _FORBIDDEN_TYPE, _FORBIDDEN_SOURCE, _UNKNOWN_FIELD = (
-    f"!(k in variables.{name})" for name in ("template_volumes", "template_env_sources", "mount_fields")
+    f"!(k in variables.{name})"
+    for name in ("template_volumes", "template_env_sources", "mount_fields")
 )
 _TYPES = "(o.exists(k, k != 'name') ? o.filter(k, k != 'name') : ['emptyDir'])"
 
@@ -222,7 +246,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "volumes",
-        f"cannot be the name of a volume: names are unique, and {', '.join(OUR_VOLUMES)} are volumes of fpj",
+        f"cannot be the name of a volume: names are unique, and {', '.join(OUR_VOLUMES)} are"
+        " volumes of fpj",
         _volume_names,
         "variables.volume_names.filter(n, n == '' || n in variables.our_volumes"
         f" || variables.volume_names.filter(m, m == n).size() > 1).{_QUOTED}",
@@ -252,7 +277,8 @@ RULES: tuple[Rule, ...] = (
         "volumeMounts",
         f"is not supported: a mount has {', '.join(MOUNT_FIELDS)}",
         _mount_fields,
-        f"variables.mounts.filter(o, o.exists(k, {_UNKNOWN_FIELD})).map(o, {_cel_first('o', _UNKNOWN_FIELD)})",
+        f"variables.mounts.filter(o, o.exists(k, {_UNKNOWN_FIELD})).map(o,"
+        f" {_cel_first('o', _UNKNOWN_FIELD)})",
     ),
     Rule(
         "env",

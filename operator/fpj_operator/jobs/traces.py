@@ -1,8 +1,10 @@
-"""Traces of jobs' lives, for whoever collects them with OpenTelemetry. Off unless an endpoint is given.
+"""Traces of jobs' lives, for whoever collects them with OpenTelemetry.
 
-A job's trace is sent when it ends, made of times that were recorded on the way: no span lives in memory while its job
-does, and an operator that takes over still sends the whole trace. The trace's id is the job's uid without its
-dashes, so who has one has the other.
+Off unless an endpoint is given.
+
+A job's trace is sent when it ends, made of times that were recorded on the way: no span lives in
+memory while its job does, and an operator that takes over still sends the whole trace. The trace's
+id is the job's uid without its dashes, so who has one has the other.
 """
 
 from __future__ import annotations
@@ -57,10 +59,14 @@ class Traces:
         stages = stages_of(observed, status)
         self._ids.next_trace = UUID(observed.uid).int
         life = self._tracer.start_span(
-            "FileProcessingJob", start_time=_nanoseconds(stages[0].began), attributes=_attributes(observed, status)
+            "FileProcessingJob",
+            start_time=_nanoseconds(stages[0].began),
+            attributes=_attributes(observed, status),
         )
         for stage in stages:
-            part = self._tracer.start_span(stage.name, set_span_in_context(life), start_time=_nanoseconds(stage.began))
+            part = self._tracer.start_span(
+                stage.name, set_span_in_context(life), start_time=_nanoseconds(stage.began)
+            )
             part.end(_nanoseconds(stage.ended))
         if status["phase"] == Phase.FAILED.value:
             life.set_status(Status(StatusCode.ERROR, condition(status, "Ready")["message"]))
@@ -73,7 +79,9 @@ class Traces:
 
 
 def traces_from(environment: Mapping[str, str] = os.environ) -> Traces | None:
-    """As OpenTelemetry's own variables say; None without an endpoint, or without the extra ``tracing``."""
+    """As OpenTelemetry's own variables say; None without an endpoint,
+    or without the extra ``tracing``.
+    """
     if not any(environment.get(name) for name in _ENDPOINTS):
         return None
     try:
@@ -83,7 +91,9 @@ def traces_from(environment: Mapping[str, str] = os.environ) -> Traces | None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
         from opentelemetry.sdk.trace.id_generator import RandomIdGenerator  # noqa: PLC0415
     except ImportError as error:
-        log.error("traces are asked for, but fpj was installed without its extra `tracing`: %s", error)
+        log.error(
+            "traces are asked for, but fpj was installed without its extra `tracing`: %s", error
+        )
         return None
 
     class Ids(RandomIdGenerator):
@@ -105,8 +115,8 @@ def traces_from(environment: Mapping[str, str] = os.environ) -> Traces | None:
 def stages_of(observed: Observed, status: Mapping[str, Any]) -> list[Stage]:
     """The stages of a job that ends now, one after another without gaps. Pure.
 
-    Only the last attempt is known by its stages; those before it are one. Clocks of several machines are involved, so
-    no stage is let begin before the one that it follows.
+    Only the last attempt is known by its stages; those before it are one. Clocks of several
+    machines are involved, so no stage is let begin before the one that it follows.
     """
     record, attempt = observed.store.record, attempt_from(status)
     started = seconds_of(status.get("startTime")) or observed.now
@@ -123,13 +133,17 @@ def stages_of(observed: Observed, status: Mapping[str, Any]) -> list[Stage]:
             found.append(("Finish", max(record.last_progress_at or 0.0, record.running_since)))
     began = [max(time for _, time in found[: index + 1]) for index in range(len(found))]
     began = [min(time, observed.now) for time in began] + [observed.now]
-    return [Stage(name, begin, end) for (name, _), begin, end in zip(found, began[:-1], began[1:], strict=True)]
+    return [
+        Stage(name, begin, end)
+        for (name, _), begin, end in zip(found, began[:-1], began[1:], strict=True)
+    ]
 
 
 def _attributes(observed: Observed, status: Mapping[str, Any]) -> dict[str, str | int]:
     progress = status.get("progress") or {}
     counts: dict[str, str | int] = {
-        f"fpj.images.{name}": int(progress.get(name, 0)) for name in ("completed", "skipped", "failed")
+        f"fpj.images.{name}": int(progress.get(name, 0))
+        for name in ("completed", "skipped", "failed")
     }
     return counts | {
         "k8s.namespace.name": observed.key.namespace,

@@ -1,8 +1,9 @@
 """Why the pods of a child Job do not work, or did not: in one word and one sentence. Pure.
 
-A pod that works ends the question: what befell others before, the Job controller has made up for. If none does, those
-that wait have the word, and only where there is none of them those that ended. Evicted, deleted and fenced pods never
-have it, for another one takes their place; but for those that were evicted for what they wrote, as others would be.
+A pod that works ends the question: what befell others before, the Job controller has made up for.
+If none does, those that wait have the word, and only where there is none of them those that ended.
+Evicted, deleted and fenced pods never have it, for another one takes their place; but for those
+that were evicted for what they wrote, as others would be.
 """
 
 from __future__ import annotations
@@ -25,19 +26,26 @@ _SCHEDULER_SECONDS = 15.0
 _START_SECONDS = 10.0
 """Events are read for a pod that has not started this long after it was scheduled."""
 _SILENT_SECONDS = 30.0
-"""How long it may take to start without an event that explains it: most images are pulled by then."""
+"""How long it may take to start without an event that explains it:
+most images are pulled by then.
+"""
 _SIDECAR_SECONDS = 15.0
 """How long other containers may take to end once the worker has."""
 _REFUSED_SECONDS = 360.0
 """The Job controller tries again each minute, and reports a refusal at least every five minutes."""
 _OVER_LIMIT = re.compile(r"\bexceed")
-"""What the kubelet says of a pod whose volumes, log or file system outgrew a limit: three sentences have it."""
+"""What the kubelet says of a pod whose volumes, log or file system outgrew a limit:
+three sentences have it.
+"""
 _MOST = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A reason and a sentence. ``since`` is when that was found, as when a pod ended; 0 for what holds now."""
+    """A reason and a sentence.
+
+    ``since`` is when that was found, as when a pod ended; 0 for what holds now.
+    """
 
     reason: str
     message: str
@@ -61,28 +69,40 @@ class Findings:
     """Why some of them do not, while others work."""
 
 
-# Pods that have not ended ---------------------------------------------------------------------------------
+# Pods that have not ended -------------------------------------------------------------------------
 
 
 def works(pod: Document) -> bool:
     """Whether its worker runs, and is to go on."""
     worker = _worker(pod)
-    return worker is not None and "running" in worker.get("state", {}) and not _is_deleted(pod) and not _is_lost(pod)
+    return (
+        worker is not None
+        and "running" in worker.get("state", {})
+        and not _is_deleted(pod)
+        and not _is_lost(pod)
+    )
 
 
 def of_waiting(pods: Sequence[Document], now: float) -> Trouble | None:
-    """What pods that have not ended wait for, as far as they say so themselves. The newest pod first."""
+    """What pods that have not ended wait for, as far as they say so themselves.
+
+    The newest pod first.
+    """
     for pod in _newest_first(pods):
         if not _is_deleted(pod) and (found := _of_waiting(pod, now)):
             return found
     lost = [pod["spec"].get("nodeName", "") for pod in pods if _is_lost(pod)]
     if not lost:
         return None
-    return Trouble("NodeUnreachable", f"node {min(lost)}, which ran pods of the job, does not respond")
+    return Trouble(
+        "NodeUnreachable", f"node {min(lost)}, which ran pods of the job, does not respond"
+    )
 
 
 def slow_start(pods: Iterable[Document], now: float) -> Document | None:
-    """The oldest pod that should have started by now and does not say why it has not: its events may."""
+    """The oldest pod that should have started by now and does not say why it has not:
+    its events may.
+    """
     late = [
         pod
         for pod in pods
@@ -95,7 +115,9 @@ def slow_start(pods: Iterable[Document], now: float) -> Document | None:
 
 
 def of_events(pod: Document, events: Iterable[Document], now: float) -> Trouble | None:
-    """What the events of a pod that has not started say: its newest warning that is known, or its last event."""
+    """What the events of a pod that has not started say: its newest warning that is known,
+    or its last event.
+    """
     newest_first = sorted(events, key=_time_of, reverse=True)
     for event in newest_first:
         if event.get("type") == "Warning" and event.get("reason") in REPORTED:
@@ -105,14 +127,18 @@ def of_events(pod: Document, events: Iterable[Document], now: float) -> Trouble 
     newest = next(iter(newest_first), None)
     last = f"; the last event: {newest.get('reason')}: {newest.get('message')}" if newest else ""
     node = pod["spec"].get("nodeName", "its node")
-    return Trouble("PodsNotStarted", _cut(f"pod {pod['metadata']['name']} has not started on {node}{last}"))
+    return Trouble(
+        "PodsNotStarted", _cut(f"pod {pod['metadata']['name']} has not started on {node}{last}")
+    )
 
 
 def _of_waiting(pod: Document, now: float) -> Trouble | None:
     for container in _containers(pod):
         waiting = container.get("state", {}).get("waiting") or {}
         if waiting.get("reason") in WAITING:
-            return Trouble(WAITING[waiting["reason"]], _cut(str(waiting.get("message") or waiting["reason"])))
+            return Trouble(
+                WAITING[waiting["reason"]], _cut(str(waiting.get("message") or waiting["reason"]))
+            )
     scheduled = _condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         return Trouble("PodsUnschedulable", _cut(str(scheduled.get("message", ""))))
@@ -126,25 +152,35 @@ def _of_sidecar(pod: Document, now: float) -> Trouble | None:
     ended = worker.get("state", {}).get("terminated") if worker else None
     if not ended or now - seconds_of(ended.get("finishedAt")) < _SIDECAR_SECONDS:
         return None
-    others = [each["name"] for each in pod["status"].get("containerStatuses", []) if "running" in each.get("state", {})]
+    others = [
+        each["name"]
+        for each in pod["status"].get("containerStatuses", [])
+        if "running" in each.get("state", {})
+    ]
     if not others:
         return None
     text = (
-        f"the worker has ended, but its pod cannot end while the container {', '.join(others)} runs: keep sidecars out"
+        f"the worker has ended, but its pod cannot end while the container {', '.join(others)}"
+        " runs: keep sidecars out"
     )
     return Trouble("SidecarPreventsCompletion", _cut(f"{text}, or inject them as native ones"))
 
 
-# Pods that ended ------------------------------------------------------------------------------------------
+# Pods that ended ----------------------------------------------------------------------------------
 
 
 def of_ended(pods: Iterable[Document], *, job_failed: bool) -> Trouble | None:
-    """Why the pod that failed last did. Of a Job that goes on, evicted and fenced pods have no word."""
+    """Why the pod that failed last did.
+
+    Of a Job that goes on, evicted and fenced pods have no word.
+    """
     return weightiest(_of_ended(pod, job_failed=job_failed) for pod in pods)
 
 
 def weightiest(found: Iterable[Trouble | None]) -> Trouble | None:
-    """What no pod can do, or else what ended last: clocks of nodes differ, and pods' times are whole seconds."""
+    """What no pod can do, or else what ended last: clocks of nodes differ,
+    and pods' times are whole seconds.
+    """
     return max(filter(None, found), key=lambda each: (each.permanent, each.since), default=None)
 
 
@@ -154,7 +190,11 @@ def _of_ended(pod: Document, *, job_failed: bool) -> Trouble | None:
     targeted = _condition(pod, "DisruptionTarget").get("status") == "True"
     if not targeted and (over := _of_over_limit(pod, state or {})):
         return over
-    if targeted or code == ExitCode.TERMINATED or (not job_failed and (code == ExitCode.FENCED or _is_deleted(pod))):
+    if (
+        targeted
+        or code == ExitCode.TERMINATED
+        or (not job_failed and (code == ExitCode.FENCED or _is_deleted(pod)))
+    ):
         return None
     if state is None:
         return _of_rejected(pod)
@@ -163,9 +203,15 @@ def _of_ended(pod: Document, *, job_failed: bool) -> Trouble | None:
     since = seconds_of(state.get("finishedAt"))
     if said := parse_termination_message(state.get("message") or ""):
         fenced = said[0] is Reason.FENCED and not job_failed
-        return None if fenced else Trouble(said[0].value, _cut(said[1]), since, code == ExitCode.PERMANENT)
+        return (
+            None
+            if fenced
+            else Trouble(said[0].value, _cut(said[1]), since, code == ExitCode.PERMANENT)
+        )
     text = f"a worker ended with {state.get('reason')} (exit code {code})"
-    return Trouble("OutOfMemory" if state.get("reason") == "OOMKilled" else "WorkerFailed", text, since)
+    return Trouble(
+        "OutOfMemory" if state.get("reason") == "OOMKilled" else "WorkerFailed", text, since
+    )
 
 
 def _of_over_limit(pod: Document, state: Document) -> Trouble | None:
@@ -173,7 +219,11 @@ def _of_over_limit(pod: Document, state: Document) -> Trouble | None:
     if status.get("reason") != "Evicted" or not _OVER_LIMIT.search(status.get("message", "")):
         return None
     text = f"the node ended a pod: {status['message'].strip()}"
-    return Trouble("EphemeralStorageExceeded", _cut(text), seconds_of(state.get("finishedAt")) or _created_at(pod))
+    return Trouble(
+        "EphemeralStorageExceeded",
+        _cut(text),
+        seconds_of(state.get("finishedAt")) or _created_at(pod),
+    )
 
 
 def _of_rejected(pod: Document) -> Trouble | None:
@@ -185,11 +235,13 @@ def _of_rejected(pod: Document) -> Trouble | None:
     return Trouble("WorkerFailed", _cut(text), _created_at(pod))
 
 
-# The Job --------------------------------------------------------------------------------------------------
+# The Job ------------------------------------------------------------------------------------------
 
 
 def of_refusal(job: Document, events: Iterable[Document], now: float) -> Trouble | None:
-    """What the Job controller says when it may create no pods: a quota, a policy, or a webhook that does not answer."""
+    """What the Job controller says when it may create no pods: a quota, a policy,
+    or a webhook that does not answer.
+    """
     refusals = [event for event in events if event.get("reason") == "FailedCreate"]
     last = max(refusals, key=_time_of, default=None)
     if last is None or now - _time_of(last) > _REFUSED_SECONDS:
@@ -208,7 +260,11 @@ def last_failed_index(job: Document) -> int | None:
 
 def of_job(job: Document) -> Trouble:
     """What the Job controller says of a Job that failed."""
-    said = [each for each in job.get("status", {}).get("conditions", []) if each["type"] in ("Failed", "FailureTarget")]
+    said = [
+        each
+        for each in job.get("status", {}).get("conditions", [])
+        if each["type"] in ("Failed", "FailureTarget")
+    ]
     text = f"{said[0].get('reason')}: {said[0].get('message')}" if said else "the child Job failed"
     return Trouble("JobFailed", _cut(text))
 
@@ -216,7 +272,11 @@ def of_job(job: Document) -> Trouble:
 def missing(job: Document) -> int:
     """How many pods fewer there are than the Job wants at once."""
     spec, status = job["spec"], job.get("status", {})
-    left: int = spec.get("completions", 1) - status.get("succeeded", 0) - _number_of(status.get("failedIndexes") or "")
+    left: int = (
+        spec.get("completions", 1)
+        - status.get("succeeded", 0)
+        - _number_of(status.get("failedIndexes") or "")
+    )
     there: int = status.get("active", 0) + (status.get("terminating") or 0)
     wanted: int = min(spec.get("parallelism", 1), left)
     return max(wanted - there, 0)
@@ -228,7 +288,7 @@ def _number_of(indexes: str) -> int:
     return sum(each[-1] - each[0] + 1 for each in ranges)
 
 
-# Pieces of pods and events --------------------------------------------------------------------------------
+# Pieces of pods and events ------------------------------------------------------------------------
 
 
 def _containers(pod: Document) -> Iterator[dict[str, Any]]:
@@ -243,7 +303,9 @@ def _worker(pod: Document) -> dict[str, Any] | None:
 
 
 def _condition(pod: Document, kind: str) -> dict[str, Any]:
-    return next((each for each in pod.get("status", {}).get("conditions") or () if each["type"] == kind), {})
+    return next(
+        (each for each in pod.get("status", {}).get("conditions") or () if each["type"] == kind), {}
+    )
 
 
 def _is_deleted(pod: Document) -> bool:
@@ -251,9 +313,15 @@ def _is_deleted(pod: Document) -> bool:
 
 
 def _is_lost(pod: Document) -> bool:
-    """Whether its node was given up: the pod is marked as not ready, though the kubelet last said that it was."""
+    """Whether its node was given up: the pod is marked as not ready,
+    though the kubelet last said that it was.
+    """
     found = pod.get("status", {}).get("containerStatuses") or ()
-    ready = bool(found) and all(each.get("ready") for each in found) and not pod["spec"].get("readinessGates")
+    ready = (
+        bool(found)
+        and all(each.get("ready") for each in found)
+        and not pod["spec"].get("readinessGates")
+    )
     return ready and _condition(pod, "Ready").get("status") == "False"
 
 

@@ -1,8 +1,10 @@
-"""Jobs that were deleted: who still works for them is fenced, their record is closed, their collection unlocked.
+"""Jobs that were deleted: who still works for them is fenced, their record is closed,
+their collection unlocked.
 
-No finalizer holds a deletion back for that: it would hang wherever no operator runs. Instead the job's Lease, which is
-given back last, says what is left to do. A deletion that is seen is cleaned up at once, and tried again until it is
-done. One that nobody saw, or that an operator died over, is found by a sweep over the Leases: whose holder is gone.
+No finalizer holds a deletion back for that: it would hang wherever no operator runs. Instead the
+job's Lease, which is given back last, says what is left to do. A deletion that is seen is cleaned
+up at once, and tried again until it is done. One that nobody saw, or that an operator died over, is
+found by a sweep over the Leases: whose holder is gone.
 """
 
 from __future__ import annotations
@@ -77,7 +79,9 @@ class Vanished:
         metadata = body["metadata"]
         given = ((body.get("spec") or {}).get("collection") or {}).get("id") or metadata["name"]
         collection = names.store_collection(metadata["namespace"], given)
-        self.work.add(Gone(Key(metadata["namespace"], metadata["name"]), metadata["uid"], collection))
+        self.work.add(
+            Gone(Key(metadata["namespace"], metadata["name"]), metadata["uid"], collection)
+        )
 
     def missed(self, key: Key, uid: str) -> None:
         """A job is gone, and nothing is known of it any more; the store may know its collection."""
@@ -88,7 +92,9 @@ class Vanished:
         self.work.add(key)
 
     async def sweep(self, namespaces: Sequence[str], seconds: float) -> None:
-        """Look every so many seconds, in these namespaces or in all, for Leases whose jobs are gone."""
+        """Look every so many seconds, in these namespaces or in all,
+        for Leases whose jobs are gone.
+        """
         while True:
             try:
                 for namespace in namespaces or (None,):
@@ -99,7 +105,9 @@ class Vanished:
 
     async def sweep_once(self, namespace: str | None) -> None:
         """Put in line whatever is left to do. Raises `ClusterError`."""
-        async for page in self._cluster.pages("Lease", namespace, size=_PAGE, most=_MOST, labels=_LABELS):
+        async for page in self._cluster.pages(
+            "Lease", namespace, size=_PAGE, most=_MOST, labels=_LABELS
+        ):
             for lease in page:
                 gone = _holder(lease)
                 if gone is None:
@@ -118,7 +126,9 @@ class Vanished:
         if isinstance(what, Key):
             await self._free(what)
             return
-        known = await self._health.ask(what.uid, lambda check: self._cancel(what.uid, check), long=True)
+        known = await self._health.ask(
+            what.uid, lambda check: self._cancel(what.uid, check), long=True
+        )
         collection = known or what.collection
         if collection:
             await self._leases.release(what.key.namespace, what.uid, collection)
@@ -130,7 +140,8 @@ class Vanished:
         await self._cluster.merge(_JOB, key.namespace, key.name, without_finalizer(found))
 
     def _cancel(self, uid: str, check: Check) -> str:
-        """Close the record and fence the workers; the job's collection, as far as the store knows it.
+        """Close the record and fence the workers; the job's collection,
+        as far as the store knows it.
 
         Late or twice, it does the same: no job has this uid ever again.
         """
@@ -139,14 +150,19 @@ class Vanished:
             return ""
         if not record.phase.finished:
             change_job(self._store, uid, _cancelled)
-            self._store.release_shards(uid, max(record.planning_attempt, record.planned_attempt), check)
+            self._store.release_shards(
+                uid, max(record.planning_attempt, record.planned_attempt), check
+            )
         check()
         self._store.break_lease(lease_name(record.collection), uid)
         return record.collection
 
 
 def without_finalizer(job: Document) -> dict[str, Any]:
-    """The change that takes our own finalizer off, and no other; refused if the job has changed since."""
+    """The change that takes our own finalizer off, and no other.
+
+    Refused if the job has changed since.
+    """
     left = [each for each in job["metadata"].get("finalizers") or () if each != names.FINALIZER]
     return {"metadata": {"finalizers": left, "resourceVersion": job["metadata"]["resourceVersion"]}}
 
@@ -154,15 +170,23 @@ def without_finalizer(job: Document) -> dict[str, Any]:
 def _cancelled(record: Job) -> Job:
     if record.phase.finished:
         return record
-    return replace(record, phase=Phase.CANCELLED, reason="Deleted", message="", finished_at=time.time())
+    return replace(
+        record, phase=Phase.CANCELLED, reason="Deleted", message="", finished_at=time.time()
+    )
 
 
 def _holder(lease: Document) -> Gone | None:
-    """The job that holds a collection's Lease; None for the leader's, and for one that nobody holds."""
+    """The job that holds a collection's Lease; None for the leader's,
+    and for one that nobody holds.
+    """
     metadata = lease["metadata"]
     notes, uid = metadata.get("annotations") or {}, (lease.get("spec") or {}).get("holderIdentity")
     name, collection = notes.get(HOLDER_NAME), notes.get(COLLECTION)
-    return Gone(Key(metadata["namespace"], name), uid, collection) if uid and name and collection else None
+    return (
+        Gone(Key(metadata["namespace"], name), uid, collection)
+        if uid and name and collection
+        else None
+    )
 
 
 def _about(what: Gone | Key) -> AbstractContextManager[None]:

@@ -1,4 +1,7 @@
-"""One look at a schedule: observe, decide, act. Fed with events by the handlers; the clock is its own queue's."""
+"""One look at a schedule: observe, decide, act.
+
+Fed with events by the handlers; the clock is its own queue's.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ _JOB = "FileProcessingJob"
 _WORKERS = 4
 _REFUSALS = range(400, 500)
 _TRIES, _PAUSE_SECONDS = 3, 0.3
-"""Against those who change the same quota or the same status; after that it waits for the next look."""
+"""Against those who change the same quota or the same status.
+
+After that it waits for the next look.
+"""
 _COUNTED = "counted"
 
 log = logging.getLogger("fpj.schedules")
@@ -45,9 +51,11 @@ class ScheduleController:
         self._reported: dict[str, set[tuple[str, str]]] = {}
         """By schedule, the events that are written once, and the refusals that are counted once."""
         self._finished: dict[str, bool] = {}
-        """By uid, whether a schedule's job has finished: what it reports until then changes nothing here."""
+        """By uid, whether a schedule's job has finished:
+        what it reports until then changes nothing here.
+        """
 
-    # Events -----------------------------------------------------------------------------------------------
+    # Events ---------------------------------------------------------------------------------------
 
     def changed(self, body: Mapping[str, Any]) -> None:
         """A schedule appeared or changed."""
@@ -59,7 +67,9 @@ class ScheduleController:
         self._reported.pop(body["metadata"]["uid"], None)
 
     def job_changed(self, body: Mapping[str, Any], *, gone: bool) -> None:
-        """A FileProcessingJob changed: if a schedule began it, that is to be looked at once it ends or vanishes."""
+        """A FileProcessingJob changed: if a schedule began it,
+        that is to be looked at once it ends or vanishes.
+        """
         for owner in body["metadata"].get("ownerReferences") or ():
             if owner.get("kind") == _KIND and self._is_news(body, gone=gone):
                 self.work.add(_key(body, owner["name"]))
@@ -71,7 +81,7 @@ class ScheduleController:
             self._finished[uid] = finished
         return gone or known != finished
 
-    # Work -------------------------------------------------------------------------------------------------
+    # Work -----------------------------------------------------------------------------------------
 
     async def _handle(self, key: Key) -> float | None:
         try:
@@ -116,7 +126,9 @@ class ScheduleController:
             return None
         metadata = document["metadata"]
         uid = metadata["uid"]
-        jobs = await self._cluster.list(_JOB, key.namespace, labels=f"{names.LABEL_SCHEDULE_UID}={uid}")
+        jobs = await self._cluster.list(
+            _JOB, key.namespace, labels=f"{names.LABEL_SCHEDULE_UID}={uid}"
+        )
         spec, problem = _parse(document)
         return ScheduleView(
             key=key,
@@ -133,7 +145,9 @@ class ScheduleController:
         )
 
     async def _start(self, view: ScheduleView, plan: SchedulePlan) -> Refusal | None:
-        """Create the job of the run that is due; why that failed. One of ours that exists already was started before.
+        """Create the job of the run that is due; why that failed.
+
+        One of ours that exists already was started before.
 
         Raises `ClusterError` where nobody refused.
         """
@@ -146,8 +160,12 @@ class ScheduleController:
             self._count_refusal(view, refusal, name)
         return refusal
 
-    async def _create(self, view: ScheduleView, manifest: Mapping[str, Any], name: str) -> Refusal | None:
-        refusal = Refusal("JobRefused", f"the run's job was refused: {name} keeps being created and deleted")
+    async def _create(
+        self, view: ScheduleView, manifest: Mapping[str, Any], name: str
+    ) -> Refusal | None:
+        refusal = Refusal(
+            "JobRefused", f"the run's job was refused: {name} keeps being created and deleted"
+        )
         for _ in range(_TRIES):
             try:
                 if await self._cluster.create(manifest) is not None:
@@ -162,7 +180,10 @@ class ScheduleController:
                 continue
             found = await self._cluster.get(_JOB, view.key.namespace, name)
             if found is not None:
-                text = f"a job named {name} exists and does not belong to this schedule: the run waits until it is gone"
+                text = (
+                    f"a job named {name} exists and does not belong to this schedule: the run waits"
+                    " until it is gone"
+                )
                 taken = Refusal("NameTaken", text)
                 return None if view.uid in _owners(found) else taken
         return refusal
@@ -175,7 +196,10 @@ class ScheduleController:
             self._remember(reported, _COUNTED, name)
 
     async def _emit(self, view: ScheduleView, said: Emit) -> None:
-        """A miss is counted also where its event cannot be written; a unique event is then tried again later."""
+        """A miss is counted also where its event cannot be written.
+
+        A unique event is then tried again later.
+        """
         reported = self._reported.setdefault(view.uid, set())
         if said.unique and (said.reason, said.unique) in reported:
             return
@@ -188,9 +212,16 @@ class ScheduleController:
             self._remember(reported, said.reason, said.unique)
 
     def _count_miss(self, view: ScheduleView, said: Emit) -> None:
-        """Once, though its event may be written later than it was first tried; refusals are counted by themselves."""
+        """Once, though its event may be written later than it was first tried.
+
+        Refusals are counted by themselves.
+        """
         reported, counted = self._reported.setdefault(view.uid, set()), f"{_COUNTED} {said.reason}"
-        if said.reason in metrics.MISSES and not view.refused and (counted, said.unique) not in reported:
+        if (
+            said.reason in metrics.MISSES
+            and not view.refused
+            and (counted, said.unique) not in reported
+        ):
             metrics.SCHEDULE_MISSES.labels(said.reason).inc()
             self._remember(reported, counted, said.unique)
 

@@ -1,9 +1,10 @@
 """The times of a schedule. Pure; times are seconds since the epoch.
 
-Debian's cron says what happens when clocks are changed, and the library `cronsim` does as it says: a run whose time is
-left out (02:30 in spring) is due as soon as the clock goes on (03:00), one whose time comes twice (02:30 in autumn) is
-due the first time only, and schedules with a ``*`` for the minute or the hour follow real time: none is left out and
-none is late. So a nightly job runs once every night. (batch/v1 CronJob leaves out the one and repeats the other.)
+Debian's cron says what happens when clocks are changed, and the library `cronsim` does as it says:
+a run whose time is left out (02:30 in spring) is due as soon as the clock goes on (03:00), one
+whose time comes twice (02:30 in autumn) is due the first time only, and schedules with a ``*`` for
+the minute or the hour follow real time: none is left out and none is late. So a nightly job runs
+once every night. (batch/v1 CronJob leaves out the one and repeats the other.)
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from cronsim import CronSim, CronSimError
 from fpj_core.v1alpha1.schedule import ALIASES, TIME_ZONE
 
 _LONGEST_SHIFT = 3 * 3600.0
-"""Seconds, and more than any clock is put back by: a time that came twice is found from behind the second."""
+"""Seconds, and more than any clock is put back by:
+a time that came twice is found from behind the second.
+"""
 
 
 class ScheduleError(Exception):
@@ -34,7 +37,9 @@ class Times:
         try:
             next(CronSim(self._expression, datetime(2000, 1, 1, tzinfo=self._zone)))
         except CronSimError as error:
-            raise ScheduleError(f"schedule {schedule!r}: {str(error)[:1].lower()}{str(error)[1:]}") from None
+            raise ScheduleError(
+                f"schedule {schedule!r}: {str(error)[:1].lower()}{str(error)[1:]}"
+            ) from None
         except StopIteration:
             raise ScheduleError(f"schedule {schedule!r}: no date is ever like that") from None
 
@@ -61,5 +66,6 @@ class Times:
 def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of zones, such as Europe, is an OSError
+    # A folder of zones, such as Europe, is an OSError.
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ScheduleError(f"timeZone {name!r} is not known") from None

@@ -1,9 +1,12 @@
-"""What should happen to a schedule now: from what is observed to a plan. Pure, and safe to ask again at any time.
+"""What should happen to a schedule now: from what is observed to a plan.
 
-The rules are those of batch/v1 CronJob. A run is known by the minute it was due, and its job is named after it, so
-that nothing (an operator that dies halfway, two that both think they lead) starts a run twice. Only a run whose job is
-deleted before the status could say that it was started is started again: no run is lost, and what the first one did
-the second finds done. Times before a schedule was changed are past for good: a change starts nothing by itself.
+Pure, and safe to ask again at any time.
+
+The rules are those of batch/v1 CronJob. A run is known by the minute it was due, and its job is
+named after it, so that nothing (an operator that dies halfway, two that both think they lead)
+starts a run twice. Only a run whose job is deleted before the status could say that it was started
+is started again: no run is lost, and what the first one did the second finds done. Times before a
+schedule was changed are past for good: a change starts nothing by itself.
 """
 
 from __future__ import annotations
@@ -59,7 +62,9 @@ class Refusal:
 
     @property
     def cause(self) -> str:
-        """The same for the same cause, whatever numbers it names: a quota's use changes from one try to the next."""
+        """The same for the same cause, whatever numbers it names:
+        a quota's use changes from one try to the next.
+        """
         words = re.sub(r"\d+", "", f"{self.reason} {self.message}")
         return hashlib.blake2b(words.encode(), digest_size=6).hexdigest()
 
@@ -87,7 +92,10 @@ class ScheduleView:
 
 @dataclass(frozen=True, slots=True)
 class SchedulePlan:
-    """What to do now, in this order. A run counts as started once the status says so or its job exists."""
+    """What to do now, in this order.
+
+    A run counts as started once the status says so or its job exists.
+    """
 
     replaced: tuple[Run, ...] = ()
     """To delete before anything else."""
@@ -96,7 +104,9 @@ class SchedulePlan:
     status: Mapping[str, Any] | None = None
     """Everything that the status says; None: leave it alone."""
     trimmed: tuple[Run, ...] = ()
-    """Finished jobs beyond the history limits, to delete last: until the status is written they prove their runs."""
+    """Finished jobs beyond the history limits, to delete last:
+    until the status is written they prove their runs.
+    """
     events: tuple[Emit, ...] = ()
     requeue_after: float | None = None
 
@@ -122,7 +132,9 @@ class _Decision:
 
     def plan(self) -> SchedulePlan:
         v = self.v
-        missed = [] if self.spec.suspend else self.times.missed(self._since(), v.now, MOST_MISSED + 1)
+        missed = (
+            [] if self.spec.suspend else self.times.missed(self._since(), v.now, MOST_MISSED + 1)
+        )
         held = bool(missed) and self._is_held()
         due = missed[0] if missed and not held and not v.refused else None
         replaced = self._replaced() if due is not None else ()
@@ -140,8 +152,14 @@ class _Decision:
         )
 
     def _last(self) -> float:
-        """When the latest run was due: by the status, or by its job if the operator died before writing it."""
-        return max(seconds_of(self.v.status.get("lastScheduleTime")), *(run.due for run in self.v.runs), 0.0)
+        """When the latest run was due: by the status, or by its job if the operator died before
+        writing it.
+        """
+        return max(
+            seconds_of(self.v.status.get("lastScheduleTime")),
+            *(run.due for run in self.v.runs),
+            0.0,
+        )
 
     def _handled(self) -> float:
         """Runs up to here have been started or belong to an earlier schedule."""
@@ -165,7 +183,9 @@ class _Decision:
 
     def _is_held(self) -> bool:
         """Whether another run, one that is being deleted included, keeps the next from starting."""
-        return self._policy() is ConcurrencyPolicy.FORBID and any(not run.phase.finished for run in self.v.runs)
+        return self._policy() is ConcurrencyPolicy.FORBID and any(
+            not run.phase.finished for run in self.v.runs
+        )
 
     def _replaced(self) -> tuple[Run, ...]:
         if self._policy() is not ConcurrencyPolicy.REPLACE:
@@ -182,13 +202,18 @@ class _Decision:
         wait = min(upcoming - self.v.now, _LONGEST_SLEEP)
         return min(wait, _RETRY_SECONDS) if self.v.refused else wait
 
-    # The job ----------------------------------------------------------------------------------------------
+    # The job --------------------------------------------------------------------------------------
 
     def _job(self, due: float) -> dict[str, Any]:
         v, template = self.v, self.spec.job_template
-        given = template.metadata.model_dump(by_alias=True, exclude_none=True) if template.metadata else {}
+        given = (
+            template.metadata.model_dump(by_alias=True, exclude_none=True)
+            if template.metadata
+            else {}
+        )
         spec = template.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
-        collection = {"id": v.key.name} | spec["collection"]  # of its own, each run would make everything again
+        # Of its own, each run would make everything again.
+        collection = {"id": v.key.name} | spec["collection"]
         owner = {
             "apiVersion": API_VERSION,
             "kind": "FileProcessingSchedule",
@@ -204,13 +229,14 @@ class _Decision:
                 "name": names.scheduled_job_name(v.key.name, due),
                 "namespace": v.key.namespace,
                 "labels": given.get("labels", {}) | names.schedule_labels(v.key.name, v.uid),
-                "annotations": given.get("annotations", {}) | {names.SCHEDULED_AT_ANNOTATION: moment(due)},
+                "annotations": given.get("annotations", {})
+                | {names.SCHEDULED_AT_ANNOTATION: moment(due)},
                 "ownerReferences": [owner],
             },
             "spec": spec | {"collection": collection},
         }
 
-    # History ----------------------------------------------------------------------------------------------
+    # History --------------------------------------------------------------------------------------
 
     def _trimmed(self) -> Iterable[Run]:
         """The oldest finished jobs beyond the limits."""
@@ -223,13 +249,17 @@ class _Decision:
             kind.sort(key=lambda run: (run.finished_at, run.due, run.name), reverse=True)
             yield from kind[kept:]
 
-    # Words ------------------------------------------------------------------------------------------------
+    # Words ----------------------------------------------------------------------------------------
 
     def _status(self, runs: list[Run], due: float | None, upcoming: float | None) -> dict[str, Any]:
         v, before = self.v, self.v.status
-        active = sorted((run for run in runs if not run.phase.finished and not run.deleting), key=_newest_first)
+        active = sorted(
+            (run for run in runs if not run.phase.finished and not run.deleting), key=_newest_first
+        )
         last = due or self._last()
-        succeeded = max(seconds_of(before.get("lastSuccessfulTime")), *(_succeeded_at(run) for run in runs), 0.0)
+        succeeded = max(
+            seconds_of(before.get("lastSuccessfulTime")), *(_succeeded_at(run) for run in runs), 0.0
+        )
         times = {
             "lastScheduleTime": moment(last) if last else None,
             "lastSuccessfulTime": moment(succeeded) if succeeded else None,
@@ -242,16 +272,25 @@ class _Decision:
             said = (v.refused.reason, v.refused.message)
             conditions = _conditions(v, ready=False, said=said, reconciling=True)
         elif self.spec.suspend:
-            conditions = _conditions(v, ready=True, said=("Suspended", "spec.suspend is true"), suspended=True)
+            conditions = _conditions(
+                v, ready=True, said=("Suspended", "spec.suspend is true"), suspended=True
+            )
         else:
             conditions = _conditions(v, ready=True, said=("Scheduled", self._times()))
         status = {"observedGeneration": v.generation, "conditions": conditions} | times
         return {name: value for name, value in status.items() if value is not None}
 
-    def _events(self, missed: list[float], due: float | None, held: bool, replaced: tuple[Run, ...]) -> Iterable[Emit]:
+    def _events(
+        self, missed: list[float], due: float | None, held: bool, replaced: tuple[Run, ...]
+    ) -> Iterable[Emit]:
         """What people should hear of. Reported once, however often the schedule is reconciled."""
         if self.v.refused:
-            yield Emit(self.v.refused.reason, self.v.refused.message, warning=True, unique=self.v.refused.cause)
+            yield Emit(
+                self.v.refused.reason,
+                self.v.refused.message,
+                warning=True,
+                unique=self.v.refused.cause,
+            )
             return
         for run in replaced:
             yield Emit("Replaced", f"{run.name} was deleted: another run is due")
@@ -270,9 +309,15 @@ class _Decision:
 
 
 def _invalid(view: ScheduleView, problem: str) -> SchedulePlan:
-    kept = {name: value for name, value in view.status.items() if name not in ("nextScheduleTime", "conditions")}
+    kept = {
+        name: value
+        for name, value in view.status.items()
+        if name not in ("nextScheduleTime", "conditions")
+    }
     conditions = _conditions(view, ready=False, said=("InvalidSpec", problem), stalled=True)
-    return SchedulePlan(status=kept | {"observedGeneration": view.generation, "conditions": conditions})
+    return SchedulePlan(
+        status=kept | {"observedGeneration": view.generation, "conditions": conditions}
+    )
 
 
 def _conditions(

@@ -1,1 +1,4 @@
-"""What runs in processes of its own, so that its CPU time and memory are its own; each prints JSON."""
+"""What runs in processes of its own, so that its CPU time and memory are its own.
+
+Each prints JSON.
+"""

@@ -1,7 +1,9 @@
 """A bucket that exists only as names, behind a real HTTP server that counts what it is asked.
 
-Usage: bucket COUNT. Holds COUNT objects below ``in/`` and one derivative of each below ``out/``. Prints its port;
-answers ``GET /counts`` with `{"GET list": n, …}` since it was last asked. Ends when its standard input does.
+Usage: bucket COUNT. Holds COUNT objects below ``in/`` and one derivative of each below ``out/``.
+Prints its port;
+answers ``GET /counts`` with `{"GET list": n, …}` since it was last asked. Ends when its standard
+input does.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, count: int) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         names = [source_key(number) for number in range(count)]
-        made = (derivative_path(COLLECTION, TIER, image_id(COLLECTION, name), "jpg") for name in names)
+        made = (
+            derivative_path(COLLECTION, TIER, image_id(COLLECTION, name), "jpg") for name in names
+        )
         self.keys = sorted(f"in/{name}" for name in names) + sorted(f"out/{name}" for name in made)
         self.marker = b""
         self.counts: Counter[str] = Counter()
@@ -83,7 +87,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Several are deleted at a time."""
         self._count("POST")
         asked = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        keys = b"".join(b"<Deleted>" + key + b"</Deleted>" for key in re.findall(rb"<Key>[^<]*</Key>", asked))
+        keys = b"".join(
+            b"<Deleted>" + key + b"</Deleted>" for key in re.findall(rb"<Key>[^<]*</Key>", asked)
+        )
         space = b"http://s3.amazonaws.com/doc/2006-03-01/"
         self._answer(200, b'<DeleteResult xmlns="' + space + b'">' + keys + b"</DeleteResult>")
 
@@ -112,9 +118,10 @@ class _Handler(BaseHTTPRequestHandler):
         )
         token = f"<NextContinuationToken>{found[-1]}</NextContinuationToken>" if more else ""
         return (
-            '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+            '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult'
+            ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
             f"<Name>bucket</Name><Prefix>{prefix}</Prefix><KeyCount>{len(found)}</KeyCount><MaxKeys>{most}</MaxKeys>"
-            f"<IsTruncated>{'true' if more else 'false'}</IsTruncated>{token}{entries}</ListBucketResult>"
+            f"<IsTruncated>{str(more).lower()}</IsTruncated>{token}{entries}</ListBucketResult>"
         )
 
     def _answer(self, status: int, content: bytes) -> None:

@@ -1,9 +1,10 @@
 """Runs commands for the benchmarks and says what each cost.
 
-A process of its own, and a small one: the kernel counts what a process held before it became another program towards
-its peak, and the benchmarks themselves hold photographs.
+A process of its own, and a small one: the kernel counts what a process held before it became
+another program towards its peak, and the benchmarks themselves hold photographs.
 
-Requests are lines of JSON on standard input, each a list of commands; answers are lines on standard output.
+Requests are lines of JSON on standard input, each a list of commands; answers are lines on standard
+output.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""Lets a pool's child hang, again and again, and measures how long after the time limit the pool works again.
+"""Lets a pool's child hang, again and again, and measures how long after the time limit the pool
+works again.
 
-Usage: hang TIMES TIMEOUT. Prints `{"killed": [s, …], "again": [s, …]}`: seconds past the limit until the failure is
+Usage: hang TIMES TIMEOUT. Prints `{"killed": [s, …], "again": [s, …]}`: seconds past the limit
+until the failure is
 known, and until a child started in its place has made a small image.
 """
 
@@ -24,7 +26,9 @@ def main() -> None:
     image = simplejpeg.encode_jpeg(np.zeros((600, 800, 3), np.uint8))
     killed, again = [], []
     preload = ("fpj_worker.engine", "fpj_worker.tasks")
-    with ProcessPool[bytes, int](HangsOnNothing(), workers=1, timeout=timeout, preload=preload) as pool:
+    with ProcessPool[bytes, int](
+        HangsOnNothing(), workers=1, timeout=timeout, preload=preload
+    ) as pool:
         pool.submit(image)
         pool.poll(60)
         for _ in range(times):

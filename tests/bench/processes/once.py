@@ -1,6 +1,8 @@
-"""Makes the two outputs of one file with the engine, without limits on pixels, and says what it took.
+"""Makes the two outputs of one file with the engine, without limits on pixels,
+and says what it took.
 
-Usage: once PATH [MAX_PIXELS [TIMES]]. Prints `{"cpu": s, "wall": [s, …], "peak": bytes, "idle": bytes, "error": text}`;
+Usage: once PATH [MAX_PIXELS [TIMES]]. Prints `{"cpu": s, "wall": [s, …], "peak": bytes, "idle":
+bytes, "error": text}`;
 the peak is of the whole process, as a pool's child would hold it, and `idle` what it held before.
 """
 
@@ -19,7 +21,10 @@ from fpj_core.model import Format, ImageLimits, TierSpec
 from fpj_core.sources.base import OpenedImage
 from fpj_worker.engine import process_image
 
-_TIERS = (TierSpec("full", 1920, 1440, 85, Format.JPEG), TierSpec("thumbnail", 300, 300, 80, Format.JPEG))
+_TIERS = (
+    TierSpec("full", 1920, 1440, 85, Format.JPEG),
+    TierSpec("thumbnail", 300, 300, 80, Format.JPEG),
+)
 
 
 def main() -> None:
@@ -39,7 +44,9 @@ def main() -> None:
             error = str(refusal)
         walls.append(time.perf_counter() - started)
     cpu = time.process_time() - cpu
-    print(json.dumps({"cpu": cpu, "wall": walls, "peak": peak_bytes(), "idle": idle, "error": error}))
+    print(
+        json.dumps({"cpu": cpu, "wall": walls, "peak": peak_bytes(), "idle": idle, "error": error})
+    )
 
 
 if __name__ == "__main__":

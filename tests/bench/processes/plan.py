@@ -1,8 +1,9 @@
 """Indexes a synthetic collection and plans a job over it, and says what the plan took.
 
-Usage: plan COUNT FOLDER [URL PID]; without a URL, into a new SQLite file in FOLDER. Prints `{"index": s, "index_cpu":
-s, "plan": s, "cpu": s, "peak": bytes, "shards": n, "steps": n}`; `cpu` and `peak` are of the plan, the server's CPU
-included.
+Usage: plan COUNT FOLDER [URL PID]; without a URL, into a new SQLite file in FOLDER. Prints
+`{"index": s, "index_cpu":
+s, "plan": s, "cpu": s, "peak": bytes, "shards": n, "steps": n}`; `cpu` and `peak` are of the plan,
+the server's CPU included.
 """
 
 from __future__ import annotations
@@ -37,7 +38,11 @@ def main() -> None:
     store = open_store(sys.argv[3] if len(sys.argv) > 3 else str(folder / "store.db"))
     spec = FileProcessingJobSpec.model_validate(_SPEC)
     settings = PlanSettings(
-        resolve_tiers(spec), "cache", lambda pending: resolve_sharding(spec, pending).shard_size, True, False
+        resolve_tiers(spec),
+        "cache",
+        lambda pending: resolve_sharding(spec, pending).shard_size,
+        True,
+        False,
     )
     steps = 0
 

@@ -1,6 +1,7 @@
 """Decodes photographs at each of libjpeg's scales and shrinks them to 1920 px by each filter.
 
-Usage: scaling SIZE PHOTOGRAPHS. Prints `[{"eighths": n, "ratio": r, "decode": ms, "shrink": {filter: [ms, SSIM]}}, …]`
+Usage: scaling SIZE PHOTOGRAPHS. Prints `[{"eighths": n, "ratio": r, "decode": ms, "shrink":
+{filter: [ms, SSIM]}}, …]`
 under the key `scales`; the SSIM is to a full decode scaled by Lanczos, nothing encoded.
 """
 
@@ -31,13 +32,17 @@ _WIDTH = 1_920
 
 def by_opencv(how: int) -> Filter:
     """One of OpenCV's filters."""
-    return lambda pixels, width, height: np.asarray(cv2.resize(pixels, (width, height), interpolation=how))
+    return lambda pixels, width, height: np.asarray(
+        cv2.resize(pixels, (width, height), interpolation=how)
+    )
 
 
 def by_libvips(pixels: Pixels, width: int, height: int) -> Pixels:
     """Lanczos, averaging over as many pixels as the ratio asks for."""
     image = pyvips.Image.new_from_array(pixels)
-    return np.asarray(image.resize(width / image.width, vscale=height / image.height, kernel="lanczos3").numpy())
+    return np.asarray(
+        image.resize(width / image.width, vscale=height / image.height, kernel="lanczos3").numpy()
+    )
 
 
 FILTERS: dict[str, Filter] = {
@@ -68,7 +73,12 @@ def measure(contents: list[bytes], references: list[Pixels], eighths: int) -> di
             milliseconds.append(cost)
             likeness.append(ssim(shrunk, target))
         shrink[name] = [mean(milliseconds), mean(likeness)]
-    return {"eighths": eighths, "ratio": ratio, "decode": mean(cost for cost, _ in decoded), "shrink": shrink}
+    return {
+        "eighths": eighths,
+        "ratio": ratio,
+        "decode": mean(cost for cost, _ in decoded),
+        "shrink": shrink,
+    }
 
 
 def main() -> None:

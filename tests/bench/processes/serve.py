@@ -1,7 +1,7 @@
 """Makes images in one of the `ways`, round after round, and says what each round cost.
 
-Requests are lines of JSON on standard input, `{"paths": […], "keep": folder or null}`; answers are lines on standard
-output. Start-up is not part of any answer.
+Requests are lines of JSON on standard input, `{"paths": […], "keep": folder or null}`; answers are
+lines on standard output. Start-up is not part of any answer.
 """
 
 from __future__ import annotations

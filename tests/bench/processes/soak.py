@@ -1,8 +1,9 @@
 """Runs many mixed images through a pool of real children and watches the memory they hold.
 
-Usage: soak WORKERS IMAGES WINDOW FOLDER. Every image of FOLDER is made again and again, sources opened and outputs
-written as in a job. Prints `{"windows": [[bytes of each child], …], "wall": s, "failed": n}`: the peak of each child in
-each window of so many images.
+Usage: soak WORKERS IMAGES WINDOW FOLDER. Every image of FOLDER is made again and again, sources
+opened and outputs
+written as in a job. Prints `{"windows": [[bytes of each child], …], "wall": s, "failed": n}`: the
+peak of each child in each window of so many images.
 """
 
 from __future__ import annotations
@@ -23,13 +24,18 @@ from fpj_core.sources.local import LocalSourceConfig
 from fpj_worker.pool import ProcessPool
 from fpj_worker.tasks import ImageDone, ImageHandler, ImageTask
 
-_TIERS = (TierSpec("full", 1920, 1440, 85, Format.JPEG), TierSpec("thumbnail", 300, 300, 80, Format.JPEG))
+_TIERS = (
+    TierSpec("full", 1920, 1440, 85, Format.JPEG),
+    TierSpec("thumbnail", 300, 300, 80, Format.JPEG),
+)
 _NAMES = tuple(tier.name for tier in _TIERS)
 _HEAVY_BUDGET = 2**30
 
 
 def tasks(folder: str, times: int) -> Iterator[ImageTask]:
-    """The folder's images, over and over, each so many times in a row: then each child meets each."""
+    """The folder's images, over and over, each so many times in a row:
+    then each child meets each.
+    """
     entries = list(LocalSourceConfig(folder).build().list())
     rounds = chain.from_iterable(repeat(entry, times) for entry in cycle(entries))
     for ordinal, entry in enumerate(rounds):

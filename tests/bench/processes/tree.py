@@ -1,7 +1,9 @@
-"""Runs one command and says what it and everything it started cost, down to processes whose parents are gone.
+"""Runs one command and says what it and everything it started cost,
+down to processes whose parents are gone.
 
-Prints `{"cpu": s, "wall": s, "peak": bytes, "output": text, "code": n}`. The peak is of proportional memory (PSS: what
-processes share is counted once) over all of them, looked at several times a second.
+Prints `{"cpu": s, "wall": s, "peak": bytes, "output": text, "code": n}`. The peak is of
+proportional memory (PSS: what processes share is counted once) over all of them, looked at several
+times a second.
 """
 
 from __future__ import annotations
@@ -46,8 +48,13 @@ def descendants(root: int) -> list[int]:
     """Ids of the processes below ``root``."""
     children: dict[int, list[int]] = {}
     for name in filter(str.isdecimal, os.listdir("/proc")):
-        with suppress(OSError), open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as stat:
-            children.setdefault(int(stat.read().rpartition(")")[2].split()[1]), []).append(int(name))
+        with (
+            suppress(OSError),
+            open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as stat,
+        ):
+            children.setdefault(int(stat.read().rpartition(")")[2].split()[1]), []).append(
+                int(name)
+            )
     found = []
     ahead = children.get(root, [])
     while ahead:
@@ -70,19 +77,32 @@ def main() -> None:
     watch = PeakWatch()
     watch.start()
     started = time.perf_counter()
-    process = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout
     output = process.stdout.read()
     cpu = 0.0
     wall = 0.0
     with suppress(ChildProcessError):
         while True:
-            ended, status, usage = os.wait4(-1, 0)  # what a process has waited for is part of its own usage
+            # What a process has waited for is part of its own usage.
+            ended, status, usage = os.wait4(-1, 0)
             cpu += usage.ru_utime + usage.ru_stime
             if ended == process.pid:
                 wall = time.perf_counter() - started
                 process.returncode = os.waitstatus_to_exitcode(status)
-    print(json.dumps({"cpu": cpu, "wall": wall, "peak": watch.end(), "output": output, "code": process.returncode}))
+    print(
+        json.dumps(
+            {
+                "cpu": cpu,
+                "wall": wall,
+                "peak": watch.end(),
+                "output": output,
+                "code": process.returncode,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,16 @@ from bench.photographs import photographs, web_images, wide_gamut
 from bench.result import Benchmark, Row, Scale, Target, at_least, at_most
 
 _EVERYONE = (
-    ("engine", "limit", "libvips", "libvips thumbnail", "imgproxy", "sharp", "sharp, plain Huffman", "pillow")
+    (
+        "engine",
+        "limit",
+        "libvips",
+        "libvips thumbnail",
+        "imgproxy",
+        "sharp",
+        "sharp, plain Huffman",
+        "pillow",
+    )
 ) + ("vipsthumbnail", "ImageMagick")
 _CHOSEN = ("engine", "limit", "libvips", "imgproxy", "sharp")
 
@@ -56,12 +65,16 @@ def wide_gamut_photographs(scale: Scale) -> Iterator[Row]:
 
 def small_web_images(scale: Scale) -> Iterator[Row]:
     """Images of 100 KB, as found on web pages, to 256 px."""
-    with Match(contestants(("engine", "limit", "libvips", "imgproxy", "sharp", "pillow"), "web")) as match:
+    with Match(
+        contestants(("engine", "limit", "libvips", "imgproxy", "sharp", "pillow"), "web")
+    ) as match:
         rounds = match.play(web_images(scale.pick(60, 120)), scale.pick(5, 15))
     for name in rounds.costs:
         target = at_least(400) if name == "engine" else None
         note = f"{rounds.cpu_ms(name):.2f} ms, peak {rounds.peak(name) / 2**20:.0f} MB"
-        yield Row(f"web images, {name}", 1000 / rounds.cpu_ms(name), "images/s a core", target, note)
+        yield Row(
+            f"web images, {name}", 1000 / rounds.cpu_ms(name), "images/s a core", target, note
+        )
 
 
 def _compare(size: str, names: Sequence[str], count: int, turns: int) -> Iterator[Row]:
@@ -71,7 +84,12 @@ def _compare(size: str, names: Sequence[str], count: int, turns: int) -> Iterato
         yield _cost_row(rounds, name, f"{size}, ")
     for other in rounds.costs:
         if other != "engine":
-            yield Row(f"{size}: engine / {other}", rounds.ratio("engine", other), "", _TARGETS.get((size, other)))
+            yield Row(
+                f"{size}: engine / {other}",
+                rounds.ratio("engine", other),
+                "",
+                _TARGETS.get((size, other)),
+            )
 
 
 def _cost_row(rounds: Rounds, name: str, prefix: str) -> Row:

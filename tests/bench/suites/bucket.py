@@ -1,4 +1,6 @@
-"""A finished collection in a bucket, with its cache folder in the bucket: what a run asks that has nothing to do."""
+"""A finished collection in a bucket, with its cache folder in the bucket:
+what a run asks that has nothing to do.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ class _Nobody:
 
 
 def finished(scale: Scale) -> Iterator[Row]:
-    """Requests of one whole run over a collection that is done, as `fpj run` makes them, by a server's own count."""
+    """Requests of one whole run over a collection that is done, as `fpj run` makes them,
+    by a server's own count.
+    """
     count = scale.pick(20_000, 1_000_000)
     with (
         _bucket(count) as endpoint,
@@ -79,7 +83,13 @@ def finished(scale: Scale) -> Iterator[Row]:
         store.close()
     note = ", ".join(f"{what} {number:,}" for what, number in sorted(counts.items()))
     most = 2_100 * count / 10**6 if count == 10**6 else 60
-    yield Row(f"requests of a run over {count:,} finished objects", sum(counts.values()), "", at_most(most), note)
+    yield Row(
+        f"requests of a run over {count:,} finished objects",
+        sum(counts.values()),
+        "",
+        at_most(most),
+        note,
+    )
     yield Row(f"the same run, on one machine ({count:,})", count / seconds, "objects/s")
     yield Row("its peak", peak_bytes() / 10**6, "MB")
 

@@ -1,4 +1,6 @@
-"""Formats and filters: what reading each format costs, what writing each costs, and how to scale."""
+"""Formats and filters: what reading each format costs, what writing each costs,
+and how to scale.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,12 @@ def scaling(scale: Scale) -> Iterator[Row]:
     for size in ("8 MP", "12 MP", "24 MP"):
         for found in run_module("scaling", size, scale.pick("1", "3"))["scales"]:
             at = f"{size} at {found['eighths']}/8"
-            yield Row(f"{at}, decode", found["decode"], "ms CPU", note=f"{found['ratio']:.2f} times the target's width")
+            yield Row(
+                f"{at}, decode",
+                found["decode"],
+                "ms CPU",
+                note=f"{found['ratio']:.2f} times the target's width",
+            )
             for name, (milliseconds, likeness) in found["shrink"].items():
                 both = found["decode"] + milliseconds
                 note = f"SSIM {likeness:.4f}; {both:.0f} ms with the decode"
@@ -45,7 +52,9 @@ def _read(size: str, name: str, turns: int) -> Row:
         rounds = match.play([path] * 2, turns)
     milliseconds, megabytes = rounds.cpu_ms("engine"), path.stat().st_size / 10**6
     speed = megabytes / milliseconds * 1000
-    note = f"{milliseconds:.0f} ms CPU, {speed:.0f} MB/s, peak {rounds.peak('engine') / 10**6:.0f} MB"
+    note = (
+        f"{milliseconds:.0f} ms CPU, {speed:.0f} MB/s, peak {rounds.peak('engine') / 10**6:.0f} MB"
+    )
     return Row(f"{size} {name}", 1000 / milliseconds, "images/s a core", note=note)
 
 

@@ -1,4 +1,6 @@
-"""What looking at files costs: such as answer at once, and such as take half a millisecond, as over a network."""
+"""What looking at files costs: such as answer at once, and such as take half a millisecond,
+as over a network.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,22 @@ def looks(scale: Scale) -> Iterator[Row]:
         expected = [(name, 0, (number, "full")) for number, name in enumerate(names)]
         for what, work in (
             ("listing a source", lambda: sum(1 for _ in LocalSource(folder).list())),
-            ("the file check", lambda: count - sum(1 for _ in LocalFolder(folder).lacking(expected))),
+            (
+                "the file check",
+                lambda: count - sum(1 for _ in LocalFolder(folder).lacking(expected)),
+            ),
         ):
             yield Row(f"{what}, a local disk", count / _seconds(work, count), "files/s")
             with _slow_stats():
                 seconds = _seconds(work, count)
             yield Row(f"{what}, 0.5 ms more for every stat", count / seconds, "files/s")
             alone = count * _delay()
-            yield Row(f"{what}: gain over one stat after another", alone / seconds, "x", target=at_least(8))
+            yield Row(
+                f"{what}: gain over one stat after another",
+                alone / seconds,
+                "x",
+                target=at_least(8),
+            )
 
 
 def _seconds(work: Callable[[], int], count: int) -> float:

@@ -1,4 +1,6 @@
-"""Memory: of one file after another in one child for long, of four children together, and of large files."""
+"""Memory: of one file after another in one child for long, of four children together,
+and of large files.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +27,28 @@ def one_child(scale: Scale) -> Iterator[Row]:
     """One child over thousands of mixed images."""
     images, window = scale.pick((1_000, 250), (10_000, 500))
     windows, seconds = _soak(1, images, window)
-    yield Row("one child, peak", max(windows) / _MB, "MB", at_most(160), f"{images:,} mixed images in {seconds:.0f} s")
+    yield Row(
+        "one child, peak",
+        max(windows) / _MB,
+        "MB",
+        at_most(160),
+        f"{images:,} mixed images in {seconds:.0f} s",
+    )
     yield _flatness("one child", windows, window)
 
 
 def four_children(scale: Scale) -> Iterator[Row]:
     """A pod's four children together."""
-    window = 4 * len(list(mixed_folder().rglob("*.*")))  # so that each child meets each image in each window
+    # So that each child meets each image in each window.
+    window = 4 * len(list(mixed_folder().rglob("*.*")))
     images = scale.pick(3, 8) * window
     windows, seconds = _soak(4, images, window)
-    yield Row("four children, peak", max(windows) / _MB, "MB", note=f"{images:,} mixed images in {seconds:.0f} s")
+    yield Row(
+        "four children, peak",
+        max(windows) / _MB,
+        "MB",
+        note=f"{images:,} mixed images in {seconds:.0f} s",
+    )
     yield _flatness("four children", windows, window)
 
 
@@ -63,28 +77,48 @@ def bomb(_scale: Scale) -> Iterator[Row]:
         raise RuntimeError(f"the bomb was not refused: {once['error'] or 'it was decoded'}")
     worst = max(once["wall"]) * 1000
     yield Row(
-        "900 MP PNG bomb, until refused", worst, "ms", at_most(50), f"worst of 20; peak {once['peak'] / _MB:.0f} MB"
+        "900 MP PNG bomb, until refused",
+        worst,
+        "ms",
+        at_most(50),
+        f"worst of 20; peak {once['peak'] / _MB:.0f} MB",
     )
 
 
 def malloc(scale: Scale) -> Iterator[Row]:
-    """What the children's malloc settings are worth: one process over mixed images, with them and without."""
+    """What the children's malloc settings are worth: one process over mixed images,
+    with them and without.
+    """
     paths = sorted(mixed_folder().rglob("*.*"))
     environments: dict[str, Mapping[str, str]] = {
         "as children have it": CHILD_ENVIRONMENT,
         "glibc's own settings": {"VIPS_CONCURRENCY": "1", "OMP_NUM_THREADS": "1"},
-        "one arena, rest glibc's": {"VIPS_CONCURRENCY": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"},
+        "one arena, rest glibc's": {
+            "VIPS_CONCURRENCY": "1",
+            "OMP_NUM_THREADS": "1",
+            "MALLOC_ARENA_MAX": "1",
+        },
     }
-    servers = {name: python_server("engine", "cache and thumbnail", each) for name, each in environments.items()}
+    servers = {
+        name: python_server("engine", "cache and thumbnail", each)
+        for name, each in environments.items()
+    }
     with Match(servers) as match:
         rounds = match.play(paths, scale.pick(3, 8))
     for name in servers:
-        yield Row(f"mixed images, {name}", rounds.cpu_ms(name), "ms CPU", note=f"peak {rounds.peak(name) / _MB:.0f} MB")
+        yield Row(
+            f"mixed images, {name}",
+            rounds.cpu_ms(name),
+            "ms CPU",
+            note=f"peak {rounds.peak(name) / _MB:.0f} MB",
+        )
 
 
 def _soak(workers: int, images: int, window: int) -> tuple[list[int], float]:
     """(peak of all children together in each window, seconds)."""
-    soak = run_module("soak", str(workers), str(images), str(window), str(mixed_folder()), environment={})
+    soak = run_module(
+        "soak", str(workers), str(images), str(window), str(mixed_folder()), environment={}
+    )
     if soak["failed"]:
         raise RuntimeError(f"{soak['failed']} images failed")
     return [sum(children) for children in soak["windows"]], soak["wall"]
@@ -93,8 +127,16 @@ def _soak(workers: int, images: int, window: int) -> tuple[list[int], float]:
 def _flatness(who: str, windows: Sequence[int], window: int) -> Row:
     """How far apart the peaks of the windows are, once the first has warmed everything up."""
     warm = windows[1:]
-    note = f"peaks of every {window} images, MB: {', '.join(f'{each / _MB:.0f}' for each in windows)}"
-    return Row(f"{who}, highest peak / lowest after {window} images", max(warm) / min(warm), "", at_most(1.10), note)
+    note = (
+        f"peaks of every {window} images, MB: {', '.join(f'{each / _MB:.0f}' for each in windows)}"
+    )
+    return Row(
+        f"{who}, highest peak / lowest after {window} images",
+        max(warm) / min(warm),
+        "",
+        at_most(1.10),
+        note,
+    )
 
 
 BENCHMARKS = (

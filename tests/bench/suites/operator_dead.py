@@ -1,4 +1,6 @@
-"""Dead, blocked and fenced workers: how soon a shard is taken from the dead, and that nobody else loses one."""
+"""Dead, blocked and fenced workers: how soon a shard is taken from the dead,
+and that nobody else loses one.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -32,11 +35,19 @@ _BLOCKED_SECONDS = 10.0
 _SLOWNESS = 1.0
 
 
-# The dead -------------------------------------------------------------------------------------------------
+# The dead -----------------------------------------------------------------------------------------
+
+
+def _is_held_again(job: PodJob, index: int, epoch: int) -> bool:
+    """Whether the shard has a holder after the one of that epoch."""
+    return job.epoch(index) > epoch
 
 
 def dead(scale: Scale) -> Iterator[Row]:
-    """Of two pods of a job one is killed with -9, again and again; its successor comes when the Job controller says."""
+    """Of two pods of a job one is killed with -9, again and again.
+
+    Its successor comes when the Job controller says.
+    """
     jobs, rounds = scale.pick((2, 1), (4, 10))
     noticed: list[float] = []
     reclaimed: list[float] = []
@@ -56,7 +67,7 @@ def dead(scale: Scale) -> Iterator[Row]:
                 noticed.append(silent.heartbeat_at + _SUSPECT_SECONDS - killed)
                 time.sleep(_RESTART_SECONDS)
                 pods[index] = job.start("shard", index)
-                until(lambda index=index, epoch=epoch: job.epoch(index) > epoch, "a new holder", 120)  # type: ignore[misc]
+                until(partial(_is_held_again, job, index, epoch), "a new holder", 120)
                 reclaimed.append(time.time() - killed)
         finally:
             for pod in pods.values():
@@ -64,17 +75,24 @@ def dead(scale: Scale) -> Iterator[Row]:
 
     with _jobs(jobs, images=2 * 60 * rounds + 120) as made:
         _in_threads(go, made)
-    note = f"{len(reclaimed)} kills of {jobs} jobs at a time, new pods after {_RESTART_SECONDS:g} s; {load()}"
-    yield Row("a dead shard is free to take after, p99", quantile(noticed, 0.99), "s", at_most(15), note)
+    note = (
+        f"{len(reclaimed)} kills of {jobs} jobs at a time, new pods after {_RESTART_SECONDS:g} s;"
+        f" {load()}"
+    )
+    yield Row(
+        "a dead shard is free to take after, p99", quantile(noticed, 0.99), "s", at_most(15), note
+    )
     yield Row("a dead shard is taken after, median", quantile(reclaimed, 0.5), "s")
     yield Row("a dead shard is taken after, p99", quantile(reclaimed, 0.99), "s", at_most(20), note)
 
 
-# The blocked ----------------------------------------------------------------------------------------------
+# The blocked --------------------------------------------------------------------------------------
 
 
 def blocked(scale: Scale) -> Iterator[Row]:
-    """All processes of a pod get no CPU for ten seconds, again and again, while another pod waits for its shard."""
+    """All processes of a pod get no CPU for ten seconds, again and again,
+    while another pod waits for its shard.
+    """
     jobs, rounds = scale.pick((2, 1), (4, 8))
     rescues: list[int] = []
 
@@ -85,7 +103,11 @@ def blocked(scale: Scale) -> Iterator[Row]:
             before = sum(job.epoch(index) for index in range(2))
             waiting = [job.start("shard", index) for index in range(2)]
             pods += waiting
-            until(lambda: all("waiting" in pod.log for pod in waiting), "pods wait for the shards", 120)
+            until(
+                lambda: all("waiting" in pod.log for pod in waiting),
+                "pods wait for the shards",
+                120,
+            )
             for _ in range(rounds):
                 for pod in pods[:2]:
                     pod.signal_all(signal.SIGSTOP)
@@ -104,11 +126,13 @@ def blocked(scale: Scale) -> Iterator[Row]:
     yield Row("shards taken from blocked workers", sum(rescues), "", at_most(0), note)
 
 
-# The fenced -----------------------------------------------------------------------------------------------
+# The fenced ---------------------------------------------------------------------------------------
 
 
 def fenced(scale: Scale) -> Iterator[Row]:
-    """Holders of lost claims write whatever a holder writes, while the rightful ones do their work."""
+    """Holders of lost claims write whatever a holder writes,
+    while the rightful ones do their work.
+    """
     zombies = scale.pick(1_000, 10_000)
     with (
         tempfile.TemporaryDirectory(prefix="store-", dir=cache_folder()) as folder,
@@ -126,7 +150,10 @@ _COLLECTION = "fenced"
 def _fenced(store: Store, name: str, zombies: int) -> Iterator[Row]:
     now = time.time()
     job = store.create_job(Job("fenced", "fenced", _COLLECTION, {}, "", created_at=now))
-    cut = [Shard(job.id, 1, n, _COLLECTION, n * _STEPS, (n + 1) * _STEPS, n * _STEPS) for n in range(_SHARDS)]
+    cut = [
+        Shard(job.id, 1, n, _COLLECTION, n * _STEPS, (n + 1) * _STEPS, n * _STEPS)
+        for n in range(_SHARDS)
+    ]
     store.put_shards(job.id, 1, cut)
     dead = [_claim(store, job.id, n, "zombie", now) for n in range(_SHARDS)]
     alive = [_claim(store, job.id, n, "holder", now + 60) for n in range(_SHARDS)]
@@ -153,9 +180,21 @@ def _fenced(store: Store, name: str, zombies: int) -> Iterator[Row]:
         store.finish_shard(shard, ShardState.SUCCEEDED, now)
     counts, states = store.job_counts(job.id, 1)
     exact = counts.completed == _SHARDS * _STEPS and states == {ShardState.SUCCEEDED: _SHARDS}
-    theirs = sum(each.folder != "holder" for each in store.derivatives(_COLLECTION, 0, _SHARDS * _STEPS, ["full"]))
-    note = f"{zombies:,} attempts in {seconds:.1f} s: results, heartbeats, ends; counts {'exact' if exact else 'WRONG'}"
-    yield Row(f"writes of fenced workers accepted, {name}", len(accepted) + theirs + (not exact), "", at_most(0), note)
+    theirs = sum(
+        each.folder != "holder"
+        for each in store.derivatives(_COLLECTION, 0, _SHARDS * _STEPS, ["full"])
+    )
+    note = (
+        f"{zombies:,} attempts in {seconds:.1f} s: results, heartbeats, ends; counts"
+        f" {'exact' if exact else 'WRONG'}"
+    )
+    yield Row(
+        f"writes of fenced workers accepted, {name}",
+        len(accepted) + theirs + (not exact),
+        "",
+        at_most(0),
+        note,
+    )
 
 
 def _claim(store: Store, job: str, index: int, holder: str, now: float) -> Shard:
@@ -180,7 +219,12 @@ def _finish(store: Store, shard: Shard) -> None:
     store.finish_shard(shard, ShardState.SUCCEEDED, time.time())
 
 
-_ZOMBIE_WRITES: tuple[Callable[[Store, Shard], None], ...] = (_flush_lost, _flush_whole, _beat, _finish)
+_ZOMBIE_WRITES: tuple[Callable[[Store, Shard], None], ...] = (
+    _flush_lost,
+    _flush_whole,
+    _beat,
+    _finish,
+)
 
 
 def _batch(shard: Shard, ordinal: int, who: str) -> ShardBatch:
@@ -202,15 +246,26 @@ def _batch(shard: Shard, ordinal: int, who: str) -> ShardBatch:
     )
     one = Counts(completed=1, bytes_written=1)
     return ShardBatch(
-        shard.job, 1, shard.index, _COLLECTION, shard.epoch, 0, ordinal, ordinal + 1, one, derivatives=(derivative,)
+        shard.job,
+        1,
+        shard.index,
+        _COLLECTION,
+        shard.epoch,
+        0,
+        ordinal,
+        ordinal + 1,
+        one,
+        derivatives=(derivative,),
     )
 
 
-# A pod's first image --------------------------------------------------------------------------------------
+# A pod's first image ------------------------------------------------------------------------------
 
 
 def first(scale: Scale) -> Iterator[Row]:
-    """From the start of a worker pod's process until its first image is made, with all CPU that it took."""
+    """From the start of a worker pod's process until its first image is made,
+    with all CPU that it took.
+    """
     times = scale.pick(2, 5)
     walls, cpus = [], []
     with _jobs(times, images=20, shards=1, slowness=0.0) as made:
@@ -226,15 +281,26 @@ def first(scale: Scale) -> Iterator[Row]:
             pod.wait(60)
             kill(pod)
     yield Row(
-        "pod's start to its first image, median", quantile(walls, 0.5), "s", at_most(3), f"{times} pods; {load()}"
+        "pod's start to its first image, median",
+        quantile(walls, 0.5),
+        "s",
+        at_most(3),
+        f"{times} pods; {load()}",
     )
     yield Row(
-        "  CPU until it was recorded", quantile(cpus, 0.5), "s", at_most(3), "with what followed until the first flush"
+        "  CPU until it was recorded",
+        quantile(cpus, 0.5),
+        "s",
+        at_most(3),
+        "with what followed until the first flush",
     )
 
 
 def _made(job: PodJob) -> list[float]:
-    return [each.created_at for each in job.store.derivatives(job.collection, 0, 1_000, ["full", "thumbnail"])]
+    return [
+        each.created_at
+        for each in job.store.derivatives(job.collection, 0, 1_000, ["full", "thumbnail"])
+    ]
 
 
 def _cpu_of(pod: ContainerProcess) -> float:
@@ -248,13 +314,15 @@ def _cpu_of(pod: ContainerProcess) -> float:
     return total
 
 
-# Helpers --------------------------------------------------------------------------------------------------
+# Helpers ------------------------------------------------------------------------------------------
 
 
 class _jobs:  # noqa: N801 - used as a function
     """Jobs over one store, planned one after another."""
 
-    def __init__(self, count: int, *, images: int, shards: int = 2, slowness: float = _SLOWNESS) -> None:
+    def __init__(
+        self, count: int, *, images: int, shards: int = 2, slowness: float = _SLOWNESS
+    ) -> None:
         self._count, self._images, self._shards, self._slowness = count, images, shards, slowness
 
     def __enter__(self) -> list[PodJob]:

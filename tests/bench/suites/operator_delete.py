@@ -1,9 +1,12 @@
-"""Creating and deleting jobs over and over: how long a deletion takes, and whether anything stays behind."""
+"""Creating and deleting jobs over and over: how long a deletion takes,
+and whether anything stays behind.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
+from functools import partial
 
 from bench.plane import Document, Plane, at_once, control_plane, load, quantile, until
 from bench.result import Benchmark, Row, Scale, at_most
@@ -11,7 +14,9 @@ from bench.result import Benchmark, Row, Scale, at_most
 _AT_A_TIME = 20
 _STUCK_SECONDS = 60.0
 _COLLECTED_SECONDS = 900.0
-"""Kubernetes' garbage collector deletes some four child Jobs a second, once it has heard of the resource."""
+"""Kubernetes' garbage collector deletes some four child Jobs a second,
+once it has heard of the resource.
+"""
 _LEASES = "apis/coordination.k8s.io/v1"
 
 
@@ -34,28 +39,40 @@ def delete(scale: Scale) -> Iterator[Row]:
 
         def remove(name: str) -> None:
             asked[name] = time.monotonic()
-            plane.api.delete(plane.path("fileprocessingjobs", name), {"propagationPolicy": "Background"})
+            plane.api.delete(
+                plane.path("fileprocessingjobs", name), {"propagationPolicy": "Background"}
+            )
 
         stuck = 0
         with plane.watching(plane.jobs, see):
             for first in range(0, cycles, _AT_A_TIME):
-                names = [f"job-{number}" for number in range(first, min(first + _AT_A_TIME, cycles))]
+                names = [
+                    f"job-{number}" for number in range(first, min(first + _AT_A_TIME, cycles))
+                ]
                 at_once(plane.create, names)
-                until(lambda names=names: begun.issuperset(names), "all of a batch begin", 120)  # type: ignore[misc]
+                until(partial(begun.issuperset, names), "all of a batch begin", 120)
                 at_once(remove, names)
                 try:
-                    until(lambda names=names: gone.keys() >= set(names), "all of a batch end", _STUCK_SECONDS)  # type: ignore[misc]
+                    until(partial(_are_in, names, gone), "all of a batch end", _STUCK_SECONDS)
                 except TimeoutError:
                     stuck += sum(name not in gone for name in names)
         waits = [gone[name] - asked[name] for name in gone]
         left, locked, took = _left_behind(plane)
     note = f"{cycles} cycles, {_AT_A_TIME} at a time, each deleted while active; {load()}"
-    yield Row("a job is gone after its deletion, p99", quantile(waits, 0.99), "s", at_most(10), note)
+    yield Row(
+        "a job is gone after its deletion, p99", quantile(waits, 0.99), "s", at_most(10), note
+    )
     yield Row("  median", quantile(waits, 0.5), "s")
     yield Row("  longest", max(waits), "s")
     yield Row("jobs that are stuck", stuck, "", at_most(0), f"not gone within {_STUCK_SECONDS:g} s")
-    yield Row("child Jobs left behind", left, "", at_most(0), f"{took:.0f} s after the last deletion")
+    yield Row(
+        "child Jobs left behind", left, "", at_most(0), f"{took:.0f} s after the last deletion"
+    )
     yield Row("collections left locked", locked, "", at_most(0))
+
+
+def _are_in(names: Iterable[str], gone: Container[str]) -> bool:
+    return all(name in gone for name in names)
 
 
 def _left_behind(plane: Plane) -> tuple[int, int, float]:
@@ -67,7 +84,8 @@ def _left_behind(plane: Plane) -> tuple[int, int, float]:
         held = [
             each
             for each in leases
-            if each["spec"].get("holderIdentity") and each["metadata"]["name"].startswith("cache-gen-")
+            if each["spec"].get("holderIdentity")
+            and each["metadata"]["name"].startswith("cache-gen-")
         ]
         took = time.monotonic() - began
         if not (children or held) or took > _COLLECTED_SECONDS:

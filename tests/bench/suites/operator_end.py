@@ -1,4 +1,6 @@
-"""The end of a job: its folder's totals cost the same, however many derivatives the folder holds."""
+"""The end of a job: its folder's totals cost the same,
+however many derivatives the folder holds.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ _ROUNDS = 5
 
 
 def end(scale: Scale) -> Iterator[Row]:
-    """Derivatives are recorded as workers do, then what the end of a job asks of the store is timed."""
+    """Derivatives are recorded as workers do, then what the end of a job asks of the store is
+    timed.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="store-", dir=cache_folder()) as folder,
         closing(open_store(str(Path(folder, "store.db")))) as store,
@@ -43,9 +47,16 @@ def _compared(store: Store, name: str, many: int) -> Iterator[Row]:
     totals = store.refresh_folder(_FOLDER)
     exact = (totals.files, totals.bytes) == (many, 1_000 * many)
     note = (
-        f"{few * 1e3:.1f} ms over {_FEW:,}, {lots * 1e3:.1f} ms over {many:,}; totals {'exact' if exact else 'WRONG'}"
+        f"{few * 1e3:.1f} ms over {_FEW:,}, {lots * 1e3:.1f} ms over {many:,}; totals"
+        f" {'exact' if exact else 'WRONG'}"
     )
-    yield Row(f"the end over {many:,} derivatives beside {_FEW:,}, {name}", lots - few, "s", at_most(2), note)
+    yield Row(
+        f"the end over {many:,} derivatives beside {_FEW:,}, {name}",
+        lots - few,
+        "s",
+        at_most(2),
+        note,
+    )
     yield Row(f"derivatives that the totals miss, {name}", abs(totals.files - many), "", at_most(0))
 
 
@@ -68,15 +79,34 @@ def _record(store: Store, collection: str, derivatives: int) -> None:
     assert shard
     for start in range(0, images, _BATCH):
         stop = min(start + _BATCH, images)
-        made = tuple(_derivative(collection, n, tier) for n in range(start, stop) for tier in _TIERS)
+        made = tuple(
+            _derivative(collection, n, tier) for n in range(start, stop) for tier in _TIERS
+        )
         counts = Counts(completed=stop - start, bytes_written=1_000 * len(made))
-        store.flush(ShardBatch(job, 1, 0, collection, shard.epoch, 0, start, stop, counts, made), time.time())
+        store.flush(
+            ShardBatch(job, 1, 0, collection, shard.epoch, 0, start, stop, counts, made),
+            time.time(),
+        )
 
 
 def _derivative(collection: str, ordinal: int, tier: str) -> Derivative:
     image = f"{collection}{ordinal:026x}"
     path = f"{collection}/{tier}/{image[-2:]}/{image}.jpg"
-    return Derivative(image, tier, collection, ordinal, "digest", "v1", _FOLDER, path, 4, 3, 1_000, collection, 1.0)
+    return Derivative(
+        image,
+        tier,
+        collection,
+        ordinal,
+        "digest",
+        "v1",
+        _FOLDER,
+        path,
+        4,
+        3,
+        1_000,
+        collection,
+        1.0,
+    )
 
 
 BENCHMARKS = (Benchmark("op-end", "The end of a job over a large folder", end),)

@@ -1,7 +1,9 @@
-"""One job of very many pods: how long the operator, the Job controller and the scheduler need for it.
+"""One job of very many pods: how long the operator,
+the Job controller and the scheduler need for it.
 
-The pods are fake (`bench.fakenodes`): they start, and succeed three seconds later. What their workers would record is
-recorded here, in bulk, as soon as a pod runs: so the operator completes the job by its evidence, and by nothing else.
+The pods are fake (`bench.fakenodes`): they start, and succeed three seconds later. What their
+workers would record is recorded here, in bulk, as soon as a pod runs: so the operator completes the
+job by its evidence, and by nothing else.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from bench.plane import (
     until,
 )
 from bench.production import production_python
-from bench.result import Benchmark, Row, Scale, at_most
+from bench.result import Benchmark, Row, Scale, Target, at_most
 from fpj_core.jobs import change_job
 from fpj_core.kube import names
 from fpj_core.kube.names import WAVE
@@ -42,22 +44,34 @@ _JOB = "batch.kubernetes.io/job-name"
 _DONE = ("SuccessCriteriaMet", "Complete")
 _STEP_SECONDS = 0.1
 _FAST = {
-    "kube-controller-manager": ("--kube-api-qps=2000", "--kube-api-burst=4000", "--concurrent-job-syncs=10"),
+    "kube-controller-manager": (
+        "--kube-api-qps=2000",
+        "--kube-api-burst=4000",
+        "--concurrent-job-syncs=10",
+    ),
     "kube-scheduler": ("--kube-api-qps=2000", "--kube-api-burst=4000"),
 }
-"""Kubernetes' own defaults are 20 requests a second for the Job controller and 50 for the scheduler."""
+"""Kubernetes' own defaults are 20 requests a second for the Job controller and 50 for the
+scheduler.
+"""
 _TARGET_SECONDS = 200
 _OTHERS = ("pods", "jobs", "events", "fileprocessingjobs", "leases")
 
 
 def kwok(scale: Scale) -> Iterator[Row]:
-    """With the limits of a large cluster's control plane first, then a small job with Kubernetes' own."""
+    """With the limits of a large cluster's control plane first,
+    then a small job with Kubernetes' own.
+    """
     pods = scale.pick(300, 10_000)
-    yield from _rows(_measured(pods, _FAST), pods, "", at_most(_TARGET_SECONDS) if pods == 10_000 else None)
+    yield from _rows(
+        _measured(pods, _FAST), pods, "", at_most(_TARGET_SECONDS) if pods == 10_000 else None
+    )
     few = scale.pick(60, 200)
     run = _measured(few, {})
     note = f"{few} pods, limits of requests as Kubernetes has them by default; {load()}"
-    yield Row("pods a second by the Job controller's default limit", few / run.seconds, "/s", note=note)
+    yield Row(
+        "pods a second by the Job controller's default limit", few / run.seconds, "/s", note=note
+    )
 
 
 @dataclass
@@ -89,19 +103,28 @@ class _Run:
     @property
     def gaps(self) -> list[float]:
         """Seconds from the end of a wave to the next one's Job."""
-        return [self.waves[wave + 1] - end for wave, end in self.ends.items() if wave + 1 in self.waves]
+        return [
+            self.waves[wave + 1] - end for wave, end in self.ends.items() if wave + 1 in self.waves
+        ]
 
 
-def _rows(run: _Run, pods: int, what: str, target: object) -> Iterator[Row]:
+def _rows(run: _Run, pods: int, what: str, target: Target | None) -> Iterator[Row]:
     assert run.before and run.after
     busy = sum(run.cpu.values()) / run.seconds / len(os.sched_getaffinity(0)) * 100
     waves = len(run.waves)
     note = f"{waves} waves; all of it used {busy:.0f} % of the cores; {load()}"
-    yield Row(f"{pods:,} fake pods of one job, created to Completed", run.seconds, "s", target, note)  # type: ignore[arg-type]
+    yield Row(
+        f"{pods:,} fake pods of one job, created to Completed", run.seconds, "s", target, note
+    )
     yield Row("  pods a second", pods / run.seconds, "/s")
     if run.gaps:
         yield Row("  a wave's end to the next wave's Job, longest", max(run.gaps), "s")
-    yield Row("operator, CPU", run.cpu["operator"], "s", note=f"{run.cpu['operator'] / pods * 1000:.2f} ms a pod")
+    yield Row(
+        "operator, CPU",
+        run.cpu["operator"],
+        "s",
+        note=f"{run.cpu['operator'] / pods * 1000:.2f} ms a pod",
+    )
     yield Row("operator, most resident", run.operator_bytes / 10**6, "MB", at_most(100))
     yield Row("status, size", run.status_bytes / 1000, "kB", at_most(8))
     for name, seconds in sorted(run.cpu.items(), key=lambda each: -each[1]):
@@ -110,7 +133,9 @@ def _rows(run: _Run, pods: int, what: str, target: object) -> Iterator[Row]:
     for resource in _OTHERS:
         writes = run.after.writes(resource) - run.before.writes(resource)
         reads = run.after.reads(resource) - run.before.reads(resource)
-        yield Row(f"writes of {resource}", writes, "", note=f"{writes / pods:.2f} a pod; {reads:,} reads")
+        yield Row(
+            f"writes of {resource}", writes, "", note=f"{writes / pods:.2f} a pod; {reads:,} reads"
+        )
 
 
 def _measured(pods: int, arguments: dict[str, tuple[str, ...]]) -> _Run:
@@ -134,12 +159,15 @@ def _measured(pods: int, arguments: dict[str, tuple[str, ...]]) -> _Run:
         kubelets = stack.enter_context(fake_nodes(plane, _NODES))
         workers = stack.enter_context(_workers(plane, store, uid))
         peak = stack.enter_context(memory_peak(operator.pid))
-        began = time.monotonic()  # what comes before is not of the pods, and `fake_nodes` may have built kwok
+        # What comes before is not of the pods, and `fake_nodes` may have built kwok.
+        began = time.monotonic()
         status = _until_completed(plane, workers)
         run.seconds = time.monotonic() - began
         run.after = plane.requests()
         ended = {"operator": cpu_seconds(operator.pid), **plane.component_cpu()}
-        run.cpu = {name: ended[name] - cpu[name] for name in ended} | {"kwok": cpu_seconds(kubelets.pid)}
+        run.cpu = {name: ended[name] - cpu[name] for name in ended} | {
+            "kwok": cpu_seconds(kubelets.pid)
+        }
         run.operator_bytes, run.status_bytes = peak.bytes, status
     return run
 
@@ -168,13 +196,20 @@ def _plan(store: MongoStore, uid: str, collection: str, shards: int) -> None:
         store,
         uid,
         lambda job: replace(
-            job, planned_attempt=1, planned_shards=shards, total=shards, running_since=now, last_progress_at=now
+            job,
+            planned_attempt=1,
+            planned_shards=shards,
+            total=shards,
+            running_since=now,
+            last_progress_at=now,
         ),
     )
 
 
 class _Workers:
-    """Records for each pod that runs that its shard is done: what all workers would, in a few updates."""
+    """Records for each pod that runs that its shard is done: what all workers would,
+    in a few updates.
+    """
 
     def __init__(self, plane: Plane, store: MongoStore, uid: str) -> None:
         self._plane = plane
@@ -214,7 +249,11 @@ class _Workers:
         if not done:
             return
         ids = [f"{self._uid}:1:{index}" for index in done]
-        done_now = {"state": ShardState.SUCCEEDED.value, "counts.completed": 1, "heartbeat_at": time.time()}
+        done_now = {
+            "state": ShardState.SUCCEEDED.value,
+            "counts.completed": 1,
+            "heartbeat_at": time.time(),
+        }
         self._store._db.job_shards.update_many({"_id": {"$in": ids}}, {"$set": done_now})
 
 

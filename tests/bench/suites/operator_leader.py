@@ -16,7 +16,9 @@ _LEASE = "fpj-operator"
 
 
 def leader(scale: Scale) -> Iterator[Row]:
-    """Two operators with the default settings; the leader's connections stay open, and nothing passes any more."""
+    """Two operators with the default settings; the leader's connections stay open,
+    and nothing passes any more.
+    """
     active, followed, late = 0.0, 0.0, 0
     rounds = scale.pick(1, 5)
     for _ in range(rounds):
@@ -24,13 +26,17 @@ def leader(scale: Scale) -> Iterator[Row]:
             times = _cut(plane)
         active, followed, late = max(active, times[0]), max(followed, times[1]), late + times[2]
     note = f"of {rounds}; {load()}"
-    yield Row("a cut-off leader is active after its last renewal, most", active, "s", at_most(15), note)
+    yield Row(
+        "a cut-off leader is active after its last renewal, most", active, "s", at_most(15), note
+    )
     yield Row("  another leads after that renewal, most", followed, "s", at_most(25))
     yield Row("  writes of the former leader accepted afterwards", late, "", at_most(0))
 
 
 def _cut(plane: Plane) -> tuple[float, float, int]:
-    """(seconds until the leader ended, until another led, its writes that were accepted after that)."""
+    """(seconds until the leader ended, until another led,
+    its writes that were accepted after that).
+    """
     cut, healed = threading.Event(), threading.Event()
 
     def network(_method: str, _path: str) -> None:

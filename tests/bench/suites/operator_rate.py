@@ -1,4 +1,6 @@
-"""How fast the operator takes up jobs: fresh ones a minute, and a new one's wait behind a long queue."""
+"""How fast the operator takes up jobs: fresh ones a minute,
+and a new one's wait behind a long queue.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from fpj_operator.keys import Key
 _OWNER = "FileProcessingJob"
 _SPACE = "team"
 _PLACES_SECONDS = 70.0
-"""A job that others have overtaken, as those created in the same second may, says so within a minute, once."""
+"""A job that others have overtaken, as those created in the same second may,
+says so within a minute, once.
+"""
 
 
 def rate(scale: Scale) -> Iterator[Row]:
@@ -25,7 +29,9 @@ def rate(scale: Scale) -> Iterator[Row]:
 
     def see(kind: str, child: Document, now: float) -> None:
         if kind == "ADDED":
-            owner = next(each for each in child["metadata"]["ownerReferences"] if each["kind"] == _OWNER)
+            owner = next(
+                each for each in child["metadata"]["ownerReferences"] if each["kind"] == _OWNER
+            )
             seen.setdefault(owner["name"], now)
 
     with control_plane() as plane, plane.operator(max_concurrent_jobs=1000) as operator:
@@ -45,13 +51,18 @@ def rate(scale: Scale) -> Iterator[Row]:
         after = plane.requests()
     waits = [seen[name] - created[name] for name in created]
     note = f"{jobs} jobs in {seconds:.1f} s, the last created after {creating:.1f} s; {load()}"
-    yield Row("fresh jobs a minute, create to child Job", jobs / seconds * 60, "/min", at_least(600), note)
+    yield Row(
+        "fresh jobs a minute, create to child Job", jobs / seconds * 60, "/min", at_least(600), note
+    )
     yield Row("  median wait of one", quantile(waits, 0.5), "s")
     yield Row("  longest wait of one", max(waits), "s")
     note = "one core bears 600 jobs a minute at 100 ms"
     yield Row("operator, CPU for one job", cpu / jobs * 1000, "ms", at_most(100), note)
     yield Row(
-        "control plane, CPU for one job", control / jobs * 1000, "ms", note="etcd, API server, controllers, scheduler"
+        "control plane, CPU for one job",
+        control / jobs * 1000,
+        "ms",
+        note="etcd, API server, controllers, scheduler",
     )
     yield Row(
         "requests for one job's resource",
@@ -59,7 +70,11 @@ def rate(scale: Scale) -> Iterator[Row]:
         "reads",
     )
     for what in ("jobs", "leases", "cachefolders"):
-        yield Row(f"requests for one job's {what}", (after.reads(what) - before.reads(what)) / jobs, "reads")
+        yield Row(
+            f"requests for one job's {what}",
+            (after.reads(what) - before.reads(what)) / jobs,
+            "reads",
+        )
 
 
 def queued(scale: Scale) -> Iterator[Row]:
@@ -96,7 +111,12 @@ def queued(scale: Scale) -> Iterator[Row]:
     yield Row("a new job's first condition, p99", quantile(waits, 0.99), "s", at_most(5), note)
     yield Row("  median", quantile(waits, 0.5), "s")
     yield Row(f"operator, CPU while {queue + fresh} wait", busy / seconds * 100, "% of a core")
-    yield Row(f"writes while {queue + fresh} wait and nothing changes", writes, f"in {seconds} s", at_most(0))
+    yield Row(
+        f"writes while {queue + fresh} wait and nothing changes",
+        writes,
+        f"in {seconds} s",
+        at_most(0),
+    )
 
     yield from _turns(20_000, 1)
     yield from _turns(20_000, 20_000)
@@ -105,7 +125,8 @@ def queued(scale: Scale) -> Iterator[Row]:
 def _occupy(plane: Plane) -> None:
     """Fill the slot with a job whose pod runs, as far as the API server knows.
 
-    No pod runs here, and a job none of whose pods can run gives its slot to the next, which is a change.
+    No pod runs here, and a job none of whose pods can run gives its slot to the next, which is a
+    change.
     """
     plane.create("busy")
     pods = plane.path("pods", group="api/v1")
@@ -118,19 +139,25 @@ def _occupy(plane: Plane) -> None:
         "conditions": [{"type": "Ready", "status": "True"}],
         "containerStatuses": [worker | {"started": True, "state": {"running": running}}],
     }
-    plane.api.patch(f"{plane.path('pods', pod['metadata']['name'], group='api/v1')}/status", {"status": status})
+    plane.api.patch(
+        f"{plane.path('pods', pod['metadata']['name'], group='api/v1')}/status", {"status": status}
+    )
     child = plane.children
     until(lambda: plane.api.items(child)[0].get("status", {}).get("ready") == 1, "a ready pod", 60)
 
 
 def _turns(queue: int, collections: int) -> Iterator[Row]:
-    """A minute of the queue's own work, without an API server: sweeps, places, a job that ends every six seconds."""
+    """A minute of the queue's own work, without an API server: sweeps, places,
+    a job that ends every six seconds.
+    """
     jobs = JobQueue(10)
     controller = _Woken(jobs)
     for number in range(10):
         jobs.note(_noted(f"active-{number}", number + 1, "Running", f"other-{number}"))
     for number in range(queue):
-        jobs.note(_noted(f"job-{number}", 100 + number, "Pending", f"c-{number % collections}", number))
+        jobs.note(
+            _noted(f"job-{number}", 100 + number, "Pending", f"c-{number % collections}", number)
+        )
     version = 100 + queue
     for key in jobs.outdated():
         version += 1
@@ -138,7 +165,14 @@ def _turns(queue: int, collections: int) -> Iterator[Row]:
     before = time.process_time()
     for second in range(60):
         if second % 6 == 0:
-            jobs.note(_noted(f"active-{second // 6}", version + second + 1, "Completed", f"other-{second // 6}"))
+            jobs.note(
+                _noted(
+                    f"active-{second // 6}",
+                    version + second + 1,
+                    "Completed",
+                    f"other-{second // 6}",
+                )
+            )
             for key in jobs.next_in(_SPACE):
                 jobs.started(key)
         if second % 10 == 0:
@@ -147,7 +181,9 @@ def _turns(queue: int, collections: int) -> Iterator[Row]:
     share = (time.process_time() - before) / 60 * 100
     what = "one collection" if collections == 1 else f"{collections:,} collections"
     note = f"{outdated} of them then say another place"
-    yield Row(f"{queue:,} queued jobs on {what}, CPU of the queue", share, "% of a core", at_most(5), note)
+    yield Row(
+        f"{queue:,} queued jobs on {what}, CPU of the queue", share, "% of a core", at_most(5), note
+    )
 
 
 class _Woken:
@@ -162,11 +198,19 @@ class _Woken:
         words = lock or queue_words(10, self._jobs.place(key)[1])
         reason = "CollectionLocked" if lock else "Queued"
         uid_of_collection = self._jobs.collection_of(key)
-        self._jobs.note(_noted(key.name, version, "Pending", uid_of_collection, number, reason, words))
+        self._jobs.note(
+            _noted(key.name, version, "Pending", uid_of_collection, number, reason, words)
+        )
 
 
 def _noted(
-    name: str, version: int, phase: str, collection: str, age: int = 0, reason: str = "", message: str = ""
+    name: str,
+    version: int,
+    phase: str,
+    collection: str,
+    age: int = 0,
+    reason: str = "",
+    message: str = "",
 ) -> Document:
     """A FileProcessingJob as an event shows it."""
     made = datetime.fromtimestamp(1_700_000_000 + age, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,6 @@
-"""A child object that the API server rejects: until the job says so, and until it goes on once the cause is gone."""
+"""A child object that the API server rejects: until the job says so,
+and until it goes on once the cause is gone.
+"""
 
 from __future__ import annotations
 
@@ -46,10 +48,16 @@ def rejected(scale: Scale) -> Iterator[Row]:
             until(lambda: len(begun) == jobs, "a child of every job", 300)
     note = f"{jobs} jobs at once, a quota of no Jobs; {load()}"
     yield Row(
-        "rejected child, create to condition, longest", max(said[n] - created[n] for n in names), "s", at_most(15), note
+        "rejected child, create to condition, longest",
+        max(said[n] - created[n] for n in names),
+        "s",
+        at_most(15),
+        note,
     )
     yield Row(f"status writes while it lasts, {lasts} s", writes, "writes", at_most(jobs))
-    yield Row("end of the quota to child Job, longest", max(begun.values()) - gone, "s", at_most(15))
+    yield Row(
+        "end of the quota to child Job, longest", max(begun.values()) - gone, "s", at_most(15)
+    )
 
 
 def _create(plane: Plane, name: str) -> float:
@@ -62,7 +70,11 @@ def _no_jobs(plane: Plane) -> str:
     """A quota that is in force; its path."""
     plane.api.call("POST", plane.path("resourcequotas", group="api/v1"), _QUOTA)
     path = plane.path("resourcequotas", "no-jobs", "api/v1")
-    until(lambda: (plane.api.get(path) or {}).get("status", {}).get("hard"), "the quota is in force", 60)
+    until(
+        lambda: (plane.api.get(path) or {}).get("status", {}).get("hard"),
+        "the quota is in force",
+        60,
+    )
     return path
 
 

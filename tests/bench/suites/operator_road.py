@@ -1,4 +1,6 @@
-"""Where the time goes on the cluster's road: the same images by `fpj run` and by pods on a real node."""
+"""Where the time goes on the cluster's road: the same images by `fpj run` and by pods on a real
+node.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +34,15 @@ _FINISHED = frozenset({"Completed", "CompletedWithErrors", "Failed"})
 
 
 def road(scale: Scale) -> Iterator[Row]:
-    """One index pod, then two worker pods of two processes; `fpj run` with four processes does the same."""
+    """One index pod, then two worker pods of two processes; `fpj run` with four processes does the
+    same.
+    """
     images = scale.pick(100, 1_000)
     with ExitStack() as stack:
         stack.enter_context(_only_node())
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="road-", dir=cache_folder())))
+        home = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="road-", dir=cache_folder()))
+        )
         source = linked_folder(home / "source", photographs("12 MP", 12), images)
         tar = _image()
         store, plane = stack.enter_context(_node_plane(home))
@@ -47,7 +53,12 @@ def road(scale: Scale) -> Iterator[Row]:
     yield Row("all of it, on the cluster", story.ended - story.created, "s", note=load())
     yield Row("fpj run, all of it", local.cost.wall, "s", note=f"{local.cost.cpu:.0f} s of CPU")
     ratio = (story.ended - story.created) / local.cost.wall
-    yield Row("cluster / fpj run", ratio, "", note="the node's own components share the cores with the workers")
+    yield Row(
+        "cluster / fpj run",
+        ratio,
+        "",
+        note="the node's own components share the cores with the workers",
+    )
 
 
 @dataclass
@@ -89,12 +100,20 @@ class _Story:
 def _rows(story: _Story, images: int) -> Iterator[Row]:
     index = next(name for name in story.pods if "-index-" in name)
     workers = [name for name in story.pods if "-w0-" in name]
-    planned, begun = story.at(index, "planned"), [story.at(name, "shard started") for name in workers]
+    planned, begun = (
+        story.at(index, "planned"),
+        [story.at(name, "shard started") for name in workers],
+    )
     done = [story.at(name, "shard done") for name in workers]
     at = story.pods
     yield Row("take up: created to the index Job", story.taken_up - story.created, "s")
     yield Row("schedule: index Job to its pod bound", at[index]["bound"] - story.taken_up, "s")
-    yield Row("pod start: bound to its process", at[index]["started"] - at[index]["bound"], "s", note="to the second")
+    yield Row(
+        "pod start: bound to its process",
+        at[index]["started"] - at[index]["bound"],
+        "s",
+        note="to the second",
+    )
     yield Row(
         "import: process to the stage's begin",
         story.at(index, "indexed") - at[index]["started"],
@@ -102,7 +121,11 @@ def _rows(story: _Story, images: int) -> Iterator[Row]:
         note=f"and listing {images:,} images",
     )
     yield Row("index: plan and shards", planned - story.at(index, "indexed"), "s")
-    yield Row("between: planned to the worker pods bound", min(at[name]["bound"] for name in workers) - planned, "s")
+    yield Row(
+        "between: planned to the worker pods bound",
+        min(at[name]["bound"] for name in workers) - planned,
+        "s",
+    )
     yield Row(
         "pod start: bound to its process, worst",
         max(at[name]["started"] - at[name]["bound"] for name in workers),
@@ -116,7 +139,9 @@ def _rows(story: _Story, images: int) -> Iterator[Row]:
     )
     first = max(story.first_images[name] - at[name]["started"] for name in workers)
     yield Row("worker's start to its first image, worst", first, "s", at_most(3), load())
-    yield Row("process: first begun to last done", max(done) - min(begun), "s", note=f"{images:,} images")
+    yield Row(
+        "process: first begun to last done", max(done) - min(begun), "s", note=f"{images:,} images"
+    )
     yield Row("finish: last shard done to Completed", story.ended - max(done), "s")
 
 
@@ -155,7 +180,9 @@ def _add_first_images(story: _Story, plane: Plane, url: str, images: int) -> Non
     for name in story.pods:
         if "-w0-" in name:
             shard = next(line for line in story.lines[name] if line["message"] == "shard started")
-            own = [each.created_at for each in made if shard["cursor"] <= each.ordinal < shard["stop"]]
+            own = [
+                each.created_at for each in made if shard["cursor"] <= each.ordinal < shard["stop"]
+            ]
             story.first_images[name] = min(own)
 
 
@@ -196,7 +223,9 @@ def _only_node() -> Iterator[None]:
 def _image() -> Path:
     """The worker image as it is now."""
     tar = cache_folder() / "fpj-image.tar"
-    built = subprocess.run([_HACK / "image.sh", "--tag", _IMAGE, tar], check=False, capture_output=True, text=True)
+    built = subprocess.run(
+        [_HACK / "image.sh", "--tag", _IMAGE, tar], check=False, capture_output=True, text=True
+    )
     if built.returncode:
         raise SkippedError(f"the image cannot be built: {built.stderr[-300:]}")
     return tar

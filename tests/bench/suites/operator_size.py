@@ -9,7 +9,16 @@ from collections.abc import Iterator
 
 from operator_process import OperatorProcess
 
-from bench.plane import Plane, at_once, control_plane, cpu_seconds, healthy, load, memory_bytes, until
+from bench.plane import (
+    Plane,
+    at_once,
+    control_plane,
+    cpu_seconds,
+    healthy,
+    load,
+    memory_bytes,
+    until,
+)
 from bench.production import production_python
 from bench.result import Benchmark, Row, Scale, at_most
 
@@ -19,13 +28,20 @@ _COMPLETED = re.compile(r'^fpj_jobs\{phase="Completed"\} (\S+)$', re.MULTILINE)
 
 
 def size(scale: Scale) -> Iterator[Row]:
-    """Finished jobs with all that their status holds, made while no operator runs; then one starts over them."""
+    """Finished jobs with all that their status holds, made while no operator runs.
+
+    Then one starts over them.
+    """
     few, many = scale.pick((200, 500), (2_000, 5_000))
     with control_plane() as plane:
         plane.cache_folder()
         base = _started(plane, 0)
         yield Row(
-            "operator without a job, resident", base.memory / 10**6, "MB", at_most(_BASE_MB), "Python, kopf, pymongo"
+            "operator without a job, resident",
+            base.memory / 10**6,
+            "MB",
+            at_most(_BASE_MB),
+            "Python, kopf, pymongo",
         )
         at_once(plane.create_finished, [f"job-{number}" for number in range(few)])
         with_few = _started(plane, few)
@@ -33,15 +49,35 @@ def size(scale: Scale) -> Iterator[Row]:
         with_many = _started(plane, many)
     for count, found in ((few, with_few), (many, with_many)):
         bound = _BASE_MB + _PER_THOUSAND_MB * count / 1_000
-        yield Row(f"operator over {count:,} finished jobs, resident", found.memory / 10**6, "MB", at_most(bound))
+        yield Row(
+            f"operator over {count:,} finished jobs, resident",
+            found.memory / 10**6,
+            "MB",
+            at_most(bound),
+        )
     each = (with_many.memory - base.memory) / many * 1_000 / 10**6
     yield Row("  for each 1,000 jobs", each, "MB", at_most(_PER_THOUSAND_MB))
     note = "a short run; the bounds are meant for 5,000" if scale.quick else load()
-    yield Row(f"restart over {many:,}: writes to jobs", with_many.writes, "", at_most(0), "by the API server's count")
-    yield Row(f"restart over {many:,}: CPU", with_many.cpu, "s", at_most(15), f"{base.cpu:.1f} s without a job")
+    yield Row(
+        f"restart over {many:,}: writes to jobs",
+        with_many.writes,
+        "",
+        at_most(0),
+        "by the API server's count",
+    )
+    yield Row(
+        f"restart over {many:,}: CPU",
+        with_many.cpu,
+        "s",
+        at_most(15),
+        f"{base.cpu:.1f} s without a job",
+    )
     yield Row(f"restart over {many:,}: all are known", with_many.seconds, "s", at_most(30), note)
     yield Row(
-        f"restart over {many:,}: a new job's first condition", with_many.first, "s", note="created once all are known"
+        f"restart over {many:,}: a new job's first condition",
+        with_many.first,
+        "s",
+        note="created once all are known",
     )
 
 
@@ -52,7 +88,12 @@ class _Start:
         before, began = plane.requests().writes(), time.monotonic()
         operator.start(wait=False)
         until(lambda: healthy(operator), "a green probe", 120)
-        until(lambda: _completed(operator) == jobs and operator.leads, "all jobs in its gauge", 300, pause=0.2)
+        until(
+            lambda: _completed(operator) == jobs and operator.leads,
+            "all jobs in its gauge",
+            300,
+            pause=0.2,
+        )
         self.seconds = time.monotonic() - began
         time.sleep(_SETTLE_SECONDS)
         self.cpu, self.memory = cpu_seconds(operator.pid), memory_bytes(operator.pid)
@@ -61,7 +102,11 @@ class _Start:
         began = time.monotonic()
         plane.create(name)
         path = plane.path("fileprocessingjobs", name)
-        until(lambda: plane.api.call("GET", path).get("status", {}).get("conditions"), "a first condition", 60)
+        until(
+            lambda: plane.api.call("GET", path).get("status", {}).get("conditions"),
+            "a first condition",
+            60,
+        )
         self.first = time.monotonic() - began
         plane.api.delete(path)
         until(lambda: plane.api.get(path) is None, "its end", 60)
@@ -76,7 +121,9 @@ def _started(plane: Plane, jobs: int) -> _Start:
 def _completed(operator: OperatorProcess) -> int:
     """Jobs that the operator knows as completed; -1 before it says so."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{operator.metrics_port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{operator.metrics_port}/metrics", timeout=10
+        ) as answer:
             found = _COMPLETED.search(answer.read().decode())
     except OSError:
         return -1

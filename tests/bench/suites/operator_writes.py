@@ -1,4 +1,6 @@
-"""How often the status of a job is written: at its creation, while it runs, and while nothing happens."""
+"""How often the status of a job is written: at its creation, while it runs,
+and while nothing happens.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ _FINISHED = frozenset({"Completed", "CompletedWithErrors", "Failed"})
 
 
 def writes(scale: Scale) -> Iterator[Row]:
-    """Versions of a job that a watch shows, each of them one write; who wrote is said by its managed fields."""
+    """Versions of a job that a watch shows, each of them one write; who wrote is said by its
+    managed fields.
+    """
     yield from _creation(scale)
     yield from _running(scale)
 
@@ -52,7 +56,10 @@ def _creation(scale: Scale) -> Iterator[Row]:
     )
     yield Row("  all writes to its resource", all_writes / jobs, "")
     yield Row(
-        f"writes to {jobs} jobs while nothing changes", after.writes() - settled.writes(), f"in {quiet} s", at_most(0)
+        f"writes to {jobs} jobs while nothing changes",
+        after.writes() - settled.writes(),
+        f"in {quiet} s",
+        at_most(0),
     )
 
 
@@ -83,12 +90,18 @@ def _rate_of(plane: Plane, pods: int, seconds: float) -> tuple[float, int]:
         plane.create("slow", sharding=sharding)
         until(lambda: len(runner.pods("-w0-", running=True)) == pods, "all pods run", 180)
         path = plane.path("fileprocessingjobs", "slow")
-        until(lambda: plane.api.call("GET", path)["status"].get("progress", {}).get("completed"), "progress", 120)
+        until(
+            lambda: plane.api.call("GET", path)["status"].get("progress", {}).get("completed"),
+            "progress",
+            120,
+        )
         time.sleep(5)
         written: list[float] = []
         with plane.watching(plane.jobs, lambda _kind, _found, now: written.append(now)):
             time.sleep(seconds)
-            assert plane.api.call("GET", path)["status"]["phase"] not in _FINISHED, "the job ended too early"
+            assert plane.api.call("GET", path)["status"]["phase"] not in _FINISHED, (
+                "the job ended too early"
+            )
         if len(written) < 2:
             raise RuntimeError("nobody reported")
     return (len(written) - 1) / (written[-1] - written[0]), len(written)

@@ -1,4 +1,6 @@
-"""Is what is made fast also good? Likeness to a full decode scaled by Lanczos, beside what sharp makes."""
+"""Is what is made fast also good? Likeness to a full decode scaled by Lanczos,
+beside what sharp makes.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +31,20 @@ def quality(scale: Scale) -> Iterator[Row]:
     for size in ("8 MP", "12 MP", "24 MP"):
         paths = photographs(size, scale.pick(4, 12))
         players = contestants(("engine", "sharp", "libvips"))
-        scores = {name: _scores(player, paths) for name, player in players.items() if isinstance(player, Server)}
+        scores = {
+            name: _scores(player, paths)
+            for name, player in players.items()
+            if isinstance(player, Server)
+        }
         for output in _OUTPUTS:
             for measure in _MEASURES:
                 values = {name: found[output, measure] for name, found in scores.items()}
                 note = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
                 if "sharp" in values:
                     better = values["engine"] - values["sharp"]
-                    yield Row(f"{size} to {output}, engine - sharp", better, measure, _NOT_WORSE, note)
+                    yield Row(
+                        f"{size} to {output}, engine - sharp", better, measure, _NOT_WORSE, note
+                    )
                 else:
                     yield Row(f"{size} to {output}, engine", values["engine"], measure, note=note)
 
@@ -49,7 +57,9 @@ def _scores(server: Server, paths: Sequence[Path]) -> Scores:
             output: [_score(path, Path(folder, f"{path.stem}-{number}")) for path in paths]
             for number, output in enumerate(_OUTPUTS)
         }
-    return {(o, m): mean(score[m] for score in each) for o, each in found.items() for m in _MEASURES}
+    return {
+        (o, m): mean(score[m] for score in each) for o, each in found.items() for m in _MEASURES
+    }
 
 
 def _score(original: Path, output: Path) -> dict[str, float]:

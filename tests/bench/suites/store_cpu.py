@@ -1,4 +1,6 @@
-"""What the cluster's store has to do for a job, in CPU of its server: for an image, a heartbeat, a reconciliation."""
+"""What the cluster's store has to do for a job, in CPU of its server: for an image, a heartbeat,
+a reconciliation.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ _SHARDS = 5_000
 
 
 def cpu(scale: Scale) -> Iterator[Row]:
-    """Images are recorded as workers do, in batches of a hundred, two derivatives each. The server forces no write."""
+    """Images are recorded as workers do, in batches of a hundred, two derivatives each.
+
+    The server forces no write.
+    """
     images, beats, looks = scale.pick((2_000, 300, 3), (50_000, 2_000, 10))
     with own_server(sync=False) as (uri, pid), closing(open_store(uri)) as store:
 
@@ -30,7 +35,12 @@ def cpu(scale: Scale) -> Iterator[Row]:
             work()
             seconds = time.perf_counter() - began
             spent = (cpu_seconds(pid) - server) / each * 1e6
-            return Row(f"{what}, CPU of the server", spent, "µs", note=f"{each / seconds:,.0f} a second; {load()}")
+            return Row(
+                f"{what}, CPU of the server",
+                spent,
+                "µs",
+                note=f"{each / seconds:,.0f} a second; {load()}",
+            )
 
         index = lambda: index_collection(store, SyntheticSource(images), COLLECTION, fence=0)  # noqa: E731
         yield measured("an image listed", images, index)
@@ -53,7 +63,11 @@ def cpu(scale: Scale) -> Iterator[Row]:
 
         yield measured("a sign of life", beats, beat)
         store.claim_reporter(wide, "holder", 1e9, time.time())
-        tries = lambda: [store.claim_reporter(wide, "other", 1e9, time.time()) for _ in range(beats)]  # noqa: E731
+
+        def tries() -> None:
+            for _ in range(beats):
+                store.claim_reporter(wide, "other", 1e9, time.time())
+
         yield measured("a try to report in vain", beats, tries)
         many = looks * _SHARDS
         counts = lambda: [store.job_counts(wide, 1) for _ in range(looks)]  # noqa: E731

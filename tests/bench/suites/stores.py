@@ -18,7 +18,17 @@ from bench.result import Benchmark, Row, Scale, at_most
 from bench.synthetic import SyntheticSource
 from fpj_core.errors import ConcurrencyError
 from fpj_core.ids import image_id
-from fpj_core.model import Counts, Derivative, Folder, ImageFacts, ImageRecord, Job, Shard, ShardBatch, ShardState
+from fpj_core.model import (
+    Counts,
+    Derivative,
+    Folder,
+    ImageFacts,
+    ImageRecord,
+    Job,
+    Shard,
+    ShardBatch,
+    ShardState,
+)
 from fpj_core.paths import derivative_path
 from fpj_core.planning import cut_shards
 from fpj_core.store import open_store
@@ -52,11 +62,15 @@ def index(scale: Scale) -> Iterator[Row]:
         yield Row(f"{count:,} new entries indexed", count / cost["first"], "entries/s", note=note)
         yield Row(f"{count:,} known entries indexed again", count / cost["again"], "entries/s")
     note = "the index itself keeps a bit for each image"
-    yield Row(f"peak with {many:,} entries / with {few:,}", peaks[1] / peaks[0], "", at_most(1.10), note)
+    yield Row(
+        f"peak with {many:,} entries / with {few:,}", peaks[1] / peaks[0], "", at_most(1.10), note
+    )
 
 
 def million(scale: Scale) -> Iterator[Row]:
-    """All that a job asks of the store, without the images: index, plan, process, and a second run's checks."""
+    """All that a job asks of the store, without the images: index, plan, process,
+    and a second run's checks.
+    """
     counts = {"SQLite": scale.pick(50_000, 1_000_000), "MongoDB": scale.pick(2_000, 20_000)}
     for name, opened in _stores().items():
         images = counts[name]
@@ -64,19 +78,29 @@ def million(scale: Scale) -> Iterator[Row]:
             steps = _life_of_a_job(store, images)
         for step, seconds in steps.items():
             yield Row(
-                f"{name}, {images:,} images, {step}", seconds, "s", note=f"{seconds / images * 1e6:.1f} µs an image"
+                f"{name}, {images:,} images, {step}",
+                seconds,
+                "s",
+                note=f"{seconds / images * 1e6:.1f} µs an image",
             )
         total = sum(steps.values())
-        yield Row(f"{name}, {images:,} images, all", total, "s", note=f"{total / images * 1e6:.1f} µs an image")
+        yield Row(
+            f"{name}, {images:,} images, all",
+            total,
+            "s",
+            note=f"{total / images * 1e6:.1f} µs an image",
+        )
 
 
-# Updates --------------------------------------------------------------------------------------------------
+# Updates ------------------------------------------------------------------------------------------
 
 
 def _counted(store: Store, name: str, each: int) -> Iterator[Row]:
     """Every thread holds a shard of one job and records ``each`` batches of one image."""
     job = new_job(store, f"counted-{name}")
-    shards = [Shard(job.id, 1, n, COLLECTION, n * each, (n + 1) * each, n * each) for n in range(_THREADS)]
+    shards = [
+        Shard(job.id, 1, n, COLLECTION, n * each, (n + 1) * each, n * each) for n in range(_THREADS)
+    ]
     store.put_shards(job.id, 1, shards)
     claimed = [store.claim_shard(job.id, 1, f"holder-{n}", time.time()) for n in range(_THREADS)]
     one = Counts(completed=1, bytes_written=1)
@@ -84,7 +108,10 @@ def _counted(store: Store, name: str, each: int) -> Iterator[Row]:
     def work(shard: Shard) -> None:
         for cursor in range(shard.start, shard.stop):
             store.flush(
-                ShardBatch(job.id, 1, shard.index, COLLECTION, shard.epoch, 0, cursor, cursor + 1, one), time.time()
+                ShardBatch(
+                    job.id, 1, shard.index, COLLECTION, shard.epoch, 0, cursor, cursor + 1, one
+                ),
+                time.time(),
             )
 
     seconds = _in_threads(work, [shard for shard in claimed if shard])
@@ -97,7 +124,9 @@ def _counted(store: Store, name: str, each: int) -> Iterator[Row]:
 
 
 def _replaced(store: Store, name: str) -> Iterator[Row]:
-    """Every thread changes the same record, guarded by its version, and reads it again when it lost."""
+    """Every thread changes the same record, guarded by its version,
+    and reads it again when it lost.
+    """
     job = new_job(store, f"replaced-{name}")
     lost = threading.Semaphore(0)
 
@@ -117,7 +146,9 @@ def _replaced(store: Store, name: str) -> Iterator[Row]:
     if final is None or final.total != _THREADS:
         raise RuntimeError(f"{name}: {_THREADS} threads added up to {final and final.total}")
     note = f"100 threads, one record, by version; {lost._value} lost a race and tried again; exact"
-    yield Row(f"one job's record from 100 threads, {name}", _THREADS / seconds, "updates/s", note=note)
+    yield Row(
+        f"one job's record from 100 threads, {name}", _THREADS / seconds, "updates/s", note=note
+    )
 
 
 def _in_threads(work: Callable[..., None], items: list[object] | list[int] | list[Shard]) -> float:
@@ -137,7 +168,7 @@ def _in_threads(work: Callable[..., None], items: list[object] | list[int] | lis
         return time.perf_counter() - begin
 
 
-# A job's life ---------------------------------------------------------------------------------------------
+# A job's life -------------------------------------------------------------------------------------
 
 
 def _life_of_a_job(store: Store, images: int) -> dict[str, float]:
@@ -220,7 +251,9 @@ def _batch(shard: Shard, images: list[ImageRecord], cursor: int) -> ShardBatch:
         expected_cursor=cursor,
         cursor=images[-1].ordinal + 1,
         counts=Counts(
-            completed=len(images), bytes_written=400_000 * len(derivatives), processing_ms=55.0 * len(images)
+            completed=len(images),
+            bytes_written=400_000 * len(derivatives),
+            processing_ms=55.0 * len(images),
         ),
         derivatives=derivatives,
         facts={image.ordinal: facts for image in images},

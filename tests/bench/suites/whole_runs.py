@@ -1,4 +1,6 @@
-"""`fpj run` as a whole: what it adds to the engine, how much it does in a second, how fast it skips."""
+"""`fpj run` as a whole: what it adds to the engine, how much it does in a second,
+how fast it skips.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,10 @@ def overhead(scale: Scale) -> Iterator[Row]:
         rounds = match.play(paths, scale.pick(1, 3))
     for name in rounds.costs:
         yield Row(
-            f"{name}, {images} photographs", rounds.cpu_ms(name), "ms CPU", note=f"wall {rounds.wall_ms(name):.0f} ms"
+            f"{name}, {images} photographs",
+            rounds.cpu_ms(name),
+            "ms CPU",
+            note=f"wall {rounds.wall_ms(name):.0f} ms",
         )
     yield Row("fpj run / engine alone", rounds.ratio("fpj run", "engine"), "", at_most(1.25))
 
@@ -43,7 +48,10 @@ def bulk(scale: Scale) -> Iterator[Row]:
     cost = finished.cost
     name = f"BulkCacheGeneration_{images}Images_5Workers"
     yield Row(
-        name, images / cost.wall, "images/s", note=f"{cost.wall:.1f} s, {cost.cpu / images * 1000:.0f} ms CPU an image"
+        name,
+        images / cost.wall,
+        "images/s",
+        note=f"{cost.wall:.1f} s, {cost.cpu / images * 1000:.0f} ms CPU an image",
     )
     yield Row(f"{name}, peak of all processes", cost.peak / 10**6, "MB")
 
@@ -52,23 +60,33 @@ def skip(scale: Scale) -> Iterator[Row]:
     """A collection that is up to date: list it, look at every file, make nothing."""
     images = scale.pick(10_000, 100_000)
     with tempfile.TemporaryDirectory(prefix="run-", dir=cache_folder()) as home:
-        source = linked_folder(Path(home, "source"), [_tiny(number) for number in range(64)], images)
+        source = linked_folder(
+            Path(home, "source"), [_tiny(number) for number in range(64)], images
+        )
         first = fpj_run(source, Path(home))
         again = [fpj_run(source, Path(home)) for _ in range(3)]
     assert all(run.count("skipped") == images for run in again)
     seconds = median(run.said["durationSeconds"] for run in again)
     cpu = median(run.cost.cpu for run in again)
-    note = f"{images:,} images, two files each, in {seconds:.2f} s; {cpu:.2f} s of CPU with the program's start"
+    note = (
+        f"{images:,} images, two files each, in {seconds:.2f} s; {cpu:.2f} s of CPU with the"
+        " program's start"
+    )
     yield Row("up-to-date images skipped", images / seconds, "images/s", at_least(20_000), note)
     rate = images / first.said["durationSeconds"]
     yield Row(
-        "the first run over the same tiny images", rate, "images/s", note=f"{first.cost.cpu / images * 1000:.2f} ms CPU"
+        "the first run over the same tiny images",
+        rate,
+        "images/s",
+        note=f"{first.cost.cpu / images * 1000:.2f} ms CPU",
     )
 
 
 def _tiny(number: int) -> Path:
     def make(path: Path) -> None:
-        pixels = cv2.resize(photograph_pixels(number, 320, 240), (64, 48), interpolation=cv2.INTER_AREA)
+        pixels = cv2.resize(
+            photograph_pixels(number, 320, 240), (64, 48), interpolation=cv2.INTER_AREA
+        )
         path.write_bytes(simplejpeg.encode_jpeg(pixels, quality=75, colorsubsampling="420"))
 
     return cached(cache_folder() / "tiny" / f"{number}.jpg", make)

@@ -77,7 +77,9 @@ class FakeCluster:
             yield event
 
 
-def job(name: str, version: int, *, namespace: str = "team", uid: str = "", **status: Any) -> Document:
+def job(
+    name: str, version: int, *, namespace: str = "team", uid: str = "", **status: Any
+) -> Document:
     metadata = {
         "name": name,
         "namespace": namespace,

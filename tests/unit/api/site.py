@@ -24,7 +24,9 @@ JSON = {"content-type": "application/json"}
 class Answer:
     def __init__(self, messages: list[dict[str, Any]]) -> None:
         self.status = messages[0]["status"]
-        self.headers = {name.decode().lower(): value.decode() for name, value in messages[0]["headers"]}
+        self.headers = {
+            name.decode().lower(): value.decode() for name, value in messages[0]["headers"]
+        }
         self.body = b"".join(each.get("body", b"") for each in messages[1:])
 
     @property

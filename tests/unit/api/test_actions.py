@@ -15,7 +15,9 @@ from fpj_core.kube.steering import Action
 JOB = f"{V1}/namespaces/team/jobs/a"
 
 
-def found(phase: str, *, suspend: bool = False, resume: str = "", deleting: bool = False) -> Document:
+def found(
+    phase: str, *, suspend: bool = False, resume: str = "", deleting: bool = False
+) -> Document:
     made = job("a", 1, phase=phase)
     made["spec"] |= {"suspend": suspend}
     made["metadata"] |= {"annotations": {"fpj.dev/resume": resume}} if resume else {}
@@ -42,25 +44,41 @@ def acted(site: Site, action: str) -> int:
 @pytest.mark.parametrize(
     ("document", "allowed", "refused"),
     [
-        (found("Running"), "suspend recover cancel", {"resume": "It is Running: nothing to resume"}),
+        (
+            found("Running"),
+            "suspend recover cancel",
+            {"resume": "It is Running: nothing to resume"},
+        ),
         (found("Completed"), "resume cancel", {"suspend": "It is Completed already"}),
         (found("Failed"), "resume recover cancel", {"suspend": "It is Failed already"}),
         (found("Suspended", suspend=True), "resume cancel", {"suspend": "It is suspended already"}),
-        (found("Failed", resume="1"), "suspend recover cancel", {"resume": "It is already resuming"}),
+        (
+            found("Failed", resume="1"),
+            "suspend recover cancel",
+            {"resume": "It is already resuming"},
+        ),
         (found("Running", deleting=True), "", {"cancel": "It is being deleted"}),
     ],
 )
-def test_a_job_is_sent_with_what_can_be_done_to_it(document: Document, allowed: str, refused: dict[str, str]) -> None:
+def test_a_job_is_sent_with_what_can_be_done_to_it(
+    document: Document, allowed: str, refused: dict[str, str]
+) -> None:
     told = sent(Site(), document)
     assert told["actions"] == allowed.split()
     assert refused.items() <= told["refusals"].items()
-    assert {*told["actions"], *told["refusals"]} == set(Action), "of each it is said that it can or why not"
+    assert {*told["actions"], *told["refusals"]} == set(Action), (
+        "of each it is said that it can or why not"
+    )
 
 
 @pytest.mark.parametrize("action", Action)
 @pytest.mark.parametrize("suspend", [False, True])
-@pytest.mark.parametrize("phase", ["", "Running", "Suspended", "Completed", "CompletedWithErrors", "Failed"])
-def test_only_what_is_sent_as_possible_changes_a_job(phase: str, suspend: bool, action: Action) -> None:
+@pytest.mark.parametrize(
+    "phase", ["", "Running", "Suspended", "Completed", "CompletedWithErrors", "Failed"]
+)
+def test_only_what_is_sent_as_possible_changes_a_job(
+    phase: str, suspend: bool, action: Action
+) -> None:
     site = Site()
     told = sent(site, found(phase, suspend=suspend))
     status = acted(site, action)

@@ -1,4 +1,6 @@
-"""What stands around the routes, without a cluster: bodies, tokens, files of the dashboard, probes, descriptions."""
+"""What stands around the routes, without a cluster: bodies, tokens, files of the dashboard, probes,
+descriptions.
+"""
 
 from __future__ import annotations
 
@@ -43,9 +45,13 @@ def test_a_body_that_does_not_come(site: Site, monkeypatch: pytest.MonkeyPatch) 
     assert site.ask("POST", f"{V1}/jobs/recover", b"{", headers=JSON, unfinished=True).status == 408
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonp"])
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonp"]
+)
 def test_only_json_is_taken(site: Site, kind: str) -> None:
-    assert site.ask("POST", f"{V1}/jobs/recover", b"{}", headers={"content-type": kind}).status == 415
+    assert (
+        site.ask("POST", f"{V1}/jobs/recover", b"{}", headers={"content-type": kind}).status == 415
+    )
     assert site.ask("POST", f"{V1}/jobs/recover", b"{}").status == 415
 
 
@@ -68,7 +74,9 @@ def test_no_cache_keeps_what_the_api_answers(path: str, said: str | None, kept: 
 def test_before_the_jobs_are_listed(site: Site) -> None:
     assert site.ask("GET", f"{V1}/jobs").status == 503
     not_ready = site.ask("GET", "/readyz", token=None)
-    assert not_ready.status == 503 and b"namespace" not in not_ready.body, "it names nothing of the cluster"
+    assert not_ready.status == 503 and b"namespace" not in not_ready.body, (
+        "it names nothing of the cluster"
+    )
     assert site.ask("GET", "/livez", token=None).status == 200
     site.fill()
     assert site.ask("GET", "/readyz", token=None).body == b"ok\n"
@@ -89,7 +97,11 @@ def test_the_same_job_has_the_same_cursor_whoever_asks(site: Site) -> None:
     JobPage.model_validate(first, strict=True, extra="forbid")
     assert [each["name"] for each in first["items"]] == ["c", "b"]
     rest = site.ask("GET", f"{V1}/jobs?limit=2&cursor={first['next']}").json
-    assert ([each["name"] for each in rest["items"]], rest["next"], rest["counts"]) == (["a"], None, {"Pending": 3})
+    assert ([each["name"] for each in rest["items"]], rest["next"], rest["counts"]) == (
+        ["a"],
+        None,
+        {"Pending": 3},
+    )
 
 
 def test_a_store_that_is_away_is_not_asked_again_at_once(site: Site) -> None:
@@ -97,7 +109,9 @@ def test_a_store_that_is_away_is_not_asked_again_at_once(site: Site) -> None:
     for _ in range(3):
         answer = site.ask("GET", f"{V1}/cache/statistics")
         assert (answer.status, answer.json["title"]) == (503, "Service Unavailable")
-        assert "the store does not answer" in answer.json["detail"] and answer.headers["retry-after"]
+        assert (
+            "the store does not answer" in answer.json["detail"] and answer.headers["retry-after"]
+        )
         assert "MongoDB" not in answer.json["detail"]
     assert site.store.asked == 1
 
@@ -115,12 +129,16 @@ def test_what_nobody_expected_is_a_problem_too(site: Site, monkeypatch: pytest.M
 def test_methods_and_paths_in_metrics_are_from_closed_sets(site: Site) -> None:
     site.ask("BREW", "/coffee/42")
     site.ask("GET", f"{V1}/namespaces/team/jobs/x/unknown")
-    values = {tuple(sample.labels.values()) for family in metrics.REQUESTS.collect() for sample in family.samples}
+    values = {
+        tuple(sample.labels.values())
+        for family in metrics.REQUESTS.collect()
+        for sample in family.samples
+    }
     assert ("other", "other", "404") in values or ("other", "other", "405") in values
     assert not any("coffee" in str(value) or "team" in str(value) for value in values)
 
 
-# The dashboard --------------------------------------------------------------------------------------------
+# The dashboard ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -143,25 +161,42 @@ def test_files_of_the_dashboard(static: Path) -> None:
         assert answer.headers["content-security-policy"].startswith("default-src 'self';")
     script = site.ask("GET", "/assets/app.js", token=None)
     assert script.headers["content-type"].startswith("text/javascript")
-    assert site.ask("GET", "/assets/icons/a.svg", token=None).headers["content-type"].startswith("image/svg+xml")
-    known = site.ask("GET", "/assets/app.js", token=None, headers={"if-none-match": script.headers["etag"]})
+    assert (
+        site.ask("GET", "/assets/icons/a.svg", token=None)
+        .headers["content-type"]
+        .startswith("image/svg+xml")
+    )
+    known = site.ask(
+        "GET", "/assets/app.js", token=None, headers={"if-none-match": script.headers["etag"]}
+    )
     assert (known.status, known.body, known.headers["etag"]) == (304, b"", script.headers["etag"])
-    for odd in ("/assets/../../secret", "/assets/none.js", "/assets/", "/assets/icons", "/assets//etc/passwd", "/x"):
+    for odd in (
+        "/assets/../../secret",
+        "/assets/none.js",
+        "/assets/",
+        "/assets/icons",
+        "/assets//etc/passwd",
+        "/x",
+    ):
         assert site.ask("GET", odd, token=None).status == 404
 
 
-def test_an_installation_without_the_dashboard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_installation_without_the_dashboard(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(pages, "files", lambda _package: tmp_path)
     answer = Site().ask("GET", "/", token=None)
     assert (answer.status, answer.json["detail"]) == (404, "the dashboard is not installed here")
 
 
-# The description ------------------------------------------------------------------------------------------
+# The description ----------------------------------------------------------------------------------
 
 
 def test_the_description_has_every_request_of_the_design() -> None:
     described = Site().ask("GET", f"{V1}/openapi.json", token=None).json
-    requests = {f"{method.upper()} {path}" for path, found in described["paths"].items() for method in found}
+    requests = {
+        f"{method.upper()} {path}" for path, found in described["paths"].items() for method in found
+    }
     assert requests == {
         f"{method} {V1}{path}"
         for method, path in (
@@ -169,7 +204,10 @@ def test_the_description_has_every_request_of_the_design() -> None:
             ("GET", "/namespaces/{namespace}/jobs/{name}"),
             ("POST", "/namespaces/{namespace}/jobs"),
             ("DELETE", "/namespaces/{namespace}/jobs/{name}"),
-            *(("POST", f"/namespaces/{{namespace}}/jobs/{{name}}/{each}") for each in ("suspend", "resume", "recover")),
+            *(
+                ("POST", f"/namespaces/{{namespace}}/jobs/{{name}}/{each}")
+                for each in ("suspend", "resume", "recover")
+            ),
             ("GET", "/namespaces/{namespace}/jobs/{name}/failures"),
             ("POST", "/jobs/bulk"),
             ("POST", "/jobs/recover"),
@@ -191,7 +229,7 @@ def test_the_description_has_every_request_of_the_design() -> None:
     assert "createdAt" in properties and "worthRecovering" not in properties
 
 
-# Errors of the cluster -------------------------------------------------------------------------------------
+# Errors of the cluster ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -199,12 +237,20 @@ def test_the_description_has_every_request_of_the_design() -> None:
     [
         (NoAnswerError(), 504, "in time"),
         (ClusterError(0, "Cannot connect to host 10.0.0.1:443 (a secret)"), 503, "does not answer"),
-        (ClusterError(500, "failed calling webhook: dial tcp 10.0.0.1 (a secret)"), 503, "does not answer"),
+        (
+            ClusterError(500, "failed calling webhook: dial tcp 10.0.0.1 (a secret)"),
+            503,
+            "does not answer",
+        ),
         (ClusterError(429, "too many (a secret)"), 503, "too many"),
         (ClusterError(403, 'User "fpj-api" cannot patch resource "x"'), 503, "lacks a permission"),
         (ClusterError(403, 'jobs "a" is forbidden: exceeded quota'), 403, "exceeded quota"),
         (ClusterError(409, "already exists"), 409, "already exists"),
-        (ClusterError(422, "is invalid", causes=(("spec.jobType", "is immutable"),)), 422, "is invalid"),
+        (
+            ClusterError(422, "is invalid", causes=(("spec.jobType", "is immutable"),)),
+            422,
+            "is invalid",
+        ),
         (RefusedActionError("a is Completed already"), 409, "already"),
         (StoreError("mongo-0.mongo.svc:27017: a secret"), 503, "store"),
         (ManifestError(["x: y"], fields=[("x", "y")]), 422, "is invalid"),
@@ -218,7 +264,7 @@ def test_every_error_has_its_problem(error: Exception, status: int, told: str) -
         assert found.errors == error.causes
 
 
-# Many at once ---------------------------------------------------------------------------------------------
+# Many at once -------------------------------------------------------------------------------------
 
 
 def without(*verbs: str) -> Callable[[dict[str, Any]], bool]:
@@ -229,7 +275,10 @@ def without(*verbs: str) -> Callable[[dict[str, Any]], bool]:
 @pytest.mark.parametrize(
     ("action", "lacking", "status"),
     [
-        *((action, ("deletecollection", "delete"), 200) for action in ("suspend", "resume", "recover")),
+        *(
+            (action, ("deletecollection", "delete"), 200)
+            for action in ("suspend", "resume", "recover")
+        ),
         *((action, ("patch",), 403) for action in ("suspend", "resume", "recover")),
         ("cancel", ("deletecollection",), 403),
         ("cancel", ("delete",), 403),
@@ -244,7 +293,10 @@ def test_many_jobs_are_steered_with_the_right_to_steer_one(
     assert site.ask("POST", f"{V1}/jobs/bulk", body, headers=JSON).status == status
     if action == "recover":
         site.fill()
-        assert site.ask("POST", f"{V1}/jobs/recover", b'{"namespace": "team"}', headers=JSON).status == status
+        assert (
+            site.ask("POST", f"{V1}/jobs/recover", b'{"namespace": "team"}', headers=JSON).status
+            == status
+        )
 
 
 def test_recovering_all_reaches_no_namespace_that_is_not_shown(site: Site) -> None:
@@ -255,7 +307,10 @@ def test_recovering_all_reaches_no_namespace_that_is_not_shown(site: Site) -> No
         site.backend.watched.table.put(held_of(JobResource(failed)))
     site.cluster.rule = lambda spec: spec["resourceAttributes"].get("namespace") == "team"
     answer = site.ask("POST", f"{V1}/jobs/recover", b"{}", headers=JSON)
-    assert (answer.status, [each["namespace"] for each in answer.json["results"]]) == (200, ["team"])
+    assert (answer.status, [each["namespace"] for each in answer.json["results"]]) == (
+        200,
+        ["team"],
+    )
 
 
 def test_whoever_may_only_read_steers_nothing(site: Site) -> None:
@@ -289,13 +344,18 @@ def test_nothing_more_of_many_is_begun_once_the_cluster_is_away() -> None:
     assert results[-1].problem and results[-1].problem.startswith("not tried")
 
 
-# HTTP -----------------------------------------------------------------------------------------------------
+# HTTP ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("given", ["a b", "x" * 65, 'a"', "é"])
 def test_only_a_request_id_that_can_stand_in_a_log_is_taken(site: Site, given: str) -> None:
-    assert site.ask("GET", "/livez", headers={"x-request-id": given}).headers["x-request-id"] != given
-    assert site.ask("GET", "/livez", headers={"x-request-id": "Ab.1_-"}).headers["x-request-id"] == "Ab.1_-"
+    assert (
+        site.ask("GET", "/livez", headers={"x-request-id": given}).headers["x-request-id"] != given
+    )
+    assert (
+        site.ask("GET", "/livez", headers={"x-request-id": "Ab.1_-"}).headers["x-request-id"]
+        == "Ab.1_-"
+    )
 
 
 def test_of_two_authorizations_none_counts(site: Site) -> None:
@@ -310,9 +370,13 @@ def test_errors_are_described_as_they_are_sent() -> None:
         for method, found in path.items():
             errors = {status: each for status, each in found["responses"].items() if status >= "4"}
             common = {"400", "401", "403", "404", "422", "429", "500", "503", "504"}
-            assert set(errors) == common | (set() if method == "get" else {"408", "409", "413", "415"})
+            assert set(errors) == common | (
+                set() if method == "get" else {"408", "409", "413", "415"}
+            )
             schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
-            assert all(each["content"] == {"application/problem+json": schema} for each in errors.values())
+            assert all(
+                each["content"] == {"application/problem+json": schema} for each in errors.values()
+            )
     assert "HTTPValidationError" not in described["components"]["schemas"]
 
 
@@ -342,7 +406,8 @@ def test_what_is_created_says_where_it_is(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["jobs?phse=Running", "cache/folders?search=x", "namespaces?x=", "cache/jobs/stream?n=a"]
+    "path",
+    ["jobs?phse=Running", "cache/folders?search=x", "namespaces?x=", "cache/jobs/stream?n=a"],
 )
 def test_a_misspelled_filter_does_not_show_everything(site: Site, path: str) -> None:
     site.fill("a")
@@ -369,10 +434,13 @@ def test_what_cannot_be_read_is_no_field(site: Site) -> None:
 
 def test_an_invalid_token_is_told_from_none(site: Site) -> None:
     assert site.ask("GET", f"{V1}/jobs", token=None).headers["www-authenticate"] == "Bearer"
-    assert site.ask("GET", f"{V1}/jobs", token="x").headers["www-authenticate"] == 'Bearer error="invalid_token"'
+    assert (
+        site.ask("GET", f"{V1}/jobs", token="x").headers["www-authenticate"]
+        == 'Bearer error="invalid_token"'
+    )
 
 
-# What is asked for -----------------------------------------------------------------------------------------
+# What is asked for --------------------------------------------------------------------------------
 
 
 def test_events_are_not_listed_at_every_poll(site: Site) -> None:

@@ -42,10 +42,15 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[st
 
 
 def test_a_change_says_who_from_where_and_by_which_request(site: Site, lines: Any) -> None:
-    answer = site.ask("POST", f"{JOB}/suspend", headers={"x-request-id": "abc-1.2_3"}, client="10.1.2.3")
+    answer = site.ask(
+        "POST", f"{JOB}/suspend", headers={"x-request-id": "abc-1.2_3"}, client="10.1.2.3"
+    )
     assert answer.headers["x-request-id"] == "abc-1.2_3"
     (line,) = lines()
-    told = {name: line[name] for name in ("user", "uid", "groups", "action", "namespace", "job", "outcome")}
+    told = {
+        name: line[name]
+        for name in ("user", "uid", "groups", "action", "namespace", "job", "outcome")
+    }
     assert told == {
         "user": "anna",
         "uid": "7",
@@ -60,9 +65,14 @@ def test_a_change_says_who_from_where_and_by_which_request(site: Site, lines: An
 
 @pytest.mark.parametrize("given", [None, "", "a b", "x" * 65, "a\u00e9", "<script>"])
 def test_an_odd_request_id_is_replaced(site: Site, given: str | None) -> None:
-    made = site.ask("GET", "/livez", token=None, headers={"x-request-id": given} if given is not None else {})
+    made = site.ask(
+        "GET", "/livez", token=None, headers={"x-request-id": given} if given is not None else {}
+    )
     again = site.ask("GET", "/livez", token=None)
-    assert made.headers["x-request-id"] != given and made.headers["x-request-id"] != again.headers["x-request-id"]
+    assert (
+        made.headers["x-request-id"] != given
+        and made.headers["x-request-id"] != again.headers["x-request-id"]
+    )
     assert len(made.headers["x-request-id"]) == 16
 
 
@@ -74,13 +84,17 @@ def test_refusals_are_written_down(site: Site, lines: Any) -> None:
     assert site.ask("GET", JOB).status == 403
     assert site.ask("GET", JOB, token="other", client="10.9.9.9").status == 401
     found = lines()
-    assert [(line["message"], line["status"], line["method"], line.get("user")) for line in found] == [
+    assert [
+        (line["message"], line["status"], line["method"], line.get("user")) for line in found
+    ] == [
         ("refused", 403, "POST", "anna"),
         ("refused", 403, "POST", "anna"),
         ("refused", 403, "GET", "anna"),
         ("refused", 401, "GET", None),
     ]
-    assert found[0]["path"] == f"{JOB}/suspend" and 'User "anna" cannot patch' in found[0]["outcome"]
+    assert (
+        found[0]["path"] == f"{JOB}/suspend" and 'User "anna" cannot patch' in found[0]["outcome"]
+    )
     assert found[3]["address"] == "10.9.9.9" and all(line["request"] for line in found)
 
 
@@ -99,13 +113,18 @@ def test_refusals_do_not_fill_the_log(site: Site, lines: Any, token: str | None)
 def test_a_change_that_fails_is_written_down_with_its_cause(site: Site, lines: Any) -> None:
     site.cluster.objects.clear()
     assert site.ask("POST", f"{JOB}/suspend").status == 404
-    site.cluster.error = ClusterError(0, "the API server does not answer: Cannot connect to host 10.0.0.1:443")
+    site.cluster.error = ClusterError(
+        0, "the API server does not answer: Cannot connect to host 10.0.0.1:443"
+    )
     assert site.ask("POST", f"{JOB}/suspend").status == 503
     first, second = lines()
-    assert first["outcome"] == "there is no job a in namespace team" and "10.0.0.1" in second["outcome"]
+    assert (
+        first["outcome"] == "there is no job a in namespace team"
+        and "10.0.0.1" in second["outcome"]
+    )
 
 
-# On the resource ------------------------------------------------------------------------------------------
+# On the resource ----------------------------------------------------------------------------------
 
 NAME = "fpj.dev/changed-by"
 
@@ -113,21 +132,41 @@ NAME = "fpj.dev/changed-by"
 def test_the_resource_names_who_changed_it(site: Site) -> None:
     """So Kubernetes' own audit does, which otherwise only knows the API's account."""
     body = json.dumps(
-        {"name": "b", "spec": {"collection": {"source": {"s3": {"bucket": "photos"}}}, "jobType": "Thumbnail"}}
+        {
+            "name": "b",
+            "spec": {
+                "collection": {"source": {"s3": {"bucket": "photos"}}},
+                "jobType": "Thumbnail",
+            },
+        }
     )
     assert site.ask("POST", f"{V1}/namespaces/team/jobs", body.encode(), headers=JSON).status == 201
     assert site.ask("POST", f"{JOB}/suspend").status == 202
     assert site.ask("POST", f"{JOB}/recover").status == 202
     assert site.ask("DELETE", JOB).status == 202
-    named = {verb: sent["metadata"]["annotations"][NAME] for verb, _, sent in site.cluster.writes if verb != "delete"}
+    named = {
+        verb: sent["metadata"]["annotations"][NAME]
+        for verb, _, sent in site.cluster.writes
+        if verb != "delete"
+    }
     assert named == {"create": "anna", "patch": "anna"}
-    assert [verb for verb, _, _ in site.cluster.writes] == ["create", "patch", "patch", "patch", "delete"]
+    assert [verb for verb, _, _ in site.cluster.writes] == [
+        "create",
+        "patch",
+        "patch",
+        "patch",
+        "delete",
+    ]
     assert "fpj.dev/resume" in site.cluster.writes[2][2]["metadata"]["annotations"]
 
 
 @pytest.mark.parametrize(
     ("name", "kept"),
-    [("system:serviceaccount:a:b", None), ("a\nb\x1b[0m\u202eé", "a b [0m é"), ("x" * 1_000, "x" * 256)],
+    [
+        ("system:serviceaccount:a:b", None),
+        ("a\nb\x1b[0m\u202eé", "a b [0m é"),
+        ("x" * 1_000, "x" * 256),
+    ],
 )
 def test_a_name_is_bounded_and_harmless(site: Site, name: str, kept: str | None) -> None:
     site.cluster.users["t"]["user"]["username"] = name

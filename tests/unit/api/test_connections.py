@@ -23,15 +23,23 @@ CUT = b"GET / HTTP/1.1\r\nHo"
 
 
 class Server:
-    def __init__(self, most: int = 20, most_of_address: int = 20, proxies: tuple[str, ...] = ()) -> None:
-        self.connections = Connections(networks(proxies), most=most, most_of_address=most_of_address)
+    def __init__(
+        self, most: int = 20, most_of_address: int = 20, proxies: tuple[str, ...] = ()
+    ) -> None:
+        self.connections = Connections(
+            networks(proxies), most=most, most_of_address=most_of_address
+        )
         self.held = asyncio.Event()
         """Lets requests to ``/held`` be answered."""
         routes = [Route("/", _ok), Route("/held", self._hold), Route("/large", _large)]
         routes.append(Route("/post", _ok, methods=["POST"]))
         self._clients: list[Client] = []
         self._config = uvicorn.Config(
-            Starlette(routes=routes), http=protocol(self.connections), ws="none", lifespan="off", log_config=None
+            Starlette(routes=routes),
+            http=protocol(self.connections),
+            ws="none",
+            lifespan="off",
+            log_config=None,
         )
         self.started = asyncio.Event()
 
@@ -60,7 +68,9 @@ class Server:
             listener.close()
 
     async def connect(self, sent: bytes = b"", source: str = "127.0.0.1") -> Client:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(source, 0))
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", self.port, local_addr=(source, 0)
+        )
         made = Client(reader, writer)
         self._clients.append(made)
         await made.send(sent)
@@ -172,7 +182,9 @@ def test_a_trusted_proxy_speaks_for_many() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", CUT, b"\r\n", b"\r\n\r\n"], ids=str)
-def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+def test_a_head_that_does_not_come_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS", 0.05)
 
     async def play(server: Server) -> None:
@@ -207,7 +219,9 @@ def test_a_body_that_nobody_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer does not need it: the client is let go."""
 
     async def play(server: Server) -> None:
-        client = await server.connect(b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+        client = await server.connect(
+            b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+        )
         assert await client.ended()
         await server.until(lambda: len(server.connections) == 0)
 
@@ -233,7 +247,9 @@ def test_requests_one_after_another_on_one_connection(monkeypatch: pytest.Monkey
         for _ in range(5):
             await client.send(GET % b"")
             assert await client.status() == 200
-        await client.send(GET % b"" + GET % b"" + b"POST /post HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok")
+        await client.send(
+            GET % b"" + GET % b"" + b"POST /post HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok"
+        )
         assert [await client.status() for _ in range(3)] == [200] * 3
         assert len(server.connections) == 1
 

@@ -32,8 +32,24 @@ def test_the_longest_names_fit() -> None:
 
 @pytest.mark.parametrize(
     "odd",
-    ["", "x", "!", "e30", "W10", "bnVsbA", "MQ", encode("y", "a", "b"), encode("x", "a"), encode("x", "a", 1), "é"]
-    + [encode("x", "a", "b", "c"), encode("x", "\ud800", "b"), base64.urlsafe_b64encode(b"[" * 900).decode()],
+    [
+        "",
+        "x",
+        "!",
+        "e30",
+        "W10",
+        "bnVsbA",
+        "MQ",
+        encode("y", "a", "b"),
+        encode("x", "a"),
+        encode("x", "a", 1),
+        "é",
+    ]
+    + [
+        encode("x", "a", "b", "c"),
+        encode("x", "\ud800", "b"),
+        base64.urlsafe_b64encode(b"[" * 900).decode(),
+    ],
 )
 def test_anything_else_is_refused(odd: str) -> None:
     with pytest.raises(ProblemError) as raised:
@@ -41,8 +57,15 @@ def test_anything_else_is_refused(odd: str) -> None:
     assert raised.value.status == 400
 
 
-@given(st.sets(PAIRS, max_size=30), st.sets(PAIRS, max_size=10), st.sets(PAIRS, max_size=10), st.integers(1, 5))
-def test_pages_miss_nothing_that_stays(kept: set[Any], gone: set[Any], new: set[Any], limit: int) -> None:
+@given(
+    st.sets(PAIRS, max_size=30),
+    st.sets(PAIRS, max_size=10),
+    st.sets(PAIRS, max_size=10),
+    st.integers(1, 5),
+)
+def test_pages_miss_nothing_that_stays(
+    kept: set[Any], gone: set[Any], new: set[Any], limit: int
+) -> None:
     gone, new = gone - kept, new - kept - gone
     first, cursor = page([*kept, *gone], "x", lambda pair: pair, limit, None, 2)
     listed = list(first)
@@ -58,7 +81,10 @@ def test_pages_miss_nothing_that_stays(kept: set[Any], gone: set[Any], new: set[
 def test_a_page_that_is_full_and_the_last_promises_no_other() -> None:
     items = [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]
     first, cursor = page(items, "x", lambda pair: pair, 2, None, 2)
-    assert (first, page(items, "x", lambda pair: pair, 2, cursor, 2)) == (items[:2], (items[2:], None))
+    assert (first, page(items, "x", lambda pair: pair, 2, cursor, 2)) == (
+        items[:2],
+        (items[2:], None),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +95,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 PARTS = st.one_of(
-    st.integers(), st.integers(-(2**63) - 1, 2**65), st.floats(), st.booleans(), st.none(), st.text(max_size=20)
+    st.integers(),
+    st.integers(-(2**63) - 1, 2**65),
+    st.floats(),
+    st.booleans(),
+    st.none(),
+    st.text(max_size=20),
 )
 
 
@@ -77,7 +108,9 @@ PARTS = st.one_of(
 @example([2**63], "failures/")
 @example([2**63 - 1], "failures/")
 @example([-1], "failures/")
-def test_whatever_a_cursor_says_the_store_can_be_asked(store: Store, parts: list[Any], of: str) -> None:
+def test_whatever_a_cursor_says_the_store_can_be_asked(
+    store: Store, parts: list[Any], of: str
+) -> None:
     """A page, or a problem that says so: never an error of the store."""
     cursor = base64.urlsafe_b64encode(json.dumps([of, *parts]).encode()).decode().rstrip("=")
     try:

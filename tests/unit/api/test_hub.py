@@ -81,14 +81,18 @@ def test_an_id_from_long_ago_or_elsewhere_is_lost() -> None:
     assert other.subscribe(known[-1]).missed, "another process has other numbers"
 
 
-@pytest.mark.parametrize("odd", ["", "-", "x", "{}-", "{}-x", "{}--1", "{}-1 ", "{}-99999", "{}-" + "9" * 40, "{}-²"])
+@pytest.mark.parametrize(
+    "odd", ["", "-", "x", "{}-", "{}-x", "{}--1", "{}-1 ", "{}-99999", "{}-" + "9" * 40, "{}-²"]
+)
 def test_what_is_no_id_is_lost(odd: str) -> None:
     hub = Hub("abc")
     publish(hub, "a")
     assert hub.subscribe(odd.format("abc")).missed
 
 
-@given(st.lists(st.sampled_from(string.ascii_lowercase), max_size=60), st.integers(0, 60), st.data())
+@given(
+    st.lists(st.sampled_from(string.ascii_lowercase), max_size=60), st.integers(0, 60), st.data()
+)
 def test_whoever_takes_at_whatever_pace_ends_with_the_latest_of_each(
     uids: list[str], pace: int, data: st.DataObject
 ) -> None:

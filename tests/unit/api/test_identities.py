@@ -1,4 +1,6 @@
-"""Whose tokens are: rubbish never keeps known people from being served, and costs the API server a bounded number."""
+"""Whose tokens are: rubbish never keeps known people from being served,
+and costs the API server a bounded number.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def known(cluster: FakeCluster, *tokens: str) -> None:
         cluster.users[token] = {"authenticated": True, "user": {"username": f"user-{token}"}}
 
 
-def identities_of(cluster: FakeCluster, clock: Clock | None = None, *, jwt_only: bool = False) -> Identities:
+def identities_of(
+    cluster: FakeCluster, clock: Clock | None = None, *, jwt_only: bool = False
+) -> Identities:
     return Identities(cluster, (), SECONDS, jwt_only=jwt_only, clock=clock or Clock())  # type: ignore[arg-type]
 
 
@@ -76,14 +80,19 @@ async def outcome(asked: Identities, token: str, address: str) -> str:
 
 
 def test_a_flood_of_random_tokens_keeps_nobody_out() -> None:
-    """The load of the finding: 500 connections from one address, each of them a new token, and a slow review."""
+    """The load of the finding: 500 connections from one address, each of them a new token,
+    and a slow review.
+    """
 
     async def run() -> None:
         clock, cluster = Clock(), Slow()
         known(cluster, "anna", "ben")
         asked = identities_of(cluster, clock)
         assert await outcome(asked, "anna", "10.0.0.1") == "known"
-        flood = [asyncio.create_task(outcome(asked, secrets.token_hex(20), "10.6.6.6")) for _ in range(500)]
+        flood = [
+            asyncio.create_task(outcome(asked, secrets.token_hex(20), "10.6.6.6"))
+            for _ in range(500)
+        ]
         await settled()
         refused = [task.result() for task in flood if task.done()]
         assert refused and set(refused) == {"429"}, "what is too much is refused at once"
@@ -121,11 +130,15 @@ def test_many_addresses_share_a_bounded_pool() -> None:
         asked = identities_of(cluster)
         assert await outcome(asked, "anna", "10.0.0.1") == "known"
         flood = [
-            asyncio.create_task(outcome(asked, secrets.token_hex(20), f"10.6.{n // 250}.{n % 250}")) for n in range(500)
+            asyncio.create_task(outcome(asked, secrets.token_hex(20), f"10.6.{n // 250}.{n % 250}"))
+            for n in range(500)
         ]
         await settled()
         refused = [task.result() for task in flood if task.done()]
-        assert set(refused) == {"503"} and len(refused) >= 500 - identities.AT_ONCE - identities.WAITING
+        assert (
+            set(refused) == {"503"}
+            and len(refused) >= 500 - identities.AT_ONCE - identities.WAITING
+        )
         assert cluster.most <= identities.AT_ONCE
         cluster.open.set()
         await asyncio.gather(*flood)
@@ -169,7 +182,10 @@ def test_an_ipv6_address_is_one_of_a_network() -> None:
     async def run() -> None:
         cluster = FakeCluster()
         asked = identities_of(cluster)
-        found = [await outcome(asked, secrets.token_hex(20), f"2001:db8::{number:x}") for number in range(100)]
+        found = [
+            await outcome(asked, secrets.token_hex(20), f"2001:db8::{number:x}")
+            for number in range(100)
+        ]
         assert found.count("429") == 100 - identities.FAILURES
 
     scene(run())
@@ -182,7 +198,9 @@ def test_a_token_that_ends_is_unknown_and_costs_one_review() -> None:
         asked = identities_of(cluster, clock)
         assert await outcome(asked, "anna", "10.0.0.1") == "known"
         del cluster.users["anna"]
-        assert await outcome(asked, "anna", "10.0.0.1") == "known", "for as long as it is remembered"
+        assert await outcome(asked, "anna", "10.0.0.1") == "known", (
+            "for as long as it is remembered"
+        )
         clock.now += SECONDS + 1
         before = len(cluster.asked)
         assert [await outcome(asked, "anna", "10.0.0.1") for _ in range(20)] == ["unknown"] * 20
@@ -207,7 +225,10 @@ def test_a_cluster_that_is_away_is_no_fault_of_the_address() -> None:
 
 
 def jwt(header: object, payload: object) -> str:
-    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in (header, payload)]
+    parts = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+        for part in (header, payload)
+    ]
     return ".".join([*parts, "c2ln"])
 
 

@@ -82,7 +82,10 @@ def test_pages_then_a_watch_from_where_they_ended() -> None:
 def test_a_watch_that_breaks_goes_on_where_it_was() -> None:
     scene = Scene()
     scene.cluster.lists = [ClusterError(0, "away"), listed(7)]
-    scene.cluster.watches = [[event("ADDED", job("a", 8)), NoAnswerError()], [ClusterError(500, "broken")]]
+    scene.cluster.watches = [
+        [event("ADDED", job("a", 8)), NoAnswerError()],
+        [ClusterError(500, "broken")],
+    ]
     scene.play(lambda: scene.cluster.calls.count("watch 8") == 2)
     assert scene.cluster.calls == ["list all", "list all", "watch 7", "watch 8", "watch 8"]
     assert scene.names == ["team/a"]
@@ -94,14 +97,25 @@ def test_history_that_is_gone_is_listed_anew_and_the_difference_told(during: str
     gone = ClusterError(410, "too old")
     before = [job("same", 1), job("gone", 2), job("twice", 3, uid="old")]
     after = [job("same", 1), job("new", 20), job("twice", 21, uid="young")]
-    scene.cluster.lists = [listed(7, *before), *([gone] if during == "list" else []), listed(30, *after)]
+    scene.cluster.lists = [
+        listed(7, *before),
+        *([gone] if during == "list" else []),
+        listed(30, *after),
+    ]
     bookmark = event("BOOKMARK", {"metadata": {"resourceVersion": "9"}})
     scene.cluster.watches = [[bookmark, gone] if during == "event" else [gone]]
     scene.play(waits(scene, "30"))
     assert scene.names == ["team/new", "team/same", "team/twice"]
     told = scene.changes()
-    assert [each for each in told if each[1] == "uid-team-same"] == [("job", "uid-team-same")], "once, at the start"
-    assert told[-4:] == [("gone", "uid-team-gone"), ("job", "uid-team-new"), ("gone", "old"), ("job", "young")]
+    assert [each for each in told if each[1] == "uid-team-same"] == [("job", "uid-team-same")], (
+        "once, at the start"
+    )
+    assert told[-4:] == [
+        ("gone", "uid-team-gone"),
+        ("job", "uid-team-new"),
+        ("gone", "old"),
+        ("job", "young"),
+    ]
 
 
 def test_what_does_not_show_is_not_told() -> None:

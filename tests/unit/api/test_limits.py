@@ -38,7 +38,7 @@ class Clock:
         return self.now
 
 
-# Reviews --------------------------------------------------------------------------------------------------
+# Reviews ------------------------------------------------------------------------------------------
 
 
 def access_of(cluster: FakeCluster, clock: Clock) -> Access:
@@ -80,7 +80,9 @@ def test_whoever_sees_nothing_is_not_asked_about_again_and_again() -> None:
         assert len(cluster.asked) == before + 2
         cluster.rule = lambda spec: False
         clock.now += 11
-        assert await mine.visible(ANNA, JOBS, MANY) == frozenset(), "what is taken away is gone at once"
+        assert await mine.visible(ANNA, JOBS, MANY) == frozenset(), (
+            "what is taken away is gone at once"
+        )
 
     asyncio.run(scene())
 
@@ -127,7 +129,7 @@ def test_one_that_is_enough_is_enough() -> None:
     asyncio.run(scene())
 
 
-# Streams --------------------------------------------------------------------------------------------------
+# Streams ------------------------------------------------------------------------------------------
 
 
 def test_whoever_sees_nothing_gets_no_stream() -> None:
@@ -179,7 +181,7 @@ def test_nobody_has_all_the_streams() -> None:
         assert streams.open == 1
 
 
-# Requests that cost much ----------------------------------------------------------------------------------
+# Requests that cost much --------------------------------------------------------------------------
 
 
 def test_requests_that_cost_much_are_limited_for_each_caller() -> None:
@@ -194,10 +196,15 @@ def test_requests_that_cost_much_are_limited_for_each_caller() -> None:
     assert site.ask("POST", f"{V1}/jobs/bulk", body, headers=JSON, token="other").status == 200
     site.cluster.rule = lambda spec: False
     site.cluster.users["third"] = {"authenticated": True, "user": {"username": "cara"}}
-    refused = [site.ask("POST", f"{V1}/jobs/bulk", body, headers=JSON, token="third").status for _ in range(30)]
+    refused = [
+        site.ask("POST", f"{V1}/jobs/bulk", body, headers=JSON, token="third").status
+        for _ in range(30)
+    ]
     assert refused == [403] * 30, "what is not allowed is not counted"
     site.cluster.rule = lambda spec: True
-    assert site.ask("POST", f"{V1}/namespaces/team/jobs/a/suspend").status == 202, "one job at a time costs little"
+    assert site.ask("POST", f"{V1}/namespaces/team/jobs/a/suspend").status == 202, (
+        "one job at a time costs little"
+    )
 
 
 def test_a_bucket_is_bounded_and_fills_again() -> None:
@@ -208,7 +215,9 @@ def test_a_bucket_is_bounded_and_fills_again() -> None:
     clock.now += 2
     assert [bucket.take() for _ in range(2)] == [True, False]
     clock.now += 1_000
-    assert [bucket.take() for _ in range(3)] == [True, True, False], "no more gathers while nobody asks"
+    assert [bucket.take() for _ in range(3)] == [True, True, False], (
+        "no more gathers while nobody asks"
+    )
     for _ in range(10):
         bucket.give_back()
     assert [bucket.take() for _ in range(3)] == [True, True, False]
@@ -218,14 +227,16 @@ def test_a_bucket_is_bounded_and_fills_again() -> None:
     assert len(many) == 3
 
 
-# Manifests ------------------------------------------------------------------------------------------------
+# Manifests ----------------------------------------------------------------------------------------
 
 
 def huge(count: int) -> dict[str, Any]:
     return {"name": "b", "spec": {f"jobTyp{number}": 1 for number in range(count)}}
 
 
-def test_thousands_of_mistakes_cost_as_many_hints_as_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thousands_of_mistakes_cost_as_many_hints_as_are_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     hints = 0
     real = difflib.get_close_matches
 
@@ -235,13 +246,19 @@ def test_thousands_of_mistakes_cost_as_many_hints_as_are_shown(monkeypatch: pyte
         return real(*arguments, **options)
 
     monkeypatch.setattr(difflib, "get_close_matches", counted)
-    answer = Site().ask("POST", f"{V1}/namespaces/team/jobs", json.dumps(huge(9_000)).encode(), headers=JSON)
+    answer = Site().ask(
+        "POST", f"{V1}/namespaces/team/jobs", json.dumps(huge(9_000)).encode(), headers=JSON
+    )
     assert answer.status == 422 and len(answer.json["errors"]) == 50
     assert hints <= 50
 
 
 def test_what_was_left_out_is_said() -> None:
-    document = {"apiVersion": "fpj.dev/v1alpha1", "kind": "FileProcessingJob", "metadata": {"name": "b"}}
+    document = {
+        "apiVersion": "fpj.dev/v1alpha1",
+        "kind": "FileProcessingJob",
+        "metadata": {"name": "b"},
+    }
     with pytest.raises(ManifestError) as raised:
         manifest.parse_resource(document | {"spec": huge(500)["spec"]})
     assert len(raised.value.problems) == 51 and "502" in raised.value.problems[-1]

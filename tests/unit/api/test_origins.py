@@ -1,4 +1,6 @@
-"""Pages of other sites cannot have a browser change anything, whatever it adds to their requests by itself."""
+"""Pages of other sites cannot have a browser change anything,
+whatever it adds to their requests by itself.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ PASSING: list[dict[str, str]] = [
 
 
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
-@pytest.mark.parametrize(("method", "path"), [("POST", f"{JOB}/resume"), ("POST", f"{JOB}/suspend"), ("DELETE", JOB)])
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", f"{JOB}/resume"), ("POST", f"{JOB}/suspend"), ("DELETE", JOB)]
+)
 def test_a_change_from_another_site_is_refused(
     site: Site, caplog: pytest.LogCaptureFixture, method: str, path: str, headers: dict[str, str]
 ) -> None:

@@ -33,4 +33,6 @@ def properties(name: str) -> set[str]:
 
 @pytest.mark.parametrize("name", TYPES)
 def test_a_type_has_the_properties_that_are_sent(name: str) -> None:
-    assert properties(name) == {field.alias or key for key, field in TYPES[name].model_fields.items()}
+    assert properties(name) == {
+        field.alias or key for key, field in TYPES[name].model_fields.items()
+    }

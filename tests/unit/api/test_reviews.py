@@ -1,4 +1,6 @@
-"""Who somebody is and what they may do: asked rarely, never taken for granted, and tokens are not kept."""
+"""Who somebody is and what they may do: asked rarely, never taken for granted,
+and tokens are not kept.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.names import JOBS
 
 ANNA = User("anna")
-KNOWN = {"authenticated": True, "user": {"username": "anna", "uid": "7", "groups": ["g"], "extra": {"k": ["v", "w"]}}}
+KNOWN = {
+    "authenticated": True,
+    "user": {"username": "anna", "uid": "7", "groups": ["g"], "extra": {"k": ["v", "w"]}},
+}
 
 
 def reviewer(cluster: FakeCluster) -> Reviewer:
@@ -83,7 +88,10 @@ def test_audiences_are_asked_for() -> None:
     cluster = FakeCluster()
     asyncio.run(identities(cluster, "a", "b").user("t"))
     asyncio.run(identities(cluster).user("t"))
-    assert [spec for _, spec in cluster.asked] == [{"token": "t", "audiences": ["a", "b"]}, {"token": "t"}]
+    assert [spec for _, spec in cluster.asked] == [
+        {"token": "t", "audiences": ["a", "b"]},
+        {"token": "t"},
+    ]
 
 
 def test_it_is_asked_once_for_all_who_ask_and_for_unknown_tokens_too() -> None:
@@ -92,7 +100,9 @@ def test_it_is_asked_once_for_all_who_ask_and_for_unknown_tokens_too() -> None:
         asked, access = identities(cluster), reviewer(cluster)
         assert await asyncio.gather(*(asked.user("unknown") for _ in range(20))) == [None] * 20
         assert await asked.user("unknown") is None
-        await asyncio.gather(*(access.allowed(Question(ANNA, "list", JOBS, "team")) for _ in range(20)))
+        await asyncio.gather(
+            *(access.allowed(Question(ANNA, "list", JOBS, "team")) for _ in range(20))
+        )
         assert len(cluster.asked) == 2
         assert await asked.user("") is None and await asked.user("x" * 20_000) is None
         assert len(cluster.asked) == 2
@@ -204,8 +214,10 @@ def test_a_list_of_one_namespace_is_refused_one_of_all_is_empty() -> None:
         assert await access.shown(ANNA, JOBS, None, ["team"]) == frozenset()
         with pytest.raises(ProblemError) as raised:
             await access.shown(ANNA, JOBS, "team", ["team"])
-        assert raised.value.detail == (
-            'User "anna" cannot list resource "fileprocessingjobs" in API group "fpj.dev" in the namespace "team"'
+        assert (
+            raised.value.detail
+            == 'User "anna" cannot list resource "fileprocessingjobs" in API group "fpj.dev" in the'
+            ' namespace "team"'
         )
 
     asyncio.run(scene())
@@ -219,7 +231,10 @@ def test_verbs_by_namespace() -> None:
                 spec["resourceAttributes"].get("namespace") == "a"
                 and spec["resourceAttributes"]["verb"] in ("list", "patch")
             )
-            or (spec["resourceAttributes"].get("namespace") == "b" and spec["resourceAttributes"]["verb"] != "list")
+            or (
+                spec["resourceAttributes"].get("namespace") == "b"
+                and spec["resourceAttributes"]["verb"] != "list"
+            )
         )
         assert await Access(reviewer(cluster), ()).verbs(ANNA, "abc") == {"a": ["list", "patch"]}
         cluster.rule = lambda spec: True

@@ -28,7 +28,9 @@ def test_all_is_read() -> None:
         "FPJ_API_PROBE_PORT": "82",
     }
     proxies = ("10.0.0.0/8", "fd00::1")
-    expected = ApiSettings("mongodb://store/fpj", ("a", "b"), "::1", 81, 0, ("fpj",), 3, 2.5, True, proxies, 82)
+    expected = ApiSettings(
+        "mongodb://store/fpj", ("a", "b"), "::1", 81, 0, ("fpj",), 3, 2.5, True, proxies, 82
+    )
     assert settings_from(STORE | given) == expected
 
 

@@ -49,13 +49,22 @@ class Client:
         return {"type": "http.disconnect"}
 
     def stream(self, **given: Any) -> JobStream:
-        options: dict[str, Any] = {"user": "u", "namespace": None, "last_id": None, "heartbeat": 5.0}
-        return JobStream(self.hub, self.limits, known=self.is_known, may_see=self.may_see, **(options | given))
+        options: dict[str, Any] = {
+            "user": "u",
+            "namespace": None,
+            "last_id": None,
+            "heartbeat": 5.0,
+        }
+        return JobStream(
+            self.hub, self.limits, known=self.is_known, may_see=self.may_see, **(options | given)
+        )
 
     def open(self, **given: Any) -> asyncio.Task[None]:
         return asyncio.create_task(self.stream(**given)({"type": "http"}, self.receive, self.send))
 
-    def change(self, uid: str, body: str = "{}", namespace: str = "team", kind: str = "job") -> None:
+    def change(
+        self, uid: str, body: str = "{}", namespace: str = "team", kind: str = "job"
+    ) -> None:
         self.hub.publish(kind, namespace, uid, body)
 
     @property

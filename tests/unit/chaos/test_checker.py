@@ -64,22 +64,43 @@ def rerun(found: Facts, **progress: int) -> Facts:
 
 WRONG: dict[str, tuple[str, Callable[[Facts], Facts]]] = {
     "a job that does not end": ("stuck", lambda good: job(good, status=status("Running"))),
-    "a lease that is held": ("stuck", lambda good: replace(good, left=["the lease of photos is held"])),
+    "a lease that is held": (
+        "stuck",
+        lambda good: replace(good, left=["the lease of photos is held"]),
+    ),
     "a job that failed": ("stuck", lambda good: job(good, status=status("Failed"))),
     "a file that is gone": ("lost", lambda good: without(good, "1.jpg/full")),
-    "a file that is cut off": ("lost", lambda good: with_file(good, "1.jpg/full", bytes=500, size=None)),
-    "a file that shows another image": ("lost", lambda good: with_file(good, "1.jpg/full", distance=80.0)),
-    "an image without a record": ("lost", lambda good: without(replace(good, rows=good.rows[1:]), "0.jpg/full")),
+    "a file that is cut off": (
+        "lost",
+        lambda good: with_file(good, "1.jpg/full", bytes=500, size=None),
+    ),
+    "a file that shows another image": (
+        "lost",
+        lambda good: with_file(good, "1.jpg/full", distance=80.0),
+    ),
+    "an image without a record": (
+        "lost",
+        lambda good: without(replace(good, rows=good.rows[1:]), "0.jpg/full"),
+    ),
     "a file without a record": ("double", lambda good: with_file(good, "other/full")),
-    "two records of one file": ("double", lambda good: replace(good, rows=[*good.rows, good.rows[0]])),
+    "two records of one file": (
+        "double",
+        lambda good: replace(good, rows=[*good.rows, good.rows[0]]),
+    ),
     "a record of no image": (
         "double",
         lambda good: with_file(
-            replace(good, rows=[*good.rows, Row("9.jpg", "full", "9", (200, 150), 9)]), "9", bytes=9, size=(200, 150)
+            replace(good, rows=[*good.rows, Row("9.jpg", "full", "9", (200, 150), 9)]),
+            "9",
+            bytes=9,
+            size=(200, 150),
         ),
     ),
     "an image that is not counted": ("lost", lambda good: job(good, status=status(completed=3))),
-    "an image that is counted twice": ("double", lambda good: job(good, status=status(completed=5))),
+    "an image that is counted twice": (
+        "double",
+        lambda good: job(good, status=status(completed=5)),
+    ),
     "a failure without a change": (
         "lost",
         lambda good: job(good, status=status("CompletedWithErrors", completed=3, failed=1)),
@@ -96,7 +117,10 @@ WRONG: dict[str, tuple[str, Callable[[Facts], Facts]]] = {
         "false",
         lambda good: job(good, shards=[good.job.shards[0], Shard(2, 4, 4, "Succeeded", 1)]),
     ),
-    "a total that is too small": ("false", lambda good: job(good, status=status(total=3, completed=3), shards=())),
+    "a total that is too small": (
+        "false",
+        lambda good: job(good, status=status(total=3, completed=3), shards=()),
+    ),
     "a generation that nobody saw": ("false", lambda good: job(good, generation=2)),
     "images that are made again": ("double", lambda good: rerun(good, completed=1, skipped=3)),
     "images that are not found again": ("lost", lambda good: rerun(good, total=3, skipped=3)),

@@ -1,4 +1,6 @@
-"""A time counts where it was over before the next fault, and the next fault waits no longer than for that."""
+"""A time counts where it was over before the next fault,
+and the next fault waits no longer than for that.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,16 @@ FILES = {1.0: 5, 9.0: 5, 12.5: 6, 30.0: 7}
 
 def test_what_came_before_the_next_fault_is_measured() -> None:
     result = Result(Order(1, 2))
-    over = [active(0, "store-kill", 5.0, 10.0), active(1, "store-kill", 20.0, 22.0), active(2, "suspend", 25.0, 26.0)]
+    over = [
+        active(0, "store-kill", 5.0, 10.0),
+        active(1, "store-kill", 20.0, 22.0),
+        active(2, "suspend", 25.0, 26.0),
+    ]
     measure(over, watched(FILES), NOTHING, result)
-    assert result.recovery == {"store-kill": {"images again": [2.5]}, "suspend": {"images again": [4.0]}}
+    assert result.recovery == {
+        "store-kill": {"images again": [2.5]},
+        "suspend": {"images again": [4.0]},
+    }
 
 
 def test_the_next_fault_waits_until_all_that_is_measured_has_come_and_a_moment_more() -> None:
@@ -54,7 +63,10 @@ def test_the_next_fault_waits_until_all_that_is_measured_has_come_and_a_moment_m
 
 def test_a_pod_that_goes_on_by_itself_is_not_waited_for_to_be_replaced() -> None:
     now = 13.0
-    shards = [Shards(9.0, "uid", 1, {0: "pod"}, {0: 4}, 4), Shards(12.0, "uid", 1, {0: "pod"}, {0: 5}, 5)]
+    shards = [
+        Shards(9.0, "uid", 1, {0: "pod"}, {0: 4}, 4),
+        Shards(12.0, "uid", 1, {0: "pod"}, {0: 5}, 5),
+    ]
     seen = watched({9.0: 4, 12.0: 5}, shards=shards)
     recovered = recovering(seen, NOTHING, lambda: now)
     over = [active(0, "worker-stop", 10.0, 11.0, "pod")]

@@ -25,12 +25,18 @@ def result(seed: int, **fields: Any) -> Result:
 
 def test_what_was_seen_is_told() -> None:
     text = tables([result(1), result(2), result(4, violations=["lost: all", "lost: more"])])
-    assert "**2 of 3 seeds were clean** when they ran last; 2 of all 3 runs: 24 faults in 4 minutes" in text
+    assert (
+        "**2 of 3 seeds were clean** when they ran last; 2 of all 3 runs: 24 faults in 4 minutes"
+        in text
+    )
     assert "| dense | abc | 1-2, 4 | 10 | 90 | 2 of 3 | 3 | 1 |" in text
     assert "| 4 | 10 | abc | lost: all (and 1 more) | not run again |" in text
     assert "| images again | 9 | 4.0 | 9.0 | 10.3 / 13.5 |" in text
     assert "| SIGSTOP of the store | 0 | | | | | |" in text
-    assert "| Deletion, while the next seed's faults came: until the jobs are gone | 3 | 1.5 | 1.5 | 1.5 |" in text
+    assert (
+        "| Deletion, while the next seed's faults came: until the jobs are gone | 3 | 1.5 | 1.5 |"
+        " 1.5 |" in text
+    )
 
 
 def test_a_run_that_was_not_clean_stays_on_the_page_once_its_seed_is() -> None:
@@ -40,7 +46,9 @@ def test_a_run_that_was_not_clean_stays_on_the_page_once_its_seed_is() -> None:
 
 
 def test_a_seed_that_was_clean_once_is_not_called_clean_where_its_last_run_was_not() -> None:
-    assert "**0 of 1 seeds were clean** when they ran last" in tables([result(4), result(4, violations=["stuck: c0"])])
+    assert "**0 of 1 seeds were clean** when they ran last" in tables(
+        [result(4), result(4, violations=["stuck: c0"])]
+    )
 
 
 @pytest.mark.parametrize("results", [[], [result(1)]])

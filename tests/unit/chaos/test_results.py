@@ -1,4 +1,6 @@
-"""What is kept of a run is a short line that says all that the page tells, and nothing of the machine."""
+"""What is kept of a run is a short line that says all that the page tells,
+and nothing of the machine.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def test_what_another_version_injected_does_not_count(tmp_path: Path) -> None:
 
 def test_a_line_stays_short() -> None:
     order = Order(100, 100)
-    many = Result(order, violations=["stuck: " + "x" * 10_000] * 1_000, missed=dict.fromkeys(order.kinds, 1))
+    many = Result(
+        order, violations=["stuck: " + "x" * 10_000] * 1_000, missed=dict.fromkeys(order.kinds, 1)
+    )
     assert len(json.dumps(many.document())) < 3_000
     assert many.document()["violations"][-1] == "and 995 more"
 
@@ -59,7 +63,13 @@ def test_a_seed_runs_again_until_it_is_clean() -> None:
 
 
 def test_another_order_has_another_key() -> None:
-    others = [Order(1, 30), Order(2, 30), Order(1, 31), Order(1, 30, calm=5.0), Order(1, 30, warm=True)]
+    others = [
+        Order(1, 30),
+        Order(2, 30),
+        Order(1, 31),
+        Order(1, 30, calm=5.0),
+        Order(1, 30, warm=True),
+    ]
     assert len({each.key for each in others}) == len(others)
 
 

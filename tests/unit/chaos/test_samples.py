@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from chaos.samples import Files, Leader, Shards, another_leader, files_again, shard_again, status_delays
+from chaos.samples import (
+    Files,
+    Leader,
+    Shards,
+    another_leader,
+    files_again,
+    shard_again,
+    status_delays,
+)
 from experiments.journal import Seen
 
 
@@ -19,7 +27,12 @@ def test_files_come_again_after_the_fault_is_over() -> None:
 
 
 def test_a_shard_moves_again_and_who_has_it_then() -> None:
-    seen = [shards(1, "victim", 3), shards(2, "victim", 3), shards(3, "rescuer", 3), shards(4, "rescuer", 4)]
+    seen = [
+        shards(1, "victim", 3),
+        shards(2, "victim", 3),
+        shards(3, "rescuer", 3),
+        shards(4, "rescuer", 4),
+    ]
     assert shard_again(seen, "victim", 1.5) == (2.5, 1.5)
     assert shard_again(seen, "nobody", 1.5) == (None, None)
     another = [*seen[:2], shards(3, "victim", 9, attempt=2)]
@@ -39,7 +52,11 @@ def test_a_status_is_as_late_as_what_it_says_is_old() -> None:
 
     recorded = [shards(at, "pod", at * 10) for at in range(1, 6)]
     told = [status(2, 10), status(3.5, 30), status(4, 30), status(9, 45)]
-    assert list(status_delays(recorded, told, "uid")) == [1.5, 0.5, 5], "of 20, 30 and 40; of 50 nothing was said"
+    assert list(status_delays(recorded, told, "uid")) == [1.5, 0.5, 5], (
+        "of 20, 30 and 40; of 50 nothing was said"
+    )
     again = [shards(10, "pod", 20, attempt=2), shards(11, "pod", 25, attempt=2)]
-    assert list(status_delays([*recorded, *again], told, "uid")) == [1.5, 0.5, 5], "another attempt, another count"
+    assert list(status_delays([*recorded, *again], told, "uid")) == [1.5, 0.5, 5], (
+        "another attempt, another count"
+    )
     assert list(status_delays(recorded, told, "another")) == []

@@ -19,11 +19,15 @@ def hundred() -> list[tuple[Fault, ...]]:
 def test_a_seed_means_the_same_faults_each_time(calm: float | None) -> None:
     assert schedule(7, 100, calm=calm) == schedule(7, 100, calm=calm)
     assert schedule(7, 100, calm=calm) != schedule(8, 100, calm=calm)
-    assert schedule(7, 100, calm=calm)[:20] == schedule(7, 20, calm=calm), "fewer of them are the first ones"
+    assert schedule(7, 100, calm=calm)[:20] == schedule(7, 20, calm=calm), (
+        "fewer of them are the first ones"
+    )
 
 
 def test_a_seed_means_these_faults_for_ever(hundred: list[tuple[Fault, ...]]) -> None:
-    """What was injected is read off the seed: whoever changes what one means makes another VERSION."""
+    """What was injected is read off the seed: whoever changes what
+    one means makes another VERSION.
+    """
     assert schedule(1, 2) == FIRST_OF_SEED_1
     everything = repr([*hundred, schedule(1, 100, calm=20.0)])
     assert (VERSION, zlib.crc32(everything.encode())) == (2, 2140995023)
@@ -47,7 +51,10 @@ def test_every_kind_is_chosen_and_many_overlap(hundred: list[tuple[Fault, ...]])
 
 
 def test_only_the_kinds_that_are_asked_for() -> None:
-    assert {fault.kind for fault in schedule(1, 50, ["store-kill", "suspend"])} == {"store-kill", "suspend"}
+    assert {fault.kind for fault in schedule(1, 50, ["store-kill", "suspend"])} == {
+        "store-kill",
+        "suspend",
+    }
 
 
 def test_calm_faults_are_far_apart_and_of_each_kind_equally_often() -> None:

@@ -43,8 +43,12 @@ def pod(*frames: tuple[int, bytes], refuse: bytes = b"") -> Iterator[tuple[Api, 
             if refuse:
                 connection.sendall(refuse)
                 return
-            key = next(line.split(": ")[1] for line in head if line.lower().startswith("sec-websocket-key"))
-            digest = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode(), usedforsecurity=False).digest()
+            key = next(
+                line.split(": ")[1] for line in head if line.lower().startswith("sec-websocket-key")
+            )
+            digest = hashlib.sha1(
+                f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode(), usedforsecurity=False
+            ).digest()
             connection.sendall(
                 b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 b"Sec-WebSocket-Protocol: v5.channel.k8s.io\r\n"
@@ -113,6 +117,9 @@ def test_a_connection_that_ends_early(last: bytes) -> None:
 def test_a_refusal() -> None:
     body = json.dumps({"message": "pods is forbidden", "details": {"name": "operator-1"}}).encode()
     head = f"HTTP/1.1 403 Forbidden\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-    with pod(refuse=head + body) as (api, _), pytest.raises(ClusterError, match="pods is forbidden") as caught:
+    with (
+        pod(refuse=head + body) as (api, _),
+        pytest.raises(ClusterError, match="pods is forbidden") as caught,
+    ):
         run(api)
     assert caught.value.status == 403

@@ -85,9 +85,17 @@ def refusal(**status: Any) -> bytes:
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (403, refusal(message='jobs is forbidden: User "u" cannot list'), 'jobs is forbidden: User "u" cannot list'),
+        (
+            403,
+            refusal(message='jobs is forbidden: User "u" cannot list'),
+            'jobs is forbidden: User "u" cannot list',
+        ),
         (401, refusal(message="Unauthorized"), "does not accept these credentials; log in again"),
-        (404, b"404 page not found\n", "does not know FileProcessingJobs: install the resources in crds/"),
+        (
+            404,
+            b"404 page not found\n",
+            "does not know FileProcessingJobs: install the resources in crds/",
+        ),
         (404, refusal(message='fpj "x" not found', details={"name": "x"}), 'fpj "x" not found'),
         (503, b"<html>\n<p>try later", "<html> <p>try later"),
         (500, b"", "answered with status 500"),
@@ -105,7 +113,9 @@ def test_refusals(api: Api, server: Server, status: int, body: bytes, words: str
 
 def test_nobody_listens() -> None:
     api = made(f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(UnreachableError, match=r"the API server http://\S+ cannot be reached: Connection refused$"):
+    with pytest.raises(
+        UnreachableError, match=r"the API server http://\S+ cannot be reached: Connection refused$"
+    ):
         api.get("/apis")
     api.close()
 
@@ -134,7 +144,8 @@ def test_lists_of_any_length(api: Api, server: Server, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("body", "lines"), [(b"", []), (b"a\nb\n", ["a", "b"]), (b"\xc3\xa4\n\nlast", ["ä", "", "last"])]
+    ("body", "lines"),
+    [(b"", []), (b"a\nb\n", ["a", "b"]), (b"\xc3\xa4\n\nlast", ["ä", "", "last"])],
 )
 def test_lines(api: Api, server: Server, body: bytes, lines: list[str]) -> None:
     server.body = body
@@ -159,7 +170,7 @@ def test_a_cluster_without_our_resources(api: Api, server: Server) -> None:
             call(ClusterJobs(api, "default", "fpj-system"))
 
 
-# Kubeconfigs ----------------------------------------------------------------------------------------------
+# Kubeconfigs --------------------------------------------------------------------------------------
 
 KUBECONFIG = """
 apiVersion: v1
@@ -182,7 +193,10 @@ def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_context_names_server_and_namespace(kubeconfig: Path) -> None:
-    for context, host, namespace in ((None, "http://one", "photos"), ("two", "http://two", "default")):
+    for context, host, namespace in (
+        (None, "http://one", "photos"),
+        ("two", "http://two", "default"),
+    ):
         api = connect(None, context)
         assert (api.configuration.host, api.namespace) == (host, namespace)
         assert api.headers()["authorization"] == "Bearer secret"
@@ -197,7 +211,9 @@ def test_an_option_is_nearer_than_the_environment(kubeconfig: Path, tmp_path: Pa
     api.close()
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "[1]", "a: {", "current-context: x\ncontexts: []\n", "contexts: 1"])
+@pytest.mark.parametrize(
+    "text", ["", "nonsense", "[1]", "a: {", "current-context: x\ncontexts: []\n", "contexts: 1"]
+)
 def test_a_kubeconfig_that_makes_no_sense(kubeconfig: Path, text: str) -> None:
     kubeconfig.write_text(text)
     with pytest.raises(UsageProblemError, match=r"^cannot use the kubeconfig \S+: \S"):
@@ -208,7 +224,10 @@ def test_no_kubeconfig(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("KUBECONFIG", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(kube, "_ACCOUNT", tmp_path)
-    with pytest.raises(UsageProblemError, match=r"^there is no kubeconfig ~/.kube/config; name one with --kubeconfig"):
+    with pytest.raises(
+        UsageProblemError,
+        match=r"^there is no kubeconfig ~/.kube/config; name one with --kubeconfig",
+    ):
         connect(None, None)
 
 

@@ -10,16 +10,27 @@ from fpj_core.kube.jobresource import STALE, JobResource
 from fpj_core.model import Phase
 
 
-def job(phase: str = "", namespace: str | None = "ns", annotation: str = "", **status: Any) -> JobResource:
+def job(
+    phase: str = "", namespace: str | None = "ns", annotation: str = "", **status: Any
+) -> JobResource:
     metadata: dict[str, Any] = {"name": "photos", "uid": "1234-5678"}
     metadata |= {"namespace": namespace} if namespace else {}
     metadata |= {"annotations": {"fpj.dev/resume": annotation}} if annotation else {}
-    return JobResource({"metadata": metadata, "status": status | ({"phase": phase} if phase else {})})
+    return JobResource(
+        {"metadata": metadata, "status": status | ({"phase": phase} if phase else {})}
+    )
 
 
 def test_a_job_that_nobody_has_seen() -> None:
-    unseen = JobResource({"metadata": {"name": "photos", "uid": "1234"}, "spec": {"jobType": "Both"}})
-    assert (unseen.phase, unseen.seen, unseen.finished, unseen.why) == ("Pending", False, False, ("", ""))
+    unseen = JobResource(
+        {"metadata": {"name": "photos", "uid": "1234"}, "spec": {"jobType": "Both"}}
+    )
+    assert (unseen.phase, unseen.seen, unseen.finished, unseen.why) == (
+        "Pending",
+        False,
+        False,
+        ("", ""),
+    )
     assert unseen.summary()["progress"]["total"] == unseen.done == 0
     assert unseen.shards == {"total": 0, "active": 0, "succeeded": 0, "failed": 0}
 
@@ -43,11 +54,22 @@ def test_what_rests() -> None:
 
 @pytest.mark.parametrize(
     ("phase", "stuck", "expected"),
-    [(Phase.RUNNING, "False", "stuck"), (Phase.RUNNING, "True", "said"), (Phase.FAILED, "False", "said")],
+    [
+        (Phase.RUNNING, "False", "stuck"),
+        (Phase.RUNNING, "True", "said"),
+        (Phase.FAILED, "False", "said"),
+    ],
 )
-def test_what_keeps_an_active_job_from_moving_comes_first(phase: Phase, stuck: str, expected: str) -> None:
+def test_what_keeps_an_active_job_from_moving_comes_first(
+    phase: Phase, stuck: str, expected: str
+) -> None:
     conditions = [
         {"type": "Ready", "status": "False", "reason": "R", "message": "said"},
-        {"type": "Progressing", "status": stuck, "reason": "P", "message": "stuck" if stuck == "False" else "said"},
+        {
+            "type": "Progressing",
+            "status": stuck,
+            "reason": "P",
+            "message": "stuck" if stuck == "False" else "said",
+        },
     ]
     assert job(phase, conditions=conditions).why[1] == expected

@@ -15,17 +15,33 @@ from fpj_core.kube.jobresource import JobResource
 from fpj_core.model import Phase
 
 
-def job(name: str, phase: Phase | None = Phase.RUNNING, message: str = "", done: int = 0, **status: Any) -> JobResource:
-    progress = {"total": 12_000, "completed": done, "percent": done // 120, "imagesPerSecond": 41.3, "etaSeconds": 78}
+def job(
+    name: str, phase: Phase | None = Phase.RUNNING, message: str = "", done: int = 0, **status: Any
+) -> JobResource:
+    progress = {
+        "total": 12_000,
+        "completed": done,
+        "percent": done // 120,
+        "imagesPerSecond": 41.3,
+        "etaSeconds": 78,
+    }
     conditions = [{"type": "Ready", "status": "False", "reason": "R", "message": message}]
-    found = {"phase": phase, "conditions": conditions} | ({"progress": progress} if done else {}) | status
+    found = (
+        {"phase": phase, "conditions": conditions}
+        | ({"progress": progress} if done else {})
+        | status
+    )
     metadata = {"name": name, "namespace": "ns", "uid": name}
     return JobResource({"metadata": metadata, "status": found if phase else {}})
 
 
-def console(width: int = 80, height: int = 24, *, terminal: bool = True) -> tuple[Console, io.StringIO]:
+def console(
+    width: int = 80, height: int = 24, *, terminal: bool = True
+) -> tuple[Console, io.StringIO]:
     text = io.StringIO()
-    return Console(file=text, force_terminal=terminal, width=width, height=height, color_system=None), text
+    return Console(
+        file=text, force_terminal=terminal, width=width, height=height, color_system=None
+    ), text
 
 
 def picture(jobs: list[JobResource], width: int = 80, height: int = 24) -> list[str]:
@@ -45,22 +61,35 @@ def test_the_screen_fits_the_place() -> None:
 def test_bars_fit_the_terminal(width: int) -> None:
     long = "a-collection-with-a-name-as-long-as-names-may-be-in-this-place"
     why = "Back-off pulling image: " + "x" * 500
-    lines = picture([job(long, done=8_760, errorBreakdown={"CorruptImage": 250}), job("b", Phase.PENDING, why)], width)
+    lines = picture(
+        [job(long, done=8_760, errorBreakdown={"CorruptImage": 250}), job("b", Phase.PENDING, why)],
+        width,
+    )
     assert len(lines) == 4
     assert all(len(line) <= width for line in lines)
 
 
 def test_a_bar_says_how_far_and_what_failed() -> None:
-    bar, note = picture([job("photos", done=8_760, errorBreakdown={"TooLarge": 10, "CorruptImage": 250})])
+    bar, note = picture(
+        [job("photos", done=8_760, errorBreakdown={"TooLarge": 10, "CorruptImage": 250})]
+    )
     assert bar[2:].split()[:2] == ["photos", "Running"]
     assert bar.endswith(" 73% 8,760/12,000 41.3/s 1m18s left")
     assert note == "  failed: CorruptImage 250, TooLarge 10"
 
 
 def test_a_job_that_does_not_move_says_why() -> None:
-    stuck = {"type": "Progressing", "status": "False", "reason": "ImagePullFailed", "message": "no such image"}
+    stuck = {
+        "type": "Progressing",
+        "status": "False",
+        "reason": "ImagePullFailed",
+        "message": "no such image",
+    }
     pictured = [
-        (job("a", Phase.PENDING, "b is working on the collection"), "b is working on the collection"),
+        (
+            job("a", Phase.PENDING, "b is working on the collection"),
+            "b is working on the collection",
+        ),
         (job("a", None), "no operator has picked it up yet"),
         (job("a", Phase.INDEXING, conditions=[stuck]), "no such image"),
         (job("a", Phase.SUSPENDED, "spec.suspend is true", done=1_200), "spec.suspend is true"),
@@ -71,7 +100,9 @@ def test_a_job_that_does_not_move_says_why() -> None:
 
 
 def test_many_jobs_stay_within_the_screen() -> None:
-    lines = picture([job(f"job-{number}", Phase.PENDING, "queued") for number in range(40)], height=10)
+    lines = picture(
+        [job(f"job-{number}", Phase.PENDING, "queued") for number in range(40)], height=10
+    )
     assert len(lines) <= 10
     assert lines[-1] == "  … and 36 more"
 
@@ -112,7 +143,9 @@ def test_a_log_gets_a_line_when_something_happens(monkeypatch: pytest.MonkeyPatc
 
 def test_an_end_in_words() -> None:
     times = {"startTime": "2026-01-01T00:00:00Z", "completionTime": "2026-01-01T00:02:20Z"}
-    assert in_short(job("a", Phase.COMPLETED, done=980, **times)) == "980 made, 0 up to date in 2m20s"
+    assert (
+        in_short(job("a", Phase.COMPLETED, done=980, **times)) == "980 made, 0 up to date in 2m20s"
+    )
     assert in_short(job("a", Phase.FAILED, "no such folder")) == "no such folder"
     assert in_short(job("a", Phase.FAILED, "stale", done=980)) == "980 made, 0 up to date: stale"
 

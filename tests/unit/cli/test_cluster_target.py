@@ -8,7 +8,14 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from fpj_cli.target import Target, _target, all_namespaces_option, cluster_options, in_cluster, target_options
+from fpj_cli.target import (
+    Target,
+    _target,
+    all_namespaces_option,
+    cluster_options,
+    in_cluster,
+    target_options,
+)
 
 seen: list[tuple[bool, Target]] = []
 
@@ -44,7 +51,14 @@ def run(*arguments: str, **environment: str) -> tuple[bool, Target]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("-n", "x"), ("--namespace", "x"), ("--context", "x"), ("--kubeconfig", "x"), ("-A",), ("--cluster",)],
+    [
+        ("-n", "x"),
+        ("--namespace", "x"),
+        ("--context", "x"),
+        ("--kubeconfig", "x"),
+        ("-A",),
+        ("--cluster",),
+    ],
 )
 def test_what_only_a_cluster_has_means_a_cluster(arguments: tuple[str, ...]) -> None:
     assert run("look", *arguments)[0]
@@ -68,7 +82,9 @@ def test_without_them_it_is_this_machine() -> None:
 def test_the_environment_may_choose_the_cluster() -> None:
     assert run("look", FPJ_CLUSTER="1")[0]
     assert run("look", FPJ_CLUSTER="true", FPJ_STORE="s")[0]
-    assert not run("look", "--store", "s", FPJ_CLUSTER="1")[0], "an option is nearer than the environment"
+    assert not run("look", "--store", "s", FPJ_CLUSTER="1")[0], (
+        "an option is nearer than the environment"
+    )
 
 
 @pytest.mark.parametrize(

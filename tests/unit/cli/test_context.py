@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from fpj_cli.context import UsageProblemError, default_store, find_job, opened_store, print_json, shown_phase
+from fpj_cli.context import (
+    UsageProblemError,
+    default_store,
+    find_job,
+    opened_store,
+    print_json,
+    shown_phase,
+)
 from fpj_core.kube.names import lease_name
 from fpj_core.leases import local_holder
 from fpj_core.model import Job, Phase
@@ -48,7 +55,9 @@ def test_jobs_are_found_by_name_and_by_the_start_of_their_id(store: Store) -> No
 
 def of_folder(job_id: str, path: str, created_at: float) -> Job:
     manifest = {"spec": {"collection": {"source": {"local": {"path": path}}}}}
-    return Job(job_id, f"slug-{job_id}", f"slug-{job_id}", manifest, "digest", created_at=created_at)
+    return Job(
+        job_id, f"slug-{job_id}", f"slug-{job_id}", manifest, "digest", created_at=created_at
+    )
 
 
 def test_jobs_are_found_by_their_folder(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,12 +65,16 @@ def test_jobs_are_found_by_their_folder(store: Store, monkeypatch: pytest.Monkey
         store.create_job(of_folder(f"{number}{number}{number}{number}", path, float(number)))
     assert find_job(store, "Anna & Björn").id == find_job(store, "Anna & Björn/").id == "0000"
     assert find_job(store, "/b/photos").id == "1111"
-    with pytest.raises(UsageProblemError, match=r"'photos' may be any of: slug-2222 \(2222\), slug-1111 \(1111\)"):
+    with pytest.raises(
+        UsageProblemError, match=r"'photos' may be any of: slug-2222 \(2222\), slug-1111 \(1111\)"
+    ):
         find_job(store, "photos")
 
 
 def test_an_empty_store_says_what_to_do(store: Store) -> None:
-    with pytest.raises(UsageProblemError, match=r"no jobs in .* yet; make one with: fpj run FOLDER"):
+    with pytest.raises(
+        UsageProblemError, match=r"no jobs in .* yet; make one with: fpj run FOLDER"
+    ):
         find_job(store, None)
     with pytest.raises(UsageProblemError, match=r"\(newest: none\)"):
         find_job(store, "a")
@@ -74,7 +87,9 @@ def test_a_job_that_nobody_works_on_is_stale(store: Store, monkeypatch: pytest.M
     assert shown_phase(store, running) == "Stale", "no lease at all"
     lease = store.acquire_lease(lease_name("c"), local_holder("1111"), 60, now)
     assert shown_phase(store, running) == "Running"
-    assert shown_phase(store, replace(running, id="2222")) == "Stale", "another job holds the collection"
+    assert shown_phase(store, replace(running, id="2222")) == "Stale", (
+        "another job holds the collection"
+    )
     now += 61
     assert shown_phase(store, running) == "Stale", "the lease ran out"
     store.renew_lease(lease, 60, now)
@@ -82,7 +97,9 @@ def test_a_job_that_nobody_works_on_is_stale(store: Store, monkeypatch: pytest.M
     assert shown_phase(store, running) == "Stale", "its process ended"
 
 
-@pytest.mark.parametrize("phase", [p for p in Phase if p.finished] + [Phase.SUSPENDED, Phase.PENDING])
+@pytest.mark.parametrize(
+    "phase", [p for p in Phase if p.finished] + [Phase.SUSPENDED, Phase.PENDING]
+)
 def test_a_job_that_waits_or_ended_is_not_stale(store: Store, phase: Phase) -> None:
     assert shown_phase(store, job("1111", "a", 1.0, phase)) == phase.value
 

@@ -22,7 +22,9 @@ def half() -> Progress:
 
 def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
     text = io.StringIO()
-    return Console(file=text, force_terminal=terminal, width=100, color_system=None, legacy_windows=False), text
+    return Console(
+        file=text, force_terminal=terminal, width=100, color_system=None, legacy_windows=False
+    ), text
 
 
 def test_the_display_fits_the_place() -> None:
@@ -72,7 +74,9 @@ def test_a_terminal_gets_a_bar() -> None:
 @pytest.mark.parametrize("width", [40, 60, 80, 100])
 def test_the_figures_fit_whatever_the_width(width: int) -> None:
     text = io.StringIO()
-    target = Console(file=text, force_terminal=True, width=width, color_system=None, legacy_windows=False)
+    target = Console(
+        file=text, force_terminal=True, width=width, color_system=None, legacy_windows=False
+    )
     shown = LiveDisplay(target)
     shown.stage("Process")
     shown.progress(half(), {})
@@ -87,7 +91,9 @@ def test_a_terminal_is_left_clean() -> None:
     target, text = console(terminal=True)
     with LiveDisplay(target) as shown:
         shown.stage("Process")
-    assert text.getvalue().rstrip("\n").endswith(("\x1b[?25h", "\x1b[2K")), "the cursor is shown again, the line erased"
+    assert text.getvalue().rstrip("\n").endswith(("\x1b[?25h", "\x1b[2K")), (
+        "the cursor is shown again, the line erased"
+    )
     assert "\x1b[?25h" in text.getvalue()
 
 

@@ -44,14 +44,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (source / "bad.jpg").write_bytes(b"no image")
     (source / "c.nef").write_bytes(b"sensor data")
     strict("dry-run", printed(root, "run", source, "--dry-run", "--json"))
-    strict("run", printed(root, "run", source, "--out", root / "out", "--json", "--workers", "1", code=1))
+    strict(
+        "run",
+        printed(root, "run", source, "--out", root / "out", "--json", "--workers", "1", code=1),
+    )
     return root
 
 
 def printed(root: Path, *arguments: object, code: int = 0) -> Any:
     words = [sys.executable, "-m", "fpj_cli.main", *map(str, arguments)]
     environment = os.environ | {"FPJ_STORE": str(root / "store.db")}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False, cwd=root)
+    done = subprocess.run(
+        words, env=environment, capture_output=True, text=True, timeout=60, check=False, cwd=root
+    )
     assert done.returncode == code, done.stderr
     return json.loads(done.stdout)
 
@@ -82,7 +87,9 @@ def test_an_export_is_such_a_document_per_line(world: Path) -> None:
     assert len(lines) == 3
     for each in lines:
         strict("export", each)
-    assert sum(bool(each["thumbHash"] and base64.b64decode(each["thumbHash"])) for each in lines) == 2
+    assert (
+        sum(bool(each["thumbHash"] and base64.b64decode(each["thumbHash"])) for each in lines) == 2
+    )
 
 
 def test_errors_and_a_resumed_job(world: Path) -> None:
@@ -102,7 +109,8 @@ def test_every_command_that_prints_json_has_a_schema() -> None:
         name
         for name, command in cli.commands.items()
         for option in command.params
-        if option.name == "as_json" or (option.name == "output" and "json" in getattr(option.type, "choices", ()))
+        if option.name == "as_json"
+        or (option.name == "output" and "json" in getattr(option.type, "choices", ()))
     }
     assert printing - {"resume"} <= SCHEMAS.keys(), "`resume` prints what `run` does"
 
@@ -123,4 +131,6 @@ def test_one_style(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(found)
     assert all(re.fullmatch(r"[a-z]+([A-Z][a-z]*)*", each) for each in names_in(found))
     assert 'additionalProperties": false' not in json.dumps(found), "fields may be added"
-    assert (PUBLISHED / f"{name}.schema.json").read_text() == json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+    assert (PUBLISHED / f"{name}.schema.json").read_text() == json.dumps(
+        found, indent=2, ensure_ascii=False
+    ) + "\n"

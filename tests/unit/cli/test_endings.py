@@ -71,10 +71,14 @@ def test_each_kind_of_error_has_its_code(
     assert capsys.readouterr().out == ""
 
 
-def fpj(*arguments: str, out: int = subprocess.PIPE, err: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+def fpj(
+    *arguments: str, out: int = subprocess.PIPE, err: int = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "fpj_cli.main", *arguments]
     buffered = os.environ | {"PYTHONUNBUFFERED": ""}
-    return subprocess.run(command, stdout=out, stderr=err, text=True, timeout=60, check=False, env=buffered)
+    return subprocess.run(
+        command, stdout=out, stderr=err, text=True, timeout=60, check=False, env=buffered
+    )
 
 
 def test_output_that_cannot_be_written_is_an_error_without_a_traceback(tmp_path: Path) -> None:
@@ -83,7 +87,10 @@ def test_output_that_cannot_be_written_is_an_error_without_a_traceback(tmp_path:
         assert done.returncode == CommandExit.ENVIRONMENT
         assert done.stderr == "Error: standard output: No space left on device\n"
         assert fpj("schema", "run", out=full.fileno()).stderr == done.stderr, "and not some disk"
-        assert fpj("run", str(tmp_path / "nowhere"), err=full.fileno()).returncode == CommandExit.BAD_INPUT
+        assert (
+            fpj("run", str(tmp_path / "nowhere"), err=full.fileno()).returncode
+            == CommandExit.BAD_INPUT
+        )
 
 
 @pytest.mark.parametrize("words", [("schema", "run"), ("run", "--help")])
@@ -132,7 +139,13 @@ def test_a_second_signal_ends_a_run_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "code"), [(KeyboardInterrupt(), 130), (SystemExit(3), 3), (SystemExit(None), 0), (SystemExit("text"), 0)]
+    ("end", "code"),
+    [
+        (KeyboardInterrupt(), 130),
+        (SystemExit(3), 3),
+        (SystemExit(None), 0),
+        (SystemExit("text"), 0),
+    ],
 )
 def test_what_a_command_says_of_its_end_counts(end: BaseException, code: int) -> None:
     def command() -> None:
@@ -141,11 +154,16 @@ def test_what_a_command_says_of_its_end_counts(end: BaseException, code: int) ->
     assert guarded(command, []) == code
 
 
-def test_output_that_does_not_get_out_in_the_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_that_does_not_get_out_in_the_end_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with open("/dev/full", "w") as full:
         full.write("some")
         monkeypatch.setattr(sys, "stdout", full)
-        assert (_flushed(0), _flushed(CommandExit.HELD)) == (CommandExit.ENVIRONMENT, CommandExit.HELD)
+        assert (_flushed(0), _flushed(CommandExit.HELD)) == (
+            CommandExit.ENVIRONMENT,
+            CommandExit.HELD,
+        )
 
 
 def job(name: str) -> JobResource:

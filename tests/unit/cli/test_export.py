@@ -1,4 +1,6 @@
-"""`fpj export`, `fpj find`, `fpj outputs`: everything that was made gets out, none of it in silence left behind."""
+"""`fpj export`, `fpj find`, `fpj outputs`: everything that was made gets out,
+none of it in silence left behind.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def image(number: int, key: str | None = None) -> ImageRecord:
 
 def derivative(of: ImageRecord, tier: str, width: int, height: int) -> Derivative:
     path = derivative_path("album", tier, of.id, "jpg")
-    return Derivative(of.id, tier, "album", of.ordinal, "d", "v1", "cache", path, width, height, 99, "j" * 8, 1.0)
+    return Derivative(
+        of.id, tier, "album", of.ordinal, "d", "v1", "cache", path, width, height, 99, "j" * 8, 1.0
+    )
 
 
 def put(store: Store, derivatives: list[Derivative]) -> None:
@@ -51,28 +55,54 @@ def put(store: Store, derivatives: list[Derivative]) -> None:
         db.executemany(
             f"INSERT INTO derivatives VALUES (1{', ?' * 13})",
             [
-                (d.ordinal, d.tier, d.image, d.digest, d.source_version, d.folder, d.path, d.width, d.height)
+                (
+                    d.ordinal,
+                    d.tier,
+                    d.image,
+                    d.digest,
+                    d.source_version,
+                    d.folder,
+                    d.path,
+                    d.width,
+                    d.height,
+                )
                 + (d.bytes, d.job, 0, d.created_at)
                 for d in derivatives
             ],
         )
-        db.execute("INSERT INTO counters VALUES ('cache', 1, 'full', 1, 1), ('cache', 1, 'thumbnail', 1, 1)")
+        db.execute(
+            "INSERT INTO counters VALUES ('cache', 1, 'full', 1, 1), ('cache', 1, 'thumbnail',"
+            " 1, 1)"
+        )
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """More images than a page; the last one failed, the one before is a folder that could not be listed."""
+    """More images than a page; the last one failed,
+    the one before is a folder that could not be listed.
+    """
     path = str(tmp_path_factory.mktemp("store") / "store.db")
     store = open_store(path)
     store.upsert_folder(Folder("cache", "/cache"))
     source = {"spec": {"collection": {"source": {"local": {"path": "/photos/Anna & Björn"}}}}}
-    store.create_job(Job("j" * 8, "album", "album", source, "digest", phase=Phase.COMPLETED, created_at=1.0))
+    store.create_job(
+        Job("j" * 8, "album", "album", source, "digest", phase=Phase.COMPLETED, created_at=1.0)
+    )
     images = [image(n) for n in range(PHOTOS)]
     for start in range(0, PHOTOS, 1_000):
         store.upsert_images(images[start : start + 1_000], 0)
     store.upsert_images([replace(image(PHOTOS, "locked"), version="problem:AccessDenied:no")], 0)
-    store.upsert_images([replace(image(PHOTOS + 1, "bad.jpg"), width=None, height=None, format=None)], 0)
-    put(store, [derivative(each, *made) for each in images for made in (("full", 1620, 1080), ("thumbnail", 300, 200))])
+    store.upsert_images(
+        [replace(image(PHOTOS + 1, "bad.jpg"), width=None, height=None, format=None)], 0
+    )
+    put(
+        store,
+        [
+            derivative(each, *made)
+            for each in images
+            for made in (("full", 1620, 1080), ("thumbnail", 300, 200))
+        ],
+    )
     store.close()
     return path
 
@@ -83,8 +113,12 @@ def fpj(url: str, *arguments: str) -> Result:
 
 def test_every_image_is_one_line_of_json(url: str) -> None:
     lines = [json.loads(line) for line in fpj(url, "export").stdout.splitlines()]
-    assert len(lines) == PHOTOS + 1, "an entry that could not be listed is not an image; one that failed is"
-    full, small = (derivative_path("album", tier, image(0).id, "jpg") for tier in ("full", "thumbnail"))
+    assert len(lines) == PHOTOS + 1, (
+        "an entry that could not be listed is not an image; one that failed is"
+    )
+    full, small = (
+        derivative_path("album", tier, image(0).id, "jpg") for tier in ("full", "thumbnail")
+    )
     assert lines[0] == {
         "source": "a folder/0.jpg",
         "id": image(0).id,
@@ -97,7 +131,13 @@ def test_every_image_is_one_line_of_json(url: str) -> None:
         "capturedAt": "2024-05-01T12:30:00+02:00",
         "tiers": {
             "full": {"folder": "/cache", "path": full, "width": 1620, "height": 1080, "bytes": 99},
-            "thumbnail": {"folder": "/cache", "path": small, "width": 300, "height": 200, "bytes": 99},
+            "thumbnail": {
+                "folder": "/cache",
+                "path": small,
+                "width": 300,
+                "height": 200,
+                "bytes": 99,
+            },
         },
         "srcset": f"{small} 300w, {full} 1620w",
     }
@@ -106,7 +146,11 @@ def test_every_image_is_one_line_of_json(url: str) -> None:
 
 
 def test_every_image_is_one_row_of_csv(url: str) -> None:
-    rows = list(csv.DictReader(fpj(url, "export", "--format", "csv", "--base-url", "/img/").stdout.splitlines()))
+    rows = list(
+        csv.DictReader(
+            fpj(url, "export", "--format", "csv", "--base-url", "/img/").stdout.splitlines()
+        )
+    )
     assert len(rows) == PHOTOS + 1
     assert rows[0]["full.path"] == derivative_path("album", "full", image(0).id, "jpg")
     assert rows[0]["srcset"].startswith("/img/album/thumbnail/")

@@ -33,7 +33,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def fpj(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def fpj(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
     monkeypatch.delenv("FPJ_CLUSTER", raising=False)
 
     def run(*arguments: str) -> tuple[int, str, str]:
@@ -51,7 +53,15 @@ def fpj(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def record(store: Store, job_id: str, phase: Phase, **values: object) -> Job:
-    job = Job(job_id, "photos", "c", {"spec": {"jobType": "Both"}}, "digest", phase=phase, created_at=time.time())
+    job = Job(
+        job_id,
+        "photos",
+        "c",
+        {"spec": {"jobType": "Both"}},
+        "digest",
+        phase=phase,
+        created_at=time.time(),
+    )
     for name, value in values.items():
         object.__setattr__(job, name, value)
     return store.create_job(job)
@@ -59,9 +69,22 @@ def record(store: Store, job_id: str, phase: Phase, **values: object) -> Job:
 
 def test_a_record_has_the_shape_of_the_resource(store: Store) -> None:
     base = Counts(completed=6, skipped=3, failed=1, errors={"TooLarge": 1})
-    record(store, "1111", Phase.COMPLETED_WITH_ERRORS, total=10, base=base, reason="ImagesFailed", message="1 failed")
+    record(
+        store,
+        "1111",
+        Phase.COMPLETED_WITH_ERRORS,
+        total=10,
+        base=base,
+        reason="ImagesFailed",
+        message="1 failed",
+    )
     job = StoreJobs(store).get("photos")
-    assert (job.phase, job.collection, job.job_type, job.namespace) == ("CompletedWithErrors", "c", "Both", None)
+    assert (job.phase, job.collection, job.job_type, job.namespace) == (
+        "CompletedWithErrors",
+        "c",
+        "Both",
+        None,
+    )
     assert (job.done, job.progress["percent"], job.errors) == (10, 100, {"TooLarge": 1})
     assert job.why == ("ImagesFailed", "1 failed")
     assert job.incomplete
@@ -78,7 +101,9 @@ def test_a_record_has_the_shape_of_the_resource(store: Store) -> None:
         (Phase.RUNNING, 1),
     ],
 )
-def test_wait_and_watch_end_where_nothing_will_happen(store: Store, fpj: Command, phase: Phase, code: int) -> None:
+def test_wait_and_watch_end_where_nothing_will_happen(
+    store: Store, fpj: Command, phase: Phase, code: int
+) -> None:
     record(store, "1111", phase, total=10, base=Counts(completed=5))
     assert fpj("wait")[0] == fpj("watch", "photos")[0] == code
     assert ("Stale" in fpj("wait")[1]) == (phase is Phase.RUNNING)
@@ -86,13 +111,17 @@ def test_wait_and_watch_end_where_nothing_will_happen(store: Store, fpj: Command
 
 @pytest.mark.parametrize("phase", [Phase.RUNNING, Phase.SUSPENDED])
 def test_what_nobody_works_on_has_no_time_left(store: Store, fpj: Command, phase: Phase) -> None:
-    store.put_shards("1111", 1, [Shard("1111", 1, 0, "c", 0, 10, cursor=5, counts=Counts(completed=5))])
+    store.put_shards(
+        "1111", 1, [Shard("1111", 1, 0, "c", 0, 10, cursor=5, counts=Counts(completed=5))]
+    )
     record(store, "1111", phase, total=10, active_seconds=10.0, stage="Process", planned_attempt=1)
     assert StoreJobs(store).get("photos").progress["etaSeconds"] is None
     assert fpj("get")[1].splitlines()[1].split()[7] == "-"
 
 
-def test_suspend_ends_the_process_that_works(store: Store, fpj: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_suspend_ends_the_process_that_works(
+    store: Store, fpj: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record(store, "1111", Phase.RUNNING)
     code, _, error = fpj("suspend", "photos")
     assert (code, error) == (2, "Error: nothing on this machine works on photos\n")
@@ -131,12 +160,22 @@ def test_what_does_not_exist_is_no_empty_answer(store: Store, fpj: Command) -> N
     assert (code, out) == (2, "") and "no collection named 'nosuch'" in err
     code, out, err = fpj("failures", "--type", "Corupt")
     assert (code, out) == (2, "") and "'Corupt' is not one of NotFound, AccessDenied, " in err
-    assert fpj("find", "dawn") == (1, "", "Nothing is named dawn. A pattern finds more, such as '*dawn*'.\n")
+    assert fpj("find", "dawn") == (
+        1,
+        "",
+        "Nothing is named dawn. A pattern finds more, such as '*dawn*'.\n",
+    )
     assert fpj("find", "d?wn") == (1, "", "Nothing is named d?wn.\n")
 
 
 def test_failures_are_told_to_programs_in_one_style_and_whole(store: Store, fpj: Command) -> None:
-    record(store, "1111", Phase.COMPLETED_WITH_ERRORS, total=150, base=Counts(failed=150, errors={"TooLarge": 150}))
+    record(
+        store,
+        "1111",
+        Phase.COMPLETED_WITH_ERRORS,
+        total=150,
+        base=Counts(failed=150, errors={"TooLarge": 150}),
+    )
     with store._connection.write() as db:  # type: ignore[attr-defined]
         db.executemany(
             "INSERT INTO failures VALUES ('1111', ?, 'c', 'i', ?, 'TooLarge', 'big', 1, 1.5)",
@@ -178,14 +217,19 @@ def test_only_run_makes_a_store(fpj: Command, tmp_path: Path, command: tuple[str
     assert (tmp_path / "fpj.db").stat().st_size == 0
 
 
-def test_where_nothing_ever_ran_there_are_no_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nothing_ever_ran_there_are_no_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     for variable in ("FPJ_STORE", "FPJ_CLUSTER"):
         monkeypatch.delenv(variable, raising=False)
     listed = CliRunner().invoke(cli, ["get"], catch_exceptions=False)
     assert (listed.exit_code, listed.stdout) == (0, "") and "No jobs yet" in listed.stderr
     assert CliRunner().invoke(cli, ["get", "-o", "json"]).stdout == "[]\n"
-    assert json.loads(CliRunner().invoke(cli, ["stats", "-o", "json"]).stdout) == {"collections": [], "folders": []}
+    assert json.loads(CliRunner().invoke(cli, ["stats", "-o", "json"]).stdout) == {
+        "collections": [],
+        "folders": [],
+    }
     assert isinstance(CliRunner().invoke(cli, ["describe"]).exception, NoStoreError)
     assert list(tmp_path.iterdir()) == []
 

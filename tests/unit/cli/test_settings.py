@@ -1,4 +1,6 @@
-"""Defaults that a person sets: which goes before which, and what is wrong with one is named by its place."""
+"""Defaults that a person sets: which goes before which,
+and what is wrong with one is named by its place.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ def test_every_key_is_an_option_and_can_be_set_in_both_places(tmp_path: Path) ->
         value = given.get(key, str(tmp_path))
         assert values(tmp_path, f"{key} = {json.dumps(value)}").keys() == {key}
         assert values(tmp_path, **{variable(key): str(value)}).keys() == {key}
-    options = {name for command in cli.commands.values() for each in command.params for name in each.opts}
+    options = {
+        name for command in cli.commands.values() for each in command.params for name in each.opts
+    }
     assert {f"--{key}" for key in KEYS} <= options
 
 
@@ -87,7 +91,9 @@ def test_every_key_is_an_option_and_can_be_set_in_both_places(tmp_path: Path) ->
         ("workers = \n", r"Invalid value \(at line 1, column 11\)"),
     ],
 )
-def test_what_is_wrong_in_the_file_is_named_by_its_line(tmp_path: Path, text: str, said: str) -> None:
+def test_what_is_wrong_in_the_file_is_named_by_its_line(
+    tmp_path: Path, text: str, said: str
+) -> None:
     with pytest.raises(UsageProblemError, match=r"fpj/config\.toml.*" + said):
         loaded(tmp_path, text)
 
@@ -102,11 +108,19 @@ def test_a_wrong_variable_is_named(tmp_path: Path) -> None:
 def test_where_the_file_is() -> None:
     assert config_file({"XDG_CONFIG_HOME": "/etc/me"}) == Path("/etc/me/fpj/config.toml")
     for relative in ("", "mine"):
-        assert config_file({"XDG_CONFIG_HOME": relative}) == Path("~/.config/fpj/config.toml").expanduser()
+        assert (
+            config_file({"XDG_CONFIG_HOME": relative})
+            == Path("~/.config/fpj/config.toml").expanduser()
+        )
 
 
 def test_variables_of_pods_are_nobodys_defaults(tmp_path: Path) -> None:
-    reserved = {"FPJ_SANDBOX": "off", "FPJ_NAMESPACES": "a,b", "FPJ_TASK": "{}", "FPJ_WORKER_IMAGE": "x"}
+    reserved = {
+        "FPJ_SANDBOX": "off",
+        "FPJ_NAMESPACES": "a,b",
+        "FPJ_TASK": "{}",
+        "FPJ_WORKER_IMAGE": "x",
+    }
     assert values(tmp_path, **reserved) == {}
 
 
@@ -134,12 +148,16 @@ def test_a_manifest_is_not_overruled_by_defaults(tmp_path: Path) -> None:
     source = tmp_path / "photos"
     source.mkdir()
     manifest.write_text(
-        "apiVersion: fpj.dev/v1alpha1\nkind: FileProcessingJob\nmetadata: {name: it}\n"
-        f"spec: {{jobType: Cache, cacheFolder: given, collection: {{source: {{local: {{path: {source}}}}}}}}}\n"
-        "---\napiVersion: fpj.dev/v1alpha1\nkind: CacheFolder\nmetadata: {name: given}\n"
-        f"spec: {{storage: {{local: {{path: {tmp_path}/given}}}}}}\n"
+        "apiVersion: fpj.dev/v1alpha1\nkind: FileProcessingJob\nmetadata: {name: it}\nspec:"
+        " {jobType: Cache, cacheFolder: given, collection: {source: {local: {path:"
+        f" {source}}}}}}}}}\n---\napiVersion: fpj.dev/v1alpha1\nkind: CacheFolder\nmetadata:"
+        f" {{name: given}}\nspec: {{storage: {{local: {{path: {tmp_path}/given}}}}}}\n"
     )
-    environment = {"FPJ_OUT": str(tmp_path / "mine"), "FPJ_QUALITY": "50", "FPJ_STORE": str(tmp_path / "s.db")}
+    environment = {
+        "FPJ_OUT": str(tmp_path / "mine"),
+        "FPJ_QUALITY": "50",
+        "FPJ_STORE": str(tmp_path / "s.db"),
+    }
     done = fpj("run", str(manifest), **environment)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "given").exists() and not (tmp_path / "mine").exists()
@@ -148,7 +166,12 @@ def test_a_manifest_is_not_overruled_by_defaults(tmp_path: Path) -> None:
 def fpj(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "fpj_cli.main", *arguments]
     return subprocess.run(
-        command, env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False
+        command,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -156,10 +179,18 @@ def test_config_shows_where_each_value_comes_from_and_no_password(tmp_path: Path
     loaded(tmp_path, "workers = 3\nstore = 'mongodb://me:secret@host/db'\n")
     shown = fpj("config", "-o", "json", XDG_CONFIG_HOME=str(tmp_path), FPJ_FORMAT="webp")
     assert shown.returncode == 0, shown.stderr
-    found = {each["key"]: (each["value"], each["from"]) for each in json.loads(shown.stdout)["settings"]}
+    found = {
+        each["key"]: (each["value"], each["from"]) for each in json.loads(shown.stdout)["settings"]
+    }
     file = tmp_path / "fpj" / "config.toml"
-    assert found["workers"] == ("3", f"{file}, line 1") and found["format"] == ("webp", "FPJ_FORMAT")
-    assert found["store"] == ("mongodb://…@host/db", f"{file}, line 2") and found["out"] == ("-", "default")
+    assert found["workers"] == ("3", f"{file}, line 1") and found["format"] == (
+        "webp",
+        "FPJ_FORMAT",
+    )
+    assert found["store"] == ("mongodb://…@host/db", f"{file}, line 2") and found["out"] == (
+        "-",
+        "default",
+    )
 
 
 def test_help_works_whatever_is_set(tmp_path: Path) -> None:
@@ -170,7 +201,7 @@ def test_help_works_whatever_is_set(tmp_path: Path) -> None:
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1) and "config.toml" in wrong.stderr
 
 
-# Completion and help --------------------------------------------------------------------------------------
+# Completion and help ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -189,7 +220,11 @@ def test_names_of_jobs_are_completed_from_a_file_and_no_server_is_asked(
     store.close()
     context = click.Context(cli.commands["get"], parent=click.Context(cli))
     get = cli.commands["get"].params[0]
-    for place, names in ((url, ["photos"]), ("mongodb://nowhere/x", []), (str(tmp_path / "typo.db"), [])):
+    for place, names in (
+        (url, ["photos"]),
+        ("mongodb://nowhere/x", []),
+        (str(tmp_path / "typo.db"), []),
+    ):
         monkeypatch.setenv("FPJ_STORE", place)
         assert [item.value for item in job_names(context, get, "ph")] == names
     assert not (tmp_path / "typo.db").exists()
@@ -209,15 +244,22 @@ def test_names_of_jobs_are_completed_from_a_file_and_no_server_is_asked(
     ],
 )
 def test_kubectl_completes_as_fpj_does(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], answer: list[str]
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    answer: list[str],
 ) -> None:
-    """By the rules of kubectl_complete-NAME: a line per choice, and Cobra's directive for the shell."""
+    """By the rules of kubectl_complete-NAME: a line per choice,
+    and Cobra's directive for the shell.
+    """
     monkeypatch.setattr("fpj_cli.setup._names_in_cluster", lambda: ["paintings", "photos"])
     monkeypatch.setattr(sys, "argv", ["/usr/bin/kubectl_complete-fpj", *words])
     complete()
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == answer[-1]
-    assert [line for line in lines for begun in answer if line.startswith(begun)] == lines or not words
+    assert [
+        line for line in lines for begun in answer if line.startswith(begun)
+    ] == lines or not words
     assert all(any(line.startswith(begun) for line in lines) for begun in answer)
 
 
@@ -236,11 +278,20 @@ def test_every_command_stands_under_a_heading() -> None:
     for heading in ("Run and resume", "Inspect", "Export", "Cluster", "Set up"):
         assert f"\n{heading}:\n" in help_text
     run_text = CliRunner().invoke(cli, ["run", "--help"]).output
-    assert run_text.index("What to make:") < run_text.index("--tier NAME") < run_text.index("Of which images:")
+    assert (
+        run_text.index("What to make:")
+        < run_text.index("--tier NAME")
+        < run_text.index("Of which images:")
+    )
 
 
 def test_a_shell_that_completes_is_answered_whatever_is_set(tmp_path: Path) -> None:
     loaded(tmp_path)
     (tmp_path / "fpj" / "config.toml").write_text("nonsense")
-    asked = fpj(_FPJ_COMPLETE="bash_complete", COMP_WORDS="fpj fail", COMP_CWORD="1", XDG_CONFIG_HOME=str(tmp_path))
+    asked = fpj(
+        _FPJ_COMPLETE="bash_complete",
+        COMP_WORDS="fpj fail",
+        COMP_CWORD="1",
+        XDG_CONFIG_HOME=str(tmp_path),
+    )
     assert (asked.returncode, asked.stdout) == (0, "plain,failures\n"), main.__name__

@@ -22,7 +22,9 @@ def url(tmp_path: Path) -> str:
     path = str(tmp_path / "store.db")
     store = open_store(path)
     store.upsert_folder(Folder("cache", "/cache"))
-    store.upsert_images([ImageRecord("album", n, f"id{n}", f"{n}.jpg", 10, "v1") for n in range(3)], 0)
+    store.upsert_images(
+        [ImageRecord("album", n, f"id{n}", f"{n}.jpg", 10, "v1") for n in range(3)], 0
+    )
     with store._connection.write() as db:  # type: ignore[attr-defined]
         db.execute("UPDATE image_counters SET files = 5")
     store.close()
@@ -41,7 +43,13 @@ def test_what_is_wrong_is_shown_repaired_and_then_right(url: str) -> None:
     repaired = run(url, "--repair", "-o", "json")
     assert repaired.exit_code == 0
     recorded, counted = {"files": 5, "bytes": 30}, {"files": 3, "bytes": 30}
-    drift = {"collection": "album", "folder": "", "tier": "", "recorded": recorded, "counted": counted}
+    drift = {
+        "collection": "album",
+        "folder": "",
+        "tier": "",
+        "recorded": recorded,
+        "counted": counted,
+    }
     assert json.loads(repaired.stdout) == {"drifts": [drift], "busy": [], "repaired": True}
     assert run(url, "--verify").exit_code == 0
     assert json.loads(run(url, "-o", "json").output)["collections"][0]["images"] == 3

@@ -19,11 +19,16 @@ from fpj_core.kube.errors import ClusterError
 JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a", "namespace": "team"}}
 T = TypeVar("T")
 EXISTS = {"reason": "AlreadyExists", "code": 409, "message": 'jobs.batch "a" already exists'}
-QUOTA = {"reason": "Conflict", "code": 409, "message": "Operation cannot be fulfilled on resourcequotas"}
+QUOTA = {
+    "reason": "Conflict",
+    "code": 409,
+    "message": "Operation cannot be fulfilled on resourcequotas",
+}
 
 
 class Server(ThreadingHTTPServer):
-    """Gives the ``answers`` (status, document) in turn, and keeps what it was asked as (method, path, body).
+    """Gives the ``answers`` (status, document) in turn, and keeps what it was asked as (method,
+    path, body).
 
     ``retry_after`` is that header's text, by the status that it goes with.
     """
@@ -70,7 +75,9 @@ def server() -> Iterator[Server]:
         thread.join(10)
 
 
-def ask(server: Server, question: Callable[[Cluster], Awaitable[T]], tries: int = 1, **options: Any) -> T:
+def ask(
+    server: Server, question: Callable[[Cluster], Awaitable[T]], tries: int = 1, **options: Any
+) -> T:
     async def within() -> T:
         configuration = Configuration()
         configuration.host = f"http://127.0.0.1:{server.server_port}"
@@ -94,10 +101,14 @@ def test_only_an_object_of_that_name_exists_already(server: Server) -> None:
 
 def test_an_invalid_object_names_its_fields(server: Server) -> None:
     cause = {"reason": "FieldValueInvalid", "field": "spec.template", "message": "must be small"}
-    server.answers = [(422, {"reason": "Invalid", "message": "is invalid", "details": {"causes": [cause]}})]
+    server.answers = [
+        (422, {"reason": "Invalid", "message": "is invalid", "details": {"causes": [cause]}})
+    ]
     with pytest.raises(ClusterError) as refused:
         ask(server, lambda cluster: cluster.create(JOB))
-    assert refused.value.reason == "Invalid" and refused.value.causes == (("spec.template", "must be small"),)
+    assert refused.value.reason == "Invalid" and refused.value.causes == (
+        ("spec.template", "must be small"),
+    )
 
 
 @pytest.mark.parametrize("answer", [{}, {"reason": None, "message": "no"}])
@@ -109,7 +120,11 @@ def test_an_answer_without_a_reason_has_none(server: Server, answer: dict[str, A
 
 
 def test_a_status_may_name_the_version_it_was_decided_on(server: Server) -> None:
-    server.answers = [(200, {}), (200, {}), (409, {"reason": "Conflict", "message": "has been modified"})]
+    server.answers = [
+        (200, {}),
+        (200, {}),
+        (409, {"reason": "Conflict", "message": "has been modified"}),
+    ]
     ask(server, lambda cluster: cluster.apply_status("CacheFolder", "team", "a", {}))
     ask(server, lambda cluster: cluster.apply_status("CacheFolder", "team", "a", {}, "uid-1", "7"))
     written = [body["metadata"] for _, _, body in server.asked]
@@ -118,12 +133,19 @@ def test_a_status_may_name_the_version_it_was_decided_on(server: Server) -> None
         {"name": "a", "namespace": "team", "uid": "uid-1", "resourceVersion": "7"},
     ]
     with pytest.raises(ClusterError) as refused:
-        ask(server, lambda cluster: cluster.apply_status("CacheFolder", "team", "a", {}, version="7"))
+        ask(
+            server,
+            lambda cluster: cluster.apply_status("CacheFolder", "team", "a", {}, version="7"),
+        )
     assert (refused.value.status, refused.value.reason) == (409, "Conflict")
 
 
-@pytest.mark.parametrize(("most", "sizes", "last"), [(100, [2, 1], ""), (3, [2, 1], "b"), (2, [2], "a")])
-def test_a_list_comes_in_pages_as_far_as_it_is_wanted(server: Server, most: int, sizes: list[int], last: str) -> None:
+@pytest.mark.parametrize(
+    ("most", "sizes", "last"), [(100, [2, 1], ""), (3, [2, 1], "b"), (2, [2], "a")]
+)
+def test_a_list_comes_in_pages_as_far_as_it_is_wanted(
+    server: Server, most: int, sizes: list[int], last: str
+) -> None:
     pages: list[dict[str, Any]] = [{"items": [{}] * size, "metadata": {}} for size in sizes]
     for page, after in zip(pages, "ab", strict=False):
         page["metadata"] = {"continue": after}
@@ -138,7 +160,8 @@ def test_a_list_comes_in_pages_as_far_as_it_is_wanted(server: Server, most: int,
     asked = [path for _, path, _ in server.asked]
     assert asked[0] == "/api/v1/namespaces/team/pods?limit=2&labelSelector=a%3Db"
     assert asked[1:] == [
-        f"/api/v1/namespaces/team/pods?limit={min(2, most - 2)}&continue=a&labelSelector=a%3Db" for _ in sizes[1:]
+        f"/api/v1/namespaces/team/pods?limit={min(2, most - 2)}&continue=a&labelSelector=a%3Db"
+        for _ in sizes[1:]
     ]
 
 
@@ -157,7 +180,9 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return found
 
 
-def test_what_may_pass_is_tried_again_as_often_as_was_said(server: Server, waited: list[float]) -> None:
+def test_what_may_pass_is_tried_again_as_often_as_was_said(
+    server: Server, waited: list[float]
+) -> None:
     server.answers = [(503, {}), (500, {}), (504, {}), (200, JOB)]
     with pytest.raises(ClusterError) as refused:
         ask(server, lambda cluster: cluster.get("Job", "team", "a"), tries=3)
@@ -173,12 +198,16 @@ def test_what_will_not_pass_is_not_tried_again(server: Server, waited: list[floa
     assert len(server.asked) == 1 and waited == []
 
 
-@pytest.mark.parametrize(("said", "seconds"), [("7", 7.0), ("0", 0.4), ("3600", 20.0), ("-1", 0.4), ("Tue", 0.4)])
+@pytest.mark.parametrize(
+    ("said", "seconds"), [("7", 7.0), ("0", 0.4), ("3600", 20.0), ("-1", 0.4), ("Tue", 0.4)]
+)
 def test_the_server_says_how_long_to_leave_it_alone(
     server: Server, waited: list[float], said: str, seconds: float
 ) -> None:
     server.answers, server.retry_after = [(429, {}), (200, JOB)], {429: said}
-    assert ask(server, lambda cluster: cluster.get("Job", "team", "a"), tries=2, timeout=20.0) == JOB
+    assert (
+        ask(server, lambda cluster: cluster.get("Job", "team", "a"), tries=2, timeout=20.0) == JOB
+    )
     assert waited == [seconds]
 
 
@@ -196,13 +225,20 @@ def test_who_may_write_no_more_reads_on(server: Server) -> None:
             ask(server, write, may_write=lambda: False)
     assert server.asked == []
     server.answers = [(200, JOB)]
-    assert ask(server, lambda cluster: cluster.get("Job", "team", "a"), may_write=lambda: False) == JOB
+    assert (
+        ask(server, lambda cluster: cluster.get("Job", "team", "a"), may_write=lambda: False) == JOB
+    )
 
 
 def test_whether_to_write_is_asked_before_each_try(server: Server, waited: list[float]) -> None:
     server.answers = [(503, {}), (200, JOB)]
     with pytest.raises(ClusterError, match="not sent"):
-        ask(server, lambda cluster: cluster.apply(JOB), tries=2, may_write=iter([True, False]).__next__)
+        ask(
+            server,
+            lambda cluster: cluster.apply(JOB),
+            tries=2,
+            may_write=iter([True, False]).__next__,
+        )
     assert len(server.asked) == 1 and waited == [0.4]
 
 

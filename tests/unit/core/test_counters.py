@@ -1,4 +1,6 @@
-"""Counters where no server is needed: what is counted again, what a repair leaves alone, what a bulk write answers."""
+"""Counters where no server is needed: what is counted again, what a repair leaves alone,
+what a bulk write answers.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def add(store: Store, count: int) -> None:
     keys = [f"{number}.jpg" for number in range(count)]
     store.upsert_images(
-        [ImageRecord(COLLECTION, n, image_id(COLLECTION, k), k, 10, "v1") for n, k in enumerate(keys)], 0
+        [
+            ImageRecord(COLLECTION, n, image_id(COLLECTION, k), k, 10, "v1")
+            for n, k in enumerate(keys)
+        ],
+        0,
     )
 
 

@@ -20,9 +20,10 @@ from fpj_core.store.mongodb_connection import translated
 SYSTEM = {
     "image permanent": "ENOENT ENOTDIR EISDIR ELOOP ENAMETOOLONG EINVAL EOVERFLOW EILSEQ",
     "environment transient": (
-        "EIO EREMOTEIO ENXIO ENODEV EBADMSG EUCLEAN EBUSY EINTR ESTALE ETIMEDOUT ENOTCONN ECONNRESET ECONNREFUSED"
-        " ECONNABORTED EPIPE EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH ENETRESET ENOLINK ECOMM ESHUTDOWN EPROTO"
-        " EAGAIN ENOLCK ENOMEM ENOBUFS EMFILE ENFILE ENOSPC EDQUOT EFBIG"
+        "EIO EREMOTEIO ENXIO ENODEV EBADMSG EUCLEAN EBUSY EINTR ESTALE ETIMEDOUT ENOTCONN"
+        " ECONNRESET ECONNREFUSED ECONNABORTED EPIPE EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH"
+        " ENETRESET ENOLINK ECOMM ESHUTDOWN EPROTO EAGAIN ENOLCK ENOMEM ENOBUFS EMFILE ENFILE"
+        " ENOSPC EDQUOT EFBIG"
     ),
     "environment permanent": "EROFS EACCES EPERM ENOKEY EKEYEXPIRED EKEYREVOKED EKEYREJECTED",
 }
@@ -34,18 +35,20 @@ ANSWERS = {
 }
 CODES = {
     "environment permanent": (
-        "NoSuchBucket AccessDenied ExpiredToken TokenRefreshRequired InvalidToken InvalidAccessKeyId"
-        " SignatureDoesNotMatch RequestTimeTooSkewed AccountProblem AllAccessDisabled PermanentRedirect NotSignedUp"
+        "NoSuchBucket AccessDenied ExpiredToken TokenRefreshRequired InvalidToken"
+        " InvalidAccessKeyId SignatureDoesNotMatch RequestTimeTooSkewed AccountProblem"
+        " AllAccessDisabled PermanentRedirect NotSignedUp"
     ),
     "environment transient": (
-        "SlowDown ServiceUnavailable InternalError RequestTimeout OperationAborted QuotaExceeded XMinioStorageFull"
-        " XMinioAdminBucketQuotaExceeded"
+        "SlowDown ServiceUnavailable InternalError RequestTimeout OperationAborted QuotaExceeded"
+        " XMinioStorageFull XMinioAdminBucketQuotaExceeded"
     ),
     "image permanent": "NoSuchKey InvalidRange KeyTooLongError",
 }
 OBSTORE = {
     "image permanent": (
-        "NotFoundError FileNotFoundError InvalidPathError ValueError NotSupportedError NotImplementedError"
+        "NotFoundError FileNotFoundError InvalidPathError ValueError NotSupportedError"
+        " NotImplementedError"
     ),
     "image transient": "PreconditionError AlreadyExistsError NotModifiedError",
     "environment permanent": (
@@ -55,14 +58,17 @@ OBSTORE = {
 }
 MONGODB = {
     "environment transient": (
-        "ServerSelectionTimeoutError NetworkTimeout NotPrimaryError AutoReconnect WaitQueueTimeoutError"
-        " ConnectionFailure ExecutionTimeout WTimeoutError WriteConcernError CursorNotFound"
+        "ServerSelectionTimeoutError NetworkTimeout NotPrimaryError AutoReconnect"
+        " WaitQueueTimeoutError ConnectionFailure ExecutionTimeout WTimeoutError WriteConcernError"
+        " CursorNotFound"
     ),
     "environment permanent": "InvalidURI ConfigurationError PyMongoError",
     "image permanent": "DocumentTooLarge InvalidDocument",
 }
 MONGODB_CODES = {
-    "environment transient": ("6 7 50 64 89 91 112 134 189 202 262 317 384 9001 10107 11600 11602 13435 13436 14031"),
+    "environment transient": (
+        "6 7 50 64 89 91 112 134 189 202 262 317 384 9001 10107 11600 11602 13435 13436 14031"
+    ),
     "environment permanent": "8000 13 18",
 }
 
@@ -108,7 +114,9 @@ def test_what_nobody_knows_is_no_fault_of_the_environment() -> None:
 
 @pytest.mark.parametrize(("status", "meaning"), entries(ANSWERS))
 def test_answers_of_an_object_store(status: str, meaning: str) -> None:
-    error = exceptions.GenericError(f"Server returned non-2xx status code: {status} Words: <Error/>")
+    error = exceptions.GenericError(
+        f"Server returned non-2xx status code: {status} Words: <Error/>"
+    )
     assert said(faults.of_object_error(error)) == meaning
     assert object_error(error, "the object").environment == meaning.startswith("environment")
 
@@ -116,7 +124,9 @@ def test_answers_of_an_object_store(status: str, meaning: str) -> None:
 @pytest.mark.parametrize(("code", "meaning"), entries(CODES))
 def test_codes_of_an_object_store(code: str, meaning: str) -> None:
     """Whatever the status: an expired token is answered with 400."""
-    error = exceptions.GenericError(f"status code: 400 Bad Request: <Error><Code>{code}</Code></Error>")
+    error = exceptions.GenericError(
+        f"status code: 400 Bad Request: <Error><Code>{code}</Code></Error>"
+    )
     assert said(faults.of_object_error(error)) == meaning
     assert object_error(error, "the object").environment == meaning.startswith("environment")
 
@@ -142,7 +152,9 @@ def test_errors_of_an_object_store(name: str, meaning: str) -> None:
 
 def test_no_route_and_no_answer() -> None:
     for words in ("error sending request: dns error", "operation timed out", "connection refused"):
-        assert said(faults.of_object_error(exceptions.GenericError(words))) == "environment transient"
+        assert (
+            said(faults.of_object_error(exceptions.GenericError(words))) == "environment transient"
+        )
 
 
 @pytest.mark.parametrize(("name", "meaning"), entries(MONGODB))

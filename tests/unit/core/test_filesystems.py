@@ -18,12 +18,16 @@ garbage
 """
 
 
-@pytest.mark.parametrize(("device", "kind"), [("8:1", "ext4"), ("0:45", "nfs4"), ("0:46", "cifs"), ("0:47", None)])
+@pytest.mark.parametrize(
+    ("device", "kind"), [("8:1", "ext4"), ("0:45", "nfs4"), ("0:46", "cifs"), ("0:47", None)]
+)
 def test_the_kernel_says_what_is_mounted(device: str, kind: str | None) -> None:
     assert type_of(device, MOUNTS) == kind
 
 
-@pytest.mark.parametrize(("kind", "shared"), [("nfs", "nfs"), ("fuse.sshfs", "fuse.sshfs"), ("xfs", None)])
+@pytest.mark.parametrize(
+    ("kind", "shared"), [("nfs", "nfs"), ("fuse.sshfs", "fuse.sshfs"), ("xfs", None)]
+)
 def test_a_path_that_is_still_to_be_made_is_where_its_parent_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, shared: str | None
 ) -> None:

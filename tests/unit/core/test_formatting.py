@@ -40,7 +40,8 @@ def test_sizes(number: int, text: str) -> None:
 def test_sizes_are_short_and_near(number: int) -> None:
     figure, unit = size(number).split(" ")
     assert (
-        abs(float(figure) * UNITS[unit] - number) <= (0.5 if "." not in figure else 0.05) * UNITS[unit] + number / 2**52
+        abs(float(figure) * UNITS[unit] - number)
+        <= (0.5 if "." not in figure else 0.05) * UNITS[unit] + number / 2**52
     )
     assert float(figure) < 1024 or unit == "PiB"
     assert len(figure) <= 4
@@ -100,7 +101,12 @@ def test_rates(number: float, text: str) -> None:
 
 
 def test_counts() -> None:
-    assert [count(number) for number in (0, 999, 1_000, 10**7)] == ["0", "999", "1,000", "10,000,000"]
+    assert [count(number) for number in (0, 999, 1_000, 10**7)] == [
+        "0",
+        "999",
+        "1,000",
+        "10,000,000",
+    ]
 
 
 def test_moments_are_those_of_kubernetes_objects() -> None:

@@ -1,4 +1,7 @@
-"""A job's shards and its record are read one after the other; what is written in between must not mislead."""
+"""A job's shards and its record are read one after the other.
+
+What is written in between must not mislead.
+"""
 
 from __future__ import annotations
 

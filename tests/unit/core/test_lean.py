@@ -1,16 +1,27 @@
-"""What `fpj_core.process.lean` leaves out stays out, and what is needed works as ever. In processes of their own."""
+"""What `fpj_core.process.lean` leaves out stays out, and what is needed works as ever.
+
+In processes of their own.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-LEFT_OUT = ("kubernetes.aio.dynamic", "kubernetes.aio.watch", "kubernetes.client.api", "urllib3", "aiohttp.web_app")
+LEFT_OUT = (
+    "kubernetes.aio.dynamic",
+    "kubernetes.aio.watch",
+    "kubernetes.client.api",
+    "urllib3",
+    "aiohttp.web_app",
+)
 AUTHORITIES = "import ssl; print(ssl.create_default_context().cert_store_stats()['x509_ca'])"
 
 
 def said(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
     return done.stdout.strip()
 
 
@@ -27,6 +38,7 @@ def test_authorities_are_there_for_whoever_asks() -> None:
 
 def test_a_web_server_says_that_it_is_left_out() -> None:
     asked = (
-        "import fpj_core.process.lean, aiohttp.web\ntry: aiohttp.web.Application\nexcept AttributeError as e: print(e)"
+        "import fpj_core.process.lean, aiohttp.web\ntry: aiohttp.web.Application\nexcept"
+        " AttributeError as e: print(e)"
     )
     assert "has no attribute 'Application'" in said(asked)

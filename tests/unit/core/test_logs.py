@@ -19,8 +19,12 @@ log = logging.getLogger("fpj.test")
 
 
 @contextmanager
-def logged(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
-    """What is logged within, read as JSON once it is over. pytest's own handlers are not to be closed by ours."""
+def logged(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[dict[str, Any]]]:
+    """What is logged within, read as JSON once it is over. pytest's own handlers are not to be
+    closed by ours.
+    """
     found: list[dict[str, Any]] = []
     own = logging.getLogger("fpj")
     with monkeypatch.context() as patch:
@@ -33,7 +37,9 @@ def logged(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
     found += [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
-def test_lines_say_what_they_are_about(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_say_what_they_are_about(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with logged(capsys, monkeypatch) as lines:
         log.info("before")
         with about(job="photos", attempt=1):
@@ -45,15 +51,28 @@ def test_lines_say_what_they_are_about(capsys: pytest.CaptureFixture[str], monke
         log.info("after")
     before, begun, failed, odd, ended, after = lines
     assert "job" not in before and "job" not in after
-    assert (begun["job"], begun["attempt"], begun["cursor"], "shard" in begun) == ("photos", 1, 5, False)
-    assert (failed["message"], failed["level"], failed["job"], failed["shard"], failed["image"]) == (
-        ("image failed", "warning", "photos", 3, "abc")
+    assert (begun["job"], begun["attempt"], begun["cursor"], "shard" in begun) == (
+        "photos",
+        1,
+        5,
+        False,
     )
-    assert odd["shard"] == 3 and "large" not in odd, "a library's line is about the same, but its own words stay out"
+    assert (
+        failed["message"],
+        failed["level"],
+        failed["job"],
+        failed["shard"],
+        failed["image"],
+    ) == (("image failed", "warning", "photos", 3, "abc"))
+    assert odd["shard"] == 3 and "large" not in odd, (
+        "a library's line is about the same, but its own words stay out"
+    )
     assert "shard" not in ended
 
 
-def test_tasks_and_threads_keep_their_own(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tasks_and_threads_keep_their_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def work(name: str) -> None:
         with about(job=name):
             await asyncio.sleep(0.01)
@@ -75,7 +94,9 @@ def test_tasks_and_threads_keep_their_own(capsys: pytest.CaptureFixture[str], mo
     assert [line["job"] for line in lines] == ["photos"]
 
 
-def test_an_error_has_its_traceback(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_has_its_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with logged(capsys, monkeypatch) as lines, about(job="photos"):
         try:
             raise ValueError("on purpose")

@@ -1,4 +1,6 @@
-"""Many questions at once: in threads where answers take their time, and in order whatever happens."""
+"""Many questions at once: in threads where answers take their time,
+and in order whatever happens.
+"""
 
 from __future__ import annotations
 

@@ -35,7 +35,10 @@ COUNTS = st.builds(
 def test_digests_tell_settings_apart() -> None:
     """All of them, each alone; the name is not one."""
     assert set(CHANGED) == {field.name for field in fields(TierSpec)} - {"name"}
-    digests = {TIER.digest(), *(replace(TIER, **{name: value}).digest() for name, value in CHANGED.items())}
+    digests = {
+        TIER.digest(),
+        *(replace(TIER, **{name: value}).digest() for name, value in CHANGED.items()),
+    }
     assert len(digests) == len(CHANGED) + 1
     assert replace(TIER, name="other").digest() == TIER.digest()
 
@@ -90,7 +93,11 @@ def test_errors_that_may_pass() -> None:
 
 def test_image_errors_cross_processes() -> None:
     error = pickle.loads(pickle.dumps(ImageError(ErrorType.TOO_LARGE, "9 bytes", environment=True)))
-    assert (error.error_type, error.message, str(error)) == (ErrorType.TOO_LARGE, "9 bytes", "TooLarge: 9 bytes")
+    assert (error.error_type, error.message, str(error)) == (
+        ErrorType.TOO_LARGE,
+        "9 bytes",
+        "TooLarge: 9 bytes",
+    )
     assert error.environment
 
 

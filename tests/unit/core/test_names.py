@@ -13,6 +13,8 @@ def test_a_wave_is_read_off_the_name_that_it_gave(wave: int) -> None:
     assert names.wave_of(names.shards_job_name(base, 3, wave)) == wave
 
 
-@pytest.mark.parametrize("name", ["", names.index_job_name("holidays-w7-0f8e2c4a", 3), "w5", "holidays-w5-x"])
+@pytest.mark.parametrize(
+    "name", ["", names.index_job_name("holidays-w7-0f8e2c4a", 3), "w5", "holidays-w5-x"]
+)
 def test_other_names_have_no_wave(name: str) -> None:
     assert names.wave_of(name) == 0

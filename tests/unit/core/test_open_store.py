@@ -21,7 +21,9 @@ from fpj_core.store.protocol import Store
 @pytest.mark.parametrize(
     "url", ["postgres://u:secret@h/x", "mongodb:/u:secret@h/x", "mongo:u:secret@h", "sqlite://x.db"]
 )
-def test_an_unknown_scheme_is_an_error_and_no_file(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_scheme_is_an_error_and_no_file(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StoreError, match=r"cannot use .*mongodb://") as refused:
         open_store(url)
@@ -44,7 +46,11 @@ def test_a_password_is_in_no_error(url: str) -> None:
         open_store(url)
     told = "".join(traceback.format_exception(refused.value))
     assert "user" not in str(refused.value) or "in user and password" in str(refused.value)
-    assert "pa/ss" not in told and '"ss@' not in str(refused.value) and "pa:ss" not in str(refused.value)
+    assert (
+        "pa/ss" not in told
+        and '"ss@' not in str(refused.value)
+        and "pa:ss" not in str(refused.value)
+    )
 
 
 def test_opening_waits_for_no_writer(tmp_path: Path) -> None:
@@ -57,7 +63,7 @@ def test_opening_waits_for_no_writer(tmp_path: Path) -> None:
         store.close()
 
 
-# A store that cannot be written ----------------------------------------------------------------------------
+# A store that cannot be written -------------------------------------------------------------------
 
 
 def recorded(path: Path, number: int = 1) -> Store:
@@ -74,7 +80,10 @@ def names_in(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("state", ["closed", "open", "crashed", "earlier"])
 def test_a_store_on_a_read_only_file_system_can_be_read(tmp_path: Path, state: str) -> None:
-    """As one that was closed leaves it; while another process works with it; after a crash; of an earlier version."""
+    """As one that was closed leaves it; while another process works with it; after a crash.
+
+    Of an earlier version.
+    """
     folder = tmp_path / "a store"
     folder.mkdir()
     store = recorded(folder / "fpj.db", 2)

@@ -7,12 +7,16 @@ from hypothesis import strategies as st
 
 from fpj_core.ordinals import Ordinals
 
-SOME = st.lists(st.one_of(st.integers(0, 40_000), st.sampled_from([8_191, 8_192, 2**31, 2**40])), max_size=40)
+SOME = st.lists(
+    st.one_of(st.integers(0, 40_000), st.sampled_from([8_191, 8_192, 2**31, 2**40])), max_size=40
+)
 RANGES = st.lists(st.tuples(st.integers(0, 30_000), st.integers(0, 20_000)), max_size=4)
 
 
 @given(SOME, RANGES, st.integers(0, 50_000), st.integers(0, 50_000))
-def test_it_holds_what_was_added(some: list[int], ranges: list[tuple[int, int]], start: int, stop: int) -> None:
+def test_it_holds_what_was_added(
+    some: list[int], ranges: list[tuple[int, int]], start: int, stop: int
+) -> None:
     ordinals, expected = Ordinals(), set(some)
     ordinals.add(some)
     for first, length in ranges:

@@ -12,7 +12,9 @@ from fpj_core.v1alpha1.job import Source
 
 
 def claim(name: str, path: str | None = None) -> dict[str, Any]:
-    return {"persistentVolumeClaim": {"claimName": name} | ({"path": path} if path is not None else {})}
+    return {
+        "persistentVolumeClaim": {"claimName": name} | ({"path": path} if path is not None else {})
+    }
 
 
 def bucket(prefix: str | None = None, **more: str) -> dict[str, Any]:
@@ -38,7 +40,11 @@ SAME, ABOVE = "is the source itself", "lies above the source"
         (bucket(), bucket(), SAME),
         (bucket("in/"), bucket("/in"), SAME),
         (bucket("in/deep"), bucket("in"), ABOVE),
-        (bucket("in", endpoint="https://S3.example/"), bucket(endpoint="https://s3.example"), ABOVE),
+        (
+            bucket("in", endpoint="https://S3.example/"),
+            bucket(endpoint="https://s3.example"),
+            ABOVE,
+        ),
         (bucket("in", endpoint="https://a.example"), bucket(endpoint="https://b.example"), None),
         (bucket("in"), bucket("in/cache"), None),
         (bucket("in"), bucket("in", bucket="other"), None),

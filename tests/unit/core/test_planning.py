@@ -18,11 +18,16 @@ PENDING = st.lists(st.integers(0, 3_000), unique=True, max_size=200).map(sorted)
 @given(PENDING, st.integers(1, 250))
 def test_every_pending_image_is_in_one_shard(pending: list[int], size: int) -> None:
     shards = list(cut_shards("job", 1, "c", pending, size))
-    within = [[ordinal for ordinal in pending if shard.start <= ordinal < shard.stop] for shard in shards]
+    within = [
+        [ordinal for ordinal in pending if shard.start <= ordinal < shard.stop] for shard in shards
+    ]
     assert [ordinal for ordinals in within for ordinal in ordinals] == pending
     assert all(len(ordinals) == size for ordinals in within[:-1])
     assert all(1 <= len(ordinals) <= size for ordinals in within), "no shard without work"
-    assert all((shard.start, shard.stop) == (held[0], held[-1] + 1) for shard, held in zip(shards, within, strict=True))
+    assert all(
+        (shard.start, shard.stop) == (held[0], held[-1] + 1)
+        for shard, held in zip(shards, within, strict=True)
+    )
     assert [shard.index for shard in shards] == list(range(len(shards)))
     assert all(first.stop <= second.start for first, second in pairwise(shards))
 
@@ -46,4 +51,8 @@ def test_memory_does_not_grow_with_the_collection() -> None:
     tracemalloc.stop()
     assert count == 20
     assert peak < 100_000
-    assert [s.start for s in islice(cut_shards("job", 1, "c", iter(range(10**9)), 5), 3)] == [0, 5, 10], "it streams"
+    assert [s.start for s in islice(cut_shards("job", 1, "c", iter(range(10**9)), 5), 3)] == [
+        0,
+        5,
+        10,
+    ], "it streams"

@@ -16,7 +16,16 @@ COUNTS = st.builds(Counts, FEW, FEW, FEW, FEW, st.floats(0, 1e6))
 
 
 def job(total: int = 0, base: Counts | None = None, active_seconds: float = 0.0) -> Job:
-    return Job("id", "name", "c", {}, "digest", total=total, base=base or Counts(), active_seconds=active_seconds)
+    return Job(
+        "id",
+        "name",
+        "c",
+        {},
+        "digest",
+        total=total,
+        base=base or Counts(),
+        active_seconds=active_seconds,
+    )
 
 
 @settings(deadline=None)
@@ -33,7 +42,9 @@ def test_measure(base: Counts, shards: Counts, left: int, seconds: float) -> Non
     if progress.eta_seconds is None:
         assert left and not progress.images_per_second
     else:
-        assert progress.eta_seconds * progress.images_per_second == pytest.approx(left if progress.eta_seconds else 0)
+        assert progress.eta_seconds * progress.images_per_second == pytest.approx(
+            left if progress.eta_seconds else 0
+        )
 
 
 def test_an_example() -> None:
@@ -59,7 +70,8 @@ def test_skipped_images_flatter_no_rate() -> None:
 
 def test_what_earlier_attempts_worked_on_is_not_of_this_time() -> None:
     progress = measure(
-        job(100, Counts(completed=50, processing_ms=9e9), 5.0), Counts(completed=10, processing_ms=100.0)
+        job(100, Counts(completed=50, processing_ms=9e9), 5.0),
+        Counts(completed=10, processing_ms=100.0),
     )
     assert progress.images_per_second == 2.0
     assert progress.average_processing_ms == 10.0
@@ -70,7 +82,10 @@ def test_pods_have_worked_up_to_the_latest_progress() -> None:
     pods = replace(job(100), running_since=1_000.0, last_progress_at=1_010.0)
     assert measure(pods, Counts(completed=20)).images_per_second == 2.0
     assert measure(replace(pods, last_progress_at=None), Counts(completed=20)).eta_seconds is None
-    assert measure(replace(pods, last_progress_at=999.0), Counts(completed=20)).images_per_second == 0.0
+    assert (
+        measure(replace(pods, last_progress_at=999.0), Counts(completed=20)).images_per_second
+        == 0.0
+    )
 
 
 def test_the_end_is_not_shown_early() -> None:
@@ -87,7 +102,9 @@ def test_more_done_than_there_are_is_the_end() -> None:
 
 
 def test_status_is_rounded_for_people() -> None:
-    progress = measure(job(1_000, active_seconds=3.0), Counts(completed=10, failed=1, processing_ms=100.0))
+    progress = measure(
+        job(1_000, active_seconds=3.0), Counts(completed=10, failed=1, processing_ms=100.0)
+    )
     assert progress.as_status() == {
         "total": 1_000,
         "completed": 10,

@@ -28,13 +28,18 @@ MIB = 2**20
 def test_room_is_asked_for_and_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: int, free: int, enough: bool
 ) -> None:
-    """Images may need it at this moment. A file system that states no size may be one without a limit."""
+    """Images may need it at this moment.
+
+    A file system that states no size may be one without a limit.
+    """
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     taken: list[int] = []
 
     def look(descriptor: int) -> SimpleNamespace:
         taken.append(os.stat(descriptor).st_size)
-        return SimpleNamespace(f_frsize=4_096, f_blocks=blocks // 4_096, f_bfree=free // 4_096, f_bavail=free // 4_096)
+        return SimpleNamespace(
+            f_frsize=4_096, f_blocks=blocks // 4_096, f_bfree=free // 4_096, f_bavail=free // 4_096
+        )
 
     monkeypatch.setattr("os.fstatvfs", look)
     if enough:

@@ -15,10 +15,15 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
 
 
 def job(
-    phase: str = "", *, suspend: bool = False, resume: str = "", resumed: str = "", deleting: bool = False,
+    phase: str = "", *, suspend: bool = False, resume: str = "", resumed: str = "",
+    deleting: bool = False,
     local: bool = False,
 ) -> JobResource:  # fmt: skip
-    metadata: dict[str, Any] = {"name": "j", "uid": "u", "annotations": {"fpj.dev/resume": resume} if resume else {}}
+    metadata: dict[str, Any] = {
+        "name": "j",
+        "uid": "u",
+        "annotations": {"fpj.dev/resume": resume} if resume else {},
+    }
     metadata |= {} if local else {"namespace": "team"}
     metadata |= {"deletionTimestamp": "2026-01-02T03:04:05Z"} if deleting else {}
     status = {"phase": phase, "attempt": {"resumedBy": resumed}}
@@ -51,11 +56,15 @@ def asked(action: Action, found: JobResource) -> bool | str:
         (job("Running", deleting=True), *["j is being deleted"] * 3),
     ],
 )
-def test_rules(found: JobResource, suspend: bool | str, resume: bool | str, recover: bool | str) -> None:
+def test_rules(
+    found: JobResource, suspend: bool | str, resume: bool | str, recover: bool | str
+) -> None:
     assert asked(Action.SUSPEND, found) == suspend
     assert asked(Action.RESUME, found) == resume
     assert asked(Action.RECOVER, found) == recover
-    assert asked(Action.CANCEL, found) is not found.deleting, "one that is being deleted need not be cancelled again"
+    assert asked(Action.CANCEL, found) is not found.deleting, (
+        "one that is being deleted need not be cancelled again"
+    )
     allowed = [action for action in Action if asked(action, found) is True]
     assert [action for action in Action if action not in refusals(found)] == allowed
 
@@ -88,7 +97,9 @@ def test_each_refusal_says_why(found: JobResource, why: dict[Action, str]) -> No
 def test_what_is_changed(found: JobResource, unsuspends: bool, annotates: bool) -> None:
     change = resumption(found, NOW)
     assert change == ({"spec": {"suspend": False}} if unsuspends else {}) | (
-        {"metadata": {"annotations": {"fpj.dev/resume": "2026-01-02T03:04:05.678Z"}}} if annotates else {}
+        {"metadata": {"annotations": {"fpj.dev/resume": "2026-01-02T03:04:05.678Z"}}}
+        if annotates
+        else {}
     )
 
 
@@ -100,5 +111,7 @@ def test_a_long_resume_value_is_known_again_by_its_digest() -> None:
     assert mark != resume_mark({"annotations": {RESUME_ANNOTATION: other}})
     assert job("Failed", resume=long, resumed=mark).finished, "it is answered"
     assert not job("Failed", resume=other, resumed=mark).finished
-    assert resume_mark({"annotations": {RESUME_ANNOTATION: "é" * 1_024}}) == "é" * 1_024, "as older versions kept it"
+    assert resume_mark({"annotations": {RESUME_ANNOTATION: "é" * 1_024}}) == "é" * 1_024, (
+        "as older versions kept it"
+    )
     assert resume_mark({}) == resume_mark({"annotations": None}) == ""

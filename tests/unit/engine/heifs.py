@@ -30,24 +30,38 @@ def grid(
     of_tiles: bytes | None = None,
     further: Sequence[tuple[bytes, bytes]] = (),
 ) -> bytes:
-    """Two rows of two tiles. ``of_grid`` and ``of_tiles`` are their ``colr``; ``further`` properties are the grid's."""
+    """Two rows of two tiles.
+
+    ``of_grid`` and ``of_tiles`` are their ``colr``; ``further`` properties are the grid's.
+    """
     brand, kind, configuration = _KINDS[image_format]
     tiles = [_coded(image_format, colour, configuration) for colour in colours]
     items = [(1, b"grid", struct.pack(">4BHH", 0, 0, 1, 1, 2 * SIDE, 2 * SIDE))]
     items += [(2 + number, kind, content) for number, (_, content) in enumerate(tiles)]
     properties = [box(configuration, tiles[0][0]), _size(SIDE), _size(2 * SIDE)]
-    properties += [box(b"colr", each) if each else box(b"free", b"") for each in (of_grid, of_tiles)]
+    properties += [
+        box(b"colr", each) if each else box(b"free", b"") for each in (of_grid, of_tiles)
+    ]
     properties += [box(name, content) for name, content in further]
-    of_each = {1: [3, *([4] if of_grid else []), *(0x80 | 6 + number for number in range(len(further)))]}
+    of_each = {
+        1: [3, *([4] if of_grid else []), *(0x80 | 6 + number for number in range(len(further)))]
+    }
     of_each |= {item: [0x81, 2, *([5] if of_tiles else [])] for item in range(2, 6)}
-    named = b"".join(struct.pack(">HB", item, len(those)) + bytes(those) for item, those in of_each.items())
-    infos = b"".join(_full(b"infe", struct.pack(">HH4sx", item, 0, name), 2) for item, name, _ in items)
+    named = b"".join(
+        struct.pack(">HB", item, len(those)) + bytes(those) for item, those in of_each.items()
+    )
+    infos = b"".join(
+        _full(b"infe", struct.pack(">HH4sx", item, 0, name), 2) for item, name, _ in items
+    )
     parts = [
         _full(b"hdlr", bytes(4) + b"pict" + bytes(13)),
         _full(b"pitm", b"\0\1"),
         _full(b"iinf", struct.pack(">H", len(items)) + infos),
         _full(b"iref", box(b"dimg", struct.pack(">6H", 1, 4, 2, 3, 4, 5))),
-        box(b"iprp", box(b"ipco", b"".join(properties)) + _full(b"ipma", struct.pack(">L", 5) + named)),
+        box(
+            b"iprp",
+            box(b"ipco", b"".join(properties)) + _full(b"ipma", struct.pack(">L", 5) + named),
+        ),
     ]
     head = box(b"ftyp", brand + bytes(4) + b"mif1miaf" + brand)
     content = [data for _, _, data in items]
@@ -71,7 +85,10 @@ def _meta(parts: Sequence[bytes], content: Sequence[bytes], start: int) -> bytes
     for number, each in enumerate(content, 1):
         places += struct.pack(">HHHLL", number, 0, 1, start, len(each))
         start += len(each)
-    return _full(b"meta", b"".join(parts) + _full(b"iloc", b"\x44\0" + struct.pack(">H", len(content)) + places))
+    return _full(
+        b"meta",
+        b"".join(parts) + _full(b"iloc", b"\x44\0" + struct.pack(">H", len(content)) + places),
+    )
 
 
 def _size(side: int) -> bytes:

@@ -72,7 +72,9 @@ def rgb(name: bytes, gamma: float | None) -> bytes:
 
 
 def swapped(name: bytes) -> bytes:
-    """Tables of two points an axis (lut8Type, to Lab): what is red comes out green, green blue and blue red."""
+    """Tables of two points an axis (lut8Type, to Lab): what is red comes out green,
+    green blue and blue red.
+    """
     corners = {
         (0, 0, 0): (0, 128, 128),
         (1, 0, 0): (224, 49, 209),
@@ -101,4 +103,6 @@ def with_tag(name: bytes, content: bytes) -> bytes:
         b"bXYZ": _xyz(0.14307, 0.06061, 0.71410),
     }
     curves = dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
-    return _profile(b"RGB ", {b"desc": _description(b"sRGB")} | colorants | curves | {name: content} | _COMMON)
+    return _profile(
+        b"RGB ", {b"desc": _description(b"sRGB")} | colorants | curves | {name: content} | _COMMON
+    )

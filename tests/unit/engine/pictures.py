@@ -45,8 +45,12 @@ def frames_of(data: bytes) -> int:
         return int(getattr(image, "n_frames", 1))
 
 
-def run(data: bytes, *tiers: TierSpec, limits: ImageLimits | None = None, **options: Any) -> ProcessedImage:
-    return process_image(OpenedImage("test", data=data), tiers or (FULL,), limits or ImageLimits(), **options)
+def run(
+    data: bytes, *tiers: TierSpec, limits: ImageLimits | None = None, **options: Any
+) -> ProcessedImage:
+    return process_image(
+        OpenedImage("test", data=data), tiers or (FULL,), limits or ImageLimits(), **options
+    )
 
 
 def pixels(data: bytes, mode: str = "RGB") -> npt.NDArray[np.uint8]:
@@ -56,13 +60,25 @@ def pixels(data: bytes, mode: str = "RGB") -> npt.NDArray[np.uint8]:
 def corners(array: npt.NDArray[np.uint8]) -> list[tuple[int, ...]]:
     """Mean colours of the quarters, clockwise from top left."""
     h, w = array.shape[0] // 2, array.shape[1] // 2
-    quarters = array[: h - 4, : w - 4], array[: h - 4, w + 4 :], array[h + 4 :, w + 4 :], array[h + 4 :, : w - 4]
-    return [tuple(q.reshape(-1, q.shape[-1]).mean(axis=0).round().astype(int).tolist()) for q in quarters]
+    quarters = (
+        array[: h - 4, : w - 4],
+        array[: h - 4, w + 4 :],
+        array[h + 4 :, w + 4 :],
+        array[h + 4 :, : w - 4],
+    )
+    return [
+        tuple(q.reshape(-1, q.shape[-1]).mean(axis=0).round().astype(int).tolist())
+        for q in quarters
+    ]
 
 
-def near(colours: Sequence[tuple[int, ...]], expected: Sequence[tuple[int, ...]], tolerance: int = 12) -> bool:
+def near(
+    colours: Sequence[tuple[int, ...]], expected: Sequence[tuple[int, ...]], tolerance: int = 12
+) -> bool:
     return all(
-        abs(a - b) <= tolerance for c, e in zip(colours, expected, strict=True) for a, b in zip(c, e, strict=True)
+        abs(a - b) <= tolerance
+        for c, e in zip(colours, expected, strict=True)
+        for a, b in zip(c, e, strict=True)
     )
 
 

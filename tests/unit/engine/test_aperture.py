@@ -7,7 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from unit.engine.pictures import BLUE, GREEN, RED, YELLOW, corners, encoded, near, pixels, run, scene, tier
+from unit.engine.pictures import (
+    BLUE,
+    GREEN,
+    RED,
+    YELLOW,
+    corners,
+    encoded,
+    near,
+    pixels,
+    run,
+    scene,
+    tier,
+)
 
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import Format, ImageLimits
@@ -20,10 +32,16 @@ def box(kind: bytes, content: bytes) -> bytes:
 
 
 def with_clap(data: bytes, *numbers: int) -> bytes:
-    """Put ``clap`` before the other properties' end, and name it for the only item. Offsets of the data are moved."""
+    """Put ``clap`` before the other properties' end, and name it for the only item.
+
+    Offsets of the data are moved.
+    """
     clap = box(b"clap", struct.pack(">LLLLlLlL", *numbers))
     container, names = data.index(b"ipco") - 4, data.index(b"ipma") - 4
-    (inner,), (outer,) = struct.unpack_from(">L", data, container), struct.unpack_from(">L", data, names)
+    (inner,), (outer,) = (
+        struct.unpack_from(">L", data, container),
+        struct.unpack_from(">L", data, names),
+    )
     count = sum(1 for _ in boxes(data[container + 8 : container + inner])) + 1
     known = data[container + 4 : container + inner] + clap
     named = bytearray(data[names + 4 : names + outer] + bytes((0x80 | count,)))
@@ -64,7 +82,11 @@ RIGHT = with_clap(AVIF, 160, 1, 240, 1, 160, 2, 0, 1)
     ids=["top", "right"],
 )
 def test_only_the_aperture_is_shown(
-    data: bytes, size: tuple[int, int], left: tuple[int, ...], right: tuple[int, ...], tmp_path: Path
+    data: bytes,
+    size: tuple[int, int],
+    left: tuple[int, ...],
+    right: tuple[int, ...],
+    tmp_path: Path,
 ) -> None:
     path = tmp_path / "x.avif"
     path.write_bytes(data)
@@ -76,7 +98,8 @@ def test_only_the_aperture_is_shown(
 
 
 @pytest.mark.parametrize(
-    "numbers", [(320, 0, 120, 1, 0, 1, 0, 1), (640, 1, 240, 1, 0, 1, 0, 1), (320, 1, 120, 1, 0, 1, 200, 1)]
+    "numbers",
+    [(320, 0, 120, 1, 0, 1, 0, 1), (640, 1, 240, 1, 0, 1, 0, 1), (320, 1, 120, 1, 0, 1, 200, 1)],
 )
 def test_an_aperture_that_makes_no_sense_is_none(numbers: tuple[int, ...]) -> None:
     result = run(with_clap(AVIF, *numbers))

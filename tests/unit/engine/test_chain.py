@@ -1,4 +1,6 @@
-"""An output is scaled down from the next larger one: what its bytes depend on is in its digest, and nothing else."""
+"""An output is scaled down from the next larger one: what its bytes depend on is in its digest,
+and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,15 @@ SIBLINGS: Sequence[tuple[TierSpec, bool]] = (
     (replace(LARGE, width=60, height=20), True),
     (replace(LARGE, width=10, height=10, fit=Fit.COVER), True),
     (replace(LARGE, width=40, height=50), False),
-    (replace(LARGE, width=50, height=50, format=Format.PNG, quality=3, background="#000000"), False),
+    (
+        replace(LARGE, width=50, height=50, format=Format.PNG, quality=3, background="#000000"),
+        False,
+    ),
 )
-"""Beside a thumbnail of 50x50, Inside: whether it may be made from them. A Cover of 10x10 is larger for a strip."""
+"""Beside a thumbnail of 50x50, Inside: whether it may be made from them.
+
+A Cover of 10x10 is larger for a strip.
+"""
 PICTURES = {
     name: encoded(picture, "JPEG", quality=92)
     for name, picture in {
@@ -42,12 +50,18 @@ def thumbnail(data: bytes, *tiers: TierSpec) -> bytes:
 def test_siblings_count_where_they_may_be_larger(sibling: TierSpec, counts: bool) -> None:
     together, alone = tier_digests([sibling, THUMB]), tier_digests([THUMB])
     assert (together[THUMB.name] != alone[THUMB.name]) is counts
-    differs = [name for name, data in PICTURES.items() if thumbnail(data, sibling, THUMB) != thumbnail(data, THUMB)]
+    differs = [
+        name
+        for name, data in PICTURES.items()
+        if thumbnail(data, sibling, THUMB) != thumbnail(data, THUMB)
+    ]
     assert bool(differs) is counts, "as digests say, so it is"
 
 
 def test_the_same_sizes_give_the_same_bytes() -> None:
-    """Whatever else of a larger tier is changed, its name and format among it, and in whatever order tiers stand."""
+    """Whatever else of a larger tier is changed, its name and format among it,
+    and in whatever order tiers stand.
+    """
     other = replace(LARGE, name="other", format=Format.WEBP, quality=10, background="#123456")
     assert tier_digests([LARGE, THUMB])[THUMB.name] == tier_digests([THUMB, other])[THUMB.name]
     for data in PICTURES.values():
@@ -64,7 +78,9 @@ def test_a_filling_tier_lies_below_one_that_is_larger_both_ways() -> None:
         digests = tier_digests([replace(LARGE, width=width, height=height), filling])
         assert (digests[filling.name] != filling.digest()) is below, (width, height)
     wide = tier(name="wide", width=16_384, height=16_384)
-    assert THUMB.digest([wide]) != THUMB.digest([replace(wide, format=Format.WEBP)]), "16,383 pixels are the most there"
+    assert THUMB.digest([wide]) != THUMB.digest([replace(wide, format=Format.WEBP)]), (
+        "16,383 pixels are the most there"
+    )
 
 
 def test_transparent_pictures_too() -> None:

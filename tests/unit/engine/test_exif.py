@@ -1,4 +1,6 @@
-"""What Exif and XMP say beside the orientation: when a photograph was taken, and in which colours."""
+"""What Exif and XMP say beside the orientation: when a photograph was taken,
+and in which colours.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,16 @@ UNCALIBRATED, SRGB, ADOBE = 0xFFFF, 1, 2
 ORIGINAL, OFFSET, FRACTION = 0x9003, 0x9011, 0x9291
 
 
-def block(*, order: str = "<", space: int | None = None, index: bytes | None = None, **texts: bytes) -> bytes:
-    """An Exif block: the first directory leads to Exif's own, that to the one of interoperability."""
+def block(
+    *, order: str = "<", space: int | None = None, index: bytes | None = None, **texts: bytes
+) -> bytes:
+    """An Exif block: the first directory leads to Exif's own,
+    that to the one of interoperability.
+    """
     names = {"original": ORIGINAL, "offset": OFFSET, "fraction": FRACTION}
-    inner: dict[int, tuple[int, ...] | bytes] = {names[name]: text + b"\0" for name, text in texts.items()}
+    inner: dict[int, tuple[int, ...] | bytes] = {
+        names[name]: text + b"\0" for name, text in texts.items()
+    }
     if space is not None:
         inner[0xA001] = (space,)
     start = 8 + len(directory({0x8769: (0,)}, 8))
@@ -41,7 +49,9 @@ def made(data: bytes, name: str = "test", image_format: Format = Format.PNG) -> 
 
 
 FULL = block(original=b"2024:05:01 12:30:00", offset=b"+02:00", fraction=b"25")
-XMP = b'<x:xmpmeta><rdf:Description exif:DateTimeOriginal="2019-12-31T23:59:58.5-05:00"/></x:xmpmeta>'
+XMP = (
+    b'<x:xmpmeta><rdf:Description exif:DateTimeOriginal="2019-12-31T23:59:58.5-05:00"/></x:xmpmeta>'
+)
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF"])
@@ -53,7 +63,10 @@ def test_the_time_of_capture_is_a_fact(image_format: str) -> None:
     if image_format == "PNG":
         packet = {"pnginfo": PngImagePlugin.PngInfo()}
         packet["pnginfo"].add_itxt("XML:com.adobe.xmp", XMP.decode())
-    assert made(encoded(scene(), image_format, **packet)).facts.captured_at == "2019-12-31T23:59:58.5-05:00"
+    assert (
+        made(encoded(scene(), image_format, **packet)).facts.captured_at
+        == "2019-12-31T23:59:58.5-05:00"
+    )
     both = encoded(scene(), image_format, exif=b"Exif\0\0" + FULL, **packet)
     assert made(both).facts.captured_at == "2024-05-01T12:30:00.25+02:00"
 
@@ -72,7 +85,9 @@ def test_the_time_of_capture_of_a_tiff(big: bool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_both_byte_orders(order: str) -> None:
-    found = exif.parse(block(order=order, original=b"2024:05:01 12:30:00", space=UNCALIBRATED, index=b"R03"))
+    found = exif.parse(
+        block(order=order, original=b"2024:05:01 12:30:00", space=UNCALIBRATED, index=b"R03")
+    )
     assert found == exif.Exif(None, "2024-05-01T12:30:00", adobe_rgb=True)
 
 
@@ -91,7 +106,9 @@ def test_both_byte_orders(order: str) -> None:
         ("", "", "", None),
     ],
 )
-def test_times_as_cameras_write_them(original: str, offset: str, fraction: str, expected: str | None) -> None:
+def test_times_as_cameras_write_them(
+    original: str, offset: str, fraction: str, expected: str | None
+) -> None:
     assert taken.from_exif(original, offset, fraction) == expected
 
 
@@ -99,7 +116,10 @@ def test_times_as_cameras_write_them(original: str, offset: str, fraction: str, 
     ("packet", "expected"),
     [
         (b"<photoshop:DateCreated>2020-01-02T03:04</photoshop:DateCreated>", "2020-01-02T03:04:00"),
-        (b"<exif:DateTimeOriginal>2020-01-02T03:04:05Z</exif:DateTimeOriginal>", "2020-01-02T03:04:05Z"),
+        (
+            b"<exif:DateTimeOriginal>2020-01-02T03:04:05Z</exif:DateTimeOriginal>",
+            "2020-01-02T03:04:05Z",
+        ),
         (b"photoshop:DateCreated='2020-01-02'", None),
         (b"exif:DateTimeOriginal='2020-01-02T03:04:05+25:00'", "2020-01-02T03:04:05"),
         (b"xmp:CreateDate='2020-01-02T03:04:05'", None),
@@ -128,7 +148,9 @@ def colour(data: bytes, name: str = "test") -> tuple[int, ...]:
 
 
 def patch(image_format: str = "JPEG", **options: object) -> bytes:
-    return encoded(Image.new("RGB", (80, 80), PATCH), image_format, quality=100, subsampling=0, **options)
+    return encoded(
+        Image.new("RGB", (80, 80), PATCH), image_format, quality=100, subsampling=0, **options
+    )
 
 
 def near(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:

@@ -52,7 +52,9 @@ SOURCES: dict[str, Callable[[], bytes]] = {
     "png": lambda: encoded(scene(), "PNG"),
     "palette png": lambda: encoded(scene().quantize(64), "PNG"),
     "16-bit png": sixteen_bit_png,
-    "interlaced png": lambda: pyvips.Image.new_from_array(np.asarray(scene())).pngsave_buffer(interlace=True),
+    "interlaced png": lambda: pyvips.Image.new_from_array(np.asarray(scene())).pngsave_buffer(
+        interlace=True
+    ),
     "gif": lambda: encoded(scene(), "GIF"),
     "webp": lambda: encoded(scene(), "WEBP", quality=90),
     "lossless webp": lambda: encoded(scene(), "WEBP", lossless=True),
@@ -70,7 +72,8 @@ def test_every_format_gives_the_same_picture(name: str) -> None:
     full, thumbnail = result.outputs
     assert (full.width, full.height, full.extension) == (320, 240, "jpg")
     assert (thumbnail.width, thumbnail.height) == (60, 45)
-    tolerance = 85 if "cmyk" in name else 12  # a press cannot print such blue and green: libvips' profile knows
+    # A press cannot print such blue and green: libvips' profile knows.
+    tolerance = 85 if "cmyk" in name else 12
     assert near(corners(pixels(full.data)), QUARTERS, tolerance), corners(pixels(full.data))
     assert pixels(thumbnail.data).shape == (45, 60, 3)
     assert (result.facts.width, result.facts.height) == (320, 240)
@@ -166,7 +169,9 @@ def test_invisible_colours_do_not_bleed() -> None:
     array = np.zeros((200, 200, 4), np.uint8)
     array[:, :100] = (0, 255, 0, 0)  # invisible green
     array[:, 100:] = (255, 0, 0, 255)
-    (png,) = run(encoded(Image.fromarray(array), "PNG"), tier(format=Format.PNG, width=25, height=25)).outputs
+    (png,) = run(
+        encoded(Image.fromarray(array), "PNG"), tier(format=Format.PNG, width=25, height=25)
+    ).outputs
     out = pixels(png.data, "RGBA")
     visible = out[out[..., 3] > 40]
     assert visible[:, 1].max() < 30, "green shows at the edge"
@@ -175,15 +180,27 @@ def test_invisible_colours_do_not_bleed() -> None:
 def test_display_p3_is_converted() -> None:
     profile = pyvips.Image.profile_load("p3")
     p3 = Image.fromarray(np.full((64, 64, 3), (200, 60, 60), np.uint8))
-    (output,) = run(encoded(p3, "JPEG", quality=95, icc_profile=bytes(profile)), tier(width=32)).outputs
+    (output,) = run(
+        encoded(p3, "JPEG", quality=95, icc_profile=bytes(profile)), tier(width=32)
+    ).outputs
     srgb = ImageCms.createProfile("sRGB")
     expected = ImageCms.profileToProfile(p3, io.BytesIO(bytes(profile)), srgb)
     assert expected
-    assert near([tuple(pixels(output.data)[16, 16].tolist())], [tuple(np.asarray(expected)[16, 16].tolist())], 4)
+    assert near(
+        [tuple(pixels(output.data)[16, 16].tolist())],
+        [tuple(np.asarray(expected)[16, 16].tolist())],
+        4,
+    )
     assert pixels(output.data)[16, 16][0] > 205, "the red of P3 is stronger than that of sRGB"
     for image_format in ("PNG", "TIFF", "WEBP"):
-        (other,) = run(encoded(p3, image_format, icc_profile=bytes(profile)), tier(width=32)).outputs
-        assert near([tuple(pixels(other.data)[16, 16].tolist())], [tuple(pixels(output.data)[16, 16].tolist())], 6)
+        (other,) = run(
+            encoded(p3, image_format, icc_profile=bytes(profile)), tier(width=32)
+        ).outputs
+        assert near(
+            [tuple(pixels(other.data)[16, 16].tolist())],
+            [tuple(pixels(output.data)[16, 16].tolist())],
+            6,
+        )
 
 
 def test_a_broken_profile_does_not_cost_the_image() -> None:
@@ -204,7 +221,14 @@ def test_no_metadata_survives() -> None:
 
 def animated(image_format: str) -> bytes:
     frames = [Image.new("RGB", (200, 100), colour) for colour in (RED, GREEN, BLUE)]
-    return encoded(frames[0], image_format, save_all=True, append_images=frames[1:], duration=[100, 200, 300], loop=0)
+    return encoded(
+        frames[0],
+        image_format,
+        save_all=True,
+        append_images=frames[1:],
+        duration=[100, 200, 300],
+        loop=0,
+    )
 
 
 @pytest.mark.parametrize("source", ["GIF", "WEBP"])
@@ -227,7 +251,10 @@ def test_many_frames_are_not_held_at_full_size(monkeypatch: pytest.MonkeyPatch) 
     """Only the scaled ones are, and the weight asked for says so."""
     frames = [Image.new("P", (1000, 800), number) for number in range(40)]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=20)
-    small, full = (tier(name=str(width), format=Format.WEBP, animated=True, width=width) for width in (100, 1000))
+    small, full = (
+        tier(name=str(width), format=Format.WEBP, animated=True, width=width)
+        for width in (100, 1000)
+    )
     largest: list[int] = []
     to_array = libvips.to_array
 
@@ -249,7 +276,9 @@ def test_frames_count_as_pixels_where_they_are_kept() -> None:
     kept = tier(name="kept", format=Format.WEBP, animated=True)
     for image_format in ("GIF", "WEBP"):
         data = animated(image_format)
-        with pytest.raises(ImageError, match="an animation of 3 x 200x100 = 60,000 pixels") as error:
+        with pytest.raises(
+            ImageError, match="an animation of 3 x 200x100 = 60,000 pixels"
+        ) as error:
             run(data, FULL, kept, limits=limits)
         assert error.value.error_type is ErrorType.TOO_MANY_PIXELS
         assert run(data, FULL, kept, limits=limits, make=["full"]).outputs
@@ -289,7 +318,9 @@ def as_srgb(light: float) -> float:
     "profile", [b"not a profile" * 20, icc.LINEAR_GREY, icc.LINEAR_SRGB], ids=["bad", "grey", "rgb"]
 )
 def test_a_profile_that_does_not_fit_does_not_cost_the_image(mode: str, profile: bytes) -> None:
-    assert run(encoded(scene().convert(mode), "PNG", icc_profile=profile), tier(format=Format.PNG)).outputs
+    assert run(
+        encoded(scene().convert(mode), "PNG", icc_profile=profile), tier(format=Format.PNG)
+    ).outputs
 
 
 @pytest.mark.parametrize("fit", [Fit.COVER, Fit.SMART])
@@ -303,13 +334,18 @@ def test_smart_finds_the_subject() -> None:
     array = np.full((100, 400, 3), 90, np.uint8)
     array[20:80, 320:380] = (250, 60, 40)
     data = encoded(Image.fromarray(array), "PNG")
-    smart, cover = (run(data, tier(width=100, height=100, fit=fit)).outputs[0] for fit in (Fit.SMART, Fit.COVER))
+    smart, cover = (
+        run(data, tier(width=100, height=100, fit=fit)).outputs[0] for fit in (Fit.SMART, Fit.COVER)
+    )
     assert (pixels(smart.data)[..., 0] > 200).sum() > 3000
     assert (pixels(cover.data)[..., 0] > 200).sum() == 0
 
 
 def test_the_same_image_gives_the_same_bytes() -> None:
-    tiers = [tier(name=f.value, format=f, width=100) for f in (Format.JPEG, Format.WEBP, Format.AVIF, Format.PNG)]
+    tiers = [
+        tier(name=f.value, format=f, width=100)
+        for f in (Format.JPEG, Format.WEBP, Format.AVIF, Format.PNG)
+    ]
     data = SOURCES["jpeg"]()
     assert run(data, *tiers) == run(data, *tiers)
 
@@ -334,11 +370,17 @@ def test_a_name_need_not_be_utf8(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("flip", [False, True], ids=["narrow", "flat"])
 def test_no_tier_is_enlarged_from_a_smaller_one(flip: bool) -> None:
-    """Of a narrow picture both are one pixel wide. 45 bands of red and blue cannot be told in 50 pixels."""
+    """Of a narrow picture both are one pixel wide.
+
+    45 bands of red and blue cannot be told in 50 pixels.
+    """
     array = np.zeros((2700, 4, 3), np.uint8)
     array[:, :, 0] = (np.arange(2700) // 60 % 2 * 255)[:, None]
     array = array.transpose(1, 0, 2) if flip else array
-    tiers = (tier(name="small", width=50, height=50), tier(name="full", format=Format.PNG, width=270, height=270))
+    tiers = (
+        tier(name="small", width=50, height=50),
+        tier(name="full", format=Format.PNG, width=270, height=270),
+    )
     full = run(encoded(Image.fromarray(np.ascontiguousarray(array)), "PNG"), *tiers).outputs[1]
     line = pixels(full.data)[..., 0].reshape(-1)
     assert (full.width, full.height) == ((270, 1) if flip else (1, 270))
@@ -352,7 +394,12 @@ def test_a_bmp_whose_alpha_is_all_zero_is_opaque(alpha: int, mode: str) -> None:
     array[..., 3] = alpha
     rows = array[::-1, :, [2, 1, 0, 3]].tobytes()
     masks = struct.pack("<4L", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
-    header = struct.pack("<LllHHLLllLL", 124, 64, 48, 1, 32, 3, len(rows), 0, 0, 0, 0) + masks + b"BGRs" + bytes(64)
+    header = (
+        struct.pack("<LllHHLLllLL", 124, 64, 48, 1, 32, 3, len(rows), 0, 0, 0, 0)
+        + masks
+        + b"BGRs"
+        + bytes(64)
+    )
     data = b"BM" + struct.pack("<LHHL", 138 + len(rows), 0, 0, 138) + header + rows
     image = Image.open(io.BytesIO(run(data, tier(format=Format.PNG)).outputs[0].data))
     assert image.mode == mode

@@ -32,7 +32,9 @@ def test_inside(width: int, height: int, box_width: int, box_height: int) -> Non
 
 
 @given(SIDE, SIDE, BOX, BOX, st.sampled_from([Fit.COVER, Fit.SMART]))
-def test_cover_and_smart(width: int, height: int, box_width: int, box_height: int, fit: Fit) -> None:
+def test_cover_and_smart(
+    width: int, height: int, box_width: int, box_height: int, fit: Fit
+) -> None:
     p = place(width, height, tier(box_width, box_height, fit))
     assert p.width <= width
     assert p.height <= height

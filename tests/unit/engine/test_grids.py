@@ -1,4 +1,6 @@
-"""Pictures that are put together of others, as telephones write them: colours and turns of the whole and its parts."""
+"""Pictures that are put together of others, as telephones write them:
+colours and turns of the whole and its parts.
+"""
 
 from __future__ import annotations
 
@@ -26,18 +28,30 @@ def shown(data: bytes) -> list[tuple[int, ...]]:
 @BOTH
 def test_a_grid_is_turned_and_cut_as_a_whole(image_format: str) -> None:
     assert near(shown(grid(image_format, TILES)), CLOCKWISE)
-    assert near(shown(grid(image_format, TILES, further=[(b"irot", b"\3")])), [YELLOW, RED, GREEN, BLUE])
+    assert near(
+        shown(grid(image_format, TILES, further=[(b"irot", b"\3")])), [YELLOW, RED, GREEN, BLUE]
+    )
     clap = struct.pack(">LLLLlLlL", 128, 1, 64, 1, 0, 1, -32, 1)
-    assert near(shown(grid(image_format, TILES, further=[(b"clap", clap)])), [RED, GREEN, GREEN, RED])
+    assert near(
+        shown(grid(image_format, TILES, further=[(b"clap", clap)])), [RED, GREEN, GREEN, RED]
+    )
 
 
 @BOTH
-@pytest.mark.parametrize("stated", [nclx(P3, 13), PROFILE, b"rICC" + PROFILE[4:]], ids=["nclx", "prof", "rICC"])
+@pytest.mark.parametrize(
+    "stated", [nclx(P3, 13), PROFILE, b"rICC" + PROFILE[4:]], ids=["nclx", "prof", "rICC"]
+)
 @pytest.mark.parametrize("place", ["grid", "tiles", "both"])
-def test_colours_count_of_the_grid_or_else_of_its_tiles(image_format: str, stated: bytes, place: str) -> None:
+def test_colours_count_of_the_grid_or_else_of_its_tiles(
+    image_format: str, stated: bytes, place: str
+) -> None:
     of_grid = stated if place != "tiles" else None
     of_tiles = stated if place == "tiles" else nclx(BT709, 13) if place == "both" else None
-    assert near(shown(grid(image_format, (REDDISH,) * 4, of_grid=of_grid, of_tiles=of_tiles)), [IN_P3] * 4, 6)
+    assert near(
+        shown(grid(image_format, (REDDISH,) * 4, of_grid=of_grid, of_tiles=of_tiles)),
+        [IN_P3] * 4,
+        6,
+    )
 
 
 @BOTH

@@ -35,7 +35,9 @@ RED_OF_709 = (0.6274, 0.0691, 0.0164)
 def columns(colours: Sequence[Sequence[float]], size: int = 64) -> npt.NDArray[np.uint16]:
     """Stripes of these signals (0 to 1), at 16 bits."""
     stripe = np.repeat(np.array(colours), size, axis=0)
-    return np.ascontiguousarray(np.rint(np.repeat(stripe[None], size, axis=0) * 65_535).astype(np.uint16))
+    return np.ascontiguousarray(
+        np.rint(np.repeat(stripe[None], size, axis=0) * 65_535).astype(np.uint16)
+    )
 
 
 def heic(array: npt.NDArray[np.uint16], transfer: int, primaries: int = BT2020) -> bytes:
@@ -53,11 +55,19 @@ def heic(array: npt.NDArray[np.uint16], transfer: int, primaries: int = BT2020) 
     return target.getvalue()
 
 
-def avif(array: npt.NDArray[np.uint16], transfer: int, primaries: int = BT2020, bits: int = 10) -> bytes:
+def avif(
+    array: npt.NDArray[np.uint16], transfer: int, primaries: int = BT2020, bits: int = 10
+) -> bytes:
     bands = array.shape[2]
-    image = pyvips.Image.new_from_memory(array.data, array.shape[1], array.shape[0], bands, "ushort")
+    image = pyvips.Image.new_from_memory(
+        array.data, array.shape[1], array.shape[0], bands, "ushort"
+    )
     image = image.copy(interpretation="rgb16" if bands > 1 else "grey16")
-    data = bytes(image.heifsave_buffer(compression="av1", bitdepth=bits, lossless=True, effort=0, keep="none"))
+    data = bytes(
+        image.heifsave_buffer(
+            compression="av1", bitdepth=bits, lossless=True, effort=0, keep="none"
+        )
+    )
     at = data.index(b"colrnclx") + 8
     return data[:at] + struct.pack(">HH", primaries, transfer) + data[at + 4 :]
 
@@ -66,7 +76,10 @@ def seen(data: bytes, count: int, mode: str = "RGB") -> list[tuple[int, ...]]:
     result = run(data, tier(format=Format.PNG))
     array = pixels(result.outputs[0].data, mode)
     width = array.shape[1] // count
-    return [tuple(int(v) for v in array[array.shape[0] // 2, width // 2 + number * width]) for number in range(count)]
+    return [
+        tuple(int(v) for v in array[array.shape[0] // 2, width // 2 + number * width])
+        for number in range(count)
+    ]
 
 
 def pq(light: float) -> float:
@@ -83,7 +96,9 @@ def near(found: tuple[float, ...], expected: tuple[float, ...], tolerance: int =
 @pytest.mark.parametrize("transfer", [PQ, HLG])
 def test_reference_levels(container: Callable[..., bytes], transfer: int) -> None:
     levels = (0.0, GREY, WHITE[transfer], 1.0)
-    black, grey, white, peak = seen(container(columns([[level] * 3 for level in levels]), transfer), 4)
+    black, grey, white, peak = seen(
+        container(columns([[level] * 3 for level in levels]), transfer), 4
+    )
     assert near(black, (0, 0, 0))
     assert near(grey, (100, 100, 100)), "26 / 203 of the light of white, by sRGB's curve"
     assert near(white, (229, 229, 229)), "bent by BT.2390: what is brighter has room above it"
@@ -101,11 +116,17 @@ def test_twelve_bits_grey_and_alpha() -> None:
     assert near(seen(avif(columns([[GREY] * 3]), PQ, bits=12), 1)[0], (100, 100, 100))
     assert near(seen(heic(columns([[GREY]]), HLG), 1)[0], (100, 100, 100))
     for container in (heic, avif):
-        assert near(seen(container(columns([[GREY, GREY, GREY, 0.5]]), PQ), 1, "RGBA")[0], (100, 100, 100, 127))
+        assert near(
+            seen(container(columns([[GREY, GREY, GREY, 0.5]]), PQ), 1, "RGBA")[0],
+            (100, 100, 100, 127),
+        )
 
 
 def test_the_stated_peak_counts() -> None:
-    """Of 4,000 cd/m² more is kept, so white is darker; a picture that is never brighter than white is not changed."""
+    """Of 4,000 cd/m² more is kept, so white is darker.
+
+    A picture that is never brighter than white is not changed.
+    """
     lights = np.array([26, 100, 203, 1_000, 4_000], np.float32) / np.float32(203)
     usual, bright = hdr.eetf(lights, 1_000.0), hdr.eetf(lights, 4_000.0)
     assert np.allclose(usual[0], lights[0], rtol=0.01), "below the knee nothing changes"
@@ -138,15 +159,21 @@ def test_an_avif_is_cut_all_the_same(side: int) -> None:
     data = with_clap(halves(), 32, 1, 32, 1, -16, 1, 0, 1)
     result = run(data, tier(format=Format.PNG, width=side, height=side))
     assert (result.facts.width, result.facts.height) == (32, 32)
-    assert near(tuple(pixels(result.outputs[0].data).reshape(-1, 3).mean(axis=0)), (100, 100, 100), 4)
+    assert near(
+        tuple(pixels(result.outputs[0].data).reshape(-1, 3).mean(axis=0)), (100, 100, 100), 4
+    )
 
 
 @pytest.mark.parametrize("image_format", ["AVIF", "HEIF"])
 @pytest.mark.parametrize(("transfer", "expected"), [(PQ, (229, 229, 229)), (13, (148, 148, 148))])
-def test_the_numbers_of_a_profile_count(image_format: str, transfer: int, expected: tuple[int, ...]) -> None:
+def test_the_numbers_of_a_profile_count(
+    image_format: str, transfer: int, expected: tuple[int, ...]
+) -> None:
     """Its tables would show light of 10,000 cd/m² as white, and all else as black."""
     profile = icc.with_tag(b"cicp", b"cicp\0\0\0\0" + bytes((BT2020, transfer, 0, 1)))
-    data = encoded(Image.new("RGB", (64, 64), (148, 148, 148)), image_format, icc_profile=profile, quality=100)
+    data = encoded(
+        Image.new("RGB", (64, 64), (148, 148, 148)), image_format, icc_profile=profile, quality=100
+    )
     assert near(seen(data, 1)[0], expected, 4)
 
 
@@ -167,11 +194,13 @@ def test_wide_primaries_without_a_profile_are_converted(container: Callable[...,
     assert near(seen(container(columns(red), 13, BT709), 1)[0], (200, 40, 40), 3)
 
 
-# Colours that the coded picture alone states --------------------------------------------------------------
+# Colours that the coded picture alone states ------------------------------------------------------
 
 
 def av1_stating(data: bytes, transfer: int, primaries: int = BT2020) -> bytes:
-    """With other numbers in the sequence header of an AVIF that says (1, 13), sRGB, or that it says nothing."""
+    """With other numbers in the sequence header of an AVIF that says (1, 13), sRGB,
+    or that it says nothing.
+    """
     start = data.index(b"mdat") + 4
     bits = f"{int.from_bytes(data[start : start + 24], 'big'):0192b}"
     at = max(bits.find(f"1{first:08b}{second:08b}") for first, second in ((BT709, 13), (2, 2))) + 1
@@ -230,12 +259,48 @@ def test_a_coded_picture_that_ends_early_states_nothing(stop: int) -> None:
 
 
 def test_a_moving_sequence_header_is_understood_too() -> None:
-    """With timing, a decoder model, two operating points and frame numbers, as video encoders write it."""
-    fields = [(0, 3), (0, 2), (1, 1), (1, 32), (25, 32), (1, 1), (1, 1), (1, 1), (9, 5), (1, 32), (9, 5), (9, 5)]
+    """With timing, a decoder model, two operating points and frame numbers,
+    as video encoders write it.
+    """
+    fields = [
+        (0, 3),
+        (0, 2),
+        (1, 1),
+        (1, 32),
+        (25, 32),
+        (1, 1),
+        (1, 1),
+        (1, 1),
+        (9, 5),
+        (1, 32),
+        (9, 5),
+        (9, 5),
+    ]
     fields += [(1, 1), (1, 5)]  # initial display delay, two operating points
     for level in (5, 9):
-        fields += [(0, 12), (level, 5), *([(1, 1)] if level > 7 else []), (1, 1), (0, 21), (1, 1), (9, 4)]
-    fields += [(5, 4), (5, 4), (63, 6), (63, 6), (1, 1), (0, 7), (0, 3), (0, 4), (1, 1), (0, 2), (0, 1), (1, 1)]
+        fields += [
+            (0, 12),
+            (level, 5),
+            *([(1, 1)] if level > 7 else []),
+            (1, 1),
+            (0, 21),
+            (1, 1),
+            (9, 4),
+        ]
+    fields += [
+        (5, 4),
+        (5, 4),
+        (63, 6),
+        (63, 6),
+        (1, 1),
+        (0, 7),
+        (0, 3),
+        (0, 4),
+        (1, 1),
+        (0, 2),
+        (0, 1),
+        (1, 1),
+    ]
     fields += [(0, 1), (1, 1), (6, 3), (0, 3), (1, 1), (0, 1), (1, 1), (BT2020, 8), (PQ, 8), (9, 8)]
     bits = "".join(f"{value:0{width}b}" for value, width in fields)
     content = int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big")
@@ -252,6 +317,9 @@ def test_the_numbers_of_a_profile_count_in_every_format(image_format: str, trans
     assert near(grey, (100, 100, 100), 5)
     assert near(white, (229, 229, 229), 5)
     if image_format == "JPEG":
-        grey, _ = seen(encoded(both, "JPEG", icc_profile=profile, quality=98, progressive=True, subsampling=0), 2)
+        grey, _ = seen(
+            encoded(both, "JPEG", icc_profile=profile, quality=98, progressive=True, subsampling=0),
+            2,
+        )
         assert near(grey, (100, 100, 100), 5)
         seen(encoded(both.convert("CMYK"), "JPEG", icc_profile=profile), 2)

@@ -56,7 +56,15 @@ def test_a_jpeg_that_lacks_its_last_bytes_is_caught(missing: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "missing"),
-    [("png", 1), ("png", 12), ("gif", 1), ("interlaced png", 5), ("jpeg", 1), ("jpeg", 2), ("progressive jpeg", 2)],
+    [
+        ("png", 1),
+        ("png", 12),
+        ("gif", 1),
+        ("interlaced png", 5),
+        ("jpeg", 1),
+        ("jpeg", 2),
+        ("progressive jpeg", 2),
+    ],
 )
 @pytest.mark.parametrize("from_file", [False, True])
 def test_a_file_whose_pixels_are_all_there_is_flagged_as_cut_off(
@@ -82,7 +90,9 @@ def test_trailing_data_after_a_jpeg_is_fine() -> None:
 
 
 def test_a_flipped_bit_is_flagged_where_the_picture_still_decodes() -> None:
-    """Of many single flips in the coded data, each either decodes (some flagged) or is a typed error."""
+    """Of many single flips in the coded data, each either decodes (some flagged) or is a typed
+    error.
+    """
     data = bytearray(encoded(scene(), "JPEG", quality=90))
     scan = jpeg.read_header(bytes(data)).scan
     flagged = 0
@@ -211,13 +221,20 @@ def fine_patterns() -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("name", fine_patterns())
 def test_fine_patterns_are_not_blank(name: str, quality: int) -> None:
     data = encoded(Image.fromarray(fine_patterns()[name]), "PNG")
-    assert run(data, *(tier(name=each, format=each, quality=quality) for each in (Format.JPEG, Format.WEBP))).outputs
+    assert run(
+        data,
+        *(tier(name=each, format=each, quality=quality) for each in (Format.JPEG, Format.WEBP)),
+    ).outputs
 
 
 @pytest.mark.parametrize("quality", [2, 5, 8])
 @pytest.mark.parametrize("other", [(0, 102, 0), (60, 60, 60), (0, 16, 255)])
-def test_colours_of_one_brightness_at_a_low_quality_are_not_blank(quality: int, other: tuple[int, int, int]) -> None:
-    """The steps in which a JPEG then states its colours are wide, so it misses their mean by far."""
+def test_colours_of_one_brightness_at_a_low_quality_are_not_blank(
+    quality: int, other: tuple[int, int, int]
+) -> None:
+    """The steps in which a JPEG then states its colours are wide,
+    so it misses their mean by far.
+    """
     y, x = np.indices((64, 64))
     fine = np.where(((x + y) % 2)[..., None], (200, 0, 0), other).astype(np.uint8)
     validate.validate(encode(fine, Format.JPEG, tier(quality=quality)), Format.JPEG, fine)
@@ -228,7 +245,9 @@ def test_colours_of_one_brightness_at_a_low_quality_are_not_blank(quality: int, 
 def test_a_blank_checkerboard_is_caught(colour: str, image_format: Format) -> None:
     blank = encoded(Image.new("RGB", (640, 480), colour), image_format.value)
     with pytest.raises(ImageError, match="blank"):
-        validate.validate(blank, image_format, fine_patterns()["checkerboard"][..., None].repeat(3, axis=2))
+        validate.validate(
+            blank, image_format, fine_patterns()["checkerboard"][..., None].repeat(3, axis=2)
+        )
 
 
 @pytest.mark.parametrize("image_format", [Format.JPEG, Format.WEBP, Format.AVIF, Format.PNG])
@@ -238,7 +257,11 @@ def test_broken_outputs_are_caught(image_format: Format) -> None:
     validate.validate(output.data, image_format, array)
     with pytest.raises(ImageError, match="does not decode"):
         validate.validate(output.data[: len(output.data) // 3], image_format, array)
-    for other, size in ((array[::2, ::2], "160x120"), (array[::2], "320x120"), (array[:, ::2], "160x240")):
+    for other, size in (
+        (array[::2, ::2], "160x120"),
+        (array[::2], "320x120"),
+        (array[:, ::2], "160x240"),
+    ):
         with pytest.raises(ImageError, match=f"320x240, not {size}"):
             validate.validate(output.data, image_format, other)
 
@@ -259,14 +282,19 @@ def changed(data: bytes, marker: bytes, offset: int, new: bytes) -> bytes:
         (9, b"\x02", "2 components"),
     ],
 )
-def test_kinds_of_jpeg_without_a_decoder_are_unsupported(offset: int, new: bytes, words: str) -> None:
+def test_kinds_of_jpeg_without_a_decoder_are_unsupported(
+    offset: int, new: bytes, words: str
+) -> None:
     with pytest.raises(ImageError, match=words) as error:
         run(changed(SOURCES["jpeg"](), b"\xff\xc0", offset, new))
     assert error.value.error_type is ErrorType.UNSUPPORTED_FORMAT
 
 
 def test_uncommon_sampling_is_decoded() -> None:
-    """4:1:0, which TurboJPEG does not know. The data is not made for it, but it must not be called corrupt."""
+    """4:1:0, which TurboJPEG does not know.
+
+    The data is not made for it, but it must not be called corrupt.
+    """
     data = changed(encoded(scene(), "JPEG", subsampling=0), b"\xff\xc0", 11, b"\x42")
     assert not jpeg.read_header(data).plain
     assert run(data).facts.width == 320
@@ -304,22 +332,34 @@ def test_endless_segments_are_given_up(filling: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("a.csv", b"1,2\n3,4\n"), ("a.svg", b'<svg xmlns="http://www.w3.org/2000/svg" width="4" height="3"/>')],
+    [
+        ("a.csv", b"1,2\n3,4\n"),
+        ("a.svg", b'<svg xmlns="http://www.w3.org/2000/svg" width="4" height="3"/>'),
+    ],
 )
-def test_loaders_that_libvips_does_not_trust_are_off(tmp_path: Path, name: str, content: bytes) -> None:
-    """Whatever code path a file might take to them: among them are parsers of whole documents, such as SVG and PDF."""
+def test_loaders_that_libvips_does_not_trust_are_off(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    """Whatever code path a file might take to them: among them are parsers of whole documents,
+    such as SVG and PDF.
+    """
     (tmp_path / name).write_bytes(content)
     with pytest.raises(pyvips.Error, match="not a known file format"):
         pyvips.Image.new_from_file(str(tmp_path / name)).avg()
 
 
 def test_a_profile_of_many_segments_is_used() -> None:
-    assert len(jpeg.read_header(encoded(scene(), "JPEG", icc_profile=bytes(3_000_000))).icc or b"") == 3_000_000
+    assert (
+        len(jpeg.read_header(encoded(scene(), "JPEG", icc_profile=bytes(3_000_000))).icc or b"")
+        == 3_000_000
+    )
 
 
 def test_what_no_decoder_expects_is_still_an_image_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(error: Exception) -> None:
-        monkeypatch.setattr("fpj_worker.engine.pipeline.describe", lambda _: (_ for _ in ()).throw(error))
+        monkeypatch.setattr(
+            "fpj_worker.engine.pipeline.describe", lambda _: (_ for _ in ()).throw(error)
+        )
 
     no_memory = cv2.error("Insufficient memory")
     no_memory.code = cv2.Error.StsNoMem
@@ -383,7 +423,9 @@ def test_large_files_are_read_from_disk(tmp_path: Path) -> None:
     before = header._IN_MEMORY
     header._IN_MEMORY = 100
     try:
-        result = process_image(OpenedImage("large", path=str(path).encode()), (FULL,), ImageLimits())
+        result = process_image(
+            OpenedImage("large", path=str(path).encode()), (FULL,), ImageLimits()
+        )
         path.write_bytes(SOURCES["jpeg"]()[:-3000])
         with pytest.raises(ImageError, match=r".") as error:
             process_image(OpenedImage("large", path=str(path).encode()), (FULL,), ImageLimits())
@@ -394,7 +436,9 @@ def test_large_files_are_read_from_disk(tmp_path: Path) -> None:
     assert io.BytesIO(result.outputs[0].data)
 
 
-def test_a_long_header_of_a_large_file_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_header_of_a_large_file_is_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from fpj_core.sources.base import OpenedImage
     from fpj_worker.engine import process_image
 

@@ -1,4 +1,6 @@
-"""JPEGs that libjpeg complains of although every pixel is there, and those of which some are not."""
+"""JPEGs that libjpeg complains of although every pixel is there,
+and those of which some are not.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,19 @@ import pyvips
 import simplejpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.engine.pictures import BLUE, FULL, GREEN, RED, YELLOW, corners, encoded, near, pixels, run, scene
+from unit.engine.pictures import (
+    BLUE,
+    FULL,
+    GREEN,
+    RED,
+    YELLOW,
+    corners,
+    encoded,
+    near,
+    pixels,
+    run,
+    scene,
+)
 
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import ImageLimits
@@ -41,7 +55,11 @@ def jpeg(kind: str = "baseline") -> bytes:
 
 def with_segment(marker: int, content: bytes, times: int = 1, data: bytes | None = None) -> bytes:
     data = data or jpeg()
-    return data[:2] + (bytes((0xFF, marker)) + struct.pack(">H", len(content) + 2) + content) * times + data[2:]
+    return (
+        data[:2]
+        + (bytes((0xFF, marker)) + struct.pack(">H", len(content) + 2) + content) * times
+        + data[2:]
+    )
 
 
 def right(data: bytes) -> str | None:
@@ -106,7 +124,7 @@ def test_a_profile_that_is_there_twice_is_used() -> None:
     assert not near(corners(once), QUARTERS, 5)
 
 
-# Roads ----------------------------------------------------------------------------------------------------
+# Roads --------------------------------------------------------------------------------------------
 
 Make = Callable[[bytes], ProcessedImage]
 
@@ -144,14 +162,18 @@ def test_on_every_road_a_missing_end_is_a_warning(make: Make, kind: str, behind:
 @pytest.mark.parametrize("kind", ALL_KINDS)
 @pytest.mark.parametrize("missing", [12, 900])
 @pytest.mark.parametrize("behind", [b"", TRAILER, bytes(700)])
-def test_on_every_road_missing_pixels_are_refused(make: Make, kind: str, missing: int, behind: bytes) -> None:
+def test_on_every_road_missing_pixels_are_refused(
+    make: Make, kind: str, missing: int, behind: bytes
+) -> None:
     with pytest.raises(ImageError) as error:
         make(ALL_KINDS[kind][:-missing] + behind)
     assert error.value.error_type is ErrorType.CORRUPT_IMAGE
 
 
 @pytest.mark.parametrize("kind", ["CMYK", "baseline", "progressive"])
-def test_pixels_that_are_missing_before_an_end_marker_are_refused_too(make: Make, kind: str) -> None:
+def test_pixels_that_are_missing_before_an_end_marker_are_refused_too(
+    make: Make, kind: str
+) -> None:
     """As a download leaves it that was cut off and ended by a program."""
     data = ALL_KINDS[kind]
     stop = data.rindex(b"\xff\xda") - 40 if kind == "progressive" else len(data) - len(data) // 3
@@ -161,10 +183,12 @@ def test_pixels_that_are_missing_before_an_end_marker_are_refused_too(make: Make
 
 
 def test_a_flipped_bit_in_a_progressive_jpeg_costs_no_picture(make: Make) -> None:
-    """libjpeg says that a scan ends too soon, as of one that was cut off; but all scans are there."""
+    """libjpeg says that a scan ends too soon, as of one that was cut off, but all are there."""
     data = jpeg("progressive")
     middle = data.index(b"\xff\xda") + 200
-    flipped = (data[:at] + bytes((data[at] ^ 16,)) + data[at + 1 :] for at in range(middle, middle + 200))
+    flipped = (
+        data[:at] + bytes((data[at] ^ 16,)) + data[at + 1 :] for at in range(middle, middle + 200)
+    )
     shorter = next(each for each in flipped if "premature end of data segment" in complaint(each))
     assert "premature end of data segment" in (make(shorter).facts.warning or "")
 
@@ -189,21 +213,37 @@ def test_on_every_road_what_is_wrong_beside_the_picture_is_a_warning(make: Make,
 
 
 @settings(deadline=None)
-@given(st.integers(0, 30), st.integers(1, 9), st.sampled_from([b"", b"\xff\xd9"]), st.integers(0, 30))
-def test_the_end_marker_is_found_block_by_block(before: int, block: int, marker: bytes, behind: int) -> None:
+@given(
+    st.integers(0, 30), st.integers(1, 9), st.sampled_from([b"", b"\xff\xd9"]), st.integers(0, 30)
+)
+def test_the_end_marker_is_found_block_by_block(
+    before: int, block: int, marker: bytes, behind: int
+) -> None:
     data = bytes(before) + marker + bytes(behind)
     header = replace(jpeg_module.read_header(jpeg()), scan=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jpeg_module, "_BLOCK", block)
-        found = jpeg_module.is_file_cut_off(lambda start, count: data[start : start + count], len(data), header)
+        found = jpeg_module.is_file_cut_off(
+            lambda start, count: data[start : start + count], len(data), header
+        )
     assert found is jpeg_module.is_cut_off(data, header)
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.binary(max_size=9), st.binary(max_size=9), st.integers(0, 12), st.integers(1, 9), st.integers(0, 30))
-def test_a_picture_is_read_piece_by_piece(head: bytes, coded: bytes, start: int, count: int, position: int) -> None:
+@given(
+    st.binary(max_size=9),
+    st.binary(max_size=9),
+    st.integers(0, 12),
+    st.integers(1, 9),
+    st.integers(0, 30),
+)
+def test_a_picture_is_read_piece_by_piece(
+    head: bytes, coded: bytes, start: int, count: int, position: int
+) -> None:
     picture = Picture(head, min(start, len(coded)), len(coded))
     whole = picture.joined(coded)
     assert len(picture) == len(whole)
-    assert whole[position : position + count].startswith(found := picture.read(coded, position, count))
+    assert whole[position : position + count].startswith(
+        found := picture.read(coded, position, count)
+    )
     assert found or position >= len(whole), "nothing at its end alone"

@@ -30,11 +30,17 @@ def with_curves(profile: bytes, curve: bytes) -> bytes:
 
 
 def curv(*entries: int) -> bytes:
-    return b"curv\0\0\0\0" + struct.pack(f">L{len(entries)}H", len(entries), *entries) + b"\0" * (len(entries) % 2 * 2)
+    return (
+        b"curv\0\0\0\0"
+        + struct.pack(f">L{len(entries)}H", len(entries), *entries)
+        + b"\0" * (len(entries) % 2 * 2)
+    )
 
 
 def para(kind: int, *parameters: float) -> bytes:
-    return b"para\0\0\0\0" + struct.pack(f">HH{len(parameters)}l", kind, 0, *(round(p * 65536) for p in parameters))
+    return b"para\0\0\0\0" + struct.pack(
+        f">HH{len(parameters)}l", kind, 0, *(round(p * 65536) for p in parameters)
+    )
 
 
 @pytest.mark.parametrize(

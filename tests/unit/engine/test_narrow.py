@@ -1,4 +1,6 @@
-"""Samples of narrow range (16 to 235 of 255, as in video), and grey whose light is named by number."""
+"""Samples of narrow range (16 to 235 of 255, as in video),
+and grey whose light is named by number.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,17 @@ def narrowed(levels: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
 
 def png(levels: npt.NDArray[np.uint16], bits: int, *numbers: int) -> bytes:
     array = levels if bits == 16 else np.rint(levels / 256).clip(0, 255).astype(np.uint8)
-    return first(chunk(b"cICP", bytes(numbers)), bytes(from_array(array).pngsave_buffer(bitdepth=bits)))
+    return first(
+        chunk(b"cICP", bytes(numbers)), bytes(from_array(array).pngsave_buffer(bitdepth=bits))
+    )
 
 
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("bands", [1, 3])
 def test_a_png_of_narrow_range_is_as_bright_as_one_of_full(bits: int, bands: int) -> None:
-    levels = columns([[level] * bands for level in (0.0, 0.4, 1.0)])[..., : bands if bands > 1 else None].squeeze()
+    levels = columns([[level] * bands for level in (0.0, 0.4, 1.0)])[
+        ..., : bands if bands > 1 else None
+    ].squeeze()
     black, grey, white = seen(png(narrowed(levels), bits, BT709, SRGB, 0, NARROW), 3)
     assert near(black, (0, 0, 0), 1)
     assert near(grey, (102, 102, 102), 1)
@@ -51,7 +57,9 @@ def test_hdr_of_narrow_range_in_a_png(transfer: int, bits: int) -> None:
 def test_alpha_has_full_range_always() -> None:
     levels = columns([[0.4, 0.4, 0.4, 0.5]])
     levels[..., :3] = narrowed(levels[..., :3])
-    assert near(seen(png(levels, 16, BT709, SRGB, 0, NARROW), 1, "RGBA")[0], (102, 102, 102, 127), 1)
+    assert near(
+        seen(png(levels, 16, BT709, SRGB, 0, NARROW), 1, "RGBA")[0], (102, 102, 102, 127), 1
+    )
 
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])

@@ -1,4 +1,6 @@
-"""Files that programs write and libraries stumble over: what is odd about them costs no picture, and changes none."""
+"""Files that programs write and libraries stumble over: what is odd about them costs no picture,
+and changes none.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,19 @@ from pathlib import Path
 
 import pytest
 import pyvips
-from unit.engine.pictures import BLUE, GREEN, RED, YELLOW, corners, encoded, near, pixels, run, scene, tier
+from unit.engine.pictures import (
+    BLUE,
+    GREEN,
+    RED,
+    YELLOW,
+    corners,
+    encoded,
+    near,
+    pixels,
+    run,
+    scene,
+    tier,
+)
 from unit.engine.test_hdr import BT709, GREY, HLG, P3, PQ, WHITE, columns, seen
 from unit.engine.test_hdr import near as close
 from unit.engine.test_orientation import TURNED, block
@@ -27,7 +41,12 @@ WEBP = encoded(scene(), "WEBP", quality=90)
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">L", len(content)) + kind + content + struct.pack(">L", zlib.crc32(kind + content))
+    return (
+        struct.pack(">L", len(content))
+        + kind
+        + content
+        + struct.pack(">L", zlib.crc32(kind + content))
+    )
 
 
 def first(content: bytes, data: bytes = PNG) -> bytes:
@@ -45,7 +64,9 @@ def shown(data: bytes) -> list[tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("place", [first, last])
-def test_exif_counts_before_and_behind_the_pixels_of_a_png(place: Callable[[bytes], bytes], tmp_path: Path) -> None:
+def test_exif_counts_before_and_behind_the_pixels_of_a_png(
+    place: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
     data = place(chunk(b"eXIf", block(6)))
     path = tmp_path / "x.png"
     path.write_bytes(data)
@@ -74,19 +95,29 @@ def test_hdr_in_a_png_is_tone_mapped(transfer: int, bits: int) -> None:
 
 @pytest.mark.parametrize(("primaries", "expected"), [(P3, (218, 0, 26)), (BT709, (200, 40, 40))])
 def test_primaries_of_a_png_are_converted(primaries: int, expected: tuple[int, ...]) -> None:
-    data = bytes(from_array((columns([[200 / 255, 40 / 255, 40 / 255]]) >> 8).astype("uint8")).pngsave_buffer())
+    data = bytes(
+        from_array(
+            (columns([[200 / 255, 40 / 255, 40 / 255]]) >> 8).astype("uint8")
+        ).pngsave_buffer()
+    )
     assert close(seen(first(chunk(b"cICP", bytes((primaries, 13, 0, 1))), data), 1)[0], expected, 5)
 
 
 @pytest.mark.parametrize(
     ("numbers", "own", "expected"),
-    [((BT709, 13), "p3", (200, 40, 40)), ((P3, 13), "srgb", (218, 0, 26)), ((2, 2), "p3", (218, 0, 26))],
+    [
+        ((BT709, 13), "p3", (200, 40, 40)),
+        ((P3, 13), "srgb", (218, 0, 26)),
+        ((2, 2), "p3", (218, 0, 26)),
+    ],
 )
 def test_the_numbers_of_a_png_count_more_than_its_profile(
     numbers: tuple[int, int], own: str, expected: tuple[int, ...]
 ) -> None:
     image = from_array((columns([[200 / 255, 40 / 255, 40 / 255]]) >> 8).astype("uint8"))
-    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", bytes(pyvips.Image.profile_load(own)))
+    image.set_type(
+        pyvips.GValue.blob_type, "icc-profile-data", bytes(pyvips.Image.profile_load(own))
+    )
     data = first(chunk(b"cICP", bytes((*numbers, 0, 1))), bytes(image.pngsave_buffer()))
     assert close(seen(data, 1)[0], expected, 5)
 
@@ -98,12 +129,17 @@ def test_a_tiff_with_extra_samples_that_it_has_not() -> None:
 
 @pytest.mark.parametrize("wrong", [1_000, 8, -9, -300])
 def test_a_webp_that_states_a_wrong_size(wrong: int, tmp_path: Path) -> None:
-    """Some writers count the header, or what they cut off later. The picture's own chunk is whole."""
+    """Some writers count the header, or what they cut off later.
+
+    The picture's own chunk is whole.
+    """
     data = WEBP[:4] + struct.pack("<L", len(WEBP) - 8 + wrong & ~1) + WEBP[8:]
     assert near(shown(data), QUARTERS)
     path = tmp_path / "x.webp"
     path.write_bytes(data)
-    result = process_image(OpenedImage("x", path=bytes(path)), (tier(format=Format.PNG),), ImageLimits())
+    result = process_image(
+        OpenedImage("x", path=bytes(path)), (tier(format=Format.PNG),), ImageLimits()
+    )
     assert near(corners(pixels(result.outputs[0].data)), QUARTERS)
     moving = encoded(scene(), "WEBP", save_all=True, append_images=[scene(320, 240).rotate(180)])
     odd = moving[:4] + struct.pack("<L", len(moving) + wrong & ~1) + moving[8:]

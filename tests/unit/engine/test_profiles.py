@@ -29,7 +29,9 @@ def deep(image_format: str, bands: int, profile: bytes | None) -> bytes:
     image = image.copy(interpretation=space)
     if profile:
         image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
-    return bytes(image.pngsave_buffer(bitdepth=16) if image_format == "PNG" else image.tiffsave_buffer())
+    return bytes(
+        image.pngsave_buffer(bitdepth=16) if image_format == "PNG" else image.tiffsave_buffer()
+    )
 
 
 def seen(data: bytes) -> list[int]:
@@ -40,7 +42,9 @@ def seen(data: bytes) -> list[int]:
 
 def lightened(level: int) -> int:
     light = level / 255
-    return round(255 * (light * 12.92 if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055))
+    return round(
+        255 * (light * 12.92 if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055)
+    )
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
@@ -48,14 +52,21 @@ def lightened(level: int) -> int:
 def test_profiles_are_used_at_16_bits(bands: int, image_format: str) -> None:
     profile = icc.LINEAR_GREY if bands < 3 else icc.LINEAR_SRGB
     assert np.abs(np.subtract(seen(deep(image_format, bands, None)), LEVELS)).max() <= 1
-    assert np.abs(np.subtract(seen(deep(image_format, bands, profile)), [*map(lightened, LEVELS)])).max() <= 2
+    assert (
+        np.abs(
+            np.subtract(seen(deep(image_format, bands, profile)), [*map(lightened, LEVELS)])
+        ).max()
+        <= 2
+    )
 
 
 def test_a_profile_named_srgb_is_used() -> None:
     """Of gamma 1.8, which is close to sRGB in linear light and visibly another."""
     named = icc.rgb(b"sRGB IEC61966-2.1", 1.8)
     assert not libvips.is_srgb(named)
-    plain, converted = (run(encoded(scene(), "JPEG", icc_profile=each)).outputs[0] for each in (None, named))
+    plain, converted = (
+        run(encoded(scene(), "JPEG", icc_profile=each)).outputs[0] for each in (None, named)
+    )
     assert pixels(converted.data).mean() > pixels(plain.data).mean() + 3
 
 
@@ -82,10 +93,14 @@ def test_an_unusable_profile_costs_no_picture(mode: str) -> None:
 
 @pytest.mark.parametrize("image_format", ["WEBP", "JPEG", "TIFF"])
 @pytest.mark.parametrize("colour", [(90, 90, 90), (90, 60, 90)])
-def test_a_profile_of_grey_is_used_where_all_is_grey(image_format: str, colour: tuple[int, int, int]) -> None:
+def test_a_profile_of_grey_is_used_where_all_is_grey(
+    image_format: str, colour: tuple[int, int, int]
+) -> None:
     """What has no format for grey is written as colours, and the scanner's profile with it."""
     image = Image.new("RGB", (64, 64), colour)
     more: dict[str, Any] = {"lossless": True} if image_format == "WEBP" else {}
     data = encoded(image, image_format, icc_profile=icc.LINEAR_GREY, **more)
     shown = lightened(90) if len({*colour}) == 1 else 90
-    assert abs(int(pixels(run(data, tier(format=Format.PNG)).outputs[0].data)[20, 20, 0]) - shown) <= 2
+    assert (
+        abs(int(pixels(run(data, tier(format=Format.PNG)).outputs[0].data)[20, 20, 0]) - shown) <= 2
+    )

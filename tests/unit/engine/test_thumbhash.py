@@ -15,7 +15,9 @@ def plain(colour: tuple[int, ...], width: int = 20, height: int = 10) -> bytes:
 
 
 def head(hash_: bytes) -> tuple[float, float, float]:
-    """Mean brightness, yellow against blue and red against green, as the first 18 bits hold them."""
+    """Mean brightness, yellow against blue and red against green,
+    as the first 18 bits hold them.
+    """
     bits = int.from_bytes(hash_[:3], "little")
     return (bits & 63) / 63, (bits >> 6 & 63) / 31.5 - 1, (bits >> 12 & 63) / 31.5 - 1
 
@@ -48,7 +50,9 @@ def test_a_picture_of_known_hash() -> None:
     picture = np.stack([x * 8, y * 10, 255 - x * 8, np.full_like(x, 255)], axis=-1).astype(np.uint8)
     ours, theirs = encode(picture).hex(), KNOWN
     assert ours[:10] == theirs[:10]
-    assert all(abs(int(a, 16) - int(b, 16)) <= 1 for a, b in zip(ours, theirs, strict=True)), "halves round either way"
+    assert all(abs(int(a, 16) - int(b, 16)) <= 1 for a, b in zip(ours, theirs, strict=True)), (
+        "halves round either way"
+    )
 
 
 KNOWN = "9e170a9d9a8788788087888888788877808508f888"

@@ -52,7 +52,16 @@ def greys(array: Pixels) -> list[int]:
         lambda: GREY.astype(np.int32),
         lambda: (GREY / 255).astype(np.complex64),
     ],
-    ids=["grey 0 to 1", "grey 0 to 255", "rgb 0 to 1", "double", "int8", "int16", "int32", "complex"],
+    ids=[
+        "grey 0 to 1",
+        "grey 0 to 255",
+        "rgb 0 to 1",
+        "double",
+        "int8",
+        "int16",
+        "int32",
+        "complex",
+    ],
 )
 def test_samples_of_unknown_range_are_refused(pixels_of: Callable[[], npt.NDArray[Any]]) -> None:
     assert "floating point, signed or complex" in refused(NEW(pixels_of()).tiffsave_buffer())
@@ -106,7 +115,9 @@ def test_other_variants_are_refused_by_name(tags: Mapping[int, Values], words: s
 
 def test_ycbcr_is_shown_where_it_is_jpeg() -> None:
     assert "YCbCr" in refused(encoded(SCENE.convert("YCbCr"), "TIFF"))
-    assert near(corners(pixels(run(encoded(SCENE, "TIFF", compression="jpeg")).outputs[0].data)), QUARTERS)
+    assert near(
+        corners(pixels(run(encoded(SCENE, "TIFF", compression="jpeg")).outputs[0].data)), QUARTERS
+    )
 
 
 @pytest.mark.parametrize("compression", ["zstd", "lzma"])
@@ -115,7 +126,9 @@ def test_compressions_without_a_decoder_are_unsupported(compression: str) -> Non
 
 
 @pytest.mark.parametrize(("extra", "bands"), [((0,), 3), ((1,), 4), ((2,), 4), (None, 4)])
-def test_a_further_band_is_alpha_unless_it_is_said_to_be_none(extra: tuple[int] | None, bands: int) -> None:
+def test_a_further_band_is_alpha_unless_it_is_said_to_be_none(
+    extra: tuple[int] | None, bands: int
+) -> None:
     samples = np.dstack([COLOUR, np.full(GREY.shape, 200, np.uint8)]).tobytes()
     tags: dict[int, Values] = {258: (8,) * 4, 262: (2,), 277: (4,)}
     if extra:
@@ -130,12 +143,14 @@ def test_many_bands_are_shown_by_their_colours() -> None:
     assert near(corners(pixels(output.data)), QUARTERS)
 
 
-# Camera raw ---------------------------------------------------------------------------------------------------------
+# Camera raw ---------------------------------------------------------------------------------------
 
 PREVIEW = scene(64, 48)
 
 
-def with_subdirectory(tags: Mapping[int, Values], sub: Mapping[int, Values], order: str = "<") -> bytes:
+def with_subdirectory(
+    tags: Mapping[int, Values], sub: Mapping[int, Values], order: str = "<"
+) -> bytes:
     """A preview whose directory names another one, as raw files have it."""
     empty = tiff(PREVIEW, dict(tags) | {330: (100_000,)}, order)
     offset = len(empty) + len(empty) % 2
@@ -143,7 +158,14 @@ def with_subdirectory(tags: Mapping[int, Values], sub: Mapping[int, Values], ord
     return data.ljust(offset + 65_536, b"\0") + directory(sub, offset + 65_536, order)
 
 
-CFA: Mapping[int, Values] = {256: (4000,), 257: (3000,), 258: (14,), 259: (1,), 262: (32803,), 277: (1,)}
+CFA: Mapping[int, Values] = {
+    256: (4000,),
+    257: (3000,),
+    258: (14,),
+    259: (1,),
+    262: (32803,),
+    277: (1,),
+}
 NIKON: Mapping[int, Values] = {**CFA, 259: (34713,)}
 
 RAW = {
@@ -152,7 +174,9 @@ RAW = {
     "iiq": lambda: b"II*\0\x10\0\0\0IIII\x01waR" + bytes(100),
     "nef": lambda: with_subdirectory({254: (1,), 271: b"NIKON CORPORATION\0"}, NIKON, ">"),
     "arw": lambda: with_subdirectory({271: b"SONY\0"}, {**CFA, 259: (32767,)}),
-    "preview of a camera": lambda: with_subdirectory({254: (1,), 271: b"Some Camera\0"}, {256: (1,)}),
+    "preview of a camera": lambda: with_subdirectory(
+        {254: (1,), 271: b"Some Camera\0"}, {256: (1,)}
+    ),
     "sensor data first": lambda: tiff((64, 48, bytes(64 * 48)), {262: (32803,), 33421: (2, 2)}),
     "linear raw": lambda: tiff(PREVIEW, {262: (34892,)}),
 }
@@ -175,8 +199,12 @@ def test_raw_data_behind_the_preview_is_found() -> None:
 
 
 def test_a_developed_photograph_is_no_raw_file() -> None:
-    """What a developer writes keeps the camera's name, and may have a smaller copy in a sub-directory."""
-    data = with_subdirectory({271: b"NIKON CORPORATION\0"}, {254: (1,), 256: (32,), 257: (24,), 262: (2,)})
+    """What a developer writes keeps the camera's name,
+    and may have a smaller copy in a sub-directory.
+    """
+    data = with_subdirectory(
+        {271: b"NIKON CORPORATION\0"}, {254: (1,), 256: (32,), 257: (24,), 262: (2,)}
+    )
     assert run(data).facts.width == 64
 
 
@@ -190,14 +218,18 @@ def test_directories_in_a_circle_end() -> None:
 
 def test_bigtiff_and_pyramids_are_made(tmp_path: Path) -> None:
     image = NEW(COLOUR)
-    for options in ({"bigtiff": True}, {"tile": True, "pyramid": True, "subifd": True}, {"tile": True}):
+    for options in (
+        {"bigtiff": True},
+        {"tile": True, "pyramid": True, "subifd": True},
+        {"tile": True},
+    ):
         path = tmp_path / "image.tif"
         path.write_bytes(image.tiffsave_buffer(**options))
         made = process_image(OpenedImage("image", path=bytes(path)), (FULL,), ImageLimits())
         assert near(corners(pixels(made.outputs[0].data)), QUARTERS)
 
 
-# Damage -------------------------------------------------------------------------------------------------------------
+# Damage -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -210,7 +242,14 @@ def test_bigtiff_and_pyramids_are_made(tmp_path: Path) -> None:
         b"II+\0\x08\0\0\0" + b"\xff" * 24,
         b"II+\0\x08\0\0\0\x10\0\0\0\0\0\0\0" + b"\xff" * 24,
     ],
-    ids=["no entries", "no entries, big-endian", "too many", "beyond the end", "BigTIFF", "BigTIFF, many entries"],
+    ids=[
+        "no entries",
+        "no entries, big-endian",
+        "too many",
+        "beyond the end",
+        "BigTIFF",
+        "BigTIFF, many entries",
+    ],
 )
 def test_a_damaged_directory_is_corrupt(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "image.tif"
@@ -225,10 +264,16 @@ def test_a_damaged_directory_is_corrupt(data: bytes, tmp_path: Path) -> None:
     ("words", "error_type"),
     [
         (
-            "tiff2vips: Failed to allocate memory for to read TIFF directory (0 elements of 12 bytes each)",
+            (
+                "tiff2vips: Failed to allocate memory for to read TIFF directory (0 elements of 12"
+                " bytes each)"
+            ),
             "CorruptImage",
         ),
-        ("tiff2vips: Failed to allocate memory for strip (9000 elements of 8 bytes each)", "OutOfMemory"),
+        (
+            "tiff2vips: Failed to allocate memory for strip (9000 elements of 8 bytes each)",
+            "OutOfMemory",
+        ),
         ("out of memory --- size == 800MB", "OutOfMemory"),
         ("VipsJpeg: Insufficient memory (case 4)", "OutOfMemory"),
         ("tiff2vips: ZSTD compression support is not configured", "UnsupportedFormat"),
@@ -242,7 +287,10 @@ def test_what_libvips_says_is_understood(words: str, error_type: str) -> None:
 def test_huge_tiles_are_admitted_first() -> None:
     asked: list[int] = []
     image = NEW(np.zeros((64, 10_000), np.uint8))
-    run(image.tiffsave_buffer(tile=True, tile_width=8192, tile_height=8192, compression="deflate"), admit=asked.append)
+    run(
+        image.tiffsave_buffer(tile=True, tile_width=8192, tile_height=8192, compression="deflate"),
+        admit=asked.append,
+    )
     assert asked == [2 * 8192 * 8192]
 
 
@@ -259,7 +307,9 @@ BAD_TAGS: dict[str, tuple[dict[int, Values], tuple[int, int] | None]] = {
 @pytest.mark.parametrize("from_file", [False, True])
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("name", BAD_TAGS)
-def test_a_bad_tag_beside_the_picture_costs_no_picture(name: str, order: str, from_file: bool, tmp_path: Path) -> None:
+def test_a_bad_tag_beside_the_picture_costs_no_picture(
+    name: str, order: str, from_file: bool, tmp_path: Path
+) -> None:
     tags, kind = BAD_TAGS[name]
     data = tiff(scene(), tags, order)
     if kind:
@@ -271,7 +321,13 @@ def test_a_bad_tag_beside_the_picture_costs_no_picture(name: str, order: str, fr
     result = process_image(opened, (tier(format=Format.PNG),), ImageLimits())
     assert near(corners(pixels(result.outputs[0].data)), QUARTERS)
     with pytest.raises(ImageError):
-        run(tiff((*scene().size, scene().tobytes()[:1000]), {258: (8,) * 3, 262: (2,), 277: (3,)} | tags, order))
+        run(
+            tiff(
+                (*scene().size, scene().tobytes()[:1000]),
+                {258: (8,) * 3, 262: (2,), 277: (3,)} | tags,
+                order,
+            )
+        )
 
 
 def test_tiles_in_separate_planes_are_unsupported() -> None:
@@ -293,6 +349,12 @@ def test_grey_with_alpha_in_separate_planes_is_unsupported(white_is_zero: bool) 
 def test_colours_in_separate_planes_are_made() -> None:
     planes = COLOUR.transpose(2, 0, 1)
     size = len(planes[0].tobytes())
-    tags = {258: (8,) * 3, 262: (2,), 273: tuple(8 + size * each for each in range(3)), 277: (3,), 279: (size,) * 3}
+    tags = {
+        258: (8,) * 3,
+        262: (2,),
+        273: tuple(8 + size * each for each in range(3)),
+        277: (3,),
+        279: (size,) * 3,
+    }
     data = tiff((*SCENE.size, planes.tobytes()), tags | {284: (2,)})
     assert near(corners(pixels(run(data).outputs[0].data)), QUARTERS)

@@ -20,25 +20,40 @@ from fpj_worker.engine.weight import weigh
 
 
 def weight(*tiers: TierSpec, make: set[str] | None = None, **header: Any) -> int:
-    plain: dict[str, Any] = {"format": "png", "width": 10_000, "height": 10_000, "pages": 1, "orientation": 1}
+    plain: dict[str, Any] = {
+        "format": "png",
+        "width": 10_000,
+        "height": 10_000,
+        "pages": 1,
+        "orientation": 1,
+    }
     given = Header(**plain | {"memory": 0} | header)
     placements = [(each, place(*given.upright, each)) for each in tiers]
-    return weigh(given, placements, ImageLimits(), make if make is not None else {each.name for each in tiers})
+    return weigh(
+        given,
+        placements,
+        ImageLimits(),
+        make if make is not None else {each.name for each in tiers},
+    )
 
 
 def big(image_format: Format, side: int = 10_000, **changes: Any) -> TierSpec:
-    return tier(name=f"{image_format}{side}", format=image_format, width=side, height=side, **changes)
+    return tier(
+        name=f"{image_format}{side}", format=image_format, width=side, height=side, **changes
+    )
 
 
 @pytest.mark.parametrize(
-    ("image_format", "mebibytes"), [(Format.JPEG, 572), (Format.PNG, 1_239), (Format.WEBP, 1_525), (Format.AVIF, 2_670)]
+    ("image_format", "mebibytes"),
+    [(Format.JPEG, 572), (Format.PNG, 1_239), (Format.WEBP, 1_525), (Format.AVIF, 2_670)],
 )
 def test_pixels_and_their_encoder_are_weighed(image_format: Format, mebibytes: int) -> None:
     assert weight(big(image_format)) >> 20 == mebibytes
 
 
 @pytest.mark.parametrize(
-    ("image_format", "mebibytes"), [(Format.JPEG, 858), (Format.PNG, 1_716), (Format.WEBP, 4_005), (Format.AVIF, 4_673)]
+    ("image_format", "mebibytes"),
+    [(Format.JPEG, 858), (Format.PNG, 1_716), (Format.WEBP, 4_005), (Format.AVIF, 4_673)],
 )
 def test_alpha_weighs_more(image_format: Format, mebibytes: int) -> None:
     assert weight(big(image_format), alpha=True) >> 20 == mebibytes
@@ -46,7 +61,11 @@ def test_alpha_weighs_more(image_format: Format, mebibytes: int) -> None:
 
 @pytest.mark.parametrize(
     ("image_format", "mode", "alpha"),
-    [(name, mode, mode == "RGBA") for name in ("PNG", "WEBP", "TIFF", "AVIF", "HEIF") for mode in ("RGB", "RGBA")],
+    [
+        (name, mode, mode == "RGBA")
+        for name in ("PNG", "WEBP", "TIFF", "AVIF", "HEIF")
+        for mode in ("RGB", "RGBA")
+    ],
 )
 def test_the_header_says_whether_there_is_alpha(image_format: str, mode: str, alpha: bool) -> None:
     data = encoded(Image.new(mode, (64, 48)), image_format)
@@ -64,7 +83,10 @@ def test_laying_on_a_background_takes_no_more_than_the_pixels() -> None:
     tracemalloc.stop()
     assert most < 6_000_000
     alpha = pixels[..., 3:].astype(int)
-    assert (flat == (pixels[..., :3] * alpha + np.array([0x12, 0x34, 0x56]) * (255 - alpha) + 127) // 255).all()
+    assert (
+        flat
+        == (pixels[..., :3] * alpha + np.array([0x12, 0x34, 0x56]) * (255 - alpha) + 127) // 255
+    ).all()
 
 
 def test_the_heaviest_output_counts() -> None:
@@ -87,7 +109,10 @@ def test_what_is_cut_away_is_not_encoded() -> None:
 
 
 def test_usual_outputs_wait_for_nobody() -> None:
-    usual = [tier(name=each, format=each, width=1920, height=1080) for each in (Format.JPEG, Format.WEBP, Format.AVIF)]
+    usual = [
+        tier(name=each, format=each, width=1920, height=1080)
+        for each in (Format.JPEG, Format.WEBP, Format.AVIF)
+    ]
     assert weight(*usual, width=6_000, height=4_000) < 64 * 2**20
 
 

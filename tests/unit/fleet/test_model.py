@@ -1,4 +1,6 @@
-"""The simulation of a fleet: against what can be computed by hand, against the code it stands for, and against runs."""
+"""The simulation of a fleet: against what can be computed by hand, against the code it stands for,
+and against runs.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ from fpj_fleet.figures import Figures, load
 from fpj_fleet.model import Fleet, simulate
 from fpj_fleet.page import predict
 
-SPEC = {"jobType": "Both", "collection": {"source": {"persistentVolumeClaim": {"claimName": "photographs"}}}}
+SPEC = {
+    "jobType": "Both",
+    "collection": {"source": {"persistentVolumeClaim": {"claimName": "photographs"}}},
+}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +38,8 @@ def fleet(**changes: object) -> Fleet:
 
 
 @pytest.mark.parametrize(
-    ("images", "pods"), [(1, 1), (900, 4), (1_000_000, 4), (10**6, 900), (50_000_000, 1_000), (10**8, 7)]
+    ("images", "pods"),
+    [(1, 1), (900, 4), (1_000_000, 4), (10**6, 900), (50_000_000, 1_000), (10**8, 7)],
 )
 def test_shards_are_those_of_the_worker(images: int, pods: int) -> None:
     spec = FileProcessingJobSpec.model_validate(SPEC | {"sharding": {"parallelism": pods}})
@@ -44,20 +50,29 @@ def test_one_pod_takes_as_long_as_its_images_and_its_starts(figures: Figures) ->
     outcome = simulate(fleet(images=10_000, pods=1, shard_size=2_500), figures)
     work = 10_000 * 0.050 * figures["worker.overhead"] / 4
     between = figures["job.bind"] + figures["pod.start"] + figures["pod.end_noticed"]
-    assert outcome.stages["process"] == pytest.approx(work + 4 * between - figures["pod.end_noticed"])
+    assert outcome.stages["process"] == pytest.approx(
+        work + 4 * between - figures["pod.end_noticed"]
+    )
     assert outcome.busy == pytest.approx(work / outcome.stages["process"])
 
 
 def test_all_that_is_recorded_is_counted(figures: Figures) -> None:
     outcome = simulate(fleet(images=1_000_000), figures)
-    flushes = outcome.store["results recorded"].mean * outcome.stages["process"] / figures.commands["flush"]
+    flushes = (
+        outcome.store["results recorded"].mean
+        * outcome.stages["process"]
+        / figures.commands["flush"]
+    )
     assert flushes == pytest.approx(10_000, rel=0.01)
     events = outcome.api["events"].mean * outcome.stages["process"]
     assert events == pytest.approx(outcome.shards * figures.requests["events"])
 
 
 def test_a_small_store_bounds_the_job_whatever_the_number_of_pods(figures: Figures) -> None:
-    slow = [simulate(fleet(images=5_000_000, pods=pods, store_cores=0.2), figures) for pods in (200, 400)]
+    slow = [
+        simulate(fleet(images=5_000_000, pods=pods, store_cores=0.2), figures)
+        for pods in (200, 400)
+    ]
     most = 0.2 / (figures["store.image_us"] / 1e6)
     for outcome in slow:
         assert outcome.store_cores <= 0.23
@@ -71,7 +86,9 @@ def test_a_node_bounds_the_pods_that_share_it(figures: Figures) -> None:
 
 
 def test_kubernetes_default_limits_bound_short_shards(figures: Figures) -> None:
-    outcome = simulate(fleet(images=100_000, pods=1_000, shard_size=100, default_limits=True), figures)
+    outcome = simulate(
+        fleet(images=100_000, pods=1_000, shard_size=100, default_limits=True), figures
+    )
     assert outcome.stages["process"] >= 2_000 / figures["limits.job_controller_default"] * 0.9
 
 

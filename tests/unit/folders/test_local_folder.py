@@ -39,7 +39,11 @@ def folder(root: Path) -> CacheFolder:
 
 def files(root: Path) -> set[str]:
     """Everything there is but folders and the tag."""
-    found = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_symlink() or not path.is_dir()}
+    found = {
+        str(path.relative_to(root))
+        for path in root.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    }
     return found - {CACHE_TAG}
 
 
@@ -121,7 +125,9 @@ def test_what_a_killed_check_left_hinders_no_one(root: Path) -> None:
     LocalFolderConfig(str(root)).build().check_writable()
 
 
-def test_of_two_who_mark_a_folder_at_once_the_first_one_does(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_who_mark_a_folder_at_once_the_first_one_does(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever is late has found no marker a moment ago."""
     first, late = (LocalFolderConfig(str(root)).build() for _ in range(2))
     first.mark(b"first", ["photos"])
@@ -162,7 +168,7 @@ def test_the_folder_itself_may_be_a_link(tmp_path: Path, root: Path) -> None:
     assert files(root) == {PATH}
 
 
-# Trouble with the disk ------------------------------------------------------------------------------------
+# Trouble with the disk ----------------------------------------------------------------------------
 
 
 def test_a_full_disk_leaves_no_part_of_a_file(tmp_path: Path) -> None:
@@ -213,7 +219,11 @@ def test_a_file_size_limit_counts_as_full(folder: CacheFolder, root: Path) -> No
     ],
 )
 def test_errors_of_disks_that_are_not_at_hand(
-    folder: CacheFolder, root: Path, monkeypatch: pytest.MonkeyPatch, number: int, error_type: ErrorType
+    folder: CacheFolder,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    error_type: ErrorType,
 ) -> None:
     def fail(*_: object) -> int:
         raise OSError(number, os.strerror(number))
@@ -224,7 +234,9 @@ def test_errors_of_disks_that_are_not_at_hand(
     assert files(root) == set()
 
 
-def test_short_writes_are_gone_on_with(folder: CacheFolder, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_writes_are_gone_on_with(
+    folder: CacheFolder, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write = os.write
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:3]))
@@ -259,7 +271,7 @@ def test_a_read_only_file_system(tmp_path: Path) -> None:
         assert refusal(folder) is ErrorType.ACCESS_DENIED
 
 
-# Trouble within -------------------------------------------------------------------------------------------
+# Trouble within -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("place", ["photos", "photos/full", "photos/full/ab", "photos/.tmp"])
@@ -286,7 +298,9 @@ def test_whatever_stands_in_a_folders_place_is_not_followed(
     assert not (tmp_path / "nothing").exists()
 
 
-def test_a_link_in_a_files_place_is_replaced_not_followed(folder: CacheFolder, root: Path, tmp_path: Path) -> None:
+def test_a_link_in_a_files_place_is_replaced_not_followed(
+    folder: CacheFolder, root: Path, tmp_path: Path
+) -> None:
     (tmp_path / "precious").write_bytes(b"precious")
     (root / PATH).parent.mkdir(parents=True)
     (root / PATH).symlink_to(tmp_path / "precious")
@@ -308,7 +322,9 @@ def test_a_folder_in_a_files_place(folder: CacheFolder, root: Path) -> None:
 
 
 @pytest.mark.parametrize("removed", ["photos", "photos/full", "photos/full/ab", "photos/.tmp", "."])
-def test_folders_removed_midway_are_made_again_at_the_second_try(folder: CacheFolder, root: Path, removed: str) -> None:
+def test_folders_removed_midway_are_made_again_at_the_second_try(
+    folder: CacheFolder, root: Path, removed: str
+) -> None:
     folder.write(PATH, b"data", token="t")
     shutil.rmtree(root / removed)
     if removed == ".":
@@ -339,23 +355,37 @@ def test_sweeping_removes_what_killed_writers_left(folder: CacheFolder, root: Pa
     folder.sweep(["photos"], "store")
     assert os.listdir(root / "photos" / ".tmp") == ["odd"]
     assert (root / PATH).exists()
-    assert sorted(os.listdir(root / "other" / ".tmp")) == ["odd", "store-1-0", "store-1-1"], "another's lease"
+    assert sorted(os.listdir(root / "other" / ".tmp")) == ["odd", "store-1-0", "store-1-1"], (
+        "another's lease"
+    )
 
 
 @pytest.mark.parametrize("skew", [-86_400.0, 0.0, 86_400.0])
 def test_sweeping_spares_what_another_store_may_be_writing(
     folder: CacheFolder, root: Path, monkeypatch: pytest.MonkeyPatch, skew: float
 ) -> None:
-    """Its runs hold leases that ours cannot see. The folder's own clock says what is old, not this host's."""
+    """Its runs hold leases that ours cannot see.
+
+    The folder's own clock says what is old, not this host's.
+    """
     now = time.time()
     monkeypatch.setattr("time.time", lambda: now + skew)
     folder.write(PATH, b"data", token="t")
-    for name, age in {"other-1-0": 0, "other-1-1": 3_000, "other-1-2": 4_000, "storefront-1-0": 0}.items():
+    for name, age in {
+        "other-1-0": 0,
+        "other-1-1": 3_000,
+        "other-1-2": 4_000,
+        "storefront-1-0": 0,
+    }.items():
         left = root / "photos" / ".tmp" / name
         left.write_bytes(b"part")
         os.utime(left, (now - age, now - age))
     folder.sweep(["photos"], "store")
-    assert sorted(os.listdir(root / "photos" / ".tmp")) == ["other-1-0", "other-1-1", "storefront-1-0"]
+    assert sorted(os.listdir(root / "photos" / ".tmp")) == [
+        "other-1-0",
+        "other-1-1",
+        "storefront-1-0",
+    ]
 
 
 def test_looking_and_removing_make_nothing(folder: CacheFolder, root: Path) -> None:
@@ -391,7 +421,7 @@ def test_few_folders_stay_open(folder: CacheFolder, root: Path) -> None:
     assert len(files(root)) == 256
 
 
-# To disk --------------------------------------------------------------------------------------------------
+# To disk ------------------------------------------------------------------------------------------
 
 
 def test_written_files_are_brought_to_disk(folder: CacheFolder) -> None:
@@ -430,7 +460,9 @@ def test_a_folder_that_has_gone_cannot_be_synced(folder: CacheFolder, root: Path
         LocalFolderConfig(str(root / "nowhere")).build().syncer()
 
 
-def test_without_syncfs_everything_is_synced(folder: CacheFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_syncfs_everything_is_synced(
+    folder: CacheFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     synced: list[bool] = []
     monkeypatch.setattr(syncing_module, "_syncfs", None)
     monkeypatch.setattr(os, "sync", lambda: synced.append(True))
@@ -438,7 +470,7 @@ def test_without_syncfs_everything_is_synced(folder: CacheFolder, monkeypatch: p
     assert synced
 
 
-# Looking whether it works ---------------------------------------------------------------------------------
+# Looking whether it works -------------------------------------------------------------------------
 
 
 def test_a_probe_leaves_nothing_behind(folder: CacheFolder, root: Path) -> None:

@@ -58,13 +58,26 @@ def test_names(key: str, name: str) -> None:
 
 
 def test_nothing_leads_out_of_the_folder() -> None:
-    for path in ["..", "../up.jpg", "a/../../b.jpg", "...", "x/.", member_key("a.zip", "deep/../x.jpg")]:
+    for path in [
+        "..",
+        "../up.jpg",
+        "a/../../b.jpg",
+        "...",
+        "x/.",
+        member_key("a.zip", "deep/../x.jpg"),
+    ]:
         assert not {"", ".", ".."} & set(names(path)[path].split("/"))
         mirror_path("full", names(path)[path], "jpg")
 
 
 @pytest.mark.parametrize(
-    "key", ["x" * 255, "ä" * 200 + ".jpg", "/".join(["long" * 30] * 20) + "/x.jpg", "/".join("ab" * 2_000) + "/x.jpg"]
+    "key",
+    [
+        "x" * 255,
+        "ä" * 200 + ".jpg",
+        "/".join(["long" * 30] * 20) + "/x.jpg",
+        "/".join("ab" * 2_000) + "/x.jpg",
+    ],
 )
 def test_long_names_are_cut_and_remain_apart(key: str) -> None:
     other = key.replace("x", "xx") if "x" in key else key.replace("ä.", "ää.")
@@ -145,11 +158,19 @@ def test_a_path_that_leads_elsewhere_is_refused() -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.text(min_size=1, max_size=12).filter(lambda text: "\0" not in text), min_size=1, max_size=8))
+@given(
+    st.lists(
+        st.text(min_size=1, max_size=12).filter(lambda text: "\0" not in text),
+        min_size=1,
+        max_size=8,
+    )
+)
 def test_any_names_are_safe_and_stay_apart(paths: list[str]) -> None:
     keys = {key_from_path(path.encode("utf-8", "surrogatepass")) for path in paths}
     made = names(*sorted(keys))
-    assert len({unicodedata.normalize("NFC", name.casefold()) for name in made.values()}) == len(keys)
+    assert len({unicodedata.normalize("NFC", name.casefold()) for name in made.values()}) == len(
+        keys
+    )
     for name in made.values():
         mirror_path("full", name, "jpg")
         for part in name.split("/"):

@@ -14,7 +14,11 @@ GIB = 2**30
 
 
 def candidate(
-    name: str, priority: int = 0, free: int | None = 10 * GIB, used: int = 0, most: int | None = None
+    name: str,
+    priority: int = 0,
+    free: int | None = 10 * GIB,
+    used: int = 0,
+    most: int | None = None,
 ) -> Candidate:
     return Candidate(Folder(name, f"/{name}", priority, most, bytes=used), free)
 
@@ -29,12 +33,15 @@ def candidate(
         ([candidate("over", 2, used=9 * GIB, most=5 * GIB), candidate("low", 1)], "low"),
         ([candidate("exact", free=GIB)], "exact"),
         ([candidate("exact", used=5 * GIB, most=6 * GIB)], "exact"),
-        ([candidate("fuller", used=8 * GIB, most=10 * GIB), candidate("the emptier", used=8 * GIB)], "the emptier"),
+        ([candidate("fuller", used=8 * GIB, most=10 * GIB), candidate("the emptier",
+        used=8 * GIB)], "the emptier"),
         ([candidate("a used one", used=GIB), candidate("fresh")], "fresh"),
         ([candidate("b"), candidate("a")], "a"),
         ([candidate("bucket", free=None, used=900 * GIB), candidate("disk", used=1)], "bucket"),
-        ([candidate("full disk", free=0, used=9 * GIB), candidate("bucket", -5, free=None)], "bucket"),
-        ([candidate("bounded bucket", 1, free=None, used=9 * GIB, most=9 * GIB), candidate("disk")], "disk"),
+        ([candidate("full disk", free=0, used=9 * GIB), candidate("bucket", -5, free=None)],
+        "bucket"),
+        ([candidate("bounded bucket", 1, free=None, used=9 * GIB, most=9 * GIB),
+        candidate("disk")], "disk"),
     ],
 )  # fmt: skip
 def test_by_room_then_priority_then_used_share(candidates: list[Candidate], chosen: str) -> None:
@@ -51,15 +58,21 @@ def test_a_folder_that_mirrors_one_collection_is_chosen_by_name_alone() -> None:
     mirror = Candidate(Folder("mirror", "/mirror", 9, layout=Layout.MIRROR), None)
     assert select_folder([mirror, candidate("low")], GIB).name == "low"
     assert select_folder([mirror, candidate("low")], GIB, "mirror").name == "mirror"
-    with pytest.raises(CacheFolderError, match="there is no cache folder but mirror, of layout Mirror"):
+    with pytest.raises(
+        CacheFolderError, match="there is no cache folder but mirror, of layout Mirror"
+    ):
         select_folder([mirror], GIB)
 
 
 def test_an_unfit_folder_is_passed_over_unless_it_is_named() -> None:
     unfit = {"high": "is the source itself"}
     assert select_folder([candidate("high", 9), candidate("low")], GIB, unfit=unfit).name == "low"
-    assert select_folder([candidate("high", 9), candidate("low")], GIB, "high", unfit).name == "high"
-    with pytest.raises(CacheFolderError, match="there is no cache folder but high, which is the source itself"):
+    assert (
+        select_folder([candidate("high", 9), candidate("low")], GIB, "high", unfit).name == "high"
+    )
+    with pytest.raises(
+        CacheFolderError, match="there is no cache folder but high, which is the source itself"
+    ):
         select_folder([candidate("high")], GIB, unfit=unfit)
 
 

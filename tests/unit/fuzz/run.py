@@ -2,8 +2,9 @@
 
     run.py [TARGET…] [--seconds N]
 
-What it finds lies in build/fuzz/<target>/. A crash goes with its fix into seeds/<target>/, and `test_fuzz` replays it.
-The corpus stays in build/fuzz/<target>/corpus: the next run goes on from there. Ctrl-C ends a run.
+What it finds lies in build/fuzz/<target>/. A crash goes with its fix into seeds/<target>/, and
+`test_fuzz` replays it. The corpus stays in build/fuzz/<target>/corpus: the next run goes on from
+there. Ctrl-C ends a run.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ SECONDS_FOR_ONE, MEGABYTES = 20, 3_000
 
 def main() -> int:
     """The exit code: 1 if anything was found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("targets", nargs="*", metavar="TARGET")
     parser.add_argument("--seconds", type=int, default=600, help="for each target (default: 600)")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
@@ -33,7 +36,9 @@ def main() -> int:
     from unit.fuzz.targets import TARGETS
 
     if unknown := set(given.targets) - set(TARGETS):
-        parser.error(f"no such target: {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}")
+        parser.error(
+            f"no such target: {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}"
+        )
     failed = [name for name in given.targets or TARGETS if not passes(name, given.seconds)]
     print(f"found something: {', '.join(failed)}; see {FOUND}" if failed else "nothing found")
     return 1 if failed else 0
@@ -64,7 +69,9 @@ def fuzz(name: str, seconds: int) -> None:
         f"-artifact_prefix={FOUND / name}/",
         "-print_final_stats=1",
     )
-    atheris.Setup([sys.argv[0], *options, str(corpus), *([str(kept)] if kept.is_dir() else [])], TARGETS[name])
+    atheris.Setup(
+        [sys.argv[0], *options, str(corpus), *([str(kept)] if kept.is_dir() else [])], TARGETS[name]
+    )
     atheris.Fuzz()
 
 

@@ -1,6 +1,8 @@
-"""What a stranger's bytes reach first: each target takes any bytes, and lets through what its callers are made for.
+"""What a stranger's bytes reach first: each target takes any bytes,
+and lets through what its callers are made for.
 
-Anything else that a target raises is a fault: `make fuzz` looks for it, `test_fuzz` replays what was found.
+Anything else that a target raises is a fault: `make fuzz` looks for it, `test_fuzz` replays what
+was found.
 """
 
 from __future__ import annotations
@@ -157,7 +159,10 @@ def archive(data: bytes) -> None:
             for entry in archives.list_members(b"a.zip", "a.zip", problems):
                 container, member = split_key(entry.key)
                 assert container == "a.zip"
-                with suppress(ImageError), archives.open_member(b"a.zip", member or "", max_file_size=_MOST_MEMBER):
+                with (
+                    suppress(ImageError),
+                    archives.open_member(b"a.zip", member or "", max_file_size=_MOST_MEMBER),
+                ):
                     pass
     finally:
         archives.close()
@@ -217,7 +222,7 @@ TARGETS: Mapping[str, Target] = {
     )
 }
 
-# Where the search begins ----------------------------------------------------------------------------------
+# Where the search begins --------------------------------------------------------------------------
 
 _MANIFEST = b"""apiVersion: fpj.dev/v1alpha1
 kind: FileProcessingJob
@@ -241,7 +246,11 @@ def _pictures() -> list[bytes]:
         "HEIF": {},
     }
     found = [encoded(small, image_format, **each) for image_format, each in options.items()]
-    return [*found, encoded(small, "JPEG", progressive=True), encoded(Image.new("CMYK", (32, 24)), "JPEG")]
+    return [
+        *found,
+        encoded(small, "JPEG", progressive=True),
+        encoded(Image.new("CMYK", (32, 24)), "JPEG"),
+    ]
 
 
 def seeds(name: str) -> list[bytes]:
@@ -250,10 +259,16 @@ def seeds(name: str) -> list[bytes]:
     cicp = struct.pack(">L4s4BL", 4, b"cICP", 9, 16, 0, 1, zlib.crc32(b"cICP\x09\x10\0\1"))
     return {
         "jpeg_structure": [each for each in pictures if each[:2] == b"\xff\xd8"],
-        "tiff_directories": [each for each in pictures if each[:2] in (b"II", b"MM")] + [block(6), block(6, 4, ">")],
+        "tiff_directories": [each for each in pictures if each[:2] in (b"II", b"MM")]
+        + [block(6), block(6, 4, ">")],
         "boxes": [each for each in pictures if each[4:8] == b"ftyp"],
         "chunks": [pictures[1][:33] + cicp + pictures[1][33:], pictures[3]],
-        "profile": [icc.LINEAR_SRGB, icc.LINEAR_GREY, icc.swapped(b"sRGB"), icc.with_tag(b"cicp", b"cicp" + bytes(8))],
+        "profile": [
+            icc.LINEAR_SRGB,
+            icc.LINEAR_GREY,
+            icc.swapped(b"sRGB"),
+            icc.with_tag(b"cicp", b"cicp" + bytes(8)),
+        ],
         "header": pictures,
         "archive": [
             packed({"a/b.jpg": JPEG, "é.png": JPEG, "c": JPEG, "d.zip": b""}),

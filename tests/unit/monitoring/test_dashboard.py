@@ -1,4 +1,7 @@
-"""The dashboard is one that Grafana can import, and asks for metrics that exist. That they answer: see integration."""
+"""The dashboard is one that Grafana can import, and asks for metrics that exist.
+
+That they answer: see integration.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ def test_panels_are_told_apart_and_do_not_overlap() -> None:
     assert len(set(TITLES)) == len(TITLES)
     for one, other in combinations([panel["gridPos"] for panel in BOARD["panels"]], 2):
         beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
-        assert beside or one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"], (one, other)
+        assert beside or one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"], (
+            one,
+            other,
+        )
     assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in BOARD["panels"])
 
 
@@ -34,10 +40,23 @@ def test_panels_are_told_apart_and_do_not_overlap() -> None:
 def test_each_panel_is_whole(panel: dict[str, Any]) -> None:
     assert panel["type"] in ("stat", "timeseries")
     assert panel["title"] and panel["description"].endswith(".")
-    assert panel["fieldConfig"]["defaults"]["unit"] in ("short", "s", "bytes", "Bps", "ops", "percentunit")
-    assert [target["refId"] for target in panel["targets"]] == list("ABCDEF"[: len(panel["targets"])])
+    assert panel["fieldConfig"]["defaults"]["unit"] in (
+        "short",
+        "s",
+        "bytes",
+        "Bps",
+        "ops",
+        "percentunit",
+    )
+    assert [target["refId"] for target in panel["targets"]] == list(
+        "ABCDEF"[: len(panel["targets"])]
+    )
     for target in panel["targets"]:
-        assert target["datasource"] == panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        assert (
+            target["datasource"]
+            == panel["datasource"]
+            == {"type": "prometheus", "uid": "${datasource}"}
+        )
         asked = metrics_in(target["expr"])
         assert asked and asked <= metrics_reference.series()
 
@@ -46,13 +65,20 @@ def test_its_variables_are_defined_and_used() -> None:
     text = (FILES / generator.FILE).read_text()
     for variable in BOARD["templating"]["list"]:
         assert f"${variable['name']}" in text or f"${{{variable['name']}}}" in text
-    assert [variable["name"] for variable in BOARD["templating"]["list"]] == ["datasource", "namespace"]
+    assert [variable["name"] for variable in BOARD["templating"]["list"]] == [
+        "datasource",
+        "namespace",
+    ]
 
 
 def test_it_shows_what_operators_of_it_ask_for() -> None:
-    shown = set().union(*(metrics_in(target["expr"]) for panel in PANELS for target in panel["targets"]))
+    shown = set().union(
+        *(metrics_in(target["expr"]) for panel in PANELS for target in panel["targets"])
+    )
     alerted = set().union(*(metrics_in(rule["expr"]) for rule in rules().values()))
     unseen = {name.removesuffix("_bucket").removesuffix("_count") for name in alerted} - {
         name.removesuffix("_bucket").removesuffix("_count") for name in shown
     }
-    assert unseen == {"process_start_time_seconds"}, "whoever is woken can see in the dashboard what woke them"
+    assert unseen == {"process_start_time_seconds"}, (
+        "whoever is woken can see in the dashboard what woke them"
+    )

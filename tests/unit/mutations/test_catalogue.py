@@ -41,20 +41,26 @@ def test_each_is_looked_for_by_fast_tests_that_are_there(catalogue: Any) -> None
         assert each.tests
         for name in (*each.tests, *each.fallback):
             assert name.startswith(catalogue.KINDS) or f"{name}/" in catalogue.KINDS
-            assert (ROOT / name).exists() or name == "tests/simulation", f"{each.id}: there is no {name}"
+            assert (ROOT / name).exists() or name == "tests/simulation", (
+                f"{each.id}: there is no {name}"
+            )
 
 
 def test_a_result_holds_while_the_module_does_the_same(catalogue: Any, tmp_path: Path) -> None:
     module = tmp_path / "core" / "a.py"
     module.parent.mkdir()
-    mutation = catalogue.Mutation("C1", "core/a.py", "one", "two", "wrong", ("tests/unit/a.py",), ())
+    mutation = catalogue.Mutation(
+        "C1", "core/a.py", "one", "two", "wrong", ("tests/unit/a.py",), ()
+    )
 
     def key(text: str) -> str:
         module.write_text(text)
         return str(mutation.key(tmp_path))
 
     known = key("import a\nfrom b import (\n    c,\n)\n\none = c\n")
-    assert key("from d.a import a\nfrom d.b import c\n\none = c\n") == known, "where names come from is no matter"
+    assert key("from d.a import a\nfrom d.b import c\n\none = c\n") == known, (
+        "where names come from is no matter"
+    )
     assert key("import a\nfrom b import (\n    c,\n)\n\none = d\n") != known
 
 
@@ -62,12 +68,21 @@ def test_which_test_killed_a_mutation_is_read_off_the_page(catalogue: Any) -> No
     from fpj_mutations.report import killers, page
     from fpj_mutations.running import Result, Verdict
 
-    one, two = (catalogue.Mutation(name, "core/a.py", "one", "two", "a | b", ("tests/unit/a.py",), ()) for name in "AB")
+    one, two = (
+        catalogue.Mutation(name, "core/a.py", "one", "two", "a | b", ("tests/unit/a.py",), ())
+        for name in "AB"
+    )
     test = "unit/core/test_a.py::test_it[a b]"
-    text = page([(one, Result(Verdict.KILLED, test, 1.0)), (two, Result(Verdict.SURVIVED, "", 1.0))], {})
+    text = page(
+        [(one, Result(Verdict.KILLED, test, 1.0)), (two, Result(Verdict.SURVIVED, "", 1.0))], {}
+    )
     assert killers(text) == {"A": f"tests/{test}"}
     later = page([(one, None), (two, None)], killers(text))
-    assert killers(later) == killers(text) and "| **all** | 0 | 0 |" in later and "Not run yet: 2." in later
+    assert (
+        killers(later) == killers(text)
+        and "| **all** | 0 | 0 |" in later
+        and "Not run yet: 2." in later
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,7 +117,9 @@ def test_a_test_that_fails_without_the_error_too_kills_nothing(
 
         @override
         def _run(self, tests: Any, *_more: str) -> tuple[int, str]:
-            failing = sorted((broken | always if self.has_error else always) - set(short(self._red)))
+            failing = sorted(
+                (broken | always if self.has_error else always) - set(short(self._red))
+            )
             if not tests:
                 return 5, ""
             if "::" in tests[0]:

@@ -15,7 +15,11 @@ def unused_in(tree: ast.AST) -> Iterator[str]:
     for outer in ast.walk(tree):
         if not isinstance(outer, _FUNCTION):
             continue
-        inner = {each.name for each in outer.body if isinstance(each, _FUNCTION) and not each.decorator_list}
+        inner = {
+            each.name
+            for each in outer.body
+            if isinstance(each, _FUNCTION) and not each.decorator_list
+        }
         if inner:
             used = {each.id for each in ast.walk(outer) if isinstance(each, ast.Name)}
             yield from (f"{outer.name}: {name}" for name in sorted(inner - used))

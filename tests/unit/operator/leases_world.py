@@ -44,7 +44,9 @@ class HurriedLoop(asyncio.SelectorEventLoop):
         return self.selector.now
 
     @override
-    def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
+    ) -> asyncio.Future[T]:
         """At once: a thread's time would not be the loop's."""
         done: asyncio.Future[T] = self.create_future()
         try:
@@ -66,7 +68,9 @@ def health_of(store: Any) -> StoreHealth:
 
 
 class Server:
-    """Holds objects by (kind, namespace, name), counts their versions, and writes down who wrote when."""
+    """Holds objects by (kind, namespace, name), counts their versions,
+    and writes down who wrote when.
+    """
 
     def __init__(self) -> None:
         self.held: dict[tuple[str, str, str], Document] = {}
@@ -85,7 +89,10 @@ class Server:
 
 
 class Line:
-    """A client's way to the server. ``silent`` swallows requests until their time limit, ``refused`` answers them."""
+    """A client's way to the server.
+
+    ``silent`` swallows requests until their time limit, ``refused`` answers them.
+    """
 
     def __init__(self, server: Server, who: str, timeout: float = 3.0) -> None:
         self.server, self.who, self.timeout = server, who, timeout
@@ -106,11 +113,16 @@ class Line:
         await self._pass()
         where = ("Lease", document["metadata"]["namespace"], document["metadata"]["name"])
         found = self.server.held.get(where)
-        if found is None or found["metadata"]["resourceVersion"] != document["metadata"]["resourceVersion"]:
+        if (
+            found is None
+            or found["metadata"]["resourceVersion"] != document["metadata"]["resourceVersion"]
+        ):
             return None
         return self.server.put(self.who, document)
 
-    async def pages(self, kind: str, namespace: str | None, **_: Any) -> AsyncIterator[list[Document]]:
+    async def pages(
+        self, kind: str, namespace: str | None, **_: Any
+    ) -> AsyncIterator[list[Document]]:
         await self._pass()
         yield [
             copy.deepcopy(each)

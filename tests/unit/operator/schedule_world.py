@@ -1,6 +1,8 @@
-"""What an API server would hold of one schedule and its jobs, and an operator that looks at it and may die meanwhile.
+"""What an API server would hold of one schedule and its jobs,
+and an operator that looks at it and may die meanwhile.
 
-The operator's part is the real `ScheduleController`; here are only facts: objects by name, finalizers, time.
+The operator's part is the real `ScheduleController`; here are only facts: objects by name,
+finalizers, time.
 """
 
 from __future__ import annotations
@@ -25,7 +27,10 @@ class DiedError(Exception):
 
 
 class Objects:
-    """A namespace, by kind and name. ``writes_left`` is how many more writes the operator lives for."""
+    """A namespace, by kind and name.
+
+    ``writes_left`` is how many more writes the operator lives for.
+    """
 
     def __init__(self) -> None:
         self.held: dict[tuple[str, str], Document] = {}
@@ -55,14 +60,18 @@ class Objects:
     async def list(self, kind: str, _namespace: str, *, labels: str) -> list[Document]:
         name, _, value = labels.partition("=")
         found = [each for (its, _), each in self.held.items() if its == kind]
-        return copy.deepcopy([each for each in found if each["metadata"].get("labels", {}).get(name) == value])
+        return copy.deepcopy(
+            [each for each in found if each["metadata"].get("labels", {}).get(name) == value]
+        )
 
     async def create(self, document: Document) -> Document | None:
         self._write()
         if document["kind"] == "Event":
             if self.no_events is not None:
                 raise self.no_events
-            if any(each["metadata"]["name"] == document["metadata"]["name"] for each in self.events):
+            if any(
+                each["metadata"]["name"] == document["metadata"]["name"] for each in self.events
+            ):
                 return None
             self.events.append(document)
             return document
@@ -115,7 +124,11 @@ class ScheduleWorld:
             {
                 "apiVersion": "fpj.dev/v1alpha1",
                 "kind": "FileProcessingSchedule",
-                "metadata": {"name": KEY.name, "namespace": KEY.namespace, "creationTimestamp": moment(START)},
+                "metadata": {
+                    "name": KEY.name,
+                    "namespace": KEY.namespace,
+                    "creationTimestamp": moment(START),
+                },
                 "spec": {"schedule": "*/10 * * * *", "jobTemplate": template} | spec,
             }
         )
@@ -158,7 +171,11 @@ class ScheduleWorld:
         return [job["metadata"]["name"] for job in self.objects.jobs()]
 
     def unfinished(self) -> list[str]:
-        return [job["metadata"]["name"] for job in self.objects.jobs() if phase_of(job) in ("Pending", "Running")]
+        return [
+            job["metadata"]["name"]
+            for job in self.objects.jobs()
+            if phase_of(job) in ("Pending", "Running")
+        ]
 
     def said(self, reason: str) -> list[str]:
         return [each["message"] for each in self.objects.events if each["reason"] == reason]

@@ -1,4 +1,6 @@
-"""Worker templates that the default settings allow, and some that they forbid: (template, a part of the message)."""
+"""Worker templates that the default settings allow, and some that they forbid: (template,
+a part of the message).
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,17 @@ ALLOWED: dict[str, Template] = {
     "nothing": {},
     "a timezone": {"env": [{"name": "TZ", "value": "Europe/Berlin"}]},
     "a variable without a value": {"env": [{"name": "AWS_EC2_METADATA_DISABLED"}]},
-    "a volume that is not mounted": {"volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "1Gi"}}]},
+    "a volume that is not mounted": {
+        "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "1Gi"}}]
+    },
     "a volume without a type": {"volumes": [{"name": "scratch"}]},
     "volumes that are mounted": {
         "volumes": [
             {"name": "scratch", "emptyDir": {}},
-            {"name": "archive", "persistentVolumeClaim": {"claimName": "archive", "readOnly": True}},
+            {
+                "name": "archive",
+                "persistentVolumeClaim": {"claimName": "archive", "readOnly": True},
+            },
         ],
         "volumeMounts": [
             {"name": "scratch", "mountPath": "/scratch"},
@@ -49,10 +56,18 @@ def variable(name: str, value: str = "x") -> Template:
     return {"env": [{"name": name, "value": value}]}
 
 
-_NO_VOLUME = "is of a type that is not allowed; the operator's setting FPJ_TEMPLATE_VOLUMES allows emptyDir, persistent"
-_NO_PATH = "is not a path that may be mounted; the operator's setting FPJ_TEMPLATE_MOUNT_PATHS allows /mnt, /scratch"
+_NO_VOLUME = (
+    "is of a type that is not allowed; the operator's setting FPJ_TEMPLATE_VOLUMES allows emptyDir,"
+    " persistent"
+)
+_NO_PATH = (
+    "is not a path that may be mounted; the operator's setting FPJ_TEMPLATE_MOUNT_PATHS allows"
+    " /mnt, /scratch"
+)
 _RESERVED = "is reserved: fpj or the installation sets it"
-_NO_VARIABLE = "is not a variable that may be set; the operator's setting FPJ_TEMPLATE_ENV allows TZ, "
+_NO_VARIABLE = (
+    "is not a variable that may be set; the operator's setting FPJ_TEMPLATE_ENV allows TZ, "
+)
 _TOKEN = {"sources": [{"serviceAccountToken": {"path": "token"}}]}
 _SECRET = {"secretKeyRef": {"name": "other", "key": "password"}}
 
@@ -64,8 +79,14 @@ FORBIDDEN: dict[str, tuple[Template, str]] = {
             "the operator's setting FPJ_TEMPLATE_SERVICE_ACCOUNTS allows none"
         ),
     ),
-    "the default account": ({"serviceAccountName": "default"}, "serviceAccountName: default is not allowed"),
-    "a node's files": (volume("hostPath", path="/"), f"workerTemplate.volumes: extra (hostPath) {_NO_VOLUME}"),
+    "the default account": (
+        {"serviceAccountName": "default"},
+        "serviceAccountName: default is not allowed",
+    ),
+    "a node's files": (
+        volume("hostPath", path="/"),
+        f"workerTemplate.volumes: extra (hostPath) {_NO_VOLUME}",
+    ),
     "a ConfigMap": (volume("configMap", name="programs"), f"extra (configMap) {_NO_VOLUME}"),
     "a Secret": (volume("secret", secretName="other"), f"extra (secret) {_NO_VOLUME}"),
     "an account's token": (volume("projected", **_TOKEN), f"extra (projected) {_NO_VOLUME}"),
@@ -77,9 +98,15 @@ FORBIDDEN: dict[str, tuple[Template, str]] = {
     ),
     "our volume's name": (
         {"volumes": [{"name": "cache", "emptyDir": {}}]},
-        'workerTemplate.volumes: "cache" cannot be the name of a volume: names are unique, and tmp, cache, source',
+        (
+            'workerTemplate.volumes: "cache" cannot be the name of a volume: names are unique, and'
+            " tmp, cache, source"
+        ),
     ),
-    "a name twice": ({"volumes": [{"name": "a", "emptyDir": {}}, {"name": "a", "emptyDir": {}}]}, '"a" cannot be the'),
+    "a name twice": (
+        {"volumes": [{"name": "a", "emptyDir": {}}, {"name": "a", "emptyDir": {}}]},
+        '"a" cannot be the',
+    ),
     "no name": ({"volumes": [{"emptyDir": {}}]}, '"" cannot be the name'),
     "a name that is no text": ({"volumes": [{"name": 5, "emptyDir": {}}]}, '"" cannot be the name'),
     "the source, writable": (
@@ -99,13 +126,19 @@ FORBIDDEN: dict[str, tuple[Template, str]] = {
     "a path twice": (
         {
             "volumes": [{"name": "extra", "emptyDir": {}}],
-            "volumeMounts": [{"name": "extra", "mountPath": "/mnt/a"}, {"name": "extra", "mountPath": "/mnt/a"}],
+            "volumeMounts": [
+                {"name": "extra", "mountPath": "/mnt/a"},
+                {"name": "extra", "mountPath": "/mnt/a"},
+            ],
         },
         '"/mnt/a" cannot be mounted: paths are unique, and /tmp, /cache, /source are mounts of fpj',
     ),
     "a path of variables": (
         mount("/mnt/a", subPathExpr="$(FPJ_STORE)"),
-        "workerTemplate.volumeMounts: subPathExpr is not supported: a mount has name, mountPath, subPath",
+        (
+            "workerTemplate.volumeMounts: subPathExpr is not supported: a mount has name,"
+            " mountPath, subPath"
+        ),
     ),
     "a preloaded library": (
         variable("LD_PRELOAD", "/scratch/evil.so"),
@@ -122,16 +155,22 @@ FORBIDDEN: dict[str, tuple[Template, str]] = {
     "a Secret's value": (
         {"env": [{"name": "TZ", "valueFrom": _SECRET}]},
         (
-            "workerTemplate.env: TZ (secretKeyRef) takes its value from a source that is not allowed; "
-            "the operator's setting FPJ_TEMPLATE_ENV_SOURCES allows none"
+            "workerTemplate.env: TZ (secretKeyRef) takes its value from a source that is not"
+            " allowed; the operator's setting FPJ_TEMPLATE_ENV_SOURCES allows none"
         ),
     ),
 }
 
 BROKEN_TWICE: dict[str, tuple[Template, tuple[str, ...]]] = {
     # Names of ours are not among those that may be set, either.
-    "another task": (variable("FPJ_TASK", "{}"), (f"FPJ_TASK {_RESERVED}", f"FPJ_TASK {_NO_VARIABLE}")),
-    "another store": (variable("FPJ_STORE"), (f"FPJ_STORE {_RESERVED}", f"FPJ_STORE {_NO_VARIABLE}")),
+    "another task": (
+        variable("FPJ_TASK", "{}"),
+        (f"FPJ_TASK {_RESERVED}", f"FPJ_TASK {_NO_VARIABLE}"),
+    ),
+    "another store": (
+        variable("FPJ_STORE"),
+        (f"FPJ_STORE {_RESERVED}", f"FPJ_STORE {_NO_VARIABLE}"),
+    ),
     "another pod": (variable("POD_NAME"), (f"POD_NAME {_RESERVED}", f"POD_NAME {_NO_VARIABLE}")),
     "another API server": (
         variable("KUBERNETES_SERVICE_HOST"),

@@ -19,7 +19,11 @@ def pod_metadata(**template: Any) -> dict[str, Any]:
     world = World()
     world.add(workerTemplate=template)
     plan = world.look()
-    job = next(step.manifest for step in plan.steps_after if isinstance(step, Apply) and step.manifest["kind"] == "Job")
+    job = next(
+        step.manifest
+        for step in plan.steps_after
+        if isinstance(step, Apply) and step.manifest["kind"] == "Job"
+    )
     return dict(job["spec"]["template"]["metadata"])
 
 
@@ -31,7 +35,10 @@ def test_meshes_are_told_to_leave_pods_alone() -> None:
 
 @pytest.mark.parametrize(
     ("field", "name", "value"),
-    [("labels", "sidecar.istio.io/inject", "true"), ("annotations", "linkerd.io/inject", "enabled")],
+    [
+        ("labels", "sidecar.istio.io/inject", "true"),
+        ("annotations", "linkerd.io/inject", "enabled"),
+    ],
 )
 def test_the_users_own_word_on_meshes_counts(field: str, name: str, value: str) -> None:
     made = pod_metadata(**{field: {name: value, "team": "photos"}})
@@ -44,7 +51,11 @@ def manifests(*, settings: OperatorSettings = SETTINGS, **spec: Any) -> dict[str
     world = World(settings=settings)
     world.add(**spec)
     plan = world.look()
-    return {step.manifest["kind"]: dict(step.manifest) for step in plan.steps_after if isinstance(step, Apply)}
+    return {
+        step.manifest["kind"]: dict(step.manifest)
+        for step in plan.steps_after
+        if isinstance(step, Apply)
+    }
 
 
 def pod_of(job: dict[str, Any]) -> Any:
@@ -82,7 +93,10 @@ def test_a_worker_that_does_not_report_carries_no_token() -> None:
 
 def test_a_pod_reads_its_source_and_writes_into_its_cache_folder_alone() -> None:
     pod = pod_of(manifests()["Job"])
-    mounts = {each["mountPath"]: each.get("readOnly", False) for each in pod["containers"][0]["volumeMounts"]}
+    mounts = {
+        each["mountPath"]: each.get("readOnly", False)
+        for each in pod["containers"][0]["volumeMounts"]
+    }
     assert mounts == {"/tmp": False, "/source": True, "/cache": False}
     assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
 
@@ -91,13 +105,22 @@ def test_pods_are_told_their_attempt_and_its_fence() -> None:
     world = World()
     world.add()
     world.database.fence = 6
-    steps = [step for step in world.look().steps_after if isinstance(step, Apply) and step.manifest["kind"] == "Job"]
+    steps = [
+        step
+        for step in world.look().steps_after
+        if isinstance(step, Apply) and step.manifest["kind"] == "Job"
+    ]
     task = task_of(dict(steps[0].manifest))
     assert (task["attempt"], task["fence"]) == (1, 7)
 
 
 def test_ones_own_variables_show_no_value_of_ours() -> None:
-    template = {"env": [{"name": "MINE", "value": "$(FPJ_STORE) and $$"}, {"name": "OTHER", "valueFrom": {}}]}
+    template = {
+        "env": [
+            {"name": "MINE", "value": "$(FPJ_STORE) and $$"},
+            {"name": "OTHER", "valueFrom": {}},
+        ]
+    }
     assert _own_variables(template) == [
         {"name": "MINE", "value": "$$(FPJ_STORE) and $$$$"},
         {"name": "OTHER", "valueFrom": {}},
@@ -113,7 +136,9 @@ def test_a_job_for_kueue_waits_until_it_is_admitted(queue: str | None, held: boo
 
 def test_children_do_not_hold_the_end_of_their_job_up() -> None:
     for made in manifests().values():
-        assert [each["blockOwnerDeletion"] for each in made["metadata"]["ownerReferences"]] == [False]
+        assert [each["blockOwnerDeletion"] for each in made["metadata"]["ownerReferences"]] == [
+            False
+        ]
 
 
 @pytest.mark.parametrize("total", [1, WAVE, WAVE + 1, 2 * WAVE + 5])

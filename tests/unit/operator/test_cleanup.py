@@ -1,4 +1,6 @@
-"""What the chart's clean-up does with jobs that do not go: it takes our own finalizer off, and no other."""
+"""What the chart's clean-up does with jobs that do not go: it takes our own finalizer off,
+and no other.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,13 @@ class Jobs:
     def __init__(self, **finalizers: list[str]) -> None:
         self.held = {
             name: {
-                "metadata": {"name": name, "namespace": "team", "uid": name, "resourceVersion": "1", "finalizers": f}
+                "metadata": {
+                    "name": name,
+                    "namespace": "team",
+                    "uid": name,
+                    "resourceVersion": "1",
+                    "finalizers": f,
+                }
             }
             for name, f in finalizers.items()
         }
@@ -54,7 +62,9 @@ def test_others_finalizers_stay_and_are_told() -> None:
     cluster: Any = jobs
     with pytest.raises(ClusterError, match="finalizers of other controllers"):
         asyncio.run(clean_up(cluster, (), patience=0.1))
-    assert [each["metadata"]["finalizers"] for each in jobs.held.values()] == [["example.org/theirs"]] * 2
+    assert [each["metadata"]["finalizers"] for each in jobs.held.values()] == [
+        ["example.org/theirs"]
+    ] * 2
     assert jobs.written == ["both"]
 
 
@@ -65,7 +75,9 @@ def test_leases_of_collections_go_and_the_leaders_own_stays() -> None:
             self.gone: list[str] = []
 
         @override
-        async def list(self, kind: str, namespace: str | None, *, labels: str = "") -> list[Document]:
+        async def list(
+            self, kind: str, namespace: str | None, *, labels: str = ""
+        ) -> list[Document]:
             names_ = (names.MANAGER, "cache-gen-1") if kind == "Lease" else ()
             return [{"metadata": {"name": name, "namespace": "team"}} for name in names_]
 

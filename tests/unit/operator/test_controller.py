@@ -1,4 +1,6 @@
-"""A reconcile as the controller carries it out: with a slot, both leases and an API server that may refuse."""
+"""A reconcile as the controller carries it out: with a slot,
+both leases and an API server that may refuse.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,9 @@ def test_a_refused_lease_is_reported_and_keeps_neither_slot_nor_lock(
     controller = Controller(line, store, SETTINGS)
 
     async def scene() -> None:
-        controller.jobs.note({"metadata": {"name": "photos", "namespace": NAMESPACE, "uid": "uid-of-photos"}})
+        controller.jobs.note(
+            {"metadata": {"name": "photos", "namespace": NAMESPACE, "uid": "uid-of-photos"}}
+        )
         observed = replace(world.observe("photos"), lease=LeaseView(), now=time.time())
         _, plan = await controller._decide_and_act(KEY, observed)
         found = {each["type"]: each for each in line.status["conditions"]}
@@ -84,7 +88,9 @@ def test_a_refused_lease_is_reported_and_keeps_neither_slot_nor_lock(
             assert (found[name]["status"], found[name]["reason"]) == (holds, "ChildRejected")
             assert message in found[name]["message"] and "Lease" in found[name]["message"]
         assert found["CollectionLocked"]["status"] == "False"
-        assert plan.requeue_after is not None and 2 <= plan.requeue_after <= 15, "nobody reports that it would pass now"
+        assert plan.requeue_after is not None and 2 <= plan.requeue_after <= 15, (
+            "nobody reports that it would pass now"
+        )
         assert not controller.jobs.is_at_work(KEY), "its slot is another's"
         store.acquire_lease(lease_name(ALBUM), "another", 300.0, time.time())
         assert [each for each in line.server.held if each[0] == "Event"], "a Warning says it"
@@ -99,12 +105,16 @@ def test_a_refused_lease_is_reported_and_keeps_neither_slot_nor_lock(
     "refusal",
     [
         ClusterError(403, "exceeded quota: leases, requested: count/leases.coordination.k8s.io=1"),
-        ClusterError(422, "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no Leases today"),
+        ClusterError(
+            422, "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no Leases today"
+        ),
         ClusterError(500, 'failed calling webhook "leases.example.com": connection refused'),
         ClusterError(429, "too many requests", retry_after=25.0),
     ],
 )
-def test_a_renewal_that_is_refused_is_reported_and_the_work_goes_on(tmp_path: Path, refusal: ClusterError) -> None:
+def test_a_renewal_that_is_refused_is_reported_and_the_work_goes_on(
+    tmp_path: Path, refusal: ClusterError
+) -> None:
     world = World()
     world.add()
     world.now = time.time()
@@ -123,7 +133,9 @@ def test_a_renewal_that_is_refused_is_reported_and_the_work_goes_on(tmp_path: Pa
         soon = replace(observed.lease, expires_at=observed.now + 150)
         for _ in range(2):
             _, plan = await controller._decide_and_act(key, replace(observed, lease=soon))
-            assert plan.requeue_after is not None and plan.requeue_after >= max(15, refusal.retry_after)
+            assert plan.requeue_after is not None and plan.requeue_after >= max(
+                15, refusal.retry_after
+            )
             observed = replace(observed, status=line.status)
         found = {each["type"]: each for each in line.status["conditions"]}
         assert (line.status["phase"], found["Progressing"]["status"]) == ("Running", "True")
@@ -136,8 +148,13 @@ def test_a_renewal_that_is_refused_is_reported_and_the_work_goes_on(tmp_path: Pa
         lapsed = replace(observed.lease, expires_at=observed.now - 1)
         await controller._decide_and_act(key, replace(observed, lease=lapsed))
         found = {each["type"]: each for each in line.status["conditions"]}
-        assert (found["CollectionLocked"]["status"], found["Progressing"]["status"]) == ("False", "True")
-        assert len([each for each in line.server.held if each[0] == "Event"]) == 1, "a Warning says it once"
+        assert (found["CollectionLocked"]["status"], found["Progressing"]["status"]) == (
+            "False",
+            "True",
+        )
+        assert len([each for each in line.server.held if each[0] == "Event"]) == 1, (
+            "a Warning says it once"
+        )
 
     try:
         run(scene())
@@ -159,12 +176,18 @@ def test_a_slot_goes_back_where_no_status_says_what_became_of_the_job(tmp_path: 
             controller.jobs.note({"metadata": metadata, "spec": {"collection": {"id": name}}})
         line.silent = True
         with pytest.raises(ClusterError):
-            await controller._decide_and_act(KEY, replace(world.observe("photos"), lease=LeaseView(), now=time.time()))
+            await controller._decide_and_act(
+                KEY, replace(world.observe("photos"), lease=LeaseView(), now=time.time())
+            )
         assert not controller.jobs.is_at_work(KEY)
         line.silent = False
         await controller._leases.acquire(Key(NAMESPACE, "thief"), "uid-of-thief", ALBUM)
-        await controller._decide_and_act(KEY, replace(world.observe("photos"), lease=LeaseView(), now=time.time()))
-        assert not controller.jobs.is_at_work(KEY) and "thief" in str(line.status), "the collection is somebody else's"
+        await controller._decide_and_act(
+            KEY, replace(world.observe("photos"), lease=LeaseView(), now=time.time())
+        )
+        assert not controller.jobs.is_at_work(KEY) and "thief" in str(line.status), (
+            "the collection is somebody else's"
+        )
         assert controller.jobs.others_pending(NAMESPACE) == [KEY], "and it does not wait for a slot"
 
     try:
@@ -182,7 +205,9 @@ def test_a_status_is_written_upon_what_was_read(tmp_path: Path, version: str) ->
     controller = Controller(line, store, SETTINGS)
 
     async def scene() -> None:
-        observed = replace(world.observe("photos"), folder=None, folder_problem="none", version=version)
+        observed = replace(
+            world.observe("photos"), folder=None, folder_problem="none", version=version
+        )
         await controller._decide_and_act(KEY, observed)
         assert line.versions == (version or None,)
 
@@ -201,8 +226,12 @@ def test_a_lease_that_can_never_be_taken_fails_the_job(tmp_path: Path) -> None:
     controller = Controller(line, store, SETTINGS)
 
     async def scene() -> None:
-        controller.jobs.note({"metadata": {"name": "photos", "namespace": NAMESPACE, "uid": "uid-of-photos"}})
-        await controller._decide_and_act(KEY, replace(world.observe("photos"), lease=LeaseView(), now=time.time()))
+        controller.jobs.note(
+            {"metadata": {"name": "photos", "namespace": NAMESPACE, "uid": "uid-of-photos"}}
+        )
+        await controller._decide_and_act(
+            KEY, replace(world.observe("photos"), lease=LeaseView(), now=time.time())
+        )
         assert line.status["phase"] == "Failed"
 
     try:
@@ -225,7 +254,9 @@ def test_of_known_jobs_that_hold_a_lease_only_those_that_have_finished_are_recon
 class Seen:
     """A controller whose next look finds this, and what it does with it."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *outcomes: Plan | Exception, ending: bool = False) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *outcomes: Plan | Exception, ending: bool = False
+    ) -> None:
         self.world = World()
         self.world.add()
         self.looks = 0
@@ -256,30 +287,48 @@ class Seen:
         self.deleted += [kind, uid]
 
 
-def test_a_job_that_changed_since_it_was_read_is_looked_at_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_changed_since_it_was_read_is_looked_at_again_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     conflict = ClusterError(409, "the object has been modified", reason="Conflict")
     seen = Seen(monkeypatch, conflict, conflict, Plan(requeue_after=7.0))
     assert run(seen.controller._reconcile(KEY)) == 7.0 and seen.looks == 3
     with pytest.raises(ClusterError):
         run(Seen(monkeypatch, *[conflict] * 5).controller._reconcile(KEY))
     with pytest.raises(ClusterError):
-        run(Seen(monkeypatch, ClusterError(403, "forbidden", reason="Forbidden")).controller._reconcile(KEY))
+        run(
+            Seen(
+                monkeypatch, ClusterError(403, "forbidden", reason="Forbidden")
+            ).controller._reconcile(KEY)
+        )
 
 
-def test_a_job_whose_pods_would_hold_up_the_end_of_a_namespace_goes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_whose_pods_would_hold_up_the_end_of_a_namespace_goes_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     seen = Seen(monkeypatch, ending=True)
     seen.world.resources["photos"].status = {"phase": "Running", "attempt": {"number": 1}}
     assert run(seen.controller._reconcile(KEY)) is None
     assert seen.deleted == ["FileProcessingJob", "uid-of-photos"]
 
 
-def test_a_late_answer_that_a_job_is_gone_is_not_about_its_namesake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was deleted and made again while the API server was asked. Forgotten, it would wait for a slot forever."""
+def test_a_late_answer_that_a_job_is_gone_is_not_about_its_namesake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was deleted and made again while the API server was asked.
+
+    Forgotten, it would wait for a slot forever.
+    """
     seen = Seen(monkeypatch, Plan(requeue_after=7.0))
     jobs, looks = seen.controller.jobs, 0
 
     def noted(uid: str) -> None:
-        jobs.note({"metadata": {"name": "photos", "namespace": NAMESPACE, "uid": uid}, "spec": {"collection": {}}})
+        jobs.note(
+            {
+                "metadata": {"name": "photos", "namespace": NAMESPACE, "uid": uid},
+                "spec": {"collection": {}},
+            }
+        )
 
     async def gone_and_made_again(*_: Any) -> Observed | None:
         nonlocal looks
@@ -330,10 +379,14 @@ def test_a_plan_that_failed_leaves_no_event_unseen() -> None:
 
 
 @pytest.mark.parametrize(("ttl", "settled"), [(None, True), (60, False)])
-def test_a_finished_job_whose_time_to_live_runs_is_looked_at_after_a_restart(ttl: int | None, settled: bool) -> None:
+def test_a_finished_job_whose_time_to_live_runs_is_looked_at_after_a_restart(
+    ttl: int | None, settled: bool
+) -> None:
     unused: Any = None
     controller = Controller(unused, unused, SETTINGS)
     metadata = {"name": "photos", "namespace": NAMESPACE, "uid": "u", "generation": 1}
     status = {"phase": "Completed", "observedGeneration": 1}
-    controller.changed({"metadata": metadata, "spec": {"ttlSecondsAfterFinished": ttl}, "status": status})
+    controller.changed(
+        {"metadata": metadata, "spec": {"ttlSecondsAfterFinished": ttl}, "status": status}
+    )
     assert controller.work.depth == (0 if settled else 1)

@@ -43,7 +43,8 @@ def run_of(schedule: str, zone: str, since: str, number: int) -> list[str]:
         ("@monthly", ["2026-02-01 00:00", "2026-03-01 00:00", "2026-04-01 00:00"]),
         ("@yearly", ["2027-01-01 00:00", "2028-01-01 00:00", "2029-01-01 00:00"]),
         ("@annually", ["2027-01-01 00:00", "2028-01-01 00:00", "2029-01-01 00:00"]),
-        ("30 4 1,15 * 5", ["2026-02-01 04:30", "2026-02-06 04:30", "2026-02-13 04:30"]),  # either day
+        # Either day.
+        ("30 4 1,15 * 5", ["2026-02-01 04:30", "2026-02-06 04:30", "2026-02-13 04:30"]),
         ("0 9-17/4 * * mon-fri", ["2026-02-02 09:00", "2026-02-02 13:00", "2026-02-02 17:00"]),
         ("0 0 * * 7", ["2026-02-01 00:00", "2026-02-08 00:00", "2026-02-15 00:00"]),  # Sunday, as 0
         ("0 0 29 feb *", ["2028-02-29 00:00", "2032-02-29 00:00", "2036-02-29 00:00"]),
@@ -58,17 +59,33 @@ def test_times(schedule: str, expected: list[str]) -> None:
 @pytest.mark.parametrize(
     ("schedule", "zone", "since", "expected"),
     [
-        # In spring Berlin has no 02:30: due when the clock goes on, once, and the day after at its time again.
+        # In spring Berlin has no 02:30: due when the clock goes on, once, and the day after at its
+        # time again.
         (
             "30 2 * * *",
             BERLIN,
             "2026-03-28T12:00Z",
             ["2026-03-29 03:00 +0200", "2026-03-30 02:30 +0200"],
         ),
-        ("0,30 2 * * *", BERLIN, "2026-03-28T12:00Z", ["2026-03-29 03:00 +0200", "2026-03-30 02:00 +0200"]),
-        ("0 2,3 * * *", BERLIN, "2026-03-28T12:00Z", ["2026-03-29 03:00 +0200", "2026-03-30 02:00 +0200"]),
+        (
+            "0,30 2 * * *",
+            BERLIN,
+            "2026-03-28T12:00Z",
+            ["2026-03-29 03:00 +0200", "2026-03-30 02:00 +0200"],
+        ),
+        (
+            "0 2,3 * * *",
+            BERLIN,
+            "2026-03-28T12:00Z",
+            ["2026-03-29 03:00 +0200", "2026-03-30 02:00 +0200"],
+        ),
         # In autumn it has 02:30 twice: due the first time only, also for who asks in between.
-        ("30 2 * * *", BERLIN, "2026-10-24T12:00Z", ["2026-10-25 02:30 +0200", "2026-10-26 02:30 +0100"]),
+        (
+            "30 2 * * *",
+            BERLIN,
+            "2026-10-24T12:00Z",
+            ["2026-10-25 02:30 +0200", "2026-10-26 02:30 +0100"],
+        ),
         ("30 2 * * *", BERLIN, "2026-10-25T00:45Z", ["2026-10-26 02:30 +0100"]),
         ("30 2 * * *", BERLIN, "2026-10-25T01:15Z", ["2026-10-26 02:30 +0100"]),
         # What goes by the hour or the minute goes by real time.
@@ -78,9 +95,19 @@ def test_times(schedule: str, expected: list[str]) -> None:
             "2026-11-01T04:30Z",
             ["2026-11-01 01:00 -0400", "2026-11-01 01:00 -0500", "2026-11-01 02:00 -0500"],
         ),
-        ("*/30 1-2 * * *", NEW_YORK, "2026-03-08T06:15Z", ["2026-03-08 01:30 -0500", "2026-03-09 01:00 -0400"]),
+        (
+            "*/30 1-2 * * *",
+            NEW_YORK,
+            "2026-03-08T06:15Z",
+            ["2026-03-08 01:30 -0500", "2026-03-09 01:00 -0400"],
+        ),
         # A day that a country left out.
-        ("0 9 * * *", APIA, "2011-12-29T12:00:00-10:00", ["2011-12-31 00:00 +1400", "2011-12-31 09:00 +1400"]),
+        (
+            "0 9 * * *",
+            APIA,
+            "2011-12-29T12:00:00-10:00",
+            ["2011-12-31 00:00 +1400", "2011-12-31 09:00 +1400"],
+        ),
     ],
 )
 def test_when_clocks_are_changed(schedule: str, zone: str, since: str, expected: list[str]) -> None:
@@ -117,8 +144,12 @@ def test_zones_that_are_none(zone: str) -> None:
         Times("@daily", zone)
 
 
-ZONES = st.sampled_from([BERLIN, NEW_YORK, APIA, "Etc/UTC", "Asia/Tehran", "America/Sao_Paulo", "Antarctica/Troll"])
-"""Not Lord Howe, whose clocks change by half an hour: */2 hours may be told late there, though never twice."""
+ZONES = st.sampled_from(
+    [BERLIN, NEW_YORK, APIA, "Etc/UTC", "Asia/Tehran", "America/Sao_Paulo", "Antarctica/Troll"]
+)
+"""Not Lord Howe, whose clocks change by half an hour: */2 hours may be told late there,
+though never twice.
+"""
 FIELD = st.sampled_from
 SCHEDULES = st.tuples(
     FIELD(["0", "30", "*/7", "0,30", "59", "1-50/3"]),
@@ -131,7 +162,9 @@ SCHEDULES = st.tuples(
 
 @settings(max_examples=150)
 @given(SCHEDULES, ZONES, st.integers(0, 20 * 365 * 24 * 60), st.integers(1, 4 * 24 * 60))
-def test_looking_back_finds_what_looking_ahead_told(schedule: str, zone: str, start: int, minutes: int) -> None:
+def test_looking_back_finds_what_looking_ahead_told(
+    schedule: str, zone: str, start: int, minutes: int
+) -> None:
     times = Times(schedule, zone)
     since = (datetime(2006, 1, 1, tzinfo=UTC) + timedelta(minutes=start)).timestamp()
     until = since + 60 * minutes
@@ -147,7 +180,9 @@ def test_looking_back_finds_what_looking_ahead_told(schedule: str, zone: str, st
 
 @given(SCHEDULES, ZONES, st.integers(0, 20 * 365 * 24))
 def test_a_daily_run_takes_place_every_day(schedule: str, zone: str, hours: int) -> None:
-    """Whatever the clocks do: of a fixed time of day there is one run in each 26 hours, and none follows within 20."""
+    """Whatever the clocks do: of a fixed time of day there is one run in each 26 hours,
+    and none follows within 20.
+    """
     del schedule
     for time_of_day in ("30 2 * * *", "0 0 * * *", "15 3 * * *"):
         times = Times(time_of_day, "America/New_York" if zone == APIA else zone)

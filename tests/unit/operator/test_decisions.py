@@ -1,4 +1,6 @@
-"""Single decisions whose loss no path through a job's life shows: what is done in which order, and what is not done."""
+"""Single decisions whose loss no path through a job's life shows: what is done in which order,
+and what is not done.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +41,15 @@ def test_a_failed_job_is_fenced_once_the_record_says_so() -> None:
 
 
 def test_an_attempt_that_is_given_up_is_recorded_as_over_before_its_shards_are_taken() -> None:
-    """A pod that claims one looks at the record afterwards: whichever comes first, it is refused."""
+    """A pod that claims one looks at the record afterwards: whichever comes first,
+    it is refused.
+    """
     world = running()
     world.now += 10_000
     steps = reconcile(observed(world), SETTINGS).steps_first
-    kinds = [type(step) for step in steps if isinstance(step, RecordJob | FenceShards | DeleteChildren)]
+    kinds = [
+        type(step) for step in steps if isinstance(step, RecordJob | FenceShards | DeleteChildren)
+    ]
     assert kinds == [RecordJob, FenceShards, DeleteChildren]
 
 
@@ -70,21 +76,34 @@ def test_the_end_without_the_store_gives_no_lease_back() -> None:
     world = running(activeDeadlineSeconds=60)
     world.now += 61
     seen = observed(world)
-    plan = reconcile(replace(seen, store=replace(seen.store, error="away"), rejected=None), SETTINGS)
+    plan = reconcile(
+        replace(seen, store=replace(seen.store, error="away"), rejected=None), SETTINGS
+    )
     assert not any(isinstance(step, ReleaseLease) for step in plan.steps_after)
     for left in (seen, replace(seen, phase=Phase.COMPLETED)):
-        away = replace(left, store=replace(left.store, error="away"), job=None, attempt=replace(left.attempt, number=0))
+        away = replace(
+            left,
+            store=replace(left.store, error="away"),
+            job=None,
+            attempt=replace(left.attempt, number=0),
+        )
         plan = reconcile(away, SETTINGS)
-        assert not any(isinstance(step, ReleaseLease) for step in (*plan.steps_first, *plan.steps_after))
+        assert not any(
+            isinstance(step, ReleaseLease) for step in (*plan.steps_first, *plan.steps_after)
+        )
 
 
 def test_a_resume_from_before_the_end_is_answered_by_it() -> None:
     world = World()
     world.add()
-    asked = replace(observed(world), job=None, problem="spec: wrong", resume="asked before it could begin")
+    asked = replace(
+        observed(world), job=None, problem="spec: wrong", resume="asked before it could begin"
+    )
     plan = reconcile(asked, SETTINGS)
     assert plan.status is not None and plan.status["phase"] == "Failed"
-    assert plan.status["attempt"]["resumedBy"] == "asked before it could begin", "else it would begin again at once"
+    assert plan.status["attempt"]["resumedBy"] == "asked before it could begin", (
+        "else it would begin again at once"
+    )
 
 
 def test_a_running_job_that_comes_to_ask_for_what_is_forbidden_fails() -> None:
@@ -102,9 +121,13 @@ def template() -> object:
 @pytest.mark.parametrize(("failed", "said"), [(9, ""), (10, "1-10"), (19, "1-10"), (20, "1-20")])
 def test_an_alert_at_every_tenth_failed_image(failed: int, said: str) -> None:
     world = running()
-    world.resources["photos"].counts = Counts(completed=1, failed=failed, errors={"CorruptImage": failed})
+    world.resources["photos"].counts = Counts(
+        completed=1, failed=failed, errors={"CorruptImage": failed}
+    )
     steps = reconcile(observed(world), SETTINGS).steps_after
-    alerts = [step.unique for step in steps if isinstance(step, Emit) and step.reason == "ImagesFailing"]
+    alerts = [
+        step.unique for step in steps if isinstance(step, Emit) and step.reason == "ImagesFailing"
+    ]
     assert alerts == ([said] if said else [])
 
 

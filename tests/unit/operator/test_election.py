@@ -1,4 +1,6 @@
-"""Who leads, and until when: by each candidate's own clock, whatever the others' clocks say and the network does."""
+"""Who leads, and until when: by each candidate's own clock,
+whatever the others' clocks say and the network does.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ AT = ("Lease", "fpj-system", "fpj-operator")
 
 
 class Candidate:
-    """One operator. ``led`` are the moments at which it began and stopped to lead, by the loop's clock."""
+    """One operator.
+
+    ``led`` are the moments at which it began and stopped to lead, by the loop's clock.
+    """
 
     def __init__(self, server: Server, name: str, lasts: float = LASTS) -> None:
         self.line = Line(server, name, timeout=lasts * module.REQUEST)
@@ -72,7 +77,9 @@ def test_a_leader_that_hears_nothing_stops_before_another_begins() -> None:
         first.line.silent = True
         await asyncio.sleep(60)
         renewed = last_renewal(server, "first")
-        assert len(first.led) == 2 and first.led[1] - renewed <= LASTS * 2 / 3, "it stops in time, in mid-request"
+        assert len(first.led) == 2 and first.led[1] - renewed <= LASTS * 2 / 3, (
+            "it stops in time, in mid-request"
+        )
         assert second.led[0] - renewed >= LASTS, "the other waits for the whole of the lease"
         assert second.leads and holder(server) == "second"
         assert server.held[AT]["spec"]["leaseTransitions"] == 1
@@ -144,11 +151,17 @@ def test_a_leader_that_slept_stops_as_soon_as_it_asks() -> None:
 @pytest.mark.parametrize("skew", [-86_400.0, 86_400.0])
 @pytest.mark.parametrize("who", ["first", "second"])
 def test_wall_clocks_decide_nothing(monkeypatch: pytest.MonkeyPatch, who: str, skew: float) -> None:
-    """One host's clock jumps by a day: neither is robbed, and one that is gone is followed in time."""
+    """One host's clock jumps by a day: neither is robbed,
+    and one that is gone is followed in time.
+    """
     jumped = False
 
     def wall(name: str) -> float:
-        return 1_800_000_000.0 + asyncio.get_running_loop().time() + (skew if jumped and name == who else 0.0)
+        return (
+            1_800_000_000.0
+            + asyncio.get_running_loop().time()
+            + (skew if jumped and name == who else 0.0)
+        )
 
     class Clock:
         @staticmethod

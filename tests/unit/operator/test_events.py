@@ -17,7 +17,13 @@ KEY = Key("team", "photos")
 def body(version: int, phase: str = "", reason: str = "", **metadata: Any) -> dict[str, Any]:
     """A FileProcessingJob as an event shows it."""
     conditions = [{"type": "Ready", "status": "False", "reason": reason}] if reason else []
-    named = {"namespace": KEY.namespace, "name": KEY.name, "uid": "1", "generation": 1, "resourceVersion": str(version)}
+    named = {
+        "namespace": KEY.namespace,
+        "name": KEY.name,
+        "uid": "1",
+        "generation": 1,
+        "resourceVersion": str(version),
+    }
     status = {"phase": phase, "conditions": conditions, "observedGeneration": 1} if phase else {}
     return {"metadata": named | metadata, "spec": {}, "status": status}
 
@@ -53,7 +59,10 @@ def test_a_slot_given_back_is_free_and_its_job_does_not_queue_for_it() -> None:
 @pytest.mark.parametrize(
     ("change", "looked_at"),
     [
-        ({"resourceVersion": "7", "finalizers": ["fpj.dev/stop-work"], "managedFields": [{}]}, False),
+        (
+            {"resourceVersion": "7", "finalizers": ["fpj.dev/stop-work"], "managedFields": [{}]},
+            False,
+        ),
         ({"generation": 2}, True),
         ({"annotations": {"fpj.dev/resume": "again"}}, True),
         ({"annotations": {"team/owner": "us"}}, False),
@@ -61,7 +70,9 @@ def test_a_slot_given_back_is_free_and_its_job_does_not_queue_for_it() -> None:
         ({"uid": "2"}, True),
     ],
 )
-def test_only_what_a_decision_rests_on_leads_to_a_look(change: dict[str, Any], looked_at: bool) -> None:
+def test_only_what_a_decision_rests_on_leads_to_a_look(
+    change: dict[str, Any], looked_at: bool
+) -> None:
     before = marks_of(body(1, "Running"))
     assert (marks_of(body(1, "Running", **change)) != before) is looked_at
 
@@ -80,5 +91,7 @@ def test_a_child_is_looked_at_when_its_pods_fail_or_it_ends() -> None:
         "metadata": {"uid": "c"},
         "status": {"conditions": [{"type": "Complete", "status": "True"}]},
     }
-    deleted: dict[str, Any] = {"metadata": {"uid": "c", "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    deleted: dict[str, Any] = {
+        "metadata": {"uid": "c", "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    }
     assert len({CHILD_AT_WORK, *map(child_marks_of, (failing, ended, deleted))}) == 4

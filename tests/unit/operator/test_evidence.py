@@ -12,7 +12,9 @@ from fpj_operator.jobs.evidence import Finding, evidence
 from fpj_operator.jobs.state import Attempt, StoreView
 
 ATTEMPT = Attempt(2, store_id="s", planned_shards=3, planned_images=300)
-RECORD = Job("uid", "it", "c", {}, "", total=300, planning_attempt=2, planned_attempt=2, planned_shards=3)
+RECORD = Job(
+    "uid", "it", "c", {}, "", total=300, planning_attempt=2, planned_attempt=2, planned_shards=3
+)
 DONE = StoreView("s", RECORD, Counts(completed=300), {ShardState.SUCCEEDED: 3})
 
 

@@ -43,7 +43,9 @@ class NoEvents:
     async def create(self, _manifest: dict[str, Any]) -> dict[str, Any]:
         self.asked += 1
         if self.refuses:
-            raise ClusterError(403, "exceeded quota: events, requested: count/events=1", reason="Forbidden")
+            raise ClusterError(
+                403, "exceeded quota: events, requested: count/events=1", reason="Forbidden"
+            )
         return {}
 
     async def delete(self, *_: Any) -> None:
@@ -56,7 +58,12 @@ def test_an_event_that_is_refused_ends_no_plan_and_is_written_later() -> None:
     server: Any = NoEvents()
     unused: Any = None
     executor = Executor(server, unused, unused, unused)
-    plan = Plan(steps_after=(Emit("ImagesFailing", "10 images", warning=True, unique="1-10"), DeleteResource()))
+    plan = Plan(
+        steps_after=(
+            Emit("ImagesFailing", "10 images", warning=True, unique="1-10"),
+            DeleteResource(),
+        )
+    )
     lost = metrics.EVENTS_REFUSED._value.get()
     asyncio.run(executor.carry_out(world.observe("photos"), plan))
     assert server.deleted == 1, "the steps after it are done"
@@ -78,8 +85,12 @@ class Renewing:
         return LeaseView(uid, "photos", self.fence, time.time() + 300, renewed=True)
 
 
-@pytest.mark.parametrize(("lapsed", "fence", "lost"), [(False, 1, False), (True, 1, False), (True, 2, True)])
-def test_a_lease_that_had_lapsed_is_renewed_unless_its_fence_has_moved(lapsed: bool, fence: int, lost: bool) -> None:
+@pytest.mark.parametrize(
+    ("lapsed", "fence", "lost"), [(False, 1, False), (True, 1, False), (True, 2, True)]
+)
+def test_a_lease_that_had_lapsed_is_renewed_unless_its_fence_has_moved(
+    lapsed: bool, fence: int, lost: bool
+) -> None:
     world = World()
     world.add()
     world.look()
@@ -99,7 +110,10 @@ def test_a_lease_that_had_lapsed_is_renewed_unless_its_fence_has_moved(lapsed: b
 
 
 def test_the_record_knows_which_attempt_began_the_job_anew() -> None:
-    """Told twice, as after an operator that died, it stays the same; a recovery goes on with the job."""
+    """Told twice, as after an operator that died, it stays the same.
+
+    A recovery goes on with the job.
+    """
     job = Job("uid", "photos", "team.photos", {}, "")
     for phase, attempt, begun in (
         (Phase.INDEXING, 1, 0),
@@ -117,19 +131,27 @@ def test_the_record_knows_which_attempt_began_the_job_anew() -> None:
         assert job.begun_attempt == begun
 
 
-def test_from_the_first_note_of_an_attempt_on_pods_of_the_one_before_are_refused(tmp_path: Path) -> None:
-    """An operator that dies before the status leaves a record that is active, and a lock that may be given back."""
+def test_from_the_first_note_of_an_attempt_on_pods_of_the_one_before_are_refused(
+    tmp_path: Path,
+) -> None:
+    """An operator that dies before the status leaves a record that is active,
+    and a lock that may be given back.
+    """
     world = World()
     world.add()
     store = open_store(str(tmp_path / "store.db"))
     observed = world.observe("photos")
-    earlier = Job(observed.uid, "photos", "team.photos", {}, "", planning_attempt=1, planned_attempt=1)
+    earlier = Job(
+        observed.uid, "photos", "team.photos", {}, "", planning_attempt=1, planned_attempt=1
+    )
     store.create_job(replace(earlier, phase=Phase.RECOVERING))
     unused: Any = None
     executor = Executor(unused, store, health_of(store), unused)
 
     def note(phase: Phase, attempt: int) -> Job:
-        asyncio.run(executor.carry_out(observed, Plan(steps_first=(RecordJob(phase, "", "", attempt),))))
+        asyncio.run(
+            executor.carry_out(observed, Plan(steps_first=(RecordJob(phase, "", "", attempt),)))
+        )
         return recorded_job(store, observed.uid)
 
     assert note(Phase.RECOVERING, 1).planning_attempt == 1
@@ -155,7 +177,9 @@ class Noting:
         if self.refusals:
             raise self.refusals.pop(0)
 
-    async def apply_status(self, _kind: str, _namespace: str, _name: str, status: Any, *_: Any) -> dict[str, Any]:
+    async def apply_status(
+        self, _kind: str, _namespace: str, _name: str, status: Any, *_: Any
+    ) -> dict[str, Any]:
         return {"metadata": {"resourceVersion": "8"}, "status": status}
 
 
@@ -169,11 +193,21 @@ def child(attempt: int, **values: Any) -> ChildJob:
     return ChildJob(f"job-{attempt}", "shards", attempt, 0, **values)
 
 
-@pytest.mark.parametrize(("finished_too", "gone"), [(True, ["job-1", "job-2", "job-3"]), (False, ["job-1", "job-3"])])
-def test_children_of_all_attempts_up_to_one_are_deleted(finished_too: bool, gone: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("finished_too", "gone"), [(True, ["job-1", "job-2", "job-3"]), (False, ["job-1", "job-3"])]
+)
+def test_children_of_all_attempts_up_to_one_are_deleted(
+    finished_too: bool, gone: list[str]
+) -> None:
     world = World()
     world.add()
-    children = (child(1), child(2, failed=True), child(3), child(4), ChildJob("job-0", "index", 1, 0, deleting=True))
+    children = (
+        child(1),
+        child(2, failed=True),
+        child(3),
+        child(4),
+        ChildJob("job-0", "index", 1, 0, deleting=True),
+    )
     server = Noting()
     carry_out(
         server,
@@ -188,15 +222,24 @@ def test_what_is_deleted_in_the_end_is_this_job_and_the_account_of_its_workers_l
     world.add()
     observed, server = world.observe("photos"), Noting()
     carry_out(server, observed, Plan(steps_after=(DeleteRights(), DeleteResource())))
-    assert [kind for kind, _, _ in server.deleted] == ["RoleBinding", "Role", "ServiceAccount", "FileProcessingJob"]
+    assert [kind for kind, _, _ in server.deleted] == [
+        "RoleBinding",
+        "Role",
+        "ServiceAccount",
+        "FileProcessingJob",
+    ]
     assert server.deleted[-1][2] == observed.uid, "not a namesake"
 
 
-def test_a_quota_that_others_change_at_the_same_moment_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quota_that_others_change_at_the_same_moment_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("fpj_operator.jobs.execute._CONFLICT_PAUSE_SECONDS", 0.0)
     world = World()
     world.add()
-    conflict = ClusterError(409, "Operation cannot be fulfilled on resourcequotas", reason="Conflict")
+    conflict = ClusterError(
+        409, "Operation cannot be fulfilled on resourcequotas", reason="Conflict"
+    )
     plan = Plan(steps_first=(Apply({"kind": "Job", "metadata": {"name": "job"}}),))
     server = Noting(conflict, conflict)
     carry_out(server, world.observe("photos"), plan)
@@ -204,7 +247,10 @@ def test_a_quota_that_others_change_at_the_same_moment_is_tried_again(monkeypatc
     server = Noting(*[conflict] * 3)
     with pytest.raises(DisturbedError) as disturbed:
         carry_out(server, world.observe("photos"), plan)
-    assert disturbed.value.observed.rejected is not None and disturbed.value.observed.rejected.status == 409
+    assert (
+        disturbed.value.observed.rejected is not None
+        and disturbed.value.observed.rejected.status == 409
+    )
 
 
 def test_what_fails_after_the_status_is_decided_upon_by_that_status() -> None:
@@ -241,9 +287,13 @@ def test_a_job_that_begins_again_has_not_ended(tmp_path: Path) -> None:
     world.add()
     store = open_store(str(tmp_path / "store.db"))
     observed = world.observe("photos")
-    store.create_job(Job(observed.uid, "photos", "team.photos", {}, "", finished_at=5.0, phase=Phase.FAILED))
+    store.create_job(
+        Job(observed.uid, "photos", "team.photos", {}, "", finished_at=5.0, phase=Phase.FAILED)
+    )
     unused: Any = None
     executor = Executor(unused, store, health_of(store), unused)
-    asyncio.run(executor.carry_out(observed, Plan(steps_first=(RecordJob(Phase.INDEXING, "", "", 1),))))
+    asyncio.run(
+        executor.carry_out(observed, Plan(steps_first=(RecordJob(Phase.INDEXING, "", "", 1),)))
+    )
     assert recorded_job(store, observed.uid).finished_at is None
     store.close()

@@ -52,7 +52,9 @@ def test_one_that_waits_to_lead_is_healthy() -> None:
     assert probe(Health()) == (200, "ok\n")
 
 
-@pytest.mark.parametrize(("depth", "silent", "status"), [(3, 1, 200), (0, 1_000, 200), (3, 1_000, 500)])
+@pytest.mark.parametrize(
+    ("depth", "silent", "status"), [(3, 1, 200), (0, 1_000, 200), (3, 1_000, 500)]
+)
 def test_work_that_stands_still_turns_it_red(depth: int, silent: float, status: int) -> None:
     health = Health()
     health.queues = (queue(0, 0), queue(depth, silent))  # type: ignore[assignment]

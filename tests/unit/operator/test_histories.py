@@ -1,4 +1,6 @@
-"""Generated histories: whatever happens in whatever order, wherever the operator dies, the same few things hold."""
+"""Generated histories: whatever happens in whatever order, wherever the operator dies,
+the same few things hold.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,11 @@ ACTIONS = st.one_of(
     st.tuples(st.just("steal")),
     st.tuples(st.just("give back")),
     st.tuples(st.just("store"), st.booleans()),
-    st.tuples(st.just("trouble"), name, st.sampled_from(["", "PodsUnschedulable", "HeldByQueue", "WorkerFailed"])),
+    st.tuples(
+        st.just("trouble"),
+        name,
+        st.sampled_from(["", "PodsUnschedulable", "HeldByQueue", "WorkerFailed"]),
+    ),
     st.tuples(st.just("reject"), st.sampled_from([0, 403, 500])),
     st.tuples(st.just("folder"), st.booleans()),
     *_losses(name),
@@ -72,7 +78,9 @@ LOSSES = st.one_of(
 class History:
     """A world with three jobs on one collection, and what must hold in it."""
 
-    world: World = field(default_factory=lambda: World(settings=replace(SETTINGS, max_concurrent_jobs=2)))
+    world: World = field(
+        default_factory=lambda: World(settings=replace(SETTINGS, max_concurrent_jobs=2))
+    )
 
     names: tuple[str, ...] = NAMES
 
@@ -97,7 +105,12 @@ class History:
                 self.look(each)
                 self.index(each)
                 self.look(each)
-                self.work(each, next((n for n, s in enumerate(world.resources[each].shards) if s is PENDING), 0))
+                self.work(
+                    each,
+                    next(
+                        (n for n, s in enumerate(world.resources[each].shards) if s is PENDING), 0
+                    ),
+                )
             case "work", str(each), int(shard):
                 self.work(each, shard)
             case "end", str(each), bool(failed):
@@ -119,10 +132,14 @@ class History:
             case "trouble", str(each), str(reason):
                 children = world.resources[each].children
                 for child in [c for c in children.values() if not c.finished and not c.suspended]:
-                    children[child.name] = replace(child, trouble=(reason, "not yet") if reason else None)
+                    children[child.name] = replace(
+                        child, trouble=(reason, "not yet") if reason else None
+                    )
             case "reject", int(status):
                 world.refusal = lambda manifest: (
-                    Rejected(manifest["kind"], manifest["metadata"]["name"], status, "exceeded quota")
+                    Rejected(
+                        manifest["kind"], manifest["metadata"]["name"], status, "exceeded quota"
+                    )
                     if status
                     else None
                 )
@@ -161,7 +178,9 @@ class History:
         after = attempt_from(resource.status)
         if after.number != attempt.number:
             assert after.number > attempt.number
-            assert self.world.lease.held_by(resource.uid, self.world.now), "an attempt began without the lock"
+            assert self.world.lease.held_by(resource.uid, self.world.now), (
+                "an attempt began without the lock"
+            )
             assert after.fence == self.world.lease.fence
             assert after.fence > attempt.fence, "pods of the attempt before are not fenced"
         if before.finished and not resumed:
@@ -171,16 +190,23 @@ class History:
         assert resource.status.get("recoveryAttempts", 0) <= MOST_RECOVERIES
         active = [r for r in self.world.resources.values() if takes_slot(r.status)]
         assert len(active) <= self.world.settings.max_concurrent_jobs
-        if resource.phase() is Phase.FAILED and steps is None:  # of a job that is done, the last pods end by themselves
-            assert all(child.finished for child in resource.children.values()), "its pods would work on"
+        # Of a job that is done, the last pods end by themselves.
+        if resource.phase() is Phase.FAILED and steps is None:
+            assert all(child.finished for child in resource.children.values()), (
+                "its pods would work on"
+            )
 
     def check_done(self, resource: Resource) -> None:
-        """Completed: every planned image is accounted for, in the store that the job began in, by the spec of now."""
+        """Completed: every planned image is accounted for, in the store that the job began in,
+        by the spec of now.
+        """
         attempt, records = attempt_from(resource.status), self.world.database.of(resource.uid)
         assert records.job is not None, "no record"
         assert records.job.planned_attempt == attempt.number, "another attempt's plan"
         assert records.shards == [ShardState.SUCCEEDED] * SHARDS, "shards are left"
-        assert (records.job.base + records.counts).done == records.job.total == IMAGES, "images are left"
+        assert (records.job.base + records.counts).done == records.job.total == IMAGES, (
+            "images are left"
+        )
         assert self.world.database.identity == attempt.store_id, "another store"
         assert resource.status["progress"]["total"] == attempt.planned_images == IMAGES
         assert resource.status["observedGeneration"] == resource.generation
@@ -199,8 +225,16 @@ class History:
     def work(self, each: str, shard: int) -> None:
         resource = self.world.resources[each]
         child = self.world.child(names.ROLE_SHARDS, each)
-        planned = resource.record and resource.record.planned_attempt == attempt_from(resource.status).number
-        if child and not child.finished and planned and resource.shards[shard] is not ShardState.SUCCEEDED:
+        planned = (
+            resource.record
+            and resource.record.planned_attempt == attempt_from(resource.status).number
+        )
+        if (
+            child
+            and not child.finished
+            and planned
+            and resource.shards[shard] is not ShardState.SUCCEEDED
+        ):
             self.world.worked(each, shard=shard, completed=IMAGES // SHARDS)
 
     def calm(self) -> None:
@@ -220,7 +254,9 @@ class History:
                 self.index(each)
                 for shard in range(SHARDS):
                     self.work(each, shard)
-            if self.world.lease.holder == "" and all(r.phase().finished for r in self.world.resources.values()):
+            if self.world.lease.holder == "" and all(
+                r.phase().finished for r in self.world.resources.values()
+            ):
                 break
         for each in self.names:
             resource = self.world.resources[each]
@@ -243,7 +279,13 @@ def test_every_history_ends_well(actions: list[tuple[object, ...]]) -> None:
 @given(st.lists(LOSSES, max_size=30))
 @settings(max_examples=250, deadline=None)
 @example([("look", NAMES[-1]), ("restore the store",), ("die", NAMES[-1], 1)])
-@example([*[("advance", NAMES[-1]), ("empty the store",)] * 3, ("die", NAMES[-1], 1), ("advance", NAMES[-1])])
+@example(
+    [
+        *[("advance", NAMES[-1]), ("empty the store",)] * 3,
+        ("die", NAMES[-1], 1),
+        ("advance", NAMES[-1]),
+    ]
+)
 def test_nothing_that_is_lost_or_edited_counts_as_done(actions: list[tuple[object, ...]]) -> None:
     history = History(names=(NAMES[-1],))
     for action in actions:

@@ -31,7 +31,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def put(
-    store: Store, name: str, *, days: float, phase: Phase = Phase.COMPLETED, namespace: str = "team", **more: Any
+    store: Store,
+    name: str,
+    *,
+    days: float,
+    phase: Phase = Phase.COMPLETED,
+    namespace: str = "team",
+    **more: Any,
 ) -> str:
     """A job that ended so many days ago, or made its last progress then."""
     uid = f"uid-of-{name}"
@@ -51,7 +57,9 @@ def put(
     return uid
 
 
-def pruned(store: Store, there: set[str] | None = None, settings: Any = KEEPS, *, error: int | None = None) -> set[str]:
+def pruned(
+    store: Store, there: set[str] | None = None, settings: Any = KEEPS, *, error: int | None = None
+) -> set[str]:
     """The names that are left. ``there`` have their resource still."""
 
     async def uid_of(key: Key) -> str | None:
@@ -126,7 +134,9 @@ def test_limits_can_be_switched_off(store: Store) -> None:
 
 
 def test_a_pass_is_bounded_and_the_next_goes_on(store: Store) -> None:
-    """Also where all began in the same second, and where the API server finds some of them still."""
+    """Also where all began in the same second, and where the API
+    server finds some of them still.
+    """
     for number in range(400):
         put(store, f"job-{number}", days=40)
     there = {f"job-{number}" for number in range(0, 400, 7)}
@@ -137,7 +147,9 @@ def test_a_pass_is_bounded_and_the_next_goes_on(store: Store) -> None:
 
 
 def test_the_resource_of_a_job() -> None:
-    job = Job("u", "n", "team.photos", {"metadata": {"name": "n", "namespace": "team", "uid": "u"}}, "")
+    job = Job(
+        "u", "n", "team.photos", {"metadata": {"name": "n", "namespace": "team", "uid": "u"}}, ""
+    )
     assert key_of(job) == Key("team", "n")
     assert key_of(replace(job, manifest={"metadata": {"name": "n", "namespace": "team"}})) is None
     assert key_of(replace(job, manifest={})) is None

@@ -1,4 +1,6 @@
-"""The lock of a collection: both leases of it, over a real store, with operators whose wall clocks disagree."""
+"""The lock of a collection: both leases of it, over a real store,
+with operators whose wall clocks disagree.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,13 @@ class Place:
         if name not in self.operators:
             line: Any = Line(self.server, name)
             self.operators[name] = (
-                Leases(line, self.store, health_of(self.store), LASTS, Sightings(lambda: self.clocks.passed)),
+                Leases(
+                    line,
+                    self.store,
+                    health_of(self.store),
+                    LASTS,
+                    Sightings(lambda: self.clocks.passed),
+                ),
                 line,
             )
         return self.operators[name][0]
@@ -86,7 +94,9 @@ def test_one_job_holds_a_collection_until_it_gives_it_back(play: Callable[[Scene
         view = await one.acquire(B, "uid-b", ALBUM)
         assert view.held_by_another("uid-b", place.clocks.time()) and view.holder_name == "a"
         await one.release("team", "uid-b", ALBUM)
-        assert place.lease["spec"]["holderIdentity"] == "uid-a", "who does not hold it gives nothing back"
+        assert place.lease["spec"]["holderIdentity"] == "uid-a", (
+            "who does not hold it gives nothing back"
+        )
         await one.release("team", "uid-a", ALBUM)
         view = await one.acquire(B, "uid-b", ALBUM)
         assert place.held_by(view, "uid-b") and view.fence == 2
@@ -112,7 +122,9 @@ def test_a_lease_says_since_when_its_holder_has_it(play: Callable[[Scene], None]
 
 @pytest.mark.parametrize("off", [-86_400.0, 0.0, 86_400.0])
 def test_the_next_leader_goes_by_its_own_clock(play: Callable[[Scene], None], off: float) -> None:
-    """client-go#448: a lease is neither lost nor kept because the next leader's clock is a day off."""
+    """client-go#448: a lease is neither lost nor kept because the
+    next leader's clock is a day off.
+    """
 
     async def scene(place: Place) -> None:
         await place.operator("one").acquire(A, "uid-a", ALBUM)
@@ -121,9 +133,15 @@ def test_the_next_leader_goes_by_its_own_clock(play: Callable[[Scene], None], of
         two = place.operator("two")
         view, _ = await two.look("team", ALBUM)
         assert place.held_by(view, "uid-a")
-        assert view.expires_at - place.clocks.time() < LASTS * 2 / 3, "it may be old: the new leader renews it"
+        assert view.expires_at - place.clocks.time() < LASTS * 2 / 3, (
+            "it may be old: the new leader renews it"
+        )
         view = await two.acquire(A, "uid-a", ALBUM)
-        assert place.held_by(view, "uid-a") and view.fence == 1 and view.expires_at - place.clocks.time() == LASTS
+        assert (
+            place.held_by(view, "uid-a")
+            and view.fence == 1
+            and view.expires_at - place.clocks.time() == LASTS
+        )
         place.clocks.passed += LASTS - 1
         view, _ = await two.look("team", ALBUM)
         assert place.held_by(view, "uid-a")
@@ -179,10 +197,14 @@ def test_a_lease_that_is_renewed_never_lapses(play: Callable[[Scene], None]) -> 
     play(scene)
 
 
-def test_without_the_store_ones_own_lease_is_renewed_and_no_others(play: Callable[[Scene], None]) -> None:
+def test_without_the_store_ones_own_lease_is_renewed_and_no_others(
+    play: Callable[[Scene], None],
+) -> None:
     async def scene(place: Place) -> None:
         one = place.operator("one")
-        assert (await one.renew_without_store(A, "uid-a", ALBUM)).holder == "", "what is not held is not taken"
+        assert (await one.renew_without_store(A, "uid-a", ALBUM)).holder == "", (
+            "what is not held is not taken"
+        )
         await one.acquire(A, "uid-a", ALBUM)
         place.clocks.passed += 200
         view = await one.renew_without_store(A, "uid-a", ALBUM)
@@ -190,12 +212,16 @@ def test_without_the_store_ones_own_lease_is_renewed_and_no_others(play: Callabl
         assert (await one.renew_without_store(B, "uid-b", ALBUM)).holder == "uid-a"
         place.clocks.passed += LASTS
         view = await one.renew_without_store(A, "uid-a", ALBUM)
-        assert not place.held_by(view, "uid-a"), "once it has lapsed another may be about to take it"
+        assert not place.held_by(view, "uid-a"), (
+            "once it has lapsed another may be about to take it"
+        )
 
     play(scene)
 
 
-def test_an_attempt_that_starts_gets_a_greater_fence_than_the_one_before(play: Callable[[Scene], None]) -> None:
+def test_an_attempt_that_starts_gets_a_greater_fence_than_the_one_before(
+    play: Callable[[Scene], None],
+) -> None:
     async def scene(place: Place) -> None:
         one, two = place.operator("one"), place.operator("two")
         first = await one.acquire(A, "uid-a", ALBUM)
@@ -221,7 +247,8 @@ def test_what_fpj_run_holds_in_the_store_is_not_taken(play: Callable[[Scene], No
 def test_of_two_that_race_one_wins(play: Callable[[Scene], None]) -> None:
     async def scene(place: Place) -> None:
         views = await asyncio.gather(
-            place.operator("one").acquire(A, "uid-a", ALBUM), place.operator("two").acquire(B, "uid-b", ALBUM)
+            place.operator("one").acquire(A, "uid-a", ALBUM),
+            place.operator("two").acquire(B, "uid-b", ALBUM),
         )
         holder = place.lease["spec"]["holderIdentity"]
         assert {view.holder for view in views} == {holder}
@@ -234,7 +261,9 @@ def test_of_two_that_race_one_wins(play: Callable[[Scene], None]) -> None:
     play(scene)
 
 
-def test_who_loses_the_race_for_the_lease_gives_the_stores_back(play: Callable[[Scene], None]) -> None:
+def test_who_loses_the_race_for_the_lease_gives_the_stores_back(
+    play: Callable[[Scene], None],
+) -> None:
     async def scene(place: Place) -> None:
         one = place.operator("one")
         line = place.operators["one"][1]
@@ -254,7 +283,9 @@ def test_who_loses_the_race_for_the_lease_gives_the_stores_back(play: Callable[[
     play(scene)
 
 
-def test_who_takes_a_lease_that_was_free_may_have_had_it_for_long(play: Callable[[Scene], None]) -> None:
+def test_who_takes_a_lease_that_was_free_may_have_had_it_for_long(
+    play: Callable[[Scene], None],
+) -> None:
     async def scene(place: Place) -> None:
         one, two = place.operator("one"), place.operator("two")
         await one.acquire(A, "uid-a", ALBUM)

@@ -20,7 +20,9 @@ class Objects:
     def __init__(self, *objects: Document) -> None:
         self.objects, self.refused, self.asked = objects, set[str](), 0
 
-    async def pages(self, kind: str, namespace: str | None, labels: str, **_: Any) -> AsyncIterator[list[Document]]:
+    async def pages(
+        self, kind: str, namespace: str | None, labels: str, **_: Any
+    ) -> AsyncIterator[list[Document]]:
         self.asked += 1
         if kind in self.refused:
             raise ClusterError(403, f"may not list {kind}")
@@ -35,7 +37,9 @@ class Objects:
             yield found[first : first + 2]
 
 
-def owned(kind: str, job: str, *conditions: str, namespace: str = "team", **metadata: Any) -> Document:
+def owned(
+    kind: str, job: str, *conditions: str, namespace: str = "team", **metadata: Any
+) -> Document:
     owner = {"kind": "FileProcessingJob", "name": job}
     about = {"namespace": namespace, "labels": {names.LABEL_UID: job}, "ownerReferences": [owner]}
     holds = [{"type": each, "status": "True"} for each in conditions]
@@ -45,7 +49,9 @@ def owned(kind: str, job: str, *conditions: str, namespace: str = "team", **meta
 async def found_in(objects: Any, *namespaces: str, seconds: float = 1.0) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     task = asyncio.create_task(
-        look_for_leftovers(objects, namespaces, lambda namespace, name: found.append((namespace, name)))
+        look_for_leftovers(
+            objects, namespaces, lambda namespace, name: found.append((namespace, name))
+        )
     )
     await asyncio.sleep(seconds)
     task.cancel()
@@ -70,7 +76,9 @@ def test_owners_of_accounts_and_of_child_jobs_that_have_not_ended_are_reconciled
 
 @pytest.mark.parametrize("end", ["Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"])
 def test_child_jobs_that_have_ended_or_are_being_deleted_are_nobodys_work(end: str) -> None:
-    objects = Objects(owned("Job", "ended", end), owned("Job", "going", deletionTimestamp="2026-01-01T00:00:00Z"))
+    objects = Objects(
+        owned("Job", "ended", end), owned("Job", "going", deletionTimestamp="2026-01-01T00:00:00Z")
+    )
     assert run(found_in(objects)) == []
 
 

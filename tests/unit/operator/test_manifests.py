@@ -1,4 +1,6 @@
-"""What of a job's manifest reaches the pods and the store: all that pods need, in any size, and no secret."""
+"""What of a job's manifest reaches the pods and the store: all that pods need, in any size,
+and no secret.
+"""
 
 from __future__ import annotations
 
@@ -38,34 +40,54 @@ def folder(path: str = "derived") -> CacheFolder:
     storage = {"persistentVolumeClaim": {"claimName": "c" * 253, "path": path}}
     metadata = {"name": "f" * 253, "namespace": NAMESPACE}
     parsed = parse_resource(
-        {"apiVersion": "fpj.dev/v1alpha1", "kind": "CacheFolder", "metadata": metadata, "spec": {"storage": storage}}
+        {
+            "apiVersion": "fpj.dev/v1alpha1",
+            "kind": "CacheFolder",
+            "metadata": metadata,
+            "spec": {"storage": storage},
+        }
     )
     assert isinstance(parsed, CacheFolder)
     return parsed
 
 
 def test_the_worker_template_reaches_neither_the_store_nor_the_task() -> None:
-    """It shapes the pod and is of no use in it; its variables may be secret, and may be larger than one variable."""
+    """It shapes the pod and is of no use in it; its variables may be secret,
+    and may be larger than one variable.
+    """
     secret = {"name": "TOKEN", "value": "hunter2" * 500}
     variables = [secret | {"name": f"TOKEN_{number}"} for number in range(40)]
     seen = observed({"workerTemplate": {"env": variables}})
     assert "hunter2" not in json.dumps(manifest(seen))
     attempt = Attempt(number=1, fence=1)
     settings = World().settings
-    for job in (index_job(seen, folder(), attempt, settings), shards_job(seen, folder(), attempt, settings, 0, 10)):
+    for job in (
+        index_job(seen, folder(), attempt, settings),
+        shards_job(seen, folder(), attempt, settings, 0, 10),
+    ):
         assert "hunter2" not in task_of(job)
         (container,) = job["spec"]["template"]["spec"]["containers"]
-        assert all(variable in container["env"] for variable in variables), "the pod has it by itself"
+        assert all(variable in container["env"] for variable in variables), (
+            "the pod has it by itself"
+        )
 
 
 def test_the_longest_manifest_that_the_crd_allows_fits_into_a_variable() -> None:
     """Every text at its full length and in the characters that take most room."""
-    tier = {"maxWidth": 16_000, "maxHeight": 16_000, "quality": 100, "format": "original", "background": "#ffffff"}
+    tier = {
+        "maxWidth": 16_000,
+        "maxHeight": 16_000,
+        "quality": 100,
+        "format": "original",
+        "background": "#ffffff",
+    }
     seen = observed(
         {
             "collection": {
                 "id": "i" * 253,
-                "source": {"persistentVolumeClaim": {"claimName": "c" * 253, "path": _WIDE * 4_096}},
+                "source": {
+                    "persistentVolumeClaim": {"claimName": "c" * 253, "path": _WIDE * 4_096}
+                },
             },
             "jobType": "Both",
             "cache": {"tiers": [tier | {"name": f"{number}" + "t" * 62} for number in range(4)]},
@@ -73,5 +95,12 @@ def test_the_longest_manifest_that_the_crd_allows_fits_into_a_variable() -> None
             "queueName": "q" * 63,
         }
     )
-    job = shards_job(seen, folder(_WIDE * 4_096), Attempt(number=1, fence=2**53), World().settings, 999, 1_000_000)
+    job = shards_job(
+        seen,
+        folder(_WIDE * 4_096),
+        Attempt(number=1, fence=2**53),
+        World().settings,
+        999,
+        1_000_000,
+    )
     assert 90_000 < len(f"FPJ_TASK={task_of(job)}".encode()) < _MAX_ARG_STRLEN - 8_192

@@ -21,7 +21,16 @@ from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
 from fpj_operator.jobs.children import collection_of
 from fpj_operator.jobs.folders import Folders
-from fpj_operator.jobs.observe import _as_begun, _ask_store, _child, _folder, _parse, _pods_left, _stalled, others_left
+from fpj_operator.jobs.observe import (
+    _as_begun,
+    _ask_store,
+    _child,
+    _folder,
+    _parse,
+    _pods_left,
+    _stalled,
+    others_left,
+)
 from fpj_operator.jobs.state import Attempt
 
 JOB = put(full_job(), "metadata.uid", "uid-1")
@@ -40,7 +49,9 @@ def test_a_job_that_has_begun_is_read_as_it_was_last_understood(tmp_path: Path) 
     assert _as_begun(store, later) is None, "nothing is known of it"
     store.create_job(Job("uid-1", "it", "team.it", JOB, ""))
     found = _as_begun(store, later)
-    assert found is not None and found.spec.suspend, "whether it is suspended is said by the spec of now"
+    assert found is not None and found.spec.suspend, (
+        "whether it is suspended is said by the spec of now"
+    )
     assert found.spec.thumbnail == _understood().spec.thumbnail
     store.close()
 
@@ -52,8 +63,12 @@ def _understood() -> Any:
 @pytest.fixture
 def three_shards(tmp_path: Path) -> Any:
     store = open_store(str(tmp_path / "store.db"))
-    store.put_shards("uid-1", 1, [Shard("uid-1", 1, index, "c", index, index + 1, index) for index in range(3)])
-    store.create_job(Job("uid-1", "it", "c", {}, "d", total=3, planning_attempt=1, planned_attempt=1))
+    store.put_shards(
+        "uid-1", 1, [Shard("uid-1", 1, index, "c", index, index + 1, index) for index in range(3)]
+    )
+    store.create_job(
+        Job("uid-1", "it", "c", {}, "d", total=3, planning_attempt=1, planned_attempt=1)
+    )
     yield store
     store.close()
 
@@ -71,7 +86,9 @@ def silent(store: Store) -> tuple[str, ...]:
 def test_pods_are_silent_once_nobody_else_has_anything_left_to_do(three_shards: Store) -> None:
     first = claim(three_shards, 0, 600)
     second = claim(three_shards, 1, 600)
-    assert silent(three_shards) == (), "a shard waits for a pod, which takes over the others when it is done"
+    assert silent(three_shards) == (), (
+        "a shard waits for a pod, which takes over the others when it is done"
+    )
     third = claim(three_shards, 2, 10)
     assert silent(three_shards) == (), "a pod works"
     three_shards.finish_shard(third, ShardState.SUCCEEDED, time.time())
@@ -106,14 +123,20 @@ class PodsThere:
         return {"items": [{}][:limit] if fields in self.pods else []}
 
 
-@pytest.mark.parametrize(("pods", "stalled"), [(("pod-0", "pod-1"), True), (("pod-0",), False), ((), False)])
-def test_pods_stall_only_where_no_other_takes_their_place(pods: tuple[str, ...], stalled: bool) -> None:
+@pytest.mark.parametrize(
+    ("pods", "stalled"), [(("pod-0", "pod-1"), True), (("pod-0",), False), ((), False)]
+)
+def test_pods_stall_only_where_no_other_takes_their_place(
+    pods: tuple[str, ...], stalled: bool
+) -> None:
     server: Any = PodsThere(*pods)
     found = asyncio.run(_stalled(server, "team", ("pod-0", "pod-1")))
     assert found == (("pod-0", "pod-1") if stalled else ())
 
 
-async def _chosen(source: dict[str, Any], cache_folder: str | None, **storages: dict[str, Any]) -> tuple[Any, Any]:
+async def _chosen(
+    source: dict[str, Any], cache_folder: str | None, **storages: dict[str, Any]
+) -> tuple[Any, Any]:
     """The name of the folder that a job of this source gets, and why it gets none."""
     documents = [
         {
@@ -126,15 +149,22 @@ async def _chosen(source: dict[str, Any], cache_folder: str | None, **storages: 
     ]
     listed = SimpleNamespace(list=AsyncMock(return_value=documents))
     document = put(put(JOB, "spec.collection.source", source), "spec.cacheFolder", cache_folder)
-    folder, problem = await _folder(Folders(cast("Any", listed)), "team", _parse(document)[0], Attempt(), Phase.PENDING)
+    folder, problem = await _folder(
+        Folders(cast("Any", listed)), "team", _parse(document)[0], Attempt(), Phase.PENDING
+    )
     return folder and folder.metadata.name, problem
 
 
 def test_a_cache_folder_that_overlaps_the_source_is_no_choice() -> None:
     source = {"persistentVolumeClaim": {"claimName": "photos", "path": "in"}}
-    above, inside = ({"persistentVolumeClaim": {"claimName": "photos", "path": path}} for path in (".", "in/cache"))
+    above, inside = (
+        {"persistentVolumeClaim": {"claimName": "photos", "path": path}}
+        for path in (".", "in/cache")
+    )
     assert asyncio.run(_chosen(source, None, above=above, inside=inside)) == ("inside", None)
-    assert asyncio.run(_chosen(source, "above", above=above, inside=inside)) == ("above", None), "refused later"
+    assert asyncio.run(_chosen(source, "above", above=above, inside=inside)) == ("above", None), (
+        "refused later"
+    )
     said = "there is no cache folder but above, which lies above the source"
     assert asyncio.run(_chosen(source, None, above=above)) == (None, said)
 
@@ -154,12 +184,16 @@ def test_what_the_store_shows_says_which_store_it_is(three_shards: Store) -> Non
         ("Suspended", False, False),
     ],
 )
-def test_a_child_job_has_ended_once_no_pod_of_it_will_start(said: str, complete: bool, failed: bool) -> None:
+def test_a_child_job_has_ended_once_no_pod_of_it_will_start(
+    said: str, complete: bool, failed: bool
+) -> None:
     unused: Any = None
     document = {
         "metadata": {"name": "job", "labels": {}},
         "spec": {},
-        "status": {"conditions": [{"type": said, "status": "True"}, {"type": "Failed", "status": "False"}]},
+        "status": {
+            "conditions": [{"type": said, "status": "True"}, {"type": "Failed", "status": "False"}]
+        },
     }
     child = asyncio.run(_child(unused, document, None))
     assert (child.complete, child.failed) == (complete, failed)
@@ -167,7 +201,12 @@ def test_a_child_job_has_ended_once_no_pod_of_it_will_start(said: str, complete:
 
 @pytest.mark.parametrize(
     ("phase", "chosen"),
-    [(Phase.PENDING, "big"), (Phase.INDEXING, "small"), (Phase.RUNNING, "small"), (Phase.RECOVERING, "big")],
+    [
+        (Phase.PENDING, "big"),
+        (Phase.INDEXING, "small"),
+        (Phase.RUNNING, "small"),
+        (Phase.RECOVERING, "big"),
+    ],
 )
 def test_an_attempt_keeps_the_cache_folder_that_it_began_with(phase: Phase, chosen: str) -> None:
     class Both:
@@ -177,20 +216,27 @@ def test_an_attempt_keeps_the_cache_folder_that_it_began_with(phase: Phase, chos
                     "apiVersion": "fpj.dev/v1alpha1",
                     "kind": "CacheFolder",
                     "metadata": {"name": name, "namespace": "team", "uid": name},
-                    "spec": {"priority": priority, "storage": {"persistentVolumeClaim": {"claimName": name}}},
+                    "spec": {
+                        "priority": priority,
+                        "storage": {"persistentVolumeClaim": {"claimName": name}},
+                    },
                 }
                 for name, priority in (("big", 9), ("small", 1))
             ]
 
     folders: Any = Both()
     attempt = Attempt(1, cache_folder="small")
-    job = _understood().model_copy(update={"spec": _understood().spec.model_copy(update={"cache_folder": None})})
+    job = _understood().model_copy(
+        update={"spec": _understood().spec.model_copy(update={"cache_folder": None})}
+    )
     folder, problem = asyncio.run(_folder(folders, "team", job, attempt, phase))
     assert problem is None and folder is not None and folder.metadata.name == chosen
 
 
 @pytest.mark.parametrize(("ends_in", "left"), [(None, True), (20, True), (-5, True), (-60, False)])
-def test_pods_that_end_are_waited_for_but_not_those_of_a_lost_node(ends_in: float | None, left: bool) -> None:
+def test_pods_that_end_are_waited_for_but_not_those_of_a_lost_node(
+    ends_in: float | None, left: bool
+) -> None:
     metadata = {} if ends_in is None else {"deletionTimestamp": moment(time.time() + ends_in)}
 
     class OnePod:
@@ -205,7 +251,9 @@ def test_pods_that_end_are_waited_for_but_not_those_of_a_lost_node(ends_in: floa
     ("uid", "ends_in", "name"),
     [("uid-1", None, ""), ("uid-2", None, "before"), ("uid-2", 20, "before"), ("uid-2", -60, "")],
 )
-def test_pods_of_another_job_on_the_collection_are_named(uid: str, ends_in: float | None, name: str) -> None:
+def test_pods_of_another_job_on_the_collection_are_named(
+    uid: str, ends_in: float | None, name: str
+) -> None:
     asked: dict[str, str] = {}
     metadata = {} if ends_in is None else {"deletionTimestamp": moment(time.time() + ends_in)}
     labels = {"fpj.dev/job-uid": uid, "fpj.dev/job": "before"}

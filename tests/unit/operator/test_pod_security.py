@@ -18,7 +18,11 @@ def pod(settings: OperatorSettings) -> dict[str, Any]:
     world.add()
     plans = [world.look() for _ in range(3)]
     steps = [step for plan in plans for step in (*plan.steps_first, *plan.steps_after)]
-    (job,) = (step.manifest for step in steps if isinstance(step, Apply) and step.manifest["kind"] == "Job")
+    (job,) = (
+        step.manifest
+        for step in steps
+        if isinstance(step, Apply) and step.manifest["kind"] == "Job"
+    )
     return dict(job["spec"]["template"]["spec"])
 
 
@@ -31,7 +35,9 @@ def test_pods_run_as_the_given_user(user: int) -> None:
 def test_the_cluster_can_assign_the_user() -> None:
     context = pod(replace(SETTINGS, worker_user=0))["securityContext"]
     assert not context.keys() & {"runAsUser", "runAsGroup", "fsGroup"}
-    assert context["runAsNonRoot"] is True and context["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert context["runAsNonRoot"] is True and context["seccompProfile"] == {
+        "type": "RuntimeDefault"
+    }
 
 
 def test_pods_share_the_nodes_users_unless_the_settings_say_otherwise() -> None:

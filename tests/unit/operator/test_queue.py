@@ -58,7 +58,13 @@ class Simple:
             "Indexing": ("PodsUnschedulable", "ChildRejected", "Queued"),
             "Running": ("PodsUnschedulable", "Queued"),
         }
-        between = ("Queued", "CollectionLocked", "NoCacheFolder", "StoreUnavailable", "ChildRejected")
+        between = (
+            "Queued",
+            "CollectionLocked",
+            "NoCacheFolder",
+            "StoreUnavailable",
+            "ChildRejected",
+        )
         phase, reason = job.get("phase", ""), job.get("reason", "")
         if job.get("claimed"):
             return True
@@ -88,10 +94,16 @@ class Simple:
             if not self.waits(job):
                 continue
             mine = job.get("collection", name)
-            others = [n for n, other in self.jobs.items() if n != name and other.get("collection", n) == mine]
+            others = [
+                n
+                for n, other in self.jobs.items()
+                if n != name and other.get("collection", n) == mine
+            ]
             locked = any(self.locks(self.jobs[n]) for n in others)
             ahead = any(
-                self.waits(self.jobs[n]) and not self.locks(self.jobs[n]) and self.rank(n) < self.rank(name)
+                self.waits(self.jobs[n])
+                and not self.locks(self.jobs[n])
+                and self.rank(n) < self.rank(name)
                 for n in others
             )
             if self.locks(job) or not (locked or ahead):
@@ -104,7 +116,9 @@ class Simple:
 
 STATES = st.fixed_dictionaries(
     {
-        "phase": st.sampled_from(["", "Pending", "Indexing", "Running", "Recovering", "Suspended", "Completed"]),
+        "phase": st.sampled_from(
+            ["", "Pending", "Indexing", "Running", "Recovering", "Suspended", "Completed"]
+        ),
         "reason": st.sampled_from(
             [
                 "",
@@ -135,7 +149,9 @@ def test_the_queue_is_as_the_simple_one(actions: list[tuple[Any, ...]]) -> None:
     queue, simple, lives = JobQueue(LIMIT), Simple(), dict.fromkeys(NAMES, 0)
     for version, (action, name, *state) in enumerate(actions, 1):
         if action == "note":
-            simple.jobs[name] = state[0] if state[0]["phase"] else state[0] | {"reason": "", "locked": False}
+            simple.jobs[name] = (
+                state[0] if state[0]["phase"] else state[0] | {"reason": "", "locked": False}
+            )
             queue.note(body(name, version, **state[0], uid=lives[name]))
         elif action == "start" and name in simple.jobs:
             simple.jobs[name] = simple.jobs[name] | {"claimed": True}
@@ -144,7 +160,8 @@ def test_the_queue_is_as_the_simple_one(actions: list[tuple[Any, ...]]) -> None:
             existed = simple.jobs.pop(name, None) is not None
             queue.forget(Key(SPACE, name))
             if existed:
-                queue.note(body(name, version, phase="Running", uid=lives[name]))  # an answer that was under way
+                # An answer that was under way.
+                queue.note(body(name, version, phase="Running", uid=lives[name]))
             lives[name] += 1
         line, free = simple.line(), simple.free()
         assert [key.name for key in queue.next_in(SPACE)] == line[: max(free, 0)]
@@ -167,8 +184,18 @@ def test_who_waits_for_a_lock_keeps_no_free_collection_waiting() -> None:
     queue = JobQueue(2)
     queue.note(body("holder", 1, phase="Running", collection="red"))
     for number in range(60):
-        queue.note(body(f"waiter-{number:02}", 2 + number, phase="Pending", reason="Queued", collection="red"))
-    queue.note(body("other", 100, phase="Pending", reason="Queued", collection="green", priority=-5))
+        queue.note(
+            body(
+                f"waiter-{number:02}",
+                2 + number,
+                phase="Pending",
+                reason="Queued",
+                collection="red",
+            )
+        )
+    queue.note(
+        body("other", 100, phase="Pending", reason="Queued", collection="green", priority=-5)
+    )
     assert queue.next_in(SPACE) == [Key(SPACE, "other")]
     assert queue.lock(Key(SPACE, "waiter-00")) == "holder is working on the collection"
     assert "more than 50" in queue.lock(Key(SPACE, "waiter-59"))
@@ -178,7 +205,11 @@ def test_priority_decides_who_gets_the_lock() -> None:
     queue = JobQueue(2)
     queue.note(body("holder", 1, phase="Running", collection="red"))
     queue.note(body("old", 2, phase="Pending", reason="CollectionLocked", collection="red"))
-    queue.note(body("urgent", 3, phase="Pending", reason="CollectionLocked", collection="red", priority=1000))
+    queue.note(
+        body(
+            "urgent", 3, phase="Pending", reason="CollectionLocked", collection="red", priority=1000
+        )
+    )
     assert queue.next_in(SPACE) == []
     queue.note(body("holder", 4, phase="Completed", collection="red"))
     assert queue.next_in(SPACE) == [Key(SPACE, "urgent")]
@@ -193,7 +224,16 @@ def test_a_lock_of_somebody_unknown_is_tried_by_the_first_and_keeps_no_slot() ->
     assert queue.next_in(SPACE) == []
     queue.gave_back(key, Phase.PENDING, foreign=True)
     assert queue.next_in(SPACE) == [Key(SPACE, "free")]
-    queue.note(body("first", 3, phase="Pending", reason="CollectionLocked", message="fpj run has it", collection="red"))
+    queue.note(
+        body(
+            "first",
+            3,
+            phase="Pending",
+            reason="CollectionLocked",
+            message="fpj run has it",
+            collection="red",
+        )
+    )
     assert queue.next_in(SPACE) == [Key(SPACE, "free")]
     queue.started(Key(SPACE, "free"))
     assert queue.place(key)[0] is False
@@ -220,14 +260,18 @@ def test_only_places_that_read_differently_are_outdated() -> None:
     words = "waiting for one of the namespace's 1 slots; jobs ahead: {}"
     for number in range(3):
         said = words.format(number)
-        queue.note(body(f"job-{number}", 2 + number, phase="Pending", reason="Queued", message=said))
+        queue.note(
+            body(f"job-{number}", 2 + number, phase="Pending", reason="Queued", message=said)
+        )
     assert list(queue.outdated()) == []
     queue.forget(Key(SPACE, "job-0"))
     assert [key.name for key in queue.outdated()] == ["job-1", "job-2"]
 
 
 def test_the_end_of_a_namesake_that_is_told_late_takes_nothing_from_the_job_of_now() -> None:
-    """Deleted and made again: the new one may be known before the event of the old one's deletion comes."""
+    """Deleted and made again: the new one may be known before the event of the old one's deletion
+    comes.
+    """
     queue = JobQueue(1)
     old, new = body("photos", 1), body("photos", 2, uid=1)
     key = queue.note(old)

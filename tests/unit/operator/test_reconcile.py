@@ -53,7 +53,10 @@ def test_the_straight_road() -> None:
     assert job.phase() is Phase.COMPLETED
     assert job.status["progress"]["completed"] == 200
     assert job.status["completionTime"] == moment(world.now)
-    assert [job.condition(name)["status"] for name in ("Complete", "Ready", "Failed", "Reconciling", "Stalled")] == [
+    assert [
+        job.condition(name)["status"]
+        for name in ("Complete", "Ready", "Failed", "Reconciling", "Stalled")
+    ] == [
         "True",
         "True",
         "False",
@@ -86,7 +89,10 @@ def test_failed_images_are_completed_with_errors_and_each_ten_are_an_event() -> 
         world.settle()
     assert job.phase() is Phase.COMPLETED_WITH_ERRORS
     assert job.status["errorBreakdown"] == {"CorruptImage": 37}
-    assert [event.message[:2] for event in job.events if event.reason == "ImagesFailing"] == ["12", "37"]
+    assert [event.message[:2] for event in job.events if event.reason == "ImagesFailing"] == [
+        "12",
+        "37",
+    ]
 
 
 def test_a_second_job_on_the_collection_waits_and_then_runs() -> None:
@@ -134,7 +140,9 @@ def test_no_cache_folder_is_waited_for() -> None:
     assert job.phase() is Phase.INDEXING
 
 
-@pytest.mark.parametrize(("path", "said"), [("album", "is the source itself"), (None, "lies above the source")])
+@pytest.mark.parametrize(
+    ("path", "said"), [("album", "is the source itself"), (None, "lies above the source")]
+)
 def test_a_cache_folder_that_overlaps_the_source_is_refused(path: str | None, said: str) -> None:
     """Before any pod can write there, or take its outputs for images."""
     world = World()
@@ -158,7 +166,9 @@ def test_suspending_stops_and_resuming_goes_on(stage: str) -> None:
     change(world, suspend=True)
     world.settle()
     assert job.phase() is Phase.SUSPENDED
-    assert job.condition("Suspended")["status"] == job.condition("Ready")["status"] == "True", "it is as it should be"
+    assert job.condition("Suspended")["status"] == job.condition("Ready")["status"] == "True", (
+        "it is as it should be"
+    )
     assert job.condition("Complete")["status"] == job.condition("Reconciling")["status"] == "False"
     assert not job.children
     assert world.lease.holder == ""
@@ -220,10 +230,15 @@ def test_a_job_whose_last_pods_are_silent_does_not_wait_until_it_is_stale() -> N
     running(world)
     silent = replace(world.observe("photos"), stalled=("pod-7",))
     plan = reconcile(silent, world.settings)
-    assert plan.status is not None and (plan.status["phase"], plan.status["recoveryAttempts"]) == ("Recovering", 1)
+    assert plan.status is not None and (plan.status["phase"], plan.status["recoveryAttempts"]) == (
+        "Recovering",
+        1,
+    )
     (event,) = [each for each in plan.steps_after if isinstance(each, Emit)]
     assert "pod-7" in event.message
-    plan = reconcile(replace(silent, status={**silent.status, "recoveryAttempts": 1}), world.settings)
+    plan = reconcile(
+        replace(silent, status={**silent.status, "recoveryAttempts": 1}), world.settings
+    )
     assert plan.status is not None and plan.status["phase"] == "Failed"
     (failed,) = [each for each in plan.status["conditions"] if each["type"] == "Failed"]
     assert failed["reason"] == "StaleJob"
@@ -257,14 +272,19 @@ def test_progress_keeps_a_job_from_being_stale() -> None:
 
 
 def test_between_attempts_a_job_that_has_to_wait_gives_the_lock_back() -> None:
-    """What its status says of the lock is so: whoever else wants the collection need not wait for it."""
+    """What its status says of the lock is so: whoever else wants the collection need not wait for
+    it.
+    """
     world = World()
     job = world.add()
     running(world)
     world.folder = None
     job.resume = "now"
     world.settle()
-    assert (job.phase(), job.condition("Progressing")["reason"]) == (Phase.RECOVERING, "NoCacheFolder")
+    assert (job.phase(), job.condition("Progressing")["reason"]) == (
+        Phase.RECOVERING,
+        "NoCacheFolder",
+    )
     assert job.condition("CollectionLocked")["status"] == "False"
     assert not world.lease.held_by(job.uid, world.now)
 
@@ -333,7 +353,9 @@ def test_the_deadline_ends_a_job() -> None:
     assert job.condition("Failed")["reason"] == "DeadlineExceeded"
 
 
-@pytest.mark.parametrize(("allowed", "fails"), [(5, False), (4, True), ("2%", True), ("50%", False)])
+@pytest.mark.parametrize(
+    ("allowed", "fails"), [(5, False), (4, True), ("2%", True), ("50%", False)]
+)
 def test_failed_images_are_bounded(allowed: int | str, fails: bool) -> None:
     world = World()
     job = world.add(maxFailedImages=allowed)
@@ -511,7 +533,11 @@ def test_what_cannot_heal_stops_a_whole_child_job_and_a_fenced_pod_its_index_alo
     world.settle()
     world.indexed(shards=2)
     plan = reconcile(world.observe("photos"), world.settings)
-    (job,) = [step.manifest for step in plan.steps_first if isinstance(step, Apply) and step.manifest["kind"] == "Job"]
+    (job,) = [
+        step.manifest
+        for step in plan.steps_first
+        if isinstance(step, Apply) and step.manifest["kind"] == "Job"
+    ]
     rules = job["spec"]["podFailurePolicy"]["rules"]
     assert [(rule["action"], rule.get("onExitCodes", {}).get("values")) for rule in rules] == [
         ("Ignore", None), ("FailJob", [40]), ("FailIndex", [41]), ("Ignore", [42]),
@@ -552,7 +578,9 @@ def test_failed_shards_fail_the_job_and_say_why() -> None:
     job = world.add()
     running(world, shards=3)
     world.worked(shard=0, completed=1)
-    world.ended(failed=True, trouble=("OutOfMemory", "a worker ended with OOMKilled (exit code 137)"))
+    world.ended(
+        failed=True, trouble=("OutOfMemory", "a worker ended with OOMKilled (exit code 137)")
+    )
     world.settle()
     assert job.condition("Failed")["reason"] == "OutOfMemory"
     assert "2 of 3 shards failed" in job.condition("Failed")["message"]
@@ -576,7 +604,9 @@ def test_an_unreachable_store_changes_nothing_and_is_said() -> None:
 def test_an_invalid_spec_fails_with_the_field_named() -> None:
     world = World()
     world.add()
-    observed = replace(world.observe("photos"), job=None, problem="spec.collection.source.local: works only …")
+    observed = replace(
+        world.observe("photos"), job=None, problem="spec.collection.source.local: works only …"
+    )
     plan = reconcile(observed, world.settings)
     assert plan.status is not None
     assert plan.status["phase"] == "Failed"
@@ -584,7 +614,9 @@ def test_an_invalid_spec_fails_with_the_field_named() -> None:
 
 
 def test_a_spec_that_is_not_understood_ends_nothing_that_runs() -> None:
-    """The CRD may be newer than the operator: it goes on by what it understood, and claims nothing of the new spec."""
+    """The CRD may be newer than the operator: it goes on by what it understood,
+    and claims nothing of the new spec.
+    """
     world = World()
     job = world.add()
     running(world, shards=1, total=10)
@@ -601,7 +633,9 @@ def test_a_spec_that_is_not_understood_ends_nothing_that_runs() -> None:
     world.settle()
     assert job.phase() is Phase.COMPLETED
     assert job.status["observedGeneration"] == job.condition("Ready")["observedGeneration"] == 1
-    assert world.settle().status is None, "generation 2 was not acted on, so nobody may take it for done"
+    assert world.settle().status is None, (
+        "generation 2 was not acted on, so nobody may take it for done"
+    )
 
 
 def test_a_running_job_of_which_nothing_is_understood_goes_on() -> None:
@@ -635,7 +669,11 @@ def test_an_edit_of_what_is_made_begins_another_attempt(at: str) -> None:
     if at == "recovering":
         world.folder = folder
     world.settle()
-    assert (job.phase(), job.status["attempt"]["number"], job.status["recoveryAttempts"]) == (Phase.INDEXING, 2, 0)
+    assert (job.phase(), job.status["attempt"]["number"], job.status["recoveryAttempts"]) == (
+        Phase.INDEXING,
+        2,
+        0,
+    )
     assert job.fenced
     (index,) = job.children
     assert job.tasks[index]["job"]["spec"]["cache"]["tiers"] == [{"name": "full", "maxWidth": 1280}]
@@ -653,11 +691,19 @@ def test_an_edit_of_what_acts_at_once_begins_no_attempt() -> None:
     world = World()
     job = world.add()
     running(world)
-    job.edit(priority=7, max_failed_images=3, ttl_seconds_after_finished=9, active_deadline_seconds=999)
+    job.edit(
+        priority=7, max_failed_images=3, ttl_seconds_after_finished=9, active_deadline_seconds=999
+    )
     job.edit(sharding=Sharding(parallelism=9, max_failed_shards=2))
-    job.edit(cache=Cache(tiers=[Tier(name="full", max_width=1920, quality=85)]), cache_folder="cache", force=False)
+    job.edit(
+        cache=Cache(tiers=[Tier(name="full", max_width=1920, quality=85)]),
+        cache_folder="cache",
+        force=False,
+    )
     world.settle()
-    assert (job.phase(), job.status["attempt"]["number"]) == (Phase.RUNNING, 1), "defaults that are written down, too"
+    assert (job.phase(), job.status["attempt"]["number"]) == (Phase.RUNNING, 1), (
+        "defaults that are written down, too"
+    )
 
 
 def test_the_next_attempt_waits_for_pods_of_the_earlier_spec() -> None:
@@ -668,7 +714,10 @@ def test_the_next_attempt_waits_for_pods_of_the_earlier_spec() -> None:
     job.edit(cache=smaller())
     world.pods_left = True
     assert world.settle().requeue_after
-    assert (job.phase(), job.condition("Progressing")["reason"]) == (Phase.RECOVERING, "SpecChanged")
+    assert (job.phase(), job.condition("Progressing")["reason"]) == (
+        Phase.RECOVERING,
+        "SpecChanged",
+    )
     assert world.lease.held_by(job.uid, world.now)
     assert job.condition("CollectionLocked")["status"] == "True"
     world.pods_left = False
@@ -677,7 +726,9 @@ def test_the_next_attempt_waits_for_pods_of_the_earlier_spec() -> None:
 
 
 def test_an_attempt_waits_for_pods_of_whoever_had_the_collection_before() -> None:
-    """A job that was deleted or suspended gives its lock back while its pods end, with images in hand."""
+    """A job that was deleted or suspended gives its lock back while its pods end,
+    with images in hand.
+    """
     world = World()
     job = world.add()
     world.others_left = "before"
@@ -699,8 +750,14 @@ def test_a_finished_job_that_was_edited_is_not_ready_until_it_is_resumed() -> No
     job.edit(cache=smaller())
     world.settle()
     assert (job.phase(), job.status["observedGeneration"]) == (Phase.COMPLETED, 2)
-    assert (job.condition("Ready")["status"], job.condition("Stalled")["status"]) == ("False", "True")
-    assert job.condition("Stalled")["reason"] == "SpecChanged" and "fpj.dev/resume" in job.condition("Ready")["message"]
+    assert (job.condition("Ready")["status"], job.condition("Stalled")["status"]) == (
+        "False",
+        "True",
+    )
+    assert (
+        job.condition("Stalled")["reason"] == "SpecChanged"
+        and "fpj.dev/resume" in job.condition("Ready")["message"]
+    )
     assert job.condition("Complete") == was["Complete"], "it speaks of the generation that was made"
     job.edit(cache=None)
     world.settle()
@@ -752,7 +809,9 @@ def test_lost_records_are_recovered_and_in_the_end_given_up() -> None:
 
 
 @pytest.mark.parametrize("shards", [[], [ShardState.SUCCEEDED] * 2, [ShardState.SUCCEEDED] * 4])
-def test_as_many_shards_as_were_planned_are_neither_fewer_nor_more(shards: list[ShardState]) -> None:
+def test_as_many_shards_as_were_planned_are_neither_fewer_nor_more(
+    shards: list[ShardState],
+) -> None:
     world = World()
     job = world.add()
     running(world)
@@ -814,7 +873,9 @@ def test_what_nobody_works_on_shows_no_active_shard_and_no_rate(by: str) -> None
     assert status["shards"]["active"] == 0
     assert status["display"]["eta"] == "-"
     if by != "failure":
-        assert status["progress"] == {"total": 20, "completed": 7, "imagesPerSecond": 0.0}, "what is done stays"
+        assert status["progress"] == {"total": 20, "completed": 7, "imagesPerSecond": 0.0}, (
+            "what is done stays"
+        )
         assert status["display"] == {"done": "7/20", "rate": "-", "eta": "-"}
 
 
@@ -881,7 +942,9 @@ def shown(world: World, **child: Any) -> dict[str, Any]:
 
 
 def test_an_environment_fault_is_shown_until_an_image_is_done() -> None:
-    """Each pod that tries again works for a moment: that is not progress, neither to people nor to the reaper."""
+    """Each pod that tries again works for a moment: that is not progress,
+    neither to people nor to the reaper.
+    """
     world = World()
     world.add()
     running(world)
@@ -925,12 +988,16 @@ def test_an_environment_that_does_not_heal_costs_recoveries_and_then_the_job() -
 
 
 def test_an_index_that_the_environment_stops_uses_no_try_and_is_bounded_all_the_same() -> None:
-    """Its pods end with 42 again and again, and each may list something before: that is not progress."""
+    """Its pods end with 42 again and again, and each may list something before:
+    that is not progress.
+    """
     world = World()
     job = world.add(recovery={"staleAfterSeconds": 60, "maxAttempts": 1})
     world.look()
     plan = reconcile(replace(world.observe("photos"), children=()), world.settings)
-    (child_job,) = [s.manifest for s in plan.steps_first if isinstance(s, Apply) and s.manifest["kind"] == "Job"]
+    (child_job,) = [
+        s.manifest for s in plan.steps_first if isinstance(s, Apply) and s.manifest["kind"] == "Job"
+    ]
     rules = child_job["spec"]["podFailurePolicy"]["rules"]
     assert [(rule["action"], rule.get("onExitCodes", {}).get("values")) for rule in rules] == [
         ("Ignore", None), ("FailJob", [40]), ("FailJob", [41]), ("Ignore", [42]),
@@ -956,7 +1023,9 @@ def test_an_index_that_the_environment_stops_uses_no_try_and_is_bounded_all_the_
 
 
 def test_work_that_went_on_since_ends_a_trouble() -> None:
-    """A pod ended badly, and images were done afterwards: by another pod, or by the one that took its place."""
+    """A pod ended badly, and images were done afterwards: by another pod,
+    or by the one that took its place.
+    """
     world = World()
     world.add()
     running(world)
@@ -982,7 +1051,10 @@ def test_what_some_pods_wait_for_is_said_while_the_job_progresses() -> None:
     running(world)
     condition = shown(world, delay=("PodsForbidden", "exceeded quota"))
     assert (condition["status"], condition["reason"]) == ("True", "Running")
-    assert condition["message"] == "working on 3 shards; some pods do not run: PodsForbidden: exceeded quota"
+    assert (
+        condition["message"]
+        == "working on 3 shards; some pods do not run: PodsForbidden: exceeded quota"
+    )
     assert "quota" not in world.resources["photos"].condition("Ready")["message"]
     assert shown(world, delay=None)["message"] == "working on 3 shards"
 

@@ -1,4 +1,5 @@
-"""Every reason that a job can give for waiting, not moving or failing has its page in docs/runbooks.
+"""Every reason that a job can give for waiting,
+not moving or failing has its page in docs/runbooks.
 
 The reasons are read from the operator's code itself, so that a new one without a page fails here.
 """
@@ -20,7 +21,16 @@ RUNBOOKS = Path(__file__).parents[3] / "docs" / "runbooks"
 SOURCES = sorted(Path(fpj_operator.__file__).parent.rglob("*.py"))
 
 ALL_IS_WELL = frozenset(
-    {"Indexing", "Running", "Suspended", "Resumed", "AllImagesDone", "Locked", "NotLocked", "Scheduled"}
+    {
+        "Indexing",
+        "Running",
+        "Suspended",
+        "Resumed",
+        "AllImagesDone",
+        "Locked",
+        "NotLocked",
+        "Scheduled",
+    }
     | {"Deleted"}  # noted in the store alone: the resource is gone
 )
 EVENTS_ONLY = frozenset(
@@ -29,7 +39,17 @@ EVENTS_ONLY = frozenset(
 )
 OTHER_WORDS = frozenset(
     {"Queue", "EarlierAttempts", "Index", "Check", "Plan", "Process", "Finish"}  # stages
-    | {"Failed", "FailureTarget", "Complete", "True", "False", "FailedCreate", "PodScheduled", "OOMKilled", "Evicted"}
+    | {
+        "Failed",
+        "FailureTarget",
+        "Complete",
+        "True",
+        "False",
+        "FailedCreate",
+        "PodScheduled",
+        "OOMKilled",
+        "Evicted",
+    }
     | {"DisruptionTarget", "Warning", "Succeeded"}
     | {"Pod", "Event", *WAITING, *REPORTED}  # Kubernetes'
     | {"Ready", "Progressing"}  # conditions
@@ -37,13 +57,24 @@ OTHER_WORDS = frozenset(
 """Words in CamelCase of the two modules that decide, which are not reasons of ours."""
 
 WORD = re.compile(r"[A-Z][A-Za-z]*[a-z][A-Za-z]*")
-REASON_PLACE = {"Verdict": 1, "Refusal": 0, "_fail": 0, "_recover_or_fail": 0, "_wait": 0, "Emit": 0}
+REASON_PLACE = {
+    "Verdict": 1,
+    "Refusal": 0,
+    "_fail": 0,
+    "_recover_or_fail": 0,
+    "_wait": 0,
+    "Emit": 0,
+}
 """Callables that take a reason, and the place it has among their arguments."""
 
 
 def words(node: ast.AST) -> Iterator[str]:
     """CamelCase strings of an expression, but for those that something is compared with."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str) and WORD.fullmatch(node.value):
+    if (
+        isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and WORD.fullmatch(node.value)
+    ):
         yield node.value
     if not isinstance(node, ast.Compare):
         for child in ast.iter_child_nodes(node):
@@ -65,13 +96,20 @@ def of_call(node: ast.Call) -> Iterator[str]:
 
 def of_assignment(node: ast.Assign) -> Iterator[str]:
     """``reason = …`` and ``phase, reason = …, …``."""
-    names = {each.id for target in node.targets for each in ast.walk(target) if isinstance(each, ast.Name)}
+    names = {
+        each.id
+        for target in node.targets
+        for each in ast.walk(target)
+        if isinstance(each, ast.Name)
+    }
     if "reason" in names:
         yield from words(node.value)
 
 
 def reasons_in(source: str) -> set[str]:
-    """Reasons that a module gives: to a verdict, an event or a record, or as the first of (reason, message)."""
+    """Reasons that a module gives: to a verdict, an event or a record, or as the first of (reason,
+    message).
+    """
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
@@ -81,7 +119,9 @@ def reasons_in(source: str) -> set[str]:
         elif isinstance(node, ast.Tuple) and len(node.elts) == 2:
             first = node.elts[0]
             pairs = (first.body, first.orelse) if isinstance(first, ast.IfExp) else (first,)
-            found.update(word for each in pairs if isinstance(each, ast.Constant) for word in words(each))
+            found.update(
+                word for each in pairs if isinstance(each, ast.Constant) for word in words(each)
+            )
     return found - OTHER_WORDS
 
 
@@ -99,11 +139,15 @@ INDEX = (RUNBOOKS / "README.md").read_text(encoding="utf-8")
 @pytest.mark.parametrize("reason", NEED_A_PAGE)
 def test_each_reason_has_a_page(reason: str) -> None:
     page = RUNBOOKS / f"{reason}.md"
-    assert page.exists(), f"docs/runbooks/{reason}.md is missing: the operator can give the reason {reason}"
+    assert page.exists(), (
+        f"docs/runbooks/{reason}.md is missing: the operator can give the reason {reason}"
+    )
     text = page.read_text(encoding="utf-8")
     assert text.startswith(f"# {reason}\n")
     for heading in ("## How to see it", "## Does it heal by itself?", "## What to do"):
-        assert len(text.partition(f"\n{heading}\n")[2].partition("\n## ")[0].strip()) > 2, f"{heading} says nothing"
+        assert len(text.partition(f"\n{heading}\n")[2].partition("\n## ")[0].strip()) > 2, (
+            f"{heading} says nothing"
+        )
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -120,7 +164,9 @@ def test_reasons_without_a_page_are_explained_in_the_index(word: str) -> None:
 @pytest.mark.parametrize("page", [*PAGES, "README"])
 def test_links_between_documents_lead_somewhere(page: str) -> None:
     path = RUNBOOKS / f"{page}.md"
-    for link in re.findall(r"\]\(([^)#]+\.(?:md|yaml))(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+    for link in re.findall(
+        r"\]\(([^)#]+\.(?:md|yaml))(?:#[^)]*)?\)", path.read_text(encoding="utf-8")
+    ):
         assert (RUNBOOKS / link).exists(), f"{path.name} links to {link}"
 
 
@@ -141,5 +187,15 @@ phase, reason = Phase.FAILED, "Unpacked"
 found = next(troubles, ("AsPair", ""))
 said = ("When" if it else "Unless", text)
 """
-    wanted = {"AsArgument", "OfVerdict", "ByKeyword", "Either", "Other", "Unpacked", "AsPair", "When", "Unless"}
+    wanted = {
+        "AsArgument",
+        "OfVerdict",
+        "ByKeyword",
+        "Either",
+        "Other",
+        "Unpacked",
+        "AsPair",
+        "When",
+        "Unless",
+    }
     assert reasons_in(source) == wanted

@@ -1,4 +1,6 @@
-"""What becomes of a schedule at its times: as batch/v1 CronJob does it, case by case, and over generated histories."""
+"""What becomes of a schedule at its times: as batch/v1 CronJob does it, case by case,
+and over generated histories.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ def at(world: ScheduleWorld, minutes: float) -> float | None:
     return world.look()
 
 
-# Runs -----------------------------------------------------------------------------------------------------
+# Runs ---------------------------------------------------------------------------------------------
 
 
 def test_a_run_begins_at_its_time_once_and_says_what_it_is() -> None:
@@ -42,9 +44,15 @@ def test_a_run_begins_at_its_time_once_and_says_what_it_is() -> None:
     assert job["metadata"]["annotations"] == {"fpj.dev/scheduled-at": "2026-05-01T00:10:00Z"}
     assert job["metadata"]["labels"]["fpj.dev/schedule"] == "nightly"
     (owner,) = job["metadata"]["ownerReferences"]
-    assert (owner["kind"], owner["name"], owner["uid"]) == ("FileProcessingSchedule", "nightly", "uid-1")
+    assert (owner["kind"], owner["name"], owner["uid"]) == (
+        "FileProcessingSchedule",
+        "nightly",
+        "uid-1",
+    )
     assert owner["controller"] is True and owner["blockOwnerDeletion"] is False
-    assert job["spec"]["collection"]["id"] == "nightly", "each run goes on with what the last one made"
+    assert job["spec"]["collection"]["id"] == "nightly", (
+        "each run goes on with what the last one made"
+    )
     assert world.status["lastScheduleTime"] == "2026-05-01T00:10:00Z"
     assert world.status["nextScheduleTime"] == "2026-05-01T00:20:00Z"
     assert world.status["active"] == [{"name": TEN_PAST, "scheduledAt": "2026-05-01T00:10:00Z"}]
@@ -53,13 +61,23 @@ def test_a_run_begins_at_its_time_once_and_says_what_it_is() -> None:
 
 def test_the_template_is_the_jobs() -> None:
     source = {"s3": {"bucket": "scans"}}
-    spec = {"jobType": "Cache", "collection": {"id": "museum", "source": source}, "maxFailedImages": "5%"}
-    metadata = {"labels": {"team": "a", "fpj.dev/schedule-uid": "forged"}, "annotations": {"note": "b"}}
+    spec = {
+        "jobType": "Cache",
+        "collection": {"id": "museum", "source": source},
+        "maxFailedImages": "5%",
+    }
+    metadata = {
+        "labels": {"team": "a", "fpj.dev/schedule-uid": "forged"},
+        "annotations": {"note": "b"},
+    }
     world = ScheduleWorld(jobTemplate={"metadata": metadata, "spec": spec})
     at(world, 10)
     (job,) = world.objects.jobs()
     assert job["spec"] == spec
-    assert job["metadata"]["labels"]["team"] == "a" and job["metadata"]["labels"]["fpj.dev/schedule-uid"] == "uid-1"
+    assert (
+        job["metadata"]["labels"]["team"] == "a"
+        and job["metadata"]["labels"]["fpj.dev/schedule-uid"] == "uid-1"
+    )
     assert job["metadata"]["annotations"]["note"] == "b"
 
 
@@ -69,7 +87,9 @@ def test_allow_begins_another_beside_it(policy: str | None) -> None:
     at(world, 10)
     at(world, 20)
     assert world.unfinished() == [TEN_PAST, TWENTY_PAST]
-    assert [each["name"] for each in world.status["active"]] == [TWENTY_PAST, TEN_PAST], "newest first"
+    assert [each["name"] for each in world.status["active"]] == [TWENTY_PAST, TEN_PAST], (
+        "newest first"
+    )
 
 
 def test_forbid_waits_until_the_other_has_finished() -> None:
@@ -99,14 +119,18 @@ def test_replace_deletes_the_other() -> None:
     world = ScheduleWorld(concurrencyPolicy="Replace")
     at(world, 10)
     at(world, 20)
-    assert [name for name in world.names() if "deletionTimestamp" not in _metadata(world, name)] == [TWENTY_PAST]
+    assert [
+        name for name in world.names() if "deletionTimestamp" not in _metadata(world, name)
+    ] == [TWENTY_PAST]
     assert [each["name"] for each in world.status["active"]] == [TWENTY_PAST]
     assert world.said("Replaced") == [f"{TEN_PAST} was deleted: another run is due"]
 
 
 @pytest.mark.parametrize("policy", ["Allow", "Forbid", "Replace"])
 def test_a_run_whose_job_is_there_is_begun_though_the_status_does_not_say_so(policy: str) -> None:
-    """The operator died in between; whoever comes next takes it neither for missed nor for another run."""
+    """The operator died in between; whoever comes next takes it neither for missed nor for another
+    run.
+    """
     world = ScheduleWorld(concurrencyPolicy=policy)
     world.now = START - 30 + 600
     world.look(writes=1)
@@ -123,7 +147,7 @@ def _metadata(world: ScheduleWorld, name: str) -> dict[str, Any]:
     return dict(world.objects.held["FileProcessingJob", name]["metadata"])
 
 
-# Missed runs ----------------------------------------------------------------------------------------------
+# Missed runs --------------------------------------------------------------------------------------
 
 
 def test_of_missed_runs_only_the_newest_begins() -> None:
@@ -138,7 +162,9 @@ def test_more_than_a_hundred_missed_runs_are_told_and_the_newest_begins() -> Non
     assert len(world.names()) == 1 and world.said("TooManyMissed") == []
     at(world, 201)
     assert len(world.names()) == 2
-    assert world.said("TooManyMissed") == ["more than 100 runs were missed; only the newest was started"]
+    assert world.said("TooManyMissed") == [
+        "more than 100 runs were missed; only the newest was started"
+    ]
 
 
 def test_a_run_that_is_too_late_is_left_out_and_told_once() -> None:
@@ -163,7 +189,11 @@ def test_runs_that_do_not_begin_are_counted_once_by_every_operator_together() ->
     before = misses()
 
     def new() -> dict[str, float]:
-        return {reason: count - before[reason] for reason, count in misses().items() if count != before[reason]}
+        return {
+            reason: count - before[reason]
+            for reason, count in misses().items()
+            if count != before[reason]
+        }
 
     late = ScheduleWorld(startingDeadlineSeconds=120)
     late.now = START - 30 + 13 * 60
@@ -201,12 +231,23 @@ def test_events_that_cannot_be_written_fail_nothing_and_each_miss_is_counted_onc
     before, lost = misses(), EVENTS_REFUSED._value.get()
 
     def new() -> dict[str, float]:
-        return {reason: count - before[reason] for reason, count in misses().items() if count != before[reason]}
+        return {
+            reason: count - before[reason]
+            for reason, count in misses().items()
+            if count != before[reason]
+        }
 
-    worlds = late, many = ScheduleWorld(startingDeadlineSeconds=120), ScheduleWorld(schedule="* * * * *")
+    worlds = late, many = (
+        ScheduleWorld(startingDeadlineSeconds=120),
+        ScheduleWorld(schedule="* * * * *"),
+    )
     for world in worlds:
-        world.objects.no_events = ClusterError(403, "exceeded quota: count/events", reason="Forbidden")
-    assert at(late, 12.5) is not None and at(late, 12.6) is not None, "the next look is planned as ever"
+        world.objects.no_events = ClusterError(
+            403, "exceeded quota: count/events", reason="Forbidden"
+        )
+    assert at(late, 12.5) is not None and at(late, 12.6) is not None, (
+        "the next look is planned as ever"
+    )
     at(many, 201)
     at(many, 201.5)
     assert len(many.names()) == 1
@@ -243,7 +284,10 @@ def test_suspended_it_begins_nothing_and_afterwards_the_newest() -> None:
     world = ScheduleWorld(suspend=True)
     assert at(world, 25) is None
     assert world.names() == [] and "nextScheduleTime" not in world.status
-    assert world.condition("Ready")[:2] == ("True", "Suspended") and world.condition("Suspended")[0] == "True"
+    assert (
+        world.condition("Ready")[:2] == ("True", "Suspended")
+        and world.condition("Suspended")[0] == "True"
+    )
     world.change(suspend=False)
     at(world, 26)
     assert world.names() == [TWENTY_PAST]
@@ -252,7 +296,9 @@ def test_suspended_it_begins_nothing_and_afterwards_the_newest() -> None:
 
 
 def test_a_changed_schedule_counts_from_its_change() -> None:
-    """As of kubernetes#63371: a time that lies before the change has passed, though no run took place at it."""
+    """As of kubernetes#63371: a time that lies before the change has passed,
+    though no run took place at it.
+    """
     world = ScheduleWorld(schedule="10 * * * *")
     at(world, 10)
     assert "scheduleChangedAt" not in world.status
@@ -264,14 +310,20 @@ def test_a_changed_schedule_counts_from_its_change() -> None:
     at(world, 26)
     assert world.names() == [TEN_PAST, job_name("2026-05-01T00:25:00Z")]
     assert world.status["observedGeneration"] == 2
-    world.change(timeZone="Asia/Kolkata")  # half an hour off: 00:15 and 00:25 UTC are not among its times
+    # Half an hour off: 00:15 and 00:25 UTC are not among its times.
+    world.change(timeZone="Asia/Kolkata")
     at(world, 50)
-    assert world.status["scheduleChangedAt"] == moment(START - 30 + 50 * 60) and len(world.names()) == 2
+    assert (
+        world.status["scheduleChangedAt"] == moment(START - 30 + 50 * 60)
+        and len(world.names()) == 2
+    )
     world.change(suspend=True)
     at(world, 52)
     world.change(suspend=False)
     at(world, 60)
-    assert world.names()[2:] == [job_name("2026-05-01T00:55:00Z")], "no other change leaves a run out"
+    assert world.names()[2:] == [job_name("2026-05-01T00:55:00Z")], (
+        "no other change leaves a run out"
+    )
 
 
 def test_a_changed_schedule_reports_no_miss_of_before() -> None:
@@ -283,7 +335,7 @@ def test_a_changed_schedule_reports_no_miss_of_before() -> None:
     assert world.said("Missed") == []
 
 
-# History --------------------------------------------------------------------------------------------------
+# History ------------------------------------------------------------------------------------------
 
 
 def test_finished_jobs_are_kept_up_to_the_limits() -> None:
@@ -309,7 +361,7 @@ def test_no_history_at_all() -> None:
     assert world.status["lastSuccessfulTime"] == "2026-05-01T00:10:00Z", "it is still remembered"
 
 
-# What is wrong --------------------------------------------------------------------------------------------
+# What is wrong ------------------------------------------------------------------------------------
 
 
 def test_jobs_that_only_carry_its_label_are_left_alone() -> None:
@@ -317,7 +369,9 @@ def test_jobs_that_only_carry_its_label_are_left_alone() -> None:
     for name, phase in (("theirs-done", "Completed"), ("theirs", "Running")):
         labels = {names.LABEL_SCHEDULE_UID: world.schedule["metadata"]["uid"]}
         metadata = {"name": name, "namespace": KEY.namespace, "labels": labels}
-        world.objects.add({"kind": "FileProcessingJob", "metadata": metadata, "status": {"phase": phase}})
+        world.objects.add(
+            {"kind": "FileProcessingJob", "metadata": metadata, "status": {"phase": phase}}
+        )
     world.now += 700
     world.look()
     assert len(world.objects.created) == 1
@@ -335,14 +389,19 @@ def test_jobs_that_only_carry_its_label_are_left_alone() -> None:
         ({"concurrencyPolicy": "Perhaps"}, "spec.concurrencyPolicy"),
     ],
 )
-def test_a_schedule_that_makes_no_sense_says_so_and_heals(change: dict[str, str], message: str) -> None:
+def test_a_schedule_that_makes_no_sense_says_so_and_heals(
+    change: dict[str, str], message: str
+) -> None:
     world = ScheduleWorld()
     at(world, 10)
     before = dict(world.schedule["spec"])
     world.change(**change)
     assert at(world, 20) is None
     assert world.names() == [TEN_PAST]
-    assert world.condition("Ready")[:2] == ("False", "InvalidSpec") and message in world.condition("Ready")[2]
+    assert (
+        world.condition("Ready")[:2] == ("False", "InvalidSpec")
+        and message in world.condition("Ready")[2]
+    )
     assert world.condition("Stalled")[0] == "True"
     assert world.status["lastScheduleTime"] == "2026-05-01T00:10:00Z", "what was is kept"
     world.schedule["spec"] = before
@@ -354,7 +413,11 @@ def test_a_refused_job_is_told_and_tried_again() -> None:
     world = ScheduleWorld()
     world.objects.refusal = ClusterError(403, "exceeded quota: jobs")
     assert at(world, 10) == 30.0
-    assert world.condition("Ready") == ("False", "JobRefused", "the run's job was refused: exceeded quota: jobs")
+    assert world.condition("Ready") == (
+        "False",
+        "JobRefused",
+        "the run's job was refused: exceeded quota: jobs",
+    )
     assert world.condition("Reconciling")[0] == "True" and "lastScheduleTime" not in world.status
     assert world.said("JobRefused") and not world.said("Started")
     world.objects.refusal = None
@@ -373,8 +436,13 @@ def test_a_quota_under_contention_is_no_job_of_that_name() -> None:
 
     world.objects.refusal = busy
     assert at(world, 20) == 30.0
-    assert world.condition("Ready")[1] == "JobRefused" and "resourcequotas" in world.condition("Ready")[2]
-    assert world.status["lastScheduleTime"] == "2026-05-01T00:10:00Z", "a run that did not begin is not said to have"
+    assert (
+        world.condition("Ready")[1] == "JobRefused"
+        and "resourcequotas" in world.condition("Ready")[2]
+    )
+    assert world.status["lastScheduleTime"] == "2026-05-01T00:10:00Z", (
+        "a run that did not begin is not said to have"
+    )
     world.objects.refusal = None
     at(world, 20.5)
     assert world.names() == [TEN_PAST, TWENTY_PAST]
@@ -412,7 +480,10 @@ def test_a_namesake_is_not_taken_for_the_run() -> None:
     world.objects.add({"kind": "FileProcessingJob", "metadata": {"name": TEN_PAST}})
     assert at(world, 10) == 30.0
     assert world.objects.created == [] and len(world.said("NameTaken")) == 1
-    assert world.condition("Ready")[:2] == ("False", "NameTaken") and TEN_PAST in world.condition("Ready")[2]
+    assert (
+        world.condition("Ready")[:2] == ("False", "NameTaken")
+        and TEN_PAST in world.condition("Ready")[2]
+    )
     assert "lastScheduleTime" not in world.status
     at(world, 11)
     at(world, 20)
@@ -426,10 +497,15 @@ def test_a_run_whose_name_was_taken_begins_once_it_is_free() -> None:
     at(world, 10)
     del world.objects.held["FileProcessingJob", TEN_PAST]
     at(world, 10.5)
-    assert world.objects.created == [TEN_PAST] and world.status["lastScheduleTime"] == "2026-05-01T00:10:00Z"
+    assert (
+        world.objects.created == [TEN_PAST]
+        and world.status["lastScheduleTime"] == "2026-05-01T00:10:00Z"
+    )
 
 
-def test_a_status_is_written_only_upon_the_version_that_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_status_is_written_only_upon_the_version_that_was_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What a former leader decided comes too late, and says nothing of runs started since."""
     world = ScheduleWorld()
     at(world, 10)
@@ -456,7 +532,7 @@ def test_one_that_is_being_deleted_is_left_alone() -> None:
     assert at(world, 10) is None and world.names() == [] and world.status == {}
 
 
-# Histories ------------------------------------------------------------------------------------------------
+# Histories ----------------------------------------------------------------------------------------
 
 POLICIES = ("Allow", "Forbid", "Replace")
 ACTIONS = st.one_of(
@@ -519,16 +595,22 @@ def looked(world: ScheduleWorld, operator: int) -> None:
     if new and spec.get("concurrencyPolicy") == "Forbid":
         assert unfinished == [], "no run beside another"
     if new and spec.get("concurrencyPolicy") == "Replace":
-        doomed = [name for name in world.unfinished() if "deletionTimestamp" in _metadata(world, name)]
+        doomed = [
+            name for name in world.unfinished() if "deletionTimestamp" in _metadata(world, name)
+        ]
         assert set(world.unfinished()) - set(doomed) == set(new)
     if new and (deadline := spec.get("startingDeadlineSeconds")):
         assert world.now - minute_of(new[0]) * 60 < deadline
     phases = [phase_of(job) for job in world.objects.jobs()]
-    assert sum(phase.startswith("Completed") for phase in phases) <= spec.get("successfulJobsHistoryLimit", 3)
+    assert sum(phase.startswith("Completed") for phase in phases) <= spec.get(
+        "successfulJobsHistoryLimit", 3
+    )
     assert phases.count("Failed") <= spec.get("failedJobsHistoryLimit", 1)
     held = world.schedule["status"]
     world.look(operator)
-    assert world.objects.created[created:] == new and world.schedule["status"] == held, "a second look changes nothing"
+    assert world.objects.created[created:] == new and world.schedule["status"] == held, (
+        "a second look changes nothing"
+    )
 
 
 @settings(max_examples=300)

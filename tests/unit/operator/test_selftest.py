@@ -12,7 +12,11 @@ from fpj_operator import selftest
 
 def lease(holder: str, renewed: str) -> dict[str, Any]:
     metadata = {"name": "fpj-operator", "namespace": "fpj-system"}
-    return {"kind": "Lease", "metadata": metadata, "spec": {"holderIdentity": holder, "renewTime": renewed}}
+    return {
+        "kind": "Lease",
+        "metadata": metadata,
+        "spec": {"holderIdentity": holder, "renewTime": renewed},
+    }
 
 
 def told(*, holder: str = "one", renews: bool = True) -> str:
@@ -23,7 +27,12 @@ def told(*, holder: str = "one", renews: bool = True) -> str:
 
         async def lead() -> None:
             for number in range(100):
-                server.put("one", lease(holder, f"1999-01-01T00:00:{number % 60:02}.000000Z" if renews else "1999"))
+                server.put(
+                    "one",
+                    lease(
+                        holder, f"1999-01-01T00:00:{number % 60:02}.000000Z" if renews else "1999"
+                    ),
+                )
                 await asyncio.sleep(3)
 
         leading = asyncio.create_task(lead())

@@ -19,9 +19,15 @@ GUIDE = (Path(__file__).parents[3] / "docs" / "guide" / "cluster.md").read_text(
 
 
 def test_defaults_hold_for_what_is_not_set_or_empty() -> None:
-    nothing = {each.metadata["variable"]: "" for each in fields(OperatorSettings) if each.name != "worker_env"}
+    nothing = {
+        each.metadata["variable"]: ""
+        for each in fields(OperatorSettings)
+        if each.name != "worker_env"
+    }
     assert settings_from(nothing | REQUIRED) == settings_from(REQUIRED)
-    assert settings_from(REQUIRED) == OperatorSettings(store_url="mongodb://store/fpj", worker_image="fpj:test")
+    assert settings_from(REQUIRED) == OperatorSettings(
+        store_url="mongodb://store/fpj", worker_image="fpj:test"
+    )
 
 
 def test_every_kind_is_read() -> None:
@@ -44,7 +50,12 @@ def test_every_kind_is_read() -> None:
 
 
 def test_everything_that_is_wrong_is_named() -> None:
-    given = {"FPJ_STORE": "x", "FPJ_LEASE_SECONDS": "4", "FPJ_RECONCILERS": "many", "FPJ_WORKER_REPORTS": "maybe"}
+    given = {
+        "FPJ_STORE": "x",
+        "FPJ_LEASE_SECONDS": "4",
+        "FPJ_RECONCILERS": "many",
+        "FPJ_WORKER_REPORTS": "maybe",
+    }
     with pytest.raises(ManifestError) as raised:
         settings_from(given | {"FPJ_CHECK_SECONDS": "inf"})
     for told in (
@@ -67,7 +78,9 @@ def test_each_is_described_and_offered(setting: object) -> None:
 
 
 @pytest.mark.parametrize(("own", "used"), [(None, ["registry"]), ([{"name": "own"}], ["own"])])
-def test_workers_pull_with_the_installations_secrets_or_the_jobs_own(own: list[object] | None, used: list[str]) -> None:
+def test_workers_pull_with_the_installations_secrets_or_the_jobs_own(
+    own: list[object] | None, used: list[str]
+) -> None:
     world = World(settings=replace(SETTINGS, image_pull_secrets=("registry",)))
     template: dict[str, Any] = {"workerTemplate": {"imagePullSecrets": own}} if own else {}
     world.add(**template)

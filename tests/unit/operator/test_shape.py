@@ -13,17 +13,21 @@ from fpj_operator.jobs.shape import ACT_AT_ONCE, SHARDING_LATER, begun_by, fits,
 from fpj_operator.jobs.state import Attempt
 
 NEED_ANOTHER = {
-    "jobType": "Cache", "collection.id": "other", "cache.tiers[0].maxWidth": 777, "cache.tiers[0].name": "other",
-    "thumbnail.fit": "Cover", "cacheFolder": "other", "sharding.workersPerPod": 7, "limits.maxPixels": 7,
+    "jobType": "Cache", "collection.id": "other", "cache.tiers[0].maxWidth": 777,
+    "cache.tiers[0].name": "other",
+    "thumbnail.fit": "Cover", "cacheFolder": "other", "sharding.workersPerPod": 7,
+    "limits.maxPixels": 7,
     "limits.maxAttemptsPerImage": 7, "skipCheck": "Record", "force": True, "queueName": "other",
-    "workerTemplate.nodeSelector": {"a": "b"}, "collection.include": ["*.jpg"], "collection.exclude": ["old/"],
+    "workerTemplate.nodeSelector": {"a": "b"}, "collection.include": ["*.jpg"],
+    "collection.exclude": ["old/"],
 }  # fmt: skip
 ACT = {
     "suspend": True, "priority": 77, "recovery.maxAttempts": 7, "activeDeadlineSeconds": 77,
     "preRunningDeadlineSeconds": 77, "ttlSecondsAfterFinished": 77, "maxFailedImages": 77,
 }  # fmt: skip
 LATER = {
-    "sharding.parallelism": 7, "sharding.shardSize": 77, "sharding.batchSize": 7, "sharding.backoffLimitPerShard": 7,
+    "sharding.parallelism": 7, "sharding.shardSize": 77, "sharding.batchSize": 7,
+    "sharding.backoffLimitPerShard": 7,
     "sharding.maxFailedShards": 7,
 }  # fmt: skip
 
@@ -54,18 +58,27 @@ def test_what_is_made_or_how_needs_another_attempt(path: str) -> None:
 
 @pytest.mark.parametrize(("path", "value"), [*ACT.items(), *LATER.items()])
 def test_what_acts_without_new_pods_needs_none(path: str, value: Any) -> None:
-    if path.partition(".")[0] not in {field.alias for field in FileProcessingJobSpec.model_fields.values()}:
+    if path.partition(".")[0] not in {
+        field.alias for field in FileProcessingJobSpec.model_fields.values()
+    }:
         pytest.skip("not a field yet")
     attempt = begun_by(Attempt(cache_folder=BEFORE.cache_folder or "cache"), BEFORE)
     assert fits(attempt, edited(path, value))
 
 
 def test_every_field_of_a_spec_is_one_or_the_other() -> None:
-    """A new one needs another attempt unless `ACT_AT_ONCE` names it; decide, and add it to a table above."""
+    """A new one needs another attempt unless `ACT_AT_ONCE` names it.
+
+    Decide, and add it to a table above.
+    """
     fields = {field.alias for field in FileProcessingJobSpec.model_fields.values()}
     top = {path.partition(".")[0] for path in (*NEED_ANOTHER, *ACT)}
     assert fields <= top
-    names = {name for name, field in FileProcessingJobSpec.model_fields.items() if field.alias in ACT or name in ACT}
+    names = {
+        name
+        for name, field in FileProcessingJobSpec.model_fields.items()
+        if field.alias in ACT or name in ACT
+    }
     assert names - {"recovery"} <= ACT_AT_ONCE
     assert len(SHARDING_LATER) == len(LATER)
 

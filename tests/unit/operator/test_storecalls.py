@@ -1,4 +1,6 @@
-"""A store that hangs keeps its own threads busy and nobody else's, and nobody waits for it forever."""
+"""A store that hangs keeps its own threads busy and nobody else's,
+and nobody waits for it forever.
+"""
 
 from __future__ import annotations
 
@@ -89,15 +91,29 @@ class Place:
         job = self.job(number)
         metadata = {"name": job.key.name, "namespace": "team", "uid": job.uid}
         status = {"phase": "Running", "attempt": {"number": 1}}
-        body = {"apiVersion": "fpj.dev/v9", "kind": "FileProcessingJob", "metadata": metadata, "status": status}
+        body = {
+            "apiVersion": "fpj.dev/v9",
+            "kind": "FileProcessingJob",
+            "metadata": metadata,
+            "status": status,
+        }
         self.line.server.put("user", body)
         here = self.controller
         await observe(
-            self.cluster, self.store, here.health, here._leases, here.jobs, here._folders, here._pods, job.key
-        )  # fmt: skip
+            self.cluster,
+            self.store,
+            here.health,
+            here._leases,
+            here.jobs,
+            here._folders,
+            here._pods,
+            job.key,
+        )
 
     async def forget_a_deleted_job(self, number: int) -> None:
-        await self.controller.vanished._handle(Gone(self.job(number).key, f"uid-{number}", "team.album"))
+        await self.controller.vanished._handle(
+            Gone(self.job(number).key, f"uid-{number}", "team.album")
+        )
 
 
 Use = Callable[[Place, int], Awaitable[None]]
@@ -140,7 +156,9 @@ def test_a_store_that_hangs_is_not_waited_for_and_keeps_nobody_elses_threads(use
                 assert await asyncio.to_thread(lambda: "names are resolved") == "names are resolved"
             assert store.asked
             for each in found:
-                assert each is None or isinstance(each, StoreError | DisturbedError | ClusterError), each
+                assert each is None or isinstance(
+                    each, StoreError | DisturbedError | ClusterError
+                ), each
         finally:
             store.goes_on.set()
             place.controller.health.close()
@@ -183,7 +201,11 @@ def test_a_lease_is_renewed_without_a_store_that_hangs() -> None:
             {
                 "kind": "Lease",
                 "metadata": {"name": name, "namespace": "team"},
-                "spec": {"holderIdentity": job.uid, "renewTime": "long ago", "leaseDurationSeconds": 300},
+                "spec": {
+                    "holderIdentity": job.uid,
+                    "renewTime": "long ago",
+                    "leaseDurationSeconds": 300,
+                },
             },
         )
         renew = place.controller._leases.renew_without_store
@@ -246,7 +268,9 @@ def test_what_waits_for_a_thread_and_is_given_up_never_begins() -> None:
         done: list[str] = []
         health = any_health()
         first = [Steps(f"job {number}", done) for number in range(JOBS)]
-        found = await asyncio.gather(*[health.ask(each.name, each) for each in first], return_exceptions=True)
+        found = await asyncio.gather(
+            *[health.ask(each.name, each) for each in first], return_exceptions=True
+        )
         assert all(isinstance(each, StoreUnavailableError) for each in found)
         begun = [each for each in first if each.began.is_set()]
         assert 0 < len(begun) < JOBS

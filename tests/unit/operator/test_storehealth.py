@@ -56,13 +56,19 @@ def test_everybody_hears_of_an_outage_by_one_question_and_of_its_end() -> None:
         try:
             await health.ask("a", store.get, informs=True)
             store.answers.clear()
-            waiting = [asyncio.create_task(health.ask(str(number), store.get)) for number in range(100)]
+            waiting = [
+                asyncio.create_task(health.ask(str(number), store.get)) for number in range(100)
+            ]
             for each in waiting:
                 with pytest.raises(StoreUnavailableError):
                     async with asyncio.timeout(20):
                         await each
             assert len(told) == 1 and told[0]
-            threads = [each for each in set(threading.enumerate()) - others if each.name.startswith("store")]
+            threads = [
+                each
+                for each in set(threading.enumerate()) - others
+                if each.name.startswith("store")
+            ]
             assert len(threads) <= 17
             asked = store.asked
             with pytest.raises(StoreUnavailableError):
@@ -106,7 +112,9 @@ def test_nothing_is_asked_while_no_job_needs_the_store_unless_it_was_away() -> N
         store = Store60()
         told: list[str | None] = []
         needed: list[str] = []
-        health = StoreHealth(cast("Store", store), lambda: told.append(health.error), lambda: bool(needed))
+        health = StoreHealth(
+            cast("Store", store), lambda: told.append(health.error), lambda: bool(needed)
+        )
         watching = asyncio.create_task(health.watch())
         try:
             await asyncio.sleep(0.3)
@@ -128,7 +136,9 @@ def test_nothing_is_asked_while_no_job_needs_the_store_unless_it_was_away() -> N
 def test_an_outage_keeps_its_first_words() -> None:
     """Each other one would be another write of all statuses."""
     changes: list[str | None] = []
-    health = StoreHealth(cast("Store", Store60()), lambda: changes.append(health.error), lambda: True)
+    health = StoreHealth(
+        cast("Store", Store60()), lambda: changes.append(health.error), lambda: True
+    )
     for said in ("away", "away for 2 s", None, "gone"):
         health._set(said)
     assert changes == ["away", None, "gone"]

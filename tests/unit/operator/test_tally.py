@@ -46,7 +46,10 @@ class Counted:
         self.tally = Tally()
 
     def _now(self) -> Counts:
-        results = [value("fpj_images_total", result=result) for result in ("completed", "skipped", "failed")]
+        results = [
+            value("fpj_images_total", result=result)
+            for result in ("completed", "skipped", "failed")
+        ]
         corrupt = value("fpj_images_failed_total", error_type="CorruptImage")
         completed, skipped, failed = (int(each) for each in results)
         return Counts(completed, skipped, failed, errors={"CorruptImage": int(corrupt)})
@@ -90,7 +93,10 @@ def test_who_takes_over_counts_no_image_again(counted: Counted) -> None:
     counted.world.indexed(shards=2, total=200)
     counted.world.worked(shard=0, completed=90, failed=10)
     counted.look()
-    job.status |= {"progress": {"completed": 90, "failed": 10}, "errorBreakdown": {"CorruptImage": 10}}
+    job.status |= {
+        "progress": {"completed": 90, "failed": 10},
+        "errorBreakdown": {"CorruptImage": 10},
+    }
     counted.taken_over()
     counted.look()
     assert counted.gained == (90, 0, 10, 10)
@@ -120,7 +126,9 @@ def test_what_is_tried_again_counts_as_new_and_never_as_less(counted: Counted) -
 
 
 def test_recoveries_are_counted_by_reason(counted: Counted) -> None:
-    before = {reason: value("fpj_jobs_recovered_total", reason=reason) for reason in metrics.RECOVERIES}
+    before = {
+        reason: value("fpj_jobs_recovered_total", reason=reason) for reason in metrics.RECOVERIES
+    }
     job = counted.world.add(recovery={"staleAfterSeconds": 60, "maxAttempts": 2})
     counted.look()
     counted.world.now += 61
@@ -131,7 +139,10 @@ def test_recoveries_are_counted_by_reason(counted: Counted) -> None:
     counted.look()
     job.resume = "again"
     counted.look()
-    gained = {reason: value("fpj_jobs_recovered_total", reason=reason) - before[reason] for reason in before}
+    gained = {
+        reason: value("fpj_jobs_recovered_total", reason=reason) - before[reason]
+        for reason in before
+    }
     assert gained == dict.fromkeys(before, 0) | {"StaleJob": 1, "LeaseLost": 1, "Resumed": 1}
 
 
@@ -151,7 +162,10 @@ class Observations:
 
 
 def test_silence_and_recovery_are_measured(counted: Counted) -> None:
-    silence, recovery = Observations("fpj_stale_detection_seconds"), Observations("fpj_job_recovery_seconds")
+    silence, recovery = (
+        Observations("fpj_stale_detection_seconds"),
+        Observations("fpj_job_recovery_seconds"),
+    )
     job = counted.world.add(recovery={"staleAfterSeconds": 60, "maxAttempts": 2})
     counted.look()
     counted.world.indexed(shards=2, total=200)
@@ -220,18 +234,30 @@ def test_jobs_that_wait_and_jobs_in_trouble() -> None:
     gauges.show_jobs(queue)
     assert value("fpj_jobs", phase="Pending") == value("fpj_jobs_queued") == 3
     stuck = body(3, "Running")
-    stuck["status"]["conditions"] = [{"type": "Progressing", "status": "False", "reason": "ImagePullFailed"}]
+    stuck["status"]["conditions"] = [
+        {"type": "Progressing", "status": "False", "reason": "ImagePullFailed"}
+    ]
     queue.note(stuck)
     odd = body(4, "Running", name="odd", uid="odd")
-    odd["status"]["conditions"] = [{"type": "Progressing", "status": "False", "reason": "NobodyKnows"}]
+    odd["status"]["conditions"] = [
+        {"type": "Progressing", "status": "False", "reason": "NobodyKnows"}
+    ]
     queue.note(odd)
     gauges.show_jobs(queue)
-    assert value("fpj_jobs_in_trouble", reason="ImagePullFailed") == value("fpj_jobs_in_trouble", reason="Other") == 1
+    assert (
+        value("fpj_jobs_in_trouble", reason="ImagePullFailed")
+        == value("fpj_jobs_in_trouble", reason="Other")
+        == 1
+    )
     assert queue.uid_of(KEY) == "1"
     queue.note(body(5, "Completed"))
     queue.forget(Key(KEY.namespace, "odd"))
     gauges.show_jobs(queue)
-    assert value("fpj_jobs_in_trouble", reason="ImagePullFailed") == value("fpj_jobs_in_trouble", reason="Other") == 0
+    assert (
+        value("fpj_jobs_in_trouble", reason="ImagePullFailed")
+        == value("fpj_jobs_in_trouble", reason="Other")
+        == 0
+    )
 
 
 def test_every_trouble_that_the_code_knows_has_its_label() -> None:
@@ -251,6 +277,8 @@ def test_folders_are_named_with_what_they_hold_and_may_hold() -> None:
     assert value("fpj_cache_folder_bytes", **labels) == 5_000
     assert value("fpj_cache_folder_max_bytes", **labels) == 2**30
     metrics.show_folder(folder | {"spec": {"maxBytes": "much"}}, gone=False)
-    assert REGISTRY.get_sample_value("fpj_cache_folder_max_bytes", labels) is None, "no limit that makes sense"
+    assert REGISTRY.get_sample_value("fpj_cache_folder_max_bytes", labels) is None, (
+        "no limit that makes sense"
+    )
     metrics.show_folder(folder, gone=True)
     assert REGISTRY.get_sample_value("fpj_cache_folder_bytes", labels) is None

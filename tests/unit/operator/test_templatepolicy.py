@@ -47,7 +47,10 @@ def test_every_rule_has_a_forbidden_example() -> None:
     templates = [template for template, _ in (*FORBIDDEN.values(), *BROKEN_TWICE.values())]
     examples = [found for template in templates for found in violations(template, SETTINGS)]
     for rule in RULES:
-        assert any(text.startswith(f"workerTemplate.{rule.path}: ") and rule.problem in text for text in examples)
+        assert any(
+            text.startswith(f"workerTemplate.{rule.path}: ") and rule.problem in text
+            for text in examples
+        )
 
 
 @pytest.mark.parametrize(
@@ -55,15 +58,41 @@ def test_every_rule_has_a_forbidden_example() -> None:
     [
         ({"serviceAccountName": "museum-worker"}, True),
         ({"serviceAccountName": "museum"}, False),
-        ({"volumes": [{"name": "a", "configMap": {"name": "a"}}, {"name": "b", "secret": {}}]}, True),
+        (
+            {"volumes": [{"name": "a", "configMap": {"name": "a"}}, {"name": "b", "secret": {}}]},
+            True,
+        ),
         ({"volumes": [{"name": "a", "persistentVolumeClaim": {"claimName": "a"}}]}, False),
-        ({"env": [{"name": "PYTHONPATH", "value": "/opt/plugins"}, {"name": "PLUGIN_MODE", "value": "1"}]}, True),
+        (
+            {
+                "env": [
+                    {"name": "PYTHONPATH", "value": "/opt/plugins"},
+                    {"name": "PLUGIN_MODE", "value": "1"},
+                ]
+            },
+            True,
+        ),
         ({"env": [{"name": "PLUGIN_KEY", "value": "mine"}]}, False),  # the installation sets it
         ({"env": [{"name": "FPJ_TASK", "value": "{}"}]}, False),
         ({"env": [{"name": "TZ", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}]}, True),
-        ({"env": [{"name": "TZ", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}]}, False),
-        ({"volumes": [{"name": "a"}], "volumeMounts": [{"name": "a", "mountPath": "/opt/plugins/a"}]}, True),
-        ({"volumes": [{"name": "a"}], "volumeMounts": [{"name": "a", "mountPath": "/opt/pluginsx"}]}, False),
+        (
+            {"env": [{"name": "TZ", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}]},
+            False,
+        ),
+        (
+            {
+                "volumes": [{"name": "a"}],
+                "volumeMounts": [{"name": "a", "mountPath": "/opt/plugins/a"}],
+            },
+            True,
+        ),
+        (
+            {
+                "volumes": [{"name": "a"}],
+                "volumeMounts": [{"name": "a", "mountPath": "/opt/pluginsx"}],
+            },
+            False,
+        ),
     ],
 )
 def test_settings_allow_more_and_less(template: Template, allowed: bool) -> None:
@@ -71,7 +100,9 @@ def test_settings_allow_more_and_less(template: Template, allowed: bool) -> None
 
 
 def test_no_setting_allows_what_is_fpjs_own() -> None:
-    everything = replace(SETTINGS, template_env=("*",), template_mount_paths=("/",), template_volumes=("emptyDir",))
+    everything = replace(
+        SETTINGS, template_env=("*",), template_mount_paths=("/",), template_volumes=("emptyDir",)
+    )
     for name in ("FPJ_STORE", "FPJ_ANYTHING", "POD_NAME", "KUBERNETES_SERVICE_HOST"):
         assert violations({"env": [{"name": name, "value": ""}]}, everything)
     for path in ("/tmp", "/cache", "/source/below"):
@@ -79,7 +110,7 @@ def test_no_setting_allows_what_is_fpjs_own() -> None:
         assert violations(mounted, everything)
 
 
-# The operator ---------------------------------------------------------------------------------------------
+# The operator -------------------------------------------------------------------------------------
 
 HOSTILE = {"volumes": [{"name": "host", "hostPath": {"path": "/"}}]}
 
@@ -141,7 +172,9 @@ def test_no_pod_is_made_of_a_forbidden_template(stage: Callable[[World], None]) 
     told = job.condition("Failed")
     assert told["status"] == "True" and told["reason"] == "PolicyForbidden"
     assert "host (hostPath)" in told["message"] and "FPJ_TEMPLATE_VOLUMES" in told["message"]
-    assert not any(child.active for child in job.children.values() if not child.finished), "none is left running"
+    assert not any(child.active for child in job.children.values() if not child.finished), (
+        "none is left running"
+    )
     assert world.lease.holder == ""
 
 
@@ -164,11 +197,20 @@ def test_a_suspended_job_stays_suspended_until_its_pods_are_wanted() -> None:
 
 
 def test_a_value_reaches_the_pod_as_it_is_written() -> None:
-    """`$(FPJ_STORE)` would be replaced by the store's URL, which may then be read where variables are shown."""
+    """`$(FPJ_STORE)` would be replaced by the store's URL,
+    which may then be read where variables are shown.
+    """
     world = World()
     world.add(workerTemplate={"env": [{"name": "TZ", "value": "$(FPJ_STORE)"}]})
     plans = [world.look() for _ in range(3)]
     steps = [step for plan in plans for step in (*plan.steps_first, *plan.steps_after)]
-    (job,) = (step.manifest for step in steps if isinstance(step, Apply) and step.manifest["kind"] == "Job")
-    env = {each["name"]: each.get("value") for each in job["spec"]["template"]["spec"]["containers"][0]["env"]}
+    (job,) = (
+        step.manifest
+        for step in steps
+        if isinstance(step, Apply) and step.manifest["kind"] == "Job"
+    )
+    env = {
+        each["name"]: each.get("value")
+        for each in job["spec"]["template"]["spec"]["containers"][0]["env"]
+    }
     assert env["TZ"] == "$$(FPJ_STORE)"

@@ -28,7 +28,9 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[OtlpReceiver]:
 
 
 def ended(*, failed: bool = False, **changes: Any) -> tuple[Observed, dict[str, Any]]:
-    """A job that waited 30 s, listed for 20, checked for 5, planned for 5 and worked for 40, in a look at its end."""
+    """A job that waited 30 s, listed for 20, checked for 5, planned for 5 and worked for 40,
+    in a look at its end.
+    """
     world = World(now=BEGAN)
     deadline: dict[str, Any] = {"activeDeadlineSeconds": 60} if failed else {}
     job = world.add(**deadline)
@@ -66,8 +68,13 @@ def test_an_earlier_attempt_is_one_stage_and_a_resumed_job_did_not_queue() -> No
     status["startTime"] = moment(BEGAN + 10)
     names = [stage.name for stage in stages_of(observed, status)]
     assert names[:3] == ["Queue", "EarlierAttempts", "Index"]
-    status |= {"attempt": status["attempt"] | {"number": 2, "resumedBy": "again"}, "startTime": moment(BEGAN + 30)}
-    assert [stage.name for stage in stages_of(observed, status)] == ["Index"], "the plan is that of the first attempt"
+    status |= {
+        "attempt": status["attempt"] | {"number": 2, "resumedBy": "again"},
+        "startTime": moment(BEGAN + 30),
+    }
+    assert [stage.name for stage in stages_of(observed, status)] == ["Index"], (
+        "the plan is that of the first attempt"
+    )
 
 
 def test_what_was_never_begun_was_only_queued() -> None:
@@ -80,7 +87,9 @@ def test_clocks_that_differ_make_no_stage_end_before_it_begins() -> None:
     observed, status = ended()
     record = observed.store.record
     assert record
-    late = replace(record, stages={"Check": BEGAN - 500, "Plan": BEGAN + 900}, running_since=BEGAN + 20)
+    late = replace(
+        record, stages={"Check": BEGAN - 500, "Plan": BEGAN + 900}, running_since=BEGAN + 20
+    )
     stages = stages_of(replace(observed, store=replace(observed.store, record=late)), status)
     assert all(stage.began <= stage.ended <= observed.now for stage in stages)
     assert [one.ended for one in stages[:-1]] == [other.began for other in stages[1:]]
@@ -95,8 +104,18 @@ def test_a_collector_gets_the_whole_life(receiver: OtlpReceiver) -> None:
     traces.close()
     life, *stages = receiver.trace(UID)
     assert (life.name, life.parent_span_id) == ("FileProcessingJob", b"")
-    assert (life.start_time_unix_nano, life.end_time_unix_nano) == (int(BEGAN * 1e9), int((BEGAN + 101.5) * 1e9))
-    assert [stage.name for stage in stages] == ["Queue", "Index", "Check", "Plan", "Process", "Finish"]
+    assert (life.start_time_unix_nano, life.end_time_unix_nano) == (
+        int(BEGAN * 1e9),
+        int((BEGAN + 101.5) * 1e9),
+    )
+    assert [stage.name for stage in stages] == [
+        "Queue",
+        "Index",
+        "Check",
+        "Plan",
+        "Process",
+        "Finish",
+    ]
     assert {stage.parent_span_id for stage in stages} == {life.span_id}
     said = {each.key: each.value.string_value or each.value.int_value for each in life.attributes}
     assert said["fpj.job"] == "photos" and said["fpj.phase"] == "CompletedWithErrors"
@@ -109,12 +128,19 @@ def test_a_collector_gets_the_whole_life(receiver: OtlpReceiver) -> None:
 
 def test_nothing_is_sent_nor_loaded_without_an_endpoint() -> None:
     assert traces_from({}) is None
-    script = "import sys, fpj_operator.main; print([name for name in sys.modules if name.startswith('opentelemetry')])"
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    script = (
+        "import sys, fpj_operator.main; print([name for name in sys.modules if"
+        " name.startswith('opentelemetry')])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
     assert found.stdout.strip() == "[]"
 
 
-def test_without_the_extra_the_log_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_the_extra_the_log_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     assert traces_from({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}) is None
     assert "tracing" in caplog.text

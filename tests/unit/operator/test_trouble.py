@@ -1,4 +1,6 @@
-"""What pods, their events and their Job say about why nothing works; and how few of them are asked for."""
+"""What pods, their events and their Job say about why nothing works, and how few of them are asked
+for.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,15 @@ RUNS = {"running": {"startedAt": moment(NOW)}}
 STARTING = {"waiting": {"reason": "ContainerCreating"}}
 
 
-def ended(code: int, *, ago: float = 0, reason: str = "Error", said: Reason | None = None) -> dict[str, Any]:
+def ended(
+    code: int, *, ago: float = 0, reason: str = "Error", said: Reason | None = None
+) -> dict[str, Any]:
     message = {"message": termination_message(said, "in its words")} if said else {}
-    return {"terminated": {"exitCode": code, "reason": reason, "finishedAt": moment(NOW - ago)} | message}
+    return {
+        "terminated": (
+            {"exitCode": code, "reason": reason, "finishedAt": moment(NOW - ago)} | message
+        )
+    }
 
 
 def pod(
@@ -47,8 +55,15 @@ def pod(
     node: str = "node",
     **more: Any,
 ) -> Document:
-    """A pod; ``more`` are conditions by type, or ``deleted``, ``reason``, ``message``, ``others`` (containers)."""
-    metadata = {"name": name, "namespace": "team", "uid": f"uid-of-{name}", "creationTimestamp": moment(NOW - age)}
+    """A pod; ``more`` are conditions by type, or ``deleted``, ``reason``, ``message``,
+    ``others`` (containers).
+    """
+    metadata = {
+        "name": name,
+        "namespace": "team",
+        "uid": f"uid-of-{name}",
+        "creationTimestamp": moment(NOW - age),
+    }
     if more.pop("deleted", False):
         metadata["deletionTimestamp"] = moment(NOW)
     statuses: list[dict[str, Any]] = []
@@ -72,15 +87,26 @@ def pod(
             phase = "Failed" if state["terminated"]["exitCode"] else "Succeeded"
         if any("running" in each["state"] for each in statuses):
             phase = "Running"
-    return {"metadata": metadata, "spec": {"nodeName": node} if node else {}, "status": {"phase": phase} | status}
+    return {
+        "metadata": metadata,
+        "spec": {"nodeName": node} if node else {},
+        "status": {"phase": phase} | status,
+    }
 
 
-def event(reason: str, message: str = "in its words", *, ago: float = 0, kind: str = "Warning") -> Document:
+def event(
+    reason: str, message: str = "in its words", *, ago: float = 0, kind: str = "Warning"
+) -> Document:
     return {"reason": reason, "message": message, "type": kind, "lastTimestamp": moment(NOW - ago)}
 
 
 def job(**status: Any) -> Document:
-    metadata = {"name": "photos-a1-w0", "namespace": "team", "uid": "1", "creationTimestamp": moment(NOW - 600)}
+    metadata = {
+        "name": "photos-a1-w0",
+        "namespace": "team",
+        "uid": "1",
+        "creationTimestamp": moment(NOW - 600),
+    }
     return {"metadata": metadata, "spec": {"completions": 10, "parallelism": 2}, "status": status}
 
 
@@ -88,7 +114,7 @@ def words(found: Trouble | None) -> str:
     return found.reason if found else ""
 
 
-# Pods that have not ended ---------------------------------------------------------------------------------
+# Pods that have not ended -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -126,7 +152,9 @@ def test_the_newest_of_those_that_wait_has_the_word() -> None:
 
 
 def test_a_sidecar_is_named() -> None:
-    found = of_waiting([pod(state=ended(0, ago=60), others={"istio-proxy": RUNS, "vault-agent": RUNS})], NOW)
+    found = of_waiting(
+        [pod(state=ended(0, ago=60), others={"istio-proxy": RUNS, "vault-agent": RUNS})], NOW
+    )
     assert found
     assert "istio-proxy, vault-agent" in found.message
 
@@ -150,17 +178,34 @@ def test_a_pod_works_while_its_worker_runs(shown: Document, *, does: bool) -> No
 @pytest.mark.parametrize(
     ("events", "age", "reason", "message"),
     [
-        ([event("FailedMount", 'configmap "settings" not found')], 12, "MountFailed", 'configmap "settings" not found'),
+        (
+            [event("FailedMount", 'configmap "settings" not found')],
+            12,
+            "MountFailed",
+            'configmap "settings" not found',
+        ),
         ([event("FailedAttachVolume", "multi-attach")], 12, "MountFailed", "multi-attach"),
         ([event("FailedCreatePodSandBox", "no network")], 12, "PodSandboxFailed", "no network"),
-        ([event("FailedMount", "old", ago=40), event("FailedCreatePodSandBox", "new")], 60, "PodSandboxFailed", "new"),
+        (
+            [event("FailedMount", "old", ago=40), event("FailedCreatePodSandBox", "new")],
+            60,
+            "PodSandboxFailed",
+            "new",
+        ),
         ([event("Pulling", "Pulling image fpj", kind="Normal")], 12, "", ""),
-        ([event("Pulling", "Pulling image fpj", kind="Normal")], 60, "PodsNotStarted", "Pulling: Pulling image fpj"),
+        (
+            [event("Pulling", "Pulling image fpj", kind="Normal")],
+            60,
+            "PodsNotStarted",
+            "Pulling: Pulling image fpj",
+        ),
         ([], 60, "PodsNotStarted", "has not started on node"),
         ([], 12, "", ""),
     ],
 )
-def test_a_slow_start_is_explained_by_its_events(events: list[Document], age: float, reason: str, message: str) -> None:
+def test_a_slow_start_is_explained_by_its_events(
+    events: list[Document], age: float, reason: str, message: str
+) -> None:
     late = pod(state=STARTING, age=age)
     assert slow_start([late], NOW) is late
     found = of_events(late, events, NOW)
@@ -170,12 +215,15 @@ def test_a_slow_start_is_explained_by_its_events(events: list[Document], age: fl
 
 def test_only_pods_that_should_have_started_are_asked_about() -> None:
     new, unscheduled = pod("new", STARTING, age=5), pod("unscheduled", node="")
-    assert slow_start([new, unscheduled, pod(state=RUNS), pod(state=STARTING, deleted=True)], NOW) is None
+    assert (
+        slow_start([new, unscheduled, pod(state=RUNS), pod(state=STARTING, deleted=True)], NOW)
+        is None
+    )
     late, later = pod("late", STARTING, age=30), pod("later", STARTING, age=20)
     assert slow_start([new, later, late], NOW) is late
 
 
-# Pods that ended ------------------------------------------------------------------------------------------
+# Pods that ended ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -183,7 +231,11 @@ def test_only_pods_that_should_have_started_are_asked_about() -> None:
     [
         (pod(state=ended(1)), "WorkerFailed", "WorkerFailed"),
         (pod(state=ended(137, reason="OOMKilled")), "OutOfMemory", "OutOfMemory"),
-        (pod(state=ended(1, said=Reason.STORE_UNAVAILABLE)), "StoreUnavailable", "StoreUnavailable"),
+        (
+            pod(state=ended(1, said=Reason.STORE_UNAVAILABLE)),
+            "StoreUnavailable",
+            "StoreUnavailable",
+        ),
         (pod(state=ended(0)), "", ""),
         (pod(state=ended(143)), "", ""),
         (pod(state=ended(137), DisruptionTarget="True"), "", ""),
@@ -195,7 +247,9 @@ def test_only_pods_that_should_have_started_are_asked_about() -> None:
     ],
 )
 def test_how_a_pod_ended(shown: Document, goes_on: str, failed: str) -> None:
-    """An evicted or deleted pod is not a failure, and one that was fenced none while its Job goes on."""
+    """An evicted or deleted pod is not a failure, and one that was fenced none while its Job goes
+    on.
+    """
     assert words(of_ended([shown], job_failed=False)) == goes_on
     assert words(of_ended([shown], job_failed=True)) == failed
 
@@ -211,7 +265,9 @@ def test_how_a_pod_ended(shown: Document, goes_on: str, failed: str) -> None:
 @pytest.mark.parametrize("code", [137, 143])
 @pytest.mark.parametrize("job_failed", [True, False])
 def test_a_pod_that_wrote_more_than_it_may_says_so(said: str, code: int, job_failed: bool) -> None:
-    """The kubelet evicts it, and calls that no disruption: it counts as a try, and the next one would do the same."""
+    """The kubelet evicts it, and calls that no disruption: it counts as a try,
+    and the next one would do the same.
+    """
     evicted = pod(state=ended(code, ago=20), reason="Evicted", message=said)
     assert of_ended([evicted], job_failed=job_failed) == Trouble(
         "EphemeralStorageExceeded", f"the node ended a pod: {said.strip()}", NOW - 20
@@ -219,15 +275,23 @@ def test_a_pod_that_wrote_more_than_it_may_says_so(said: str, code: int, job_fai
 
 
 def test_a_pod_that_a_node_under_pressure_refuses_is_no_such_pod() -> None:
-    refused = pod(reason="Evicted", message="Pod was rejected: The node had condition: [DiskPressure]. ")
+    refused = pod(
+        reason="Evicted", message="Pod was rejected: The node had condition: [DiskPressure]. "
+    )
     assert words(of_ended([refused], job_failed=True)) == "WorkerFailed"
-    low = "The node was low on resource: ephemeral-storage. Container worker was using 3Gi, request is 0. "
+    low = (
+        "The node was low on resource: ephemeral-storage. Container worker was using 3Gi, request"
+        " is 0. "
+    )
     evicted = pod(state=ended(137), reason="Evicted", message=low, DisruptionTarget="True")
     assert of_ended([evicted], job_failed=True) is None
 
 
 def test_the_last_end_has_the_word() -> None:
-    first, last = pod("z", ended(1, ago=50)), pod("a", ended(137, ago=20, reason="OOMKilled"), age=300)
+    first, last = (
+        pod("z", ended(1, ago=50)),
+        pod("a", ended(137, ago=20, reason="OOMKilled"), age=300),
+    )
     evicted = pod("m", ended(143))
     assert of_ended([first, last, evicted], job_failed=False) == Trouble(
         "OutOfMemory", "a worker ended with OOMKilled (exit code 137)", NOW - 20
@@ -235,7 +299,9 @@ def test_the_last_end_has_the_word() -> None:
 
 
 def test_what_no_pod_can_do_has_the_word_whatever_the_clocks_of_nodes_say() -> None:
-    """An exit code that ends the Job at once is why it ended, also beside a later or simultaneous end of another."""
+    """An exit code that ends the Job at once is why it ended,
+    also beside a later or simultaneous end of another.
+    """
     permanent = pod("a", ended(ExitCode.PERMANENT, ago=50, said=Reason.SOURCE_NOT_FOUND))
     for ago in (50, 20):
         other = pod("z", ended(1, ago=ago, said=Reason.STORE_UNAVAILABLE))
@@ -245,20 +311,30 @@ def test_what_no_pod_can_do_has_the_word_whatever_the_clocks_of_nodes_say() -> N
             assert words(weightiest(found)) == "SourceNotFound"
 
 
-# The Job --------------------------------------------------------------------------------------------------
+# The Job ------------------------------------------------------------------------------------------
 
 
 def test_a_refusal_is_told_without_the_names_of_pods_that_never_were() -> None:
     text = 'Error creating: pods "photos-a1-w0-0-{}" is forbidden: exceeded quota: none'
-    events = [event("FailedCreate", text.format("x7f9z"), ago=20), event("FailedCreate", text.format("a1b2c"), ago=5)]
+    events = [
+        event("FailedCreate", text.format("x7f9z"), ago=20),
+        event("FailedCreate", text.format("a1b2c"), ago=5),
+    ]
     found = of_refusal(job(), [*events, event("SuccessfulCreate", kind="Normal")], NOW)
-    assert found == Trouble("PodsForbidden", "Error creating: pods is forbidden: exceeded quota: none", NOW - 5)
+    assert found == Trouble(
+        "PodsForbidden", "Error creating: pods is forbidden: exceeded quota: none", NOW - 5
+    )
     assert of_refusal(job(), [event("FailedCreate", ago=900)], NOW) is None
     assert of_refusal(job(), [], NOW) is None
 
 
 def test_what_the_job_says() -> None:
-    said = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too many"}
+    said = {
+        "type": "Failed",
+        "status": "True",
+        "reason": "BackoffLimitExceeded",
+        "message": "too many",
+    }
     assert of_job(job(conditions=[said])).words == ("JobFailed", "BackoffLimitExceeded: too many")
     assert of_job(job()).words == ("JobFailed", "the child Job failed")
     assert last_failed_index(job(failedIndexes="1,3-5,7-12")) == 12
@@ -281,7 +357,7 @@ def test_how_many_pods_are_missing(status: Document, number: int) -> None:
     assert missing(job(**status)) == number
 
 
-# What is asked for ----------------------------------------------------------------------------------------
+# What is asked for --------------------------------------------------------------------------------
 
 
 class Answers:
@@ -292,7 +368,14 @@ class Answers:
         self.asked: list[str] = []
 
     async def page(
-        self, kind: str, _namespace: str | None, *, limit: int, after: str = "", labels: str = "", fields: str = ""
+        self,
+        kind: str,
+        _namespace: str | None,
+        *,
+        limit: int,
+        after: str = "",
+        labels: str = "",
+        fields: str = "",
     ) -> Document:
         assert 0 < limit <= 50
         self.asked.append(f"{kind} {labels} {fields}".strip())
@@ -314,7 +397,9 @@ def _fits(phase: str, fields: str) -> bool:
 
 def found(answers: Answers, child: Document, **flags: bool) -> Findings:
     return asyncio.run(
-        Pods(cast("Cluster", answers), lambda: NOW).of(child, complete=False, **({"failed": False} | flags))
+        Pods(cast("Cluster", answers), lambda: NOW).of(
+            child, complete=False, **({"failed": False} | flags)
+        )
     )
 
 
@@ -325,7 +410,9 @@ def test_a_job_whose_pods_all_work_is_not_asked_about() -> None:
 
 
 def test_an_evicted_pod_is_no_failure_while_another_works() -> None:
-    """Also where the Job controller has not counted it ready yet, and for the moment between two shards."""
+    """Also where the Job controller has not counted it ready yet,
+    and for the moment between two shards.
+    """
     evicted = pod("evicted", ended(143, ago=20), DisruptionTarget="True")
     for pods in ([evicted, pod(state=RUNS)], [evicted, pod(state=STARTING, age=3)], [evicted]):
         assert found(Answers(pods), job(active=1, terminating=1)) == Findings()
@@ -350,7 +437,9 @@ def test_what_some_pods_wait_for_is_said_while_others_work() -> None:
 
 def test_without_any_pod_the_later_of_a_refusal_and_a_failure_has_the_word() -> None:
     for ended_ago, refused_ago, reason in ((50, 20, "PodsForbidden"), (20, 50, "WorkerFailed")):
-        answers = Answers([pod(state=ended(1, ago=ended_ago))], [event("FailedCreate", ago=refused_ago)])
+        answers = Answers(
+            [pod(state=ended(1, ago=ended_ago))], [event("FailedCreate", ago=refused_ago)]
+        )
         assert words(found(answers, job()).stops) == reason
 
 
@@ -362,21 +451,29 @@ def test_of_very_many_pods_one_that_works_is_found() -> None:
 
 
 def test_why_a_job_failed_is_asked_once_and_of_one_index() -> None:
-    answers = Answers([pod(f"failed-{number}", ended(40, said=Reason.SOURCE_NOT_FOUND)) for number in range(4)])
+    answers = Answers(
+        [pod(f"failed-{number}", ended(40, said=Reason.SOURCE_NOT_FOUND)) for number in range(4)]
+    )
     pods = Pods(cast("Cluster", answers), lambda: NOW)
     child = job(failedIndexes="0-999")
     for _ in range(3):
         seen = asyncio.run(pods.of(child, complete=False, failed=True))
         assert words(seen.stops) == "SourceNotFound"
-    assert answers.asked == [
-        "Pod batch.kubernetes.io/job-name=photos-a1-w0,batch.kubernetes.io/job-completion-index=999 status.phase=Failed"
-    ]
+    labels = (
+        "batch.kubernetes.io/job-name=photos-a1-w0,batch.kubernetes.io/job-completion-index=999"
+    )
+    assert answers.asked == [f"Pod {labels} status.phase=Failed"]
     assert words(found(Answers(), job(), failed=True).stops) == "JobFailed"
 
 
 def test_the_last_of_many_failures_is_found_wherever_it_stands() -> None:
-    """The API server lists by name, so the one that counts may come last; how many are asked for is bounded."""
-    evicted = [pod(f"evicted-{number}", ended(143), DisruptionTarget="True") for number in range(300)]
+    """The API server lists by name, so the one that counts may come last.
+
+    How many are asked for is bounded.
+    """
+    evicted = [
+        pod(f"evicted-{number}", ended(143), DisruptionTarget="True") for number in range(300)
+    ]
     early = [pod(f"failed-{number}", ended(1, ago=500)) for number in range(300)]
     last = pod("last", ended(137, ago=5, reason="OOMKilled"))
     answers = Answers([*evicted, *early, last])

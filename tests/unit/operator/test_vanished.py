@@ -1,4 +1,6 @@
-"""What a deleted job leaves behind is tidied up, whenever an operator comes to it and whatever fails meanwhile."""
+"""What a deleted job leaves behind is tidied up,
+whenever an operator comes to it and whatever fails meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -55,14 +57,18 @@ class Place:
         self.store.put_shards("uid-1", 2, [Shard("uid-1", 2, 0, ALBUM, 0, 9, 0)])
         self.store.create_job(replace(record, planning_attempt=2, planned_attempt=2))
         self.held = self.store.claim_shard("uid-1", 2, "pod", 1.0)
-        self.server.put("operator", {"kind": "Lease", "metadata": {"name": "fpj-operator", "namespace": "team"}})
+        self.server.put(
+            "operator", {"kind": "Lease", "metadata": {"name": "fpj-operator", "namespace": "team"}}
+        )
 
     def operator(self) -> tuple[Vanished, Line]:
         line: Any = Line(self.server, "operator")
         store: Any = self.store
         health = health_of(store)
         leases = Leases(line, store, health, 300.0)
-        return Vanished(line, store, health, leases, lambda _, uid: uid in self.known, self.holders.append), line
+        return Vanished(
+            line, store, health, leases, lambda _, uid: uid in self.known, self.holders.append
+        ), line
 
     def delete(self) -> Document:
         return self.server.held.pop(("FileProcessingJob", "team", "photos"))
@@ -88,13 +94,19 @@ class Place:
     def untouched(self) -> bool:
         record = self.store.store.get_job("uid-1")
         return (
-            record is not None and record.phase is Phase.RUNNING and bool(self.server.held[LEASE]["spec"]["renewTime"])
+            record is not None
+            and record.phase is Phase.RUNNING
+            and bool(self.server.held[LEASE]["spec"]["renewTime"])
         )
 
 
 def job(uid: str = "uid-1", *finalizers: str) -> Document:
     metadata = {"name": "photos", "namespace": "team", "uid": uid, "finalizers": list(finalizers)}
-    return {"kind": "FileProcessingJob", "metadata": metadata, "spec": {"collection": {"id": "album"}}}
+    return {
+        "kind": "FileProcessingJob",
+        "metadata": metadata,
+        "spec": {"collection": {"id": "album"}},
+    }
 
 
 def play(folder: Path, scene: Callable[[Place], Awaitable[None]]) -> None:
@@ -162,7 +174,9 @@ def test_a_job_that_is_there_is_left_alone(tmp_path: Path) -> None:
         assert vanished.work.depth == 0 and place.untouched and line.asked == 2
         place.known.add("uid-1")
         await vanished.sweep_once(None)
-        assert vanished.work.depth == 0 and line.asked == 3, "one that the watch shows is not asked for"
+        assert vanished.work.depth == 0 and line.asked == 3, (
+            "one that the watch shows is not asked for"
+        )
 
     play(tmp_path, scene)
 

@@ -1,4 +1,7 @@
-"""Whatever a job waits for has a reason and a bound; whatever fails is told, and costs neither lock nor slot."""
+"""Whatever a job waits for has a reason and a bound.
+
+Whatever fails is told, and costs neither lock nor slot.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,18 @@ from fpj_operator.jobs.state import (
     StoreView,
 )
 
-QUOTA = "exceeded quota: jobs, requested: count/jobs.batch=1, used: count/jobs.batch=5, limited: count/jobs.batch=5"
+QUOTA = (
+    "exceeded quota: jobs, requested: count/jobs.batch=1, used: count/jobs.batch=5, limited:"
+    " count/jobs.batch=5"
+)
 
 
 def rejecting(world: World, status: int, message: str, kind: str = "Job") -> None:
     """The API server rejects every child of a kind."""
     world.refusal = lambda manifest: (
-        Rejected(kind, manifest["metadata"]["name"], status, message) if manifest["kind"] == kind else None
+        Rejected(kind, manifest["metadata"]["name"], status, message)
+        if manifest["kind"] == kind
+        else None
     )
 
 
@@ -39,7 +47,7 @@ def healed(world: World) -> None:
     world.refusal = lambda _manifest: None
 
 
-# Rejected children ----------------------------------------------------------------------------------------
+# Rejected children --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["Job", "ServiceAccount", "Role", "RoleBinding"])
@@ -52,7 +60,13 @@ def healed(world: World) -> None:
         (500, 'failed calling webhook "jobs.example.com": connection refused'),
         (503, "the server is currently unable to handle the request"),
         (0, "the API server does not answer"),
-        (422, "is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no Jobs today"),
+        (
+            422,
+            (
+                "is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"
+                " Jobs today"
+            ),
+        ),
         (400, 'admission webhook "validate.kyverno.svc-fail" denied the request: no'),
     ],
 )
@@ -102,7 +116,8 @@ def test_a_rejection_in_the_plan_that_begins_an_attempt_is_no_loss_of_records() 
     world.add()
     world.settle()
     rejected = Rejected("Job", "x", 403, QUOTA)
-    observed = replace(world.observe("photos"), rejected=rejected, store=StoreView())  # read before it was recorded
+    # Read before it was recorded.
+    observed = replace(world.observe("photos"), rejected=rejected, store=StoreView())
     plan = reconcile(observed, world.settings)
     assert plan.status and plan.status["phase"] == "Indexing"
     assert not plan.again
@@ -139,11 +154,13 @@ def test_a_long_rejection_keeps_the_lease_and_costs_no_attempt() -> None:
 def test_a_server_that_asks_to_wait_is_heeded() -> None:
     world = World()
     world.add()
-    world.refusal = lambda manifest: Rejected("Job", manifest["metadata"]["name"], 429, "busy", 25.0)
+    world.refusal = lambda manifest: Rejected(
+        "Job", manifest["metadata"]["name"], 429, "busy", 25.0
+    )
     assert world.look().requeue_after == 25
 
 
-# Leases ---------------------------------------------------------------------------------------------------
+# Leases -------------------------------------------------------------------------------------------
 
 
 def test_a_lease_that_is_lost_again_and_again_ends_the_job() -> None:
@@ -182,13 +199,16 @@ def test_a_lapsed_lease_that_somebody_had_meanwhile_is_lost_although_nobody_hold
     running(world)
     world.now += world.settings.lease_seconds + 60
     world.progressed()
-    world.database.holder, world.database.fence = "", world.database.fence + 1  # `fpj run` came and went
+    # `fpj run` came and went.
+    world.database.holder, world.database.fence = "", world.database.fence + 1
     world.look()
     assert job.phase() is Phase.RECOVERING and job.condition("Progressing")["reason"] == "LeaseLost"
     assert job.fenced == 1 and job.status["recoveryAttempts"] == 1
     world.settle()
     assert job.phase() is Phase.INDEXING
-    assert job.status["attempt"]["fence"] == world.database.fence, "the fence that the workers have counts in the store"
+    assert job.status["attempt"]["fence"] == world.database.fence, (
+        "the fence that the workers have counts in the store"
+    )
 
 
 def test_a_lapsed_lease_is_not_renewed_without_the_store() -> None:
@@ -198,7 +218,10 @@ def test_a_lapsed_lease_is_not_renewed_without_the_store() -> None:
     world.now += world.settings.lease_seconds + 60
     world.store_error = "no primary"
     world.look()
-    assert job.condition("Progressing")["reason"] == "StoreUnavailable" and world.lease.expires_at < world.now
+    assert (
+        job.condition("Progressing")["reason"] == "StoreUnavailable"
+        and world.lease.expires_at < world.now
+    )
     world.store_error = None
     world.progressed()
     world.settle()
@@ -222,7 +245,9 @@ def test_the_lease_is_renewed_before_anything_that_can_fail(lately: str) -> None
     assert plan.steps_first[0] == RenewLease()
 
 
-def test_a_renewal_that_finds_another_holder_stops_the_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_renewal_that_finds_another_holder_stops_the_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     world = World()
     job = world.add()
     running(world)
@@ -235,7 +260,7 @@ def test_a_renewal_that_finds_another_holder_stops_the_attempt(monkeypatch: pyte
     assert job.fenced
 
 
-# The end --------------------------------------------------------------------------------------------------
+# The end ------------------------------------------------------------------------------------------
 
 
 def ended_at(step: int) -> tuple[World, Any]:
@@ -277,7 +302,10 @@ def test_an_operator_that_dies_at_the_end_leaves_nothing_undone(step: int) -> No
 
 
 def test_a_child_job_that_would_never_end_is_deleted() -> None:
-    """A rescued shard leaves an index that nobody needs; its pods may just be ending, so they are given a moment."""
+    """A rescued shard leaves an index that nobody needs.
+
+    Its pods may just be ending, so they are given a moment.
+    """
     world = World()
     job = world.add()
     running(world, shards=1, total=10)
@@ -289,7 +317,9 @@ def test_a_child_job_that_would_never_end_is_deleted() -> None:
     world.now += plan.requeue_after
     world.look()
     assert world.child(names.ROLE_SHARDS) is None
-    assert [child.finished for child in job.children.values()] == [True], "the index Job stays for its logs"
+    assert [child.finished for child in job.children.values()] == [True], (
+        "the index Job stays for its logs"
+    )
 
 
 def test_an_end_without_the_store_is_told_and_tidied_up_later() -> None:
@@ -307,7 +337,7 @@ def test_an_end_without_the_store_is_told_and_tidied_up_later() -> None:
     assert job.record and job.record.finished_at
 
 
-# Bounds ---------------------------------------------------------------------------------------------------
+# Bounds -------------------------------------------------------------------------------------------
 
 CAUSES = [
     "HeldByQueue",
@@ -339,7 +369,10 @@ def test_pods_that_never_run_end_the_job_with_the_last_cause(cause: str, stage: 
     world.now += 2
     world.settle()
     assert job.condition("Failed")["reason"] == "PreRunningDeadlineExceeded"
-    assert cause in job.condition("Failed")["message"] and "phtos" in job.condition("Failed")["message"]
+    assert (
+        cause in job.condition("Failed")["message"]
+        and "phtos" in job.condition("Failed")["message"]
+    )
 
 
 def test_a_rejection_without_end_meets_the_deadline_too() -> None:
@@ -402,7 +435,7 @@ def test_a_suspension_is_not_counted_though_the_job_then_waits_for_its_lock() ->
     assert job.phase() is Phase.INDEXING
 
 
-# Slots ----------------------------------------------------------------------------------------------------
+# Slots --------------------------------------------------------------------------------------------
 
 
 def elsewhere(name: str) -> dict[str, Any]:
@@ -413,7 +446,9 @@ def elsewhere(name: str) -> dict[str, Any]:
 def troubled(world: World, name: str, reason: str) -> None:
     resource = world.resources[name]
     for child in [each for each in resource.children.values() if not each.finished]:
-        resource.children[child.name] = replace(child, trouble=(reason, "not yet") if reason else None)
+        resource.children[child.name] = replace(
+            child, trouble=(reason, "not yet") if reason else None
+        )
 
 
 def test_a_job_that_cannot_run_gives_its_slot_up_and_waits_for_one_when_it_can() -> None:
@@ -471,7 +506,7 @@ def test_who_waits_for_the_lock_says_so_and_nothing_else() -> None:
     assert {waiter.writes for waiter in waiters} == {1}
 
 
-# Without the store ----------------------------------------------------------------------------------------
+# Without the store --------------------------------------------------------------------------------
 
 
 def test_a_job_suspended_without_the_store_says_so_and_is_fenced_first_when_it_is_back() -> None:

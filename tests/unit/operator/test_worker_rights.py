@@ -29,14 +29,18 @@ def complete(world: World) -> None:
 def fail(world: World) -> None:
     change = {"activeDeadlineSeconds": 1}
     resource = world.resources["photos"]
-    spec = resource.job.spec.model_copy(update={"active_deadline_seconds": change["activeDeadlineSeconds"]})
+    spec = resource.job.spec.model_copy(
+        update={"active_deadline_seconds": change["activeDeadlineSeconds"]}
+    )
     resource.job = resource.job.model_copy(update={"spec": spec})
     world.now += 10
 
 
 def suspend(world: World, *, on: bool = True) -> None:
     resource = world.resources["photos"]
-    resource.job = resource.job.model_copy(update={"spec": resource.job.spec.model_copy(update={"suspend": on})})
+    resource.job = resource.job.model_copy(
+        update={"spec": resource.job.spec.model_copy(update={"suspend": on})}
+    )
 
 
 @pytest.mark.parametrize("end", [complete, fail, suspend])

@@ -12,7 +12,10 @@ from fpj_operator.workqueue import Workqueue, pause_after
 
 
 def order_of(keys: list[str], workers: int = 1) -> list[str]:
-    """In which order keys are handled that were all in line at the start; those with a capital are urgent."""
+    """In which order keys are handled that were all in line at the start.
+
+    Those with a capital are urgent.
+    """
     handled: list[str] = []
 
     async def run() -> None:

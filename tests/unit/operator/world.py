@@ -1,4 +1,5 @@
-"""A small world for reconcile: what the API server, the Job controller, the pods and the store would hold.
+"""A small world for reconcile: what the API server, the Job controller,
+the pods and the store would hold.
 
 Only facts are modelled, none of the decisions; times are given by hand.
 """
@@ -42,7 +43,9 @@ from fpj_operator.jobs.state import (
 from fpj_operator.keys import Key
 from fpj_operator.settings import OperatorSettings
 
-SETTINGS = OperatorSettings(store_url="mongodb://store", worker_image="fpj:test", max_concurrent_jobs=2)
+SETTINGS = OperatorSettings(
+    store_url="mongodb://store", worker_image="fpj:test", max_concurrent_jobs=2
+)
 NAMESPACE = "team"
 
 
@@ -53,7 +56,10 @@ def job_resource(name: str = "photos", **spec: Any) -> FileProcessingJob:
         "metadata": {"name": name, "namespace": NAMESPACE, "uid": f"uid-of-{name}"},
         "spec": {
             "jobType": "Both",
-            "collection": {"id": "photos", "source": {"persistentVolumeClaim": {"claimName": "photos"}}},
+            "collection": {
+                "id": "photos",
+                "source": {"persistentVolumeClaim": {"claimName": "photos"}},
+            },
         }
         | spec,
     }
@@ -86,7 +92,10 @@ class Records:
 
 @dataclass
 class Database:
-    """A store: another one, and one that was emptied, has another identity; one from a backup has its own."""
+    """A store: another one, and one that was emptied, has another identity.
+
+    One from a backup has its own.
+    """
 
     identity: str
     jobs: dict[str, Records] = field(default_factory=dict)
@@ -156,7 +165,10 @@ class Resource:
         self.generation += 1
 
     def phase(self) -> Phase:
-        """Of now. No property: a type checker would take it for unchanged until the next assignment."""
+        """Of now.
+
+        No property: a type checker would take it for unchanged until the next assignment.
+        """
         return Phase(self.status.get("phase") or Phase.PENDING)
 
     def condition(self, name: str) -> dict[str, Any]:
@@ -196,10 +208,13 @@ class World:
         self.resources[name] = Resource(self, job_resource(name, **spec), self.now)
         return self.resources[name]
 
-    # The store --------------------------------------------------------------------------------------------
+    # The store ------------------------------------------------------------------------------------
 
     def another_store(self) -> Database:
-        """The store is emptied, or another one takes its place; the one before, for whoever brings it back."""
+        """The store is emptied, or another one takes its place.
+
+        The one before, for whoever brings it back.
+        """
         before = self.database
         self.database = Database(f"store-{self.databases}")
         self.databases += 1
@@ -209,7 +224,7 @@ class World:
         """The store as it is now."""
         return copy.deepcopy(self.database)
 
-    # The operator -----------------------------------------------------------------------------------------
+    # The operator ---------------------------------------------------------------------------------
 
     def look(self, name: str = "photos", *, steps: int | None = None) -> Plan:
         """One reconcile, carried out; with ``steps`` the operator dies after so many of them."""
@@ -237,7 +252,11 @@ class World:
     def settle(self, name: str = "photos", most: int = 20) -> Plan:
         """Look until nothing changes any more."""
         for _ in range(most):
-            before = (dict(self.resources[name].status), dict(self.resources[name].children), self.lease)
+            before = (
+                dict(self.resources[name].status),
+                dict(self.resources[name].children),
+                self.lease,
+            )
             plan = self.look(name)
             if self.resources[name].gone:
                 return plan
@@ -283,7 +302,10 @@ class World:
         record = resource.record
         attempt = attempt_from(resource.status).number
         identity = self.database.identity
-        if record is None or (record.planning_attempt, record.planned_attempt) != (attempt, attempt):
+        if record is None or (record.planning_attempt, record.planned_attempt) != (
+            attempt,
+            attempt,
+        ):
             return StoreView(identity, record)
         states = {state: resource.shards.count(state) for state in set(resource.shards)}
         counts = record.base + resource.counts
@@ -300,15 +322,22 @@ class World:
         return {"metadata": metadata, "spec": spec, "status": resource.status}
 
     def _take(self, resource: Resource, above: int = 0) -> None:
-        if resource.uid not in (self.lease.holder, self.database.holder) or self.lease.holder != self.database.holder:
+        if (
+            resource.uid not in (self.lease.holder, self.database.holder)
+            or self.lease.holder != self.database.holder
+        ):
             self.database.fence += 1
         self.database.fence = max(self.database.fence, above + 1)
         self.database.holder = resource.uid
         expires = self.now + self.settings.lease_seconds
-        self.lease = LeaseView(resource.uid, resource.job.metadata.name, self.database.fence, expires)
+        self.lease = LeaseView(
+            resource.uid, resource.job.metadata.name, self.database.fence, expires
+        )
 
     def _do(self, resource: Resource, step: Any) -> None:  # noqa: C901 - one case a step
-        needs_store = isinstance(step, FenceShards | RecordJob | RecordEnd | ReleaseLease | RefreshFolder)
+        needs_store = isinstance(
+            step, FenceShards | RecordJob | RecordEnd | ReleaseLease | RefreshFolder
+        )
         if self.store_fails_at is not None and isinstance(step, self.store_fails_at):
             self.store_error = "it went away"
         if self.store_error and (needs_store or (isinstance(step, RenewLease) and step.store)):
@@ -331,25 +360,36 @@ class World:
                         resource.tasks.pop(name, None)
             case SuspendChild(name, suspend):
                 child = resource.children[name]
-                resource.children[name] = replace(child, suspended=suspend, active=0 if suspend else 1)
+                resource.children[name] = replace(
+                    child, suspended=suspend, active=0 if suspend else 1
+                )
             case FenceShards():
                 resource.fenced += 1
-                resource.shards = [s if s is ShardState.SUCCEEDED else ShardState.PENDING for s in resource.shards]
+                resource.shards = [
+                    s if s is ShardState.SUCCEEDED else ShardState.PENDING for s in resource.shards
+                ]
             case RecordJob(phase, reason, message, attempt):
                 made = Job(resource.uid, resource.job.metadata.name, "team.photos", {}, "")
                 known = resource.record or made
                 begins = attempt if phase is Phase.INDEXING else 0
-                known = replace(known, planning_attempt=max(known.planning_attempt, begins), finished_at=None)
+                known = replace(
+                    known, planning_attempt=max(known.planning_attempt, begins), finished_at=None
+                )
                 resource.record = replace(known, phase=phase, reason=reason, message=message)
             case RecordEnd():
                 assert resource.record is not None
-                resource.record = replace(resource.record, finished_at=resource.record.finished_at or self.now)
+                resource.record = replace(
+                    resource.record, finished_at=resource.record.finished_at or self.now
+                )
             case RefreshFolder():
                 resource.refreshed += 1
             case RenewLease():
                 if self.lease.held_by_another(resource.uid, self.now):
                     raise DisturbedError(lease=self.lease)
-                lapsed, fence = self.lease.expires_at <= self.now, attempt_from(resource.status).fence
+                lapsed, fence = (
+                    self.lease.expires_at <= self.now,
+                    attempt_from(resource.status).fence,
+                )
                 self._take(resource)
                 if lapsed and self.lease.fence != fence:
                     raise DisturbedError(lease=replace(self.lease, renewed=True))
@@ -363,7 +403,11 @@ class World:
                 resource.gone = True
             case dict():
                 if not same_status(step, resource.status):
-                    kept = {name: resource.status[name] for name in ("lastProgressAt",) if name in resource.status}
+                    kept = {
+                        name: resource.status[name]
+                        for name in ("lastProgressAt",)
+                        if name in resource.status
+                    }
                     resource.status = kept | step
                     resource.writes += 1
 
@@ -378,22 +422,33 @@ class World:
         ]
         resource.tasks.setdefault(name, json.loads(task.replace("$$", "$")))
         if name not in resource.children:
-            resource.children[name] = ChildJob(name, labels[names.LABEL_ROLE], attempt, wave, active=1)
+            resource.children[name] = ChildJob(
+                name, labels[names.LABEL_ROLE], attempt, wave, active=1
+            )
 
-    # The pods ---------------------------------------------------------------------------------------------
+    # The pods -------------------------------------------------------------------------------------
 
     def child(self, role: str, name: str = "photos", wave: int = 0) -> ChildJob | None:
         resource = self.resources[name]
         attempt = attempt_from(resource.status).number
         return next(
-            (c for c in resource.children.values() if (c.role, c.attempt, c.wave) == (role, attempt, wave)), None
+            (
+                c
+                for c in resource.children.values()
+                if (c.role, c.attempt, c.wave) == (role, attempt, wave)
+            ),
+            None,
         )
 
-    def indexed(self, name: str = "photos", *, shards: int = 3, total: int = 300, skipped: int = 0) -> None:
+    def indexed(
+        self, name: str = "photos", *, shards: int = 3, total: int = 300, skipped: int = 0
+    ) -> None:
         """The index pod does its work and ends. Without shards all images are up to date."""
         resource, child = self.resources[name], self.child(names.ROLE_INDEX, name)
         assert child is not None
-        assert resource.status["attempt"]["fence"] == self.database.fence, "else the store refuses what the pod writes"
+        assert resource.status["attempt"]["fence"] == self.database.fence, (
+            "else the store refuses what the pod writes"
+        )
         assert resource.record is not None
         resource.shards = [ShardState.PENDING] * shards
         base = Counts(skipped=skipped if shards else total)
@@ -409,7 +464,9 @@ class World:
         )
         resource.children[child.name] = replace(child, complete=True, active=0)
 
-    def worked(self, name: str = "photos", *, shard: int, completed: int = 0, failed: int = 0) -> None:
+    def worked(
+        self, name: str = "photos", *, shard: int, completed: int = 0, failed: int = 0
+    ) -> None:
         """A pod finishes a shard."""
         resource = self.resources[name]
         errors = {"CorruptImage": failed} if failed else {}
@@ -422,7 +479,9 @@ class World:
         if resource.record:
             resource.record = replace(resource.record, last_progress_at=self.now)
 
-    def ended(self, name: str = "photos", *, wave: int = 0, failed: bool = False, trouble: Any = None) -> None:
+    def ended(
+        self, name: str = "photos", *, wave: int = 0, failed: bool = False, trouble: Any = None
+    ) -> None:
         """The Job controller says that the Indexed Job is over."""
         child = self.child(names.ROLE_SHARDS, name, wave)
         assert child is not None

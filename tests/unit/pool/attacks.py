@@ -1,4 +1,7 @@
-"""What a decoder that was taken over would try. Each attempt returns, or raises an OSError when it is refused."""
+"""What a decoder that was taken over would try.
+
+Each attempt returns, or raises an OSError when it is refused.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _REFUSALS = {errno.ENOSYS, errno.EXDEV}
 """The second is Landlock's for links across what it allows."""
 
-ALLOWED = ("read the source", "write into the own folder", "rename in the own folder", "temporary file", "thread")
+ALLOWED = (
+    "read the source",
+    "write into the own folder",
+    "rename in the own folder",
+    "temporary file",
+    "thread",
+)
 """What must go on working."""
 
 
@@ -32,14 +41,21 @@ def factory() -> Callable[[Any, Callable[[int], None]], Any]:
 def _handle(task: Any, _admit: Any) -> Any:
     if "echo" in task:
         return task["echo"]
-    return {name: attempt(what) for name, what in attempts(Path(task["place"]), task["parent"], task["port"]).items()}
+    return {
+        name: attempt(what)
+        for name, what in attempts(Path(task["place"]), task["parent"], task["port"]).items()
+    }
 
 
 def attempt(what: Callable[[], object]) -> str:
     try:
         what()
     except OSError as error:
-        return "refused" if isinstance(error, PermissionError) or error.errno in _REFUSALS else repr(error)
+        return (
+            "refused"
+            if isinstance(error, PermissionError) or error.errno in _REFUSALS
+            else repr(error)
+        )
     return "done"
 
 
@@ -102,7 +118,9 @@ def attempts(place: Path, parent: int, port: int) -> dict[str, Callable[[], obje
         "temporary file": temporary,
         "thread": thread,
         "find the store's address": lambda: refuse_empty(os.environ.get("FPJ_STORE")),
-        "find keys": lambda: refuse_empty([name for name in os.environ if name.startswith(("AWS", "KUBE"))]),
+        "find keys": lambda: refuse_empty(
+            [name for name in os.environ if name.startswith(("AWS", "KUBE"))]
+        ),
         "parent's environment": lambda: Path(f"/proc/{parent}/environ").read_bytes(),
         "parent's memory": lambda: open(f"/proc/{parent}/mem", "rb").close(),
         "own environment": lambda: Path("/proc/self/environ").read_bytes(),

@@ -1,4 +1,7 @@
-"""What the pool's tests run in children. Each factory returns a handler that acts on a (verb, argument) task."""
+"""What the pool's tests run in children.
+
+Each factory returns a handler that acts on a (verb, argument) task.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A supervisor whose children are to share a module that cannot be imported; prints what the pool says of it."""
+"""A supervisor whose children are to share a module that cannot be imported.
+
+Prints what the pool says of it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The pool against real children that hang, crash and eat memory. Waits are bounds, not measurements."""
+"""The pool against real children that hang, crash and eat memory.
+
+Waits are bounds, not measurements.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,9 @@ def pool() -> Iterator[Pool]:
         yield made
 
 
-def run_all(pool: Pool, tasks: list[tuple[str, Any]], seconds: float = 60) -> list[Outcome[tuple[str, Any], Any]]:
+def run_all(
+    pool: Pool, tasks: list[tuple[str, Any]], seconds: float = 60
+) -> list[Outcome[tuple[str, Any], Any]]:
     outcomes: list[Outcome[tuple[str, Any], Any]] = []
     queue = list(tasks)
     deadline = time.monotonic() + seconds
@@ -69,7 +74,9 @@ def only(outcomes: list[Outcome[tuple[str, Any], Any]]) -> Outcome[tuple[str, An
 def test_no_task_gets_the_answer_of_another() -> None:
     """Of a child whose answers are one behind, none counts from then on."""
     with ProcessPool(factory, workers=1, timeout=30.0) as pool:
-        first, second, *others = run_all(pool, [("answer_twice", 0), ("echo", "mine"), ("echo", "also mine")])
+        first, second, *others = run_all(
+            pool, [("answer_twice", 0), ("echo", "mine"), ("echo", "also mine")]
+        )
     assert first.error is not None and first.error.message == "the first answer"
     assert second.result is None and second.error is not None
     assert second.error.error_type is ErrorType.WORKER_CRASHED
@@ -96,8 +103,16 @@ def test_there_is_room_for_two_tasks_a_worker(pool: Pool) -> None:
         (("segfault", None), ErrorType.WORKER_CRASHED, "SIGSEGV"),
         (("abort", ""), ErrorType.WORKER_CRASHED, "SIGABRT"),
         (("abort", "libfoo: assertion x failed"), ErrorType.WORKER_CRASHED, "assertion x failed"),
-        (("abort", "terminate called after throwing 'std::bad_alloc'"), ErrorType.OUT_OF_MEMORY, "bad_alloc"),
-        (("trap", "GLib-ERROR: failed to allocate 99 bytes"), ErrorType.OUT_OF_MEMORY, "failed to allocate"),
+        (
+            ("abort", "terminate called after throwing 'std::bad_alloc'"),
+            ErrorType.OUT_OF_MEMORY,
+            "bad_alloc",
+        ),
+        (
+            ("trap", "GLib-ERROR: failed to allocate 99 bytes"),
+            ErrorType.OUT_OF_MEMORY,
+            "failed to allocate",
+        ),
         (("trap", ""), ErrorType.WORKER_CRASHED, "SIGTRAP"),
         (("exit", 3), ErrorType.WORKER_CRASHED, "exit code 3"),
         (("kill", None), ErrorType.OUT_OF_MEMORY, "killed by the system"),
@@ -106,7 +121,9 @@ def test_there_is_room_for_two_tasks_a_worker(pool: Pool) -> None:
         (("unpicklable", None), ErrorType.INTERNAL, "cannot be sent"),
     ],
 )
-def test_every_way_to_fail_costs_one_task(pool: Pool, task: tuple[str, Any], error_type: ErrorType, words: str) -> None:
+def test_every_way_to_fail_costs_one_task(
+    pool: Pool, task: tuple[str, Any], error_type: ErrorType, words: str
+) -> None:
     outcomes = run_all(pool, [("echo", 1), task, ("echo", 2), ("echo", 3)])
     failed = only([o for o in outcomes if o.error])
     assert failed.task == task
@@ -150,7 +167,9 @@ def test_waiting_for_bytes_is_not_counted_as_work() -> None:
         (("fetch", (0, 60)), ErrorType.DECODE_TIMEOUT),
     ],
 )
-def test_waiting_for_bytes_has_a_limit_of_its_own(task: tuple[str, Any], error_type: ErrorType) -> None:
+def test_waiting_for_bytes_has_a_limit_of_its_own(
+    task: tuple[str, Any], error_type: ErrorType
+) -> None:
     timeout = 0.3 if error_type is ErrorType.DECODE_TIMEOUT else 60
     with ProcessPool(factory, workers=1, timeout=timeout, away_timeout=0.3) as pool:
         outcomes = run_all(pool, [task, ("echo", 1)])
@@ -196,7 +215,9 @@ def test_nothing_is_lost_in_a_storm() -> None:
 def test_heavy_tasks_keep_within_the_budget(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with ProcessPool(factory, workers=4, timeout=30, heavy_budget=100) as pool:
-        outcomes = run_all(pool, [("heavy", (weight, str(log))) for weight in (60, 50, 30, 100, 10, 90, 40, 60)])
+        outcomes = run_all(
+            pool, [("heavy", (weight, str(log))) for weight in (60, 50, 30, 100, 10, 90, 40, 60)]
+        )
         assert all(o.error is None for o in outcomes)
         held = highest = 0
         for line in log.read_text().split():
@@ -210,11 +231,15 @@ def test_heavy_tasks_keep_within_the_budget(tmp_path: Path) -> None:
 
 
 def test_what_one_child_may_hold_runs_alone(tmp_path: Path) -> None:
-    """An image that takes more than all heavy ones together may, and less than one child may: not beside others."""
+    """An image that takes more than all heavy ones together may, and less than one child may:
+    not beside others.
+    """
     log = tmp_path / "log"
     limit = 512 * 2**20
     with ProcessPool(factory, workers=3, timeout=30, heavy_budget=100, memory_limit=limit) as pool:
-        outcomes = run_all(pool, [("heavy", (weight, str(log))) for weight in (limit, 10, limit, 20, limit + 1)])
+        outcomes = run_all(
+            pool, [("heavy", (weight, str(log))) for weight in (limit, 10, limit, 20, limit + 1)]
+        )
     held: list[int] = []
     for line in log.read_text().split():
         held.append((held[-1] if held else 0) + int(line))
@@ -224,7 +249,9 @@ def test_what_one_child_may_hold_runs_alone(tmp_path: Path) -> None:
 
 def test_a_crash_gives_its_weight_back(tmp_path: Path) -> None:
     with ProcessPool(factory, workers=2, timeout=30, heavy_budget=100) as pool:
-        tasks: list[tuple[str, Any]] = [("heavy_crash", 100)] * 3 + [("heavy", (100, str(tmp_path / "log")))]
+        tasks: list[tuple[str, Any]] = [("heavy_crash", 100)] * 3 + [
+            ("heavy", (100, str(tmp_path / "log")))
+        ]
         outcomes = run_all(pool, tasks)
     assert [o.error is None for o in outcomes].count(True) == 1
 
@@ -254,7 +281,10 @@ def test_a_factory_that_cannot_be_imported_says_why() -> None:
 
 @pytest.mark.parametrize(
     ("module", "said"),
-    [("unit.pool.unimportable", "cannot be started: OSError: libsomething.so.42"), ("unit.pool.missing", "started")],
+    [
+        ("unit.pool.unimportable", "cannot be started: OSError: libsomething.so.42"),
+        ("unit.pool.missing", "started"),
+    ],
 )
 def test_shared_modules_that_cannot_be_imported_say_why(module: str, said: str) -> None:
     """One that only children can find is left to them."""
@@ -271,7 +301,9 @@ def test_shared_modules_that_cannot_be_imported_say_why(module: str, said: str) 
     assert said in supervisor.stdout, supervisor.stderr
 
 
-def test_a_time_out_is_reported_before_anything_else_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_time_out_is_reported_before_anything_else_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with ProcessPool(factory, workers=1, timeout=0.3) as pool:
         waiting: list[int] = []
         select = pool._selector.select
@@ -405,7 +437,9 @@ def undying(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Undying]]:
         each.real.join(10)
 
 
-def test_children_that_cannot_be_killed_are_not_replaced_without_bound(undying: list[Undying]) -> None:
+def test_children_that_cannot_be_killed_are_not_replaced_without_bound(
+    undying: list[Undying],
+) -> None:
     pool: Pool = ProcessPool(factory, workers=2, timeout=0.3)
     for number in range(4):
         pool.submit(("hang_in_c", number))
@@ -415,10 +449,14 @@ def test_children_that_cannot_be_killed_are_not_replaced_without_bound(undying: 
     assert len(undying) == 3, "one was replaced"
     returned = pool.stop(grace=10)
     finished += pool.poll(0)
-    assert sorted([o.task for o in finished] + returned) == [("hang_in_c", number) for number in range(4)]
+    assert sorted([o.task for o in finished] + returned) == [
+        ("hang_in_c", number) for number in range(4)
+    ]
     assert {o.error.error_type for o in finished if o.error} == {ErrorType.DECODE_TIMEOUT}
     assert len(undying) == 3
-    assert not {each.real for each in undying} & set(multiprocessing.active_children()), "this process's end waits"
+    assert not {each.real for each in undying} & set(multiprocessing.active_children()), (
+        "this process's end waits"
+    )
 
 
 def test_children_that_end_at_last_no_longer_count(undying: list[Undying]) -> None:
@@ -437,10 +475,12 @@ def alive(pid: int) -> bool:
         return False
 
 
-# Temporary folders ----------------------------------------------------------------------------------------
+# Temporary folders --------------------------------------------------------------------------------
 
 
-def test_what_a_killed_run_left_is_swept_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_killed_run_left_is_swept_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for stray in ("fpj-pool-unlocked", "pymp-elsewhere", "others"):
         (tmp_path / stray).mkdir()
     (tmp_path / "others" / LOCK).touch()
@@ -465,7 +505,9 @@ def test_what_a_killed_run_left_is_swept_by_the_next(tmp_path: Path, monkeypatch
     assert set(os.listdir(tmp_path)) == strays, "without a lock nothing says that the owner is dead"
 
 
-def test_a_scratch_folder_is_locked_before_it_can_be_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scratch_folder_is_locked_before_it_can_be_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     scratch = Scratch("fpj-pool-")
     monkeypatch.setattr("os.getuid", lambda: os.geteuid() + 1)

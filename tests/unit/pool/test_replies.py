@@ -37,15 +37,26 @@ def read(data: bytes) -> tuple[str, Any, float, int]:
 
 @pytest.mark.parametrize("error_type", ErrorType)
 def test_an_error_arrives_and_names_nothing_to_be_called(error_type: ErrorType) -> None:
-    """Some versions of Python pickle a member of an enumeration as a call of getattr, which no answer may name."""
+    """Some versions of Python pickle a member of an enumeration as a call of getattr,
+    which no answer may name.
+    """
     data = sent(error_type)
-    assert not {opcode.name for opcode, _, _ in pickletools.genops(data)} & {"GLOBAL", "STACK_GLOBAL", "REDUCE"}
+    assert not {opcode.name for opcode, _, _ in pickletools.genops(data)} & {
+        "GLOBAL",
+        "STACK_GLOBAL",
+        "REDUCE",
+    }
     assert read(data) == (ERROR, (error_type, "because", False), 0.1, 7)
 
 
 @pytest.mark.parametrize(
     "content",
-    [("Corupt", "a", False), ("CorruptImage", 1, False), ("CorruptImage", "a"), ("CorruptImage", "a", 1)]
+    [
+        ("Corupt", "a", False),
+        ("CorruptImage", 1, False),
+        ("CorruptImage", "a"),
+        ("CorruptImage", "a", 1),
+    ]
     + ["CorruptImage", (ErrorType.INTERNAL, "a", False)],
 )
 def test_no_error_of_ours(content: object) -> None:
@@ -55,12 +66,20 @@ def test_no_error_of_ours(content: object) -> None:
 
 @pytest.mark.parametrize(
     ("ready", "tasks", "kind"),
-    [(True, [], DONE), (True, [], ADMIT), (True, [], UNBEGUN), (False, ["task"], DONE), (True, ["task"], READY)],
+    [
+        (True, [], DONE),
+        (True, [], ADMIT),
+        (True, [], UNBEGUN),
+        (False, ["task"], DONE),
+        (True, ["task"], READY),
+    ],
 )
 def test_an_answer_that_nobody_asked_for_ends_its_child(
     monkeypatch: pytest.MonkeyPatch, *, ready: bool, tasks: list[str], kind: str
 ) -> None:
-    """Whatever a decoder says that was hijacked, it is no decoder any more, and the supervisor lives on."""
+    """Whatever a decoder says that was hijacked, it is no decoder any more,
+    and the supervisor lives on.
+    """
     pool: ProcessPool[Any, Any] = ProcessPool(factory, workers=0, timeout=1.0)
     buried: list[ImageError] = []
     monkeypatch.setattr(pool, "_bury", lambda _child, error: buried.append(error))

@@ -1,4 +1,6 @@
-"""What a child process that a decoder took over can reach: every attempt is made from inside one."""
+"""What a child process that a decoder took over can reach:
+every attempt is made from inside one.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ Pool = ProcessPool[Any, Any]
 BOUND = 60.0
 
 complete = pytest.mark.skipif(
-    landlock.version() < 6 or not seccomp.available(), reason="this kernel cannot confine in everything"
+    landlock.version() < 6 or not seccomp.available(),
+    reason="this kernel cannot confine in everything",
 )
 
 
@@ -53,7 +56,9 @@ def reach(place: Path, **changes: Any) -> Reach:
 @pytest.fixture
 def pool(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
     monkeypatch.setenv("FPJ_STORE", "mongodb://user:secret@store")
-    with ProcessPool[Any, Any](attacks.factory, workers=1, timeout=BOUND, reach=reach(place)) as pool:
+    with ProcessPool[Any, Any](
+        attacks.factory, workers=1, timeout=BOUND, reach=reach(place)
+    ) as pool:
         yield pool
 
 
@@ -69,13 +74,23 @@ def test_everything_that_a_hostile_child_tries_fails(pool: Pool, place: Path) ->
 
 
 def test_a_child_has_nothing_of_the_supervisors_environment() -> None:
-    environment = {"FPJ_STORE": "a", "AWS_SECRET_ACCESS_KEY": "b", "KUBERNETES_SERVICE_HOST": "c", "HOME": "d"}
+    environment = {
+        "FPJ_STORE": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "KUBERNETES_SERVICE_HOST": "c",
+        "HOME": "d",
+    }
     environment |= {"FPJ_TEST_MONGODB_URI": "e"}  # no name of a test's is known to the product
-    assert clean_environment(environment | {"LANG": "C", "PYTHONPATH": "x"}) == {"LANG": "C", "PYTHONPATH": "x"}
+    assert clean_environment(environment | {"LANG": "C", "PYTHONPATH": "x"}) == {
+        "LANG": "C",
+        "PYTHONPATH": "x",
+    }
 
 
 def test_no_process_of_the_pool_was_started_with_a_secret(pool: Pool) -> None:
-    """What a process was started with stays in its memory, whatever it removes later: the fork server's is clean."""
+    """What a process was started with stays in its memory, whatever it removes later:
+    the fork server's is clean.
+    """
     assert outcome(pool, {"echo": 1}).result == 1
     assert os.environ["FPJ_STORE"] == "mongodb://user:secret@store", "the supervisor keeps its own"
     processes = psutil.Process().children(recursive=True)
@@ -100,7 +115,8 @@ from fpj_worker.pool import ProcessPool
 from fpj_worker.pool.sandbox import Reach
 
 def readable():
-    return subprocess.run(["cat", f"/proc/{os.getpid()}/environ"], capture_output=True).returncode == 0
+    command = ["cat", f"/proc/{os.getpid()}/environ"]
+    return subprocess.run(command, capture_output=True).returncode == 0
 
 before = readable()
 with ProcessPool(factory, workers=1, timeout=60, reach=Reach()) as pool:
@@ -113,7 +129,8 @@ with ProcessPool(factory, workers=1, timeout=60, reach=Reach()) as pool:
 def give_up_capabilities() -> None:
     """Root may read everything; this is root without that, as any other user is."""
     for capability in range(64):
-        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP: nothing is left after the next exec
+        # PR_CAPBSET_DROP: nothing is left after the next exec.
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
 
 
 def test_the_supervisors_environment_is_closed_to_its_own_user(tmp_path: Path) -> None:
@@ -135,14 +152,19 @@ WITHOUT_LANDLOCK = """
 import sys
 from fpj_worker.pool import landlock, sandbox
 landlock._CREATE_RULESET = 1_000_000
-print({part.value: reason for part, reason in sandbox.confine(sandbox.Reach(mode=sandbox.Mode(sys.argv[1]))).items()})
+reach = sandbox.Reach(mode=sandbox.Mode(sys.argv[1]))
+print({part.value: reason for part, reason in sandbox.confine(reach).items()})
 """
 
 
 @pytest.mark.parametrize("mode", [Mode.AUTO, Mode.REQUIRE])
 def test_a_kernel_without_landlock(mode: Mode) -> None:
     run = subprocess.run(
-        [sys.executable, "-c", WITHOUT_LANDLOCK, mode.value], capture_output=True, text=True, timeout=BOUND, check=False
+        [sys.executable, "-c", WITHOUT_LANDLOCK, mode.value],
+        capture_output=True,
+        text=True,
+        timeout=BOUND,
+        check=False,
     )
     if mode is Mode.AUTO:
         assert run.returncode == 0, run.stderr

@@ -15,7 +15,9 @@ CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 
 
 def tracked(pattern: str) -> list[Path]:
-    listed = subprocess.run(["git", "ls-files", pattern], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", pattern], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     return [ROOT / name for name in listed.stdout.splitlines()]
 
 
@@ -32,7 +34,9 @@ def links(page: Path) -> list[tuple[Path, str]]:
 
 def anchors(page: Path) -> set[str]:
     """Of the headings, as GitHub makes them."""
-    titles = re.findall(r"^#+ (.*)$", CODE.sub(lambda code: code[0].strip("`"), page.read_text()), re.MULTILINE)
+    titles = re.findall(
+        r"^#+ (.*)$", CODE.sub(lambda code: code[0].strip("`"), page.read_text()), re.MULTILINE
+    )
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
@@ -54,7 +58,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_an_index_has_every_page(index: str, folder: str) -> None:
     listed = {target for target, _ in links(DOCS / index)}
     own = {"runbooks", "decisions"} - {folder}
-    wanted = {page for page in (DOCS / folder).rglob("*.md") if not own & set(page.relative_to(DOCS).parts[:-1])}
+    wanted = {
+        page
+        for page in (DOCS / folder).rglob("*.md")
+        if not own & set(page.relative_to(DOCS).parts[:-1])
+    }
     if folder == ".":
         wanted |= {DOCS / "runbooks" / "README.md", DOCS / "decisions" / "README.md"}
     assert wanted - {DOCS / index} <= listed

@@ -29,7 +29,10 @@ Status: install ok installed
 Architecture: amd64
 Version: 5.2
 """
-BASE = {"var/lib/dpkg/status": STATUS, "usr/lib/os-release": 'ID=debian\nVERSION_CODENAME="bookworm"\n'}
+BASE = {
+    "var/lib/dpkg/status": STATUS,
+    "usr/lib/os-release": 'ID=debian\nVERSION_CODENAME="bookworm"\n',
+}
 OWN = {"opt/fpj/pyvenv.cfg": "home = /usr/bin\nversion = 3.11.2\n", "etc/passwd": "x"}
 
 
@@ -52,12 +55,20 @@ def archive(path: Path, *layers: dict[str, str], config: str = "c" * 64 + ".json
 def test_an_image_tells_its_system_and_its_python(tmp_path: Path) -> None:
     image = read(archive(tmp_path / "image.tar", BASE, OWN))
     assert image.debian == (Debian("bash", "5.2", "amd64"), Debian("libc6", "2.36-9", "amd64"))
-    assert (image.suite, image.python, image.architecture, image.digest) == ("bookworm", "3.11.2", "arm64", "c" * 64)
+    assert (image.suite, image.python, image.architecture, image.digest) == (
+        "bookworm",
+        "3.11.2",
+        "arm64",
+        "c" * 64,
+    )
     assert "etc/passwd" not in image.files
 
 
 def test_the_digest_is_found_where_newer_archives_have_it(tmp_path: Path) -> None:
-    assert read(archive(tmp_path / "image.tar", BASE, config="blobs/sha256/" + "d" * 64)).digest == "d" * 64
+    assert (
+        read(archive(tmp_path / "image.tar", BASE, config="blobs/sha256/" + "d" * 64)).digest
+        == "d" * 64
+    )
 
 
 @pytest.mark.parametrize("removed", ["a/.wh.b", "a/.wh..wh..opq", ".wh.a"])

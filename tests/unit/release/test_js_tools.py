@@ -1,4 +1,6 @@
-"""What checks the dashboard's JavaScript: pinned by checksum, not by address, and clear where npm is missing."""
+"""What checks the dashboard's JavaScript: pinned by checksum, not by address,
+and clear where npm is missing.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ def test_every_package_has_a_version_and_a_checksum_but_no_address() -> None:
     for path, package in INSTALLED.items():
         assert package["version"], path
         assert package["integrity"].startswith("sha512-"), path
-        assert "resolved" not in package, f"{path}: hack/js/.npmrc keeps addresses out; run npm there"
+        assert "resolved" not in package, (
+            f"{path}: hack/js/.npmrc keeps addresses out; run npm there"
+        )
 
 
 def test_the_lock_is_of_the_versions_that_the_manifest_pins() -> None:

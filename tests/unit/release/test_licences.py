@@ -10,7 +10,9 @@ from fpj_release.licences import load, problems
 from fpj_release.locked import Pin, read
 from fpj_release.wheels import Library, Package, parsed
 
-POLICY = replace(load(), package={}, library={"images": {"libgood": "MIT", "libx265": "GPL-2.0-or-later"}})
+POLICY = replace(
+    load(), package={}, library={"images": {"libgood": "MIT", "libx265": "GPL-2.0-or-later"}}
+)
 
 
 def package(*declared: str, name: str = "images", libraries: tuple[str, ...] = ()) -> Package:
@@ -18,16 +20,23 @@ def package(*declared: str, name: str = "images", libraries: tuple[str, ...] = (
 
 
 def found(one: Package) -> list[str]:
-    pins = (Pin(one.name, one.version, "", ("sha256:0",), frozenset({"fpj"})), Pin("images", "1", "", (), frozenset()))
+    pins = (
+        Pin(one.name, one.version, "", ("sha256:0",), frozenset({"fpj"})),
+        Pin("images", "1", "", (), frozenset()),
+    )
     return problems(POLICY, pins, {"images": package("MIT"), one.name: one})
 
 
-@pytest.mark.parametrize("licence", ["MIT", "Apache 2.0", "mit", "BSD-3-Clause AND 0BSD", "GPL-2.0-only OR MIT"])
+@pytest.mark.parametrize(
+    "licence", ["MIT", "Apache 2.0", "mit", "BSD-3-Clause AND 0BSD", "GPL-2.0-only OR MIT"]
+)
 def test_allowed(licence: str) -> None:
     assert found(package(licence)) == []
 
 
-@pytest.mark.parametrize("licence", ["GPL-2.0-or-later", "AGPL-3.0-only", "MIT AND GPL-3.0-only", "SSPL-1.0"])
+@pytest.mark.parametrize(
+    "licence", ["GPL-2.0-or-later", "AGPL-3.0-only", "MIT AND GPL-3.0-only", "SSPL-1.0"]
+)
 def test_a_licence_that_is_not_in_the_list_is_named(licence: str) -> None:
     (line,) = found(package(licence))
     assert line == f"images in images 1.0 is under {licence}, which no family allows"
@@ -43,13 +52,19 @@ def test_a_package_that_does_not_tell_and_a_new_library_are_named() -> None:
     assert "says BSD License, MIT License" in found(package("BSD License", "MIT License"))[0]
     assert "Invalid license expression" in found(package("The Usual"))[0]
     assert "without parentheses" in found(package("(MIT OR ISC) AND 0BSD"))[0]
-    assert "brings libnew: add it to [library.images]" in found(package("MIT", libraries=("libnew",)))[0]
+    assert (
+        "brings libnew: add it to [library.images]"
+        in found(package("MIT", libraries=("libnew",)))[0]
+    )
 
 
 def test_the_policy_names_nothing_that_is_gone() -> None:
     stale = replace(POLICY, package={"gone": "MIT"}, library={"left": {}})
     pins = (Pin("images", "1.0", "", (), frozenset()),)
-    assert [line.split()[0] for line in problems(stale, pins, {"images": package("MIT")})] == ["gone", "left"]
+    assert [line.split()[0] for line in problems(stale, pins, {"images": package("MIT")})] == [
+        "gone",
+        "left",
+    ]
     assert problems(POLICY, pins, {}) == ["images is not installed: run make setup"]
 
 
@@ -63,7 +78,9 @@ def test_each_family_says_why_and_no_licence_is_in_two() -> None:
 
 def test_metadata_is_read_from_its_most_exact_line() -> None:
     old = "Classifier: License :: OSI Approved :: MIT License"
-    assert parsed(metadata("A_b", "1", "License-Expression: MIT", "License: x", old), "").declared == ("MIT",)
+    assert parsed(
+        metadata("A_b", "1", "License-Expression: MIT", "License: x", old), ""
+    ).declared == ("MIT",)
     assert parsed(metadata("a", "1", "License: Apache 2.0", old), "").declared == ("Apache 2.0",)
     assert parsed(metadata("a", "1", "License: Dual License", old), "").declared == ("MIT License",)
     assert parsed(metadata("A_b.c", "1"), "").name == "a-b-c"

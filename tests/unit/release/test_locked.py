@@ -52,20 +52,28 @@ def test_what_only_building_needs_is_not_needed(tmp_path: Path) -> None:
     assert needed(read(locked(tmp_path, LOCK))) == {"first", "second"}
 
 
-@pytest.mark.parametrize("bad", ["first==1.0 \\\n", f"first==1.0 \\\n    --hash={HASH}\nsecond @ git+https://x\n"])
+@pytest.mark.parametrize(
+    "bad", ["first==1.0 \\\n", f"first==1.0 \\\n    --hash={HASH}\nsecond @ git+https://x\n"]
+)
 def test_a_pin_without_hash_or_another_line_is_an_error(tmp_path: Path, bad: str) -> None:
     with pytest.raises(ReleaseError):
         read(locked(tmp_path, bad))
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.stem
+)
 def test_every_lock_of_the_project_is_pinned_and_hashed(path: Path) -> None:
     assert len(read(path)) > 20
 
 
 def test_the_build_tools_are_what_the_dockerfile_takes_out_of_the_image() -> None:
     pins = read(CLUSTER)
-    (line,) = (line for line in (ROOT / "Dockerfile").read_text().splitlines() if "pip uninstall -yq hatchling" in line)
+    (line,) = (
+        line
+        for line in (ROOT / "Dockerfile").read_text().splitlines()
+        if "pip uninstall -yq hatchling" in line
+    )
     removed = set(line.split("-yq ")[1].rstrip(" \\").split())
     assert {pin.name for pin in pins} - needed(pins) <= removed
     assert not removed & needed(pins)

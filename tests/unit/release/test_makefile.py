@@ -32,14 +32,22 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def called(checkout: Path, *variables: str) -> list[str]:
-    subprocess.run(["make", "-o", ".venv/.run", "run", *variables], cwd=checkout, check=True, timeout=30)
+    subprocess.run(
+        ["make", "-o", ".venv/.run", "run", *variables], cwd=checkout, check=True, timeout=30
+    )
     assert not (checkout / "pwned").exists()
     return list(json.loads((checkout / "words.json").read_text()))
 
 
 @pytest.mark.parametrize(
     "name",
-    ["Wedding Anna & Bj\u00f6rn", "$(touch pwned)", "$(shell touch pwned)", "`touch pwned`", "a; touch pwned"]
+    [
+        "Wedding Anna & Bj\u00f6rn",
+        "$(touch pwned)",
+        "$(shell touch pwned)",
+        "`touch pwned`",
+        "a; touch pwned",
+    ]
     + ['it\'s "quoted"', "two\nlines", "-rf", "$HOME", "a\\b"],
 )
 def test_any_name_arrives_as_it_is(checkout: Path, name: str) -> None:
@@ -48,4 +56,14 @@ def test_any_name_arrives_as_it_is(checkout: Path, name: str) -> None:
 
 def test_arguments_are_words_and_nothing_more(checkout: Path) -> None:
     words = called(checkout, "ARGS=--collection 'a b' ; touch pwned $(shell touch pwned) *")[2:-2]
-    assert words == ["--collection", "a b", ";", "touch", "pwned", "$(shell", "touch", "pwned)", "*"]
+    assert words == [
+        "--collection",
+        "a b",
+        ";",
+        "touch",
+        "pwned",
+        "$(shell",
+        "touch",
+        "pwned)",
+        "*",
+    ]

@@ -47,4 +47,6 @@ def test_other_blocks_stay_as_they_are(text: str) -> None:
 
 
 def test_files_that_are_still_wrapped_are_there() -> None:
-    assert [name for name in markdown_lines.UNCHECKED.read_text().split() if not (ROOT / name).is_file()] == []
+    assert [
+        name for name in markdown_lines.UNCHECKED.read_text().split() if not (ROOT / name).is_file()
+    ] == []

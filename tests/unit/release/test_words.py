@@ -58,8 +58,10 @@ def test_lines_keep_their_numbers_behind_code() -> None:
 
 
 def test_every_file_that_is_not_checked_yet_exists() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
-        "\n"
-    )
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\n")
     for glob in LIST["unchecked"]:
-        assert any(words.matches(name, [glob]) for name in listed), f"hack/words.toml: no file is {glob}"
+        assert any(words.matches(name, [glob]) for name in listed), (
+            f"hack/words.toml: no file is {glob}"
+        )

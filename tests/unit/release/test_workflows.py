@@ -22,7 +22,8 @@ WRITES = {  # what each job of the release may write, and so what a step in it c
 
 
 def workflow(path: Path) -> dict[str, Any]:
-    document: dict[str, Any] = yaml.load(path.read_text(), Loader=yaml.BaseLoader)  # so that `on` stays a word
+    # So that `on` stays a word.
+    document: dict[str, Any] = yaml.load(path.read_text(), Loader=yaml.BaseLoader)
     return document
 
 
@@ -88,7 +89,9 @@ def test_jobs_of_a_release_may_write_no_more_than_they_must() -> None:
 
 
 def test_only_a_tag_releases_and_only_after_the_tests() -> None:
-    assert workflow(RELEASE)["on"] == {"push": {"tags": ["v[0-9]+.[0-9]+.[0-9]+", "v[0-9]+.[0-9]+.[0-9]+-*"]}}
+    assert workflow(RELEASE)["on"] == {
+        "push": {"tags": ["v[0-9]+.[0-9]+.[0-9]+", "v[0-9]+.[0-9]+.[0-9]+-*"]}
+    }
     needs = {name: set(job.get("needs", [])) for name, job in jobs(RELEASE).items()}
     assert needs == {
         "test": set(),
@@ -97,7 +100,9 @@ def test_only_a_tag_releases_and_only_after_the_tests() -> None:
         "publish": {"build", "image"},
         "release": {"build", "publish"},
     }
-    assert any(step.get("run", "").endswith("bash .ci/run") for step in jobs(RELEASE)["test"]["steps"])
+    assert any(
+        step.get("run", "").endswith("bash .ci/run") for step in jobs(RELEASE)["test"]["steps"]
+    )
 
 
 def test_a_change_from_outside_is_tested_without_any_right() -> None:
@@ -121,5 +126,7 @@ def test_what_the_scripts_run_is_there(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_scripts_are_scripts(path: Path) -> None:
     for step in steps(path):
-        read = subprocess.run(["bash", "-n"], input=step.get("run", ""), check=False, text=True, capture_output=True)
+        read = subprocess.run(
+            ["bash", "-n"], input=step.get("run", ""), check=False, text=True, capture_output=True
+        )
         assert read.returncode == 0, read.stderr

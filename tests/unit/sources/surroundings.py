@@ -45,8 +45,19 @@ def public_folder() -> Iterator[Path]:
 def small_disk(folder: Path, size: str = "64k", *options: str) -> Iterator[Path]:
     """A file system of that size."""
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", ",".join([f"size={size}", *options]), "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+    command = [
+        "mount",
+        "-t",
+        "tmpfs",
+        "-o",
+        ",".join([f"size={size}", *options]),
+        "tmpfs",
+        str(folder),
+    ]
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(command, capture_output=True, check=False).returncode
+    ):
         pytest.skip("mounting a small file system needs root's rights")
     try:
         yield folder

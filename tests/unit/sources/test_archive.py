@@ -45,9 +45,15 @@ class Book:
         return [entry.key.removeprefix("b.zip!/") for entry in entries]
 
     def read(self, member: str, limit: int = LIMIT) -> bytes:
-        with self.archives.open_member(os.fsencode(self.path), member, max_file_size=limit) as opened:
+        with self.archives.open_member(
+            os.fsencode(self.path), member, max_file_size=limit
+        ) as opened:
             assert (opened.path is None) != (opened.data is None)
-            return opened.data if opened.data is not None else Path(os.fsdecode(opened.path or b"")).read_bytes()
+            return (
+                opened.data
+                if opened.data is not None
+                else Path(os.fsdecode(opened.path or b"")).read_bytes()
+            )
 
     def refusal(self, member: str, limit: int = LIMIT) -> ErrorType:
         with pytest.raises(ImageError) as error:
@@ -72,7 +78,7 @@ def book(tmp_path: Path) -> Iterator[Maker]:
         one.archives.close()
 
 
-# As people pack them --------------------------------------------------------------------------------------
+# As people pack them ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -157,7 +163,9 @@ def test_large_members_pass_through_a_file(book: Maker) -> None:
     content = JPEG + random.Random(1).randbytes(IN_MEMORY)
     made = book(packed({"large.jpg": content, "just.jpg": content[:IN_MEMORY]}))
     before = open_files()
-    with made.archives.open_member(os.fsencode(made.path), "large.jpg", max_file_size=LIMIT) as opened:
+    with made.archives.open_member(
+        os.fsencode(made.path), "large.jpg", max_file_size=LIMIT
+    ) as opened:
         assert opened.data is None
     assert open_files() <= before + 1, "the archive alone stays open"
     assert made.read("large.jpg") == content
@@ -188,7 +196,7 @@ def test_few_archives_are_open_at_a_time(tmp_path: Path) -> None:
     assert open_files() == before
 
 
-# What hostile ones try ------------------------------------------------------------------------------------
+# What hostile ones try ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -229,7 +237,9 @@ def test_archives_within_are_not_opened(book: Maker) -> None:
 
 
 def test_a_bomb_is_told_by_its_ratio(book: Maker) -> None:
-    made = book(packed({"bomb.jpg": bytes(50 * MIB), "small.jpg": bytes(4 * MIB)}, zipfile.ZIP_DEFLATED))
+    made = book(
+        packed({"bomb.jpg": bytes(50 * MIB), "small.jpg": bytes(4 * MIB)}, zipfile.ZIP_DEFLATED)
+    )
     assert made.names() == ["small.jpg"], "what is small may well be blank"
     assert made.problems == {"bomb.jpg": "TooLarge"}
     assert "52,428,800 bytes from" in made.messages
@@ -267,7 +277,9 @@ def test_looking_for_images_unpacks_no_bomb(book: Maker) -> None:
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 99])
 @pytest.mark.parametrize("name", ["1.jpg", "scan"])
-def test_methods_that_unpack_without_bound_are_refused_unread(book: Maker, name: str, method: int) -> None:
+def test_methods_that_unpack_without_bound_are_refused_unread(
+    book: Maker, name: str, method: int
+) -> None:
     made = book(with_header(packed({name: JPEG, "2.jpg": JPEG}), method=method))
     assert made.names() == ["2.jpg"]
     assert made.problems == {name: "UnsupportedFormat"}
@@ -287,7 +299,9 @@ def test_methods_that_unpack_without_bound_are_refused_unread(book: Maker, name:
         ({"packed_size": 100_000}, False),
     ],
 )
-def test_lies_in_headers_are_caught_or_harmless(book: Maker, method: int, lie: dict[str, int], caught: bool) -> None:
+def test_lies_in_headers_are_caught_or_harmless(
+    book: Maker, method: int, lie: dict[str, int], caught: bool
+) -> None:
     content = JPEG + random.Random(2).randbytes(3_000)
     made = book(with_header(packed({"1.jpg": content}, method), **lie))
     assert made.names() == ["1.jpg"]
@@ -304,7 +318,9 @@ def test_lies_in_headers_are_caught_or_harmless(book: Maker, method: int, lie: d
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_damaged_content_is_corrupt(book: Maker, method: int) -> None:
-    data = bytearray(packed({"1.jpg": JPEG + random.Random(3).randbytes(5_000), "2.jpg": JPEG}, method))
+    data = bytearray(
+        packed({"1.jpg": JPEG + random.Random(3).randbytes(5_000), "2.jpg": JPEG}, method)
+    )
     data[2_500] ^= 1
     made = book(bytes(data))
     assert made.names() == ["1.jpg", "2.jpg"]
@@ -336,7 +352,9 @@ def test_cut_off_archives_are_problems(book: Maker) -> None:
         assert made.refusal("1.jpg") is ErrorType.CORRUPT_IMAGE
 
 
-@pytest.mark.parametrize("data", [b"", b"I am text", b"PK\x03\x04", end_record(46), end_records_64(46, 46)])
+@pytest.mark.parametrize(
+    "data", [b"", b"I am text", b"PK\x03\x04", end_record(46), end_records_64(46, 46)]
+)
 def test_what_only_claims_to_be_an_archive(book: Maker, data: bytes) -> None:
     made = book(data)
     assert made.names() == []
@@ -344,9 +362,16 @@ def test_what_only_claims_to_be_an_archive(book: Maker, data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "end", [end_record, lambda size: end_records_64(size, 46), lambda size: end_records_64(size, 2**32 - 1)]
+    "end",
+    [
+        end_record,
+        lambda size: end_records_64(size, 46),
+        lambda size: end_records_64(size, 2**32 - 1),
+    ],
 )
-def test_a_huge_table_of_contents_is_refused_unread(book: Maker, end: Callable[[int], bytes]) -> None:
+def test_a_huge_table_of_contents_is_refused_unread(
+    book: Maker, end: Callable[[int], bytes]
+) -> None:
     size = archive_module._MOST_DIRECTORY + 1
     made = book(b"")
     with made.path.open("wb") as stream:
@@ -380,7 +405,9 @@ def test_what_is_gone_is_not_found(book: Maker) -> None:
     assert made.refusal("1.jpg") is ErrorType.UNSUPPORTED_FORMAT
 
 
-def test_a_full_disk_is_no_fault_of_the_archive(book: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_no_fault_of_the_archive(
+    book: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = book(packed({"1.jpg": JPEG + random.Random(4).randbytes(IN_MEMORY)}))
     with small_disk(tmp_path / "small") as disk:
         monkeypatch.setattr(tempfile, "tempdir", str(disk))
@@ -391,7 +418,9 @@ WHOLE = packed({"a/1.jpg": JPEG, "2": JPEG, "3.txt": b"text"}, zipfile.ZIP_DEFLA
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), min_size=1, max_size=4))
+@given(
+    st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), min_size=1, max_size=4)
+)
 def test_no_damage_does_more_than_typed_errors(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]]
 ) -> None:
@@ -418,7 +447,12 @@ def test_backslashes_divide_folders_too(book: Maker) -> None:
 
 def test_a_name_falsely_flagged_as_utf8_costs_nothing(book: Maker) -> None:
     """The other names stay what they are, also one in the code page of MS-DOS."""
-    members = {"1.jpg": JPEG + b"1", "f\u00fcr.jpg": JPEG + b"2", "caf\u00e9.jpg": JPEG + b"3", "dos.jpg": JPEG + b"4"}
+    members = {
+        "1.jpg": JPEG + b"1",
+        "f\u00fcr.jpg": JPEG + b"2",
+        "caf\u00e9.jpg": JPEG + b"3",
+        "dos.jpg": JPEG + b"4",
+    }
     data = packed(members).replace("f\u00fcr".encode(), b"f\xfcr_").replace(b"dos", b"d\x94s")
     made = book(data)
     assert made.names() == ["1.jpg", "caf\u00e9.jpg", "d\u00f6s.jpg", "f\\xfcr_.jpg"]

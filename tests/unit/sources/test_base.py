@@ -10,7 +10,13 @@ import pytest
 from unit.sources.surroundings import open_files, small_disk
 
 from fpj_core.errors import ErrorType, ImageError
-from fpj_core.sources.base import closed_after, copy_bounded, extension, image_error_from_os, left_out
+from fpj_core.sources.base import (
+    closed_after,
+    copy_bounded,
+    extension,
+    image_error_from_os,
+    left_out,
+)
 
 
 def test_a_copy_is_bounded() -> None:
@@ -30,7 +36,10 @@ def test_a_copy_on_a_full_disk(tmp_path: Path, length: int) -> None:
     with small_disk(tmp_path / "small") as disk:
         with (disk / "filler").open("wb", buffering=0) as filler:
             filler.write(bytes(200_000))
-        with pytest.raises(ImageError) as error, closed_after(tempfile.TemporaryFile(dir=disk)) as target:
+        with (
+            pytest.raises(ImageError) as error,
+            closed_after(tempfile.TemporaryFile(dir=disk)) as target,
+        ):
             copy_bounded([b"x" * length], target, length)
         assert error.value.error_type is ErrorType.DISK_FULL
         assert open_files() == before
@@ -38,7 +47,14 @@ def test_a_copy_on_a_full_disk(tmp_path: Path, length: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("a.JPG", "jpg"), ("a.tar.gz", "gz"), ("a", ""), ("a.", ""), (".jpg", "jpg"), ("a.jpg ", "jpg ")],
+    [
+        ("a.JPG", "jpg"),
+        ("a.tar.gz", "gz"),
+        ("a", ""),
+        ("a.", ""),
+        (".jpg", "jpg"),
+        ("a.jpg ", "jpg "),
+    ],
 )
 def test_extensions(name: str, expected: str) -> None:
     assert extension(name) == expected
@@ -60,7 +76,15 @@ def test_errors_of_the_system_have_types(number: int, error_type: ErrorType) -> 
 
 @pytest.mark.parametrize(
     "name",
-    ["$RECYCLE.BIN", "RECYCLER", "Recycled", "@Recycle", "#recycle", "System Volume Information", "#snapshot"]
+    [
+        "$RECYCLE.BIN",
+        "RECYCLER",
+        "Recycled",
+        "@Recycle",
+        "#recycle",
+        "System Volume Information",
+        "#snapshot",
+    ]
     + [
         "Network Trash Folder",
         "@Recently-Snapshot",

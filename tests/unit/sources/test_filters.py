@@ -1,4 +1,6 @@
-"""What is left out: patterns as git reads them, files that fpj makes nothing of, and what is counted of both."""
+"""What is left out: patterns as git reads them, files that fpj makes nothing of,
+and what is counted of both.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,15 @@ def taken(root: Path, **wanted: tuple[str, ...]) -> tuple[list[str], dict[str, i
     return keys, source.left_out.document()
 
 
-TREE = ("a.jpg", "b.png", "raw/c.jpg", "old/d.jpg", "old/keep/e.jpg", "2019/old/f.jpg", "2019/g.tif")
+TREE = (
+    "a.jpg",
+    "b.png",
+    "raw/c.jpg",
+    "old/d.jpg",
+    "old/keep/e.jpg",
+    "2019/old/f.jpg",
+    "2019/g.tif",
+)
 PATTERNS = [
     ["*.png"],
     ["old/"],
@@ -63,7 +73,9 @@ def test_patterns_mean_what_they_mean_to_git(tmp_path: Path, patterns: list[str]
     git = ["git", "-c", "core.excludesFile=/dev/null", "-C", str(tmp_path)]
     subprocess.run([*git, "init", "-q"], check=True)
     (tmp_path / ".gitignore").write_text("\n".join(patterns))
-    listed = subprocess.run([*git, "ls-files", "-co", "--exclude-standard"], check=True, capture_output=True, text=True)
+    listed = subprocess.run(
+        [*git, "ls-files", "-co", "--exclude-standard"], check=True, capture_output=True, text=True
+    )
     wanted = sorted(set(listed.stdout.split()) - {".gitignore"})
     assert sorted(taken(tmp_path, exclude=tuple(patterns))[0]) == wanted
     (tmp_path / ".fpjignore").write_text("\n".join(patterns))
@@ -84,7 +96,11 @@ def test_include_takes_only_what_matches_and_exclude_takes_of_that(tmp_path: Pat
         ["2019/old/f.jpg", "a.jpg", "old/d.jpg", "old/keep/e.jpg"],
         {"excluded": 2, "excludedFolder": 1},
     )
-    assert taken(tmp_path, include=("2019/", "/b.*"))[0] == ["2019/g.tif", "2019/old/f.jpg", "b.png"]
+    assert taken(tmp_path, include=("2019/", "/b.*"))[0] == [
+        "2019/g.tif",
+        "2019/old/f.jpg",
+        "b.png",
+    ]
 
 
 def test_the_nearest_ignore_file_decides_and_options_go_before_all(tmp_path: Path) -> None:
@@ -96,7 +112,9 @@ def test_the_nearest_ignore_file_decides_and_options_go_before_all(tmp_path: Pat
     (tmp_path / "x" / ".fpjignore").unlink()
     source = LocalSource(str(tmp_path))
     list(source.list())
-    assert [entry.key for entry in source.list()] == ["x/b.jpg", "x/y/b.jpg"], "of the latest listing"
+    assert [entry.key for entry in source.list()] == ["x/b.jpg", "x/y/b.jpg"], (
+        "of the latest listing"
+    )
 
 
 def test_members_of_archives_are_matched_as_if_archives_were_folders(tmp_path: Path) -> None:
@@ -118,11 +136,24 @@ def test_what_is_excluded_is_no_trouble_either(tmp_path: Path) -> None:
 
 def test_names_that_keys_escape_are_matched_as_they_are(tmp_path: Path) -> None:
     put(tmp_path, "wow!/a.jpg", "back\\slash.jpg", "caf\udce9.jpg", "é.jpg")
-    assert taken(tmp_path, exclude=("wow!/", "back\\\\slash.jpg", "é.jpg"))[0] == [key_from_path("caf\udce9.jpg")]
+    assert taken(tmp_path, exclude=("wow!/", "back\\\\slash.jpg", "é.jpg"))[0] == [
+        key_from_path("caf\udce9.jpg")
+    ]
 
 
 def test_what_fpj_makes_nothing_of_is_counted_by_kind(tmp_path: Path) -> None:
-    put(tmp_path, "a.jpg", "b.CR2", "b.nef", "c.arw", "d.DNG", "e.psd", "f.mp4", "g.MOV", "x.raw/h.jpg")
+    put(
+        tmp_path,
+        "a.jpg",
+        "b.CR2",
+        "b.nef",
+        "c.arw",
+        "d.DNG",
+        "e.psd",
+        "f.mp4",
+        "g.MOV",
+        "x.raw/h.jpg",
+    )
     outside = tmp_path.with_name(f"{tmp_path.name}-outside")
     put(outside, "secret.jpg")
     (tmp_path / "link.jpg").symlink_to(outside / "secret.jpg")
@@ -138,7 +169,9 @@ def test_what_fpj_makes_nothing_of_is_counted_by_kind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"***/a/!\n!\n", b"x" * (2**20 + 1)])
-def test_an_ignore_file_that_cannot_be_followed_ends_the_listing(tmp_path: Path, content: bytes) -> None:
+def test_an_ignore_file_that_cannot_be_followed_ends_the_listing(
+    tmp_path: Path, content: bytes
+) -> None:
     put(tmp_path, ".fpjignore", content=content)
     with pytest.raises(SourceError, match=r"\.fpjignore"):
         list(LocalSource(str(tmp_path)).list())

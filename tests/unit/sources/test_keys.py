@@ -11,9 +11,13 @@ from hypothesis import strategies as st
 
 from fpj_core.sources.keys import display_key, key_from_path, member_key, path_from_key, split_key
 
-COMPONENT = st.binary(min_size=1, max_size=20).map(lambda b: b.replace(b"\0", b"0").replace(b"/", b"1"))
+COMPONENT = st.binary(min_size=1, max_size=20).map(
+    lambda b: b.replace(b"\0", b"0").replace(b"/", b"1")
+)
 TRICKY = st.lists(
-    st.sampled_from([b"!", b"\\", b"x41", b"\xff", b"\xc3\xa4", b"a", b"\\!", b"\n"]), min_size=1, max_size=8
+    st.sampled_from([b"!", b"\\", b"x41", b"\xff", b"\xc3\xa4", b"a", b"\\!", b"\n"]),
+    min_size=1,
+    max_size=8,
 )
 PATH = st.lists(COMPONENT | TRICKY.map(b"".join), min_size=1, max_size=4).map(b"/".join)
 MEMBER = st.lists(
@@ -95,7 +99,9 @@ def test_shown_text_cannot_steer_a_terminal(text: str) -> None:
 
 
 def test_no_character_at_all_steers_a_terminal() -> None:
-    steering = [c for c in map(chr, range(sys.maxunicode + 1)) if not c.isprintable() and c != "\u3000"]
+    steering = [
+        c for c in map(chr, range(sys.maxunicode + 1)) if not c.isprintable() and c != "\u3000"
+    ]
     assert len(steering) > 10_000
     assert display_key("".join(steering)).isprintable()
 

@@ -1,4 +1,6 @@
-"""Folders as people really have them: odd names, links, pipes, what may not be read, what vanishes."""
+"""Folders as people really have them: odd names, links, pipes, what may not be read,
+what vanishes.
+"""
 
 from __future__ import annotations
 
@@ -63,13 +65,31 @@ def refusal(source: LocalSource, key: str, limit: int = LIMIT) -> ErrorType:
     return error.value.error_type
 
 
-# What is listed -------------------------------------------------------------------------------------------
+# What is listed -----------------------------------------------------------------------------------
 
 
 def test_images_in_natural_order(photos: Path) -> None:
-    for name in ["img10.jpg", "b/2.png", "img2.jpg", "B.jpg", "a/x.tiff", "b/10.png", "a10/1.jpg", "a9/1.jpg"]:
+    for name in [
+        "img10.jpg",
+        "b/2.png",
+        "img2.jpg",
+        "B.jpg",
+        "a/x.tiff",
+        "b/10.png",
+        "a10/1.jpg",
+        "a9/1.jpg",
+    ]:
         put(photos / name)
-    order = ["a/x.tiff", "a9/1.jpg", "a10/1.jpg", "b/2.png", "b/10.png", "B.jpg", "img2.jpg", "img10.jpg"]
+    order = [
+        "a/x.tiff",
+        "a9/1.jpg",
+        "a10/1.jpg",
+        "b/2.png",
+        "b/10.png",
+        "B.jpg",
+        "img2.jpg",
+        "img10.jpg",
+    ]
     assert keys(photos) == order
 
 
@@ -84,7 +104,15 @@ def test_a_version_changes_with_size_and_time(photos: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [".hidden.jpg", ".git/a.jpg", "@eaDir/a.jpg", "__MACOSX/a.jpg", "Thumbs.db", "THUMBS.DB", "desktop.ini"]
+    [
+        ".hidden.jpg",
+        ".git/a.jpg",
+        "@eaDir/a.jpg",
+        "__MACOSX/a.jpg",
+        "Thumbs.db",
+        "THUMBS.DB",
+        "desktop.ini",
+    ]
     + ["lost+found/a.jpg", "#recycle/a.jpg", "._a.jpg"],
 )
 def test_what_systems_strew_about_is_left_out(photos: Path, name: str) -> None:
@@ -110,7 +138,9 @@ def test_what_systems_strew_about_is_left_out(photos: Path, name: str) -> None:
         ("raw.NEF", b"?", False),
     ],
 )
-def test_content_counts_where_the_name_says_nothing(photos: Path, name: str, content: bytes, listed: bool) -> None:
+def test_content_counts_where_the_name_says_nothing(
+    photos: Path, name: str, content: bytes, listed: bool
+) -> None:
     put(photos / name, content)
     assert keys(photos) == [name] * listed
 
@@ -203,7 +233,7 @@ def test_a_source_travels_between_processes(photos: Path) -> None:
     assert entry_of(config.build()).key == "a.jpg"
 
 
-# Cache folders --------------------------------------------------------------------------------------------
+# Cache folders ------------------------------------------------------------------------------------
 
 
 def test_cache_folders_are_passed_over(photos: Path) -> None:
@@ -221,7 +251,7 @@ def test_the_tag_counts_not_its_name(photos: Path) -> None:
     assert keys(photos) == ["no/kept.jpg"]
 
 
-# Links ----------------------------------------------------------------------------------------------------
+# Links --------------------------------------------------------------------------------------------
 
 
 def test_a_link_to_a_file_inside_is_listed(photos: Path) -> None:
@@ -246,12 +276,16 @@ def test_links_that_lead_nowhere_are_problems(photos: Path) -> None:
     (photos / "one.jpg").symlink_to("other.jpg")
     (photos / "other.jpg").symlink_to("one.jpg")
     (photos / "dangling.jpg").symlink_to("gone.jpg")
-    problems = dict.fromkeys(["self.jpg", "one.jpg", "other.jpg"], "PathViolation") | {"dangling.jpg": "NotFound"}
+    problems = dict.fromkeys(["self.jpg", "one.jpg", "other.jpg"], "PathViolation") | {
+        "dangling.jpg": "NotFound"
+    }
     assert listing(photos) == ([], problems)
 
 
 @pytest.mark.parametrize("target", ["secret.jpg", ".", "photos2/secret.jpg", "/etc/hostname"])
-def test_a_link_that_leaves_the_folder_is_left_out_and_never_opened(tmp_path: Path, photos: Path, target: str) -> None:
+def test_a_link_that_leaves_the_folder_is_left_out_and_never_opened(
+    tmp_path: Path, photos: Path, target: str
+) -> None:
     put(tmp_path / "secret.jpg")
     put(tmp_path / "photos2" / "secret.jpg")
     put(photos / "kept.jpg")
@@ -271,7 +305,8 @@ def test_a_file_replaced_by_a_link_after_listing_is_refused(tmp_path: Path, phot
 
 
 @pytest.mark.parametrize(
-    "key", ["../secret.jpg", "/etc/hostname", "a/../../secret.jpg", "nul\0.jpg", r"..\x2fsecret.jpg"]
+    "key",
+    ["../secret.jpg", "/etc/hostname", "a/../../secret.jpg", "nul\0.jpg", r"..\x2fsecret.jpg"],
 )
 def test_made_up_keys_open_nothing_outside(tmp_path: Path, photos: Path, key: str) -> None:
     put(tmp_path / "secret.jpg")
@@ -285,7 +320,7 @@ def test_the_folder_itself_may_be_a_link(tmp_path: Path, photos: Path) -> None:
     assert keys(tmp_path / "link") == ["a.jpg"]
 
 
-# Trouble --------------------------------------------------------------------------------------------------
+# Trouble ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -306,8 +341,12 @@ def test_what_may_not_be_read_is_a_problem_and_the_rest_is_listed(public: Path) 
         assert refusal(LocalSource(str(public)), "secret.jpg") is ErrorType.ACCESS_DENIED
         assert refusal(LocalSource(str(public)), "locked/1.jpg") is ErrorType.ACCESS_DENIED
         assert refusal(LocalSource(str(public)), "secret.zip!/1.jpg") is ErrorType.ACCESS_DENIED
-    assert listed == ["secret.jpg", "z.jpg"], "a file named like an image is opened when it is processed"
-    assert problems == dict.fromkeys(["locked", "secret", "secret.zip", "unsearchable/1.jpg"], "AccessDenied")
+    assert listed == ["secret.jpg", "z.jpg"], (
+        "a file named like an image is opened when it is processed"
+    )
+    assert problems == dict.fromkeys(
+        ["locked", "secret", "secret.zip", "unsearchable/1.jpg"], "AccessDenied"
+    )
 
 
 def test_a_source_that_may_not_be_read(public: Path) -> None:
@@ -405,14 +444,19 @@ def test_a_listing_is_stopped_wherever_it_is(tmp_path: Path) -> None:
         next(LocalSource(str(tmp_path)).list(stop))
 
 
-# Looking whether it works ---------------------------------------------------------------------------------
+# Looking whether it works -------------------------------------------------------------------------
 
 
 def test_a_look_says_of_each_image_whether_it_can_be_read(photos: Path) -> None:
     for name in ("1.jpg", "2.jpg"):
         put(photos / name)
     answers = LocalSource(str(photos)).look(["1.jpg", "gone.jpg", "book.zip!/1.jpg", "2.jpg"])
-    assert [each and each.error_type for each in answers] == [None, ErrorType.NOT_FOUND, ErrorType.NOT_FOUND, None]
+    assert [each and each.error_type for each in answers] == [
+        None,
+        ErrorType.NOT_FOUND,
+        ErrorType.NOT_FOUND,
+        None,
+    ]
 
 
 def test_a_look_at_a_source_that_is_gone_or_not_mounted(photos: Path) -> None:

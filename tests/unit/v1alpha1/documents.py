@@ -25,7 +25,9 @@ Document = dict[str, Any]
 def job(**spec: Any) -> Document:
     """The smallest job, with some of its spec given."""
     given = {"jobType": "Both", "collection": {"source": {"local": {"path": "/photos"}}}} | spec
-    return _document("FileProcessingJob", {name: value for name, value in given.items() if value is not ...})
+    return _document(
+        "FileProcessingJob", {name: value for name, value in given.items() if value is not ...}
+    )
 
 
 def folder(**spec: Any) -> Document:
@@ -51,13 +53,19 @@ def schedule(**spec: Any) -> Document:
     """The smallest schedule, with some of its spec given."""
     source = {"persistentVolumeClaim": {"claimName": "photos"}}
     template = {"spec": {"jobType": "Both", "collection": {"source": source}}}
-    return _document("FileProcessingSchedule", {"schedule": "0 2 * * *", "jobTemplate": template} | spec)
+    return _document(
+        "FileProcessingSchedule", {"schedule": "0 2 * * *", "jobTemplate": template} | spec
+    )
 
 
 def put(document: Document, path: str, value: Any) -> Document:
-    """A copy with ``spec.cache.tiers[0].name`` or the like set to ``value``; ``...`` takes it out."""
+    """A copy with ``spec.cache.tiers[0].name`` or the like set to
+    ``value``; ``...`` takes it out.
+    """
     document = copy.deepcopy(document)
-    *steps, last = [int(step) if step.isdecimal() else step for step in re.split(r"[.\[\]]+", path.rstrip("]"))]
+    *steps, last = [
+        int(step) if step.isdecimal() else step for step in re.split(r"[.\[\]]+", path.rstrip("]"))
+    ]
     here: Any = document
     for step in steps:
         here = here[step] if isinstance(step, int) else here.setdefault(step, {})
@@ -112,4 +120,9 @@ def _example(name: str) -> Document:
 
 
 def _document(kind: str, spec: Document) -> Document:
-    return {"apiVersion": "fpj.dev/v1alpha1", "kind": kind, "metadata": {"name": "it"}, "spec": spec}
+    return {
+        "apiVersion": "fpj.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": "it"},
+        "spec": spec,
+    }

@@ -1,7 +1,9 @@
-"""A laptop and a cluster accept the same manifests: `parse_resource` against the CRD's schema and rules.
+"""A laptop and a cluster accept the same manifests:
+`parse_resource` against the CRD's schema and rules.
 
-The API server's part is played by jsonschema over the schema with unknown fields refused (as kubectl asks for), by
-the CEL rules written out in Python, and by the uniqueness of lists keyed by a field.
+The API server's part is played by jsonschema over the schema with unknown fields refused (as
+kubectl asks for), by the CEL rules written out in Python, and by the uniqueness of lists keyed by a
+field.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ from fpj_core.v1alpha1.schedule import SCHEDULE_PATTERN, TIME_ZONE_PATTERN
 
 PLACES = ("persistentVolumeClaim", "s3", "local")
 RULES: dict[str, Callable[[Document], bool]] = {
-    "exactly one of persistentVolumeClaim, s3 and local must be given": lambda o: sum(p in o for p in PLACES) == 1,
+    "exactly one of persistentVolumeClaim, s3 and local must be given": lambda o: (
+        sum(p in o for p in PLACES) == 1
+    ),
     "path may not contain '..'": lambda o: ".." not in o.get("path", "").split("/"),
     "the name 'thumbnail' is reserved for the thumbnail tier": lambda o: o["name"] != "thumbnail",
     "cache has no effect with jobType Thumbnail: use Both, or leave it out": lambda o: (
@@ -58,21 +62,28 @@ RULES: dict[str, Callable[[Document], bool]] = {
     "local works only with `fpj run`: use persistentVolumeClaim or s3": lambda o: (
         "local" not in o["collection"]["source"]
     ),
-    next(rule.message for rule in FileProcessingSchedule.rules): lambda o: len(o["metadata"]["name"]) <= 242,
+    next(rule.message for rule in FileProcessingSchedule.rules): lambda o: (
+        len(o["metadata"]["name"]) <= 242
+    ),
     **dict(
         zip(
             (rule.message for rule in FileProcessingScheduleSpec.rules),
             (
                 lambda o: re.fullmatch(SCHEDULE_PATTERN, o["schedule"]) is not None,
                 lambda o: (
-                    o.get("timeZone") != "Local" and bool(re.fullmatch(TIME_ZONE_PATTERN, o.get("timeZone", "Etc/UTC")))
+                    o.get("timeZone") != "Local"
+                    and bool(re.fullmatch(TIME_ZONE_PATTERN, o.get("timeZone", "Etc/UTC")))
                 ),
             ),
             strict=True,
         )
     ),
-    "cacheControl is only for storage.s3": lambda o: "cacheControl" not in o or "s3" in o["storage"],
-    "lowWatermark must be below highWatermark": lambda o: o.get("lowWatermark", 80) < o.get("highWatermark", 90),
+    "cacheControl is only for storage.s3": lambda o: (
+        "cacheControl" not in o or "s3" in o["storage"]
+    ),
+    "lowWatermark must be below highWatermark": lambda o: (
+        o.get("lowWatermark", 80) < o.get("highWatermark", 90)
+    ),
 }
 
 
@@ -87,7 +98,9 @@ def accepted(resource: ResourceType, document: Document) -> bool:
 
 @cache
 def validator(resource: ResourceType) -> Draft202012Validator:
-    return Draft202012Validator(strict(copy.deepcopy(schema_of(resource)) | {"required": ["metadata", "spec"]}))
+    return Draft202012Validator(
+        strict(copy.deepcopy(schema_of(resource)) | {"required": ["metadata", "spec"]})
+    )
 
 
 def strict(schema: Document) -> Document:
@@ -105,15 +118,25 @@ def strict(schema: Document) -> Document:
 def without_nulls(value: Any, schema: Document) -> Any:
     """An optional field that is null is dropped before anything else."""
     if isinstance(value, dict) and "properties" in schema:
-        kept = {name: item for name, item in value.items() if item is not None or name not in schema["properties"]}
-        return {name: without_nulls(item, schema["properties"].get(name, {})) for name, item in kept.items()}
+        kept = {
+            name: item
+            for name, item in value.items()
+            if item is not None or name not in schema["properties"]
+        }
+        return {
+            name: without_nulls(item, schema["properties"].get(name, {}))
+            for name, item in kept.items()
+        }
     if isinstance(value, list) and "items" in schema:
         return [without_nulls(item, schema["items"]) for item in value]
     return value
 
 
 def rules_at(value: Any, schema: Document) -> Iterator[tuple[str, Any]]:
-    """(message, object) of each rule that looks at the resource as it is; only for what the schema accepts."""
+    """(message, object) of each rule that looks at the resource as it is.
+
+    Only for what the schema accepts.
+    """
     for rule in schema.get("x-kubernetes-validations", ()):
         if "oldSelf" not in rule["rule"]:
             yield rule["message"], value
@@ -126,12 +149,20 @@ def rules_at(value: Any, schema: Document) -> Iterator[tuple[str, Any]]:
 
 def unique(value: Any, schema: Document) -> bool:
     for key in schema.get("x-kubernetes-list-map-keys", ()):
-        keys = [item.get(key) for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+        keys = (
+            [item.get(key) for item in value if isinstance(item, dict)]
+            if isinstance(value, list)
+            else []
+        )
         if len(set(map(str, keys))) != len(keys):
             return False
     if isinstance(value, dict):
-        return all(unique(item, schema.get("properties", {}).get(name, {})) for name, item in value.items())
-    return not isinstance(value, list) or all(unique(item, schema.get("items", {})) for item in value)
+        return all(
+            unique(item, schema.get("properties", {}).get(name, {})) for name, item in value.items()
+        )
+    return not isinstance(value, list) or all(
+        unique(item, schema.get("items", {})) for item in value
+    )
 
 
 def check(resource: ResourceType, document: Document) -> None:
@@ -139,14 +170,33 @@ def check(resource: ResourceType, document: Document) -> None:
     assert (problems(document) == []) == expected, problems(document)
 
 
-# Documents from the schema --------------------------------------------------------------------------------
+# Documents from the schema ------------------------------------------------------------------------
 
-NAMES = st.sampled_from(["a", "b", "ab-c", "a.b", "thumbnail", "A", "", "-", "a" * 64, "a" * 254, "é", "a\n"])
-TEXTS = NAMES | st.sampled_from(
-    ["https://x", "#aabbcc", "5%", "100%", "500Mi", "0", "0.0", "0.1Gi", "1" * 33, "..", "a/../b", "x" * 5000]
+NAMES = st.sampled_from(
+    ["a", "b", "ab-c", "a.b", "thumbnail", "A", "", "-", "a" * 64, "a" * 254, "é", "a\n"]
 )
-SCALARS = st.none() | st.booleans() | st.sampled_from([-1, 0, 1, 15, 16, 100, 101, 10**12, 0.5]) | TEXTS
-ANY: st.SearchStrategy[Any] = SCALARS | st.just([]) | st.just({}) | st.just([{}]) | st.just({"x": 1})
+TEXTS = NAMES | st.sampled_from(
+    [
+        "https://x",
+        "#aabbcc",
+        "5%",
+        "100%",
+        "500Mi",
+        "0",
+        "0.0",
+        "0.1Gi",
+        "1" * 33,
+        "..",
+        "a/../b",
+        "x" * 5000,
+    ]
+)
+SCALARS = (
+    st.none() | st.booleans() | st.sampled_from([-1, 0, 1, 15, 16, 100, 101, 10**12, 0.5]) | TEXTS
+)
+ANY: st.SearchStrategy[Any] = (
+    SCALARS | st.just([]) | st.just({}) | st.just([{}]) | st.just({"x": 1})
+)
 
 
 def values(schema: Document) -> st.SearchStrategy[Any]:
@@ -158,7 +208,9 @@ def values(schema: Document) -> st.SearchStrategy[Any]:
     match schema["type"]:
         case "integer":
             low, high = schema.get("minimum", 0), schema.get("maximum", 2**40)
-            return st.sampled_from([low, low + 1, high, high - 1]) | st.sampled_from([low - 1, high + 1])
+            return st.sampled_from([low, low + 1, high, high - 1]) | st.sampled_from(
+                [low - 1, high + 1]
+            )
         case "string":
             return TEXTS
         case "boolean":
@@ -172,9 +224,13 @@ def values(schema: Document) -> st.SearchStrategy[Any]:
 def objects(schema: Document) -> st.SearchStrategy[Any]:
     if "properties" not in schema:
         inner = schema.get("additionalProperties")
-        return st.dictionaries(st.sampled_from("xyz"), values(inner) if inner else SCALARS, max_size=2)
+        return st.dictionaries(
+            st.sampled_from("xyz"), values(inner) if inner else SCALARS, max_size=2
+        )
     required = {name: values(schema["properties"][name]) for name in schema.get("required", ())}
-    optional = {name: values(field) for name, field in schema["properties"].items() if name not in required}
+    optional = {
+        name: values(field) for name, field in schema["properties"].items() if name not in required
+    }
     return st.fixed_dictionaries(required, optional=optional)
 
 
@@ -185,7 +241,8 @@ def nearly_valid(draw: st.DrawFn, whole: Document, resource: ResourceType) -> Do
     document = whole
     for path in draw(st.lists(st.sampled_from(list(known)), min_size=1, max_size=3)):
         value = draw(st.one_of(values(known[path]), values(known[path]), ANY, st.just(...)))
-        with suppress(LookupError, TypeError, AttributeError):  # an earlier change took its place away
+        # An earlier change took its place away.
+        with suppress(LookupError, TypeError, AttributeError):
             document = put(document, path, value)
     return document
 
@@ -214,7 +271,9 @@ def test_both_decide_alike_about_sources(collection: Document) -> None:
     check(FileProcessingJob, job(collection=collection))
 
 
-@pytest.mark.parametrize("null_at", ["cache", "thumbnail", "priority", "maxFailedImages", "limits", "jobType"])
+@pytest.mark.parametrize(
+    "null_at", ["cache", "thumbnail", "priority", "maxFailedImages", "limits", "jobType"]
+)
 def test_null_is_nothing(null_at: str) -> None:
     check(FileProcessingJob, job(**{null_at: None}))
 
@@ -229,7 +288,9 @@ def test_the_oracle_itself_can_refuse() -> None:
     assert not accepted(CacheFolder, folder(policy={"lowWatermark": 95}))
     assert accepted(FileProcessingSchedule, full_schedule())
     assert not accepted(FileProcessingSchedule, schedule(schedule="61 * * * *"))
-    assert not unique(put(full_job(), "spec.cache.tiers", [{"name": "a"}] * 2), schema_of(FileProcessingJob))
+    assert not unique(
+        put(full_job(), "spec.cache.tiers", [{"name": "a"}] * 2), schema_of(FileProcessingJob)
+    )
 
 
 def test_the_rules_here_are_the_schemas() -> None:

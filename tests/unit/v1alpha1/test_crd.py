@@ -1,4 +1,6 @@
-"""The generated CustomResourceDefinitions: what is committed, what API servers ask of a schema, what kubectl shows."""
+"""The generated CustomResourceDefinitions: what is committed, what API servers ask of a schema,
+what kubectl shows.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,13 @@ from unit.v1alpha1.documents import ROOT, Document, fields, schema_of
 
 from fpj_core.model import Counts, Job
 from fpj_core.progress import measure
-from fpj_core.v1alpha1 import RESOURCES, CacheFolder, FileProcessingJob, FileProcessingSchedule, ResourceType
+from fpj_core.v1alpha1 import (
+    RESOURCES,
+    CacheFolder,
+    FileProcessingJob,
+    FileProcessingSchedule,
+    ResourceType,
+)
 from fpj_generate import crd, generated, reference
 from fpj_generate import metrics as metrics_reference
 
@@ -23,8 +31,14 @@ CLIENT_SIDE_APPLY = 100_000
 
 RULES = {
     "spec": [
-        "jobType is immutable: apply it under another name, or delete this job first; what it made stays",
-        "collection is immutable: apply it under another name, or delete this job first; what it made stays",
+        (
+            "jobType is immutable: apply it under another name, or delete this job first; what it"
+            " made stays"
+        ),
+        (
+            "collection is immutable: apply it under another name, or delete this job first; what"
+            " it made stays"
+        ),
         "cache has no effect with jobType Thumbnail: use Both, or leave it out",
         "thumbnail has no effect with jobType Cache: use Both, or leave it out",
         "maxFailedImages may not be negative",
@@ -48,8 +62,9 @@ SCHEDULE_RULES = {f"spec.jobTemplate.{path}": rules for path, rules in _OF_JOBS.
     "": ["a schedule's name may have 242 characters at most: its jobs' names are longer"],
     "spec": [
         (
-            "schedule must have five fields (minute, hour, day of month, month, day of week), such as '0 2 * * *', or "
-            "be @hourly, @daily, @weekly, @monthly or @yearly; steps follow * or a range, time zones go into timeZone"
+            "schedule must have five fields (minute, hour, day of month, month, day of week), such"
+            " as '0 2 * * *', or be @hourly, @daily, @weekly, @monthly or @yearly; steps follow *"
+            " or a range, time zones go into timeZone"
         ),
         "timeZone must be a name of the IANA database, such as Europe/Berlin; Local is none",
     ],
@@ -58,9 +73,32 @@ SCHEDULE_RULES = {f"spec.jobTemplate.{path}": rules for path, rules in _OF_JOBS.
         "local works only with `fpj run`: use persistentVolumeClaim or s3",
     ],
 }
-ALLOWED = {"type", "description", "properties", "required", "items", "additionalProperties", "anyOf"} | {
-    *("format", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
-    *("maxProperties", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-validations"),
+ALLOWED = {
+    "type",
+    "description",
+    "properties",
+    "required",
+    "items",
+    "additionalProperties",
+    "anyOf",
+} | {
+    *(
+        "format",
+        "enum",
+        "pattern",
+        "minimum",
+        "maximum",
+        "minLength",
+        "maxLength",
+        "minItems",
+        "maxItems",
+    ),
+    *(
+        "maxProperties",
+        "x-kubernetes-list-type",
+        "x-kubernetes-list-map-keys",
+        "x-kubernetes-validations",
+    ),
     "x-kubernetes-map-type",
     *("x-kubernetes-preserve-unknown-fields", "x-kubernetes-int-or-string"),
 }
@@ -82,7 +120,7 @@ def definition(resource: ResourceType) -> Document:
     return dict(version)
 
 
-# What is committed ----------------------------------------------------------------------------------------
+# What is committed --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -115,12 +153,14 @@ def test_the_text_says_what_the_schema_says() -> None:
         assert not re.search(r"[ :-]&\w", re.sub(r"description: .*", "", text)), "no anchors"
 
 
-# What API servers ask of a schema -------------------------------------------------------------------------
+# What API servers ask of a schema -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("resource", RESOURCES)
 def test_the_schema_is_structural(resource: ResourceType) -> None:
-    """https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/"""
+    """https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions
+    https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/
+    """
     for path, node in nodes(schema_of(resource)):
         assert set(node) - {"default"} <= ALLOWED, path
         assert "default" not in node or (path == "status" and resource.awaited), path
@@ -129,7 +169,14 @@ def test_the_schema_is_structural(resource: ResourceType) -> None:
             assert "type" not in node, path
         else:
             assert "anyOf" not in node, path
-            assert node["type"] in {"object", "array", "string", "integer", "number", "boolean"}, path
+            assert node["type"] in {
+                "object",
+                "array",
+                "string",
+                "integer",
+                "number",
+                "boolean",
+            }, path
         assert not {"properties", "additionalProperties"} <= set(node), path
         assert set(node.get("required", [])) <= set(node.get("properties", {})), path
         if node.get("x-kubernetes-list-type") == "map":
@@ -144,9 +191,16 @@ def test_the_schema_is_a_schema(resource: ResourceType) -> None:
     Draft202012Validator.check_schema(schema_of(resource))
     for _, node in nodes(schema_of(resource)):
         re.compile(node.get("pattern", ""))
-        for low, high in (("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems")):
+        for low, high in (
+            ("minimum", "maximum"),
+            ("minLength", "maxLength"),
+            ("minItems", "maxItems"),
+        ):
             assert node.get(low, 0) <= node.get(high, 2**63)
-        if node.get("type") == "integer" and max(abs(node.get("minimum", 0)), node.get("maximum", 0)) >= 2**31:
+        if (
+            node.get("type") == "integer"
+            and max(abs(node.get("minimum", 0)), node.get("maximum", 0)) >= 2**31
+        ):
             assert node["format"] == "int64"
 
 
@@ -172,15 +226,25 @@ def test_every_field_is_described_and_every_text_ends(resource: ResourceType) ->
 def test_metadata_is_left_to_the_api_server(resource: ResourceType) -> None:
     schema = schema_of(resource)
     assert schema["properties"]["metadata"] == {"type": "object"}
-    assert schema["properties"]["kind"]["type"] == schema["properties"]["apiVersion"]["type"] == "string"
+    assert (
+        schema["properties"]["kind"]["type"]
+        == schema["properties"]["apiVersion"]["type"]
+        == "string"
+    )
     assert schema["required"] == ["spec"]
 
 
 @pytest.mark.parametrize(
     ("resource", "expected"),
-    [(FileProcessingJob, RULES), (CacheFolder, FOLDER_RULES), (FileProcessingSchedule, SCHEDULE_RULES)],
+    [
+        (FileProcessingJob, RULES),
+        (CacheFolder, FOLDER_RULES),
+        (FileProcessingSchedule, SCHEDULE_RULES),
+    ],
 )
-def test_every_rule_is_there_with_its_message(resource: ResourceType, expected: dict[str, list[str]]) -> None:
+def test_every_rule_is_there_with_its_message(
+    resource: ResourceType, expected: dict[str, list[str]]
+) -> None:
     found = {
         path: [rule["message"] for rule in node["x-kubernetes-validations"]]
         for path, node in nodes(schema_of(resource))
@@ -200,7 +264,7 @@ def test_rules_speak_of_fields_that_exist(resource: ResourceType) -> None:
                 assert f"has(self.{name})" in rule["rule"], f"{path}: {name} may be left out"
 
 
-# What kubectl shows ---------------------------------------------------------------------------------------
+# What kubectl shows -------------------------------------------------------------------------------
 
 
 def test_names() -> None:
@@ -247,12 +311,14 @@ def test_columns_show_fields_of_their_type(resource: ResourceType) -> None:
 def test_progress_is_reported_in_the_schemas_words() -> None:
     schema = schema_of(FileProcessingJob)["properties"]["status"]["properties"]["progress"]
     job = Job("id", "name", "c", {}, "d", total=10, active_seconds=3.0)
-    status = measure(job, Counts(completed=3, failed=1, bytes_written=5, processing_ms=1.5)).as_status()
+    status = measure(
+        job, Counts(completed=3, failed=1, bytes_written=5, processing_ms=1.5)
+    ).as_status()
     assert list(status) == list(schema["properties"])
     Draft202012Validator(schema).validate(status)
 
 
-# The reference --------------------------------------------------------------------------------------------
+# The reference ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("resource", RESOURCES)
@@ -277,6 +343,12 @@ def test_the_reference_tells_what_is_allowed() -> None:
     page = reference.files()["fileprocessingjob.md"]
     assert "| `jobType` | string | `Cache`, `Thumbnail`, `Both` | yes |" in page
     assert "| `maxWidth` | integer | 16 to 16,384 |  |" in page
-    assert "| `tiers` | [list of objects](#speccachetiers) | 1 to 4 items; unique by `name` | yes |" in page
-    assert "- jobType is immutable: apply it under another name, or delete this job first; what it made stays" in page
+    assert (
+        "| `tiers` | [list of objects](#speccachetiers) | 1 to 4 items; unique by `name` | yes |"
+        in page
+    )
+    assert (
+        "- jobType is immutable: apply it under another name, or delete this job first; what it"
+        " made stays" in page
+    )
     assert "| Last-Progress | `status.lastProgressAt` | with `-o wide` |" in page

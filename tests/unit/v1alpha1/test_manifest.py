@@ -1,4 +1,7 @@
-"""Manifests as files: what is read, and how each fault is told. Nothing but `ManifestError` may come out."""
+"""Manifests as files: what is read, and how each fault is told.
+
+Nothing but `ManifestError` may come out.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ def problems(text: str) -> list[str]:
     return error.value.problems
 
 
-# What is read ---------------------------------------------------------------------------------------------
+# What is read -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -50,7 +53,9 @@ def test_the_examples_come_back_as_they_were_written(path: Path) -> None:
     """Read without a problem, and no default is written into them."""
     documents = list(yaml.safe_load_all(path.read_text()))
     resources = load_manifest_file(path)
-    assert [r.model_dump(mode="json", by_alias=True, exclude_none=True) for r in resources] == documents
+    assert [
+        r.model_dump(mode="json", by_alias=True, exclude_none=True) for r in resources
+    ] == documents
 
 
 def test_there_are_examples_of_every_kind() -> None:
@@ -59,10 +64,18 @@ def test_there_are_examples_of_every_kind() -> None:
 
 
 def test_the_full_example_has_every_field() -> None:
-    missing = {path for path, _ in fields_of(spec_schema(FileProcessingJob)) if not has(full_job(), path)}
-    absent = {path for path in missing if ".source." not in path and not path.startswith("spec.cache.tiers[0]")}
+    missing = {
+        path for path, _ in fields_of(spec_schema(FileProcessingJob)) if not has(full_job(), path)
+    }
+    absent = {
+        path
+        for path in missing
+        if ".source." not in path and not path.startswith("spec.cache.tiers[0]")
+    }
     assert absent == {"spec.workerTemplate.env[0].valueFrom"}, "the second variable has it"
-    assert {path for path in missing if path.startswith("spec.cache.tiers[0]")} == {"spec.cache.tiers[0].background"}
+    assert {path for path in missing if path.startswith("spec.cache.tiers[0]")} == {
+        "spec.cache.tiers[0].background"
+    }
 
 
 def test_several_documents() -> None:
@@ -133,7 +146,7 @@ def test_a_merge_of_a_merge_repeats_no_key() -> None:
     assert resource.spec.worker_template.affinity == {"deep": {"below": {"x": 2}}}
 
 
-# What is not a manifest -----------------------------------------------------------------------------------
+# What is not a manifest ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# a comment", "---\n---\n", "null", "~"])
@@ -143,7 +156,12 @@ def test_nothing(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [("5", "a number (5)"), ("text", "text (text)"), ("[1]", "a list ([1])"), ("true", "true or false (true)")],
+    [
+        ("5", "a number (5)"),
+        ("text", "text (text)"),
+        ("[1]", "a list ([1])"),
+        ("true", "true or false (true)"),
+    ],
 )
 def test_no_mapping(text: str, shown: str) -> None:
     assert problems(text) == [f"a resource is a mapping, not {shown}"]
@@ -152,7 +170,9 @@ def test_no_mapping(text: str, shown: str) -> None:
 def test_other_kinds() -> None:
     known = "is not known; use FileProcessingJob or CacheFolder or FileProcessingSchedule"
     assert problems("kind: Pod") == [f"kind: Pod {known}"]
-    assert problems("kind: cachefolder") == [f"kind: cachefolder {known}; did you mean CacheFolder?"]
+    assert problems("kind: cachefolder") == [
+        f"kind: cachefolder {known}; did you mean CacheFolder?"
+    ]
     assert problems("metadata: {}") == [f"kind: nothing {known}"]
     assert problems("kind: [5]") == [f"kind: [5] {known}"]
 
@@ -161,7 +181,9 @@ def test_other_versions() -> None:
     for version in ("fpj.dev/v1", "v1", "[]"):
         wanted = [f"apiVersion: {version} is not known; use fpj.dev/v1alpha1"]
         assert problems(f"kind: CacheFolder\napiVersion: {version}") == wanted
-    assert problems("kind: CacheFolder") == ["apiVersion: nothing is not known; use fpj.dev/v1alpha1"]
+    assert problems("kind: CacheFolder") == [
+        "apiVersion: nothing is not known; use fpj.dev/v1alpha1"
+    ]
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -180,7 +202,9 @@ def test_what_is_not_utf8(tmp_path: Path, data: bytes) -> None:
 
 
 def test_huge_files_are_refused_unread(tmp_path: Path) -> None:
-    """Also where the limit falls: what is cut off must not go unnoticed, nor half a character be taken for bad."""
+    """Also where the limit falls: what is cut off must not go unnoticed,
+    nor half a character be taken for bad.
+    """
     path = tmp_path / "it.yaml"
     fill = "#".ljust(1_000_000 - len(TEXT))
     path.write_text(TEXT + fill)
@@ -198,7 +222,7 @@ def test_huge_files_are_refused_unread(tmp_path: Path) -> None:
     assert problems("#" * 1_000_001) == ["is larger than 1,000,000 bytes"]
 
 
-# YAML's own ways ------------------------------------------------------------------------------------------
+# YAML's own ways ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -217,7 +241,10 @@ def test_huge_files_are_refused_unread(tmp_path: Path) -> None:
         ("\ta: b", "line 1, column 1: found character '\\t' that cannot start any token"),
         ("a: b: c", "line 1, column 5: mapping values are not allowed here"),
         ("a: \0", "not YAML: unacceptable character #x0000: special characters are not allowed"),
-        ("a: 99999999999999999999", "line 1, column 4: 99999999999999999999 is not a 64-bit number"),
+        (
+            "a: 99999999999999999999",
+            "line 1, column 4: 99999999999999999999 is not a 64-bit number",
+        ),
         ("a: .nan", "line 1, column 4: .nan is not a 64-bit number"),
         ("a: [-.inf]", "line 1, column 5: -.inf is not a 64-bit number"),
         ("a: !!int x", "line 1, column 4: x is not a 64-bit number"),
@@ -231,7 +258,9 @@ def test_faults_in_the_text(text: str, problem: str) -> None:
     assert problems(text) == [problem]
 
 
-@pytest.mark.parametrize("tag", ["!!python/object/apply:os.system [true]", "!!python/name:os.system", "!own x"])
+@pytest.mark.parametrize(
+    "tag", ["!!python/object/apply:os.system [true]", "!!python/name:os.system", "!own x"]
+)
 def test_tags_build_nothing(tag: str) -> None:
     (problem,) = problems(f"a: {tag}")
     assert problem.startswith("line 1, column 4: could not determine a constructor for the tag")
@@ -267,7 +296,9 @@ def test_aliases_may_not_nest_without_end() -> None:
 
 def test_aliases_that_come_to_little_are_welcome() -> None:
     volumes = ", ".join(["*v"] * 16)
-    text = f"{TEXT}  workerTemplate:\n    affinity: {{v: &v {{name: v}}}}\n    volumes: [{volumes}]\n"
+    text = (
+        f"{TEXT}  workerTemplate:\n    affinity: {{v: &v {{name: v}}}}\n    volumes: [{volumes}]\n"
+    )
     assert len(load_manifests(text, "it.yaml")) == 1
 
 
@@ -295,10 +326,28 @@ def test_numbers_that_json_lacks_are_refused_in_plain_data_too() -> None:
             parse_resource(job(workerTemplate={"affinity": {"x": value}}))
 
 
-# Whatever comes -------------------------------------------------------------------------------------------
+# Whatever comes -----------------------------------------------------------------------------------
 
 PIECES = st.sampled_from(
-    ["a", "b", ": ", "- ", "\n", "  ", "{", "}", "[", "]", ", ", "&a ", "*a", "<<", "!!int ", "!!set ", "!!binary "]
+    [
+        "a",
+        "b",
+        ": ",
+        "- ",
+        "\n",
+        "  ",
+        "{",
+        "}",
+        "[",
+        "]",
+        ", ",
+        "&a ",
+        "*a",
+        "<<",
+        "!!int ",
+        "!!set ",
+        "!!binary ",
+    ]
     + [
         "!!omap ",
         "!!bool ",
@@ -320,7 +369,9 @@ PIECES = st.sampled_from(
 )
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -339,7 +390,10 @@ def test_no_text_breaks_the_reader(text: str) -> None:
 
 @settings(deadline=None)
 @given(
-    VALUES, st.sampled_from([path for path, _ in fields_of(spec_schema(FileProcessingJob)) if has(full_job(), path)])
+    VALUES,
+    st.sampled_from(
+        [path for path, _ in fields_of(spec_schema(FileProcessingJob)) if has(full_job(), path)]
+    ),
 )
 def test_no_value_breaks_the_parser(value: Any, path: str) -> None:
     assert all(problem.isprintable() for problem in problems_in(put(full_job(), path, value)))
@@ -371,7 +425,10 @@ def test_what_is_wrong_is_wrong_beside_fields_of_a_later_version() -> None:
 
 @settings(deadline=None)
 @given(
-    VALUES, st.sampled_from([path for path, _ in fields_of(spec_schema(FileProcessingJob)) if has(full_job(), path)])
+    VALUES,
+    st.sampled_from(
+        [path for path, _ in fields_of(spec_schema(FileProcessingJob)) if has(full_job(), path)]
+    ),
 )
 def test_reading_breaks_on_no_value(value: Any, path: str) -> None:
     document = put(full_job(), path, value)

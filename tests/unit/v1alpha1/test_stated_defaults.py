@@ -45,19 +45,26 @@ def meaning(field: FieldInfo) -> str | None:
 
 
 def by_hand(description: str, generated: str | None) -> str:
-    """What a description says of a default beside the sentence that is generated; empty for nothing."""
+    """What a description says of a default beside the sentence that is generated.
+
+    Empty for nothing.
+    """
     rest = description.removesuffix(f" Default: {generated}.") if generated else description
     return rest if "default" in rest.lower() else ""
 
 
 def test_a_description_states_no_default_by_hand() -> None:
-    found = {path: by_hand(field.description or "", meaning(field)) for path, field in FIELDS.items()}
+    found = {
+        path: by_hand(field.description or "", meaning(field)) for path, field in FIELDS.items()
+    }
     assert {path: text for path, text in found.items() if text} == {}
 
 
 def test_what_states_a_default_by_hand_is_found() -> None:
     assert by_hand("Encoder quality; 85 by default.", None)
-    assert by_hand("Encoder quality. Default: 85.", None), "the same words, but nothing keeps them true"
+    assert by_hand("Encoder quality. Default: 85.", None), (
+        "the same words, but nothing keeps them true"
+    )
     assert by_hand("Encoder quality. Default: 85.", "80")
     assert not by_hand("Encoder quality. Default: 85.", "85")
 
@@ -65,13 +72,19 @@ def test_what_states_a_default_by_hand_is_found() -> None:
 def test_words_say_what_no_value_can() -> None:
     words = [meaning(field) or "" for field in FIELDS.values() if ABSENT in extra(field)]
     assert len(words) > 10
-    assert not [each for each in words if each in VALUES or re.fullmatch(r"[\d.]+\w*|true|false", each)]
+    assert not [
+        each for each in words if each in VALUES or re.fullmatch(r"[\d.]+\w*|true|false", each)
+    ]
 
 
-@pytest.mark.parametrize("path", [path for path, field in FIELDS.items() if DEFAULT in extra(field)])
+@pytest.mark.parametrize(
+    "path", [path for path, field in FIELDS.items() if DEFAULT in extra(field)]
+)
 def test_a_default_is_a_value_that_its_field_takes(path: str) -> None:
     field = FIELDS[path]
-    annotation: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    annotation: Any = (
+        Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    )
     default = extra(field)[DEFAULT]
     assert TypeAdapter(annotation).validate_python(default) == default
 
@@ -81,7 +94,10 @@ def test_a_field_means_its_default_only_where_it_is_left_out() -> None:
     assert Tier(name="a", quality=1).meant("quality") == 1
     assert Limits().meant("max_file_size") == "500Mi"
     assert Sharding(backoff_limit_per_shard=0).meant("backoff_limit_per_shard") == 0
-    assert (CacheFolderSpec.default_of("layout"), FileProcessingJobSpec.default_of("force")) == (Layout.HASHED, False)
+    assert (CacheFolderSpec.default_of("layout"), FileProcessingJobSpec.default_of("force")) == (
+        Layout.HASHED,
+        False,
+    )
     for name in ("cache_folder", "queue_name", "job_type"):
         with pytest.raises(LookupError):
             FileProcessingJobSpec.default_of(name)
@@ -90,9 +106,16 @@ def test_a_field_means_its_default_only_where_it_is_left_out() -> None:
 def literal_defaults(source: str) -> list[str]:
     """The values that help texts state by hand: numbers, and those of a resource's fields."""
     texts = [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)]
-    stated = [each for text in texts if isinstance(text, str) for each in re.findall(r"\[default: (.*?)\]", text)]
+    stated = [
+        each
+        for text in texts
+        if isinstance(text, str)
+        for each in re.findall(r"\[default: (.*?)\]", text)
+    ]
     return [
-        each for each in stated if any(word in VALUES or re.search(r"\d", word) for word in re.findall(r"\w+", each))
+        each
+        for each in stated
+        if any(word in VALUES or re.search(r"\d", word) for word in re.findall(r"\w+", each))
     ]
 
 
@@ -100,4 +123,6 @@ def test_a_help_text_states_no_value_by_hand() -> None:
     assert literal_defaults('help="The box.  [default: 300x300]"') == ["300x300"]
     assert literal_defaults('help="The format.  [default: jpeg]"') == ["jpeg"]
     assert literal_defaults('help=f"The box.  [default: {BOX}]" "  [default: all]"') == []
-    assert {path.name: literal_defaults(path.read_text()) for path in COMMANDS} == {path.name: [] for path in COMMANDS}
+    assert {path.name: literal_defaults(path.read_text()) for path in COMMANDS} == {
+        path.name: [] for path in COMMANDS
+    }

@@ -90,7 +90,7 @@ def test_the_smallest_resources_are_accepted() -> None:
     assert problems(folder()) == []
 
 
-# Numbers --------------------------------------------------------------------------------------------------
+# Numbers ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,14 @@ def test_numbers_are_bounded(document: Document, path: str, low: int, high: int)
     assert problems(put(document, path, high)) == []
     assert only(put(document, path, low - 1)) == f"{path}: {low - 1} is under the minimum {low}"
     assert only(put(document, path, high + 1)) == f"{path}: {high + 1} is over the maximum {high}"
-    assert only(put(document, path, str(low))) == f"{path}: must be a whole number, not text ({low})"
+    assert (
+        only(put(document, path, str(low))) == f"{path}: must be a whole number, not text ({low})"
+    )
     assert only(put(document, path, 50.5)) == f"{path}: must be a whole number, not a number (50.5)"
-    assert only(put(document, path, True)) == f"{path}: must be a whole number, not true or false (true)"
+    assert (
+        only(put(document, path, True))
+        == f"{path}: must be a whole number, not true or false (true)"
+    )
 
 
 def test_every_number_has_its_bounds_here() -> None:
@@ -120,7 +125,7 @@ def test_every_number_has_its_bounds_here() -> None:
     assert bounded(spec_schema(CacheFolder)) == set(FOLDER_BOUNDS)
 
 
-# Words ----------------------------------------------------------------------------------------------------
+# Words --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("path", "values"), ENUMS.items())
@@ -138,7 +143,9 @@ def test_choices(path: str, values: tuple[str, ...]) -> None:
 
 
 def test_every_choice_is_here() -> None:
-    assert {path for path, field in fields(spec_schema(FileProcessingJob)) if "enum" in field} == set(ENUMS)
+    assert {
+        path for path, field in fields(spec_schema(FileProcessingJob)) if "enum" in field
+    } == set(ENUMS)
 
 
 @pytest.mark.parametrize(
@@ -166,11 +173,17 @@ def test_evictions() -> None:
     for value in ("LRU", "Priority", "None"):
         assert problems(folder(policy={"eviction": value})) == []
     problem = only(folder(policy={"eviction": "lru"}))
-    assert problem == "spec.policy.eviction: lru is not allowed; use 'LRU', 'Priority' or 'None'; did you mean LRU?"
+    assert (
+        problem
+        == "spec.policy.eviction: lru is not allowed; use 'LRU', 'Priority' or 'None'; did you mean"
+        " LRU?"
+    )
 
 
 @pytest.mark.parametrize("path", NAMES)
-@pytest.mark.parametrize("name", ["Upper", "under_score", "-dash", "dash-", "a b", "ä", "a/b", "../up", "a\n", ""])
+@pytest.mark.parametrize(
+    "name", ["Upper", "under_score", "-dash", "dash-", "a b", "ä", "a/b", "../up", "a\n", ""]
+)
 def test_names(path: str, name: str) -> None:
     problem = only(put(full_job(), path, name))
     assert problem.startswith(f"{path}: ")
@@ -179,7 +192,10 @@ def test_names(path: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("path", "length"),
-    [(path, 63 if path.endswith(("queueName", "tiers[0].name", "bucket")) else 253) for path in NAMES]
+    [
+        (path, 63 if path.endswith(("queueName", "tiers[0].name", "bucket")) else 253)
+        for path in NAMES
+    ]
     + [
         ("spec.collection.source.s3.prefix", 1024),
         ("spec.collection.source.s3.region", 64),
@@ -193,7 +209,10 @@ def test_names(path: str, name: str) -> None:
 )
 def test_texts_end_somewhere(path: str, length: int) -> None:
     assert problems(put(full_job(), path, "a" * length)) == []
-    assert only(put(full_job(), path, "a" * (length + 1))) == f"{path}: must have at most {length} characters"
+    assert (
+        only(put(full_job(), path, "a" * (length + 1)))
+        == f"{path}: must have at most {length} characters"
+    )
 
 
 @pytest.mark.parametrize(
@@ -219,7 +238,7 @@ def test_a_bucket_has_three_letters() -> None:
     assert only(put(full_job(), path, "ab")) == f"{path}: must have at least 3 characters"
 
 
-# Lists and maps -------------------------------------------------------------------------------------------
+# Lists and maps -----------------------------------------------------------------------------------
 
 
 def test_one_to_four_tiers() -> None:
@@ -242,19 +261,29 @@ def test_one_to_four_tiers() -> None:
     ],
 )
 def test_lists_end_somewhere(path: str, most: int, item: Document) -> None:
-    items = [{name: text.format(number) for name, text in item.items()} for number in range(most + 1)]
+    items = [
+        {name: text.format(number) for name, text in item.items()} for number in range(most + 1)
+    ]
     assert problems(put(full_job(), path, items[:most])) == []
     assert only(put(full_job(), path, items)) == f"{path}: may have at most {most}, has {most + 1}"
 
 
 @pytest.mark.parametrize(
     ("path", "most"),
-    [("nodeSelector", 32), ("labels", 32), ("annotations", 32), ("resources.requests", 16), ("resources.limits", 16)],
+    [
+        ("nodeSelector", 32),
+        ("labels", 32),
+        ("annotations", 32),
+        ("resources.requests", 16),
+        ("resources.limits", 16),
+    ],
 )
 def test_maps_end_somewhere(path: str, most: int) -> None:
     path = f"spec.workerTemplate.{path}"
     entries = {f"k{number}": "1" for number in range(most + 1)}
-    assert only(put(full_job(), path, entries)) == f"{path}: may have at most {most}, has {most + 1}"
+    assert (
+        only(put(full_job(), path, entries)) == f"{path}: may have at most {most}, has {most + 1}"
+    )
     del entries["k0"]
     assert problems(put(full_job(), path, entries)) == []
 
@@ -270,7 +299,10 @@ def test_maps_end_somewhere(path: str, most: int) -> None:
 def test_names_in_keyed_lists_differ(path: str, item: Document) -> None:
     other = {"name": "b"}
     assert problems(put(full_job(), path, [item, other])) == []
-    assert only(put(full_job(), path, [item, other, {"name": "a"}])) == f"{path}: the name 'a' is given twice"
+    assert (
+        only(put(full_job(), path, [item, other, {"name": "a"}]))
+        == f"{path}: the name 'a' is given twice"
+    )
 
 
 def test_thumbnail_is_no_name_for_a_cache_tier() -> None:
@@ -278,7 +310,7 @@ def test_thumbnail_is_no_name_for_a_cache_tier() -> None:
     assert problem == "spec.cache.tiers[1]: the name 'thumbnail' is reserved for the thumbnail tier"
 
 
-# Rules that bind fields -----------------------------------------------------------------------------------
+# Rules that bind fields ---------------------------------------------------------------------------
 
 PLACES = {
     "local": {"path": "/x"},
@@ -288,7 +320,9 @@ PLACES = {
 
 
 @pytest.mark.parametrize(
-    ("document", "path"), [(job(), "spec.collection.source"), (folder(), "spec.storage")], ids=["job", "folder"]
+    ("document", "path"),
+    [(job(), "spec.collection.source"), (folder(), "spec.storage")],
+    ids=["job", "folder"],
 )
 def test_exactly_one_place(document: Document, path: str) -> None:
     wrong = f"{path}: exactly one of persistentVolumeClaim, s3 and local must be given"
@@ -298,7 +332,9 @@ def test_exactly_one_place(document: Document, path: str) -> None:
         assert only(put(document, path, rest)) == wrong
     assert only(put(document, path, {})) == wrong
     assert only(put(document, path, PLACES)) == wrong
-    assert problems(put(document, path, {"local": PLACES["local"], "s3": None})) == [], "null is left out"
+    assert problems(put(document, path, {"local": PLACES["local"], "s3": None})) == [], (
+        "null is left out"
+    )
 
 
 @pytest.mark.parametrize("path", ["..", "a/..", "../a", "a/../b", "/.."])
@@ -315,28 +351,47 @@ def test_what_the_job_type_leaves_out() -> None:
     assert problems(job(cache=cache, thumbnail=thumbnail)) == []
     assert problems(job(jobType="Cache", cache=cache)) == []
     assert problems(job(jobType="Thumbnail", thumbnail=thumbnail)) == []
-    assert only(job(jobType="Thumbnail", cache=cache)).startswith("spec: cache has no effect with jobType Thumbnail")
-    assert only(job(jobType="Cache", thumbnail={})).startswith("spec: thumbnail has no effect with jobType Cache")
+    assert only(job(jobType="Thumbnail", cache=cache)).startswith(
+        "spec: cache has no effect with jobType Thumbnail"
+    )
+    assert only(job(jobType="Cache", thumbnail={})).startswith(
+        "spec: thumbnail has no effect with jobType Cache"
+    )
 
 
 def test_failed_images_are_a_count_or_a_share() -> None:
     for value in (0, 1, 10**9, "0%", "00%", "7%", "99%", "100%"):
         assert problems(job(maxFailedImages=value)) == []
     assert only(job(maxFailedImages=-1)) == "spec: maxFailedImages may not be negative"
-    assert only(job(maxFailedImages=1.5)).startswith("spec.maxFailedImages: must be a whole number or text, not")
+    assert only(job(maxFailedImages=1.5)).startswith(
+        "spec.maxFailedImages: must be a whole number or text, not"
+    )
 
 
 @pytest.mark.parametrize(
     ("low", "high", "accepted"),
-    [(None, None, True), (90, None, False), (89, None, True), (None, 80, False), (None, 81, True), (50, 50, False)],
+    [
+        (None, None, True),
+        (90, None, False),
+        (89, None, True),
+        (None, 80, False),
+        (None, 81, True),
+        (50, 50, False),
+    ],
 )
-def test_watermarks_are_ordered_with_their_defaults(low: int | None, high: int | None, accepted: bool) -> None:
-    policy = {name: value for name, value in (("lowWatermark", low), ("highWatermark", high)) if value is not None}
+def test_watermarks_are_ordered_with_their_defaults(
+    low: int | None, high: int | None, accepted: bool
+) -> None:
+    policy = {
+        name: value
+        for name, value in (("lowWatermark", low), ("highWatermark", high))
+        if value is not None
+    }
     expected = [] if accepted else ["spec.policy: lowWatermark must be below highWatermark"]
     assert problems(folder(policy=policy)) == expected
 
 
-# Quantities -----------------------------------------------------------------------------------------------
+# Quantities ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -371,7 +426,25 @@ def test_quantities(text: int | str, number: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "0", "0.0Ki", "00", "-1", "+1", "1 Mi", "1m", "1e3", "1E", "1KB", "1ki", "1MiB", ".5", "5.", "1.2.3", "\u0661"]
+    [
+        "",
+        "0",
+        "0.0Ki",
+        "00",
+        "-1",
+        "+1",
+        "1 Mi",
+        "1m",
+        "1e3",
+        "1E",
+        "1KB",
+        "1ki",
+        "1MiB",
+        ".5",
+        "5.",
+        "1.2.3",
+        "\u0661",
+    ]
     + ["0x10", "1Mi\n", "Mi"],
 )
 def test_what_is_no_quantity(text: str) -> None:
@@ -393,7 +466,11 @@ def test_a_quantity_is_a_number_or_text(value: Any) -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(1, 10**6), st.integers(0, 999), st.sampled_from(["", *"kMGTP", "Ki", "Mi", "Gi", "Ti", "Pi"]))
+@given(
+    st.integers(1, 10**6),
+    st.integers(0, 999),
+    st.sampled_from(["", *"kMGTP", "Ki", "Mi", "Gi", "Ti", "Pi"]),
+)
 def test_quantities_scale(whole: int, thousandths: int, unit: str) -> None:
     factor = {"": 1}.get(unit) or (1024 if unit.endswith("i") else 1000) ** (
         "kMGTP".index(unit[0].replace("K", "k")) + 1
@@ -402,7 +479,7 @@ def test_quantities_scale(whole: int, thousandths: int, unit: str) -> None:
     assert parse_quantity(f"{whole}.{thousandths:03}{unit}") == min(-(-exact // 1000), 2**63 - 1)
 
 
-# Whatever the field ---------------------------------------------------------------------------------------
+# Whatever the field -------------------------------------------------------------------------------
 
 WRONG = {"object": "text", "array": "text", "string": 5, "integer": "text", "boolean": "yes"}
 
@@ -416,7 +493,9 @@ WRONG = {"object": "text", "array": "text", "string": 5, "integer": "text", "boo
         if has(document, path)
     ],
 )
-def test_every_field_is_refused_where_it_is_wrong(document: Document, path: str, field: Document) -> None:
+def test_every_field_is_refused_where_it_is_wrong(
+    document: Document, path: str, field: Document
+) -> None:
     """Of the wrong type, and misspelt: the path names it, the message what is allowed."""
     wrong = WRONG.get(field.get("type", ""), [])
     (problem,) = problems(put(document, path, wrong))
@@ -426,12 +505,14 @@ def test_every_field_is_refused_where_it_is_wrong(document: Document, path: str,
     misspelt = name[:-1] + name[-1] * 2
     found = problems(put(document, f"{parent}.{misspelt}", wrong))
     assert any(
-        line.startswith(f"{parent}.{misspelt}: unknown field; did you mean ") and line.endswith("?") for line in found
+        line.startswith(f"{parent}.{misspelt}: unknown field; did you mean ") and line.endswith("?")
+        for line in found
     )
 
 
 @pytest.mark.parametrize(
-    "path", ["spec.jobType", "spec.collection", "spec.collection.source", "spec.cache.tiers[0].name"]
+    "path",
+    ["spec.jobType", "spec.collection", "spec.collection.source", "spec.cache.tiers[0].name"],
 )
 def test_what_is_required(path: str) -> None:
     assert only(put(full_job(), path, ...)) == f"{path}: is required"
@@ -454,7 +535,10 @@ def test_a_typo_gets_a_hint(name: str) -> None:
 
 def test_a_field_unlike_any_gets_no_hint() -> None:
     assert only(job(qqqqq=1)) == "spec.qqqqq: unknown field"
-    assert only(put(full_job(), "spec.cache.tiers[1].qqqqq", 1)) == "spec.cache.tiers[1].qqqqq: unknown field"
+    assert (
+        only(put(full_job(), "spec.cache.tiers[1].qqqqq", 1))
+        == "spec.cache.tiers[1].qqqqq: unknown field"
+    )
 
 
 def test_every_problem_is_named_at_once() -> None:
@@ -464,29 +548,45 @@ def test_every_problem_is_named_at_once() -> None:
 
 def test_free_forms_take_anything() -> None:
     anything = {"a": [1, 2.5, None, {"b": True}], "c": {}}
-    template = {"affinity": anything, "tolerations": [anything], "volumes": [anything], "volumeMounts": [anything]}
+    template = {
+        "affinity": anything,
+        "tolerations": [anything],
+        "volumes": [anything],
+        "volumeMounts": [anything],
+    }
     template["env"] = [{"name": "A", "valueFrom": anything}]
     assert problems(job(workerTemplate=template)) == []
 
 
 def test_metadata_may_hold_what_the_api_server_puts_there() -> None:
-    document = put(job(), "metadata", {"name": "it", "managedFields": [], "generation": 3, "uid": "u"})
+    document = put(
+        job(), "metadata", {"name": "it", "managedFields": [], "generation": 3, "uid": "u"}
+    )
     assert problems(document) == []
 
 
 def test_immutability_is_the_api_servers_to_check() -> None:
     """It alone knows the resource as it was; what is read here has no past."""
     rules = [
-        rule["rule"] for rule in spec_schema(FileProcessingJob)["x-kubernetes-validations"] if "oldSelf" in rule["rule"]
+        rule["rule"]
+        for rule in spec_schema(FileProcessingJob)["x-kubernetes-validations"]
+        if "oldSelf" in rule["rule"]
     ]
     same = (
-        "self.collection.source == oldSelf.collection.source && has(self.collection.id) == has(oldSelf.collection.id)"
-        " && (!has(self.collection.id) || self.collection.id == oldSelf.collection.id)"
+        "self.collection.source == oldSelf.collection.source && has(self.collection.id) =="
+        " has(oldSelf.collection.id) && (!has(self.collection.id) || self.collection.id =="
+        " oldSelf.collection.id)"
     )
-    assert rules == ["self.jobType == oldSelf.jobType", same], "acceptVanished may be said of a job that has failed"
+    assert rules == [
+        "self.jobType == oldSelf.jobType",
+        same,
+    ], "acceptVanished may be said of a job that has failed"
     folder_rules = spec_schema(CacheFolder)["x-kubernetes-validations"]
     rules = [rule["rule"] for rule in folder_rules if "oldSelf" in rule["rule"]]
-    kept = "(has(self.layout) ? self.layout : 'Hashed') == (has(oldSelf.layout) ? oldSelf.layout : 'Hashed')"
+    kept = (
+        "(has(self.layout) ? self.layout : 'Hashed') == (has(oldSelf.layout) ? oldSelf.layout :"
+        " 'Hashed')"
+    )
     assert rules == ["self.storage == oldSelf.storage", kept]
     assert problems(job(jobType="Cache")) == problems(job(jobType="Thumbnail")) == []
 

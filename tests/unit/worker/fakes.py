@@ -25,7 +25,10 @@ THUMBNAIL = TierSpec("thumbnail", 300, 300, 80, Format.JPEG, Fit.INSIDE)
 
 
 def entries(count: int, start: int = 0, version: str = "v1") -> list[SourceEntry]:
-    return [SourceEntry(f"p{number}.jpg", 100 + number, version) for number in range(start, start + count)]
+    return [
+        SourceEntry(f"p{number}.jpg", 100 + number, version)
+        for number in range(start, start + count)
+    ]
 
 
 def job(job_id: str = JOB, **changes: Any) -> Job:
@@ -33,9 +36,14 @@ def job(job_id: str = JOB, **changes: Any) -> Job:
 
 
 class ListSource:
-    """Lists what it is given. ``problems`` are known once the listing is exhausted, as in real sources."""
+    """Lists what it is given.
 
-    def __init__(self, listed: Iterable[SourceEntry] = (), *troubles: tuple[str, ErrorType, str]) -> None:
+    ``problems`` are known once the listing is exhausted, as in real sources.
+    """
+
+    def __init__(
+        self, listed: Iterable[SourceEntry] = (), *troubles: tuple[str, ErrorType, str]
+    ) -> None:
         self.listed = list(listed)
         self.troubles = troubles
         self.problems = Problems()
@@ -49,7 +57,9 @@ class ListSource:
     def build(self) -> ListSource:
         return self
 
-    def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
+    def list(
+        self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL
+    ) -> Iterator[SourceEntry]:
         self.problems = Problems()
         self.memory = memory
         yield from self.listed
@@ -110,7 +120,9 @@ class MemoryFolder:
     def sizes(self, paths: Sequence[str]) -> list[int | None]:
         return [self.size(path) for path in paths]
 
-    def lacking(self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing) -> Iterator[tuple[int, str]]:
+    def lacking(
+        self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing
+    ) -> Iterator[tuple[int, str]]:
         return lacking_by_asking(self, expected, on_step)
 
     def remove(self, relative: str) -> None:
@@ -149,7 +161,10 @@ Fate = Callable[[ImageTask, int], ImageError | None]
 
 @dataclass
 class ScriptedPool:
-    """Finishes tasks in an order drawn from ``chance``, each as its ``fate`` says. Its files are in the folder."""
+    """Finishes tasks in an order drawn from ``chance``, each as its ``fate`` says.
+
+    Its files are in the folder.
+    """
 
     folder: MemoryFolder
     fate: Fate = lambda _task, _attempt: None
@@ -190,7 +205,9 @@ class ScriptedPool:
         if self.clock:
             self.clock.now += self.pace if self.waiting else timeout
         ready = [task for task in self.waiting if task.ordinal not in self.slowest] or self.waiting
-        for task in self.chance.sample(ready, min(len(ready), self.chance.randint(0, self.most_at_once))):
+        for task in self.chance.sample(
+            ready, min(len(ready), self.chance.randint(0, self.most_at_once))
+        ):
             self.waiting.remove(task)
             self.finished.append(self._finish(task))
         finished, self.finished = self.finished, []
@@ -200,7 +217,9 @@ class ScriptedPool:
         if self.stopped:
             return []
         self.stopped = True
-        for task in self.chance.sample(self.waiting, self.chance.randint(0, len(self.waiting)) if grace else 0):
+        for task in self.chance.sample(
+            self.waiting, self.chance.randint(0, len(self.waiting)) if grace else 0
+        ):
             self.waiting.remove(task)
             self.finished.append(self._finish(task))
         returned, self.waiting = self.waiting, []
@@ -215,7 +234,9 @@ class ScriptedPool:
             path = task.path(COLLECTION, tier, self.extension)
             self.folder.write(path, bytes(size_of(task.ordinal, tier)), token="t")
             files.append(WrittenFile(tier, path, 4, 3, size_of(task.ordinal, tier)))
-        return Outcome(task, ImageDone(ImageFacts(40, 30, "jpeg", b"\1", "#aabbcc"), tuple(files)), None, 0.25)
+        return Outcome(
+            task, ImageDone(ImageFacts(40, 30, "jpeg", b"\1", "#aabbcc"), tuple(files)), None, 0.25
+        )
 
 
 class Clock(SimpleNamespace):

@@ -1,4 +1,7 @@
-"""A source and a cache folder that take their time. A module of its own: child processes import it."""
+"""A source and a cache folder that take their time.
+
+A module of its own: child processes import it.
+"""
 
 from __future__ import annotations
 

@@ -44,7 +44,13 @@ MIRRORED = replace(TASK, name="2019/a")
 
 def test_a_mirrored_image_has_its_own_name_alone() -> None:
     assert is_answer(ImageDone(FACTS, (replace(FILE, path="full/2019/a.webp"),)), MIRRORED, "album")
-    for path in (FILE.path, "full/2019/b.jpg", "full/2019/a.jpg/x.jpg", "full/../2019/a.jpg", "thumbnail/2019/a.jpg"):
+    for path in (
+        FILE.path,
+        "full/2019/b.jpg",
+        "full/2019/a.jpg/x.jpg",
+        "full/../2019/a.jpg",
+        "thumbnail/2019/a.jpg",
+    ):
         assert not is_answer(ImageDone(FACTS, (replace(FILE, path=path),)), MIRRORED, "album")
 
 

@@ -49,7 +49,9 @@ def test_probes_take_a_small_part_of_the_time(took: float, pause: float) -> None
 
 
 @given(st.integers(0, 2**32), st.floats(0, 1), st.floats(0, 1))
-def test_whatever_happens_no_verdict_is_owed_for_long(seed: int, faulty: float, last: float) -> None:
+def test_whatever_happens_no_verdict_is_owed_for_long(
+    seed: int, faulty: float, last: float
+) -> None:
     """A simulation: each image that waits has its probe within the pause after the one before."""
     chance, breaker, now, owed = random.Random(seed), Breaker(), 0.0, None
     for _ in range(300):

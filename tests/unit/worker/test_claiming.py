@@ -1,4 +1,6 @@
-"""A job writes only into folders that are new, empty or its own, and takes nothing that is away for deleted."""
+"""A job writes only into folders that are new, empty or its own,
+and takes nothing that is away for deleted.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def record(store: Store, root: Path, count: int = 3, *, made: bool = True) -> li
 
 
 @pytest.mark.parametrize("out", [".", "..", "../..", "link"])
-def test_the_source_and_what_lies_above_it_are_refused_before_anything_is_written(tmp_path: Path, out: str) -> None:
+def test_the_source_and_what_lies_above_it_are_refused_before_anything_is_written(
+    tmp_path: Path, out: str
+) -> None:
     source = tmp_path / "srv" / "originals"
     source.mkdir(parents=True)
     (source / "link").symlink_to(source)
@@ -60,7 +64,11 @@ def test_the_source_and_what_lies_above_it_are_refused_before_anything_is_writte
 
 @pytest.mark.parametrize(
     ("source", "out", "said"),
-    [("in", "in", "is the source itself"), ("in/deep", "in", "lies above"), ("in", "", "lies above")],
+    [
+        ("in", "in", "is the source itself"),
+        ("in/deep", "in", "lies above"),
+        ("in", "", "lies above"),
+    ],
 )
 def test_a_bucket_that_is_the_source_or_lies_above_it_is_refused(
     source: str, out: str, said: str, monkeypatch: pytest.MonkeyPatch
@@ -76,7 +84,12 @@ def test_a_bucket_that_is_the_source_or_lies_above_it_is_refused(
 
 @pytest.mark.parametrize(
     ("source", "out", "said"),
-    [("", "", "is the source itself"), ("x", "x", "is the source itself"), ("x/y", "x", "above"), ("x", "", "above")],
+    [
+        ("", "", "is the source itself"),
+        ("x", "x", "is the source itself"),
+        ("x/y", "x", "above"),
+        ("x", "", "above"),
+    ],
 )
 def test_a_volume_that_is_mounted_twice_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, out: str, said: str
@@ -88,15 +101,21 @@ def test_a_volume_that_is_mounted_twice_is_one(
     honest = os.stat
 
     def stat(path: int | str | os.PathLike[str], **how: Any) -> os.stat_result:
-        mounted = isinstance(path, int) or str(path).replace(str(tmp_path / "cache"), str(tmp_path / "source"))
+        mounted = isinstance(path, int) or str(path).replace(
+            str(tmp_path / "cache"), str(tmp_path / "source")
+        )
         return honest(path if mounted is True else mounted, **how)
 
     with monkeypatch.context() as patched:
         patched.setattr("os.stat", stat)
         with pytest.raises(CacheFolderError, match=said):
-            refuse_own_source(_source(tmp_path, source), LocalFolderConfig(str(tmp_path / "cache" / out)))
+            refuse_own_source(
+                _source(tmp_path, source), LocalFolderConfig(str(tmp_path / "cache" / out))
+            )
         for fine in ("z", "x/y/z", "new"):
-            refuse_own_source(_source(tmp_path, source), LocalFolderConfig(str(tmp_path / "cache" / fine)))
+            refuse_own_source(
+                _source(tmp_path, source), LocalFolderConfig(str(tmp_path / "cache" / fine))
+            )
 
 
 def _source(tmp_path: Path, below: str) -> LocalSourceConfig:
@@ -106,7 +125,8 @@ def _source(tmp_path: Path, below: str) -> LocalSourceConfig:
 @pytest.mark.parametrize("out", ["cache", "../originals-cache"])
 def test_a_cache_inside_the_source_or_beside_it_is_fine(tmp_path: Path, out: str) -> None:
     refuse_own_source(
-        LocalSourceConfig(str(tmp_path / "originals")), LocalFolderConfig(str(tmp_path / "originals" / out))
+        LocalSourceConfig(str(tmp_path / "originals")),
+        LocalFolderConfig(str(tmp_path / "originals" / out)),
     )
 
 
@@ -128,7 +148,9 @@ def test_only_what_was_made_here_is_tagged(store: Store, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("tagged", [False, True])
-def test_a_folder_of_other_files_is_refused_and_left_alone(store: Store, tmp_path: Path, tagged: bool) -> None:
+def test_a_folder_of_other_files_is_refused_and_left_alone(
+    store: Store, tmp_path: Path, tagged: bool
+) -> None:
     """Also where an earlier version put its tag beside photographs."""
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").touch()
@@ -146,7 +168,9 @@ def tagged(root: Path) -> None:
 
 
 @pytest.mark.parametrize("records", [True, False])
-def test_a_cache_folder_of_an_earlier_version_is_adopted(store: Store, tmp_path: Path, records: bool) -> None:
+def test_a_cache_folder_of_an_earlier_version_is_adopted(
+    store: Store, tmp_path: Path, records: bool
+) -> None:
     """By its tag and shape, where its store was lost; else by the files that the store knows."""
     root = tmp_path / "out"
     record(store, root)
@@ -184,7 +208,9 @@ def test_a_folder_that_is_not_mounted_stops_the_job_and_forgets_nothing(
     assert store.identity() in (root / MARKER).read_text()
 
 
-def test_a_folder_that_goes_away_while_it_is_checked_forgets_nothing(store: Store, tmp_path: Path) -> None:
+def test_a_folder_that_goes_away_while_it_is_checked_forgets_nothing(
+    store: Store, tmp_path: Path
+) -> None:
     root = tmp_path / "out"
     paths = record(store, root)
     claim(store, root).take()
@@ -216,18 +242,33 @@ def test_only_no_such_file_means_missing(
 
 def test_files_elsewhere_are_no_evidence(store: Store, tmp_path: Path) -> None:
     """Records of another cache folder say nothing about this one."""
-    have(store, MemoryFolder(), *(replace(derivative(number, FULL), folder="other") for number in range(3)))
+    have(
+        store,
+        MemoryFolder(),
+        *(replace(derivative(number, FULL), folder="other") for number in range(3)),
+    )
     claim(store, tmp_path / "out").take()
 
 
-# Layouts --------------------------------------------------------------------------------------------------
+# Layouts ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [
-        (None, COLLECTION, "names its files by ids; it keeps its layout: choose another folder, or the layout Hashed"),
-        (COLLECTION, None, "mirrors the collection holiday, and no other.*another folder, or the layout Mirror"),
+        (
+            None,
+            COLLECTION,
+            (
+                "names its files by ids; it keeps its layout: choose another folder, or the layout"
+                " Hashed"
+            ),
+        ),
+        (
+            COLLECTION,
+            None,
+            "mirrors the collection holiday, and no other.*another folder, or the layout Mirror",
+        ),
         (
             COLLECTION,
             "other",
@@ -284,7 +325,9 @@ def test_of_two_collections_at_once_one_gets_the_folder(store: Store, tmp_path: 
     assert f'"collection": "{winners[1]}"' in (root / MARKER).read_text()
 
 
-def test_a_mirrored_folder_among_others_tags_each_tier_that_it_makes(store: Store, tmp_path: Path) -> None:
+def test_a_mirrored_folder_among_others_tags_each_tier_that_it_makes(
+    store: Store, tmp_path: Path
+) -> None:
     (tmp_path / "lost+found").mkdir()
     root = tmp_path / "out"
     root.mkdir()

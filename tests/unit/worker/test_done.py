@@ -1,4 +1,6 @@
-"""Done, as people see it, over attempts that are cut short: it never falls, and is exact at the end."""
+"""Done, as people see it, over attempts that are cut short: it never falls,
+and is exact at the end.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,16 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from unit.worker.fakes import COLLECTION, FULL, THUMBNAIL, ListSource, MemoryFolder, ScriptedPool, entries, job
+from unit.worker.fakes import (
+    COLLECTION,
+    FULL,
+    THUMBNAIL,
+    ListSource,
+    MemoryFolder,
+    ScriptedPool,
+    entries,
+    job,
+)
 
 from fpj_core.errors import FpjError
 from fpj_core.model import Counts, ImageLimits, Job
@@ -35,7 +46,9 @@ class KilledError(BaseException):
 
 
 class History:
-    """One collection, worked on by attempts of jobs; ``shown`` is what each look at the present job gave."""
+    """One collection, worked on by attempts of jobs; ``shown`` is what each look at the present job
+    gave.
+    """
 
     def __init__(self, store: Store, chance: random.Random) -> None:
         self.store = store
@@ -46,7 +59,10 @@ class History:
 
     def plan(self, stored: Job, attempt: int) -> Job:
         planner = Planner(
-            self.store, self.folder, COLLECTION, PlanSettings(TIERS, "main", lambda _pending: 13, True, False)
+            self.store,
+            self.folder,
+            COLLECTION,
+            PlanSettings(TIERS, "main", lambda _pending: 13, True, False),
         )
         planned = planner.plan(stored, attempt, resumed=attempt > 1)
         return self.store.update_job(
@@ -68,10 +84,13 @@ class History:
     def show(self, stored: Job) -> None:
         self.shown.append(self.counts(stored).done)
 
-    def attempt(self, stored: Job, *, ticks: int | None, error: type[BaseException] = StoppedError) -> None:
+    def attempt(
+        self, stored: Job, *, ticks: int | None, error: type[BaseException] = StoppedError
+    ) -> None:
         """Work on all shards, or be stopped after so many ticks."""
         left = ticks
-        slowest = set(self.chance.sample(range(IMAGES), 6))  # the cursor waits for them, others are recorded beyond it
+        # The cursor waits for them, others are recorded beyond it.
+        slowest = set(self.chance.sample(range(IMAGES), 6))
         pool = ScriptedPool(self.folder, chance=self.chance, slowest=slowest, room=12)
 
         def tick() -> None:
@@ -82,14 +101,22 @@ class History:
                 if left < 0:
                     raise error
 
-        context = JobContext(stored.id, COLLECTION, TIERS, ImageLimits(), "main", fence=0, batch_size=4)
+        context = JobContext(
+            stored.id, COLLECTION, TIERS, ImageLimits(), "main", fence=0, batch_size=4
+        )
         self.now += 1_000  # whoever held a shard before is silent
         now = self.now
         try:
             with pool:
-                processor = ShardProcessor(self.store, cast("Pool", pool), self.folder, context, tick)
-                for index in self.chance.sample(range(stored.planned_shards), stored.planned_shards):
-                    if shard := self.store.claim_shard(stored.id, stored.planned_attempt, "pod", now, index=index):
+                processor = ShardProcessor(
+                    self.store, cast("Pool", pool), self.folder, context, tick
+                )
+                for index in self.chance.sample(
+                    range(stored.planned_shards), stored.planned_shards
+                ):
+                    if shard := self.store.claim_shard(
+                        stored.id, stored.planned_attempt, "pod", now, index=index
+                    ):
                         processor.complete(shard, lambda: 1.0)
         except (StoppedError, KilledError):
             pass
@@ -120,7 +147,11 @@ def test_done_never_falls_and_is_exact_at_the_end(store: Store, seed: int) -> No
         speed = measure(stored, store.job_counts(stored.id, attempt)[0]).images_per_second
         assert speed == 0, "nothing has been made in this attempt yet"
         for _ in range(chance.randint(1, 4)):  # the later ones rescue what the earlier held
-            history.attempt(stored, ticks=chance.randint(2, 12), error=chance.choice([StoppedError, KilledError]))
+            history.attempt(
+                stored,
+                ticks=chance.randint(2, 12),
+                error=chance.choice([StoppedError, KilledError]),
+            )
     stored = history.plan(stored, attempt + 1)
     history.attempt(stored, ticks=None)
     assert history.shown == sorted(history.shown), "it never falls"
@@ -129,10 +160,14 @@ def test_done_never_falls_and_is_exact_at_the_end(store: Store, seed: int) -> No
     assert counts.bytes_written == sum(size for _, size in store.made_by(stored))
     final = measure(stored, store.job_counts(stored.id, stored.planned_attempt)[0])
     assert final.percent == 100
-    assert final.images_per_second <= counts.completed - stored.made_before, "what was found done is no speed"
+    assert final.images_per_second <= counts.completed - stored.made_before, (
+        "what was found done is no speed"
+    )
 
 
-def test_a_file_that_goes_between_plan_and_pass_is_made_again_and_counted_once(store: Store) -> None:
+def test_a_file_that_goes_between_plan_and_pass_is_made_again_and_counted_once(
+    store: Store,
+) -> None:
     history = History(store, random.Random(1))
     index_collection(store, ListSource(entries(IMAGES)), COLLECTION, fence=0)
     ours = history.plan(store.create_job(job("ours")), 1)

@@ -1,4 +1,6 @@
-"""An image's bytes come from storage, and its files go there, on a clock of their own: also those of a folder."""
+"""An image's bytes come from storage, and its files go there, on a clock of their own:
+also those of a folder.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def test_slow_storage_is_not_counted_as_work(tmp_path: Path) -> None:
     ("places", "error_type"),
     [({"source": Slow}, ErrorType.FETCH_TIMEOUT), ({"folder": SlowCache}, ErrorType.WRITE_FAILED)],
 )
-def test_slow_storage_has_a_limit_of_its_own(tmp_path: Path, places: dict[str, object], error_type: ErrorType) -> None:
+def test_slow_storage_has_a_limit_of_its_own(
+    tmp_path: Path, places: dict[str, object], error_type: ErrorType
+) -> None:
     error = outcome(tmp_path, ImageLimits(fetch_timeout_seconds=SLOWNESS / 2), **places).error
     assert error
     assert (error.error_type, error.environment) == (error_type, True)

@@ -41,7 +41,16 @@ from fpj_core.errors import (
 from fpj_core.kube.exits import CommandExit
 from fpj_core.kube.names import lease_name
 from fpj_core.leases import local_holder
-from fpj_core.model import Counts, Derivative, Folder, ImageLimits, Job, Phase, ShardState, SourceEntry
+from fpj_core.model import (
+    Counts,
+    Derivative,
+    Folder,
+    ImageLimits,
+    Job,
+    Phase,
+    ShardState,
+    SourceEntry,
+)
 from fpj_core.progress import Progress
 from fpj_core.sources.base import FORGETFUL, Memory, Source, nothing
 from fpj_core.store.protocol import Store
@@ -107,10 +116,15 @@ class Bench:
         return self.pools[-1]
 
     def prepare(
-        self, current: Job | None = None, should_stop: Callable[[], bool] = lambda: False, **changes: Any
+        self,
+        current: Job | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+        **changes: Any,
     ) -> LocalRun:
         self.watcher = Watcher()
-        local = LocalRun(self.store, self.request(current or job(), **changes), self.watcher, should_stop)
+        local = LocalRun(
+            self.store, self.request(current or job(), **changes), self.watcher, should_stop
+        )
         local._pool = self.pool  # type: ignore[assignment, method-assign]
         return local
 
@@ -125,7 +139,9 @@ def bench(store: Store, clock: Clock) -> Iterator[Bench]:
     bench = Bench(store, clock)
     yield bench
     lease = store.lease(LEASE)
-    assert lease is None or lease.expires_at == 0 or lease.holder.startswith("other"), "the lease is given back"
+    assert lease is None or lease.expires_at == 0 or lease.holder.startswith("other"), (
+        "the lease is given back"
+    )
 
 
 def numbers(counts: Counts) -> tuple[int, int, int]:
@@ -145,7 +161,11 @@ def test_a_run_from_nothing_to_its_end(bench: Bench) -> None:
     assert done.finished_at and done.started_at and done.started_at <= done.finished_at
     assert bench.store.job_counts(done.id, 1)[1] == {ShardState.SUCCEEDED: 4}
     (folder,) = bench.store.folders()
-    assert (folder.files, folder.bytes, folder.collections) == (80, sum(bench.folder.files.values()), 1)
+    assert (folder.files, folder.bytes, folder.collections) == (
+        80,
+        sum(bench.folder.files.values()),
+        1,
+    )
     last, _ = bench.watcher.shown[-1]
     assert (last.percent, last.completed, last.eta_seconds) == (100, 40, 0.0)
 
@@ -203,7 +223,11 @@ def test_failed_images_are_counted_by_type_and_tried_again_next_time(bench: Benc
 def test_listing_problems_count_as_failed_images(bench: Bench) -> None:
     bench.source.troubles = (("secret", ErrorType.ACCESS_DENIED, "no"),)
     done, counts = bench.run()
-    assert (done.phase, done.total, numbers(counts)) == (Phase.COMPLETED_WITH_ERRORS, 41, (40, 0, 1))
+    assert (done.phase, done.total, numbers(counts)) == (
+        Phase.COMPLETED_WITH_ERRORS,
+        41,
+        (40, 0, 1),
+    )
 
 
 def test_a_dry_run_says_what_there_is_to_do(bench: Bench) -> None:
@@ -223,7 +247,9 @@ def _dump(path: Path) -> list[str]:
 
 
 def test_a_dry_run_says_why_and_writes_nothing(bench: Bench, tmp_path: Path) -> None:
-    """Not even into the store: a wrong cache folder forgets nothing, and a held lock keeps nobody from asking."""
+    """Not even into the store: a wrong cache folder forgets nothing,
+    and a held lock keeps nobody from asking.
+    """
     bench.run()
     bench.store.acquire_lease(LEASE, "other", 60, bench.clock.time())
     before = _dump(tmp_path / "fpj.db")
@@ -237,7 +263,12 @@ def test_a_dry_run_says_why_and_writes_nothing(bench: Bench, tmp_path: Path) -> 
         Why.FILE_LOST: 1,
     }
     assert (Why.CHANGED, "p38.jpg") in named and (Why.NEW, "p50.jpg") in named
-    assert bench.prepare(tiers=(replace(FULL, quality=50), THUMBNAIL)).preview().reasons[Why.SETTINGS_CHANGED] > 30
+    assert (
+        bench.prepare(tiers=(replace(FULL, quality=50), THUMBNAIL))
+        .preview()
+        .reasons[Why.SETTINGS_CHANGED]
+        > 30
+    )
     typo = bench.prepare(folder_record=Folder("typo", "elsewhere")).preview()
     assert typo.reasons[Why.FILE_LOST] == 38
     assert _dump(tmp_path / "fpj.db") == before
@@ -280,7 +311,9 @@ def test_the_figures_shown_are_those_of_now(bench: Bench, monkeypatch: pytest.Mo
         made = sum(pool.attempts.values()) - len(pool.waiting) - len(pool.finished) if pool else 0
         if made and bench.clock.now > began:
             assert shown.completed == made
-            assert shown.images_per_second == pytest.approx(made / (bench.clock.now - began), rel=0.05)
+            assert shown.images_per_second == pytest.approx(
+                made / (bench.clock.now - began), rel=0.05
+            )
             settled.append(bench.clock.now - began)
 
     monkeypatch.setattr(bench.watcher, "stage", stage)
@@ -302,15 +335,19 @@ def test_what_a_run_did_itself_is_told_apart(bench: Bench) -> None:
     by_second = len(bench.pools[-1].attempts)
     assert numbers(mine) == (by_second, 40 - by_second, 0)
     assert 0 < mine.bytes_written < second.progress()[1].bytes_written
-    assert numbers(second.progress()[1]) == (40, 0, 0), "the job's own counts are those of all its runs"
+    assert numbers(second.progress()[1]) == (40, 0, 0), (
+        "the job's own counts are those of all its runs"
+    )
 
 
-# Ending early ---------------------------------------------------------------------------------------------
+# Ending early -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("after", [0, 1, 2, 5, 10, 20, 30])
 def test_an_interrupted_run_is_gone_on_with(bench: Bench, after: int) -> None:
-    """Wherever it is stopped: the next run ends with the same files and counts, and makes nothing twice."""
+    """Wherever it is stopped: the next run ends with the same files and counts,
+    and makes nothing twice.
+    """
     asked = 0
 
     def should_stop() -> bool:
@@ -321,7 +358,11 @@ def test_an_interrupted_run_is_gone_on_with(bench: Bench, after: int) -> None:
     with pytest.raises(InterruptedRunError):
         bench.run(should_stop=should_stop)
     (stopped,) = bench.store.jobs()
-    assert (stopped.phase, stopped.reason, stopped.finished_at) == (Phase.SUSPENDED, "Interrupted", None)
+    assert (stopped.phase, stopped.reason, stopped.finished_at) == (
+        Phase.SUSPENDED,
+        "Interrupted",
+        None,
+    )
     lease = bench.store.lease(LEASE)
     assert lease and lease.expires_at == 0
     kept = len(bench.folder.files)
@@ -336,7 +377,9 @@ def test_an_interrupted_forced_run_starts_over_nothing(bench: Bench) -> None:
     bench.run()
     with pytest.raises(InterruptedRunError):
         bench.run(
-            job("job-2"), force=True, should_stop=lambda: len(bench.pools) > 1 and bench.pools[1].attempts.total() > 20
+            job("job-2"),
+            force=True,
+            should_stop=lambda: len(bench.pools) > 1 and bench.pools[1].attempts.total() > 20,
         )
     stopped = bench.store.get_job("job-2")
     assert stopped
@@ -347,25 +390,38 @@ def test_an_interrupted_forced_run_starts_over_nothing(bench: Bench) -> None:
     assert bench.pools[-1].attempts.total() == 40 - made
 
 
-def test_force_switched_on_in_the_middle_of_a_job_makes_again_what_others_made(bench: Bench) -> None:
-    """What this job has made stays: of every other image, also of one that was up to date, all tiers are made."""
+def test_force_switched_on_in_the_middle_of_a_job_makes_again_what_others_made(
+    bench: Bench,
+) -> None:
+    """What this job has made stays: of every other image, also of one that was up to date,
+    all tiers are made.
+    """
     bench.run()
     for ordinal in range(1, 24):
-        for made in bench.store.derivatives(COLLECTION, ordinal, ordinal + 1, ["full", "thumbnail"]):
+        for made in bench.store.derivatives(
+            COLLECTION, ordinal, ordinal + 1, ["full", "thumbnail"]
+        ):
             del bench.folder.files[made.path]
     (half,) = bench.store.derivatives(COLLECTION, 0, 1, ["full"])
     del bench.folder.files[half.path]
     with pytest.raises(InterruptedRunError):
-        bench.run(job("job-2"), should_stop=lambda: len(bench.pools) > 1 and bench.pools[1].attempts.total() > 15)
+        bench.run(
+            job("job-2"),
+            should_stop=lambda: len(bench.pools) > 1 and bench.pools[1].attempts.total() > 15,
+        )
     stopped = bench.store.get_job("job-2")
     assert stopped
     before = {(each.ordinal, each.tier) for each in recorded(bench) if each.job == "job-2"}
-    whole = {ordinal for ordinal, _ in before if {(ordinal, "full"), (ordinal, "thumbnail")} <= before}
+    whole = {
+        ordinal for ordinal, _ in before if {(ordinal, "full"), (ordinal, "thumbnail")} <= before
+    }
     assert (0, "full") in before and whole and whole < set(range(1, 24))
     done, counts = bench.run(stopped, force=True)
     assert (done.phase, numbers(counts)) == (Phase.COMPLETED, (40, 0, 0))
     assert {each.job for each in recorded(bench)} == {"job-2"}
-    assert bench.pools[-1].attempts.total() == 40 - len(whole), "nothing of this job's is made twice"
+    assert bench.pools[-1].attempts.total() == 40 - len(whole), (
+        "nothing of this job's is made twice"
+    )
 
 
 def test_a_forced_job_that_is_gone_on_with_finds_its_files_gone(bench: Bench) -> None:
@@ -383,14 +439,18 @@ def test_too_many_failed_images_end_the_job(bench: Bench, bound: int, phase: Pha
     bench.source.listed = entries(400)
     bench.fate = lambda task, _: CORRUPT if task.ordinal in (3, 4) else None
     if phase is Phase.FAILED:
-        with pytest.raises(JobFailedError, match="2 images failed, maxFailedImages allows 1") as error:
+        with pytest.raises(
+            JobFailedError, match="2 images failed, maxFailedImages allows 1"
+        ) as error:
             bench.run(max_failed=lambda _total: bound)
         assert error.value.reason == "TooManyFailedImages"
     else:
         bench.run(max_failed=lambda _total: bound)
     (ended,) = bench.store.jobs()
     assert ended.phase is phase
-    assert (bench.pools[-1].attempts.total() < 400) == (phase is Phase.FAILED), "it is given up early"
+    assert (bench.pools[-1].attempts.total() < 400) == (phase is Phase.FAILED), (
+        "it is given up early"
+    )
 
 
 def test_too_many_failed_images_count_in_the_shortest_job(bench: Bench) -> None:
@@ -416,7 +476,9 @@ def test_a_deadline_ends_the_job(bench: Bench) -> None:
 def test_a_source_that_is_not_there_fails_the_job(bench: Bench) -> None:
     class Missing(ListSource):
         @override
-        def list(self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL) -> Iterator[SourceEntry]:
+        def list(
+            self, on_step: Callable[[], None] = nothing, memory: Memory = FORGETFUL
+        ) -> Iterator[SourceEntry]:
             if not self.listed:
                 raise SourceError("/photos: No such file or directory")
             yield from self.listed
@@ -450,10 +512,10 @@ def test_a_store_that_goes_away_ends_the_run_and_the_next_one_finds_the_truth(be
     assert numbers(counts) == (40, 0, 0)
 
 
-# The lease ------------------------------------------------------------------------------------------------
+# The lease ----------------------------------------------------------------------------------------
 
 
-# Environment faults ----------------------------------------------------------------------------------------
+# Environment faults -------------------------------------------------------------------------------
 
 EIO = ImageError(ErrorType.READ_FAILED, "EIO", environment=True)
 FULL_DISK = ImageError(ErrorType.DISK_FULL, "full", environment=True)
@@ -499,7 +561,9 @@ def test_an_environment_that_fails_costs_no_image_and_is_waited_for(
 
 
 @pytest.mark.parametrize("error", [EIO, FULL_DISK, GONE])
-def test_an_environment_that_does_not_heal_suspends_the_job(bench: Bench, error: ImageError) -> None:
+def test_an_environment_that_does_not_heal_suspends_the_job(
+    bench: Bench, error: ImageError
+) -> None:
     began = bench.clock.now
     bench.fate = sickening(bench, error, since=17, until=began + 10_000)
     local = bench.prepare(wait_seconds=300.0)
@@ -549,12 +613,16 @@ def test_a_store_on_the_same_full_disk_is_waited_for_too(bench: Bench) -> None:
     assert len(recorded(bench)) == 80
 
 
-@pytest.mark.parametrize("error", [EIO, GONE, ImageError(ErrorType.ACCESS_DENIED, "mode 000", environment=True)])
+@pytest.mark.parametrize(
+    "error", [EIO, GONE, ImageError(ErrorType.ACCESS_DENIED, "mode 000", environment=True)]
+)
 def test_what_is_an_images_own_fault_is_charged_as_ever(bench: Bench, error: ImageError) -> None:
     bench.fate = lambda task, _attempt: error if task.ordinal % 4 == 1 else None
     done, counts = bench.run()
     assert (done.phase, numbers(counts)) == (Phase.COMPLETED_WITH_ERRORS, (30, 0, 10))
-    assert {each.attempts for each in bench.store.failures(done.id)} == {3 if error.error_type.transient else 1}
+    assert {each.attempts for each in bench.store.failures(done.id)} == {
+        3 if error.error_type.transient else 1
+    }
     assert not bench.watcher.waited
 
 
@@ -585,10 +653,12 @@ def test_a_common_path_asks_for_no_probe(bench: Bench) -> None:
     assert numbers(counts) == (30, 0, 10)
 
 
-# Faults before the first image ------------------------------------------------------------------------------
+# Faults before the first image --------------------------------------------------------------------
 
 REFUSED = OSError(errno.EACCES, "Permission denied")
-ANSWERS_503 = exceptions.GenericError("Server returned non-2xx status code: 503 Service Unavailable")
+ANSWERS_503 = exceptions.GenericError(
+    "Server returned non-2xx status code: 503 Service Unavailable"
+)
 
 
 def unlisted(bench: Bench, cause: BaseException, until: float) -> None:
@@ -604,13 +674,21 @@ def unlisted(bench: Bench, cause: BaseException, until: float) -> None:
 
 
 PASSING = [OSError(errno.ESTALE, "Stale file handle"), OSError(errno.EIO, "I/O error"), ANSWERS_503]
-FOR_A_PERSON = [REFUSED, OSError(errno.ENOENT, "No such file"), exceptions.PermissionDeniedError("403")]
+FOR_A_PERSON = [
+    REFUSED,
+    OSError(errno.ENOENT, "No such file"),
+    exceptions.PermissionDeniedError("403"),
+]
 
 
 @pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("cause", [*PASSING, *FOR_A_PERSON])
-def test_a_source_that_cannot_be_listed_is_waited_for(bench: Bench, cause: BaseException, known: bool) -> None:
-    """What a person must change is waited for only where it has worked before: else it was named wrongly."""
+def test_a_source_that_cannot_be_listed_is_waited_for(
+    bench: Bench, cause: BaseException, known: bool
+) -> None:
+    """What a person must change is waited for only where it has worked before:
+    else it was named wrongly.
+    """
     if known:
         bench.run(job("before"))
     unlisted(bench, cause, bench.clock.now + 100)
@@ -623,7 +701,9 @@ def test_a_source_that_cannot_be_listed_is_waited_for(bench: Bench, cause: BaseE
     assert (done.phase, done.reason, done.message) == (Phase.COMPLETED, "AllImagesDone", "")
     assert (counts.done, counts.failed) == (40, 0)
     assert bench.watcher.waited
-    assert bench.watcher.stages == ["Index", "Check", "Plan", "Process", "Finish"], "each try is part of the wait"
+    assert bench.watcher.stages == ["Index", "Check", "Plan", "Process", "Finish"], (
+        "each try is part of the wait"
+    )
 
 
 def test_a_source_that_cannot_be_listed_for_long_suspends_the_job(bench: Bench) -> None:
@@ -661,7 +741,10 @@ def test_a_source_that_dies_while_it_is_listed_charges_nothing(bench: Bench) -> 
     """Its folders then cannot be read one after another, and none of them is to blame."""
     until = bench.clock.now + 100
     bench.source.listed, whole = entries(7), bench.source.listed
-    bench.source.troubles = (("2019", ErrorType.READ_FAILED, "EIO"), ("2020", ErrorType.NOT_FOUND, "gone"))
+    bench.source.troubles = (
+        ("2019", ErrorType.READ_FAILED, "EIO"),
+        ("2020", ErrorType.NOT_FOUND, "gone"),
+    )
     look = bench.source.look
 
     def looked(keys: Any) -> Any:
@@ -687,12 +770,16 @@ def test_a_folder_that_alone_cannot_be_read_is_named_as_ever(bench: Bench) -> No
 
 
 @pytest.mark.parametrize("step", ["mark", "lacking"])
-def test_a_cache_folder_that_fails_before_the_first_image_is_waited_for(bench: Bench, step: str) -> None:
+def test_a_cache_folder_that_fails_before_the_first_image_is_waited_for(
+    bench: Bench, step: str
+) -> None:
     until, do = bench.clock.now + 100, getattr(bench.folder, step)
 
     def failing(*arguments: Any, **options: Any) -> Any:
         if bench.clock.now < until:
-            raise CacheFolderError("the cache folder is full") from OSError(errno.ENOSPC, "No space left")
+            raise CacheFolderError("the cache folder is full") from OSError(
+                errno.ENOSPC, "No space left"
+            )
         return do(*arguments, **options)
 
     if step == "lacking":
@@ -760,15 +847,20 @@ def test_sources_are_what_the_worker_expects() -> None:
     assert list(source.list()) == []
 
 
-# The collection's source ----------------------------------------------------------------------------------
+# The collection's source --------------------------------------------------------------------------
 
 
 def test_another_source_of_the_same_collection_is_refused(bench: Bench) -> None:
     bench.run(identity="folder /a")
     made = recorded(bench)
     bench.source = ListSource(entries(40, 1_000))
-    for attempt in (bench.prepare(identity="folder /b").run, bench.prepare(identity="folder /b").preview):
-        with pytest.raises(SourceChangedError, match=r"folder /a.*folder /b.*--collection.*--accept-source") as refused:
+    for attempt in (
+        bench.prepare(identity="folder /b").run,
+        bench.prepare(identity="folder /b").preview,
+    ):
+        with pytest.raises(
+            SourceChangedError, match=r"folder /a.*folder /b.*--collection.*--accept-source"
+        ) as refused:
             attempt()
         assert code_of(refused.value) is CommandExit.BAD_INPUT
     assert recorded(bench) == made and bench.store.count_images(COLLECTION) == 40
@@ -776,14 +868,20 @@ def test_another_source_of_the_same_collection_is_refused(bench: Bench) -> None:
 
 def test_a_source_that_moved_goes_on_where_someone_says_so(bench: Bench) -> None:
     bench.run(identity="folder /a")
-    assert numbers(bench.run(job("job-2"), identity="folder /b", accept_source=True)[1]) == (0, 40, 0)
+    assert numbers(bench.run(job("job-2"), identity="folder /b", accept_source=True)[1]) == (
+        0,
+        40,
+        0,
+    )
     assert numbers(bench.run(job("job-3"), identity="folder /b")[1]) == (0, 40, 0)
     with pytest.raises(SourceChangedError):
         bench.run(identity="folder /a")
 
 
 def test_a_source_is_remembered_once_something_was_found_in_it(bench: Bench) -> None:
-    """A path that was mistyped, or not mounted, at the first run must not lock out the right one."""
+    """A path that was mistyped, or not mounted, at the first run
+    must not lock out the right one.
+    """
     bench.source = ListSource([])
     bench.run(identity="folder /typo")
     bench.source = ListSource(entries(40))
@@ -791,12 +889,14 @@ def test_a_source_is_remembered_once_something_was_found_in_it(bench: Bench) -> 
     assert bench.store.collection_source(COLLECTION) == "folder /a"
 
 
-# The live figures -----------------------------------------------------------------------------------------
+# The live figures ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("batch_size", [5, 1_000])
 def test_the_live_figures_are_those_of_whoever_counts_beside(bench: Bench, batch_size: int) -> None:
-    """From the first second on, however rarely results are recorded, and over the bounds of shards."""
+    """From the first second on, however rarely results are recorded,
+    and over the bounds of shards.
+    """
     bench.source = ListSource(entries(2_000))
     local = bench.prepare(batch_size=batch_size, shard_size=lambda _pending: 700)
     seen: list[tuple[float, int, Progress]] = []

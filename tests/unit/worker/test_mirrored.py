@@ -1,4 +1,6 @@
-"""Runs into a folder that mirrors the source: what a file is called never depends on who made it, or when."""
+"""Runs into a folder that mirrors the source: what a file is called never depends on who made it,
+or when.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from unit.worker.fakes import COLLECTION, FULL, THUMBNAIL, Clock, ListSource, MemoryFolder, ScriptedPool, job
+from unit.worker.fakes import (
+    COLLECTION,
+    FULL,
+    THUMBNAIL,
+    Clock,
+    ListSource,
+    MemoryFolder,
+    ScriptedPool,
+    job,
+)
 from unit.worker.test_local import Watcher
 from unit.worker.test_shard import CORRUPT, context
 
@@ -36,7 +47,9 @@ class Album:
         self.pool = ScriptedPool(self.folder)
         self.runs = 0
 
-    def run(self, *keys: str, extension: str = "jpg", failing: Sequence[str] = (), force: bool = False) -> None:
+    def run(
+        self, *keys: str, extension: str = "jpg", failing: Sequence[str] = (), force: bool = False
+    ) -> None:
         self.runs += 1
         source = ListSource([SourceEntry(key, 10, self.versions.get(key, "v1")) for key in keys])
         request = LocalJob(
@@ -54,7 +67,9 @@ class Album:
             force=force,
         )
         run = LocalRun(self.store, request, Watcher())
-        self.pool = ScriptedPool(self.folder, lambda task, _: CORRUPT if task.key in failing else None)
+        self.pool = ScriptedPool(
+            self.folder, lambda task, _: CORRUPT if task.key in failing else None
+        )
         self.pool.extension, self.pool.clock = extension, self.clock
         run._pool = lambda: self.pool  # type: ignore[assignment, method-assign, return-value]
         run.run()
@@ -69,7 +84,9 @@ class Album:
         images = {each.ordinal: each.key for each in self.store.images(COLLECTION, 0, 9_999)}
         found = self.store.derivatives(COLLECTION, 0, 9_999, [tier])
         assert all(each.path in self.folder.files for each in found)
-        return {images[d.ordinal]: d.path.removeprefix(f"{tier}/") for d in found if d.ordinal in images}
+        return {
+            images[d.ordinal]: d.path.removeprefix(f"{tier}/") for d in found if d.ordinal in images
+        }
 
 
 @pytest.fixture
@@ -87,7 +104,9 @@ def test_files_lie_as_in_the_source_in_every_tier(album: Album) -> None:
         "X.gif": f"{apart('X', 'X.gif')}.jpg",
     }
     assert album.names("full") == album.names("thumbnail") == named
-    assert album.folder.files.keys() == {f"{tier}/{name}" for tier in ("full", "thumbnail") for name in named.values()}
+    assert album.folder.files.keys() == {
+        f"{tier}/{name}" for tier in ("full", "thumbnail") for name in named.values()
+    }
     album.run(*named)
     assert album.made == 0
 
@@ -97,10 +116,14 @@ def test_whatever_comes_later_renames_nothing(album: Album) -> None:
     album.versions["a.jpg"] = "v2"
     album.run("A.jpg", "a.jpg", "a.png", "B.jpg", "b.jpg")
     names = album.names()
-    assert (names["a.jpg"], names["b.jpg"]) == ("a.jpg", "b.jpg"), "also of one that failed when it came first"
+    assert (names["a.jpg"], names["b.jpg"]) == ("a.jpg", "b.jpg"), (
+        "also of one that failed when it came first"
+    )
     assert len(set(names.values())) == 5
     album.run("A.jpg", "a.png")
-    assert album.names() == {key: names[key] for key in ("A.jpg", "a.png")}, "and of one that has gone"
+    assert album.names() == {key: names[key] for key in ("A.jpg", "a.png")}, (
+        "and of one that has gone"
+    )
     album.run(*names)
     assert album.names() == names
     album.run(*names, force=True)
@@ -115,12 +138,19 @@ def test_another_format_replaces_the_files_under_their_names(album: Album) -> No
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
-def test_names_do_not_depend_on_which_pod_runs_first(store: Store, order: Sequence[int], clock: Clock) -> None:
+def test_names_do_not_depend_on_which_pod_runs_first(
+    store: Store, order: Sequence[int], clock: Clock
+) -> None:
     keys = ["a.jpg", "a.png", "B.jpg", "A.gif", "b.png", "a.webp"]
-    images = [ImageRecord(COLLECTION, n, image_id(COLLECTION, key), key, 10, "v1") for n, key in enumerate(keys)]
+    images = [
+        ImageRecord(COLLECTION, n, image_id(COLLECTION, key), key, 10, "v1")
+        for n, key in enumerate(keys)
+    ]
     store.upsert_images(images, 0)
     folder = MemoryFolder()
-    settings = PlanSettings(TIERS, "cache", lambda _pending: 2, check_files=True, force=False, layout=Layout.MIRROR)
+    settings = PlanSettings(
+        TIERS, "cache", lambda _pending: 2, check_files=True, force=False, layout=Layout.MIRROR
+    )
     Planner(store, folder, COLLECTION, settings).plan(store.create_job(job()), 1, resumed=False)
     for index in order:
         pool = ScriptedPool(folder, clock=clock)
@@ -131,5 +161,8 @@ def test_names_do_not_depend_on_which_pod_runs_first(store: Store, order: Sequen
     assert paths == {
         "a.jpg": "full/a.jpg",
         "B.jpg": "full/B.jpg",
-        **{key: f"full/{apart(key.partition('.')[0], key)}.jpg" for key in ("a.png", "A.gif", "b.png", "a.webp")},
+        **{
+            key: f"full/{apart(key.partition('.')[0], key)}.jpg"
+            for key in ("a.png", "A.gif", "b.png", "a.webp")
+        },
     }

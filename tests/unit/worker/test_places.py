@@ -46,7 +46,9 @@ def resource(source: dict[str, Any] | None = None, **spec: Any) -> FileProcessin
 
 
 def cache_folder(name: str, path: str, **spec: Any) -> CacheFolder:
-    document = folder_document(storage={"local": {"path": path}}, **spec) | {"metadata": {"name": name}}
+    document = folder_document(storage={"local": {"path": path}}, **spec) | {
+        "metadata": {"name": name}
+    }
     parsed = parse_resource(document)
     assert isinstance(parsed, CacheFolder)
     return parsed
@@ -57,10 +59,18 @@ def request(place: Place = PLACE, **spec: Any) -> LocalJob:
 
 
 def test_a_filter_is_part_of_what_a_run_can_go_on_with() -> None:
-    plain, filtered = request(), request(collection={"source": {"local": {"path": "/p"}}, "exclude": ["old/"]})
+    plain, filtered = (
+        request(),
+        request(collection={"source": {"local": {"path": "/p"}}, "exclude": ["old/"]}),
+    )
     assert filtered.source.filter == Filter(exclude=("old/",))
-    assert request(collection={"source": {"local": {"path": "/p"}}}).job.digest != filtered.job.digest
-    assert repr(plain.source) == f"LocalSourceConfig(root={plain.source.root!r})", "digests of earlier versions stay"  # type: ignore[attr-defined]
+    assert (
+        request(collection={"source": {"local": {"path": "/p"}}}).job.digest != filtered.job.digest
+    )
+    root = plain.source.root  # type: ignore[attr-defined]
+    assert repr(plain.source) == f"LocalSourceConfig(root={root!r})", (
+        "digests of earlier versions stay"
+    )
 
 
 def test_a_pattern_that_is_none_is_named_by_its_field() -> None:
@@ -68,7 +78,7 @@ def test_a_pattern_that_is_none_is_named_by_its_field() -> None:
         request(collection={"source": {"local": {"path": "/p"}}, "exclude": ["!"]})
 
 
-# Settings -------------------------------------------------------------------------------------------------
+# Settings -----------------------------------------------------------------------------------------
 
 
 def test_defaults_are_resolved() -> None:
@@ -122,19 +132,29 @@ def test_digests_tell_jobs_apart() -> None:
         request(elsewhere).job.digest,
     ]
     assert len(set(digests)) == len(digests)
-    assert request().job.digest == request(priority=5, limits={"maxPixels": 9}).job.digest == digests[0]
+    assert (
+        request().job.digest
+        == request(priority=5, limits={"maxPixels": 9}).job.digest
+        == digests[0]
+    )
 
 
-# Sources --------------------------------------------------------------------------------------------------
+# Sources ------------------------------------------------------------------------------------------
 
 
 def test_sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.chdir(tmp_path)
-    for path, real in (("/a/../b", "/b"), ("~/p", "/home/me/p"), ("photos", str(tmp_path / "photos"))):
+    for path, real in (
+        ("/a/../b", "/b"),
+        ("~/p", "/home/me/p"),
+        ("photos", str(tmp_path / "photos")),
+    ):
         assert source_config(resource({"local": {"path": path}}), None) == LocalSourceConfig(real)
     s3 = {"bucket": "photos", "prefix": "/2026/", "endpoint": "http://minio", "region": "eu"}
-    assert source_config(resource({"s3": s3}), None) == S3SourceConfig(Bucket("photos", "2026", "http://minio", "eu"))
+    assert source_config(resource({"s3": s3}), None) == S3SourceConfig(
+        Bucket("photos", "2026", "http://minio", "eu")
+    )
 
 
 def test_a_claim_is_found_below_a_folder_of_this_machine(tmp_path: Path) -> None:
@@ -147,10 +167,12 @@ def test_a_claim_is_found_below_a_folder_of_this_machine(tmp_path: Path) -> None
         source_config(resource({"persistentVolumeClaim": claim}), None)
 
 
-# Cache folders --------------------------------------------------------------------------------------------
+# Cache folders ------------------------------------------------------------------------------------
 
 
-def test_a_path_is_a_cache_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_path_is_a_cache_folder_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     place = place_for_path(Path("out"))
     assert place.record.location == place.config.location == str(tmp_path / "out")
@@ -168,17 +190,24 @@ def test_a_path_is_laid_out_as_asked_else_as_it_is_else_as_usual(tmp_path: Path)
     assert place_for_path(tmp_path, known, usual=Layout.HASHED).record.layout is Layout.MIRROR
     assert place_for_path(tmp_path, known, Layout.HASHED).record.layout is Layout.HASHED
     assert place_for_path(tmp_path, [], usual=Layout.MIRROR).record.layout is Layout.MIRROR
-    mirrored = local_job(resource({"local": {"path": str(tmp_path)}}), place_for_path(tmp_path, known), workers=1)
+    mirrored = local_job(
+        resource({"local": {"path": str(tmp_path)}}), place_for_path(tmp_path, known), workers=1
+    )
     assert mirrored.folder_record.mirrored == mirrored.job.collection
 
 
 def test_no_folder_is_named_and_none_is_asked_for(tmp_path: Path) -> None:
     known = [Folder("old", str(tmp_path))]
-    assert place_by_rules(resource(), [], known, None) is None, "a job writes nowhere that it was not told of"
+    assert place_by_rules(resource(), [], known, None) is None, (
+        "a job writes nowhere that it was not told of"
+    )
 
 
 def test_folders_of_the_manifest_are_chosen_by_priority(tmp_path: Path) -> None:
-    given = [cache_folder("low", str(tmp_path / "low"), priority=1), cache_folder("high", str(tmp_path), priority=2)]
+    given = [
+        cache_folder("low", str(tmp_path / "low"), priority=1),
+        cache_folder("high", str(tmp_path), priority=2),
+    ]
     place = place_by_rules(resource(), given, [], None)
     assert place
     assert (place.record.name, place.record.priority) == ("high", 2)
@@ -191,10 +220,14 @@ def test_a_folder_is_found_by_name_in_the_store_too(tmp_path: Path) -> None:
     known = [Folder("old", str(tmp_path / "old"), 3), Folder("moved", "/before")]
     place = place_by_rules(resource(cacheFolder="old"), [], known, None)
     assert place == Place(known[0], LocalFolderConfig(str(tmp_path / "old")))
-    moved = place_by_rules(resource(cacheFolder="moved"), [cache_folder("moved", str(tmp_path))], known, None)
+    moved = place_by_rules(
+        resource(cacheFolder="moved"), [cache_folder("moved", str(tmp_path))], known, None
+    )
     assert moved
     assert moved.record.location == str(tmp_path), "the manifest says where it is now"
-    with pytest.raises(CacheFolderError, match=r"unknown cache folder 'none' \(known: moved, old\)"):
+    with pytest.raises(
+        CacheFolderError, match=r"unknown cache folder 'none' \(known: moved, old\)"
+    ):
         place_by_rules(resource(cacheFolder="none"), [], known, None)
 
 
@@ -223,17 +256,25 @@ def test_what_a_manifest_says_of_caches_is_sent_with_each_object() -> None:
 
 def test_recorded_places_come_back() -> None:
     assert place_of_record(Folder("a", "/a")).config == LocalFolderConfig("/a")
-    assert place_of_record(Folder("b", "s3://cache/a/b")).config == S3FolderConfig(Bucket("cache", "a/b"))
+    assert place_of_record(Folder("b", "s3://cache/a/b")).config == S3FolderConfig(
+        Bucket("cache", "a/b")
+    )
     assert place_of_record(Folder("b", "s3://cache")).config.location == "s3://cache"
     bucket = {"bucket": "cache", "prefix": "a/b", "endpoint": "http://minio:9000", "region": "eu-1"}
-    document = folder_document(storage={"s3": bucket}, cacheControl="no-store") | {"metadata": {"name": "b"}}
+    document = folder_document(storage={"s3": bucket}, cacheControl="no-store") | {
+        "metadata": {"name": "b"}
+    }
     parsed = parse_resource(document)
     assert isinstance(parsed, CacheFolder)
     place = place_by_rules(resource(), [parsed], [], None)
     assert place
-    assert place.config == S3FolderConfig(Bucket("cache", "a/b", "http://minio:9000", "eu-1"), "no-store")
+    assert place.config == S3FolderConfig(
+        Bucket("cache", "a/b", "http://minio:9000", "eu-1"), "no-store"
+    )
     assert place_of_record(place.record) == place
-    assert place_of_record(replace(folder_record(parsed), name="b")).config == place.config, "as a cluster records it"
+    assert place_of_record(replace(folder_record(parsed), name="b")).config == place.config, (
+        "as a cluster records it"
+    )
     other = with_cache_control(place, "private, max-age=5")
     assert place_of_record(other.record) == other
     assert other.config == replace(place.config, cache_control="private, max-age=5")
@@ -245,7 +286,7 @@ def test_two_buckets_of_one_name_are_two_places() -> None:
     assert request(one).job.digest != request(two).job.digest
 
 
-# Going on -------------------------------------------------------------------------------------------------
+# Going on -----------------------------------------------------------------------------------------
 
 
 def test_an_unfinished_job_with_the_same_settings_is_gone_on_with(store: Store) -> None:
@@ -261,10 +302,12 @@ def test_an_unfinished_job_with_the_same_settings_is_gone_on_with(store: Store) 
     assert unfinished_job(store, made) is None, "only the newest of the collection"
 
 
-# The identity of a source ---------------------------------------------------------------------------------
+# The identity of a source -------------------------------------------------------------------------
 
 
-def identity(source: dict[str, Any], namespace: str | None = None, claim_root: Path | None = None) -> str:
+def identity(
+    source: dict[str, Any], namespace: str | None = None, claim_root: Path | None = None
+) -> str:
     wanted = resource(source)
     return source_identity(wanted, source_config(wanted, claim_root), namespace)
 
@@ -272,7 +315,10 @@ def identity(source: dict[str, Any], namespace: str | None = None, claim_root: P
 def test_a_folder_is_the_same_however_it_is_named(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "link").symlink_to("photos")
-    names = {identity({"local": {"path": f"{tmp_path}/{each}"}}) for each in ("photos", "link", "./photos/", "link/.")}
+    names = {
+        identity({"local": {"path": f"{tmp_path}/{each}"}})
+        for each in ("photos", "link", "./photos/", "link/.")
+    }
     assert names == {f"folder {tmp_path}/photos"}
     claim = {"persistentVolumeClaim": {"claimName": "c", "path": "photos"}}
     assert identity(claim, claim_root=tmp_path) == f"folder {tmp_path}/photos"
@@ -283,7 +329,10 @@ def test_a_claim_and_a_bucket_are_known_by_their_names() -> None:
     for path in ("a/.b", "/a/.b/", "a//.b"):
         claim = {"persistentVolumeClaim": {"claimName": "c", "path": path}}
         assert identity(claim, "team", mount) == "claim team/c, folder /a/.b"
-    assert identity({"persistentVolumeClaim": {"claimName": "c"}}, "team", mount) == "claim team/c, folder /"
+    assert (
+        identity({"persistentVolumeClaim": {"claimName": "c"}}, "team", mount)
+        == "claim team/c, folder /"
+    )
     bucket = {"bucket": "pics", "prefix": "/2026/"}
     assert identity({"s3": bucket}, "team") == identity({"s3": bucket}) == "bucket s3://pics/2026"
     there = bucket | {"endpoint": "https://S3.example/"}

@@ -1,4 +1,6 @@
-"""Planning: stopped anywhere it starts over and comes to the same, and it holds no more than a shard at a time."""
+"""Planning: stopped anywhere it starts over and comes to the same,
+and it holds no more than a shard at a time.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,18 @@ class StoppedError(FpjError):
     """SIGTERM has come."""
 
 
-def plan(store: Store, folder: MemoryFolder, on_tick: Callable[[], None] = nothing, *, force: bool = False) -> Planned:
+def plan(
+    store: Store,
+    folder: MemoryFolder,
+    on_tick: Callable[[], None] = nothing,
+    *,
+    force: bool = False,
+) -> Planned:
     settings = PlanSettings(TIERS, "cache", lambda _pending: 4, check_files=True, force=force)
     stored = store.create_job(job("ours"))
-    return Planner(store, folder, COLLECTION, settings, on_tick=on_tick).plan(stored, 1, resumed=True)
+    return Planner(store, folder, COLLECTION, settings, on_tick=on_tick).plan(
+        stored, 1, resumed=True
+    )
 
 
 def prepare(store: Store, monkeypatch: pytest.MonkeyPatch) -> MemoryFolder:
@@ -44,7 +54,9 @@ def prepare(store: Store, monkeypatch: pytest.MonkeyPatch) -> MemoryFolder:
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_stopped_at_any_tick_it_comes_to_the_same(store: Store, monkeypatch: pytest.MonkeyPatch, force: bool) -> None:
+def test_stopped_at_any_tick_it_comes_to_the_same(
+    store: Store, monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
     folder = prepare(store, monkeypatch)
     ticks = 0
 
@@ -55,7 +67,9 @@ def test_stopped_at_any_tick_it_comes_to_the_same(store: Store, monkeypatch: pyt
     planned = plan(store, folder, count, force=force)
     shards = [replace(each, epoch=0) for each in store.shards("ours", 1)]
     assert planned.shards == len(shards)
-    assert ticks > 6 * IMAGES // 7 + planned.shards, "for each window of each step, and for each shard"
+    assert ticks > 6 * IMAGES // 7 + planned.shards, (
+        "for each window of each step, and for each shard"
+    )
     left = 0
 
     def stop() -> None:
@@ -64,7 +78,8 @@ def test_stopped_at_any_tick_it_comes_to_the_same(store: Store, monkeypatch: pyt
         if left < 0:
             raise StoppedError
 
-    for after in range(ticks + 1):  # what is forgotten once need not be checked again: later ones tick less
+    # What is forgotten once need not be checked again: later ones tick less.
+    for after in range(ticks + 1):
         left = after
         try:
             again = plan(store, folder, stop, force=force)
@@ -76,7 +91,9 @@ def test_stopped_at_any_tick_it_comes_to_the_same(store: Store, monkeypatch: pyt
     assert [replace(each, epoch=0) for each in store.shards("ours", 1)] == shards
 
 
-def test_it_is_told_of_ticks_where_everything_is_up_to_date(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_told_of_ticks_where_everything_is_up_to_date(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("fpj_core.store.sqlite._WINDOW", 7)
     fill(store, IMAGES)
     folder = MemoryFolder()
@@ -87,7 +104,9 @@ def test_it_is_told_of_ticks_where_everything_is_up_to_date(store: Store, monkey
         stages[next(reversed(stages))] += 1
 
     settings = PlanSettings(TIERS, "cache", lambda _pending: 4, check_files=True, force=False)
-    watched = Planner(store, folder, COLLECTION, settings, lambda stage: stages.update({stage: 0}), tick)
+    watched = Planner(
+        store, folder, COLLECTION, settings, lambda stage: stages.update({stage: 0}), tick
+    )
     assert watched.plan(store.create_job(job("ours")), 1, resumed=False).shards == 0
     assert stages["Check"] >= 2 * IMAGES, "for each file"
     assert stages["Plan"] >= IMAGES // 7
@@ -120,12 +139,16 @@ def test_shards_are_written_as_they_are_cut(store: Store, monkeypatch: pytest.Mo
 
 
 def test_each_image_is_read_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many shards there are: a plan over 50 million images is a matter of minutes because of that."""
+    """However many shards there are: a plan over 50 million images is a matter of minutes because
+    of that.
+    """
     folder = prepare(store, monkeypatch)
     statements: list[str] = []
     store._connection._sqlite.set_trace_callback(statements.append)  # type: ignore[attr-defined]
     settings = PlanSettings(TIERS, "cache", lambda _pending: 4, check_files=False, force=False)
-    planned = Planner(store, folder, COLLECTION, settings).plan(store.create_job(job("ours")), 1, resumed=False)
+    planned = Planner(store, folder, COLLECTION, settings).plan(
+        store.create_job(job("ours")), 1, resumed=False
+    )
     assert planned.shards > 5
     reads = [each for each in statements if "FROM images" in each and "max(ordinal)" not in each]
     assert len(reads) == -(-IMAGES // 7), "one query for each window"

@@ -1,4 +1,6 @@
-"""A shard over a scripted pool: whatever order images finish in and whenever it is killed, the counts are the truth."""
+"""A shard over a scripted pool: whatever order images finish in and whenever it is killed,
+the counts are the truth.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,14 @@ from unit.worker.fakes import (
     size_of,
 )
 
-from fpj_core.errors import CacheFolderError, ErrorType, FencedError, FpjError, ImageError, StoreUnavailableError
+from fpj_core.errors import (
+    CacheFolderError,
+    ErrorType,
+    FencedError,
+    FpjError,
+    ImageError,
+    StoreUnavailableError,
+)
 from fpj_core.ids import image_id
 from fpj_core.model import (
     Counts,
@@ -114,7 +123,19 @@ def derivative(ordinal: int, tier: TierSpec, **changes: Any) -> Derivative:
     path = f"{COLLECTION}/{tier.name}/{image[:2]}/{image}.jpg"
     size = size_of(ordinal, tier.name)
     known = Derivative(
-        image, tier.name, COLLECTION, ordinal, DIGESTS[tier.name], "v1", "cache", path, 4, 3, size, "before", 1.0
+        image,
+        tier.name,
+        COLLECTION,
+        ordinal,
+        DIGESTS[tier.name],
+        "v1",
+        "cache",
+        path,
+        4,
+        3,
+        size,
+        "before",
+        1.0,
     )
     return replace(known, **changes)
 
@@ -129,23 +150,27 @@ def have(store: Store, folder: MemoryFolder, *derivatives: Derivative) -> None:
     folder.files |= {each.path: each.bytes for each in derivatives}
 
 
-# Outcomes -------------------------------------------------------------------------------------------------
+# Outcomes -----------------------------------------------------------------------------------------
 
 
 def test_every_image_is_made_recorded_and_counted(store: Store, clock: Clock) -> None:
     fill(store, 23)
     pool = ScriptedPool(MemoryFolder(), clock=clock)
     processor(store, pool).run(one_shard(store, 23))
-    assert counts(store) == Counts(completed=23, bytes_written=made(range(23)), processing_ms=23 * 250.0)
+    assert counts(store) == Counts(
+        completed=23, bytes_written=made(range(23)), processing_ms=23 * 250.0
+    )
     assert cursor(store) == 23
     recorded = store.derivatives(COLLECTION, 0, 99, ["full", "thumbnail"])
     assert len(recorded) == 46
     assert all(pool.folder.files[each.path] == each.bytes for each in recorded)
-    assert {(each.job, each.folder, each.source_version) for each in recorded} == {(JOB, "cache", "v1")}
-    assert {each.digest for each in recorded} == set(DIGESTS.values())
-    assert {(i.width, i.height, i.format, i.thumbhash) for i in store.images(COLLECTION, 0, 99)} == {
-        (40, 30, "jpeg", b"\1")
+    assert {(each.job, each.folder, each.source_version) for each in recorded} == {
+        (JOB, "cache", "v1")
     }
+    assert {each.digest for each in recorded} == set(DIGESTS.values())
+    assert {
+        (i.width, i.height, i.format, i.thumbhash) for i in store.images(COLLECTION, 0, 99)
+    } == {(40, 30, "jpeg", b"\1")}
     assert list(store.pending_ordinals(COLLECTION, DIGESTS)) == []
 
 
@@ -154,7 +179,12 @@ def test_what_is_up_to_date_is_skipped(store: Store, clock: Clock) -> None:
     folder = MemoryFolder()
     other = replace(FULL, quality=1)
     have(store, folder, *(derivative(n, tier) for n in range(6) for tier in TIERS))
-    have(store, folder, derivative(1, FULL, digest=other.digest()), derivative(2, FULL, source_version="v0"))
+    have(
+        store,
+        folder,
+        derivative(1, FULL, digest=other.digest()),
+        derivative(2, FULL, source_version="v0"),
+    )
     have(store, folder, derivative(3, THUMBNAIL, folder="elsewhere"))
     del folder.files[derivative(4, THUMBNAIL).path]
     folder.files[derivative(5, FULL).path] -= 1
@@ -166,7 +196,13 @@ def test_what_is_up_to_date_is_skipped(store: Store, clock: Clock) -> None:
 
     pool.fate = noted
     processor(store, pool).run(one_shard(store, 6))
-    assert sorted(tasks) == [(1, ("full",)), (2, ("full",)), (3, ("thumbnail",)), (4, ("thumbnail",)), (5, ("full",))]
+    assert sorted(tasks) == [
+        (1, ("full",)),
+        (2, ("full",)),
+        (3, ("thumbnail",)),
+        (4, ("thumbnail",)),
+        (5, ("full",)),
+    ]
     assert (counts(store).completed, counts(store).skipped) == (5, 1)
 
 
@@ -179,28 +215,44 @@ def test_files_are_not_looked_at_when_the_record_is_enough(store: Store, clock: 
     assert counts(store) == Counts(skipped=3)
 
 
-def test_what_this_job_made_before_it_was_stopped_counts_as_completed(store: Store, clock: Clock) -> None:
+def test_what_this_job_made_before_it_was_stopped_counts_as_completed(
+    store: Store, clock: Clock
+) -> None:
     fill(store, 2)
     folder = MemoryFolder()
-    have(store, folder, derivative(0, FULL, job=JOB), derivative(0, THUMBNAIL), *(derivative(1, t) for t in TIERS))
+    have(
+        store,
+        folder,
+        derivative(0, FULL, job=JOB),
+        derivative(0, THUMBNAIL),
+        *(derivative(1, t) for t in TIERS),
+    )
     processor(store, ScriptedPool(folder, clock=clock)).run(one_shard(store, 2))
     assert counts(store) == Counts(completed=1, skipped=1, bytes_written=size_of(0, "full"))
 
 
 def test_permanent_errors_are_not_tried_again(store: Store, clock: Clock) -> None:
     fill(store, 4)
-    pool = ScriptedPool(MemoryFolder(), lambda task, _: CORRUPT if task.ordinal == 2 else None, clock=clock)
+    pool = ScriptedPool(
+        MemoryFolder(), lambda task, _: CORRUPT if task.ordinal == 2 else None, clock=clock
+    )
     processor(store, pool).run(one_shard(store, 4))
     assert pool.attempts == Counter({0: 1, 1: 1, 2: 1, 3: 1})
     (failure,) = store.failures(JOB)
     assert (failure.ordinal, failure.key, failure.attempts) == (2, "p2.jpg", 1)
     assert (failure.error_type, failure.message) == (ErrorType.CORRUPT_IMAGE, "cut off")
-    assert (counts(store).completed, counts(store).failed, counts(store).errors) == (3, 1, {"CorruptImage": 1})
+    assert (counts(store).completed, counts(store).failed, counts(store).errors) == (
+        3,
+        1,
+        {"CorruptImage": 1},
+    )
     assert counts(store).processing_ms == 3 * 250 + 500
 
 
 @pytest.mark.parametrize("most", [1, 3, 5])
-def test_transient_errors_are_tried_again_but_not_for_ever(store: Store, clock: Clock, most: int) -> None:
+def test_transient_errors_are_tried_again_but_not_for_ever(
+    store: Store, clock: Clock, most: int
+) -> None:
     fill(store, 3)
 
     def fate(task: Any, attempt: int) -> ImageError | None:
@@ -247,7 +299,11 @@ def test_listing_problems_fail_without_being_tried(store: Store, clock: Clock) -
     processor(store, pool).run(one_shard(store, 2))
     assert set(pool.attempts) == {0}
     (failure,) = store.failures(JOB)
-    assert (failure.error_type, failure.message, failure.attempts) == (ErrorType.ACCESS_DENIED, "no\\x1b[31m", 1)
+    assert (failure.error_type, failure.message, failure.attempts) == (
+        ErrorType.ACCESS_DENIED,
+        "no\\x1b[31m",
+        1,
+    )
     assert counts(store).errors == {"AccessDenied": 1}
 
 
@@ -272,7 +328,9 @@ def test_a_shard_goes_on_from_its_cursor(store: Store, clock: Clock) -> None:
 
 def test_one_pool_serves_several_shards(store: Store, clock: Clock) -> None:
     fill(store, 9)
-    store.put_shards(JOB, 1, [Shard(JOB, 1, 0, COLLECTION, 0, 4, 0), Shard(JOB, 1, 1, COLLECTION, 4, 9, 4)])
+    store.put_shards(
+        JOB, 1, [Shard(JOB, 1, 0, COLLECTION, 0, 4, 0), Shard(JOB, 1, 1, COLLECTION, 4, 9, 4)]
+    )
     runner = processor(store, ScriptedPool(MemoryFolder(), clock=clock))
     for _ in range(2):
         claimed = claim(store)
@@ -282,10 +340,12 @@ def test_one_pool_serves_several_shards(store: Store, clock: Clock) -> None:
     assert counts(store).completed == 9
 
 
-# Replaced files -------------------------------------------------------------------------------------------
+# Replaced files -----------------------------------------------------------------------------------
 
 
-def test_a_file_under_another_name_is_removed_once_the_new_one_is_recorded(store: Store, clock: Clock) -> None:
+def test_a_file_under_another_name_is_removed_once_the_new_one_is_recorded(
+    store: Store, clock: Clock
+) -> None:
     fill(store, 2)
     folder = MemoryFolder()
     have(store, folder, *(derivative(n, tier) for n in range(2) for tier in TIERS))
@@ -301,16 +361,21 @@ def test_a_file_under_another_name_is_removed_once_the_new_one_is_recorded(store
     folder.remove = check_and_remove  # type: ignore[method-assign]
     processor(store, pool, tiers=(webp, THUMBNAIL)).run(one_shard(store, 2))
     assert sorted(folder.removed) == sorted(derivative(n, FULL).path for n in range(2))
-    assert sorted(path.rpartition(".")[2] for path in folder.files) == ["jpg", "jpg", "webp", "webp"]
+    assert sorted(path.rpartition(".")[2] for path in folder.files) == [
+        "jpg",
+        "jpg",
+        "webp",
+        "webp",
+    ]
 
 
 def test_a_file_under_the_same_name_stays(store: Store, clock: Clock) -> None:
     fill(store, 2)
     folder = MemoryFolder()
     have(store, folder, *(derivative(n, tier) for n in range(2) for tier in TIERS))
-    processor(store, ScriptedPool(folder, clock=clock), tiers=(replace(FULL, quality=9), THUMBNAIL)).run(
-        one_shard(store, 2)
-    )
+    processor(
+        store, ScriptedPool(folder, clock=clock), tiers=(replace(FULL, quality=9), THUMBNAIL)
+    ).run(one_shard(store, 2))
     assert folder.removed == []
     assert counts(store).completed == 2
 
@@ -320,7 +385,9 @@ def test_a_failed_image_keeps_its_old_files(store: Store, clock: Clock) -> None:
     folder = MemoryFolder()
     have(store, folder, derivative(0, FULL), derivative(0, THUMBNAIL))
     pool = ScriptedPool(folder, lambda *_: CORRUPT, clock=clock, extension="webp")
-    processor(store, pool, tiers=(replace(FULL, format=Format.WEBP), THUMBNAIL)).run(one_shard(store, 1))
+    processor(store, pool, tiers=(replace(FULL, format=Format.WEBP), THUMBNAIL)).run(
+        one_shard(store, 1)
+    )
     assert folder.removed == []
 
 
@@ -330,11 +397,13 @@ def test_a_replaced_file_that_cannot_be_removed_ends_no_job(store: Store, clock:
     folder.refuses_removal = True
     have(store, folder, *(derivative(n, tier) for n in range(9) for tier in TIERS))
     pool = ScriptedPool(folder, clock=clock, extension="webp")
-    processor(store, pool, tiers=(replace(FULL, format=Format.WEBP), THUMBNAIL)).run(one_shard(store, 9))
+    processor(store, pool, tiers=(replace(FULL, format=Format.WEBP), THUMBNAIL)).run(
+        one_shard(store, 9)
+    )
     assert counts(store).completed == 9
 
 
-# The cursor -----------------------------------------------------------------------------------------------
+# The cursor ---------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -352,7 +421,9 @@ def watched(store: Store) -> Iterator[list[ShardBatch]]:
         settled = {each.ordinal for each in store.derivatives(COLLECTION, 0, 10_000, ["thumbnail"])}
         settled |= {failure.ordinal for failure in store.failures(JOB, limit=10_000)}
         before = (
-            {image.ordinal for image in store.images(COLLECTION, only.start, only.cursor)} if only.cursor else set()
+            {image.ordinal for image in store.images(COLLECTION, only.start, only.cursor)}
+            if only.cursor
+            else set()
         )
         assert before <= settled, "and over what is recorded"
 
@@ -376,10 +447,19 @@ def test_the_cursor_waits_for_the_slowest(store: Store, clock: Clock) -> None:
 
 
 def behind_the_first(store: Store, clock: Clock, error: ImageError | None) -> tuple[int, int]:
-    """How many images are settled before the first answers, which does so at the very end; the most slots held."""
+    """How many images are settled before the first answers, which does so at the very end.
+
+    The most slots held.
+    """
     fill(store, 400)
-    have(store, folder := MemoryFolder(), *(derivative(n, tier) for n in range(100, 160) for tier in TIERS))
-    pool = ScriptedPool(folder, lambda task, _: error if task.ordinal else None, clock=clock, slowest={0})
+    have(
+        store,
+        folder := MemoryFolder(),
+        *(derivative(n, tier) for n in range(100, 160) for tier in TIERS),
+    )
+    pool = ScriptedPool(
+        folder, lambda task, _: error if task.ordinal else None, clock=clock, slowest={0}
+    )
     settled = most = 0
 
     def look() -> None:
@@ -421,7 +501,7 @@ def test_a_long_shard_is_recorded_in_batches(store: Store, clock: Clock) -> None
     assert len(batches) <= 11
 
 
-# Losing the shard, stopping -------------------------------------------------------------------------------
+# Losing the shard, stopping -----------------------------------------------------------------------
 
 
 def test_a_holder_that_lost_its_shard_stops_and_writes_nothing(store: Store, clock: Clock) -> None:
@@ -440,7 +520,9 @@ def test_a_holder_that_lost_its_shard_stops_and_writes_nothing(store: Store, clo
     assert len(store.derivatives(COLLECTION, 0, 99, ["full"])) < 50
 
 
-def test_a_holder_that_lost_its_shard_gives_its_decoders_no_time(store: Store, clock: Clock) -> None:
+def test_a_holder_that_lost_its_shard_gives_its_decoders_no_time(
+    store: Store, clock: Clock
+) -> None:
     """What they would still write is the new holder's to make."""
     fill(store, 50)
     claimed = one_shard(store, 50)
@@ -452,7 +534,9 @@ def test_a_holder_that_lost_its_shard_gives_its_decoders_no_time(store: Store, c
 
     pool = ScriptedPool(MemoryFolder(), clock=clock)
     with pytest.raises(FencedError):
-        processor(store, pool, on_tick=take_over).complete(claimed, lambda: pytest.fail("it waits for them"))
+        processor(store, pool, on_tick=take_over).complete(
+            claimed, lambda: pytest.fail("it waits for them")
+        )
     assert store.shards(JOB, 1) == taken
 
 
@@ -475,11 +559,15 @@ def test_a_lost_shard_is_noticed_by_the_heartbeat(store: Store, clock: Clock) ->
         processor(store, pool, on_tick=take_over).run(claimed)
 
 
-def test_the_heart_beats_while_only_failures_gather_behind_a_slow_image(store: Store, clock: Clock) -> None:
+def test_the_heart_beats_while_only_failures_gather_behind_a_slow_image(
+    store: Store, clock: Clock
+) -> None:
     """They cannot be recorded before the cursor reaches them; that is no reason to fall silent."""
     fill(store, 60)
     claimed = one_shard(store, 60)
-    pool = ScriptedPool(MemoryFolder(), lambda task, _: CORRUPT if task.ordinal else None, clock=clock, slowest={0})
+    pool = ScriptedPool(
+        MemoryFolder(), lambda task, _: CORRUPT if task.ordinal else None, clock=clock, slowest={0}
+    )
     pool.pace, pool.most_at_once = 1.0, 1
     longest = 0.0
     beaten = clock.now
@@ -497,7 +585,9 @@ def test_the_heart_beats_while_only_failures_gather_behind_a_slow_image(store: S
 def test_handing_back_keeps_what_is_finished(store: Store, clock: Clock) -> None:
     fill(store, 60)
     claimed = one_shard(store, 60)
-    pool = ScriptedPool(MemoryFolder(), lambda task, _: CRASHED if task.ordinal % 7 == 3 else None, clock=clock)
+    pool = ScriptedPool(
+        MemoryFolder(), lambda task, _: CRASHED if task.ordinal % 7 == 3 else None, clock=clock
+    )
 
     def interrupt() -> None:
         if len(pool.folder.files) > 40:
@@ -512,7 +602,10 @@ def test_handing_back_keeps_what_is_finished(store: Store, clock: Clock) -> None
     assert recorded == set(pool.folder.files), "every finished file"
     again = ScriptedPool(pool.folder, pool.fate, clock=clock)
     processor(store, again).run(claim(store))
-    assert set(again.attempts) & {n for n in range(60) if f"{derivative(n, FULL).path}" in recorded} == set()
+    assert (
+        set(again.attempts) & {n for n in range(60) if f"{derivative(n, FULL).path}" in recorded}
+        == set()
+    )
     assert (counts(store).completed, counts(store).failed) == (51, 9)
     assert counts(store).bytes_written == made([n for n in range(60) if n % 7 != 3])
 
@@ -554,7 +647,9 @@ def test_no_file_is_recorded_before_it_is_on_disk(store: Store, clock: Clock, ro
 
 
 def test_what_could_not_be_brought_to_disk_is_never_recorded(store: Store, clock: Clock) -> None:
-    """A kernel reports an error once: the next sync succeeds, and the pages it was about are gone."""
+    """A kernel reports an error once: the next sync succeeds,
+    and the pages it was about are gone.
+    """
     fill(store, 30)
     claimed = one_shard(store, 30)
     pool = ScriptedPool(MemoryFolder(), clock=clock, room=4)
@@ -566,15 +661,24 @@ def test_what_could_not_be_brought_to_disk_is_never_recorded(store: Store, clock
     pool.fate = fate
     with pytest.raises(CacheFolderError, match="EIO"):
         processor(store, pool, batch_size=4).complete(claimed, lambda: 10.0)
-    assert {each.path for each in store.derivatives(COLLECTION, 0, 99, ["full", "thumbnail"])} <= pool.folder.synced
+    assert {
+        each.path for each in store.derivatives(COLLECTION, 0, 99, ["full", "thumbnail"])
+    } <= pool.folder.synced
     assert counts(store).done == cursor(store) <= 9
     processor(store, ScriptedPool(pool.folder, clock=clock)).run(claim(store))
     assert counts(store).completed == 30
 
 
-@pytest.mark.parametrize(("outage", "patience", "ends"), [(30.0, 240.0, False), (300.0, 240.0, True), (5.0, 0.0, True)])
+@pytest.mark.parametrize(
+    ("outage", "patience", "ends"), [(30.0, 240.0, False), (300.0, 240.0, True), (5.0, 0.0, True)]
+)
 def test_a_store_that_has_gone_is_waited_for(
-    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch, outage: float, patience: float, ends: bool
+    store: Store,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    outage: float,
+    patience: float,
+    ends: bool,
 ) -> None:
     fill(store, 20)
     claimed = one_shard(store, 20)
@@ -630,7 +734,7 @@ def raising(error: BaseException) -> Callable[..., Any]:
     return fail
 
 
-# Whatever happens -----------------------------------------------------------------------------------------
+# Whatever happens ---------------------------------------------------------------------------------
 
 
 def fates(corrupt: set[int], hopeless: set[int], flaky: set[int]) -> Fate:
@@ -647,7 +751,9 @@ def fates(corrupt: set[int], hopeless: set[int], flaky: set[int]) -> Fate:
 ORDINALS = st.sets(st.integers(0, 29), max_size=6)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     seed=st.integers(0, 2**32),
     count=st.integers(1, 30),
@@ -656,7 +762,10 @@ ORDINALS = st.sets(st.integers(0, 29), max_size=6)
     hopeless=ORDINALS,
     flaky=ORDINALS,
     done_before=ORDINALS,
-    kills=st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["before", "after", "tick", "hand back"])), max_size=5),
+    kills=st.lists(
+        st.tuples(st.integers(0, 6), st.sampled_from(["before", "after", "tick", "hand back"])),
+        max_size=5,
+    ),
 )
 def test_counts_are_the_truth_whatever_the_order_and_the_kills(
     store: Store,
@@ -692,11 +801,18 @@ def test_counts_are_the_truth_whatever_the_order_and_the_kills(
     skipped = done_before & images
     completed = images - failed - skipped
     total = counts(store)
-    assert (total.completed, total.skipped, total.failed) == (len(completed), len(skipped), len(failed))
+    assert (total.completed, total.skipped, total.failed) == (
+        len(completed),
+        len(skipped),
+        len(failed),
+    )
     assert total.bytes_written == made(sorted(completed))
     assert total.errors == {
         name: number
-        for name, number in (("CorruptImage", len(failed & corrupt)), ("WorkerCrashed", len(failed - corrupt)))
+        for name, number in (
+            ("CorruptImage", len(failed & corrupt)),
+            ("WorkerCrashed", len(failed - corrupt)),
+        )
         if number
     }
     assert {failure.ordinal for failure in store.failures(JOB)} == failed
@@ -708,7 +824,9 @@ def test_counts_are_the_truth_whatever_the_order_and_the_kills(
     assert cursor(store) == count
 
 
-def run_until_killed(store: Store, pool: ScriptedPool, claimed: Shard, batch_size: int, calls: int, kind: str) -> bool:
+def run_until_killed(
+    store: Store, pool: ScriptedPool, claimed: Shard, batch_size: int, calls: int, kind: str
+) -> bool:
     """Run, and die at the given call of the given kind; whether that came to be."""
     flush = store.flush
     left = calls
@@ -758,28 +876,42 @@ def test_an_environment_that_heals_just_before_it_is_asked_about_costs_no_image(
     asked: list[float] = []
     sick = ImageError(kind, "input/output error", environment=True)
     pool.fate = lambda task, _attempt: sick if task.ordinal == 5 and not asked else None
-    runner = ShardProcessor(store, pool, pool.folder, context(), probe=lambda _tick: asked.append(clock.now))  # type: ignore[arg-type]
+    runner = ShardProcessor(
+        store,
+        pool,  # type: ignore[arg-type]
+        pool.folder,
+        context(),
+        probe=lambda _tick: asked.append(clock.now),
+    )
     runner.complete(one_shard(store, 10), lambda: 0.0)
     assert (counts(store).completed, counts(store).failed, len(asked)) == (10, 0, 1)
     assert store.failures(JOB) == []
 
 
-def test_an_image_that_cannot_be_read_though_all_is_well_is_charged_once(store: Store, clock: Clock) -> None:
+def test_an_image_that_cannot_be_read_though_all_is_well_is_charged_once(
+    store: Store, clock: Clock
+) -> None:
     fill(store, 10)
     sick = ImageError(ErrorType.READ_FAILED, "input/output error", environment=True)
-    pool = ScriptedPool(MemoryFolder(), lambda task, _attempt: sick if task.ordinal in (5, 6) else None, clock=clock)
+    pool = ScriptedPool(
+        MemoryFolder(), lambda task, _attempt: sick if task.ordinal in (5, 6) else None, clock=clock
+    )
     runner = ShardProcessor(store, pool, pool.folder, context(), probe=lambda _tick: None)  # type: ignore[arg-type]
     runner.complete(one_shard(store, 10), lambda: 0.0)
     assert (counts(store).completed, counts(store).failed) == (8, 2)
     assert [each.ordinal for each in store.failures(JOB)] == [5, 6]
-    assert {pool.attempts[ordinal] for ordinal in (5, 6)} == {ImageLimits().max_attempts + 1}, "one more, and no more"
+    assert {pool.attempts[ordinal] for ordinal in (5, 6)} == {ImageLimits().max_attempts + 1}, (
+        "one more, and no more"
+    )
 
 
 @pytest.mark.parametrize("resumed", [False, True])
 def test_what_a_killed_holder_made_beyond_its_cursor_counts_beside_what_the_plan_has_counted(
     store: Store, clock: Clock, *, resumed: bool
 ) -> None:
-    """Both are recorded, and only one of them is counted: by others, or by an earlier attempt of this very job."""
+    """Both are recorded, and only one of them is counted: by others,
+    or by an earlier attempt of this very job.
+    """
     fill(store, 10)
     folder = MemoryFolder()
     before = {"job": JOB} if resumed else {}
@@ -799,7 +931,9 @@ def test_what_a_killed_holder_made_beyond_its_cursor_counts_beside_what_the_plan
     assert counts(store).bytes_written == made(list(ours))
 
 
-def test_what_a_killed_holder_made_again_beyond_its_cursor_is_no_longer_skipped(store: Store, clock: Clock) -> None:
+def test_what_a_killed_holder_made_again_beyond_its_cursor_is_no_longer_skipped(
+    store: Store, clock: Clock
+) -> None:
     """Its file went after the plan had counted it."""
     fill(store, 10)
     folder = MemoryFolder()
@@ -808,7 +942,9 @@ def test_what_a_killed_holder_made_again_beyond_its_cursor_is_no_longer_skipped(
     del folder.files[derivative(2, FULL).path]
     first = ScriptedPool(folder, clock=clock, slowest={0})
     assert run_until_killed(store, first, claim(store), 8, 0, "after")
-    assert cursor(store) == 0 and {each.job for each in store.derivatives(COLLECTION, 2, 3, ["full"])} == {JOB}
+    assert cursor(store) == 0 and {
+        each.job for each in store.derivatives(COLLECTION, 2, 3, ["full"])
+    } == {JOB}
     processor(store, ScriptedPool(folder, clock=clock)).run(claim(store, clock.now + 60))
     assert (counts(store).completed, counts(store).skipped) == (9, 1)
 
@@ -822,14 +958,18 @@ def test_an_answer_about_another_image_is_none(store: Store, clock: Clock) -> No
             outcome = super()._finish(task)
             if task.ordinal != 1 or outcome.result is None:
                 return outcome
-            wrong = tuple(replace(each, path=derivative(0, FULL).path) for each in outcome.result.files)
+            wrong = tuple(
+                replace(each, path=derivative(0, FULL).path) for each in outcome.result.files
+            )
             return replace(outcome, result=replace(outcome.result, files=wrong))
 
     fill(store, 3)
     pool = Hijacked(MemoryFolder(), clock=clock)
     processor(store, pool).run(one_shard(store, 3))
     assert (counts(store).completed, counts(store).failed) == (2, 1)
-    assert {each.ordinal for each in store.derivatives(COLLECTION, 0, 3, ["full", "thumbnail"])} == {0, 2}
+    assert {
+        each.ordinal for each in store.derivatives(COLLECTION, 0, 3, ["full", "thumbnail"])
+    } == {0, 2}
 
 
 def test_a_failure_beyond_the_cursor_is_listed_when_it_counts(store: Store, clock: Clock) -> None:
@@ -842,7 +982,9 @@ def test_a_failure_beyond_the_cursor_is_listed_when_it_counts(store: Store, cloc
     fate: Fate = lambda task, _attempt: CORRUPT if task.ordinal == 1 else None  # noqa: E731
     pool = ScriptedPool(MemoryFolder(), fate, clock=clock, slowest={0})
     processor(store, pool, on_tick=look).run(one_shard(store, 30))
-    assert listed <= {(False, 0), (True, 1)} and [each.ordinal for each in store.failures(JOB)] == [1]
+    assert listed <= {(False, 0), (True, 1)} and [each.ordinal for each in store.failures(JOB)] == [
+        1
+    ]
     assert (counts(store).completed, counts(store).failed) == (29, 1)
 
 

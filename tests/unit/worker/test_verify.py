@@ -33,7 +33,12 @@ def test_files_that_are_there_stay_recorded(store: Store) -> None:
 
 def test_what_is_gone_cut_short_or_elsewhere_is_forgotten(store: Store) -> None:
     folder = MemoryFolder()
-    have(store, folder, *(derivative(n, FULL) for n in range(5)), replace(derivative(5, FULL), folder="elsewhere"))
+    have(
+        store,
+        folder,
+        *(derivative(n, FULL) for n in range(5)),
+        replace(derivative(5, FULL), folder="elsewhere"),
+    )
     del folder.files[derivative(1, FULL).path]
     folder.files[derivative(2, FULL).path] -= 1
     folder.files[derivative(3, FULL).path] = 0
@@ -54,21 +59,27 @@ def test_other_tiers_and_collections_are_not_its_business(store: Store) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 10, 11, 35])
-def test_it_goes_in_batches_while_it_deletes(store: Store, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+def test_it_goes_in_batches_while_it_deletes(
+    store: Store, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
     monkeypatch.setattr(verify, "_BATCH", 10)
     folder = MemoryFolder()
     have(store, folder, *(derivative(n, FULL) for n in range(count)))
     for ordinal in range(0, count, 2):
         del folder.files[derivative(ordinal, FULL).path]
     told: list[None] = []
-    forgotten = forget_missing_files(store, COLLECTION, TIERS, "cache", folder, lambda: told.append(None))
+    forgotten = forget_missing_files(
+        store, COLLECTION, TIERS, "cache", folder, lambda: told.append(None)
+    )
     assert forgotten == len(range(0, count, 2))
     assert [ordinal for ordinal, _ in recorded(store)] == list(range(1, count, 2))
     assert len(told) >= count
 
 
 @pytest.mark.parametrize("count", [0, 1, 10, 11, 35])
-def test_what_others_made_is_forgotten_in_batches(store: Store, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+def test_what_others_made_is_forgotten_in_batches(
+    store: Store, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
     monkeypatch.setattr(verify, "_BATCH", 10)
     fill(store, count)
     ours = [derivative(n, FULL, job="ours") for n in range(0, count, 2)]

@@ -1,4 +1,6 @@
-"""Pods as real processes over a SQLite store: what the operator would record and set, and what Kubernetes would see."""
+"""Pods as real processes over a SQLite store: what the operator would record and set,
+and what Kubernetes would see.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ SLOW_DECODER = Path(__file__).parents[2] / "e2e" / "injected" / "decoder"
 def photo(seed: int) -> bytes:
     """A JPEG of 320x240, every one different."""
     chance = np.random.default_rng(seed)
-    coarse = Image.fromarray(chance.integers(0, 256, (6, 8, 3), np.uint8)).resize((320, 240), Image.Resampling.BICUBIC)
+    coarse = Image.fromarray(chance.integers(0, 256, (6, 8, 3), np.uint8)).resize(
+        (320, 240), Image.Resampling.BICUBIC
+    )
     target = io.BytesIO()
     coarse.save(target, "JPEG")
     return target.getvalue()
@@ -68,7 +72,10 @@ def folder_manifest(**storage: Any) -> dict[str, Any]:
         "apiVersion": "fpj.dev/v1alpha1",
         "kind": "CacheFolder",
         "metadata": {"name": "main", "namespace": "team"},
-        "spec": {"storage": storage or {"persistentVolumeClaim": {"claimName": "cache", "path": "derived"}}},
+        "spec": {
+            "storage": storage
+            or {"persistentVolumeClaim": {"claimName": "cache", "path": "derived"}}
+        },
     }
 
 
@@ -157,9 +164,14 @@ class Cluster:
     def start(self, command: str, index: int = 0, /, **changes: str) -> Pod:
         environment = self.environment(JOB_COMPLETION_INDEX=str(index), **changes)
         process = subprocess.Popen(
-            [sys.executable, "-m", "fpj_worker.pod", command], env=environment, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "fpj_worker.pod", command],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-        self.pods.append(Pod(environment["POD_NAME"], process, Path(environment["FPJ_TERMINATION_LOG"])))
+        self.pods.append(
+            Pod(environment["POD_NAME"], process, Path(environment["FPJ_TERMINATION_LOG"]))
+        )
         return self.pods[-1]
 
     def run(self, command: str, index: int = 0, /, **changes: str) -> Pod:
@@ -168,14 +180,16 @@ class Cluster:
         assert pod.wait() == 0, pod.stderr
         return pod
 
-    # The store, as the operator uses it -------------------------------------------------------------------
+    # The store, as the operator uses it -----------------------------------------------------------
 
     def opened(self) -> closing[Store]:
         return closing(open_store(self.store_path))
 
     def record(self) -> Job:
         """What the operator records before it starts the index pod."""
-        job = Job(UID, "job", COLLECTION, job_manifest(**self.spec), "digest", created_at=time.time())
+        job = Job(
+            UID, "job", COLLECTION, job_manifest(**self.spec), "digest", created_at=time.time()
+        )
         with self.opened() as store:
             store.acquire_lease(lease_name(COLLECTION), UID, 3_600, time.time())
             return store.create_job(job)
@@ -232,7 +246,11 @@ class Cluster:
 def slow(seconds: float) -> dict[str, str]:
     """The environment of a pod whose decoders take so much longer for each image."""
     # They may leave marks that the sandbox would keep them from.
-    return {"PYTHONPATH": str(SLOW_DECODER), "PYTHON_TEST_SLOWNESS": str(seconds), "FPJ_SANDBOX": "off"}
+    return {
+        "PYTHONPATH": str(SLOW_DECODER),
+        "PYTHON_TEST_SLOWNESS": str(seconds),
+        "FPJ_SANDBOX": "off",
+    }
 
 
 @pytest.fixture

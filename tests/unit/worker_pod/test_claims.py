@@ -1,4 +1,6 @@
-"""Which shard a pod may work on: the record is looked at before the claim, and once more after it."""
+"""Which shard a pod may work on: the record is looked at before the claim,
+and once more after it.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +24,23 @@ TASK: Any = SimpleNamespace(
     job_id="job", attempt=1, shard_index=0, pod="pod", suspect_after=15.0, heartbeat_interval=3.0
 )
 STOP: Any = SimpleNamespace(check=lambda: None)
-ENDED = [{"planning_attempt": 2}, {"phase": Phase.RECOVERING}, {"phase": Phase.SUSPENDED}, {"phase": Phase.FAILED}]
+ENDED = [
+    {"planning_attempt": 2},
+    {"phase": Phase.RECOVERING},
+    {"phase": Phase.SUSPENDED},
+    {"phase": Phase.FAILED},
+]
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     opened = open_store(str(tmp_path / "store.db"))
-    opened.put_shards("job", 1, [Shard("job", 1, index, "c", index, index + 1, index) for index in range(2)])
-    opened.create_job(Job("job", "it", "c", {}, "", planning_attempt=1, planned_attempt=1, phase=Phase.RUNNING))
+    opened.put_shards(
+        "job", 1, [Shard("job", 1, index, "c", index, index + 1, index) for index in range(2)]
+    )
+    opened.create_job(
+        Job("job", "it", "c", {}, "", planning_attempt=1, planned_attempt=1, phase=Phase.RUNNING)
+    )
     yield opened
     opened.close()
 
@@ -39,7 +50,9 @@ def end(store: Store, change: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("change", ENDED)
-def test_a_pod_that_comes_when_its_attempt_has_ended_claims_nothing(store: Store, change: dict[str, Any]) -> None:
+def test_a_pod_that_comes_when_its_attempt_has_ended_claims_nothing(
+    store: Store, change: dict[str, Any]
+) -> None:
     end(store, change)
     with pytest.raises(FencedError):
         _Claims(TASK, store, STOP).own()
@@ -50,7 +63,10 @@ def test_a_pod_that_comes_when_its_attempt_has_ended_claims_nothing(store: Store
 @pytest.mark.parametrize("which", [_Claims.own, _Claims.abandoned])
 @pytest.mark.parametrize("change", ENDED)
 def test_a_shard_that_is_claimed_while_the_attempt_ends_is_handed_back(
-    store: Store, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], which: Callable[[_Claims], Shard | None]
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, Any],
+    which: Callable[[_Claims], Shard | None],
 ) -> None:
     if which is _Claims.abandoned:
         left = store.claim_shard("job", 1, "dead", store.now(), index=1)
@@ -76,7 +92,9 @@ def test_a_shard_that_another_has_finished_is_nobodys_to_wait_for(store: Store) 
     assert _Claims(TASK, store, STOP).own() is None
 
 
-def test_shards_of_pods_that_live_are_not_waited_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_of_pods_that_live_are_not_waited_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_Claims, "_pause", lambda _: pytest.fail("it waits"))
     assert store.claim_shard("job", 1, "another", store.now() - 4, index=0) is not None
     assert _Claims(TASK, store, STOP).abandoned() is None

@@ -48,14 +48,30 @@ def os_error(number: int) -> OSError:
         (because(SourceError("no"), os_error(errno.EIO)), 1, "SourceUnreadable"),
         (because(SourceError("no"), os_error(errno.ESTALE)), 1, "SourceUnreadable"),
         (because(SourceError("no"), exceptions.NotFoundError("404")), 40, "SourceNotFound"),
-        (because(SourceError("no"), exceptions.GenericError("<Code>NoSuchBucket</Code>")), 40, "SourceNotFound"),
-        (because(SourceError("no"), exceptions.PermissionDeniedError("403")), 40, "SourceUnreadable"),
-        (because(SourceError("no"), exceptions.GenericError("connection refused")), 1, "SourceUnreadable"),
+        (
+            because(SourceError("no"), exceptions.GenericError("<Code>NoSuchBucket</Code>")),
+            40,
+            "SourceNotFound",
+        ),
+        (
+            because(SourceError("no"), exceptions.PermissionDeniedError("403")),
+            40,
+            "SourceUnreadable",
+        ),
+        (
+            because(SourceError("no"), exceptions.GenericError("connection refused")),
+            1,
+            "SourceUnreadable",
+        ),
         (SourceError("is a cache folder"), 40, "SourceUnreadable"),
         (because(CacheFolderError("no"), os_error(errno.EROFS)), 40, "CacheFolderUnusable"),
         (because(CacheFolderError("no"), os_error(errno.EEXIST)), 40, "CacheFolderUnusable"),
         (because(CacheFolderError("no"), os_error(errno.ENOSPC)), 1, "CacheFolderUnusable"),
-        (because(CacheFolderError("no"), exceptions.GenericError("timed out")), 1, "CacheFolderUnusable"),
+        (
+            because(CacheFolderError("no"), exceptions.GenericError("timed out")),
+            1,
+            "CacheFolderUnusable",
+        ),
         (ImageError(ErrorType.STORE_UNAVAILABLE, "no"), 1, "CacheFolderUnusable"),
         (ImageError(ErrorType.ACCESS_DENIED, "no"), 40, "CacheFolderUnusable"),
         (EnvironmentFaultError("full"), 42, "EnvironmentFault"),
@@ -78,7 +94,7 @@ def test_being_told_to_end_is_no_failure() -> None:
     assert ending_of(InterruptedRunError("stop")) == Ending(ExitCode.TERMINATED)
 
 
-# Termination messages -------------------------------------------------------------------------------------
+# Termination messages -----------------------------------------------------------------------------
 
 
 @given(st.sampled_from(Reason), st.text(max_size=6_000))
@@ -100,7 +116,8 @@ def test_long_messages_keep_their_beginning() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "Killed", "{}", "[1]", "3", "null", '{"reason": "Odd", "message": "x"}', '{"time":1}']
+    "text",
+    ["", "Killed", "{}", "[1]", "3", "null", '{"reason": "Odd", "message": "x"}', '{"time":1}'],
 )
 def test_other_messages_are_no_termination_messages(text: str) -> None:
     assert parse_termination_message(text) is None

@@ -52,7 +52,9 @@ def beats(store: Store) -> float:
     return found.heartbeat_at
 
 
-def test_it_beats_while_the_supervisor_is_busy_with_something_else(store: Store, shard: Shard) -> None:
+def test_it_beats_while_the_supervisor_is_busy_with_something_else(
+    store: Store, shard: Shard
+) -> None:
     with Heartbeat(store, shard, 0.05):
         for _ in range(3):
             before = beats(store)
@@ -91,7 +93,9 @@ def test_a_store_that_is_away_for_a_moment_ends_no_heartbeat(
         heartbeat.check()
 
 
-def test_a_store_that_hangs_holds_nobody_up(store: Store, shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_hangs_holds_nobody_up(
+    store: Store, shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(store, "heartbeat", lambda *_: time.sleep(4))
     with Heartbeat(store, shard, 0.01):
         time.sleep(0.1)
@@ -99,7 +103,7 @@ def test_a_store_that_hangs_holds_nobody_up(store: Store, shard: Shard, monkeypa
     assert time.monotonic() - began < 2.5
 
 
-# Being told to stop ---------------------------------------------------------------------------------------
+# Being told to stop -------------------------------------------------------------------------------
 
 
 def test_the_grace_period_runs_from_the_signal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +122,7 @@ def test_the_grace_period_runs_from_the_signal(monkeypatch: pytest.MonkeyPatch) 
         stop.check()
 
 
-# Metrics --------------------------------------------------------------------------------------------------
+# Metrics ------------------------------------------------------------------------------------------
 
 
 def value(name: str, **labels: str) -> float:
@@ -142,7 +146,10 @@ def test_failures_of_the_store_are_counted_and_lost_races_are_not(store: Store) 
         return value("fpj_store_errors_total", operation=operation)
 
     measured = timed(store)
-    assert REGISTRY.get_sample_value("fpj_store_errors_total", {"operation": "refresh_folder"}) is not None
+    assert (
+        REGISTRY.get_sample_value("fpj_store_errors_total", {"operation": "refresh_folder"})
+        is not None
+    )
     refused, fenced = errors("update_job"), errors("heartbeat")
     with pytest.raises(ConcurrencyError):
         measured.update_job(Job(JOB, "it", "c", {}, "d", version=99))
@@ -175,11 +182,19 @@ def test_the_meter_counts_what_was_recorded() -> None:
     misses = value("fpj_worker_skip_checks_total", result="miss")
     meter = PrometheusMeter()
     meter.settled(1_000, 0.3)
-    meter.counted(Counts(completed=3, skipped=2, failed=1, bytes_written=50, errors={"TooLarge": 1}))
+    meter.counted(
+        Counts(completed=3, skipped=2, failed=1, bytes_written=50, errors={"TooLarge": 1})
+    )
     meter.counted(Counts(completed=1))
     after = {name: value("fpj_worker_images_total", **labels) for name, labels in names.items()}
-    assert {name: after[name] - before[name] for name in names} == {"completed": 4, "skipped": 2, "too large": 1}
+    assert {name: after[name] - before[name] for name in names} == {
+        "completed": 4,
+        "skipped": 2,
+        "too large": 1,
+    }
     assert value("fpj_worker_skip_checks_total", result="hit") - hits == 2
     assert value("fpj_worker_skip_checks_total", result="miss") - misses == 5
-    assert meter.take() == Counts(completed=4, skipped=2, failed=1, bytes_written=50, errors={"TooLarge": 1})
+    assert meter.take() == Counts(
+        completed=4, skipped=2, failed=1, bytes_written=50, errors={"TooLarge": 1}
+    )
     assert meter.take() == Counts()

@@ -1,4 +1,7 @@
-"""Which index pod may plan an attempt, and what of earlier attempts is left once it has. Without processes."""
+"""Which index pod may plan an attempt, and what of earlier attempts is left once it has.
+
+Without processes.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from fpj_core.errors import FencedError, SourceChangedError
 from fpj_core.jobs import change_job
 from fpj_core.model import Phase
 
-OTHERS = {"id": "photos", "source": {"persistentVolumeClaim": {"claimName": "others", "path": "album"}}}
+OTHERS = {
+    "id": "photos",
+    "source": {"persistentVolumeClaim": {"claimName": "others", "path": "album"}},
+}
 
 
 @pytest.fixture
@@ -22,12 +28,18 @@ def planned(cluster: Cluster) -> Cluster:
 
 
 @pytest.mark.parametrize("planned_attempt", [0, 2])
-def test_an_earlier_attempt_plans_nothing_once_a_later_one_has_begun(cluster: Cluster, planned_attempt: int) -> None:
+def test_an_earlier_attempt_plans_nothing_once_a_later_one_has_begun(
+    cluster: Cluster, planned_attempt: int
+) -> None:
     cluster.add_photos(3)
     cluster.record()
     with cluster.opened() as store:
         begun = change_job(
-            store, UID, lambda job: replace(job, planning_attempt=2, planned_attempt=planned_attempt, planner="later")
+            store,
+            UID,
+            lambda job: replace(
+                job, planning_attempt=2, planned_attempt=planned_attempt, planner="later"
+            ),
         )
         with pytest.raises(FencedError, match="attempt 2"):
             cluster.plan()
@@ -35,7 +47,9 @@ def test_an_earlier_attempt_plans_nothing_once_a_later_one_has_begun(cluster: Cl
         assert store.count_images(COLLECTION) == 0 and store.shards(UID, 1) == []
 
 
-@pytest.mark.parametrize("phase", [Phase.SUSPENDED, Phase.RECOVERING, Phase.FAILED, Phase.CANCELLED])
+@pytest.mark.parametrize(
+    "phase", [Phase.SUSPENDED, Phase.RECOVERING, Phase.FAILED, Phase.CANCELLED]
+)
 def test_a_job_that_is_stopped_is_not_planned(cluster: Cluster, phase: Phase) -> None:
     cluster.add_photos(3)
     cluster.record()

@@ -15,7 +15,17 @@ from typing import Any
 import psutil
 import pytest
 from unit.mounts import read_only
-from unit.worker_pod.conftest import BOUND, COLLECTION, UID, Cluster, Pod, folder_manifest, job_manifest, photo, slow
+from unit.worker_pod.conftest import (
+    BOUND,
+    COLLECTION,
+    UID,
+    Cluster,
+    Pod,
+    folder_manifest,
+    job_manifest,
+    photo,
+    slow,
+)
 
 from fpj_core.jobs import change_job
 from fpj_core.manifest import parse_resource
@@ -44,7 +54,7 @@ def reason_of(pod: Pod, code: int) -> str:
     return message["reason"]
 
 
-# The usual way --------------------------------------------------------------------------------------------
+# The usual way ------------------------------------------------------------------------------------
 
 
 class _NoObserver:
@@ -60,7 +70,12 @@ def test_pods_come_to_the_same_as_a_run_on_one_machine(cluster: Cluster, tmp_pat
     cluster.record()
     index = cluster.run("index")
     planned = cluster.job
-    assert (planned.total, planned.base, planned.planned_attempt, planned.planning_attempt) == (26, Counts(), 1, 1)
+    assert (planned.total, planned.base, planned.planned_attempt, planned.planning_attempt) == (
+        26,
+        Counts(),
+        1,
+        1,
+    )
     assert planned.phase is Phase.PENDING, "the phase is the operator's"
     assert planned.running_since == planned.last_progress_at is not None
     assert list(planned.stages) == ["Index", "Check", "Plan"]
@@ -76,7 +91,10 @@ def test_pods_come_to_the_same_as_a_run_on_one_machine(cluster: Cluster, tmp_pat
     through_pods, counts = cluster.files(), cluster.counts
 
     manifest = job_manifest()
-    manifest["spec"]["collection"] = {"id": COLLECTION, "source": {"local": {"path": str(cluster.album)}}}
+    manifest["spec"]["collection"] = {
+        "id": COLLECTION,
+        "source": {"local": {"path": str(cluster.album)}},
+    }
     resource = parse_resource(manifest)
     assert isinstance(resource, FileProcessingJob)
     out = tmp_path / "local"
@@ -91,19 +109,35 @@ def test_pods_come_to_the_same_as_a_run_on_one_machine(cluster: Cluster, tmp_pat
     assert through_pods == files
     assert replace(counts, processing_ms=0) == replace(alone, processing_ms=0)
     assert (counts.completed, counts.failed, counts.errors) == (25, 1, {"CorruptImage": 1})
-    assert [event["message"] for event in index.events] == ["indexed", "stage started", "stage started", "planned"]
+    assert [event["message"] for event in index.events] == [
+        "indexed",
+        "stage started",
+        "stage started",
+        "planned",
+    ]
     (done,) = [event for event in shards[0].events if event["message"] == "shard done"]
     assert (done["uid"], done["shard"], done["completed"]) == (UID, 0, 10)
     for pod in (index, *shards):
         for event in pod.events:
-            assert (event["namespace"], event["job"], event["uid"], event["attempt"]) == ("team", "job", UID, 1), event
+            assert (event["namespace"], event["job"], event["uid"], event["attempt"]) == (
+                "team",
+                "job",
+                UID,
+                1,
+            ), event
     assert [{event.get("shard") for event in pod.events} for pod in shards] == [{0}, {1}, {2}]
-    (failed,) = [event for pod in shards for event in pod.events if event["message"] == "image failed"]
-    assert (failed["key"], failed["error_type"], failed["level"]) == (("broken.jpg", "CorruptImage", "warning"))
+    (failed,) = [
+        event for pod in shards for event in pod.events if event["message"] == "image failed"
+    ]
+    assert (failed["key"], failed["error_type"], failed["level"]) == (
+        ("broken.jpg", "CorruptImage", "warning")
+    )
     assert failed["image"] and failed["said"]
 
 
-def test_pods_of_a_mirrored_folder_name_files_alike_whichever_runs_first(cluster: Cluster, tmp_path: Path) -> None:
+def test_pods_of_a_mirrored_folder_name_files_alike_whichever_runs_first(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     """Confined to the tiers that they write."""
     for number, name in enumerate(("a.jpg", "A.jpg", "b/x.jpg", "a.jpeg", "B/X.jpg", "c.jpg")):
         (cluster.album / name).parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +152,10 @@ def test_pods_of_a_mirrored_folder_name_files_alike_whichever_runs_first(cluster
         cluster.run("shard", number, **task)
     out = tmp_path / "local"
     manifest = job_manifest(**cluster.spec)
-    manifest["spec"]["collection"] = {"id": COLLECTION, "source": {"local": {"path": str(cluster.album)}}}
+    manifest["spec"]["collection"] = {
+        "id": COLLECTION,
+        "source": {"local": {"path": str(cluster.album)}},
+    }
     resource = parse_resource(manifest)
     assert isinstance(resource, FileProcessingJob)
     with closing(open_store(str(tmp_path / "alone.db"))) as store:
@@ -158,14 +195,23 @@ def test_force_makes_all_again_but_once(cluster: Cluster) -> None:
     made = cluster.files()
     forced = job_manifest(force=True)
     forced["metadata"]["uid"] = "another"
-    first, second = (cluster.environment(FPJ_TASK=cluster.task(job=forced, attempt=n)) for n in (1, 2))
+    first, second = (
+        cluster.environment(FPJ_TASK=cluster.task(job=forced, attempt=n)) for n in (1, 2)
+    )
     with cluster.opened() as store:
-        store.create_job(replace(cluster.job, id="another", version=0, planned_attempt=0, planning_attempt=0))
+        store.create_job(
+            replace(cluster.job, id="another", version=0, planned_attempt=0, planning_attempt=0)
+        )
         run_index(read_task(first), store, Stop())
-        assert [(s.start, s.stop) for s in store.shards("another", 1)] == [(0, 10), (10, 12)], "all of it again"
+        assert [(s.start, s.stop) for s in store.shards("another", 1)] == [
+            (0, 10),
+            (10, 12),
+        ], "all of it again"
         assert cluster.start("shard", 0, FPJ_TASK=first["FPJ_TASK"]).wait() == 0
         run_index(read_task(second), store, Stop())
-        assert [(s.start, s.stop) for s in store.shards("another", 2)] == [(10, 12)], "but what it made itself stays"
+        assert [(s.start, s.stop) for s in store.shards("another", 2)] == [(10, 12)], (
+            "but what it made itself stays"
+        )
         job = store.get_job("another")
     assert job
     assert job.base.completed == 10
@@ -205,7 +251,7 @@ def test_a_shard_that_is_done_is_left_alone(cluster: Cluster) -> None:
     assert cluster.shards == done
 
 
-# What cannot heal -----------------------------------------------------------------------------------------
+# What cannot heal ---------------------------------------------------------------------------------
 
 
 def test_a_source_that_does_not_exist(cluster: Cluster) -> None:
@@ -227,7 +273,10 @@ def test_another_source_of_the_same_collection(cluster: Cluster) -> None:
     cluster.spec["collection"] = {"id": "photos", "source": other}
     pod = cluster.start("index")
     assert reason_of(pod, 40) == "SourceChanged"
-    assert "claim team/originals, folder /album, not of claim team/others, folder /album" in pod.message["message"]
+    assert (
+        "claim team/originals, folder /album, not of claim team/others, folder /album"
+        in pod.message["message"]
+    )
     assert cluster.files() == files
     cluster.spec["collection"]["acceptSource"] = True
     cluster.plan()
@@ -274,7 +323,7 @@ def test_a_bucket_that_refuses(cluster: Cluster, denying_bucket: str) -> None:
     assert "secret" not in pod.stderr
 
 
-# What may heal --------------------------------------------------------------------------------------------
+# What may heal ------------------------------------------------------------------------------------
 
 
 def test_a_store_that_cannot_be_reached(cluster: Cluster) -> None:
@@ -299,8 +348,14 @@ def test_workers_that_cannot_start(cluster: Cluster, tmp_path: Path) -> None:
     cluster.prepare(2)
     broken = tmp_path / "broken" / "fpj_worker_broken"
     broken.mkdir(parents=True)
-    text = "import sys\nif any('forkserver' in a for a in sys.orig_argv):\n    import fpj_worker.tasks as t\n"
-    text += "    def fail(self):\n        raise RuntimeError('no decoder')\n    t.ImageHandler.__call__ = fail\n"
+    text = (
+        "import sys\nif any('forkserver' in a for a in sys.orig_argv):\n    import fpj_worker.tasks"
+        " as t\n"
+    )
+    text += (
+        "    def fail(self):\n        raise RuntimeError('no decoder')\n    t.ImageHandler.__call__"
+        " = fail\n"
+    )
     (broken.parent / "sitecustomize.py").write_text(text)
     pod = cluster.start("shard", PYTHONPATH=str(broken.parent))
     assert reason_of(pod, 1) == "WorkersFailed"
@@ -310,8 +365,9 @@ def test_workers_that_cannot_start(cluster: Cluster, tmp_path: Path) -> None:
 def test_what_nobody_foresaw(cluster: Cluster, tmp_path: Path) -> None:
     cluster.prepare(1)
     (tmp_path / "sitecustomize.py").write_text(
-        "import fpj_core.store.sqlite as s\ndef fail(self, job, attempt, index):\n    raise KeyError('a bug')\n"
-        "s.SQLiteStore.shard = fail\ndef none(*a, **k):\n    return None\ns.SQLiteStore.claim_shard = none\n"
+        "import fpj_core.store.sqlite as s\ndef fail(self, job, attempt, index):\n    raise"
+        " KeyError('a bug')\ns.SQLiteStore.shard = fail\ndef none(*a, **k):\n    return"
+        " None\ns.SQLiteStore.claim_shard = none\n"
     )
     pod = cluster.start("shard", PYTHONPATH=str(tmp_path))
     assert reason_of(pod, 1) == "Internal"
@@ -329,7 +385,7 @@ def test_a_command_that_does_not_exist(cluster: Cluster) -> None:
     assert cluster.start("dance").wait() == 2
 
 
-# The environment ------------------------------------------------------------------------------------------
+# The environment ----------------------------------------------------------------------------------
 
 
 def test_a_recovery_takes_an_empty_source_for_one_that_is_not_mounted(cluster: Cluster) -> None:
@@ -377,19 +433,23 @@ def test_a_pod_that_tries_again_shows_no_progress(cluster: Cluster) -> None:
     assert cluster.job.last_progress_at == first
 
 
-def test_a_source_that_does_not_answer_costs_a_first_index_no_try(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_source_that_does_not_answer_costs_a_first_index_no_try(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     cluster.add_photos(2)
     cluster.record()
     (tmp_path / "sitecustomize.py").write_text(
-        "import errno, os\ndef stale(*a, **k):\n    raise OSError(errno.ESTALE, 'Stale file handle')\n"
-        "import fpj_core.sources.local as s\ns.os.scandir = stale\n"
+        "import errno, os\ndef stale(*a, **k):\n    raise OSError(errno.ESTALE, 'Stale file"
+        " handle')\nimport fpj_core.sources.local as s\ns.os.scandir = stale\n"
     )
     pod = cluster.start("index", PYTHONPATH=str(tmp_path))
     assert reason_of(pod, 42) == "EnvironmentFault"
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_first_index_waits_for_a_cache_folder_that_is_read_only(cluster: Cluster, exists: bool) -> None:
+def test_a_first_index_waits_for_a_cache_folder_that_is_read_only(
+    cluster: Cluster, exists: bool
+) -> None:
     """A server may be failing over, and nobody sits there who could be told."""
     cluster.add_photos(2)
     cluster.record()
@@ -403,7 +463,9 @@ def test_a_first_index_waits_for_a_cache_folder_that_is_read_only(cluster: Clust
 
 
 @pytest.mark.parametrize("mountpoint", [True, False])
-def test_a_shard_never_writes_into_a_cache_folder_that_is_not_mounted(cluster: Cluster, mountpoint: bool) -> None:
+def test_a_shard_never_writes_into_a_cache_folder_that_is_not_mounted(
+    cluster: Cluster, mountpoint: bool
+) -> None:
     cluster.prepare(3)
     before = cluster.shards
     cluster.derived.rename(cluster.derived.with_name("away"))
@@ -415,7 +477,7 @@ def test_a_shard_never_writes_into_a_cache_folder_that_is_not_mounted(cluster: C
     assert cluster.shards == before, "it was not even claimed"
 
 
-# Fencing --------------------------------------------------------------------------------------------------
+# Fencing ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", ["index", "shard"])
@@ -442,7 +504,9 @@ def test_a_shard_that_is_no_more(cluster: Cluster) -> None:
     assert reason_of(cluster.start("shard", 7), 41) == "Fenced"
 
 
-@pytest.mark.parametrize("phase", [Phase.SUSPENDED, Phase.RECOVERING, Phase.FAILED, Phase.CANCELLED])
+@pytest.mark.parametrize(
+    "phase", [Phase.SUSPENDED, Phase.RECOVERING, Phase.FAILED, Phase.CANCELLED]
+)
 def test_a_worker_at_work_stops_when_the_attempt_ends(cluster: Cluster, phase: Phase) -> None:
     """As the operator ends it: first the record, then the shards."""
     cluster.prepare(40, sharding={"shardSize": 100, "batchSize": 3, "workersPerPod": 2})
@@ -468,7 +532,7 @@ def test_a_worker_at_work_stops_when_the_next_attempt_is_planned(cluster: Cluste
     assert cluster.shards == planned
 
 
-# The environment ------------------------------------------------------------------------------------------
+# The environment ----------------------------------------------------------------------------------
 
 
 def test_a_source_that_moves_away_costs_no_image(cluster: Cluster) -> None:
@@ -480,7 +544,9 @@ def test_a_source_that_moves_away_costs_no_image(cluster: Cluster) -> None:
     assert cluster.states == [ShardState.PENDING]
     assert 3 <= cluster.counts.completed < 40 and cluster.counts.failed == 0
     cluster.attempt = 2
-    assert reason_of(cluster.start("index"), 42) == "EnvironmentFault", "it was there once, and may come back"
+    assert reason_of(cluster.start("index"), 42) == "EnvironmentFault", (
+        "it was there once, and may come back"
+    )
     (cluster.root / "away").rename(cluster.album)
     cluster.run("index")
     cluster.run("shard")
@@ -488,7 +554,7 @@ def test_a_source_that_moves_away_costs_no_image(cluster: Cluster) -> None:
     assert len(cluster.files()) == 80
 
 
-# SIGTERM --------------------------------------------------------------------------------------------------
+# SIGTERM ------------------------------------------------------------------------------------------
 
 
 def test_sigterm_hands_the_shard_back(cluster: Cluster) -> None:
@@ -510,7 +576,9 @@ def test_sigterm_hands_the_shard_back(cluster: Cluster) -> None:
     assert len(cluster.files()) == 80
 
 
-def test_sigterm_waits_for_no_image_longer_than_the_grace_period(cluster: Cluster, tmp_path: Path) -> None:
+def test_sigterm_waits_for_no_image_longer_than_the_grace_period(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     cluster.add_photos(3)
     (cluster.album / "hangs.jpg").write_bytes(photo(9))
     cluster.prepare()
@@ -540,8 +608,9 @@ def test_sigterm_while_listing(cluster: Cluster, tmp_path: Path) -> None:
     cluster.add_photos(2)
     cluster.record()
     (tmp_path / "sitecustomize.py").write_text(
-        "import time\nimport fpj_core.sources.local as l\nlist_all = l.LocalSource.list\n"
-        "def slowly(self, *a):\n    time.sleep(2)\n    yield from list_all(self, *a)\nl.LocalSource.list = slowly\n"
+        "import time\nimport fpj_core.sources.local as l\nlist_all = l.LocalSource.list\ndef"
+        " slowly(self, *a):\n    time.sleep(2)\n    yield from list_all(self,"
+        " *a)\nl.LocalSource.list = slowly\n"
     )
     pod = cluster.start("index", PYTHONPATH=str(tmp_path))
     cluster.wait_until(lambda c: c.job.planning_attempt == 1, "the index pod")
@@ -553,7 +622,9 @@ def test_sigterm_while_listing(cluster: Cluster, tmp_path: Path) -> None:
 
 
 def test_sigterm_is_heeded_from_the_first_moment(cluster: Cluster) -> None:
-    """Also before the libraries are loaded: process 1 of a container would otherwise never hear of it."""
+    """Also before the libraries are loaded: process 1 of a container would otherwise never hear of
+    it.
+    """
     cluster.prepare(3)
     for delay in (0.1, 0.3):
         pod = cluster.start("shard", **slow(1))
@@ -563,7 +634,7 @@ def test_sigterm_is_heeded_from_the_first_moment(cluster: Cluster) -> None:
     assert cluster.states == [ShardState.PENDING]
 
 
-# Death and rescue -----------------------------------------------------------------------------------------
+# Death and rescue ---------------------------------------------------------------------------------
 
 
 def kill_hard(pod: Pod) -> None:
@@ -576,7 +647,9 @@ def kill_hard(pod: Pod) -> None:
 
 
 def stall(cluster: Cluster, pod: Pod) -> None:
-    """SIGSTOP, but not in the middle of a write: the embedded store would be locked for everybody."""
+    """SIGSTOP, but not in the middle of a write: the embedded
+    store would be locked for everybody.
+    """
     for _ in range(100):
         pod.signal(signal.SIGSTOP)
         with closing(sqlite3.connect(cluster.store_path, timeout=1, isolation_level=None)) as store:
@@ -597,7 +670,8 @@ def test_a_new_pod_goes_on_where_a_killed_one_stopped(cluster: Cluster) -> None:
     kill_hard(pod)
     reached = cluster.shards[0]
     assert reached.state is ShardState.RUNNING
-    new = cluster.run("shard", FPJ_SUSPECT_SECONDS="8")  # longer than it takes to start, also on a busy machine
+    # Longer than it takes to start, also on a busy machine.
+    new = cluster.run("shard", FPJ_SUSPECT_SECONDS="8")
     assert "waiting for the holder" in {event["message"] for event in new.events}
     assert cluster.counts.completed == 40
     (shard,) = cluster.shards
@@ -652,7 +726,9 @@ def test_trouble_in_a_rescue_fails_no_one_elses_index(cluster: Cluster) -> None:
     assert cluster.states == [ShardState.PENDING, ShardState.SUCCEEDED]
 
 
-def test_a_pod_whose_shard_was_taken_waits_and_takes_it_again_when_its_rescuer_dies(cluster: Cluster) -> None:
+def test_a_pod_whose_shard_was_taken_waits_and_takes_it_again_when_its_rescuer_dies(
+    cluster: Cluster,
+) -> None:
     """A stalled pod, its rescuer killed: that costs time, never the job."""
     cluster.prepare(20, sharding={"shardSize": 10, "batchSize": 3, "workersPerPod": 2})
     stalled = cluster.start("shard", 0, **slow(0.5), **SUSPECT)
@@ -670,7 +746,9 @@ def test_a_pod_whose_shard_was_taken_waits_and_takes_it_again_when_its_rescuer_d
     assert len([path for path in cluster.files() if "/.tmp/" not in path]) == 40
 
 
-def test_a_pod_whose_shard_was_taken_ends_well_when_its_rescuer_has_finished_it(cluster: Cluster) -> None:
+def test_a_pod_whose_shard_was_taken_ends_well_when_its_rescuer_has_finished_it(
+    cluster: Cluster,
+) -> None:
     cluster.prepare(20, sharding={"shardSize": 100, "batchSize": 3, "workersPerPod": 2})
     pod = cluster.start("shard", **slow(0.3), **SUSPECT)
     cluster.wait_until(lambda c: c.shards[0].cursor >= 3, "the first results")
@@ -703,17 +781,17 @@ def test_a_pod_that_gets_no_processor_for_a_while_is_not_taken_for_dead(cluster:
     assert cluster.counts.completed == 12
 
 
-# Signs of progress ----------------------------------------------------------------------------------------
+# Signs of progress --------------------------------------------------------------------------------
 
 
 def test_listing_moves_the_record(cluster: Cluster, tmp_path: Path) -> None:
     cluster.add_photos(30)
     cluster.record()
     (tmp_path / "sitecustomize.py").write_text(
-        "import time\nimport fpj_worker.indexer as i\nimport fpj_worker.pod.index as p\ni._BATCH = 1\n"
-        "p._NOTE_SECONDS = 0.2\nimport fpj_core.sources.local as l\nlist_all = l.LocalSource.list\n"
-        "def slowly(self, *a):\n    for e in list_all(self, *a):\n        time.sleep(0.05)\n        yield e\n"
-        "l.LocalSource.list = slowly\n"
+        "import time\nimport fpj_worker.indexer as i\nimport fpj_worker.pod.index as p\ni._BATCH ="
+        " 1\np._NOTE_SECONDS = 0.2\nimport fpj_core.sources.local as l\nlist_all ="
+        " l.LocalSource.list\ndef slowly(self, *a):\n    for e in list_all(self, *a):\n       "
+        " time.sleep(0.05)\n        yield e\nl.LocalSource.list = slowly\n"
     )
     pod = cluster.start("index", PYTHONPATH=str(tmp_path))
     seen: set[tuple[str, float | None]] = set()
@@ -739,7 +817,9 @@ def test_metrics_are_served_while_the_pod_lives(cluster: Cluster) -> None:
     with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
     assert pod.wait() == 0
-    values: dict[str, Any] = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    values: dict[str, Any] = dict(
+        line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")
+    )
     assert float(values['fpj_worker_images_total{error_type="",result="completed"}']) >= 9
     assert float(values["fpj_worker_processes"]) == 2
     assert float(values["fpj_worker_pending_images"]) <= 21

@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-# The record -----------------------------------------------------------------------------------------------
+# The record ---------------------------------------------------------------------------------------
 
 
 def test_twenty_that_change_a_record_at_once_lose_nothing(store: Store) -> None:
@@ -60,7 +60,9 @@ def test_what_a_change_raises_ends_it(store: Store) -> None:
         change_job(store, JOB, refuse)
 
 
-def test_the_attempts_at_a_change_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_attempts_at_a_change_are_bounded(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     attempts = 0
 
     def conflict(_job: Job) -> Job:
@@ -80,11 +82,13 @@ def test_a_job_that_is_not_recorded(store: Store) -> None:
         change_job(store, "other", lambda job: job)
 
 
-# Looking at it --------------------------------------------------------------------------------------------
+# Looking at it ------------------------------------------------------------------------------------
 
 
 def planned(store: Store, attempt: int = 1) -> Shard:
-    store.put_shards(JOB, 1, [Shard(JOB, 1, 0, "c", 0, 100, 0), Shard(JOB, 1, 1, "c", 100, 110, 100)])
+    store.put_shards(
+        JOB, 1, [Shard(JOB, 1, 0, "c", 0, 100, 0), Shard(JOB, 1, 1, "c", 100, 110, 100)]
+    )
     change_job(
         store,
         JOB,
@@ -105,7 +109,9 @@ def planned(store: Store, attempt: int = 1) -> Shard:
 
 
 def flush(store: Store, shard: Shard, start: int, stop: int) -> None:
-    counts = Counts(completed=stop - start - 1, failed=1, errors={"TooLarge": 1}, processing_ms=500.0)
+    counts = Counts(
+        completed=stop - start - 1, failed=1, errors={"TooLarge": 1}, processing_ms=500.0
+    )
     store.flush(ShardBatch(JOB, 1, 0, "c", shard.epoch, 1, start, stop, counts), 1_001.0)
 
 
@@ -113,12 +119,16 @@ def test_progress_is_noted_when_images_were_done(store: Store) -> None:
     shard = planned(store)
     before = observe(store, JOB, 1, 1_003.0)
     assert before
-    assert (before.job.last_progress_at, before.counts.done) == (1_000.0, 10), "nothing was done yet"
+    assert (before.job.last_progress_at, before.counts.done) == (1_000.0, 10), (
+        "nothing was done yet"
+    )
     flush(store, shard, 0, 20)
     moved = observe(store, JOB, 1, 1_005.0)
     assert moved
     assert (moved.job.last_progress_at, moved.job.last_progress_done) == (1_005.0, 30)
-    assert moved.counts == Counts(completed=19, skipped=10, failed=1, processing_ms=500.0, errors={"TooLarge": 1})
+    assert moved.counts == Counts(
+        completed=19, skipped=10, failed=1, processing_ms=500.0, errors={"TooLarge": 1}
+    )
     assert moved.states == {ShardState.RUNNING: 1, ShardState.PENDING: 1}
     assert moved.progress.images_per_second == 4.0, "20 images in the 5 s since pods began"
     again = observe(store, JOB, 1, 1_050.0)
@@ -126,21 +136,27 @@ def test_progress_is_noted_when_images_were_done(store: Store) -> None:
     assert recorded_job(store, JOB) == moved.job
 
 
-@pytest.mark.parametrize("begun", [{"planning_attempt": 2}, {"planning_attempt": 2, "planned_attempt": 2}])
+@pytest.mark.parametrize(
+    "begun", [{"planning_attempt": 2}, {"planning_attempt": 2, "planned_attempt": 2}]
+)
 def test_counts_of_two_attempts_are_never_mixed(store: Store, begun: dict[str, Any]) -> None:
     planned(store)
     change_job(store, JOB, lambda job: replace(job, **begun))
     assert observe(store, JOB, 1, 1_005.0) is None
 
 
-# Rate and status ------------------------------------------------------------------------------------------
+# Rate and status ----------------------------------------------------------------------------------
 
 
 def test_the_rate_over_pods_counts_from_when_they_began_to_the_latest_progress() -> None:
     job = Job(JOB, "it", "c", {}, "d", total=100, running_since=50.0, last_progress_at=60.0)
     assert measure(job, Counts(completed=20)).images_per_second == 2.0
-    assert measure(replace(job, last_progress_at=50.0), Counts(completed=20)).images_per_second == 0.0
-    assert measure(replace(job, last_progress_at=40.0), Counts(completed=20)).images_per_second == 0.0, "clocks differ"
+    assert (
+        measure(replace(job, last_progress_at=50.0), Counts(completed=20)).images_per_second == 0.0
+    )
+    assert (
+        measure(replace(job, last_progress_at=40.0), Counts(completed=20)).images_per_second == 0.0
+    ), "clocks differ"
     assert measure(replace(job, last_progress_at=None), Counts(completed=20)).eta_seconds is None
 
 
@@ -176,13 +192,20 @@ def test_what_is_unknown_is_left_out() -> None:
     assert "lastProgressAt" not in document
     assert document["display"] == {"progress": "0%", "done": "0/5", "rate": "-", "eta": "-"}
     FileProcessingJobStatus.model_validate_json(json.dumps(document), strict=True)
-    assert status_document(measure(replace(job, total=0), Counts()), Counts(), {}, None)["display"]["progress"] == "-"
+    assert (
+        status_document(measure(replace(job, total=0), Counts()), Counts(), {}, None)["display"][
+            "progress"
+        ]
+        == "-"
+    )
 
 
 def test_a_job_at_rest_tells_no_time_at_which_it_is_done() -> None:
     progress = Progress(1_000, 280, 430, 20, 73, 41.34, 130.2, 1_500, 250.04)
     shown = status_document(progress, Counts(), {}, None)["display"]
-    assert status_document(progress, Counts(), {}, None, at_rest=True)["display"] == shown | {"eta": "-"}
+    assert status_document(progress, Counts(), {}, None, at_rest=True)["display"] == shown | {
+        "eta": "-"
+    }
     assert {phase for phase in Phase if phase.at_rest} == {
         Phase.SUSPENDED,
         Phase.COMPLETED,

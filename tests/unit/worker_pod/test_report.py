@@ -28,7 +28,13 @@ from fpj_core.jobs import change_job
 from fpj_core.model import Counts, Job, Phase, Shard, ShardBatch, ShardState
 from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
-from fpj_worker.pod.report import LateReportError, Reporter, ReportError, StatusWriter, pause_after_miss
+from fpj_worker.pod.report import (
+    LateReportError,
+    Reporter,
+    ReportError,
+    StatusWriter,
+    pause_after_miss,
+)
 
 
 @dataclass
@@ -38,7 +44,9 @@ class ApiServer:
     account: Path
     port: int = 0
     status: int = 200
-    requests: list[tuple[str, str, dict[str, str], list[dict[str, Any]]]] = field(default_factory=list)
+    requests: list[tuple[str, str, dict[str, str], list[dict[str, Any]]]] = field(
+        default_factory=list
+    )
     """Method, path, headers, JSON patch."""
 
     @property
@@ -63,7 +71,10 @@ def self_signed(folder: Path) -> Path:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -108,15 +119,19 @@ def api(tmp_path: Path) -> Iterator[ApiServer]:
     server.server_close()
 
 
-# Writing --------------------------------------------------------------------------------------------------
+# Writing ------------------------------------------------------------------------------------------
 
 
-def test_progress_is_written_to_the_jobs_own_resource_while_its_attempt_runs(api: ApiServer) -> None:
+def test_progress_is_written_to_the_jobs_own_resource_while_its_attempt_runs(
+    api: ApiServer,
+) -> None:
     writer = StatusWriter("team", "job", UID, 2, api.environment)
     writer.write({"progress": {"total": 3}})
     ((method, path, headers, body),) = api.requests
     assert method == "PATCH"
-    assert path == ("/apis/fpj.dev/v1alpha1/namespaces/team/fileprocessingjobs/job/status?fieldManager=fpj-worker")
+    assert path == (
+        "/apis/fpj.dev/v1alpha1/namespaces/team/fileprocessingjobs/job/status?fieldManager=fpj-worker"
+    )
     assert headers["Content-Type"] == "application/json-patch+json"
     assert headers["Authorization"] == "Bearer first-token"
     assert body == [
@@ -151,7 +166,9 @@ def test_refusals_are_told(api: ApiServer, status: int) -> None:
         StatusWriter("team", "job", UID, 2, api.environment).write({})
 
 
-def test_a_server_that_the_cluster_does_not_vouch_for_gets_no_token(api: ApiServer, tmp_path: Path) -> None:
+def test_a_server_that_the_cluster_does_not_vouch_for_gets_no_token(
+    api: ApiServer, tmp_path: Path
+) -> None:
     other = tmp_path / "other"
     other.mkdir()
     self_signed(other)
@@ -161,7 +178,7 @@ def test_a_server_that_the_cluster_does_not_vouch_for_gets_no_token(api: ApiServ
     assert api.requests == []
 
 
-# Reporting ------------------------------------------------------------------------------------------------
+# Reporting ----------------------------------------------------------------------------------------
 
 JOB = "job-1"
 
@@ -171,14 +188,27 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened = open_store(str(tmp_path / "store.db"))
     opened.put_shards(JOB, 1, [Shard(JOB, 1, 0, "c", 0, 100, 0)])
     opened.create_job(
-        Job(JOB, "it", "c", {}, "d", total=100, planning_attempt=1, planned_attempt=1, running_since=time.time())
+        Job(
+            JOB,
+            "it",
+            "c",
+            {},
+            "d",
+            total=100,
+            planning_attempt=1,
+            planned_attempt=1,
+            running_since=time.time(),
+        )
     )
     yield opened
     opened.close()
 
 
 def flush(store: Store, shard: Shard, start: int, stop: int) -> None:
-    store.flush(ShardBatch(JOB, 1, 0, "c", shard.epoch, 1, start, stop, Counts(completed=stop - start)), time.time())
+    store.flush(
+        ShardBatch(JOB, 1, 0, "c", shard.epoch, 1, start, stop, Counts(completed=stop - start)),
+        time.time(),
+    )
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -226,7 +256,9 @@ def test_what_has_changed_is_reported_and_nothing_else(store: Store) -> None:
 
 
 @pytest.mark.parametrize("end", [ShardState.SUCCEEDED, ShardState.PENDING])
-def test_what_was_done_since_the_last_report_is_reported_at_the_end(store: Store, end: ShardState) -> None:
+def test_what_was_done_since_the_last_report_is_reported_at_the_end(
+    store: Store, end: ShardState
+) -> None:
     written = Written()
     shard = store.claim_shard(JOB, 1, "w", time.time())
     assert shard
@@ -286,11 +318,15 @@ def test_a_thousand_pods_ask_for_the_slot_little_more_often_than_ten(pods: int) 
     chance = Random(pods)
     pauses = [pause_after_miss(5.0, pods, chance) for _ in range(1_000)]
     assert pods / (sum(pauses) / len(pauses)) < 60, "a second, of all pods together"
-    assert min(pauses) >= 1.0 and max(pauses) <= 30.0, "the last pod of many takes over within half a minute"
+    assert min(pauses) >= 1.0 and max(pauses) <= 30.0, (
+        "the last pod of many takes over within half a minute"
+    )
     assert pods > 10 or max(pauses) <= 3.0
 
 
-def test_a_pod_of_many_waits_long_after_a_missed_slot(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pod_of_many_waits_long_after_a_missed_slot(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     waits: list[float] = []
     assert store.claim_reporter(JOB, "another", 1e9, store.now())
     reporter = Reporter(store, JOB, 1, "w", Written(), interval=5.0, pods=1_000)
@@ -305,8 +341,12 @@ def test_a_pod_of_many_waits_long_after_a_missed_slot(store: Store, monkeypatch:
     assert waits[0] == 0.0 and all(10.0 <= each <= 30.0 for each in waits[1:])
 
 
-def test_of_a_thousand_pods_that_end_together_few_sum_all_shards(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sum reads every shard of the job: of each pod at its end, it would grow with the square of their number."""
+def test_of_a_thousand_pods_that_end_together_few_sum_all_shards(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sum reads every shard of the job: of each pod at its end,
+    it would grow with the square of their number.
+    """
     asked: list[float] = []
     summed: list[str] = []
     real = store.job_counts
@@ -322,7 +362,9 @@ def test_of_a_thousand_pods_that_end_together_few_sum_all_shards(store: Store, m
     monkeypatch.setattr(store, "claim_reporter", claimed)
     monkeypatch.setattr(store, "job_counts", counted)
     Reporter(store, JOB, 1, "w", Written(), pods=1_000)._report_last()
-    assert not summed and len(asked) == 2 and max(asked) <= 1.0, "another has told within the last second, and again"
+    assert not summed and len(asked) == 2 and max(asked) <= 1.0, (
+        "another has told within the last second, and again"
+    )
     Reporter(store, JOB, 1, "w", Written(), pods=4)._report_last()
     assert summed and len(asked) == 2, "few pods tell at once"
 
@@ -339,17 +381,26 @@ def test_the_last_of_a_thousand_pods_tells_the_end(store: Store) -> None:
 
 
 def test_failures_are_no_ones_problem(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    for error in (ReportError("403 Forbidden"), ConnectionRefusedError(), TimeoutError(), ValueError("?")):
+    for error in (
+        ReportError("403 Forbidden"),
+        ConnectionRefusedError(),
+        TimeoutError(),
+        ValueError("?"),
+    ):
         written = Written(error=error)
         caplog.clear()
         with Reporter(store, JOB, 1, "w", written, interval=0.02):
             wait_for(lambda written=written: written.calls >= 3)  # type: ignore[misc]
             written.error = None
             wait_for(lambda written=written: written.documents)  # type: ignore[misc]
-        assert len([r for r in caplog.records if "report failed" in r.message]) == 1, "a lasting trouble is told once"
+        assert len([r for r in caplog.records if "report failed" in r.message]) == 1, (
+            "a lasting trouble is told once"
+        )
 
 
-def test_a_store_that_is_away_is_no_ones_problem(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_is_away_is_no_ones_problem(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = 0
 
     def away(*_arguments: object) -> bool:
@@ -389,7 +440,7 @@ def test_closing_waits_for_no_server(store: Store) -> None:
     assert time.monotonic() - began < 2.5
 
 
-# From a pod -----------------------------------------------------------------------------------------------
+# From a pod ---------------------------------------------------------------------------------------
 
 
 def test_a_pod_reports_its_job(cluster: Cluster, api: ApiServer) -> None:
@@ -424,6 +475,11 @@ def test_a_pod_whose_reports_fail_works_on(cluster: Cluster, api: ApiServer, tro
     messages = [event["message"] for event in pod.events]
     assert "shard done" in messages
     assert sum("report failed" in message for message in messages) == (trouble != "silent")
-    started, done = (next(e for e in pod.events if e["message"] == f"shard {word}") for word in ("started", "done"))
-    elapsed = datetime.datetime.fromisoformat(done["time"]) - datetime.datetime.fromisoformat(started["time"])
+    started, done = (
+        next(e for e in pod.events if e["message"] == f"shard {word}")
+        for word in ("started", "done")
+    )
+    elapsed = datetime.datetime.fromisoformat(done["time"]) - datetime.datetime.fromisoformat(
+        started["time"]
+    )
     assert elapsed.total_seconds() < BOUND / 2

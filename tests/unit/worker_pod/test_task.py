@@ -35,10 +35,18 @@ def environment(task: dict[str, Any] | None = None, **changes: str) -> dict[str,
 
 def test_what_the_operator_says() -> None:
     task = read_task(environment({"shards": "5-9"}, JOB_COMPLETION_INDEX="2", POD_NAME="pod-x"))
-    assert (task.job_id, task.namespace, task.collection, task.attempt, task.fence) == (UID, "team", COLLECTION, 1, 3)
+    assert (task.job_id, task.namespace, task.collection, task.attempt, task.fence) == (
+        UID,
+        "team",
+        COLLECTION,
+        1,
+        3,
+    )
     assert (task.shard_index, task.report, task.pod) == (7, True, "pod-x")
     assert (task.suspect_after, task.heartbeat_interval, task.grace) == (15.0, 3.0, 25.0)
-    assert task.heartbeat_interval + 10 + 1 < task.suspect_after, "10 s without a processor are forgiven"
+    assert task.heartbeat_interval + 10 + 1 < task.suspect_after, (
+        "10 s without a processor are forgiven"
+    )
 
 
 def test_claims_are_where_they_are_mounted() -> None:
@@ -47,12 +55,18 @@ def test_claims_are_where_they_are_mounted() -> None:
     assert task.folder == LocalFolderConfig("/cache/derived")
     assert task.folder_record == Folder("team.main", "pvc://team/cache/derived")
     moved = read_task(environment(FPJ_SOURCE_ROOT="/tmp/s", FPJ_CACHE_ROOT="/tmp/c"))
-    assert (moved.source, moved.folder) == (LocalSourceConfig("/tmp/s/album"), LocalFolderConfig("/tmp/c/derived"))
+    assert (moved.source, moved.folder) == (
+        LocalSourceConfig("/tmp/s/album"),
+        LocalFolderConfig("/tmp/c/derived"),
+    )
     assert moved.folder_record == task.folder_record, "what is recorded does not depend on the pod"
 
 
 def test_each_bucket_has_its_own_credentials() -> None:
-    given = {"job": job_manifest(collection={"source": {"s3": S3}}), "folder": folder_manifest(s3=S3)}
+    given = {
+        "job": job_manifest(collection={"source": {"s3": S3}}),
+        "folder": folder_manifest(s3=S3),
+    }
     keys = {
         "FPJ_SOURCE_AWS_ACCESS_KEY_ID": "s",
         "FPJ_SOURCE_AWS_SECRET_ACCESS_KEY": "ss",
@@ -60,24 +74,34 @@ def test_each_bucket_has_its_own_credentials() -> None:
         "FPJ_FOLDER_AWS_SECRET_ACCESS_KEY": "fs",
     }
     task = read_task(environment(given, **keys))
-    assert task.source == S3SourceConfig(Bucket("photos", "a/b", "https://s3.example", "eu-1", "s", "ss"))
-    assert task.folder == S3FolderConfig(Bucket("photos", "a/b", "https://s3.example", "eu-1", "f", "fs"))
+    assert task.source == S3SourceConfig(
+        Bucket("photos", "a/b", "https://s3.example", "eu-1", "s", "ss")
+    )
+    assert task.folder == S3FolderConfig(
+        Bucket("photos", "a/b", "https://s3.example", "eu-1", "f", "fs")
+    )
     assert task.folder_record.location == "s3://photos/a/b"
     assert "ss" not in repr(task.source)
-    assert read_task(environment(given)).source == S3SourceConfig(Bucket("photos", "a/b", "https://s3.example", "eu-1"))
+    assert read_task(environment(given)).source == S3SourceConfig(
+        Bucket("photos", "a/b", "https://s3.example", "eu-1")
+    )
 
 
 def test_the_folder_is_recorded_with_its_bounds() -> None:
     folder = folder_manifest(s3={"bucket": "out"})
     folder["spec"] |= {"priority": 7, "maxBytes": "2Ki"}
-    assert read_task(environment({"folder": folder})).folder_record == Folder("team.main", "s3://out", 7, 2048)
+    assert read_task(environment({"folder": folder})).folder_record == Folder(
+        "team.main", "s3://out", 7, 2048
+    )
     folder["spec"]["layout"] = "Mirror"
     record = read_task(environment({"folder": folder})).folder_record
     assert (record.layout, record.mirrored) == (Layout.MIRROR, "team.photos")
 
 
 def index_of(shards: str, completion: int) -> int:
-    return read_task(environment({"shards": shards}, JOB_COMPLETION_INDEX=str(completion))).shard_index
+    return read_task(
+        environment({"shards": shards}, JOB_COMPLETION_INDEX=str(completion))
+    ).shard_index
 
 
 def test_completion_indexes_count_through_the_ranges() -> None:

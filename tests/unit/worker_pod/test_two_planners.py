@@ -1,4 +1,6 @@
-"""Two index pods of one attempt: the first is cut off, the second stands in for it, and the first wakes up."""
+"""Two index pods of one attempt: the first is cut off, the second stands in for it,
+and the first wakes up.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from fpj_worker.stopping import Stop
 
 
 class Stalling:
-    """A store whose caller sleeps before, or right after, it puts its shards, while another pod plans."""
+    """A store whose caller sleeps before, or right after, it puts its shards,
+    while another pod plans.
+    """
 
     def __init__(self, cluster: Cluster, store: Store, when: str) -> None:
         self._cluster, self._store, self._when = cluster, store, when
@@ -33,7 +37,9 @@ class Stalling:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_who_planned_first_changes_nothing_of_the_second_ones_plan(cluster: Cluster, when: str) -> None:
+def test_who_planned_first_changes_nothing_of_the_second_ones_plan(
+    cluster: Cluster, when: str
+) -> None:
     cluster.add_photos(12)
     cluster.record()
     task = read_task(cluster.environment())

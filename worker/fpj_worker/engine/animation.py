@@ -23,7 +23,9 @@ from fpj_worker.engine.reading import reader
 _TIMING = ("delay", "loop")
 _RGBA = 4
 _SHORTEST_DELAY, _USUAL_DELAY = 10, 100
-"""Milliseconds: browsers, and libvips with them, show a frame of at most the first for as long as the second."""
+"""Milliseconds: browsers, and libvips with them,
+show a frame of at most the first for as long as the second.
+"""
 _FLAGS, _HAS_ALPHA = 20, 0x10
 
 
@@ -39,7 +41,9 @@ def animate(opened: OpenedImage, header: Header, placement: Placement, tier: Tie
     for name in _TIMING:
         if kind := source.get_typeof(name):
             joined.set_type(kind, name, source.get(name))
-    encoded = _with_all_frames(encode.save(joined, Format.WEBP, tier.quality), joined, frames, header.pages)
+    encoded = _with_all_frames(
+        encode.save(joined, Format.WEBP, tier.quality), joined, frames, header.pages
+    )
     return _stating_alpha(encoded) if frames.shape[-1] == _RGBA else encoded
 
 
@@ -61,14 +65,18 @@ def _with_all_frames(encoded: bytes, joined: Any, frames: Pixels, count: int) ->
 
 
 def _stating_alpha(webp: bytes) -> bytes:
-    """With the flag of alpha (RFC 9649, 2.7): libwebp forgets it where opaque frames cover a part only."""
+    """With the flag of alpha (RFC 9649, 2.7): libwebp forgets it where opaque frames cover a part
+    only.
+    """
     if webp[12:16] != b"VP8X":
         return webp
     return webp[:_FLAGS] + bytes([webp[_FLAGS] | _HAS_ALPHA]) + webp[_FLAGS + 1 :]
 
 
 def _painter(opened: OpenedImage, header: Header) -> Callable[[Any], Any]:
-    """Called with one frame after the other, puts each on its canvas: transparent where nothing was painted."""
+    """Called with one frame after the other, puts each on its canvas:
+    transparent where nothing was painted.
+    """
     masks, cleared = _masks(opened, header), _cleared(opened, header)
 
     def painted(frame: Any) -> Any:
@@ -81,7 +89,8 @@ def _painter(opened: OpenedImage, header: Header) -> Callable[[Any], Any]:
 def _cleared(opened: OpenedImage, header: Header) -> Iterator[gif.Mask | None]:
     """For each frame of a GIF with transparency, where what was painted is gone; None for nothing.
 
-    Browsers show what was cleared as transparent, and libvips only where a frame that has transparent pixels was.
+    Browsers show what was cleared as transparent, and libvips only where a frame that has
+    transparent pixels was.
     """
     if header.format != "gif" or header.first_frame is not None:
         return repeat(None)
@@ -98,7 +107,10 @@ def _cleared(opened: OpenedImage, header: Header) -> Iterator[gif.Mask | None]:
 
 
 def _masks(opened: OpenedImage, header: Header) -> Iterator[gif.Mask | None]:
-    """For each frame, where something was painted; None for all, or where the frames say so themselves."""
+    """For each frame, where something was painted.
+
+    None for all, or where the frames say so themselves.
+    """
     if header.first_frame is None:
         return repeat(None)
     with reader(opened) as read:
@@ -108,20 +120,28 @@ def _masks(opened: OpenedImage, header: Header) -> Iterator[gif.Mask | None]:
     return gif.covered(places, header.width, header.height)
 
 
-def _scaled(source: Any, header: Header, placement: Placement, painter: Callable[[Any], Any]) -> Pixels:
+def _scaled(
+    source: Any, header: Header, placement: Placement, painter: Callable[[Any], Any]
+) -> Pixels:
     """All frames, one below the other."""
     height = placement.crop_height
     first = _frame(source, 0, header, placement, painter)
     frames = np.empty((header.pages * height, *first.shape[1:]), np.uint8)
     frames[:height] = first
     for number in range(1, header.pages):
-        frames[number * height : (number + 1) * height] = _frame(source, number, header, placement, painter)
+        frames[number * height : (number + 1) * height] = _frame(
+            source, number, header, placement, painter
+        )
     return frames
 
 
-def _frame(source: Any, number: int, header: Header, placement: Placement, painter: Callable[[Any], Any]) -> Pixels:
+def _frame(
+    source: Any, number: int, header: Header, placement: Placement, painter: Callable[[Any], Any]
+) -> Pixels:
     page = source.get("page-height") if source.get_typeof("page-height") else source.height
     whole = painter(source.crop(0, number * page, source.width, page))
     width, height = stored(header, placement)
     frame = libvips.shown_as(libvips.scale(whole, width, height), header.coding)
-    return crop_centre(orient(frame, header.orientation), placement.crop_width, placement.crop_height)
+    return crop_centre(
+        orient(frame, header.orientation), placement.crop_width, placement.crop_height
+    )

@@ -1,4 +1,5 @@
-"""How a coded picture itself says what its samples stand for: AV1 (its specification, 5.5) and HEVC (H.265, 7.3).
+"""How a coded picture itself says what its samples stand for: AV1 (its specification,
+5.5) and HEVC (H.265, 7.3).
 
 A file's boxes need not repeat it, and its decoders do not pass it on.
 """
@@ -51,22 +52,37 @@ class _Bits:
 
 
 def of_av1(data: bytes) -> Numbers | None:
-    """What the sequence header among the first OBUs says; None if there is none, or it says nothing."""
+    """What the sequence header among the first OBUs says.
+
+    None if there is none, or it says nothing.
+    """
     try:
-        return next((_sequence(_Bits(content)) for kind, content in _obus(data) if kind == _SEQUENCE_HEADER), None)
+        return next(
+            (
+                _sequence(_Bits(content))
+                for kind, content in _obus(data)
+                if kind == _SEQUENCE_HEADER
+            ),
+            None,
+        )
     except IndexError:
         return None
 
 
 def of_hevc(configuration: bytes) -> Numbers | None:
-    """What the sequence parameter set in an ``hvcC`` box says (ISO/IEC 14496-15, 8.3.3.1); None as for `of_av1`."""
+    """What the sequence parameter set in an ``hvcC`` box says (ISO/IEC 14496-15, 8.3.3.1).
+
+    None as for `of_av1`.
+    """
     try:
-        return next((_parameters(_Bits(unit)) for kind, unit in _units(configuration) if kind == _SPS), None)
+        return next(
+            (_parameters(_Bits(unit)) for kind, unit in _units(configuration) if kind == _SPS), None
+        )
     except IndexError:
         return None
 
 
-# AV1 ------------------------------------------------------------------------------------------------------
+# AV1 ----------------------------------------------------------------------------------------------
 
 
 def _obus(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -145,14 +161,19 @@ def _skip_tools(bits: _Bits) -> None:
         bits.take(3)
 
 
-# HEVC -----------------------------------------------------------------------------------------------------
+# HEVC ---------------------------------------------------------------------------------------------
 
 
 def _units(configuration: bytes) -> Iterator[tuple[int, bytes]]:
-    """(type, content) of the NAL units in the box, without their headers and what keeps start codes out of them."""
+    """(type, content) of the NAL units in the box, without their headers and what keeps start codes
+    out of them.
+    """
     position = 23
     for _ in range(configuration[22]):
-        kind, count = configuration[position] & 63, int.from_bytes(configuration[position + 1 : position + 3], "big")
+        kind, count = (
+            configuration[position] & 63,
+            int.from_bytes(configuration[position + 1 : position + 3], "big"),
+        )
         position += 3
         for _ in range(min(count, _MOST_UNITS)):
             size = int.from_bytes(configuration[position : position + 2], "big")

@@ -1,4 +1,7 @@
-"""Whether a file has its end. Decoders stop with the last pixel and do not miss what should follow."""
+"""Whether a file has its end.
+
+Decoders stop with the last pixel and do not miss what should follow.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ _GIF_END = b"\0;"
 
 
 def warning(opened: OpenedImage, image_format: str) -> str | None:
-    """What a file whose pixels are all there lacks: it was cut off nevertheless. None if it lacks nothing.
+    """What a file whose pixels are all there lacks: it was cut off nevertheless.
+
+    None if it lacks nothing.
 
     An end that is hidden by foreign data after it counts as lacking: only a warning comes of that.
     """

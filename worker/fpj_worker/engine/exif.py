@@ -1,4 +1,6 @@
-"""What an Exif block (a TIFF of its own, CIPA DC-008) says of its picture: how to show it, its colours, its time."""
+"""What an Exif block (a TIFF of its own, CIPA DC-008) says of its picture: how to show it,
+its colours, its time.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ _UNCALIBRATED, _ADOBE_RGB = 0xFFFF, 2
 
 @dataclass(frozen=True, slots=True)
 class Exif:
-    """``orientation`` is 1 to 8, ``captured_at`` as in `ImageFacts`; None where nothing is said that makes sense."""
+    """``orientation`` is 1 to 8, ``captured_at`` as in `ImageFacts`.
+
+    None where nothing is said that makes sense.
+    """
 
     orientation: int | None = None
     captured_at: str | None = None
@@ -34,7 +39,9 @@ class Exif:
     """The colours are not sRGB's, and the block does not say whose they are."""
 
     def is_adobe_rgb(self, name: str) -> bool:
-        """Whether a picture without a profile is in Adobe RGB (DCF 2.0, 3.2.4: a name that begins with ``_``)."""
+        """Whether a picture without a profile is in Adobe RGB (DCF 2.0, 3.2.4:
+        a name that begins with ``_``).
+        """
         return self.adobe_rgb or (self.uncalibrated and name.rpartition("/")[2].startswith("_"))
 
     def or_else(self, other: Exif) -> Exif:
@@ -72,8 +79,11 @@ def read_directory(read: Read) -> Exif:
     space = inner.get(_COLOUR_SPACE)
     return Exif(
         orientation=orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else None,
-        captured_at=taken.from_exif(*(_text(inner.get(tag)) for tag in (_ORIGINAL, _OFFSET, _FRACTION))),
-        adobe_rgb=space == _ADOBE_RGB or (space in (None, _UNCALIBRATED) and _text(index).startswith("R03")),
+        captured_at=taken.from_exif(
+            *(_text(inner.get(tag)) for tag in (_ORIGINAL, _OFFSET, _FRACTION))
+        ),
+        adobe_rgb=space == _ADOBE_RGB
+        or (space in (None, _UNCALIBRATED) and _text(index).startswith("R03")),
         uncalibrated=space == _UNCALIBRATED and index is None,
     )
 
@@ -125,7 +135,11 @@ class _Walk:
                 (offset,) = struct.unpack(self.order + ("Q" if self.big else "L"), field)
                 field = self.read(offset, count)
             return field[:count].split(b"\0")[0].decode("ascii", "replace").strip()
-        if kind not in _INTEGERS or count < 1 or struct.calcsize("=" + _INTEGERS[kind]) > len(field):
+        if (
+            kind not in _INTEGERS
+            or count < 1
+            or struct.calcsize("=" + _INTEGERS[kind]) > len(field)
+        ):
             return None
         return int(struct.unpack_from(self.order + _INTEGERS[kind], field)[0])
 

@@ -9,7 +9,9 @@ from fpj_core.model import Fit, TierSpec
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Scale the whole image to ``width`` x ``height``, then cut ``crop_width`` x ``crop_height`` out of it."""
+    """Scale the whole image to ``width`` x ``height``,
+    then cut ``crop_width`` x ``crop_height`` out of it.
+    """
 
     width: int
     height: int
@@ -28,7 +30,10 @@ def by_size(placement: Placement) -> tuple[int, int]:
 
 
 def place(width: int, height: int, tier: TierSpec) -> Placement:
-    """Where an upright image of ``width`` x ``height`` pixels lands in the tier's box. Never larger than it is."""
+    """Where an upright image of ``width`` x ``height`` pixels lands in the tier's box.
+
+    Never larger than it is.
+    """
     box_width, box_height = tier.box
     across, down = box_width / width, box_height / height
     scale = min(1.0, min(across, down) if tier.fit is Fit.INSIDE else max(across, down))
@@ -36,4 +41,6 @@ def place(width: int, height: int, tier: TierSpec) -> Placement:
     scaled_height = max(1, round(height * scale))
     if tier.fit is Fit.INSIDE:
         return Placement(scaled_width, scaled_height, scaled_width, scaled_height)
-    return Placement(scaled_width, scaled_height, min(box_width, scaled_width), min(box_height, scaled_height))
+    return Placement(
+        scaled_width, scaled_height, min(box_width, scaled_width), min(box_height, scaled_height)
+    )

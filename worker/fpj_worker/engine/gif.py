@@ -1,7 +1,8 @@
 """A GIF's screen and where its frames lie on it (GIF89a), without decoding it.
 
-libvips takes some sizes of screens for mistakes of old programs and cuts them to the first frame, and paints black what
-no frame has covered. Browsers show the screen as it is stated, and transparent where nothing was painted.
+libvips takes some sizes of screens for mistakes of old programs and cuts them to the first frame,
+and paints black what no frame has covered. Browsers show the screen as it is stated, and
+transparent where nothing was painted.
 """
 
 from __future__ import annotations
@@ -63,7 +64,10 @@ def frames(read: Read, most: int) -> Iterator[Frame]:
             return
         if block[0] == _EXTENSION:
             if block[1] == _CONTROL and len(block) > 3:
-                disposal, transparent = block[3] >> 2 & 7, block[6] if block[3] & 1 and len(block) > 6 else None
+                disposal, transparent = (
+                    block[3] >> 2 & 7,
+                    block[6] if block[3] & 1 and len(block) > 6 else None,
+                )
             position = _behind_blocks(read, position + 2)
             continue
         if len(block) < 10:
@@ -81,7 +85,10 @@ def covered(places: Sequence[Frame], width: int, height: int) -> Iterator[Mask]:
     painted = np.zeros((height, width), np.uint8)
     for place in places:
         before = painted.copy() if place.disposal == _RESTORED else None
-        part = slice(place.top, place.top + place.height), slice(place.left, place.left + place.width)
+        part = (
+            slice(place.top, place.top + place.height),
+            slice(place.left, place.left + place.width),
+        )
         painted[part] = 255
         yield painted
         if before is not None:
@@ -97,9 +104,17 @@ def alone(read: Read, place: Frame) -> bytes:
     head = bytearray(read(0, 13 + _palette(flags)))
     head[6:10] = struct.pack("<HH", place.width, place.height)
     control = b"!\xf9\4\1\0\0" + bytes((place.transparent or 0, 0))
-    stop = _behind_blocks(read, place.position + 11 + _palette((read(place.position + 9, 1) or b"\0")[0]))
+    stop = _behind_blocks(
+        read, place.position + 11 + _palette((read(place.position + 9, 1) or b"\0")[0])
+    )
     content = read(place.position + 9, stop - place.position - 9)
-    return bytes(head) + control + struct.pack("<BHHHH", _IMAGE, 0, 0, place.width, place.height) + content + b";"
+    return (
+        bytes(head)
+        + control
+        + struct.pack("<BHHHH", _IMAGE, 0, 0, place.width, place.height)
+        + content
+        + b";"
+    )
 
 
 def is_cleared_opaque(place: Frame) -> bool:
@@ -107,8 +122,11 @@ def is_cleared_opaque(place: Frame) -> bool:
     return place.disposal == _CLEARED and place.transparent is None
 
 
-def wiped(places: Sequence[Frame], width: int, height: int, holes: Callable[[Frame], Mask]) -> Iterator[Mask]:
-    """For each frame, of shape (height, width): 255 where an opaque one was cleared and nothing painted since.
+def wiped(
+    places: Sequence[Frame], width: int, height: int, holes: Callable[[Frame], Mask]
+) -> Iterator[Mask]:
+    """For each frame, of shape (height, width): 255 where an opaque one was cleared and nothing
+    painted since.
 
     ``holes`` gives 255 for a frame's transparent pixels, 0 for others.
     """
@@ -116,7 +134,11 @@ def wiped(places: Sequence[Frame], width: int, height: int, holes: Callable[[Fra
     for place in places:
         before = gone.copy() if place.disposal == _RESTORED else None
         part = gone[place.top : place.top + place.height, place.left : place.left + place.width]
-        part &= 0 if place.transparent is None or not part.any() else holes(place)[: part.shape[0], : part.shape[1]]
+        part &= (
+            0
+            if place.transparent is None or not part.any()
+            else holes(place)[: part.shape[0], : part.shape[1]]
+        )
         yield gone
         if before is not None:
             gone = before
@@ -130,7 +152,9 @@ def covers_all(places: Sequence[Frame], width: int, height: int) -> bool:
     """Whether every pixel is painted in every frame."""
     first = places[0]
     whole = first.left == first.top == 0 and first.width >= width and first.height >= height
-    cleared = first.disposal == _RESTORED or any(place.disposal == _CLEARED for place in places[:-1])
+    cleared = first.disposal == _RESTORED or any(
+        place.disposal == _CLEARED for place in places[:-1]
+    )
     return whole and (len(places) == 1 or not cleared)
 
 

@@ -1,9 +1,10 @@
 """High dynamic range (PQ and HLG; ITU-R BT.2100) to 8-bit sRGB.
 
-The curve is the EETF of ITU-R BT.2390, 5.4.1, in its form for a target whose black is zero: up to its knee light stays
-as it is, above that it bends towards the target's peak. That peak is the reference white of ITU-R BT.2408, 203 cd/m²:
-what its table calls white comes out as a light grey (229 of 255), and what is brighter keeps its steps. It is applied
-to the largest of the three components in the target's primaries, so hues stay.
+The curve is the EETF of ITU-R BT.2390, 5.4.1, in its form for a target whose black is zero: up to
+its knee light stays as it is, above that it bends towards the target's peak. That peak is the
+reference white of ITU-R BT.2408, 203 cd/m²: what its table calls white comes out as a light grey
+(229 of 255), and what is brighter keeps its steps. It is applied to the largest of the three
+components in the target's primaries, so hues stay.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ PQ, HLG = 16, 18
 _WHITE = 203.0
 """cd/m² of reference white (ITU-R BT.2408, table 1), which sRGB's white stands for."""
 _PEAK = 1_000.0
-"""cd/m² of the brightest light where nothing is said, and of the display that HLG is made for (BT.2100, table 5)."""
+"""cd/m² of the brightest light where nothing is said,
+and of the display that HLG is made for (BT.2100, table 5).
+"""
 _HLG_GAMMA = 1.2
 """Of that display."""
 _BRIGHTEST = 10_000.0
@@ -40,7 +43,9 @@ _STRIP = 128
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """How samples stand for light: transfer and colour primaries by their numbers in ITU-T H.273; ``peak`` in cd/m²."""
+    """How samples stand for light: transfer and colour primaries by their numbers in ITU-T H.273;
+    ``peak`` in cd/m².
+    """
 
     transfer: int
     primaries: int = 9
@@ -55,35 +60,52 @@ class Coding:
 
 
 def to_srgb(pixels: Deep, brightest: int, coding: Coding) -> npt.NDArray[np.uint8]:
-    """Pixels of shape (height, width) or (height, width, 3 or 4) as sRGB. ``brightest`` is the sample for 1.0."""
+    """Pixels of shape (height, width) or (height, width, 3 or 4) as sRGB.
+
+    ``brightest`` is the sample for 1.0.
+    """
     light = _table(coding.transfer, brightest)
-    matrix = primaries.to_srgb(coding.primaries if primaries.is_known(coding.primaries) else 9).astype(np.float32)
+    matrix = primaries.to_srgb(
+        coding.primaries if primaries.is_known(coding.primaries) else 9
+    ).astype(np.float32)
     weights = primaries.luminance(9)
     result = np.empty(pixels.shape, np.uint8)
     for top in range(0, len(pixels), _STRIP):
         strip = pixels[top : top + _STRIP]
         colours = light[strip[..., :3] if strip.ndim == 3 else strip[..., None].repeat(3, axis=2)]
         if coding.transfer == HLG:  # the display's part of it (BT.2100, table 5: OOTF)
-            colours *= np.maximum(colours @ weights, 1e-6)[..., None] ** (_HLG_GAMMA - 1) * np.float32(_PEAK / _WHITE)
+            colours *= np.maximum(colours @ weights, 1e-6)[..., None] ** (
+                _HLG_GAMMA - 1
+            ) * np.float32(_PEAK / _WHITE)
         colours = colours @ matrix.T
-        colours *= _gain(colours.max(axis=2), _PEAK if coding.transfer == HLG else coding.peak)[..., None]
+        colours *= _gain(colours.max(axis=2), _PEAK if coding.transfer == HLG else coding.peak)[
+            ..., None
+        ]
         levels = primaries.encoded(colours)
         if strip.ndim == 2:
             result[top : top + _STRIP] = levels[..., 0]
             continue
         result[top : top + _STRIP, :, :3] = levels
-        result[top : top + _STRIP, :, 3:] = np.minimum(strip[..., 3:].astype(np.uint32) * 255 // brightest, 255)
+        result[top : top + _STRIP, :, 3:] = np.minimum(
+            strip[..., 3:].astype(np.uint32) * 255 // brightest, 255
+        )
     return result
 
 
 def eetf(light: Light, peak: float) -> Light:
-    """Light (1.0 is reference white) of a picture whose brightest is ``peak`` cd/m², as the target can show it."""
+    """Light (1.0 is reference white) of a picture whose brightest is ``peak`` cd/m²,
+    as the target can show it.
+    """
     source = _to_pq(np.array(peak))
     most = float(_to_pq(np.array(_WHITE)) / source)
     knee = 1.5 * most - 0.5
     e = np.minimum(_to_pq(np.maximum(light, 0) * _WHITE) / source, 1)
     t = np.maximum(e - knee, 0) / (1 - knee)
-    spline = (2 * t**3 - 3 * t**2 + 1) * knee + (t**3 - 2 * t**2 + t) * (1 - knee) + (-2 * t**3 + 3 * t**2) * most
+    spline = (
+        (2 * t**3 - 3 * t**2 + 1) * knee
+        + (t**3 - 2 * t**2 + t) * (1 - knee)
+        + (-2 * t**3 + 3 * t**2) * most
+    )
     return np.asarray(_from_pq(np.where(e < knee, e, spline) * source) / _WHITE, np.float32)
 
 
@@ -103,7 +125,10 @@ def _gain(light: Light, peak: float) -> Light:
 
 @lru_cache(maxsize=4)
 def _table(transfer: int, brightest: int) -> Light:
-    """Light of each of the 65,536 samples: PQ's in units of reference white; HLG's of the scene, 0 to 1."""
+    """Light of each of the 65,536 samples: PQ's in units of reference white.
+
+    HLG's of the scene, 0 to 1.
+    """
     signal = np.minimum(np.arange(2**16) / brightest, 1)
     if transfer == PQ:
         return (_from_pq(signal) / _WHITE).astype(np.float32)

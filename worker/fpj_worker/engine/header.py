@@ -10,7 +10,18 @@ from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import ImageLimits
 from fpj_core.sources.base import OpenedImage, image_error_from_os
 from fpj_core.sources.sniff import HEAD, sniff
-from fpj_worker.engine import exif, gif, jpeg, libvips, matrixprofile, png, primaries, taken, tiff, tiffbare
+from fpj_worker.engine import (
+    exif,
+    gif,
+    jpeg,
+    libvips,
+    matrixprofile,
+    png,
+    primaries,
+    taken,
+    tiff,
+    tiffbare,
+)
 from fpj_worker.engine.exif import Exif
 from fpj_worker.engine.geometry import Placement
 from fpj_worker.engine.gif import Frame, Mask
@@ -36,7 +47,10 @@ _JPEG_HEAD = 256 * 2**10
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """``width`` and ``height`` are as stored, before orientation. ``memory`` is what decoding in full must hold."""
+    """``width`` and ``height`` are as stored, before orientation.
+
+    ``memory`` is what decoding in full must hold.
+    """
 
     format: str
     width: int
@@ -77,7 +91,10 @@ class Header:
 
     @property
     def mask(self) -> Mask | None:
-        """Of the first frame, 255 where it was painted; None if it is everywhere, or says so itself."""
+        """Of the first frame, 255 where it was painted.
+
+        None if it is everywhere, or says so itself.
+        """
         place = self.first_frame
         if place is None or gif.covers_all([place], self.width, self.height):
             return None
@@ -96,13 +113,18 @@ def stored(header: Header, placement: Placement) -> tuple[int, int]:
 
 
 def read_header(opened: OpenedImage, limits: ImageLimits) -> Header:
-    """Find out what the image is. Raises `ImageError`: UnsupportedFormat, CorruptImage, TooManyPixels, TooLarge."""
+    """Find out what the image is.
+
+    Raises `ImageError`: UnsupportedFormat, CorruptImage, TooManyPixels, TooLarge.
+    """
     head = _read(opened, HEAD)
     if not head:
         raise ImageError(ErrorType.CORRUPT_IMAGE, "the file is empty")
     image_format = sniff(head)
     if image_format is None:
-        raise ImageError(ErrorType.UNSUPPORTED_FORMAT, "not an image: its first bytes are of no image format")
+        raise ImageError(
+            ErrorType.UNSUPPORTED_FORMAT, "not an image: its first bytes are of no image format"
+        )
     if image_format not in READABLE:
         raise ImageError(ErrorType.UNSUPPORTED_FORMAT, f"{image_format} images cannot be read")
     if image_format == "jpeg":
@@ -127,7 +149,8 @@ def _jpeg_header(opened: OpenedImage) -> Header:
         pages=1,
         orientation=found.exif.orientation or 1,
         captured_at=found.exif.captured_at or taken.from_xmp(found.xmp),
-        profile=found.icc or (_dcf_profile(found.exif, opened) if found.components == _COLOURS else None),
+        profile=found.icc
+        or (_dcf_profile(found.exif, opened) if found.components == _COLOURS else None),
         coding=_coding_of(found.icc) if found.components == _COLOURS else None,
         # A progressive file keeps all coefficients, 2 bytes each, until its last scan.
         memory=pixels * found.components * 2 if found.progressive else 0,
@@ -137,7 +160,9 @@ def _jpeg_header(opened: OpenedImage) -> Header:
 
 
 def _jpeg_structure(opened: OpenedImage, count: int, most: int) -> tuple[JpegHeader, bytes]:
-    """(structure, the first bytes), from ``count`` bytes at first: profiles and previews may fill megabytes."""
+    """(structure, the first bytes), from ``count`` bytes at first:
+    profiles and previews may fill megabytes.
+    """
     while True:
         data = opened.data if opened.data is not None else _read(opened, count)
         try:
@@ -166,31 +191,47 @@ def _vips_header(opened: OpenedImage, image_format: str) -> Header:
         height=height,
         canvas=canvas,
         first_frame=first_frame,
-        alpha=found.alpha or (first_frame is not None and not gif.covers_all([first_frame], width, height)),
+        alpha=found.alpha
+        or (first_frame is not None and not gif.covers_all([first_frame], width, height)),
         patch=patch,
         pages=found.pages if image_format in ("gif", "webp") else 1,
         orientation=stated.orientation or 1,
         captured_at=stated.captured_at or taken.from_xmp(found.xmp),
         profile=_numbered_profile(coding, found) or dcf,
-        coding=coding if coding and coding.is_hdr else None if coding else _coding_of(found.profile),
+        coding=coding
+        if coding and coding.is_hdr
+        else None
+        if coding
+        else _coding_of(found.profile),
         narrow=coding is not None and coding.narrow,
-        memory=width * height * max(found.pixel_bytes, 4) if whole else described.tile_row if described else 0,
+        memory=width * height * max(found.pixel_bytes, 4)
+        if whole
+        else described.tile_row
+        if described
+        else 0,
         shown=described.shown if described else None,
     )
 
 
-def _libvips_header(opened: OpenedImage, image_format: str) -> tuple[libvips.VipsHeader, Patch | None]:
+def _libvips_header(
+    opened: OpenedImage, image_format: str
+) -> tuple[libvips.VipsHeader, Patch | None]:
     try:
         return libvips.read_header(opened, image_format), None
     except ImageError:
-        patch = _webp_of_its_size(opened) if image_format == "webp" else bare_tiff(opened, image_format)
+        patch = (
+            _webp_of_its_size(opened) if image_format == "webp" else bare_tiff(opened, image_format)
+        )
         if patch is None:
             raise
     return libvips.read_header(opened, image_format, patch), patch
 
 
 def bare_tiff(opened: OpenedImage, image_format: str) -> Patch | None:
-    """For a TIFF that libvips refuses: its directory without what is not needed. Raises `ImageError`."""
+    """For a TIFF that libvips refuses: its directory without what is not needed.
+
+    Raises `ImageError`.
+    """
     if image_format != "tiff":
         return None
     with reader(opened) as read:
@@ -198,7 +239,10 @@ def bare_tiff(opened: OpenedImage, image_format: str) -> Patch | None:
 
 
 def _webp_of_its_size(opened: OpenedImage) -> Patch | None:
-    """For a WebP that libwebp refuses: with the file's own size, if it states another. Its chunks must be whole."""
+    """For a WebP that libwebp refuses: with the file's own size, if it states another.
+
+    Its chunks must be whole.
+    """
     size = (len(opened.data) if opened.data is not None else _size(opened)) - _RIFF
     stated = _read(opened, _RIFF)[4:]
     found = struct.pack("<L", size & ~1)
@@ -224,23 +268,35 @@ def _numbered_profile(coding: Coding | None, found: libvips.VipsHeader) -> bytes
     if coding is None or coding.is_hdr or not primaries.is_known(coding.primaries):
         return None
     if found.grey:
-        return primaries.grey_profile(coding.transfer) or (primaries.srgb_grey() if found.profile else None)
-    return primaries.profile(coding.primaries, coding.transfer) or (primaries.srgb() if found.profile else None)
+        return primaries.grey_profile(coding.transfer) or (
+            primaries.srgb_grey() if found.profile else None
+        )
+    return primaries.profile(coding.primaries, coding.transfer) or (
+        primaries.srgb() if found.profile else None
+    )
 
 
 def _coding_of(profile: bytes | None) -> Coding | None:
     """HDR by the numbers in a profile: its tables are not meant for light beyond white."""
     numbers = matrixprofile.numbers_of(profile) if profile else None
-    coding = Coding(numbers[1], numbers[0]) if numbers and profile and profile[16:20] == b"RGB " else None
+    coding = (
+        Coding(numbers[1], numbers[0])
+        if numbers and profile and profile[16:20] == b"RGB "
+        else None
+    )
     return coding if coding and coding.is_hdr else None
 
 
 def _dcf_profile(stated: Exif, opened: OpenedImage) -> bytes | None:
-    """Cameras embed no profile; that they took a picture in Adobe RGB they say in Exif, and by its name."""
+    """Cameras embed no profile; that they took a picture in Adobe RGB they say in Exif,
+    and by its name.
+    """
     return primaries.adobe_rgb() if stated.is_adobe_rgb(opened.name) else None
 
 
-def _gif_frame(opened: OpenedImage, found: libvips.VipsHeader) -> tuple[tuple[int, int] | None, Frame | None]:
+def _gif_frame(
+    opened: OpenedImage, found: libvips.VipsHeader
+) -> tuple[tuple[int, int] | None, Frame | None]:
     """(the canvas, where libvips takes another; the first frame of a GIF without transparency)."""
     with reader(opened) as read:
         across, down = gif.screen(read)
@@ -264,7 +320,8 @@ def _pillow_header(opened: OpenedImage, image_format: str) -> Header:
         orientation=image.orientation,
         captured_at=image.captured_at,
         alpha=image.alpha,
-        # The decoder's frame and its conversion to RGB; at 16 bits 15.5 (HEIC) and 26 (AVIF) were measured.
+        # The decoder's frame and its conversion to RGB; at 16 bits 15.5 (HEIC) and 26 (AVIF) were
+        # measured.
         memory=image.coded[0] * image.coded[1] * (26 if image.is_hdr else 8),
         pillow=image,
     )
@@ -274,7 +331,9 @@ def _refuse_too_many_pixels(header: Header, limits: ImageLimits) -> None:
     width, height = header.pillow.coded if header.pillow else (header.width, header.height)
     if width * height > limits.max_pixels:
         size = f"{width}x{height} = {width * height:,} pixels"
-        raise ImageError(ErrorType.TOO_MANY_PIXELS, f"{size}; limits.maxPixels allows {limits.max_pixels:,}")
+        raise ImageError(
+            ErrorType.TOO_MANY_PIXELS, f"{size}; limits.maxPixels allows {limits.max_pixels:,}"
+        )
 
 
 def _read(opened: OpenedImage, count: int) -> bytes:

@@ -1,7 +1,8 @@
-"""What the boxes of an AVIF or HEIC file say of its primary image (ISO/IEC 14496-12, 23008-12), without decoding it.
+"""What the boxes of an AVIF or HEIC file say of its primary image (ISO/IEC 14496-12, 23008-12),
+without decoding it.
 
-The clean aperture (``clap``; 14496-12, 12.1.4) Pillow's decoder leaves to its caller; for HEIC, libheif applies it. How
-colours are coded (``colr``) no decoder here passes on in full.
+The clean aperture (``clap``; 14496-12, 12.1.4) Pillow's decoder leaves to its caller; for HEIC,
+libheif applies it. How colours are coded (``colr``) no decoder here passes on in full.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ def primary(read: Read) -> Properties:
 
 
 def aperture(properties: Properties, width: int, height: int) -> Aperture | None:
-    """What is to be shown of an image of ``width`` x ``height``; None for all, or where the property is invalid."""
+    """What is to be shown of an image of ``width`` x ``height``.
+
+    None for all, or where the property is invalid.
+    """
     clap = properties.get(b"clap", b"")
     numbers = struct.unpack_from(">LLLLlLlL", clap) if len(clap) >= 32 else (0, 0)
     if 0 in numbers[1::2]:
@@ -63,8 +67,8 @@ def aperture(properties: Properties, width: int, height: int) -> Aperture | None
 def coding(properties: Properties) -> Coding | None:
     """How samples stand for light, with the brightest of it (``clli``); None where nothing is said.
 
-    By ``nclx``, or by the same numbers in an ICC profile, whose tables are not meant for light beyond white; without
-    either, by the coded picture.
+    By ``nclx``, or by the same numbers in an ICC profile, whose tables are not meant for light
+    beyond white; without either, by the coded picture.
     """
     nclx, levels = properties.get(b"nclx", b""), properties.get(b"clli", b"")
     stated = struct.unpack_from(">HH", nclx) if len(nclx) >= 4 else None
@@ -74,16 +78,26 @@ def coding(properties: Properties) -> Coding | None:
     if stated is None:
         return None
     brightest = struct.unpack_from(">H", levels)[0] if len(levels) >= 2 else 0
-    return Coding(stated[1], stated[0], float(brightest)) if brightest else Coding(stated[1], stated[0])
+    return (
+        Coding(stated[1], stated[0], float(brightest))
+        if brightest
+        else Coding(stated[1], stated[0])
+    )
 
 
 def is_narrow_grey(properties: Properties) -> bool:
-    """Whether an AVIF has no colours, and ``nclx`` says that its samples are of narrow range (see `Coding`).
+    """Whether an AVIF has no colours, and ``nclx`` says that its samples are of narrow range (see
+    `Coding`).
 
     libheif does not spread these, as it does with colours.
     """
     coded, nclx = properties.get(b"av1C", b""), properties.get(b"nclx", b"")
-    return len(coded) >= 3 and bool(coded[2] & _MONOCHROME) and len(nclx) >= 7 and not nclx[6] & _FULL_RANGE
+    return (
+        len(coded) >= 3
+        and bool(coded[2] & _MONOCHROME)
+        and len(nclx) >= 7
+        and not nclx[6] & _FULL_RANGE
+    )
 
 
 def _primary(read: Read, meta: bytes) -> Properties:
@@ -125,12 +139,17 @@ def _coded(read: Read, boxes: Mapping[bytes, bytes], part: int) -> codedcolours.
         if kind == b"av1C":
             place = _place(boxes.get(b"iloc", b""), part)
             stated = codedcolours.of_av1(content[4:])
-            return stated or (codedcolours.of_av1(read(place, _MOST_CODED)) if place is not None else None)
+            return stated or (
+                codedcolours.of_av1(read(place, _MOST_CODED)) if place is not None else None
+            )
     return None
 
 
 def _first_part(iref: bytes, item: int) -> int:
-    """The first item that a derived one (``dimg``) is made of; the item itself if it is made of none."""
+    """The first item that a derived one (``dimg``) is made of.
+
+    The item itself if it is made of none.
+    """
     width = 4 if iref[:1] == b"\1" else 2
     for kind, content in _boxes(iref, _FULL_BOX):
         if kind == b"dimg" and _unsigned(content, 0, width) == item:
@@ -157,7 +176,11 @@ def _place(iloc: bytes, item: int) -> int | None:
         extents = _unsigned(iloc, position, 2)
         position += 2
         if found == item:
-            return base + _unsigned(iloc, position + sizes[3], sizes[0]) if extents and not method else None
+            return (
+                base + _unsigned(iloc, position + sizes[3], sizes[0])
+                if extents and not method
+                else None
+            )
         position += extents * (sizes[3] + sizes[0] + sizes[1])
     return None
 
@@ -213,7 +236,11 @@ def _properties(iprp: bytes, item: int) -> Iterator[tuple[bytes, bytes]]:
         if kind == b"ipco":
             known = [*_boxes(content)]
         elif kind == b"ipma":
-            yield from (known[number - 1] for number in _associated(content, item) if 0 < number <= len(known))
+            yield from (
+                known[number - 1]
+                for number in _associated(content, item)
+                if 0 < number <= len(known)
+            )
 
 
 def _associated(ipma: bytes, item: int) -> list[int]:

@@ -1,4 +1,6 @@
-"""Reading a JPEG's structure (ITU-T T.81) without decoding it: microseconds, from the first few kilobytes."""
+"""Reading a JPEG's structure (ITU-T T.81) without decoding it: microseconds,
+from the first few kilobytes.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from fpj_worker.engine.reading import Read
 FRAMES = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _LOSSLESS_OR_ARITHMETIC = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
-_HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF})  # and lossless arithmetic coding
+# And lossless arithmetic coding.
+_HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF})
 _JPEG_LS = 0xF7
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _START_OR_END_OF_IMAGE = frozenset({0xD8, 0xD9})
@@ -31,7 +34,9 @@ _END_OF_IMAGE = b"\xff\xd9"
 
 @dataclass(frozen=True, slots=True)
 class JpegHeader:
-    """``scan`` is the offset of the first scan; ``plain`` says that libjpeg's common 8-bit code path can decode it."""
+    """``scan`` is the offset of the first scan; ``plain`` says that libjpeg's common 8-bit code
+    path can decode it.
+    """
 
     width: int
     height: int
@@ -52,7 +57,9 @@ class _Frame:
 
     def __init__(self, marker: int, content: bytes) -> None:
         self.marker = marker
-        self.precision, self.height, self.width, self.components = struct.unpack_from(">BHHB", content)
+        self.precision, self.height, self.width, self.components = struct.unpack_from(
+            ">BHHB", content
+        )
         self._sampling = tuple(content[7 : 6 + 3 * self.components : 3])
 
     @property
@@ -61,7 +68,9 @@ class _Frame:
         if self.marker in _LOSSLESS_OR_ARITHMETIC:
             return False
         return self.components == 1 or (
-            self.components == 3 and self._sampling[0] in _COMMON_SAMPLING and self._sampling[1:] == (0x11, 0x11)
+            self.components == 3
+            and self._sampling[0] in _COMMON_SAMPLING
+            and self._sampling[1:] == (0x11, 0x11)
         )
 
     def refuse_unsupported(self) -> None:
@@ -69,10 +78,15 @@ class _Frame:
         if self.marker == _JPEG_LS:
             raise ImageError(ErrorType.UNSUPPORTED_FORMAT, "JPEG-LS images cannot be read")
         if self.marker in _HIERARCHICAL:
-            message = f"JPEG images of process SOF{self.marker - 0xC0} (hierarchical and the like) cannot be read"
+            message = (
+                f"JPEG images of process SOF{self.marker - 0xC0} (hierarchical and the like) cannot"
+                " be read"
+            )
             raise ImageError(ErrorType.UNSUPPORTED_FORMAT, message)
         if self.precision != 8:
-            raise ImageError(ErrorType.UNSUPPORTED_FORMAT, f"JPEG images of {self.precision} bits cannot be read")
+            raise ImageError(
+                ErrorType.UNSUPPORTED_FORMAT, f"JPEG images of {self.precision} bits cannot be read"
+            )
         if self.components not in (1, 3, 4):
             message = f"JPEG images of {self.components} components cannot be read"
             raise ImageError(ErrorType.UNSUPPORTED_FORMAT, message)
@@ -81,7 +95,8 @@ class _Frame:
 def read_header(data: bytes) -> JpegHeader:
     """Walk the segments up to the first scan.
 
-    Raises `ImageError`: CorruptImage where they do not hold together, UnsupportedFormat for what no decoder here reads.
+    Raises `ImageError`: CorruptImage where they do not hold together, UnsupportedFormat for what no
+    decoder here reads.
     """
     frame: _Frame | None = None
     stated, xmp = exif.NOTHING, b""
@@ -101,7 +116,9 @@ def read_header(data: bytes) -> JpegHeader:
         elif marker == 0xE2 and content[:12] == b"ICC_PROFILE\0" and len(content) > 14:
             profile[content[12]] = content[14:]
     else:
-        raise ImageError(ErrorType.CORRUPT_IMAGE, f"more than {_MOST_SEGMENTS:,} segments before the picture")
+        raise ImageError(
+            ErrorType.CORRUPT_IMAGE, f"more than {_MOST_SEGMENTS:,} segments before the picture"
+        )
     if frame is None or 0 in (frame.width, frame.height, frame.components):
         raise ImageError(ErrorType.CORRUPT_IMAGE, "the JPEG header states no size")
     frame.refuse_unsupported()
@@ -120,7 +137,10 @@ def read_header(data: bytes) -> JpegHeader:
 
 
 def is_cut_off(data: bytes, header: JpegHeader) -> bool:
-    """Whether the end marker is missing. Entropy-coded data cannot hold its bytes, so looking for them is exact."""
+    """Whether the end marker is missing.
+
+    Entropy-coded data cannot hold its bytes, so looking for them is exact.
+    """
     return data.rfind(_END_OF_IMAGE, header.scan) < 0
 
 
@@ -136,7 +156,10 @@ def is_file_cut_off(read: Read, size: int, header: JpegHeader) -> bool:
 
 
 def segment(data: bytes | memoryview, position: int) -> tuple[int, int, bytes]:
-    """(marker, offset of what follows, content) of the next segment; anything else is skipped, as by libjpeg."""
+    """(marker, offset of what follows, content) of the next segment.
+
+    Anything else is skipped, as by libjpeg.
+    """
     found = _MARKER.search(data, position)
     if found is None:
         raise _ends_early()
@@ -145,7 +168,10 @@ def segment(data: bytes | memoryview, position: int) -> tuple[int, int, bytes]:
     if marker in _STANDALONE:
         return marker, position, b""
     if marker in _START_OR_END_OF_IMAGE:
-        raise ImageError(ErrorType.CORRUPT_IMAGE, "the JPEG holds no picture: it ends, or starts again, in its header")
+        raise ImageError(
+            ErrorType.CORRUPT_IMAGE,
+            "the JPEG holds no picture: it ends, or starts again, in its header",
+        )
     try:
         (length,) = struct.unpack_from(">H", data, position)
     except struct.error:

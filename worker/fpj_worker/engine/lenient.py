@@ -1,4 +1,6 @@
-"""Decoding a JPEG that its decoder may complain of: what is damaged, the picture or only what stands beside it?"""
+"""Decoding a JPEG that its decoder may complain of: what is damaged,
+the picture or only what stands beside it?
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ from fpj_worker.engine.scans import Content, Picture
 
 Decoded = npt.NDArray[np.uint8]
 Attempt = Callable[[tuple[Picture, Content] | None, bool], Decoded]
-"""Decodes a picture in some content, the whole file if that is None. The flag makes any complaint an `ImageError`."""
+"""Decodes a picture in some content, the whole file if that is None.
+
+The flag makes any complaint an `ImageError`.
+"""
 
 _EXTRANEOUS = "extraneous bytes before marker"
 _CUT_OFF_WORDS = ("premature end of jpeg", "premature end of input")
@@ -31,21 +36,32 @@ _PART, _ALIKE = 20, 2
 def decode(data: bytes, header: JpegHeader, attempt: Attempt) -> tuple[Decoded, str | None]:
     """(pixels, warning or None) of a file in memory.
 
-    One that lacks pixels at its end is refused (CorruptImage); one that lacks only its end marker, or that libjpeg
-    complains of and yet decodes, gives a warning.
+    One that lacks pixels at its end is refused (CorruptImage); one that lacks only its end marker,
+    or that libjpeg complains of and yet decodes, gives a warning.
     """
-    return _decode(lambda: nullcontext(data), header, attempt, cut_off=jpeg.is_cut_off(data, header))
+    return _decode(
+        lambda: nullcontext(data), header, attempt, cut_off=jpeg.is_cut_off(data, header)
+    )
 
 
-def decode_file(opened: OpenedImage, header: JpegHeader, attempt: Attempt) -> tuple[Decoded, str | None]:
-    """`decode` for a file that is too large for memory. It is mapped once something is wrong with it, no sooner."""
+def decode_file(
+    opened: OpenedImage, header: JpegHeader, attempt: Attempt
+) -> tuple[Decoded, str | None]:
+    """`decode` for a file that is too large for memory.
+
+    It is mapped once something is wrong with it, no sooner.
+    """
     with reader(opened) as read:
         cut_off = jpeg.is_file_cut_off(read, os.stat(opened.path or b"").st_size, header)
     return _decode(lambda: _mapped(opened), header, attempt, cut_off=cut_off)
 
 
 def _decode(
-    whole: Callable[[], AbstractContextManager[Content]], header: JpegHeader, attempt: Attempt, *, cut_off: bool
+    whole: Callable[[], AbstractContextManager[Content]],
+    header: JpegHeader,
+    attempt: Attempt,
+    *,
+    cut_off: bool,
 ) -> tuple[Decoded, str | None]:
     warning = "the file is cut off: the JPEG end marker is missing"
     if not cut_off:
@@ -89,13 +105,23 @@ def _mapped(opened: OpenedImage) -> Iterator[Content]:
 
 
 def _ends_flat(pixels: Decoded) -> bool:
-    """Whether the lower end is of one colour, as libjpeg fills in what is missing. Damage leaves a few blocks of it."""
-    lower = pixels[-max(len(pixels) // _PART, 1) :].reshape(-1, pixels.shape[2] if pixels.ndim == 3 else 1)
+    """Whether the lower end is of one colour, as libjpeg fills in what is missing.
+
+    Damage leaves a few blocks of it.
+    """
+    lower = pixels[-max(len(pixels) // _PART, 1) :].reshape(
+        -1, pixels.shape[2] if pixels.ndim == 3 else 1
+    )
     return bool((lower.max(axis=0) - lower.min(axis=0)).max() <= _ALIKE)
 
 
-def _decode_bare(data: Content, picture: Picture | None, attempt: Attempt, *, has_trailer: bool) -> Decoded | None:
-    """The picture alone, if all of it is there; None if not. Other data may precede Samsung's trailer."""
+def _decode_bare(
+    data: Content, picture: Picture | None, attempt: Attempt, *, has_trailer: bool
+) -> Decoded | None:
+    """The picture alone, if all of it is there; None if not.
+
+    Other data may precede Samsung's trailer.
+    """
     if picture is None:
         return None
     try:

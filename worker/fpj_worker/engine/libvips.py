@@ -1,6 +1,8 @@
-"""Processing with libvips: every format but plain JPEG, BMP, AVIF and HEIC, and whatever is too large for memory.
+"""Processing with libvips: every format but plain JPEG, BMP, AVIF and HEIC,
+and whatever is too large for memory.
 
-Images are streamed: libvips reads the file strip by strip and keeps only what the scaled result needs.
+Images are streamed: libvips reads the file strip by strip and keeps only what the scaled result
+needs.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache, reduce
 from typing import Any, TypeVar
 
-os.environ.setdefault("VIPS_CONCURRENCY", "1")  # processes are the unit of parallelism; read when libvips starts
+# Processes are the unit of parallelism; read when libvips starts.
+os.environ.setdefault("VIPS_CONCURRENCY", "1")
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +64,10 @@ _COMPARED = 256 * 2**10
 _UNSEEN = 2
 """Levels of 255: what the tables of good sRGB profiles differ by."""
 _SAMPLES = np.concatenate(
-    (np.stack(np.meshgrid(*[range(0, 256, 51)] * 3), axis=-1).reshape(-1, 3), np.arange(256)[:, None].repeat(3, axis=1))
+    (
+        np.stack(np.meshgrid(*[range(0, 256, 51)] * 3), axis=-1).reshape(-1, 3),
+        np.arange(256)[:, None].repeat(3, axis=1),
+    )
 ).astype(np.uint8)[None]
 """Colours all over the cube and all greys, of shape (1, 472, 3)."""
 
@@ -120,13 +126,14 @@ def decode(
     picture: tuple[Picture, Content] | None = None,
     strict: bool = False,
 ) -> npt.NDArray[np.uint8]:
-    """The first frame, scaled down to at most ``width`` x ``height`` (as stored, before orientation), in sRGB or grey.
+    """The first frame, scaled down to at most ``width`` x ``height`` (as stored,
+    before orientation), in sRGB or grey.
 
-    ``shrink`` is the factor (1, 2, 4, 8) by which libjpeg may scale while decoding. Bands after the first ``shown``
-    are left out. The frame is cut to the ``canvas`` (width, height) and shown where its ``mask`` is 255. The file is
-    read with the ``patch``. It is in the colours of ``profile``, if one is given, else of its own; ``narrow`` as in
-    `hdr.Coding`. Of a JPEG the ``picture`` is read, if it is given; a ``strict`` decode refuses one that libjpeg
-    complains of.
+    ``shrink`` is the factor (1, 2, 4, 8) by which libjpeg may scale while decoding. Bands after the
+    first ``shown`` are left out. The frame is cut to the ``canvas`` (width, height) and shown where
+    its ``mask`` is 255. The file is read with the ``patch``. It is in the colours of ``profile``,
+    if one is given, else of its own; ``narrow`` as in `hdr.Coding`. Of a JPEG the ``picture`` is
+    read, if it is given; a ``strict`` decode refuses one that libjpeg complains of.
     """
     options = {"shrink": shrink} if image_format == "jpeg" and shrink > 1 else {}
     _complaints()
@@ -141,7 +148,8 @@ def decode(
         pixels = shown_as(widened(image) if narrow else image, coding)
     except pyvips.Error as error:
         raise typed(error) from error
-    if strict and (complaints := _complaints()):  # libvips does not look again behind the last lines
+    # Libvips does not look again behind the last lines.
+    if strict and (complaints := _complaints()):
         raise ImageError(ErrorType.CORRUPT_IMAGE, complaints[0])
     return pixels
 
@@ -160,40 +168,61 @@ def _deep(image: Any) -> tuple[npt.NDArray[np.uint16], int]:
     if image.bands < _RGB:
         image = image[0].bandjoin([image[0], image[0], *([image[1]] if image.hasalpha() else [])])
     pixels = to_array(image)
-    return (pixels, 65_535) if pixels.dtype == np.uint16 else (pixels.astype(np.uint16) * np.uint16(256), 65_280)
+    return (
+        (pixels, 65_535)
+        if pixels.dtype == np.uint16
+        else (pixels.astype(np.uint16) * np.uint16(256), 65_280)
+    )
 
 
 def decode_deep(opened: OpenedImage) -> tuple[npt.NDArray[np.uint16], int]:
-    """(the AVIF image at 16 bits a sample, turned upright and cut to its aperture, how many of those bits are used)."""
+    """(the AVIF image at 16 bits a sample, turned upright and cut to its aperture,
+    how many of those bits are used).
+    """
     try:
         image = _load(opened, "avif")
         bits = _get(image, "bits-per-sample", 8)
         pixels = to_array(image)
     except pyvips.Error as error:
         raise typed(error) from error
-    return (pixels.astype(np.uint16) * np.uint16(256), 8) if pixels.dtype == np.uint8 else (pixels, bits)
+    return (
+        (pixels.astype(np.uint16) * np.uint16(256), 8)
+        if pixels.dtype == np.uint8
+        else (pixels, bits)
+    )
 
 
 def load_frames(opened: OpenedImage, image_format: str, patch: Patch | None = None) -> Any:
-    """All frames of an animation, one below the other, to be read once from top to bottom. Raises `ImageError`."""
+    """All frames of an animation, one below the other, to be read once from top to bottom.
+
+    Raises `ImageError`.
+    """
     try:
         return _load(opened, image_format, patch, n=-1)
     except pyvips.Error as error:
         raise typed(error) from error
 
 
-def on_canvas(image: Any, canvas: tuple[int, int] | None, mask: npt.NDArray[np.uint8] | None = None) -> Any:
+def on_canvas(
+    image: Any, canvas: tuple[int, int] | None, mask: npt.NDArray[np.uint8] | None = None
+) -> Any:
     """A frame cut to the canvas, transparent where the mask of that size is 0."""
     if canvas is not None:
         image = image.crop(0, 0, min(image.width, canvas[0]), min(image.height, canvas[1]))
         if (image.width, image.height) != canvas:
-            image = (image if image.hasalpha() else image.bandjoin(255)).embed(0, 0, *canvas, extend="black")
+            image = (image if image.hasalpha() else image.bandjoin(255)).embed(
+                0, 0, *canvas, extend="black"
+            )
     return image if mask is None or image.hasalpha() else image.bandjoin(from_array(mask))
 
 
 def without(image: Any, gone: npt.NDArray[np.uint8]) -> Any:
     """RGBA, transparent where ``gone`` is 255."""
-    return image[:3].bandjoin(from_array(gone).ifthenelse(0, image[3])).copy(interpretation=image.interpretation)
+    return (
+        image[:3]
+        .bandjoin(from_array(gone).ifthenelse(0, image[3]))
+        .copy(interpretation=image.interpretation)
+    )
 
 
 def widened(image: Any) -> Any:
@@ -203,13 +232,19 @@ def widened(image: Any) -> Any:
     step, top = (1, 255) if image.format == "uchar" else (256, 65_535)
     factor = top / ((_BRIGHTEST - _DARKEST) * step)
     wide = colours.linear(factor, 0.5 - _DARKEST * step * factor).cast(image.format)
-    return (wide.bandjoin(image[image.bands - 1]) if alpha else wide).copy(interpretation=image.interpretation)
+    return (wide.bandjoin(image[image.bands - 1]) if alpha else wide).copy(
+        interpretation=image.interpretation
+    )
 
 
 def holes(data: bytes) -> npt.NDArray[np.uint8]:
     """255 for the transparent pixels of a GIF's only frame, 0 for others. Raises pyvips.Error."""
     image = pyvips.Image.gifload_buffer(data, access="sequential", fail_on="error")
-    return to_array(image[3] == 0) if image.hasalpha() else np.zeros((image.height, image.width), np.uint8)
+    return (
+        to_array(image[3] == 0)
+        if image.hasalpha()
+        else np.zeros((image.height, image.width), np.uint8)
+    )
 
 
 def scale(image: Any, width: int, height: int) -> Any:
@@ -225,7 +260,9 @@ def scale(image: Any, width: int, height: int) -> Any:
 
 
 def to_srgb(image: Any) -> Any:
-    """8-bit sRGB or grey: by the embedded profile where there is one, by the nominal colour space otherwise."""
+    """8-bit sRGB or grey: by the embedded profile where there is one,
+    by the nominal colour space otherwise.
+    """
     profile = image.get(_PROFILE) if image.get_typeof(_PROFILE) else None
     if image.interpretation == "cmyk":  # without a profile libvips has a built-in one
         image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=8)
@@ -241,7 +278,9 @@ def to_srgb(image: Any) -> Any:
 
 
 def is_srgb(profile: bytes) -> bool:
-    """Whether a profile changes no visible colour: then nothing needs converting. Its name proves nothing.
+    """Whether a profile changes no visible colour: then nothing needs converting.
+
+    Its name proves nothing.
 
     One that cannot be used changes nothing either.
     """
@@ -259,16 +298,23 @@ def _is_srgb(profile: bytes) -> bool:
 
 
 def convert_profile(pixels: npt.NDArray[np.uint8], profile: bytes) -> npt.NDArray[np.uint8]:
-    """Pixels in the colours of an ICC profile, as sRGB. A profile that cannot be used leaves them as they are."""
+    """Pixels in the colours of an ICC profile, as sRGB.
+
+    A profile that cannot be used leaves them as they are.
+    """
     converted = _converted(pixels, profile)
     return converted if pixels.ndim < _RGB else _greys(converted, profile)
 
 
 def _greys(pixels: npt.NDArray[np.uint8], profile: bytes) -> npt.NDArray[np.uint8]:
-    """By a profile of grey, pixels that were written as colours (WebP has no others) and are all grey."""
+    """By a profile of grey, pixels that were written as colours (WebP has no others) and are all
+    grey.
+    """
     if profile[16:20] != _GREY or pixels.ndim < _RGB:
         return pixels
-    lowest, highest = (reduce(how, np.moveaxis(pixels[..., :3], 2, 0)) for how in (np.minimum, np.maximum))
+    lowest, highest = (
+        reduce(how, np.moveaxis(pixels[..., :3], 2, 0)) for how in (np.minimum, np.maximum)
+    )
     if (highest - lowest).max() > _UNSEEN:
         return pixels
     greys = _converted(np.ascontiguousarray(pixels[..., 1]), profile)
@@ -285,7 +331,9 @@ def _converted(pixels: npt.NDArray[np.uint8], profile: bytes) -> npt.NDArray[np.
 
 
 def resize(pixels: npt.NDArray[Sample], width: int, height: int) -> npt.NDArray[Sample]:
-    """Scale pixels down by Lanczos; with alpha so that invisible colours do not bleed into visible ones."""
+    """Scale pixels down by Lanczos; with alpha so that invisible colours do not bleed into visible
+    ones.
+    """
     return to_array(scale(from_array(pixels), width, height))
 
 
@@ -308,18 +356,29 @@ def from_array(pixels: npt.NDArray[Any]) -> Any:
 
 def to_array(image: Any) -> npt.NDArray[Any]:
     """Compute the image, of 8 or 16 bits. Raises pyvips.Error."""
-    pixels = np.frombuffer(image.write_to_memory(), dtype=np.uint16 if image.format == "ushort" else np.uint8)
-    shape = (image.height, image.width) if image.bands == 1 else (image.height, image.width, image.bands)
+    pixels = np.frombuffer(
+        image.write_to_memory(), dtype=np.uint16 if image.format == "ushort" else np.uint8
+    )
+    shape = (
+        (image.height, image.width)
+        if image.bands == 1
+        else (image.height, image.width, image.bands)
+    )
     return pixels.reshape(shape)
 
 
 def _icc(image: Any) -> Any:
     """By the embedded profile, if that can be used; what was one band of grey stays so."""
     try:
-        converted = image.icc_transform("srgb", embedded=True, depth=8)  # 16 bits would be named grey or sRGB of 8
+        # 16 bits would be named grey or sRGB of 8.
+        converted = image.icc_transform("srgb", embedded=True, depth=8)
     except pyvips.Error:
         return image
-    return converted.extract_band(1).copy(interpretation="b-w") if image.bands == 1 < converted.bands else converted
+    return (
+        converted.extract_band(1).copy(interpretation="b-w")
+        if image.bands == 1 < converted.bands
+        else converted
+    )
 
 
 def _load(
@@ -339,9 +398,10 @@ def _load(
     if patch is not None and opened.data is not None:
         opened = OpenedImage(opened.name, data=patch.applied(0, opened.data))
     if opened.path is not None and (image_format in _STREAMED or patch is not None):
-        # Only JPEGs too large for memory come by their path. libvips would map the whole file; a source is streamed.
-        # Its loader for AVIF takes a path in UTF-8 alone.
-        return pyvips.Image.new_from_source(_stream(opened.path, patch), "", **options)  # keeps the source alive
+        # Only JPEGs too large for memory come by their path. libvips would map the whole file; a
+        # source is streamed. Its loader for AVIF takes a path in UTF-8 alone.
+        # Keeps the source alive.
+        return pyvips.Image.new_from_source(_stream(opened.path, patch), "", **options)
     if opened.path is not None:
         return getattr(pyvips.Image, loader)(opened.path, **options)
     return getattr(pyvips.Image, f"{loader}_buffer")(opened.data, **options)
@@ -430,6 +490,7 @@ def typed(error: pyvips.Error) -> ImageError:
         return ImageError(ErrorType.UNSUPPORTED_FORMAT, message)
     if any(word in words for word in _OUT_OF_MEMORY) and _NOTHING_ASKED_FOR not in words:
         return ImageError(ErrorType.OUT_OF_MEMORY, message)
-    if any(word in words for word in _NO_ROOM):  # of a temporary file: none is written elsewhere by libvips
+    # Of a temporary file: none is written elsewhere by libvips.
+    if any(word in words for word in _NO_ROOM):
         return ImageError(ErrorType.DISK_FULL, message, environment=True)
     return ImageError(ErrorType.CORRUPT_IMAGE, message)

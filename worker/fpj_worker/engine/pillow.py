@@ -1,4 +1,5 @@
-"""Decoding with Pillow: BMP (not in libvips' wheel), AVIF (twice as fast as libvips' decoder), HEIC (pillow-heif).
+"""Decoding with Pillow: BMP (not in libvips' wheel), AVIF (twice as fast as libvips' decoder),
+HEIC (pillow-heif).
 
 Pillow is imported when first needed: a child that never meets such a file saves its memory.
 """
@@ -24,13 +25,16 @@ from fpj_worker.engine.reading import reader
 class PillowImage:
     """An opened image whose header has been read. Raises `ImageError` (CorruptImage).
 
-    ``width`` and ``height`` are those to be shown, before orientation; ``coded`` are those that are decoded.
+    ``width`` and ``height`` are those to be shown, before orientation; ``coded`` are those that are
+    decoded.
     """
 
     def __init__(self, opened: OpenedImage, image_format: str) -> None:
         try:
             self._image = _module().open(
-                io.BytesIO(opened.data) if opened.data is not None else os.fsdecode(opened.path or b""),
+                io.BytesIO(opened.data)
+                if opened.data is not None
+                else os.fsdecode(opened.path or b""),
                 formats=[{"heic": "HEIF"}.get(image_format, image_format.upper())],
             )
         except Exception as error:
@@ -47,7 +51,8 @@ class PillowImage:
         self.width: int
         self.height: int
         self.width, self.height = self._aperture[2:] if self._aperture else self.coded
-        # Pillow puts the file's own rotation (irot, imir) into Exif. Its getexif() would fall back to XMP, often stale.
+        # Pillow puts the file's own rotation (irot, imir) into Exif. Its getexif() would fall back
+        # to XMP, often stale.
         stated = exif.parse(exif.without_prefix(self._image.info.get("exif") or b""))
         self.orientation = (stated.orientation or 1) if image_format == "avif" else 1
         self.captured_at = stated.captured_at or taken.from_xmp(self._image.info.get("xmp") or b"")
@@ -90,9 +95,14 @@ class PillowImage:
                 left, top, width, height = self._aperture
                 image = image.crop((left, top, left + width, top + height))
             pixels = np.asarray(image.convert(_target_mode(image)))
-            profile = image.info.get("icc_profile") or self._profile or self._nominal(grey=pixels.ndim == 2)
+            profile = (
+                image.info.get("icc_profile")
+                or self._profile
+                or self._nominal(grey=pixels.ndim == 2)
+            )
             if self._image.format == "BMP" and pixels.ndim == 3 and not pixels[..., 3:].any():
-                pixels = pixels[..., :3]  # alpha that was never filled in; browsers show such a BMP, too
+                # Alpha that was never filled in; browsers show such a BMP, too.
+                pixels = pixels[..., :3]
         except Exception as error:
             raise _typed(error) from error
         if profile and not libvips.is_srgb(profile):
@@ -130,7 +140,11 @@ def _deep(opened: OpenedImage, image_format: str) -> tuple[npt.NDArray[np.uint16
         return libvips.decode_deep(opened)
     import pillow_heif  # noqa: PLC0415 - see above
 
-    with io.BytesIO(opened.data) if opened.data is not None else open(opened.path or b"", "rb") as file:
+    with (
+        io.BytesIO(opened.data)
+        if opened.data is not None
+        else open(opened.path or b"", "rb") as file
+    ):
         image = pillow_heif.open_heif(file, convert_hdr_to_8bit=False)
         pixels = np.asarray(image)
     if pixels.dtype == np.uint8:
@@ -153,4 +167,6 @@ def _typed(error: Exception) -> ImageError:
     if words.startswith("cannot identify image file"):  # and which, by its path
         words = "its header is invalid"
     unsupported = words.lower().startswith("unsupported")
-    return ImageError(ErrorType.UNSUPPORTED_FORMAT if unsupported else ErrorType.CORRUPT_IMAGE, words)
+    return ImageError(
+        ErrorType.UNSUPPORTED_FORMAT if unsupported else ErrorType.CORRUPT_IMAGE, words
+    )

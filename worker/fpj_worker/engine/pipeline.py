@@ -1,4 +1,6 @@
-"""From one opened image to all its derivatives: header, one decode, tiers from large to small, encode, validate."""
+"""From one opened image to all its derivatives: header, one decode, tiers from large to small,
+encode, validate.
+"""
 
 from __future__ import annotations
 
@@ -59,8 +61,9 @@ def process_image(
 ) -> ProcessedImage:
     """Make the tiers of one image that ``make`` names, all by default. Raises `ImageError` only.
 
-    Every tier is derived from the next larger one, also where that is not made: a derivative's bytes do not depend on
-    what else was lacking. ``admit`` is called before one that may hold more than 64 MiB, with that many bytes.
+    Every tier is derived from the next larger one, also where that is not made: a derivative's
+    bytes do not depend on what else was lacking. ``admit`` is called before one that may hold more
+    than 64 MiB, with that many bytes.
     """
     try:
         header = read_header(opened, limits)
@@ -69,19 +72,27 @@ def process_image(
         weight = weigh(header, placements, limits, names)
         if weight > _HEAVY:
             admit(weight)
-            give_back()  # what earlier images left serves usual ones well, and would add to a heavy one
+            # What earlier images left serves usual ones well, and would add to a heavy one.
+            give_back()
         return _process(opened, header, placements, names)
     except MemoryError as error:
-        raise ImageError(ErrorType.OUT_OF_MEMORY, "the memory limit of one image was reached") from error
+        raise ImageError(
+            ErrorType.OUT_OF_MEMORY, "the memory limit of one image was reached"
+        ) from error
     except cv2.error as error:
         no_memory = error.code == cv2.Error.StsNoMem
-        raise ImageError(ErrorType.OUT_OF_MEMORY if no_memory else ErrorType.INTERNAL, str(error)[:300]) from error
+        raise ImageError(
+            ErrorType.OUT_OF_MEMORY if no_memory else ErrorType.INTERNAL, str(error)[:300]
+        ) from error
     except pyvips.Error as error:
         raise libvips.typed(error) from error
 
 
 def _process(
-    opened: OpenedImage, header: Header, placements: Sequence[tuple[TierSpec, Placement]], make: Collection[str]
+    opened: OpenedImage,
+    header: Header,
+    placements: Sequence[tuple[TierSpec, Placement]],
+    make: Collection[str],
 ) -> ProcessedImage:
     ordered = sorted(placements, key=lambda each: by_size(each[1]), reverse=True)
     pixels, warning = _decode(opened, header, ordered[0][1])
@@ -91,8 +102,12 @@ def _process(
         if tier.name in make:
             outputs[tier.name] = _derive(opened, header, pixels, placement, tier)
     thumbhash, dominant = describe(pixels)
-    facts = ImageFacts(*header.upright, header.format, thumbhash, dominant, warning, header.captured_at)
-    return ProcessedImage(facts, tuple(outputs[tier.name] for tier, _ in placements if tier.name in outputs))
+    facts = ImageFacts(
+        *header.upright, header.format, thumbhash, dominant, warning, header.captured_at
+    )
+    return ProcessedImage(
+        facts, tuple(outputs[tier.name] for tier, _ in placements if tier.name in outputs)
+    )
 
 
 def _decode(opened: OpenedImage, header: Header, largest: Placement) -> tuple[Pixels, str | None]:
@@ -105,16 +120,24 @@ def _decode(opened: OpenedImage, header: Header, largest: Placement) -> tuple[Pi
         pixels, warning = turbo.decode(header.data, header.jpeg, width, height)
         pixels = resize(pixels, width, height)
         if header.coding:
-            pixels = hdr.to_srgb(pixels.astype(np.uint16) * np.uint16(256), 255 * 256, header.coding)
+            pixels = hdr.to_srgb(
+                pixels.astype(np.uint16) * np.uint16(256), 255 * 256, header.coding
+            )
         elif header.profile and not libvips.is_srgb(header.profile):
-            converted = matrixprofile.to_srgb(pixels, header.profile) if bands(pixels) == 3 else None
-            pixels = libvips.convert_profile(pixels, header.profile) if converted is None else converted
+            converted = (
+                matrixprofile.to_srgb(pixels, header.profile) if bands(pixels) == 3 else None
+            )
+            pixels = (
+                libvips.convert_profile(pixels, header.profile) if converted is None else converted
+            )
     else:
         pixels, warning = _decode_by_libvips(opened, header, width, height)
     return orient(pixels, header.orientation), warning
 
 
-def _decode_by_libvips(opened: OpenedImage, header: Header, width: int, height: int) -> tuple[Pixels, str | None]:
+def _decode_by_libvips(
+    opened: OpenedImage, header: Header, width: int, height: int
+) -> tuple[Pixels, str | None]:
     def decode(patch: Patch | None, **options: Any) -> Pixels:
         return libvips.decode(
             opened,
@@ -156,11 +179,18 @@ def _decode_by_libvips(opened: OpenedImage, header: Header, width: int, height: 
 def _shrink_on_load(header: Header, width: int, height: int) -> int:
     """The deepest of libvips' factors for JPEG that still leaves the target."""
     return next(
-        (factor for factor in (8, 4, 2) if header.width >= width * factor and header.height >= height * factor), 1
+        (
+            factor
+            for factor in (8, 4, 2)
+            if header.width >= width * factor and header.height >= height * factor
+        ),
+        1,
     )
 
 
-def _derive(opened: OpenedImage, header: Header, pixels: Pixels, placement: Placement, tier: TierSpec) -> Encoded:
+def _derive(
+    opened: OpenedImage, header: Header, pixels: Pixels, placement: Placement, tier: TierSpec
+) -> Encoded:
     image_format = output_format(tier, header.format, alpha=bands(pixels) == 4)
     kept = moves(header, tier)
     if placement.cropped:

@@ -1,4 +1,6 @@
-"""Work on pixels in memory: arrays of shape (height, width) for grey or (height, width, 3 or 4), 8 bits a sample."""
+"""Work on pixels in memory: arrays of shape (height, width) for grey or (height, width, 3 or 4),
+8 bits a sample.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,14 @@ Pixels = npt.NDArray[np.uint8]
 cv2.setNumThreads(1)
 
 _CUBIC_UP_TO = 1.34
-"""Shrinking by more needs a filter that averages. Cubic is the fastest good one below (docs/benchmarks.md)."""
+"""Shrinking by more needs a filter that averages.
+
+Cubic is the fastest good one below (docs/benchmarks.md).
+"""
 _BOXES_FROM = 4
-"""Halving by boxes leaves at least half of this for the last, careful step: then nobody sees or measures the boxes."""
+"""Halving by boxes leaves at least half of this for the last, careful step:
+then nobody sees or measures the boxes.
+"""
 
 _STRIP = 128
 """Rows."""
@@ -40,7 +47,9 @@ def orient(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def resize(pixels: Pixels, width: int, height: int) -> Pixels:
-    """Scale down to exactly ``width`` x ``height``: by Lanczos, the first part of a large reduction by 2 x 2 boxes."""
+    """Scale down to exactly ``width`` x ``height``: by Lanczos,
+    the first part of a large reduction by 2 x 2 boxes.
+    """
     if bands(pixels) == 4:
         return libvips.resize(pixels, width, height)
     while pixels.shape[1] >= _BOXES_FROM * width and pixels.shape[0] >= _BOXES_FROM * height:
@@ -55,9 +64,13 @@ def resize(pixels: Pixels, width: int, height: int) -> Pixels:
 
 
 def shrink(pixels: Pixels, width: int, height: int) -> Pixels:
-    """Scale down by plain averaging, for what nobody looks at: a twentieth of the time of `resize`."""
+    """Scale down by plain averaging, for what nobody looks at:
+    a twentieth of the time of `resize`.
+    """
     return (
-        libvips.resize(pixels, width, height) if bands(pixels) == 4 else _scaled(pixels, width, height, cv2.INTER_AREA)
+        libvips.resize(pixels, width, height)
+        if bands(pixels) == 4
+        else _scaled(pixels, width, height, cv2.INTER_AREA)
     )
 
 
@@ -73,7 +86,8 @@ def flatten(pixels: Pixels, background: str) -> Pixels:
         return pixels
     colour = np.frombuffer(bytes.fromhex(background[1:]), dtype=np.uint8).astype(np.uint16)
     flat = np.empty((*pixels.shape[:2], 3), np.uint8)
-    for top in range(0, len(pixels), _STRIP):  # 16-bit numbers of a whole picture would take five times its memory
+    # 16-bit numbers of a whole picture would take five times its memory.
+    for top in range(0, len(pixels), _STRIP):
         strip = pixels[top : top + _STRIP]
         alpha = strip[..., 3:].astype(np.uint16)
         flat[top : top + _STRIP] = (strip[..., :3] * alpha + colour * (255 - alpha) + 127) // 255
@@ -86,7 +100,9 @@ def bands(pixels: Pixels) -> int:
 
 
 def spread(pixels: Pixels) -> int:
-    """The largest difference between two samples of one band, looking at no more than some 10,000 pixels."""
+    """The largest difference between two samples of one band,
+    looking at no more than some 10,000 pixels.
+    """
     step = max(1, int((pixels.shape[0] * pixels.shape[1] / 10_000) ** 0.5))
     seen = pixels[::step, ::step].reshape(-1, bands(pixels)).astype(int)
     if bands(pixels) == 4:  # what is invisible may have any colour

@@ -9,15 +9,22 @@ from fpj_worker.engine import thumbhash
 from fpj_worker.engine.pixels import Pixels, bands, shrink
 
 _SIDE = 32
-"""ThumbHash (https://evanw.github.io/thumbhash/) takes up to 100 x 100 pixels but keeps 7 cycles a side at most, so 32
-give the same hash in an eighth of the time."""
+"""ThumbHash (https://evanw.github.io/thumbhash/) takes up to 100 x 100 pixels but keeps 7 cycles a
+side at most, so 32 give the same hash in an eighth of the time.
+"""
 
 
 def describe(pixels: Pixels) -> tuple[bytes, str]:
     """(ThumbHash, ``#rrggbb`` of the commonest colour) of upright pixels."""
     scale = min(1.0, _SIDE / max(pixels.shape[:2]))
-    small = shrink(pixels, max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-    rgba = small if bands(small) == 4 else np.asarray(cv2.cvtColor(small, _to_rgba(small)), dtype=np.uint8)
+    small = shrink(
+        pixels, max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
+    )
+    rgba = (
+        small
+        if bands(small) == 4
+        else np.asarray(cv2.cvtColor(small, _to_rgba(small)), dtype=np.uint8)
+    )
     return thumbhash.encode(rgba), _dominant(rgba)
 
 

@@ -1,4 +1,6 @@
-"""What a PNG's chunks say that libvips does not (PNG, third edition): colours by number, and Exif behind the pixels."""
+"""What a PNG's chunks say that libvips does not (PNG, third edition): colours by number,
+and Exif behind the pixels.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ _EXIF = b"eXIf"
 
 
 def coding(read: Read) -> Coding | None:
-    """How samples stand for light (``cICP``, 11.3.2.6), with the brightest of it (``cLLI``); None if unsaid."""
+    """How samples stand for light (``cICP``, 11.3.2.6), with the brightest of it (``cLLI``).
+
+    None if unsaid.
+    """
     chunks: dict[bytes, bytes] = {}
     position = _SIGNATURE
     for _ in range(_MOST_CHUNKS):

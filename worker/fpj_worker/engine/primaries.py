@@ -12,7 +12,9 @@ import numpy.typing as npt
 Matrix = npt.NDArray[np.float64]
 
 _D65, _D50 = (0.3127, 0.3290), (0.34567, 0.35850)
-_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+_BRADFORD = np.array(
+    [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
+)
 _SRGB = 1
 _PRIMARIES: Mapping[int, tuple[tuple[float, float], ...]] = {
     _SRGB: ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060)),
@@ -65,7 +67,8 @@ def srgb() -> bytes:
 def profile(primaries: int, transfer: int) -> bytes | None:
     """An ICC profile of these primaries and transfer characteristics (ITU-T H.273, tables 2 and 3).
 
-    None if sRGB itself is meant, or what is not known. The curves of television are shown as sRGB's, as browsers do.
+    None if sRGB itself is meant, or what is not known. The curves of television are shown as
+    sRGB's, as browsers do.
     """
     gamma = _GAMMAS.get(transfer)
     if not is_known(primaries) or (primaries == _SRGB and gamma is None):
@@ -103,7 +106,7 @@ def _xyz(x: float, y: float) -> Matrix:
     return np.array([x / y, 1.0, (1 - x - y) / y])
 
 
-# ICC.1:2022 -----------------------------------------------------------------------------------------------
+# ICC.1:2022 ---------------------------------------------------------------------------------------
 
 
 def _gamma(gamma: float) -> bytes:
@@ -111,14 +114,19 @@ def _gamma(gamma: float) -> bytes:
 
 
 _SRGB_CURVE = b"para\0\0\0\0" + struct.pack(
-    ">HH5l", 3, 0, *(round(value * 65536) for value in (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045))
+    ">HH5l",
+    3,
+    0,
+    *(round(value * 65536) for value in (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)),
 )
 
 
 def _profile(primaries: tuple[tuple[float, float], ...], curve: bytes) -> bytes:
     """A matrix profile (8.4.3): colorants adapted to D50 by Bradford's method (annex E)."""
     cones = (_BRADFORD @ _xyz(*_D50)) / (_BRADFORD @ _xyz(*_D65))
-    red, green, blue = (np.linalg.inv(_BRADFORD) @ np.diag(cones) @ _BRADFORD @ _to_xyz(primaries)).T
+    red, green, blue = (
+        np.linalg.inv(_BRADFORD) @ np.diag(cones) @ _BRADFORD @ _to_xyz(primaries)
+    ).T
     colorants = {b"rXYZ": _number(*red), b"gXYZ": _number(*green), b"bXYZ": _number(*blue)}
     return _icc(b"RGB ", colorants | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve))
 

@@ -18,7 +18,10 @@ _MOST_OFFSET = 2**62
 
 @contextmanager
 def reader(opened: OpenedImage) -> Iterator[Read]:
-    """Reads at any offset; beyond the end there is nothing. Raises `ImageError` for a file that cannot be read."""
+    """Reads at any offset; beyond the end there is nothing.
+
+    Raises `ImageError` for a file that cannot be read.
+    """
     if opened.data is not None:
         data = opened.data
         yield lambda offset, count: data[offset : offset + count]
@@ -32,7 +35,9 @@ def reader(opened: OpenedImage) -> Iterator[Read]:
 
 
 def refuse_unreadable(opened: OpenedImage) -> None:
-    """Raise `ImageError` if the system cannot read all of it: to a decoder that is the same as damage."""
+    """Raise `ImageError` if the system cannot read all of it:
+    to a decoder that is the same as damage.
+    """
     with reader(opened) as read:
         offset = 0
         while piece := read(offset, _PIECE):

@@ -1,6 +1,8 @@
-"""A JPEG's scans (ITU-T T.81): whether they make up the whole picture, and where the last of them ends.
+"""A JPEG's scans (ITU-T T.81): whether they make up the whole picture,
+and where the last of them ends.
 
-For files that libjpeg complains of: damage outside the picture, before or after it, is no reason to refuse one.
+For files that libjpeg complains of: damage outside the picture, before or after it, is no reason to
+refuse one.
 """
 
 from __future__ import annotations
@@ -61,7 +63,9 @@ class Picture:
 
 
 def bare(data: Content, header: JpegHeader, before: int | None = None) -> Picture | None:
-    """The picture without all that is not needed to decode it, ended after its last scan; None if scans are lacking.
+    """The picture without all that is not needed to decode it, ended after its last scan.
+
+    None if scans are lacking.
 
     That scan ends at its first marker, ``before`` an offset at the latest.
     """
@@ -76,33 +80,46 @@ def bare(data: Content, header: JpegHeader, before: int | None = None) -> Pictur
 
 
 def unpadded(data: Content, picture: Picture) -> list[Picture]:
-    """The picture without the zeros at its end, and with the first of them: they may be of its data.
+    """The picture without the zeros at its end, and with the first of them:
+    they may be of its data.
 
-    A decoder takes zeros for data; that some are left over does not say that all of the picture is there.
+    A decoder takes zeros for data; that some are left over does not say that all of the picture is
+    there.
     """
     stop = picture.stop
     while stop > picture.start and not data[max(stop - _BLOCK, picture.start) : stop].strip(b"\0"):
         stop = max(stop - _BLOCK, picture.start)
     block = data[max(stop - _BLOCK, picture.start) : stop]
     stop -= len(block) - len(block.rstrip(b"\0"))
-    return [replace(picture, stop=end) for end in range(stop, min(stop + _DATA_ZEROS, picture.stop + 1))]
+    return [
+        replace(picture, stop=end) for end in range(stop, min(stop + _DATA_ZEROS, picture.stop + 1))
+    ]
 
 
 def samsung_trailer(data: Content) -> int | None:
-    """Where the trailer of a Samsung camera begins, which its last bytes point to; None if there is none.
+    """Where the trailer of a Samsung camera begins, which its last bytes point to.
 
-    Its directory (SEFH) lists blocks by what they begin with; the distances beside that are not always right.
+    None if there is none.
+
+    Its directory (SEFH) lists blocks by what they begin with; the distances beside that are not
+    always right.
     """
     end = len(data[-_PADDING:].rstrip(b"\0")) + max(len(data) - _PADDING, 0)
     directory = data.rfind(b"SEFH", max(end - _MOST_DIRECTORY, 0), end)
     if directory < 0 or data[end - 4 : end] != b"SEFT":
         return None
     kinds = {data[entry : entry + 4] for entry in range(directory + 12, end - 8, 12)}
-    return min((found for kind in kinds if (found := data.rfind(kind, 0, directory)) >= 0), default=directory)
+    return min(
+        (found for kind in kinds if (found := data.rfind(kind, 0, directory)) >= 0),
+        default=directory,
+    )
 
 
 def _needed(data: memoryview, header: JpegHeader) -> Iterator[bytes]:
-    """The segments before the first coded data that libjpeg decodes by. What says JFIF says how colours are coded."""
+    """The segments before the first coded data that libjpeg decodes by.
+
+    What says JFIF says how colours are coded.
+    """
     position = 2
     while position < header.scan:
         marker, end, content = jpeg.segment(data, position)

@@ -1,6 +1,9 @@
-"""ThumbHash: some 25 bytes that draw a blurred preview (https://evanw.github.io/thumbhash/). The encoder alone.
+"""ThumbHash: some 25 bytes that draw a blurred preview (https://evanw.github.io/thumbhash/).
 
-The few low frequencies of a cosine transform, in 4 bits each, of brightness, two colour differences and alpha.
+The encoder alone.
+
+The few low frequencies of a cosine transform, in 4 bits each, of brightness, two colour differences
+and alpha.
 """
 
 from __future__ import annotations
@@ -30,7 +33,8 @@ def encode(rgba: npt.NDArray[np.uint8]) -> bytes:
     opacity = float(alpha.sum())
     mean = (colour * alpha).sum(axis=(0, 1)) / opacity if opacity > 0 else np.zeros(3)
     has_alpha = bool((rgba[..., 3] < 255).any())
-    red, green, blue = np.moveaxis(mean * (1 - alpha) + colour * alpha, -1, 0)  # laid on the mean colour
+    # Laid on the mean colour.
+    red, green, blue = np.moveaxis(mean * (1 - alpha) + colour * alpha, -1, 0)
     limit, side = (5 if has_alpha else 7), max(width, height)
     across, down = max(1, _rounded(limit * width / side)), max(1, _rounded(limit * height / side))
     light = _channel((red + green + blue) / 3, max(3, across), max(3, down))
@@ -67,7 +71,9 @@ def _channel(plane: Plane, across: int, down: int) -> _Channel:
     kept[0, 0] = False
     others = frequencies[kept]
     scale = float(np.abs(others).max(initial=0.0))
-    return _Channel(float(frequencies[0, 0]), 0.5 + 0.5 / scale * others if scale > 0 else others, scale)
+    return _Channel(
+        float(frequencies[0, 0]), 0.5 + 0.5 / scale * others if scale > 0 else others, scale
+    )
 
 
 def _cosines(count: int, length: int) -> Plane:

@@ -1,7 +1,9 @@
-"""Reading a TIFF's directories (TIFF 6.0, and BigTIFF) without decoding it, to refuse what would be shown wrongly.
+"""Reading a TIFF's directories (TIFF 6.0, and BigTIFF) without decoding it,
+to refuse what would be shown wrongly.
 
-libvips decodes more than it can show: floating point of unknown range comes out black or white, YCbCr comes out as
-RGB, and a camera raw file gives whatever stands first in it, often a small preview.
+libvips decodes more than it can show: floating point of unknown range comes out black or white,
+YCbCr comes out as RGB, and a camera raw file gives whatever stands first in it, often a small
+preview.
 """
 
 from __future__ import annotations
@@ -26,7 +28,17 @@ _WIDTH, _TILE_WIDTH, _TILE_LENGTH, _SUB_DIRECTORIES, _INK_SET, _EXTRA, _SAMPLE_F
 _PLANES, _SEPARATE = 284, 2
 _CFA_DIMENSIONS, _CFA_PATTERN, _LEAF_DATA, _DNG_VERSION = 33421, 33422, 34310, 50706
 _KNOWN_TAGS = frozenset(
-    (_SUBFILE_TYPE, _BITS, _COMPRESSION, _PHOTOMETRIC, _MAKE, _SAMPLES, _WIDTH, _TILE_WIDTH, _TILE_LENGTH)
+    (
+        _SUBFILE_TYPE,
+        _BITS,
+        _COMPRESSION,
+        _PHOTOMETRIC,
+        _MAKE,
+        _SAMPLES,
+        _WIDTH,
+        _TILE_WIDTH,
+        _TILE_LENGTH,
+    )
     + (
         _PLANES,
         _SUB_DIRECTORIES,
@@ -41,10 +53,13 @@ _KNOWN_TAGS = frozenset(
 )
 _RAW_TAGS = frozenset({_CFA_DIMENSIONS, _CFA_PATTERN, _LEAF_DATA, _DNG_VERSION})
 _RAW_PHOTOMETRICS = frozenset({32803, 34892})  # colour filter array, linear raw
-_RAW_COMPRESSIONS = frozenset({32767, 32769, 32770, 34713, 65000, 65535})  # Sony, packed, Samsung, Nikon, Kodak, Pentax
+# Sony, packed, Samsung, Nikon, Kodak, Pentax.
+_RAW_COMPRESSIONS = frozenset({32767, 32769, 32770, 34713, 65000, 65535})
 
 _COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 7, 8, 32773, 32946, 50001})
-"""None, CCITT RLE, group 3 and 4, LZW, JPEG, Deflate (two numbers), PackBits, WebP: what the libvips wheel decodes."""
+"""None, CCITT RLE, group 3 and 4, LZW, JPEG, Deflate (two numbers), PackBits, WebP:
+what the libvips wheel decodes.
+"""
 _COMPRESSION_NAMES = {
     6: "old-style JPEG",
     33003: "JPEG 2000",
@@ -75,7 +90,10 @@ _Directory = dict[int, tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class TiffHeader:
-    """``shown`` is how many bands to keep, or None for all. ``tile_row`` is the bytes of one row of tiles, decoded."""
+    """``shown`` is how many bands to keep, or None for all.
+
+    ``tile_row`` is the bytes of one row of tiles, decoded.
+    """
 
     shown: int | None
     tile_row: int
@@ -101,11 +119,14 @@ def start(head: bytes) -> tuple[str, bool, int]:
         or (head[8:12], head[13:16]) == (b"IIII", b"waR")
         or (head[8:12], head[12:15]) == (b"MMMM", b"Raw")
     ):
-        raise ImageError(ErrorType.UNSUPPORTED_FORMAT, "camera raw images cannot be read")  # Canon, Phase One
+        # Canon, Phase One.
+        raise ImageError(ErrorType.UNSUPPORTED_FORMAT, "camera raw images cannot be read")
     try:
         (version,) = struct.unpack_from(f"{order}H", head, 2)
         (offset,) = (
-            struct.unpack_from(f"{order}Q", head, 8) if version == 43 else struct.unpack_from(f"{order}L", head, 4)
+            struct.unpack_from(f"{order}Q", head, 8)
+            if version == 43
+            else struct.unpack_from(f"{order}L", head, 4)
         )
     except struct.error:
         raise _ends_early() from None
@@ -126,15 +147,22 @@ def _directory(read: Read, order: str, offset: int, *, big: bool) -> tuple[_Dire
             tag, kind, number = struct.unpack_from(f"{order}HH{offset_format}", content, start)
             if tag in _KNOWN_TAGS:
                 at = start + entry_size - offset_size
-                found[tag] = _values(read, order + offset_format, kind, number, content[at : at + offset_size])
+                found[tag] = _values(
+                    read, order + offset_format, kind, number, content[at : at + offset_size]
+                )
         following = content[count * entry_size :]
-        return found, struct.unpack(order + offset_format, following)[0] if len(following) == offset_size else 0
+        return found, struct.unpack(order + offset_format, following)[0] if len(
+            following
+        ) == offset_size else 0
     except struct.error:
         raise _ends_early() from None
 
 
 def _values(read: Read, offset_format: str, kind: int, count: int, field: bytes) -> tuple[int, ...]:
-    """The first integers of an entry; they stand in its field, or elsewhere if that is too small. Text counts as 1."""
+    """The first integers of an entry; they stand in its field, or elsewhere if that is too small.
+
+    Text counts as 1.
+    """
     if kind not in _INTEGERS:
         return (1,) if kind == _TEXT else ()
     code = _INTEGERS[kind]
@@ -146,7 +174,9 @@ def _values(read: Read, offset_format: str, kind: int, count: int, field: bytes)
 
 
 def _is_raw(read: Read, order: str, first: _Directory, following: int, *, big: bool) -> bool:
-    """Whether any directory holds undeveloped sensor data, or the first is a camera's preview of something else."""
+    """Whether any directory holds undeveloped sensor data,
+    or the first is a camera's preview of something else.
+    """
     if _SUB_DIRECTORIES in first and _MAKE in first and first.get(_SUBFILE_TYPE, (0,))[:1] == (1,):
         return True
     directories = _directories(read, order, first, following, big=big)
@@ -158,8 +188,12 @@ def _is_raw(read: Read, order: str, first: _Directory, following: int, *, big: b
     )
 
 
-def _directories(read: Read, order: str, first: _Directory, following: int, *, big: bool) -> Iterator[_Directory]:
-    """The first directory, then its sub-directories and those that follow, damaged ones left out."""
+def _directories(
+    read: Read, order: str, first: _Directory, following: int, *, big: bool
+) -> Iterator[_Directory]:
+    """The first directory, then its sub-directories and those that follow,
+    damaged ones left out.
+    """
     yield first
     waiting = [*first.get(_SUB_DIRECTORIES, ()), following]
     for _ in range(_MOST_DIRECTORIES):
@@ -183,16 +217,22 @@ def _supported(tags: _Directory) -> TiffHeader:
     samples = _first(tags, _SAMPLES, 1)
     photometric = _first(tags, _PHOTOMETRIC, 2 if samples >= 3 else 1)
     if photometric not in _COLOURS:
-        raise _unsupported(f"TIFF images in {_PHOTOMETRIC_NAMES.get(photometric, f'colour space {photometric}')}")
+        raise _unsupported(
+            f"TIFF images in {_PHOTOMETRIC_NAMES.get(photometric, f'colour space {photometric}')}"
+        )
     if photometric == _YCBCR and compression != _JPEG:
         raise _unsupported("TIFF images in YCbCr, but for those compressed as JPEG,")
     if not _UNSIGNED.issuperset(tags.get(_SAMPLE_FORMAT, ())):
         raise _unsupported("TIFF samples in floating point, signed or complex numbers")
     colours = _COLOURS[photometric]
     bits = set(tags.get(_BITS, (1,)))
-    allowed = {8, 16} if samples > 1 else {1, 2, 4, 8} if photometric == _PALETTE else {1, 2, 4, 8, 16}
+    allowed = (
+        {8, 16} if samples > 1 else {1, 2, 4, 8} if photometric == _PALETTE else {1, 2, 4, 8, 16}
+    )
     if len(bits) != 1 or not bits <= allowed:
-        raise _unsupported(f"TIFF samples of {' and '.join(map(str, sorted(bits)))} bits in {samples} bands")
+        raise _unsupported(
+            f"TIFF samples of {' and '.join(map(str, sorted(bits)))} bits in {samples} bands"
+        )
     if samples < colours or (photometric == _SEPARATED and _first(tags, _INK_SET, 1) != 1):
         raise _unsupported("TIFF images in other inks than CMYK")
     if samples > 1 and _first(tags, _PLANES, 1) == _SEPARATE:
@@ -210,7 +250,9 @@ def _refuse_planes(tags: _Directory, colours: int) -> None:
 
 
 def _shown(tags: _Directory, samples: int, colours: int) -> int | None:
-    """Colours, and alpha where the first further sample is said to be that, or is the only one and nothing is said."""
+    """Colours, and alpha where the first further sample is said to be that,
+    or is the only one and nothing is said.
+    """
     if samples == colours:
         return None
     extra = _first(tags, _EXTRA, _UNSPECIFIED if samples > colours + 1 else _ALPHA)

@@ -1,4 +1,6 @@
-"""A TIFF's first directory without the tags that no decoder needs: one of them may be damaged, and libtiff gives up."""
+"""A TIFF's first directory without the tags that no decoder needs: one of them may be damaged,
+and libtiff gives up.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,10 @@ from fpj_worker.engine.reading import Read
 
 _NEEDED = frozenset(
     (256, 257, 258, 259, 262, 273, 277, 278, 279)  # size, depth, compression, colours, strips
-    + (266, 274, 284, 292, 293, 317, 320, 322, 323, 324, 325)  # orders, fax options, predictor, palette, tiles
-    + (332, 334, 339, 347, 529, 530, 531, 532, 34675)  # inks, bands, JPEG tables, YCbCr, ICC profile
+    # Orders, fax options, predictor, palette, tiles.
+    + (266, 274, 284, 292, 293, 317, 320, 322, 323, 324, 325)
+    # Inks, bands, JPEG tables, YCbCr, ICC profile.
+    + (332, 334, 339, 347, 529, 530, 531, 532, 34675)
 )
 _ALLOWED: dict[int, Callable[[int], bool]] = {
     266: lambda value: value in (1, 2),
@@ -34,7 +38,10 @@ class Patch:
 
     def applied(self, position: int, read: bytes) -> bytes:
         """What was read at ``position``, changed where the patch covers it."""
-        start, end = max(self.offset, position), min(self.offset + len(self.content), position + len(read))
+        start, end = (
+            max(self.offset, position),
+            min(self.offset + len(self.content), position + len(read)),
+        )
         if start >= end:
             return read
         new = self.content[start - self.offset : end - self.offset]
@@ -42,7 +49,10 @@ class Patch:
 
 
 def bare(read: Read) -> Patch | None:
-    """The directory reduced to what is needed; None if nothing can be left out. Raises `ImageError` (CorruptImage)."""
+    """The directory reduced to what is needed; None if nothing can be left out.
+
+    Raises `ImageError` (CorruptImage).
+    """
     order, big, offset = tiff.start(read(0, 16))
     form, size, following = ("Q", 20, bytes(8)) if big else ("H", 12, bytes(4))
     head = struct.calcsize("=" + form)

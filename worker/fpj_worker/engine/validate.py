@@ -21,11 +21,14 @@ _TABLES, _SCAN = 0xDB, 0xDA
 _TABLE = 65
 """Bytes of a quantisation table of 8 bits, with its number (ITU-T T.81, B.2.4.1)."""
 _REACH = (1 + 1.772) / 2 / 8
-"""Of the step of a mean: that is of 8 samples, and half of it lost in brightness and in colour shows in blue most."""
+"""Of the step of a mean: that is of 8 samples, and half of it lost in brightness and in colour
+shows in blue most.
+"""
 
 
 def validate(data: bytes, image_format: Format, pixels: Pixels) -> None:
-    """Check that ``data`` decodes to the dimensions of ``pixels`` and is not blank where they are not.
+    """Check that ``data`` decodes to the dimensions of ``pixels`` and is not blank where they are
+    not.
 
     A JPEG is decoded at an eighth of its size: every bit of its entropy-coded data is still read.
     Raises `ImageError` (Internal).
@@ -36,7 +39,9 @@ def validate(data: bytes, image_format: Format, pixels: Pixels) -> None:
             _decode_jpeg(data) if image_format is Format.JPEG else _decode(data, image_format)
         )
     except (ValueError, pyvips.Error, ImageError) as error:
-        raise ImageError(ErrorType.INTERNAL, f"the encoded image does not decode: {error}") from error
+        raise ImageError(
+            ErrorType.INTERNAL, f"the encoded image does not decode: {error}"
+        ) from error
     if (seen_width, seen_height) != (width, height):
         message = f"the encoded image is {seen_width}x{seen_height}, not {width}x{height}"
         raise ImageError(ErrorType.INTERNAL, message)
@@ -48,13 +53,16 @@ def validate(data: bytes, image_format: Format, pixels: Pixels) -> None:
 def _is_blank(encoded: bytes | Pixels, pixels: Pixels) -> bool:
     """Whether all is of one colour, and of another than the source on average.
 
-    A JPEG is looked at in full: fine patterns and colours of one brightness do not show in an eighth of its grey. An
-    encoder may flatten them, as it may a faint speck; what is left then is their mean.
+    A JPEG is looked at in full: fine patterns and colours of one brightness do not show in an
+    eighth of its grey. An encoder may flatten them, as it may a faint speck; what is left then is
+    their mean.
     """
     near: float = _NEAR
     if isinstance(encoded, bytes):
         near = max(near, _coarsest_step(encoded) * _REACH)
-        encoded = np.asarray(simplejpeg.decode_jpeg(encoded, "GRAY" if bands(pixels) == 1 else "RGB"), dtype=np.uint8)
+        encoded = np.asarray(
+            simplejpeg.decode_jpeg(encoded, "GRAY" if bands(pixels) == 1 else "RGB"), dtype=np.uint8
+        )
     samples = encoded.reshape(-1, encoded.shape[2] if encoded.ndim == 3 else 1)
     if (samples.max(axis=0) != samples.min(axis=0)).any():
         return False

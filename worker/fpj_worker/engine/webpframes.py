@@ -1,8 +1,8 @@
 """An animated WebP's frames (RFC 9649, 2.7.1), each with its own time.
 
-libwebp joins frames that look alike to one that stands longer; if all do, what it writes is no longer an animation. So
-they are taken apart again: where a picture stands on, a frame of one pixel marks the time, as libwebp does for times
-that are too long for one frame.
+libwebp joins frames that look alike to one that stands longer; if all do, what it writes is no
+longer an animation. So they are taken apart again: where a picture stands on, a frame of one pixel
+marks the time, as libwebp does for times that are too long for one frame.
 """
 
 from __future__ import annotations
@@ -29,12 +29,16 @@ def separated(
     *,
     alpha: bool,
 ) -> bytes:
-    """What libwebp made of frames of these ``delays`` (ms), with as many frames as there are delays.
+    """What libwebp made of frames of these ``delays`` (ms),
+    with as many frames as there are delays.
 
-    ``pixel`` gives the left upper pixel of a frame as a lossless WebP. What does not fit the delays stays as it is.
+    ``pixel`` gives the left upper pixel of a frame as a lossless WebP. What does not fit the delays
+    stays as it is.
     """
     chunks = [*_chunks(webp)]
-    pictures = b"".join(_chunk(kind, content) for kind, content in chunks if kind in (b"ALPH", b"VP8 ", b"VP8L"))
+    pictures = b"".join(
+        _chunk(kind, content) for kind, content in chunks if kind in (b"ALPH", b"VP8 ", b"VP8L")
+    )
     frames = [content for kind, content in chunks if kind == b"ANMF"]
     frames = frames or [_framed(canvas, sum(delays), _REPLACES, pictures)]
     runs = _runs([_number(frame, 12) for frame in frames], delays)
@@ -42,8 +46,12 @@ def separated(
         return webp
     known = dict(chunks)
     flags = known[b"VP8X"][0] if b"VP8X" in known else 0
-    head = bytes((flags | _ANIMATED | _HAS_ALPHA * alpha, 0, 0, 0)) + b"".join(_three(side - 1) for side in canvas)
-    body = _chunk(b"VP8X", head) + _chunk(b"ANIM", known.get(b"ANIM", _BACKGROUND)[:4] + struct.pack("<H", loop))
+    head = bytes((flags | _ANIMATED | _HAS_ALPHA * alpha, 0, 0, 0)) + b"".join(
+        _three(side - 1) for side in canvas
+    )
+    body = _chunk(b"VP8X", head) + _chunk(
+        b"ANIM", known.get(b"ANIM", _BACKGROUND)[:4] + struct.pack("<H", loop)
+    )
     number = 0
     for frame, run in zip(frames, runs, strict=True):
         body += b"".join(_chunk(b"ANMF", each) for each in _standing(frame, run, number, pixel))
@@ -66,19 +74,32 @@ def _runs(times: Sequence[int], delays: Sequence[int]) -> list[Sequence[int]] | 
     return runs if start == len(delays) else None
 
 
-def _standing(frame: bytes, run: Sequence[int], number: int, pixel: Callable[[int], bytes]) -> Iterator[bytes]:
+def _standing(
+    frame: bytes, run: Sequence[int], number: int, pixel: Callable[[int], bytes]
+) -> Iterator[bytes]:
     """The frame for the first of these delays, and what shows the same for the others."""
     cleared = frame[15] & _CLEARED
     for later, delay in enumerate(run):
         last = later == len(run) - 1
         if cleared or not later:  # what is cleared must be drawn until then
-            yield frame[:12] + _three(delay) + bytes((frame[15] & ~_CLEARED | cleared * last,)) + frame[_FRAME:]
+            yield (
+                frame[:12]
+                + _three(delay)
+                + bytes((frame[15] & ~_CLEARED | cleared * last,))
+                + frame[_FRAME:]
+            )
         else:
             yield _framed((1, 1), delay, _REPLACES, pixel(number + later)[_CHUNKS:])
 
 
 def _framed(size: tuple[int, int], delay: int, flags: int, picture: bytes) -> bytes:
-    return bytes(6) + b"".join(_three(side - 1) for side in size) + _three(delay) + bytes((flags,)) + picture
+    return (
+        bytes(6)
+        + b"".join(_three(side - 1) for side in size)
+        + _three(delay)
+        + bytes((flags,))
+        + picture
+    )
 
 
 def _chunks(webp: bytes) -> Iterator[tuple[bytes, bytes]]:

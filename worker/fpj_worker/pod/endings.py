@@ -63,14 +63,20 @@ def ending_of(error: Exception) -> Ending:
         return Ending(ExitCode.PERMANENT, Reason.SOURCE_CHANGED)
     if isinstance(error, SourceError):
         missing = _trouble(error.__cause__) is ErrorType.NOT_FOUND
-        return Ending(_code(error), Reason.SOURCE_NOT_FOUND if missing else Reason.SOURCE_UNREADABLE)
-    if isinstance(error, CacheFolderError | ImageError):  # only in the cache folder does the supervisor look at files
+        return Ending(
+            _code(error), Reason.SOURCE_NOT_FOUND if missing else Reason.SOURCE_UNREADABLE
+        )
+    # Only in the cache folder does the supervisor look at files.
+    if isinstance(error, CacheFolderError | ImageError):
         return Ending(_code(error), Reason.CACHE_FOLDER_UNUSABLE)
     return next(ending for kind, ending in _BY_ERROR if isinstance(error, kind))
 
 
 def _code(error: FpjError) -> ExitCode:
-    """A disk or a service that does not answer may come back; what is missing or refused needs a person."""
+    """A disk or a service that does not answer may come back.
+
+    What is missing or refused needs a person.
+    """
     trouble = error.error_type if isinstance(error, ImageError) else _trouble(error.__cause__)
     return ExitCode.MAY_HEAL if trouble is not None and trouble.transient else ExitCode.PERMANENT
 

@@ -19,9 +19,10 @@ log = logging.getLogger("fpj.worker")
 class Heartbeat:
     """Beats for one shard every ``interval`` seconds while it is open.
 
-    The processor beats between its steps, but a step may take long: a slow file system, a large read, images in flight
-    that are waited for at the end. A thread beats through all of these. It proves no more than that the process is
-    scheduled; a job that beats and makes no progress is the reaper's business.
+    The processor beats between its steps, but a step may take long: a slow file system, a large
+    read, images in flight that are waited for at the end. A thread beats through all of these. It
+    proves no more than that the process is scheduled; a job that beats and makes no progress is the
+    reaper's business.
     """
 
     def __init__(self, store: Store, shard: Shard, interval: float) -> None:
@@ -31,7 +32,9 @@ class Heartbeat:
         self._ended = threading.Event()
         self._lost: FencedError | None = None
         within = copy_context()  # what its lines in the log are about
-        self._thread = threading.Thread(target=within.run, args=(self._run,), name="heartbeat", daemon=True)
+        self._thread = threading.Thread(
+            target=within.run, args=(self._run,), name="heartbeat", daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -39,7 +42,8 @@ class Heartbeat:
 
     def __exit__(self, *_exception: object) -> None:
         self._ended.set()
-        self._thread.join(_JOIN_SECONDS)  # it may be waiting for a store that has gone; that must hold nobody up
+        # It may be waiting for a store that has gone; that must hold nobody up.
+        self._thread.join(_JOIN_SECONDS)
 
     def check(self) -> None:
         """Raise `FencedError` if the shard was found to be taken over."""

@@ -28,7 +28,9 @@ log = logging.getLogger("fpj.worker")
 
 
 def run_index(task: Task, store: Store, stop: Stop) -> None:
-    """Index and plan one attempt of a job. Safe to repeat: planning that was recorded is left alone.
+    """Index and plan one attempt of a job.
+
+    Safe to repeat: planning that was recorded is left alone.
 
     Shards that pods of this attempt may work on already must not be replaced under them.
     """
@@ -64,7 +66,9 @@ def _plan_attempt(task: Task, store: Store, stop: Stop, record: _Record, job: Jo
         in_doubt=lambda: _doubt(task, store, record),
     )
     log.info("indexed", extra=asdict(found))
-    planner = Planner(store, folder, task.collection, _plan_settings(task), record.enter, record.tick)
+    planner = Planner(
+        store, folder, task.collection, _plan_settings(task), record.enter, record.tick
+    )
     planned = planner.plan(job, task.attempt, resumed=job.planned_attempt > 0)
     record.finish(planned, found.left_out)
     store.delete_attempts(task.job_id, task.attempt, stop.check)
@@ -72,7 +76,9 @@ def _plan_attempt(task: Task, store: Store, stop: Stop, record: _Record, job: Jo
 
 
 def _doubt(task: Task, store: Store, record: _Record) -> None:
-    """Raises `EnvironmentFaultError` if what could not be listed is the fault of the whole source."""
+    """Raises `EnvironmentFaultError` if what could not be listed
+    is the fault of the whole source.
+    """
     if trouble := probe_of(task, store)(record.tick):
         raise EnvironmentFaultError(trouble)
 
@@ -158,7 +164,9 @@ class _Record:
 
     def _note(self, also: Callable[[Job], Job] = lambda job: job) -> None:
         self._noted_at = time.monotonic()
-        self._change(lambda job: replace(also(job), stage=self._stage, last_progress_at=time.time()))
+        self._change(
+            lambda job: replace(also(job), stage=self._stage, last_progress_at=time.time())
+        )
 
     def _change(self, change: Callable[[Job], Job]) -> Job:
         def ours(job: Job) -> Job:

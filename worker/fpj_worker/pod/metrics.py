@@ -1,4 +1,7 @@
-"""What a worker pod measures while it lives. See `fpj_core.process.metrics` for what happens to it afterwards."""
+"""What a worker pod measures while it lives.
+
+See `fpj_core.process.metrics` for what happens to it afterwards.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from fpj_core.model import Counts, Failure
 from fpj_worker.shard import Meter
 
 IMAGES = Counter(
-    "fpj_worker_images", "Images processed or skipped, by result and error type.", ["result", "error_type"]
+    "fpj_worker_images",
+    "Images processed or skipped, by result and error type.",
+    ["result", "error_type"],
 )
 IMAGE_SECONDS = Histogram(
     "fpj_worker_image_seconds",
@@ -25,18 +30,29 @@ STAGE_SECONDS = Histogram(
     buckets=(0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14_400),
 )
 BYTES = Counter(
-    "fpj_worker_bytes", "Bytes of source images processed (in) and of derivatives recorded (out).", ["direction"]
+    "fpj_worker_bytes",
+    "Bytes of source images processed (in) and of derivatives recorded (out).",
+    ["direction"],
 )
-SKIP_CHECKS = Counter("fpj_worker_skip_checks", "Images found up to date (hit) or not (miss).", ["result"])
-PENDING = Gauge("fpj_worker_pending_images", "Images of the current shard that are still to be processed.")
+SKIP_CHECKS = Counter(
+    "fpj_worker_skip_checks", "Images found up to date (hit) or not (miss).", ["result"]
+)
+PENDING = Gauge(
+    "fpj_worker_pending_images", "Images of the current shard that are still to be processed."
+)
 PROCESSES = Gauge("fpj_worker_processes", "Processes that make images.")
-BUSY = Gauge("fpj_worker_busy_processes", "Processes that are processing an image; if all are, utilization is full.")
+BUSY = Gauge(
+    "fpj_worker_busy_processes",
+    "Processes that are processing an image; if all are, utilization is full.",
+)
 CONFINED = Gauge(
     "fpj_worker_confined",
     "1 if the kernel confines child processes: files, network, signals, syscalls.",
     ["part"],
 )
-REPORTS = Counter("fpj_worker_status_reports", "Writes of the job's status: written or failed.", ["result"])
+REPORTS = Counter(
+    "fpj_worker_status_reports", "Writes of the job's status: written or failed.", ["result"]
+)
 
 
 class PrometheusMeter(Meter):

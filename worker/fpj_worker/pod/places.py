@@ -36,13 +36,15 @@ def probe_of(task: Task, store: Store) -> Probe:
 
 @contextmanager
 def healing(job: Job, attempt: int) -> Iterator[None]:
-    """What source or cache folder refuse is an `EnvironmentFaultError` where they may work again by themselves.
+    """What source or cache folder refuse is an `EnvironmentFaultError` where they may work again by
+    themselves.
 
-    They did work for a job that was planned before. An attempt that goes on with such a job (a recovery, a changed
-    spec, the end of a suspension) does not take an empty mount point for the end of its images either: nobody has
-    restarted the job, and whoever did would see the error at once. A cache folder that is read-only is waited for from
-    the first attempt on, other than by `fpj run`: systems make it so while a disk or server fails over, and here nobody
-    watches the run.
+    They did work for a job that was planned before. An attempt that goes on with such a job (a
+    recovery, a changed spec, the end of a suspension) does not take an empty mount point for the
+    end of its images either: nobody has restarted the job, and whoever did would see the error at
+    once. A cache folder that is read-only is waited for from the first attempt on, other than by
+    `fpj run`: systems make it so while a disk or server fails over, and here nobody watches the
+    run.
     """
     known = job.planned_attempt > 0
     goes_on = known and attempt > job.begun_attempt
@@ -63,9 +65,8 @@ def _is_read_only(error: FpjError) -> bool:
 
 
 def require_folder(task: Task) -> None:
-    """Raise `EnvironmentFaultError` unless the cache folder that the plan was made for is there.
-
-    Else a pod would fill the mount point of a volume that is not mounted.
+    """Raise `EnvironmentFaultError` unless the cache folder that the plan was made for is there;
+    else a pod would fill the mount point of a volume that is not mounted.
     """
     try:
         task.folder.build().require_marker()

@@ -1,9 +1,9 @@
 """A worker's report on its job: progress, in the status of the job's own resource.
 
-However many pods a job has, one of them reports, once every five seconds at most: they compete for a slot in the store,
-and the more they are, the more rarely each of them asks for it.
-All of it happens in a thread, and nothing of it can fail the pod. The API is spoken to through the standard library: a
-client library would take longer to import than the whole report.
+However many pods a job has, one of them reports, once every five seconds at most: they compete for
+a slot in the store, and the more they are, the more rarely each of them asks for it.
+All of it happens in a thread, and nothing of it can fail the pod. The API is spoken to through the
+standard library: a client library would take longer to import than the whole report.
 """
 
 from __future__ import annotations
@@ -56,19 +56,31 @@ class LateReportError(ReportError):
 
 
 class StatusWriter:
-    """Patches the status of one FileProcessingJob while an attempt of it runs, as the pod's service account.
+    """Patches the status of one FileProcessingJob while an attempt of it runs,
+    as the pod's service account.
 
-    A report may be late: the attempt has ended meanwhile, or the job is finished or suspended, and what the operator
-    wrote then is not to be replaced. So the patch names uid, phase and attempt, which the API server compares in the
-    same step in which it writes. ``environment`` says where it and the account's files are, as in every pod.
+    A report may be late: the attempt has ended meanwhile, or the job is finished or suspended, and
+    what the operator wrote then is not to be replaced. So the patch names uid, phase and attempt,
+    which the API server compares in the same step in which it writes. ``environment`` says where it
+    and the account's files are, as in every pod.
     """
 
     def __init__(
-        self, namespace: str, name: str, uid: str, attempt: int, environment: Mapping[str, str] = os.environ
+        self,
+        namespace: str,
+        name: str,
+        uid: str,
+        attempt: int,
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
-        path = f"/apis/{API_VERSION}/namespaces/{quote(namespace)}/{FileProcessingJob.plural}/{quote(name)}/status"
+        jobs = f"/apis/{API_VERSION}/namespaces/{quote(namespace)}/{FileProcessingJob.plural}"
+        path = f"{jobs}/{quote(name)}/status"
         self._path = f"{path}?fieldManager={_MANAGER}"
-        expected = {"/metadata/uid": uid, "/status/phase": Phase.RUNNING.value, "/status/attempt/number": attempt}
+        expected = {
+            "/metadata/uid": uid,
+            "/status/phase": Phase.RUNNING.value,
+            "/status/attempt/number": attempt,
+        }
         self._tests: list[dict[str, Any]] = [
             {"op": "test", "path": path, "value": value} for path, value in expected.items()
         ]
@@ -78,42 +90,58 @@ class StatusWriter:
 
     def patch(self, status: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The JSON patch (RFC 6902) of a report."""
-        return self._tests + [{"op": "add", "path": f"/status/{name}", "value": each} for name, each in status.items()]
+        return self._tests + [
+            {"op": "add", "path": f"/status/{name}", "value": each} for name, each in status.items()
+        ]
 
     def write(self, status: Mapping[str, Any]) -> None:
-        """Raises `LateReportError` if the attempt does not run, `ReportError`, OSError, HTTPException."""
-        token = (self._account / "token").read_text(encoding="ascii").strip()  # read each time: it rotates
+        """Raises `LateReportError` if the attempt does not run, `ReportError`, OSError,
+        HTTPException.
+        """
+        # Read each time: it rotates.
+        token = (self._account / "token").read_text(encoding="ascii").strip()
         trust = ssl.create_default_context(cafile=str(self._account / "ca.crt"))
-        connection = HTTPSConnection(self._host, self._port, timeout=_REQUEST_SECONDS, context=trust)
+        connection = HTTPSConnection(
+            self._host, self._port, timeout=_REQUEST_SECONDS, context=trust
+        )
         try:
             connection.request(
                 "PATCH",
                 self._path,
                 body=json.dumps(self.patch(status)),
-                headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json-patch+json"},
+                headers={
+                    "Authorization": f"Bearer {token}",
+                    "Content-Type": "application/json-patch+json",
+                },
             )
             answer = connection.getresponse()
             text = answer.read(_MOST_ANSWER)
         finally:
             connection.close()
         if answer.status == _UNPROCESSABLE:
-            raise LateReportError(f"the attempt does not run: {text[:300].decode('utf-8', 'replace')}")
+            raise LateReportError(
+                f"the attempt does not run: {text[:300].decode('utf-8', 'replace')}"
+            )
         if answer.status >= 400:
-            raise ReportError(f"{answer.status} {answer.reason}: {text[:300].decode('utf-8', 'replace')}")
+            raise ReportError(
+                f"{answer.status} {answer.reason}: {text[:300].decode('utf-8', 'replace')}"
+            )
 
 
 def pause_after_miss(interval: float, pods: int, chance: random.Random | ModuleType) -> float:
     """Seconds until a pod that missed the slot asks for it again: each of ``pods`` at another time.
 
-    To ask in vain is a failed write, and all of them are of one document. So of many pods each asks more rarely; the
-    slot is still taken soon after it is free. Where far fewer run than should, that takes half a minute at most.
+    To ask in vain is a failed write, and all of them are of one document. So of many pods each asks
+    more rarely; the slot is still taken soon after it is free. Where far fewer run than should,
+    that takes half a minute at most.
     """
     rarer = min(max(pods / _ASK_AT_PACE, 1.0), _MOST_RARE)
     return interval * rarer * float(chance.uniform(0.2, 0.6))
 
 
 class Reporter:
-    """Reports while it is open, from a daemon thread, and once more when it is closed, unless others report by then.
+    """Reports while it is open, from a daemon thread, and once more when it is closed,
+    unless others report by then.
 
     Closing waits for that for two seconds at most.
     """
@@ -139,7 +167,9 @@ class Reporter:
         self._trouble = ""
         self._ended = threading.Event()
         within = copy_context()  # what its lines in the log are about
-        self._thread = threading.Thread(target=within.run, args=(self._run,), name="reporter", daemon=True)
+        self._thread = threading.Thread(
+            target=within.run, args=(self._run,), name="reporter", daemon=True
+        )
 
     def __enter__(self) -> Self:
         self.start()
@@ -161,7 +191,9 @@ class Reporter:
         wait = 0.0
         while not self._ended.wait(wait):
             had_slot = self._try(self._report_if_slot)
-            wait = self._interval if had_slot else pause_after_miss(self._interval, self._pods, random)
+            wait = (
+                self._interval if had_slot else pause_after_miss(self._interval, self._pods, random)
+            )
         self._try(self._report_last)
 
     def _try(self, report: Callable[[], bool]) -> bool:
@@ -181,7 +213,10 @@ class Reporter:
         return has_slot
 
     def _report_last(self) -> bool:
-        """What this pod has done since its last report. While others work, one of them tells it within seconds."""
+        """What this pod has done since its last report.
+
+        While others work, one of them tells it within seconds.
+        """
         if self._pods > _ASK_AT_PACE and not self._tells_the_end():
             return True
         view = observe(self._store, self._job_id, self._attempt, self._store.now())
@@ -190,10 +225,15 @@ class Reporter:
         return True
 
     def _tells_the_end(self) -> bool:
-        """Of many pods that end together, at most one a second sums all shards; usually the last of them does."""
+        """Of many pods that end together, at most one a second sums all shards.
+
+        Usually the last of them does.
+        """
         for pause in (0.0, _END_INTERVAL * 1.05):
             time.sleep(pause)
-            if self._store.claim_reporter(self._job_id, self._holder, _END_INTERVAL, self._store.now()):
+            if self._store.claim_reporter(
+                self._job_id, self._holder, _END_INTERVAL, self._store.now()
+            ):
                 return True
         return False
 
@@ -202,7 +242,11 @@ class Reporter:
             return
         self._write(
             status_document(
-                view.progress, view.counts, view.states, view.job.last_progress_at, at_rest=view.job.phase.at_rest
+                view.progress,
+                view.counts,
+                view.states,
+                view.job.last_progress_at,
+                at_rest=view.job.phase.at_rest,
             )
         )
         self._written = _facts(view)

@@ -48,7 +48,8 @@ def _serve_metrics(environment: Mapping[str, str]) -> None:
     port = int(environment.get("FPJ_METRICS_PORT") or 0)
     if not port:
         return
-    for pause in (0.3, 0.6, 1.2, 0.0):  # on a node's own network, the pod before this one may just be ending
+    # On a node's own network, the pod before this one may just be ending.
+    for pause in (0.3, 0.6, 1.2, 0.0):
         try:
             metrics.serve(port)
         except OSError as error:

@@ -30,9 +30,13 @@ from fpj_worker.tasks import ImageHandler, start_image_pool
 _POLL_SECONDS = 1.0
 _MOST_WAIT_SECONDS = 3_600.0
 _PATIENCE_SECONDS = 240.0
-"""For which a store that has gone is waited for: less than the collection's lock holds without being renewed."""
+"""For which a store that has gone is waited for:
+less than the collection's lock holds without being renewed.
+"""
 _MOST_CLAIMS = 20
-"""Times a pod claims its own shard again after others took it: each means that it was silent for `suspect_after`."""
+"""Times a pod claims its own shard again after others took it:
+each means that it was silent for `suspect_after`.
+"""
 _MOST_TOLD = 100
 """Failed images of a shard that the log names."""
 
@@ -40,10 +44,13 @@ log = logging.getLogger("fpj.worker")
 
 
 def run_shard(task: Task, store: Store, stop: Stop) -> None:
-    """Bring this pod's shard to its end, by this pod or by whoever holds it; then rescue others' shards.
+    """Bring this pod's shard to its end, by this pod or by whoever holds it.
 
-    Raises `FencedError` when the attempt has ended, `InterruptedRunError` on SIGTERM, with the shard handed back, and
-    `EnvironmentFaultError` before anything is claimed or written where the cache folder is not there.
+    Then rescue others' shards.
+
+    Raises `FencedError` when the attempt has ended, `InterruptedRunError` on SIGTERM, with the
+    shard handed back, and `EnvironmentFaultError` before anything is claimed or written where the
+    cache folder is not there.
     """
     claims = _Claims(task, store, stop)
     claims.check_attempt()
@@ -54,7 +61,9 @@ def run_shard(task: Task, store: Store, stop: Stop) -> None:
 
 
 def _finish_own(claims: _Claims, worker: _Worker) -> None:
-    """A pod that was taken for dead, and its shard from it, waits for the new holder as any other pod would."""
+    """A pod that was taken for dead, and its shard from it,
+    waits for the new holder as any other pod would.
+    """
     for _ in range(_MOST_CLAIMS):
         shard = claims.own()
         if shard is None:
@@ -62,7 +71,8 @@ def _finish_own(claims: _Claims, worker: _Worker) -> None:
             return
         try:
             worker.process(shard)
-        except FencedError as error:  # whether the attempt has ended, too, is checked before the next claim
+        # Whether the attempt has ended, too, is checked before the next claim.
+        except FencedError as error:
             log.warning("shard lost: %s", error)
         else:
             return
@@ -77,7 +87,8 @@ def _rescue(claims: _Claims, worker: _Worker) -> None:
     try:
         while shard := claims.abandoned():
             log.info("rescuing", extra={"shard": shard.index})
-            with suppress(FencedError):  # its own pod woke up, or another was faster; there may be more
+            # Its own pod woke up, or another was faster; there may be more.
+            with suppress(FencedError):
                 worker.process(shard)
     except FpjError as error:
         log.warning("rescue ended: %s", error)
@@ -102,7 +113,9 @@ class _Claims:
                 return self._still_ours(claimed)
             shard = self._store.shard(self._task.job_id, self._task.attempt, index)
             if shard is None or shard.state is ShardState.FAILED:
-                raise FencedError(f"shard {index} of job {self._task.job_id} is not to be worked on any more")
+                raise FencedError(
+                    f"shard {index} of job {self._task.job_id} is not to be worked on any more"
+                )
             if shard.state is ShardState.SUCCEEDED:
                 return None
             if time.monotonic() >= until:
@@ -115,7 +128,8 @@ class _Claims:
     def abandoned(self) -> Shard | None:
         """A shard whose pod died or handed it back; None if there is none.
 
-        Waits while one has been silent, but not long enough. Raises as `own` does once the attempt has ended.
+        Waits while one has been silent, but not long enough. Raises as `own` does once the attempt
+        has ended.
         """
         task = self._task
         until = time.monotonic() + task.suspect_after
@@ -132,7 +146,12 @@ class _Claims:
     def _claim(self, index: int) -> Shard | None:
         task = self._task
         return self._store.claim_shard(
-            task.job_id, task.attempt, task.pod, self._store.now(), suspect_after=task.suspect_after, index=index
+            task.job_id,
+            task.attempt,
+            task.pod,
+            self._store.now(),
+            suspect_after=task.suspect_after,
+            index=index,
         )
 
     def _pause(self) -> None:
@@ -150,7 +169,9 @@ class _Claims:
             raise StoreError(f"attempt {self._task.attempt} of job {job.id} is not planned yet")
 
     def _still_ours(self, claimed: Shard) -> Shard:
-        """The claim, unless it is one on a shard of a later attempt, which may make other things of the same images."""
+        """The claim, unless it is one on a shard of a later attempt,
+        which may make other things of the same images.
+        """
         try:
             self.check_attempt()
         except FencedError:
@@ -160,7 +181,10 @@ class _Claims:
 
 
 class _Worker:
-    """Works on shards, one after another. Child processes are started for the first, and a report starts with it."""
+    """Works on shards, one after another.
+
+    Child processes are started for the first, and a report starts with it.
+    """
 
     def __init__(self, task: Task, store: Store, stop: Stop) -> None:
         self._task = task
@@ -187,8 +211,12 @@ class _Worker:
             Heartbeat(self._store, shard, task.heartbeat_interval) as self._heartbeat,
         ):
             if self._pool is None:
-                self._start_for(shard)  # takes seconds on a busy machine, in which the pod must not be taken for dead
-            log.info("shard started", extra={"cursor": shard.cursor, "stop": shard.stop, "epoch": shard.epoch})
+                # Takes seconds on a busy machine, in which the pod must not be taken for dead.
+                self._start_for(shard)
+            log.info(
+                "shard started",
+                extra={"cursor": shard.cursor, "stop": shard.stop, "epoch": shard.epoch},
+            )
             try:
                 self._processor.complete(shard, lambda: self._stop.left_of(task.grace))
             except FencedError:
@@ -222,7 +250,9 @@ class _Worker:
         if task.report and self._reporter is None:
             writer = StatusWriter(task.namespace, task.job.metadata.name, task.job_id, task.attempt)
             pods = resolve_sharding(task.job.spec, 0).parallelism
-            self._reporter = Reporter(self._store, task.job_id, task.attempt, task.pod, writer.write, pods=pods)
+            self._reporter = Reporter(
+                self._store, task.job_id, task.attempt, task.pod, writer.write, pods=pods
+            )
             self._reporter.start()
 
     def _stop_pool(self) -> None:
@@ -238,7 +268,9 @@ class _Worker:
 
 
 class PodMeter(PrometheusMeter):
-    """Also tells the log which images failed: the first of each shard, for a log has no room for all of a million."""
+    """Also tells the log which images failed: the first of each shard,
+    for a log has no room for all of a million.
+    """
 
     def __init__(self) -> None:
         super().__init__()

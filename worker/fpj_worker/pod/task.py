@@ -24,13 +24,19 @@ _GRACE_SECONDS = "30"
 _SPARE_SECONDS = 5.0
 """Of the grace period, left for recording what was finished and for ending."""
 _HEARTBEATS = 5
-"""In the time after which a silent shard is suspect. At 15 s that is one every 3 s, so that a machine that schedules
-nothing for 10 s takes nobody for dead."""
+"""In the time after which a silent shard is suspect.
+
+At 15 s that is one every 3 s, so that a machine that schedules nothing for 10 s takes nobody for
+dead.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The work of one pod. ``collection`` is the store's id of the collection; times are seconds."""
+    """The work of one pod.
+
+    ``collection`` is the store's id of the collection; times are seconds.
+    """
 
     job: FileProcessingJob
     job_id: str
@@ -56,13 +62,20 @@ class Task:
             if left < len(indexes):
                 return indexes[left]
             left -= len(indexes)
-        raise ManifestError([f"FPJ_TASK: there is no shard for completion index {self.completion_index}"])
+        raise ManifestError(
+            [f"FPJ_TASK: there is no shard for completion index {self.completion_index}"]
+        )
 
     @property
     def about(self) -> dict[str, object]:
         """What every line of the pod's log says beside its event. Raises as `shard_index` does."""
         name = self.job.metadata.name
-        said = {"namespace": self.namespace, "job": name, "uid": self.job_id, "attempt": self.attempt}
+        said = {
+            "namespace": self.namespace,
+            "job": name,
+            "uid": self.job_id,
+            "attempt": self.attempt,
+        }
         return said | ({"shard": self.shard_index} if self.shards else {})
 
     @property
@@ -91,11 +104,15 @@ def read_task(environment: Mapping[str, str]) -> Task:
     job = parse_resource(document.job)
     folder = parse_resource(document.folder)
     if not isinstance(job, FileProcessingJob) or not isinstance(folder, CacheFolder):
-        raise ManifestError(["FPJ_TASK: job is not a FileProcessingJob, or folder not a CacheFolder"])
+        raise ManifestError(
+            ["FPJ_TASK: job is not a FileProcessingJob, or folder not a CacheFolder"]
+        )
     if not (job.metadata.uid and job.metadata.namespace):
         raise ManifestError(["FPJ_TASK: job.metadata lacks uid or namespace"])
     if job.spec.collection.source.local or folder.spec.storage.local:
-        raise ManifestError(["local exists only for `fpj run`; in a cluster use persistentVolumeClaim or s3"])
+        raise ManifestError(
+            ["local exists only for `fpj run`; in a cluster use persistentVolumeClaim or s3"]
+        )
     return Task(
         job=job,
         job_id=job.metadata.uid,
@@ -106,12 +123,18 @@ def read_task(environment: Mapping[str, str]) -> Task:
         shards=_ranges(document.shards),
         completion_index=int(environment.get("JOB_COMPLETION_INDEX", "0")),
         report=document.report,
-        source=source_config(job, Path(environment.get("FPJ_SOURCE_ROOT", "/source")), _keys(environment, "SOURCE")),
-        folder=folder_config(folder, Path(environment.get("FPJ_CACHE_ROOT", "/cache")), _keys(environment, "FOLDER")),
+        source=source_config(
+            job, Path(environment.get("FPJ_SOURCE_ROOT", "/source")), _keys(environment, "SOURCE")
+        ),
+        folder=folder_config(
+            folder, Path(environment.get("FPJ_CACHE_ROOT", "/cache")), _keys(environment, "FOLDER")
+        ),
         folder_record=used_for(folder_record(folder), document.collection),
         pod=environment.get("POD_NAME") or socket.gethostname(),
         suspect_after=float(environment.get("FPJ_SUSPECT_SECONDS", _SUSPECT_SECONDS)),
-        grace=max(float(environment.get("FPJ_GRACE_SECONDS", _GRACE_SECONDS)) - _SPARE_SECONDS, 0.0),
+        grace=max(
+            float(environment.get("FPJ_GRACE_SECONDS", _GRACE_SECONDS)) - _SPARE_SECONDS, 0.0
+        ),
     )
 
 
@@ -119,7 +142,9 @@ def _document(text: str) -> _Document:
     try:
         return _Document.model_validate_json(text)
     except ValidationError as error:
-        problems = [f"FPJ_TASK: {'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
+        problems = [
+            f"FPJ_TASK: {'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
+        ]
         raise ManifestError(problems) from None
 
 

@@ -1,6 +1,7 @@
 """What runs in a child process: one task after another, until the pipe closes.
 
-Decoders are C code fed by strangers, so a child expects to be killed at any moment and keeps nothing worth saving.
+Decoders are C code fed by strangers, so a child expects to be killed at any moment and keeps
+nothing worth saving.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ _this: _Child | None = None
 
 @contextmanager
 def away(what: Away) -> Iterator[None]:
-    """Time spent in here counts on the limit for transfers, not on that for work. Without effect outside of a child."""
+    """Time spent in here counts on the limit for transfers, not on that for work.
+
+    Without effect outside of a child.
+    """
     if _this is None:
         yield
         return
@@ -53,7 +57,8 @@ def child_main(pipe: Connection, settings: ChildSettings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the supervisor decides when a child ends
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with open("/proc/self/statm", encoding="ascii") as statm:  # not to be opened any more, once confined
+    # Not to be opened any more, once confined.
+    with open("/proc/self/statm", encoding="ascii") as statm:
         lacking = _confine(settings.reach)
         # The fork server has imported it, this module before it: a child only finds it.
         from fpj_worker.pool import preload  # noqa: PLC0415
@@ -69,7 +74,9 @@ def child_main(pipe: Connection, settings: ChildSettings) -> None:
 
 
 class _Child:
-    def __init__(self, pipe: Connection, handle: Callable[[Any, Admit], Any], settings: ChildSettings) -> None:
+    def __init__(
+        self, pipe: Connection, handle: Callable[[Any, Admit], Any], settings: ChildSettings
+    ) -> None:
         self._pipe = pipe
         self._handle = handle
         self._heavy_budget = settings.heavy_budget
@@ -95,7 +102,9 @@ class _Child:
             self.stopwatch.restart()
             started = time.perf_counter()
             kind, content = self._run(task)
-            self._pipe.send_bytes(_pickled(kind, content, time.perf_counter() - started, self._number))
+            self._pipe.send_bytes(
+                _pickled(kind, content, time.perf_counter() - started, self._number)
+            )
 
     def _stopping(self) -> bool:
         """Whether the pool is stopping: then a task that came earlier is not started."""
@@ -108,10 +117,18 @@ class _Child:
         except ImageError as error:
             return ERROR, (error.error_type.value, error.message, error.environment)
         except MemoryError:
-            return ERROR, (ErrorType.OUT_OF_MEMORY.value, "the memory limit of one image was reached", False)
+            return ERROR, (
+                ErrorType.OUT_OF_MEMORY.value,
+                "the memory limit of one image was reached",
+                False,
+            )
         except OSError as error:
             fault = faults.of_errno(error.errno)
-            kind = ErrorType.READ_FAILED if fault.environment and fault.transient else ErrorType.INTERNAL
+            kind = (
+                ErrorType.READ_FAILED
+                if fault.environment and fault.transient
+                else ErrorType.INTERNAL
+            )
             return ERROR, (kind.value, f"{type(error).__name__}: {error}", fault.environment)
         except Exception as error:  # noqa: BLE001 - whatever it is, it costs one image
             return ERROR, (ErrorType.INTERNAL.value, f"{type(error).__name__}: {error}", False)
@@ -121,7 +138,9 @@ class _Child:
             return
         most = max(self._heavy_budget, self._memory_limit)
         if weight > most:
-            raise ImageError(ErrorType.OUT_OF_MEMORY, f"needs {weight:,} bytes; {most:,} are allowed")
+            raise ImageError(
+                ErrorType.OUT_OF_MEMORY, f"needs {weight:,} bytes; {most:,} are allowed"
+            )
         asked = min(weight, self._heavy_budget)  # what takes more than the budget runs alone
         self._pipe.send((ADMIT, asked, 0.0, self._number))
         while True:
@@ -140,10 +159,12 @@ def _pickled(kind: str, content: Any, elapsed: float, number: int) -> bytes:
 
 
 def _die_with_parent() -> None:
-    """SIGKILL this process when the fork server ends, which it does when the supervisor ends, however it ends.
+    """SIGKILL this process when the fork server ends, which it does when the supervisor ends,
+    however it ends.
 
-    The fork server ends when nobody holds the other end of a pipe. Children are given that end, for forking children
-    of their own; kept open, it would let the fork server outlive a killed supervisor, and the children with it.
+    The fork server ends when nobody holds the other end of a pipe. Children are given that end, for
+    forking children of their own; kept open, it would let the fork server outlive a killed
+    supervisor, and the children with it.
     """
     alive = getattr(forkserver, "_forkserver")._forkserver_alive_fd  # noqa: B009 - not in the type stubs
     if alive is not None:

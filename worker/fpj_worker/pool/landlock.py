@@ -1,4 +1,5 @@
-"""Landlock through its three system calls: what a process may open, where it may connect, whom it may signal.
+"""Landlock through its three system calls: what a process may open, where it may connect,
+whom it may signal.
 
 See landlock(7). What a kernel does not know is left out and reported, never guessed.
 """
@@ -65,11 +66,13 @@ def version() -> int:
 def restrict(read: Iterable[str], write: Iterable[str], ports: Iterable[int]) -> Enforced:
     """Confine the calling thread, and every thread and process that it will start, forever.
 
-    Only what lies at or below ``read`` and ``write`` can be opened, nothing can be executed, TCP connects to
-    ``ports`` alone, and no process outside gets a signal. Paths that do not exist are skipped. Raises OSError.
+    Only what lies at or below ``read`` and ``write`` can be opened, nothing can be executed, TCP
+    connects to ``ports`` alone, and no process outside gets a signal. Paths that do not exist are
+    skipped. Raises OSError.
     """
     abi = version()
-    if abi < _REFER_ABI:  # the first one allows no renaming from one folder to another, which every output needs
+    # The first one allows no renaming from one folder to another, which every output needs.
+    if abi < _REFER_ABI:
         return Enforced()
     rights = (1 << max(count for since, count in _FS_RIGHTS if since <= abi)) - 1
     network, signals = abi >= _NET_ABI, abi >= _SCOPE_ABI
@@ -92,7 +95,11 @@ def _allow(ruleset: int, path: str, allowed: int) -> None:
         parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
         try:
             folder = stat.S_ISDIR(os.fstat(parent).st_mode)
-            _add(ruleset, _RULE_PATH_BENEATH, _PathBeneath(allowed if folder else allowed & _OF_FILES, parent))
+            _add(
+                ruleset,
+                _RULE_PATH_BENEATH,
+                _PathBeneath(allowed if folder else allowed & _OF_FILES, parent),
+            )
         finally:
             os.close(parent)
 

@@ -1,8 +1,9 @@
 """A pool of child processes for work that may hang, crash or eat memory.
 
-Every child has its own pipe and up to two tasks, so that it never idles while the supervisor is busy. Only the task
-at the head of a child is running, so only that one is charged when the child is killed or dies; the other goes to
-another child. See docs/design/process-pool.md for why this is not one of the existing pools.
+Every child has its own pipe and up to two tasks, so that it never idles while the supervisor is
+busy. Only the task at the head of a child is running, so only that one is charged when the child is
+killed or dies; the other goes to another child. See docs/design/process-pool.md for why this is not
+one of the existing pools.
 """
 
 from __future__ import annotations
@@ -31,7 +32,17 @@ from fpj_core.errors import ErrorType, FpjError, ImageError
 from fpj_core.scratch import Scratch, hold, sweep
 from fpj_worker.pool.child import child_main
 from fpj_worker.pool.classify import classify_death
-from fpj_worker.pool.protocol import ADMIT, DONE, GRANT, PRELOAD_VARIABLE, READY, TASK, UNBEGUN, Admit, ChildSettings
+from fpj_worker.pool.protocol import (
+    ADMIT,
+    DONE,
+    GRANT,
+    PRELOAD_VARIABLE,
+    READY,
+    TASK,
+    UNBEGUN,
+    Admit,
+    ChildSettings,
+)
 from fpj_worker.pool.replies import GarbledError, Replies
 from fpj_worker.pool.sandbox import Reach, clean_environment, hide
 from fpj_worker.pool.stopwatch import Away, Stopwatch
@@ -49,8 +60,10 @@ _LOOK_SECONDS = 0.05
 """Between two looks at the stopwatch of a child, at least."""
 
 _CHILD_ENVIRONMENT = {
-    "MALLOC_ARENA_MAX": "1",  # one arena: 68 MB stay 68 MB; with more, memory grows (docs/benchmarks.md)
-    # Pixel buffers of usual images are reused from the heap, not faulted in again; what a heavy one took goes back.
+    # One arena: 68 MB stay 68 MB; with more, memory grows (docs/benchmarks.md).
+    "MALLOC_ARENA_MAX": "1",
+    # Pixel buffers of usual images are reused from the heap, not faulted in again; what a heavy one
+    # took goes back.
     "MALLOC_TRIM_THRESHOLD_": "67108864",
     "MALLOC_MMAP_THRESHOLD_": "16777216",
     "VIPS_CONCURRENCY": "1",
@@ -65,9 +78,11 @@ _LONGEST_FOLDER = 107 - len("/listener-12345678")
 
 @cache
 def _hold_temporary_folder() -> int | None:
-    """Lock the folder that Python's multiprocessing has its sockets in, for the life of this process.
+    """Lock the folder that Python's multiprocessing has its sockets in,
+    for the life of this process.
 
-    One whose path is too long for sockets is given to multiprocessing by way of a descriptor that stays open.
+    One whose path is too long for sockets is given to multiprocessing by way of a descriptor that
+    stays open.
     """
     folder = util.get_temp_dir()
     if len(os.fsencode(folder)) > _LONGEST_FOLDER and os.path.isdir(_DESCRIPTORS):
@@ -82,7 +97,10 @@ class PoolError(FpjError):
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T, R]):
-    """What became of a task: a result or an error. ``elapsed`` is wall time in the child, in seconds."""
+    """What became of a task: a result or an error.
+
+    ``elapsed`` is wall time in the child, in seconds.
+    """
 
     task: T
     result: R | None
@@ -130,12 +148,14 @@ class _Child(Generic[T]):
 class ProcessPool(Generic[T, R]):
     """Runs tasks in ``workers`` child processes.
 
-    ``factory`` is pickled, and called once in each child for the function that handles tasks. ``timeout`` is in
-    seconds of work per task, ``away_timeout`` in seconds that it may be `away` beside, ``memory_limit`` in bytes of
-    address space a child may add, ``heavy_budget`` in bytes that the tasks which ask for admission may hold together.
-    ``preload`` names modules that children share from the start. ``results`` are the types that results are made of,
-    beside Python's own: no others are accepted from a child. ``reach`` confines children to what it names; None leaves
-    them what this process may do. ``on_confined`` is called once with what the kernel does not enforce, and why.
+    ``factory`` is pickled, and called once in each child for the function that handles tasks.
+    ``timeout`` is in seconds of work per task, ``away_timeout`` in seconds that it may be `away`
+    beside, ``memory_limit`` in bytes of address space a child may add, ``heavy_budget`` in bytes
+    that the tasks which ask for admission may hold together. ``preload`` names modules that
+    children share from the start. ``results`` are the types that results are made of, beside
+    Python's own: no others are accepted from a child. ``reach`` confines children to what it names;
+    None leaves them what this process may do. ``on_confined`` is called once with what the kernel
+    does not enforce, and why.
 
     Not for use from several threads.
     """
@@ -169,7 +189,9 @@ class ProcessPool(Generic[T, R]):
         _hold_temporary_folder()
         self._scratch = Scratch("fpj-pool-")
         self._reach = reach and replace(reach, scratch=self._made_folder("tmp"))
-        self._on_confined: Callable[[Mapping[str, str]], None] | None = on_confined if reach else None
+        self._on_confined: Callable[[Mapping[str, str]], None] | None = (
+            on_confined if reach else None
+        )
         self._children: list[_Child[T]] = []
         self._pending: deque[T] = deque()
         self._outcomes: list[Outcome[T, R]] = []
@@ -190,7 +212,10 @@ class ProcessPool(Generic[T, R]):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop(0)
 
@@ -222,7 +247,9 @@ class ProcessPool(Generic[T, R]):
         return finished
 
     def stop(self, grace: float) -> list[T]:
-        """End every child. Running tasks get ``grace`` seconds; tasks not finished by then are returned.
+        """End every child.
+
+        Running tasks get ``grace`` seconds; tasks not finished by then are returned.
 
         A last `poll` gives the outcomes of those that finished. Stopping again does nothing.
         """
@@ -262,7 +289,7 @@ class ProcessPool(Generic[T, R]):
         for key, _ in self._selector.select(max(min(end, nearest) - time.monotonic(), 0.0)):
             self._receive(key.data)
 
-    # Tasks ------------------------------------------------------------------------------------------------
+    # Tasks ----------------------------------------------------------------------------------------
 
     def _assign(self) -> None:
         while self._pending:
@@ -281,10 +308,15 @@ class ProcessPool(Generic[T, R]):
     def _receive(self, child: _Child[T]) -> None:
         try:
             kind, content, elapsed, number = self._replies.read(child.pipe)
-            if child.ready is (kind == READY) or (child.ready and (not child.tasks or number != child.answered)):
+            if child.ready is (kind == READY) or (
+                child.ready and (not child.tasks or number != child.answered)
+            ):
                 raise GarbledError("not asked for")
         except GarbledError as error:
-            self._bury(child, ImageError(ErrorType.WORKER_CRASHED, f"the decoder answered nonsense ({error})"))
+            self._bury(
+                child,
+                ImageError(ErrorType.WORKER_CRASHED, f"the decoder answered nonsense ({error})"),
+            )
             return
         except (EOFError, OSError):
             self._bury(child)
@@ -322,7 +354,7 @@ class ProcessPool(Generic[T, R]):
         child.head_since = time.monotonic() if child.ready else 0.0
         child.look_at = child.head_since + min(self._timeout, self._away_timeout)
 
-    # Heavy tasks ------------------------------------------------------------------------------------------
+    # Heavy tasks ----------------------------------------------------------------------------------
 
     def _grant(self) -> None:
         """First come, first served: a large one is not overtaken forever by small ones."""
@@ -347,7 +379,7 @@ class ProcessPool(Generic[T, R]):
             child.holds = 0
             self._grant()
 
-    # Children ---------------------------------------------------------------------------------------------
+    # Children -------------------------------------------------------------------------------------
 
     def _made_folder(self, name: str) -> str:
         path = Path(self._scratch.name, name)
@@ -383,7 +415,10 @@ class ProcessPool(Generic[T, R]):
         self._selector.register(ours, selectors.EVENT_READ, child)
 
     def _kill_overdue(self) -> bool:
-        """Whether any child was late. If its answer waits to be read, that was the supervisor's fault: it is read."""
+        """Whether any child was late.
+
+        If its answer waits to be read, that was the supervisor's fault: it is read.
+        """
         now = time.monotonic()
         late = False
         for child in [each for each in self._children if each.deadline <= now]:
@@ -399,7 +434,9 @@ class ProcessPool(Generic[T, R]):
         return late
 
     def _overdue(self, child: _Child[T], now: float) -> ImageError | None:
-        """What to charge the head with, if it has taken too long; else it learns when to look again."""
+        """What to charge the head with, if it has taken too long; else it learns when to look
+        again.
+        """
         used = child.used(now)
         away, what = child.stopwatch.read(now)
         away = min(away, used, self._away_timeout)  # a child that lies gains no more than that
@@ -418,9 +455,11 @@ class ProcessPool(Generic[T, R]):
         return None
 
     def _bury(self, child: _Child[T], error: ImageError | None = None) -> None:
-        """End a dead or condemned child, charge the task it was running, and start another in its place.
+        """End a dead or condemned child, charge the task it was running,
+        and start another in its place.
 
-        Not while the pool stops; and not where as many as there are workers cannot be killed: raises `PoolError`.
+        Not while the pool stops; and not where as many as there are workers cannot be killed:
+        raises `PoolError`.
         """
         self._give_back(child)
         self._children.remove(child)
@@ -446,7 +485,10 @@ class ProcessPool(Generic[T, R]):
         self._unkillable = [process for process in self._unkillable if process.is_alive()]
         if len(self._unkillable) >= self._workers:
             number = len(self._unkillable)
-            raise PoolError(f"{number} worker processes cannot be killed: storage that they wait for does not answer")
+            raise PoolError(
+                f"{number} worker processes cannot be killed: storage that they wait for does not"
+                " answer"
+            )
 
     def _count_start_failure(self, stderr: str) -> None:
         self._start_failures += 1
@@ -482,12 +524,13 @@ def _tail(path: Path) -> str:
 class _environment:  # noqa: N801 - used like a function
     """What the fork server, and so every child, starts with.
 
-    That is a clean environment, because what a process started with can be read. Only a start of the fork server
-    changes this process's own for a moment; its threads may be reading it.
+    That is a clean environment, because what a process started with can be read. Only a start of
+    the fork server changes this process's own for a moment; its threads may be reading it.
 
-    Ctrl-C reaches the fork server too, and so does a SIGTERM to the process group: it inherits the mask set here, and
-    so lives on until the pool is done. The resource tracker is started first, because starting it unblocks them. The
-    program's main module is hidden, because children would import it again, for a second each and for nothing.
+    Ctrl-C reaches the fork server too, and so does a SIGTERM to the process group: it inherits the
+    mask set here, and so lives on until the pool is done. The resource tracker is started first,
+    because starting it unblocks them. The program's main module is hidden, because children would
+    import it again, for a second each and for nothing.
     """
 
     def __init__(self, added: Mapping[str, str]) -> None:
@@ -517,7 +560,10 @@ class _environment:  # noqa: N801 - used like a function
 def _fork_server_runs() -> bool:
     process = getattr(forkserver, "_forkserver")._forkserver_pid  # noqa: B009 - not in the type stubs
     with suppress(ChildProcessError):
-        return process is not None and os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        return (
+            process is not None
+            and os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        )
     return False
 
 

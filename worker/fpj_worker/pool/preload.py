@@ -1,7 +1,7 @@
 """Imports, in the fork server, what all children need; they inherit it.
 
-A module that fails there must not end the fork server, whose words nobody reads. Its failure is kept for the children
-to raise again: what they write is reported.
+A module that fails there must not end the fork server, whose words nobody reads. Its failure is
+kept for the children to raise again: what they write is reported.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ def _import_all() -> None:
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
-            if not f"{name}.".startswith(f"{error.name}."):  # else a child, with the supervisor's path, may find it
+            # Else a child, with the supervisor's path, may find it.
+            if not f"{name}.".startswith(f"{error.name}."):
                 _failure = error
         except BaseException as error:  # noqa: BLE001 - also one that leaves the interpreter
             _failure = error

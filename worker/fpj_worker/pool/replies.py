@@ -1,8 +1,9 @@
 """What a child says, read as a stranger's words: a decoder that was taken over may say anything.
 
-Pickle can call any function by its name. Only the types that answers are made of are let in here, so the worst that an
-answer can do is to be wrong. An error's type is sent by its value: some versions of Python pickle a member of an
-enumeration as a call of ``getattr``, which must not be let in.
+Pickle can call any function by its name. Only the types that answers are made of are let in here,
+so the worst that an answer can do is to be wrong. An error's type is sent by its value: some
+versions of Python pickle a member of an enumeration as a call of ``getattr``, which must not be let
+in.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ class GarbledError(FpjError):
 
 
 class Replies:
-    """Reads answers that hold values of ``types`` beside numbers, texts, tuples, lists and dictionaries."""
+    """Reads answers that hold values of ``types`` beside numbers, texts, tuples,
+    lists and dictionaries.
+    """
 
     def __init__(self, types: Iterable[type]) -> None:
         self._types = {(each.__module__, each.__qualname__): each for each in types}
@@ -46,7 +49,12 @@ class Replies:
         numbers = type(elapsed) is float and type(number) is int
         if kind not in _KINDS or not numbers or not _fits(kind, content):
             raise GarbledError("not an answer")
-        return kind, (ErrorType(content[0]), *content[1:]) if kind == ERROR else content, elapsed, number
+        return (
+            kind,
+            (ErrorType(content[0]), *content[1:]) if kind == ERROR else content,
+            elapsed,
+            number,
+        )
 
 
 class _Unpickler(pickle.Unpickler):
@@ -68,7 +76,9 @@ def _fits(kind: str, content: Any) -> bool:
     if kind == READY:
         return isinstance(content, dict)
     if kind == ERROR:
-        error_type, message, environment = content if isinstance(content, tuple) and len(content) == 3 else [None] * 3
+        error_type, message, environment = (
+            content if isinstance(content, tuple) and len(content) == 3 else [None] * 3
+        )
         texts = type(error_type) is str and error_type in _ERROR_TYPES and type(message) is str
         return texts and type(environment) is bool
     return True

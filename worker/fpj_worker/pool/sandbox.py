@@ -1,11 +1,14 @@
-"""What a child process may reach: as good as nothing beside its images, since a decoder may be taken over by one.
+"""What a child process may reach: as good as nothing beside its images,
+since a decoder may be taken over by one.
 
-Three things hold it. It starts with a clean environment (`clean_environment`), from a fork server that never had
-another. The supervisor's memory and environment are closed to processes of the same user (`hide`). And the kernel
-confines it before it sees the first image (`confine`): Landlock for files, TCP and signals, seccomp for the rest.
+Three things hold it. It starts with a clean environment (`clean_environment`), from a fork server
+that never had another. The supervisor's memory and environment are closed to processes of the same
+user (`hide`). And the kernel confines it before it sees the first image (`confine`): Landlock for
+files, TCP and signals, seccomp for the rest.
 
-What the kernel lacks is reported, and is no reason to make no images, unless ``FPJ_SANDBOX=require`` asks for that.
-docs/design/process-pool.md and SECURITY.md say what holds where.
+What the kernel lacks is reported, and is no reason to make no images, unless
+``FPJ_SANDBOX=require`` asks for that. docs/design/process-pool.md and SECURITY.md say what holds
+where.
 """
 
 from __future__ import annotations
@@ -22,14 +25,37 @@ from fpj_worker.pool import landlock, seccomp
 
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38  # prctl(2)
 
-_KEPT = frozenset({"PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "GLIBC_TUNABLES"})
+_KEPT = frozenset(
+    {"PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "GLIBC_TUNABLES"}
+)
 _KEPT_PREFIXES = ("LC_", "PYTHON", "MALLOC_", "VIPS_", "OMP_", "FPJ_POOL_")
-_LIBRARIES = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/usr/share/zoneinfo", "/etc/localtime")
+_LIBRARIES = (
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/lib",
+    "/lib64",
+    "/usr/share/zoneinfo",
+    "/etc/localtime",
+)
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 _LOADER = ("/etc/ld.so.cache",)
 _NETWORK_FILES = (
-    ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services")
-    + ("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates")
+    (
+        "/etc/resolv.conf",
+        "/etc/hosts",
+        "/etc/nsswitch.conf",
+        "/etc/host.conf",
+        "/etc/gai.conf",
+        "/etc/services",
+    )
+    + (
+        "/etc/ssl",
+        "/etc/pki",
+        "/etc/ca-certificates",
+        "/usr/share/ca-certificates",
+        "/usr/local/share/ca-certificates",
+    )
     + ("/run/systemd/resolve",)
 )
 
@@ -61,9 +87,9 @@ class Part(StrEnum):
 class Reach:
     """What a child needs beside the interpreter and its libraries.
 
-    ``read`` and ``write`` are paths with all that is below; what is not there when a child starts, it never gets.
-    ``ports`` are those that TCP may connect to; without any there is no network. ``environment`` is added to the clean
-    one.
+    ``read`` and ``write`` are paths with all that is below; what is not there when a child starts,
+    it never gets. ``ports`` are those that TCP may connect to; without any there is no network.
+    ``environment`` is added to the clean one.
     """
 
     read: tuple[str, ...] = ()
@@ -77,11 +103,17 @@ class Reach:
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Of the supervisor's variables, those that no secret can be in."""
-    return {name: value for name, value in environment.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in _KEPT or name.startswith(_KEPT_PREFIXES)
+    }
 
 
 def hide() -> None:
-    """Close this process's memory, environment and descriptors to others of the same user (/proc, ptrace)."""
+    """Close this process's memory, environment and descriptors to others of the same user (/proc,
+    ptrace).
+    """
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
@@ -121,9 +153,14 @@ def _confine_by_seccomp(reach: Reach) -> dict[Part, str]:
 
 
 def _code() -> set[str]:
-    """Where Python's modules and shared libraries are. The working folder is not among them, whatever sys.path says."""
+    """Where Python's modules and shared libraries are.
+
+    The working folder is not among them, whatever sys.path says.
+    """
     here = os.getcwd()
-    paths = {path for path in sys.path if path and os.path.isabs(path) and os.path.realpath(path) != here}
+    paths = {
+        path for path in sys.path if path and os.path.isabs(path) and os.path.realpath(path) != here
+    }
     return {*paths, sys.prefix, sys.base_prefix, sys.exec_prefix, *_LIBRARIES, *_DEVICES, *_LOADER}
 
 

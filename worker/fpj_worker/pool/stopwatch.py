@@ -1,7 +1,8 @@
-"""How long a child's task has waited for storage: numbers in memory that the child and its supervisor share.
+"""How long a child's task has waited for storage:
+numbers in memory that the child and its supervisor share.
 
-Messages would do as well, but each image is read and written, and hardly any for long: memory costs nothing, and the
-supervisor looks at it only when a task takes long.
+Messages would do as well, but each image is read and written, and hardly any for long: memory costs
+nothing, and the supervisor looks at it only when a task takes long.
 """
 
 from __future__ import annotations
@@ -29,17 +30,25 @@ class Away(StrEnum):
 
 _MOMENT = struct.Struct("d")
 _SINCE, _SPENT, _WHAT, _BYTES = 0, 8, 16, 24
-"""Offsets: since when the task waits now, 0 while it works; seconds that it waited before; for what."""
+"""Offsets: since when the task waits now, 0 while it works; seconds that it waited before.
+
+For what.
+"""
 _ALL = tuple(Away)
 _LOOKS = 3
 
 
 class Stopwatch:
-    """Made by the supervisor, and pickled for the child that is started with it. Moments are of the monotonic clock."""
+    """Made by the supervisor, and pickled for the child that is started with it.
+
+    Moments are of the monotonic clock.
+    """
 
     def __init__(self, descriptor: int | None = None) -> None:
         """Takes over a descriptor of the memory; makes some without."""
-        self._descriptor = os.memfd_create("fpj-stopwatch", os.MFD_CLOEXEC) if descriptor is None else descriptor
+        self._descriptor = (
+            os.memfd_create("fpj-stopwatch", os.MFD_CLOEXEC) if descriptor is None else descriptor
+        )
         if descriptor is None:
             os.ftruncate(self._descriptor, _BYTES)
         self._memory = mmap.mmap(self._descriptor, _BYTES)
@@ -53,7 +62,7 @@ class Stopwatch:
         self._memory.close()
         os.close(self._descriptor)
 
-    # In the child -----------------------------------------------------------------------------------------
+    # In the child ---------------------------------------------------------------------------------
 
     def restart(self) -> None:
         """Another task begins."""
@@ -72,10 +81,13 @@ class Stopwatch:
         self._write(_SPENT, self._read(_SPENT) + time.monotonic() - since)
         self._write(_SINCE, 0.0)
 
-    # In the supervisor ------------------------------------------------------------------------------------
+    # In the supervisor ----------------------------------------------------------------------------
 
     def read(self, now: float) -> tuple[float, Away | None]:
-        """(seconds that the task has waited, what it waits for at this moment). A child may write anything there."""
+        """(seconds that the task has waited, what it waits for at this moment).
+
+        A child may write anything there.
+        """
         for _ in range(_LOOKS):
             since = self._read(_SINCE)
             spent, what = self._read(_SPENT), self._memory[_WHAT]

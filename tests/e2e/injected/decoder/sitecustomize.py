@@ -1,7 +1,10 @@
-"""Decoders that are slow, or misbehave over images of certain names. Python loads a module of this name when it starts.
+"""Decoders that are slow, or misbehave over images of certain names.
 
-Only the fork server is changed, and so the children it forks: that is where decoders run. Its environment is clean, but
-for a few names: Python's own variables are kept, so what is set here for a test begins as those do.
+Python loads a module of this name when it starts.
+
+Only the fork server is changed, and so the children it forks: that is where decoders run. Its
+environment is clean, but for a few names: Python's own variables are kept, so what is set here for
+a test begins as those do.
 """
 
 from __future__ import annotations
@@ -33,7 +36,9 @@ def hang_at_first(path: Path) -> None:
 
 
 def started(path: Path) -> bool:
-    """Leave this process's id where the test looks for it, if it does; whether it is the first to do so."""
+    """Leave this process's id where the test looks for it, if it does; whether it is the first to
+    do so.
+    """
     if "PYTHON_TEST_MARKS" not in os.environ:
         return True
     mark = Path(os.environ["PYTHON_TEST_MARKS"], path.stem)
@@ -53,11 +58,14 @@ def eat_memory(_path: Path) -> None:
 
     eaten = []
     while True:
-        eaten.append(np.empty(2**28, np.uint8))  # never touched: it takes address space, but no memory
+        # Never touched: it takes address space, but no memory.
+        eaten.append(np.empty(2**28, np.uint8))
 
 
 def fill_memory(_path: Path) -> None:
-    """Until the kernel ends this process: first all that its own limit lets it have, then what that does not count."""
+    """Until the kernel ends this process: first all that its own limit lets it have,
+    then what that does not count.
+    """
     import numpy as np
 
     block = bytes(2**20)

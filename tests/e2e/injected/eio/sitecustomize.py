@@ -1,6 +1,9 @@
-"""Files of images cannot be opened (EIO) while a certain file is there. Python loads a module of this name at start.
+"""Files of images cannot be opened (EIO) while a certain file is there.
 
-Both who makes images and who probes the source meet it. Images take a moment longer, so that it can befall a run.
+Python loads a module of this name at start.
+
+Both who makes images and who probes the source meet it. Images take a moment longer, so that it can
+befall a run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""kill -9 just before a statement: with FPJ_TEST_KILL="Plan 3", before the third SQL statement of that stage.
+"""kill -9 just before a statement: with FPJ_TEST_KILL="Plan 3",
+before the third SQL statement of that stage.
 
 Python loads a module of this name when it starts; only the command itself is changed.
 """

@@ -20,7 +20,9 @@ def install(writes: int) -> None:
     async def counted(self: Cluster, method: str, path: str, *arguments: Any) -> Any:
         nonlocal left
         answer = await once(self, method, path, *arguments)
-        left -= method != "GET" and "leases/fpj-operator" not in path and not path.endswith("/leases")
+        left -= (
+            method != "GET" and "leases/fpj-operator" not in path and not path.endswith("/leases")
+        )
         if left <= 0:
             os.kill(os.getpid(), signal.SIGKILL)
         return answer
