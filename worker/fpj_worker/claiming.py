@@ -10,7 +10,8 @@ from itertools import islice
 from pathlib import PurePosixPath
 
 from fpj_core.errors import SourceChangedError
-from fpj_core.folders import CacheFolder, FolderConfig, LocalFolderConfig
+from fpj_core.folders.base import CacheFolder, FolderConfig
+from fpj_core.folders.local import LocalFolderConfig
 from fpj_core.folders.ownership import (
     new_marker,
     overlap_refusal,

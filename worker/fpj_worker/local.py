@@ -23,7 +23,7 @@ from fpj_core.errors import (
     SourceShrankError,
     StoreUnavailableError,
 )
-from fpj_core.folders import CacheFolder
+from fpj_core.folders.base import CacheFolder
 from fpj_core.kube.names import lease_name
 from fpj_core.leases import is_dead, local_holder
 from fpj_core.model import Counts, Job, Lease, Phase, Shard

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fpj_core.folders import FolderConfig
+from fpj_core.folders.base import FolderConfig
 from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.ids import new_job_id
 from fpj_core.kube.records import used_for

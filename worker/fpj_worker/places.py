@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fpj_core.errors import CacheFolderError, ManifestError
-from fpj_core.folders import Candidate, FolderConfig, LocalFolderConfig, select_folder
+from fpj_core.folders.base import FolderConfig
+from fpj_core.folders.local import LocalFolderConfig
 from fpj_core.folders.s3 import S3FolderConfig
+from fpj_core.folders.selection import Candidate, select_folder
 from fpj_core.ids import collection_id_for
 from fpj_core.kube.records import reach_of, spec_reach
 from fpj_core.model import CACHE_CONTROL, Folder, Layout

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from fpj_core.folders import CacheFolder
+from fpj_core.folders.base import CacheFolder
 from fpj_core.model import Counts, Job, Layout, Shard, TierSpec, tier_digests
 from fpj_core.ordinals import Ordinals
 from fpj_core.planning import cut_shards

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from fpj_core.folders import CacheFolder
+from fpj_core.folders.base import CacheFolder
 from fpj_core.model import Derivative, Format, ImageRecord, SourceEntry, TierSpec, tier_digests
 from fpj_core.ordinals import Ordinals
 from fpj_core.sources.base import Source

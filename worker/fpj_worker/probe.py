@@ -17,7 +17,7 @@ from fpj_core.errors import (
     StoreError,
 )
 from fpj_core.faults import PERMANENT, Fault, Scope, of_errno, of_object_error
-from fpj_core.folders import FolderConfig
+from fpj_core.folders.base import FolderConfig
 from fpj_core.scratch import require_room
 from fpj_core.sources.base import SourceConfig
 from fpj_core.store.protocol import Store

@@ -32,7 +32,7 @@ from fpj_core.errors import (
     StoreUnavailableError,
 )
 from fpj_core.faults import may_be_environment
-from fpj_core.folders import CacheFolder
+from fpj_core.folders.base import CacheFolder
 from fpj_core.model import (
     Counts,
     Derivative,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from fpj_core.errors import ErrorType, ImageError
-from fpj_core.folders import FolderConfig
+from fpj_core.folders.base import FolderConfig
 from fpj_core.folders.local import LocalFolderConfig
 from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.model import ImageFacts, ImageLimits, Layout, TierSpec

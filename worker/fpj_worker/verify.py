@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from fpj_core.errors import CacheFolderError
-from fpj_core.folders import CacheFolder
-from fpj_core.folders.base import Expected
+from fpj_core.folders.base import CacheFolder, Expected
 from fpj_core.store.codec import batched
 from fpj_core.store.protocol import Store
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from fpj_core import jobs
 from fpj_core.errors import CacheFolderError, ManifestError, StoreError, UnrecordedJobError
-from fpj_core.folders import Candidate, select_folder
+from fpj_core.folders.selection import Candidate, select_folder
 from fpj_core.formatting import seconds_of
 from fpj_core.kube import names
 from fpj_core.kube.api import Cluster

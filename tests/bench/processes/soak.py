@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from itertools import chain, cycle, islice, repeat
 
 from bench.memory import forget_peak, peak_bytes
-from fpj_core.folders import LocalFolderConfig
+from fpj_core.folders.local import LocalFolderConfig
 from fpj_core.ids import image_id
 from fpj_core.model import Format, ImageLimits, TierSpec
 from fpj_core.sources.local import LocalSourceConfig

@@ -17,9 +17,10 @@ import pytest
 from unit.sources.surroundings import open_files, public_folder, small_disk, without_privileges
 
 from fpj_core.errors import CacheFolderError, ErrorType, ImageError
-from fpj_core.folders import CacheFolder, LocalFolderConfig
 from fpj_core.folders import local as local_module
 from fpj_core.folders import syncing as syncing_module
+from fpj_core.folders.base import CacheFolder
+from fpj_core.folders.local import LocalFolderConfig
 from fpj_core.sources.local import CACHE_TAG, CACHE_TAG_SIGNATURE, LocalSource
 
 PATH = "photos/full/ab/abcd.jpg"

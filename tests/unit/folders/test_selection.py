@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fpj_core.errors import CacheFolderError
-from fpj_core.folders import Candidate, select_folder
+from fpj_core.folders.selection import Candidate, select_folder
 from fpj_core.model import Folder, Layout
 
 GIB = 2**30

@@ -18,7 +18,7 @@ from unit.worker.fakes import COLLECTION, FULL, MemoryFolder
 from unit.worker.test_shard import derivative, have
 
 from fpj_core.errors import CacheFolderError
-from fpj_core.folders import LocalFolderConfig
+from fpj_core.folders.local import LocalFolderConfig
 from fpj_core.folders.ownership import MARKER
 from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.model import Folder, Layout

@@ -11,7 +11,7 @@ from unit.v1alpha1.documents import folder as folder_document
 from unit.v1alpha1.documents import job as job_document
 
 from fpj_core.errors import CacheFolderError, ManifestError
-from fpj_core.folders import LocalFolderConfig
+from fpj_core.folders.local import LocalFolderConfig
 from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.kube.records import folder_record
 from fpj_core.manifest import parse_resource

@@ -10,7 +10,7 @@ import pytest
 from unit.worker_pod.conftest import COLLECTION, UID, folder_manifest, job_manifest
 
 from fpj_core.errors import ManifestError
-from fpj_core.folders import LocalFolderConfig
+from fpj_core.folders.local import LocalFolderConfig
 from fpj_core.folders.s3 import S3FolderConfig
 from fpj_core.model import Folder, Layout
 from fpj_core.objects import Bucket

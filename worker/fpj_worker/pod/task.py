@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fpj_core.errors import ManifestError
-from fpj_core.folders import FolderConfig
+from fpj_core.folders.base import FolderConfig
 from fpj_core.kube.records import folder_record, used_for
 from fpj_core.manifest import parse_resource
 from fpj_core.model import Folder
