@@ -205,7 +205,7 @@ accept_source_option: _Decorator = click.option(
     metavar="N|P%",
     help=(
         "How many images may fail: up to this number the exit code is 0, more end the run."
-        "  [default: any failure means exit code 1, and the run continues]"
+        "  [default: the run continues, whatever fails]"
     ),
 )
 @wait_option
