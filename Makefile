@@ -93,7 +93,7 @@ unit: $(VENV)/.test ## Run the unit tests that need no images and no child proce
 coverage: $(VENV)/.test ## Report which branches of the product the unit and contract tests take (docs/development/testing.md)
 	hack/secantusd.sh > /dev/null
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest tests/unit tests/contract -q -n auto --dist loadfile -o timeout=240
+	$(BIN)/coverage run -m pytest tests/unit tests/contract -q
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -1,7 +1,5 @@
 #!/usr/bin/env bash
-# Runs the unit and contract tests on every further Python (3.12 to 3.14) that this machine has. On the newest they all
-# run, and are measured: which branches of the product they take. On those between, the ones that decode images and
-# start processes are left out, as by `make unit`.
+# Runs the unit and contract tests on every further Python (3.12 to 3.14) that this machine has.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,25 +15,6 @@ find_python() {
     done
 }
 
-fast=(-m "not slow" --ignore tests/unit/engine --ignore tests/unit/pool --ignore tests/unit/worker_pod
-    --ignore tests/unit/fuzz)
-
-test_on() {
-    echo "Python $1: unit and contract tests"
-    ".venv-$1/bin/pytest" -n auto --dist loadfile -q "${@:2}" tests/unit tests/contract
-}
-
-cover_on() {
-    local bin=.venv-$1/bin
-    echo "Python $1: unit and contract tests, with branch coverage"
-    "$bin/coverage" erase
-    # Each process of pytest's is measured by itself; a measured one takes twice as long.
-    "$bin/coverage" run -m pytest -n auto --dist loadfile -q -o timeout=240 tests/unit tests/contract
-    "$bin/coverage" combine --quiet
-    "$bin/coverage" report --sort=-cover | tail -n 25
-}
-
-newest=""
 for version in 3.12 3.13 3.14; do
     [ "$version" = "$main" ] && continue
     python=$(find_python "$version")
@@ -51,11 +30,6 @@ for version in 3.12 3.13 3.14; do
         "$venv/bin/python" -m pip install --quiet --no-deps --no-build-isolation --editable .
         touch "$venv/.test"
     fi
-    [ -z "$newest" ] || test_on "$newest" "${fast[@]}"
-    newest=$version
+    echo "Python $version: unit and contract tests"
+    "$venv/bin/pytest" -n auto --dist loadfile -q tests/unit tests/contract
 done
-if [ -n "$newest" ]; then
-    cover_on "$newest"
-else
-    echo "No further Python is on this machine: make coverage reports which branches the tests take"
-fi
