@@ -50,10 +50,10 @@ class Mutation:
     def applied(self, root: Path = ROOT) -> str:
         """The module's text with the error in it. Raises `MutationError`."""
         text = (root / self.file).read_text(encoding="utf-8")
-        found = list(place_of(self.old).finditer(text))
-        if len(found) != 1:
-            raise MutationError(f"{self.id}: {self.file} has {len(found)} of {self.old!r}")
-        return text[: found[0].start()] + self.new + text[found[0].end() :]
+        try:
+            return replaced(text, self.old, self.new)
+        except MutationError as error:
+            raise MutationError(f"{self.id}: {self.file} has {error}") from None
 
     def key(self, root: Path = ROOT) -> str:
         """What a result rests on: the module with the error.
@@ -67,7 +67,15 @@ class Mutation:
         return hashlib.sha256(said.encode()).hexdigest()[:24]
 
 
-def place_of(old: str) -> re.Pattern[str]:
+def replaced(text: str, old: str, new: str) -> str:
+    """The text with ``new`` at the one place of ``old``. Raises `MutationError` otherwise."""
+    found = list(_place_of(old).finditer(text))
+    if len(found) != 1:
+        raise MutationError(f"{len(found)} of {old!r}")
+    return text[: found[0].start()] + new + text[found[0].end() :]
+
+
+def _place_of(old: str) -> re.Pattern[str]:
     """Where the text stands, however a formatter breaks its lines:
     with a comma before a bracket that closes, too.
     """

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fpj_mutations.catalogue import place_of
+from fpj_mutations.catalogue import MutationError, replaced
 
 ROOT = Path(__file__).resolve().parents[2]
 _PARTS = ("core", "operator", "worker")
@@ -36,7 +36,11 @@ class Bug:
     @property
     def is_there(self) -> bool:
         """Whether the code still has its place."""
-        return len(place_of(self.old).findall((ROOT / self.path).read_text(encoding="utf-8"))) == 1
+        try:
+            replaced((ROOT / self.path).read_text(encoding="utf-8"), self.old, self.new)
+        except MutationError:
+            return False
+        return True
 
 
 _O, _W, _C = "operator/fpj_operator/", "worker/fpj_worker/", "core/fpj_core/"
@@ -367,11 +371,7 @@ def copy_of(bug: Bug, folder: Path) -> dict[str, str]:
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     file = folder / bug.path
     text = file.read_text(encoding="utf-8")
-    places = list(place_of(bug.old).finditer(text))
-    if len(places) != 1:
-        raise ValueError(f"{bug.name}: its place is {len(places)} times in {bug.path}")
-    start, end = places[0].span()
-    file.write_text(text[:start] + bug.new + text[end:], encoding="utf-8")
+    file.write_text(replaced(text, bug.old, bug.new), encoding="utf-8")
     paths = [*(str(folder / part) for part in _PARTS), str(ROOT / "tests"), str(ROOT / "hack")]
     return os.environ | {
         "PYTHONPATH": os.pathsep.join(paths),
