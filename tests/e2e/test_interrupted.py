@@ -45,8 +45,6 @@ KILLS = (
     ("Finish", 6, 12),
 )
 """Stages, and between which of their SQL statements the run is killed, one run after another."""
-AFTER_THE_END = 13
-"""The first statement of Finish after the one that commits the job's end."""
 
 SLOW = injecting("decoder") | {"PYTHON_TEST_SLOWNESS": "0.03"}
 """Seconds more for each image, so that a fast machine is not done before it can be interrupted."""
@@ -317,7 +315,7 @@ def test_killed_after_its_end_is_recorded(disturbed: Disturbed) -> None:
     """The lease is still held by the dead process, and the next run is a new job with nothing to
     do.
     """
-    process = disturbed.start(**injecting("kill"), FPJ_TEST_KILL=f"Finish {AFTER_THE_END}")
+    process = disturbed.start(**injecting("kill"), FPJ_TEST_KILL="Completed")
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     assert disturbed.fpj.job()["phase"] == "Completed"
