@@ -1,7 +1,6 @@
 """Checks texts for words that hack/words.toml avoids: plain English, and the field's own terms.
 
-python hack/words.py             fails for each avoided word in a file that is checked
-python hack/words.py --list      also counts them in the files that are not checked yet
+python hack/words.py fails for each avoided word.
 
 Code in Markdown, fenced or in backticks, is left alone.
 """
@@ -87,19 +86,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--list", action="store_true", help="count the words of files that are not checked yet"
-    )
-    arguments = parser.parse_args()
-    settings = tomllib.loads(LIST.read_text(encoding="utf-8"))
-    words, unchecked = avoided(settings["words"]), settings["unchecked"]
+    parser.parse_args()
+    words = avoided(tomllib.loads(LIST.read_text(encoding="utf-8"))["words"])
     errors = 0
     for name, text in texts():
         lines = list(found(name, text, words))
-        if matches(name, unchecked):
-            if arguments.list and lines:
-                sys.stdout.write(f"{name}: {len(lines)}\n")
-            continue
         errors += len(lines)
         for line in lines:
             sys.stdout.write(f"{line}\n")

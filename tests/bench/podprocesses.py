@@ -1,5 +1,5 @@
 """A job whose pods are plain processes over the real store,
-told what the operator would tell them.
+with the settings that the operator would give them.
 """
 
 from __future__ import annotations

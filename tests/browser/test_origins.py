@@ -123,9 +123,9 @@ def test_a_form_of_another_site_changes_nothing(
         page: Page = context.new_page()
         page.goto(f"{own}/jobs")  # signed in: the proxy's cookie is set
         page.goto(f"http://localhost:{evil.server_port}/")
-        with page.expect_response(lambda response: response.url.endswith(path)) as told:
+        with page.expect_response(lambda response: response.url.endswith(path)) as answered:
             page.get_by_role("button", name="Win").click()
-        assert told.value.status == 403
+        assert answered.value.status == 403
         assert (f"POST {path}", "cross-site", 403) in proxy.seen
         assert suspended(world, "held")
         assert '"outcome": "the request comes from a page of another site"' in process.log

@@ -22,17 +22,17 @@ class MissedError(Exception):
 
 @dataclass
 class Active:
-    """A fault that has begun: what it hit, and when it began and was over (0: not yet)."""
+    """A fault that was injected: what it hit, and when it began and was over (0: not yet)."""
 
     fault: Fault
     victim: str
-    begun: float
+    started: float
     stack: ExitStack
     healed: float = 0.0
 
     @property
     def due(self) -> float:
-        return self.begun + self.fault.ends - self.fault.begins
+        return self.started + self.fault.ends - self.fault.begins
 
 
 class Injector:

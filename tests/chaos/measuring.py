@@ -47,7 +47,7 @@ def measure(over: Sequence[Active], watched: Samples, journal: Journal, result: 
     """Add the seconds of each fault to the result: of what came before the next fault."""
     for each, following in itertools.zip_longest(over, over[1:]):
         for name, seconds, at in _recoveries(each, watched, journal):
-            if at is not None and (following is None or at <= following.begun):
+            if at is not None and (following is None or at <= following.started):
                 result.recovery.setdefault(each.fault.kind, {}).setdefault(name, []).append(
                     round(seconds, 2)
                 )
@@ -68,16 +68,16 @@ def _measures(
     kind = each.fault.kind
     yield "images again", each.healed, samples.files_again(watched.files, each.healed)
     if kind.startswith(("worker-kill", "worker-stop", "decoder-", "pod-")):
-        moved, taken = samples.shard_again(watched.shards, each.victim, each.begun)
-        yield "its shard moves", each.begun, moved
-        yield "taken over", each.begun, taken
+        moved, taken = samples.shard_again(watched.shards, each.victim, each.started)
+        yield "its shard moves", each.started, moved
+        yield "taken over", each.started, taken
     if kind.startswith("leader-"):
-        yield "another leads", each.begun, samples.another_leader(watched.leaders, each.begun)
+        yield "another leads", each.started, samples.another_leader(watched.leaders, each.started)
     if kind == "lease-delete":
-        told = [
-            seen.at - each.begun
+        lease_lost = [
+            seen.at - each.started
             for name in journal.names
-            for seen in journal.of(name, each.begun)
+            for seen in journal.of(name, each.started)
             if seen.condition("Progressing")[1] == "LeaseLost"
         ]
-        yield "LeaseLost reported", each.begun, min(told, default=None)
+        yield "LeaseLost reported", each.started, min(lease_lost, default=None)

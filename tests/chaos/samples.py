@@ -134,41 +134,41 @@ def files_again(samples: Sequence[Files], healed: float) -> float | None:
 
 
 def shard_again(
-    samples: Sequence[Shards], pod: str, begun: float
+    samples: Sequence[Shards], pod: str, started: float
 ) -> tuple[float | None, float | None]:
     """Seconds until a shard that the pod held then moved, and until another pod held it.
 
     None for what never came.
     """
-    before = next((each for each in reversed(samples) if each.at <= begun), None)
+    before = next((each for each in reversed(samples) if each.at <= started), None)
     if before is None:
         return None, None
     held = [index for index, holder in before.holders.items() if holder == pod]
     later = [
         each
         for each in samples
-        if each.at > begun and (each.job, each.attempt) == (before.job, before.attempt)
+        if each.at > started and (each.job, each.attempt) == (before.job, before.attempt)
     ]
     moved = (
-        each.at - begun
+        each.at - started
         for each in later
         if any(each.cursors[at] > before.cursors[at] for at in held)
     )
     taken = (
-        each.at - begun
+        each.at - started
         for each in later
         if any(each.holders.get(at, pod) not in ("", pod) for at in held)
     )
     return next(moved, None), next(taken, None)
 
 
-def another_leader(samples: Sequence[Leader], begun: float) -> float | None:
+def another_leader(samples: Sequence[Leader], started: float) -> float | None:
     """Seconds until another operator led than the one that did then."""
-    before = [each.holder for each in samples if each.at <= begun]
+    before = [each.holder for each in samples if each.at <= started]
     later = (
-        each.at - begun
+        each.at - started
         for each in samples
-        if before and each.at > begun and each.holder not in ("", before[-1])
+        if before and each.at > started and each.holder not in ("", before[-1])
     )
     return next(later, None)
 
@@ -177,7 +177,7 @@ def status_delays(samples: Sequence[Shards], seen: Sequence[Seen], uid: str) -> 
     """Seconds from each record of more done images to the first status of that attempt that says at
     least so much.
     """
-    told = [(each.at, each.done, each.status.get("attempt", {}).get("number")) for each in seen]
+    statuses = [(each.at, each.done, each.status.get("attempt", {}).get("number")) for each in seen]
     known = 0, 0
     for each in samples:
         if each.job == uid and (each.attempt, each.done) > known:
@@ -186,7 +186,7 @@ def status_delays(samples: Sequence[Shards], seen: Sequence[Seen], uid: str) -> 
             known = each.attempt, each.done
             later = (
                 at - each.at
-                for at, done, attempt in told
+                for at, done, attempt in statuses
                 if attempt == each.attempt and done >= each.done
             )
             if not begins and (delay := next(later, None)) is not None:

@@ -42,9 +42,9 @@ class Server:
         if self.away:
             raise StoreUnavailableError("away")
         self.monotonic += self.takes / 2
-        told = self.monotonic + self.ahead
+        reading = self.monotonic + self.ahead
         self.monotonic += self.takes / 2
-        return told
+        return reading
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def recorded(mongodb_server: str) -> Iterator[tuple[Store, Commands]]:
 
 def task(root: Path, **more: object) -> Task:
     job = job_manifest(sharding={"shardSize": IMAGES, "batchSize": BATCH, "workersPerPod": 1})
-    told = {
+    document = {
         "job": job,
         "folder": folder_manifest(),
         "collection": COLLECTION,
@@ -54,7 +54,7 @@ def task(root: Path, **more: object) -> Task:
         "fence": 0,
     } | more
     roots = {"FPJ_SOURCE_ROOT": str(root / "source"), "FPJ_CACHE_ROOT": str(root / "cache")}
-    return read_task(roots | {"FPJ_TASK": json.dumps(told), "POD_NAME": "pod-0"})
+    return read_task(roots | {"FPJ_TASK": json.dumps(document), "POD_NAME": "pod-0"})
 
 
 def test_a_pod_sends_as_many_commands_as_the_capacity_page_says(

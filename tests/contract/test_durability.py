@@ -171,7 +171,7 @@ def test_a_store_in_an_impossible_place(tmp_path: Path) -> None:
 
 
 def test_writers_of_several_processes_wait_for_each_other(tmp_path: Path) -> None:
-    """Four processes flush to one SQLite file at once; nobody is told that it is locked."""
+    """Four processes flush to one SQLite file at once; no error says that it is locked."""
     url = str(tmp_path / "store.db")
     store = open_store(url)
     store.put_shards(JOB, 1, [shard(n, n * 1_000, n * 1_000 + 60) for n in range(4)])

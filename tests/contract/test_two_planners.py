@@ -63,12 +63,12 @@ class _Planner:
         self._refused = False
 
     def begin(self) -> None:
-        def begun(found: Job) -> Job:
+        def planning(found: Job) -> Job:
             if found.planned_attempt == 1:
                 raise FencedError("planned before")
             return replace(found, planning_attempt=1, planner=self._name)
 
-        change_job(self._store, self._job, begun)
+        change_job(self._store, self._job, planning)
 
     def put(self) -> None:
         plan = [

@@ -100,8 +100,8 @@ def test_the_command_runs_in_the_image(site: Site, samples: Path) -> None:
         lambda: site.kube("logs", "alone").rstrip().endswith("\n}"),
         "the whole summary is in the log",
     )
-    told, _, summary = site.kube("logs", "alone").partition("\n{")
-    assert "Usage: fpj" in told
+    usage, _, summary = site.kube("logs", "alone").partition("\n{")
+    assert "Usage: fpj" in usage
     progress = json.loads("{" + summary)["progress"]
     assert (progress["total"], progress["completed"]) == (len(sizes_in(samples)),) * 2
 

@@ -22,7 +22,7 @@ from fpj_core.model import ShardState
 
 pytestmark = pytest.mark.timeout(900)
 
-Told = tuple[str, str, str]
+Report = tuple[str, str, str]
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,9 @@ def pictures(site: Site, name: str, number: int) -> Path:
 
 
 @contextmanager
-def told(site: Site, name: str) -> Iterator[list[Told]]:
+def reports(site: Site, name: str) -> Iterator[list[Report]]:
     """Every version of a job's condition Progressing (status, reason, message) from now on."""
-    found: list[Told] = []
+    found: list[Report] = []
     api, ended = Api(site.fpj.kubeconfig), threading.Event()
     jobs = f"/apis/fpj.dev/v1alpha1/namespaces/{site.namespace}/fileprocessingjobs"
     path = f"{jobs}?fieldSelector=metadata.name={name}"
@@ -129,7 +129,7 @@ def test_an_evicted_pod_is_no_failure_while_another_works(site: Site) -> None:
     def has_ended(pod: str) -> bool:
         return pod not in running(site, "drained")
 
-    with told(site, "drained") as seen:
+    with reports(site, "drained") as seen:
         for _ in range(3):
             pod = site.until(lambda: running(site, "drained"), "a pod works", 90)[0]
             site.evict(pod)

@@ -116,7 +116,7 @@ def mistyped(trial: Trial) -> None:
             )
         trial.wait(
             lambda: site.condition("mistyped-0", "Progressing")[1] not in ("", "Indexing"),
-            "they are told",
+            "they report it",
             60,
         )
         trial.seen(": ".join(site.condition("mistyped-0", "Progressing")[1:]))
@@ -163,16 +163,16 @@ def quota_of_runs(trial: Trial) -> None:
             for job in trial.bed.api.items(f"{path}/fileprocessingjobs")
             for owner in job["metadata"].get("ownerReferences", [])
         }
-        told = {
+        reported = {
             each["metadata"]["name"]
             for each in schedules
             for condition in each["status"].get("conditions", [])
             if "exceeded quota" in condition.get("message", "")
         }
-        silent = {each["metadata"]["name"] for each in schedules} - runs - told
+        silent = {each["metadata"]["name"] for each in schedules} - runs - reported
         trial.must(
             not silent,
-            f"{len(runs)} schedules have a run, {len(told)} say that the quota is exceeded",
+            f"{len(runs)} schedules have a run, {len(reported)} say that the quota is exceeded",
         )
 
 
@@ -239,8 +239,10 @@ def upgrade(trial: Trial) -> None:
         site.check("upgraded", sizes, LITTLE)
         attempt, recoveries = status["attempt"]["number"], status.get("recoveryAttempts", 0)
         trial.must(True, f"exact; attempt {attempt}, recoveries {recoveries}")
-        told = [(each.phase, *each.condition("Progressing")[:2]) for each in journal.of("upgraded")]
-        trial.seen(", then ".join(" ".join(key) for key, _ in itertools.groupby(told)))
+        reported = [
+            (each.phase, *each.condition("Progressing")[:2]) for each in journal.of("upgraded")
+        ]
+        trial.seen(", then ".join(" ".join(key) for key, _ in itertools.groupby(reported)))
 
 
 _LITTLE_TIERS: dict[str, Any] = {

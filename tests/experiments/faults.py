@@ -53,7 +53,7 @@ def store_outages(trial: Trial) -> None:
 
 
 @experiment(
-    "store-away", "the store goes, every operator starts anew, and the last of 40 jobs is suspended"
+    "store-away", "the store goes, every operator restarts, and the last of 40 jobs is suspended"
 )
 def store_away(trial: Trial) -> None:
     trial.bed.set(maxConcurrentJobs=40)
@@ -76,7 +76,7 @@ def store_away(trial: Trial) -> None:
         patch_spec(trial.bed, site.namespace, "last", suspend=True)
         trial.wait(lambda: trial.bed.leader, "an operator leads", 120)
         start = time.monotonic()
-        told = trial.took(
+        ended_after = trial.took(
             lambda: not running(site, "last"), "the pods of the suspended job end", 60
         )
         trial.seen(
@@ -96,7 +96,7 @@ def store_away(trial: Trial) -> None:
         trial.took(heard, f"all {len(started)} started jobs say StoreUnavailable", 60)
         trial.seen(
             f"{time.monotonic() - start:.1f} s after an operator led, the pods' end included"
-            f" ({told:.1f} s)"
+            f" ({ended_after:.1f} s)"
         )
         site.fpj.database.start()
         for name in names:
@@ -260,7 +260,7 @@ def environment(trial: Trial) -> None:
             "without a source": (lambda: move(source, away), lambda: move(away, source)),
         }
 
-        def told() -> bool:
+        def reports_it() -> bool:
             return site.condition("environment", "Progressing")[1] == "EnvironmentFault"
 
         def has_more(images: int) -> bool:
@@ -271,14 +271,14 @@ def environment(trial: Trial) -> None:
             begin()
             trial.injected(f"{what}, with {before} images done")
             try:
-                trial.took(told, "the condition says EnvironmentFault", 60)
+                trial.took(reports_it, "the condition says EnvironmentFault", 60)
                 trial.seen(site.condition("environment", "Progressing")[2][:200])
                 time.sleep(25)
             finally:
                 end()
             healed = done(site, "environment")
             trial.took(partial(has_more, healed), "images are made again", 180)
-            trial.took(lambda: not told(), "the condition says so no more", 60)
+            trial.took(lambda: not reports_it(), "the condition says so no more", 60)
         status = site.wait_end("environment", seconds=400)
         site.check("environment", sizes, LITTLE)
         attempt, recoveries = status["attempt"]["number"], status.get("recoveryAttempts", 0)

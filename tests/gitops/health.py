@@ -1,7 +1,7 @@
 """What GitOps tools make of our resources: the real kstatus library,
 and Argo CD's health scripts in Argo CD's Lua.
 
-`EXPECTED` says what a person would want to be told of each object in objects/. Those are recorded
+`EXPECTED` says what a person would want to know of each object in objects/. Those are recorded
 from a real API server with a real operator, by `FPJ_RECORD=1 pytest
 tests/integration/test_gitops.py`, which also holds them against the table as they happen.
 """
@@ -91,7 +91,7 @@ def judge(found: Document) -> Health:
 
 
 def fits(found: Health, expected: Health) -> bool:
-    """Whether it is what a person would want to be told."""
+    """Whether it is what a person would want to know."""
     same = (found.kstatus, found.argocd) == (expected.kstatus, expected.argocd)
     return same and expected.message in found.message
 

@@ -145,14 +145,14 @@ def test_one_job_whole(place: Place, client: Client) -> None:
     found = client.get(f"{V1}/namespaces/{place.one}/jobs/whole")
     assert found["spec"] == made["spec"]
     assert found["conditions"] == [condition]
-    told = {
+    reported = {
         "at": "2026-01-02T03:04:05Z",
         "type": "Warning",
         "reason": "ImagesFailed",
         "message": "so it is",
         "count": 3,
     }
-    assert found["events"] == [told]
+    assert found["events"] == [reported]
     short = {
         name: value for name, value in found.items() if name not in ("spec", "conditions", "events")
     }

@@ -125,7 +125,7 @@ def test_an_api_server_that_comes_back(place: Place) -> None:
 
 
 def test_history_that_is_gone(place: Place) -> None:
-    """The watch is told 410: everything is listed anew, and streams hear what changed, not more."""
+    """The watch gets 410: everything is listed again, and streams hear what changed, not more."""
     refuse = False
     watches = 0
 
@@ -158,8 +158,8 @@ def test_history_that_is_gone(place: Place) -> None:
                 place.api.delete(place.path(place.one, "doomed"))
                 place.job(place.one, "new")
                 switch.on()
-                told = [stream.next(60) for _ in range(2)]
-                assert {(each["event"], each["data"]["name"]) for each in told} == {
+                events = [stream.next(60) for _ in range(2)]
+                assert {(each["event"], each["data"]["name"]) for each in events} == {
                     ("gone", "doomed"),
                     ("job", "new"),
                 }

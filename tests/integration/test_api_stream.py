@@ -33,7 +33,7 @@ def test_made_changed_and_gone(place: Place, process: ApiProcess) -> None:
             place.path(place.one, "born"), {"metadata": {"labels": {"of-no": "interest"}}}, MERGE
         )
         place.api.delete(place.path(place.one, "born"))
-        event = stream.next()  # of what is not shown, nothing was told
+        event = stream.next()  # of what is not shown, nothing was sent
         assert event["event"] == "gone"
         assert event["data"] == {
             "namespace": place.one,
@@ -55,14 +55,14 @@ def test_what_was_missed_is_sent_again(place: Place, process: ApiProcess) -> Non
     place.job(place.one, "later")
     wait_for(lambda: seen(client, "later"), "all of it is known", 30)
     with client.stream(last_id=last) as stream:
-        told = [stream.next() for _ in range(3)]
-        assert [(each["event"], each["data"]["name"]) for each in told] == [
+        reported = [stream.next() for _ in range(3)]
+        assert [(each["event"], each["data"]["name"]) for each in reported] == [
             ("job", "kept"),  # once, as it is now
             ("gone", "lost"),
             ("job", "later"),
         ]
-        assert told[0]["data"]["progress"]["completed"] == 2
-    with client.stream(last_id=told[2]["id"]) as stream:
+        assert reported[0]["data"]["progress"]["completed"] == 2
+    with client.stream(last_id=reported[2]["id"]) as stream:
         place.report(place.one, "later", running(3))
         assert stream.next()["data"]["progress"]["completed"] == 3  # nothing twice
     with client.stream() as stream:
@@ -117,7 +117,7 @@ def test_more_than_is_kept_was_missed(place: Place, process: ApiProcess) -> None
 
 def test_one_hears_only_of_what_one_may_see(place: Place, process: ApiProcess) -> None:
     """Also while the stream is open: a right that is given, and one that is taken, each say:
-    read the list anew.
+    read the list again.
     """
     user = account(place.kube, place.one, "changing")
     grant(place.kube, "fpj-view", user, None, place.one)

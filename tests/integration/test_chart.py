@@ -502,7 +502,7 @@ def test_alerts_lead_to_runbooks_of_your_own(offline: Helm) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         (
             {"settings": {"maxConcurentJobs": 3}},
@@ -577,10 +577,10 @@ def test_alerts_lead_to_runbooks_of_your_own(offline: Helm) -> None:
     ],
     ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else "",
 )
-def test_wrong_values_are_named(offline: Helm, values: dict[str, Any], told: str) -> None:
+def test_wrong_values_are_named(offline: Helm, values: dict[str, Any], message: str) -> None:
     with pytest.raises(HelmError) as refused:
         offline.render(**values)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def refusal(helm: Helm, release: str, *options: object, **values: Any) -> str:
@@ -617,19 +617,20 @@ def test_resources_that_others_keep(helm: Helm, bare: Kube) -> None:
     bare.apply(*files, server_side=True)
     bare.wait("condition=Established", *RESOURCES)
     bare("annotate", RESOURCES[1], "fpj.dev/version=0.0.9", "--overwrite")
-    told = refusal(helm, "fpj", **apart)
+    message = refusal(helm, "fpj", **apart)
     assert (
         "fileprocessingjobs.fpj.dev is of version 0.0.9, older than 0.1.0: kubectl apply -f crds"
-        in told
+        in message
     )
     bare("annotate", RESOURCES[1], "fpj.dev/version-")
     assert "is of version 0.0.0, older than 0.1.0" in refusal(helm, "fpj", **apart)
 
-    # With true, Helm refuses what is not its own, until it is told to take it over; and brings it
+    # With true, Helm refuses what is not its own, until --take-ownership is given; and brings it
     # up to date.
-    told = refusal(helm, "fpj")
+    message = refusal(helm, "fpj")
     assert (
-        'CustomResourceDefinition "cachefolders.fpj.dev"' in told and "cannot be imported" in told
+        'CustomResourceDefinition "cachefolders.fpj.dev"' in message
+        and "cannot be imported" in message
     )
     helm.install("fpj", "--take-ownership", "--force-conflicts")
     labels = bare.json("get", RESOURCES[1])["metadata"]
@@ -650,9 +651,10 @@ def test_the_manifests_installation_can_be_taken_over(helm: Helm, bare: Kube) ->
     there, here = helm.within("fpj-system"), bare.within("fpj-system")
     wanted = {"mongodb": {"existingSecret": "fpj-store"}}
     here("create", "secret", "generic", "fpj-store", f"--from-literal=url={URI}")
-    told = refusal(there, "fpj", "--take-ownership", "--force-conflicts", **wanted)
+    message = refusal(there, "fpj", "--take-ownership", "--force-conflicts", **wanted)
     assert (
-        "the Deployment fpj-operator in namespace fpj-system is an operator of fpj already" in told
+        "the Deployment fpj-operator in namespace fpj-system is an operator of fpj already"
+        in message
     )
     here("delete", "deployment", "fpj-operator")
     there.install("fpj", "--take-ownership", "--force-conflicts", **wanted)
@@ -679,23 +681,23 @@ def test_two_releases_for_one_cluster(helm: Helm, bare: Kube, place: str) -> Non
         assert f"the release {first} works on the jobs of all namespaces" in refusal(
             there, "more", **SECOND
         )
-        told = refusal(there, "more", watchNamespaces=[other], **SECOND)
-        assert f"the release {first} works on the jobs of all namespaces" in told
+        message = refusal(there, "more", watchNamespaces=[other], **SECOND)
+        assert f"the release {first} works on the jobs of all namespaces" in message
 
         helm("upgrade", "fpj", CHART, values={"mongodb": {"uri": URI}, "watchNamespaces": [place]})
         there.install("more", watchNamespaces=[other], **SECOND)
         assert sorted(helm.releases) == ["fpj", "more"]
-        told = refusal(helm.within(third), "yet", watchNamespaces=[other], **SECOND)
+        message = refusal(helm.within(third), "yet", watchNamespaces=[other], **SECOND)
         assert (
             f"the release more in namespace {other} works on the jobs of namespace {other} already"
-            in told
+            in message
         )
-        told = refusal(there, "yet", watchNamespaces=[third], **SECOND)
-        assert f"more-fpj-operator in namespace {other} is an operator of fpj" in told
-        told = refusal(helm.within(third), "yet", **SECOND)
-        assert "works on the jobs of namespace" in told
-        told = refusal(helm.within(third), "yet", **SECOND, api={"enabled": True})
-        assert "works on the jobs of namespace" in told
+        message = refusal(there, "yet", watchNamespaces=[third], **SECOND)
+        assert f"more-fpj-operator in namespace {other} is an operator of fpj" in message
+        message = refusal(helm.within(third), "yet", **SECOND)
+        assert "works on the jobs of namespace" in message
+        message = refusal(helm.within(third), "yet", **SECOND, api={"enabled": True})
+        assert "works on the jobs of namespace" in message
         assert "there is no namespace nowhere" in refusal(
             helm.within(third), "yet", watchNamespaces=["nowhere"], **SECOND
         )
@@ -718,9 +720,9 @@ def test_the_policies_hold_where_the_release_works(helm: Helm, bare: Kube, place
         helm.install("fpj", watchNamespaces=[place], settings={"templateVolumes": ["image"]})
         bare.wait("condition=Established", *RESOURCES)
         wait_for(lambda: denied(bare.within(place), hostile), "the policy holds", 60)
-        told = denied(bare.within(place), hostile)
-        assert "workerTemplate.volumes: host (hostPath) is of a type that is not allowed" in told
-        assert "FPJ_TEMPLATE_VOLUMES allows image" in told
+        message = denied(bare.within(place), hostile)
+        assert "workerTemplate.volumes: host (hostPath) is of a type that is not allowed" in message
+        assert "FPJ_TEMPLATE_VOLUMES allows image" in message
         assert denied(bare.within(place), plugin) == ""
         assert denied(bare.within(elsewhere), hostile) == ""
 
@@ -767,10 +769,10 @@ def test_two_releases_with_the_api(helm: Helm, bare: Kube, place: str) -> None:
 def test_a_route_where_nothing_is_known_of_gateways(helm: Helm, bare: Kube) -> None:
     bare("delete", "crd", "httproutes.gateway.networking.k8s.io", "--ignore-not-found")
     route = {"enabled": True, "parentRefs": [{"name": "public"}]}
-    told = refusal(helm, "fpj", api={"enabled": True, "httpRoute": route})
+    message = refusal(helm, "fpj", api={"enabled": True, "httpRoute": route})
     assert (
         "api.httpRoute: the cluster does not know HTTPRoutes of gateway.networking.k8s.io/v1"
-        in told
+        in message
     )
 
 

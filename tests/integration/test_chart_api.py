@@ -114,8 +114,8 @@ def test_with_named_namespaces_the_api_asks_the_cluster_for_reviews_alone(offlin
 
 def test_what_the_api_is_told(offline: Helm) -> None:
     given = yaml.safe_load((CHART / "ci" / "api-everything-values.yaml").read_text())
-    told = environment(offline.render(**(given | {"watchNamespaces": ["a", "b"]})), "api")
-    assert told == {
+    variables = environment(offline.render(**(given | {"watchNamespaces": ["a", "b"]})), "api")
+    assert variables == {
         "FPJ_STORE": "from a Secret",
         "FPJ_NAMESPACES": "a,b",
         "FPJ_API_PORT": "8080",
@@ -128,7 +128,7 @@ def test_what_the_api_is_told(offline: Helm) -> None:
         "FPJ_API_REVIEW_SECONDS": "2.5",
         "HTTPS_PROXY": "http://proxy.example:3128",
     }
-    settings = settings_from(told | {"FPJ_STORE": URI})
+    settings = settings_from(variables | {"FPJ_STORE": URI})
     assert (settings.audiences, settings.most_streams, settings.review_seconds) == (
         ("fpj", "https://images.example.com"),
         1_000_000,
@@ -136,7 +136,7 @@ def test_what_the_api_is_told(offline: Helm) -> None:
     )
     assert settings.namespaces == ("a", "b")
     known = {each.metadata["variable"] for each in fields(ApiSettings)}
-    assert {name for name in told if name.startswith("FPJ_")} <= known, (
+    assert {name for name in variables if name.startswith("FPJ_")} <= known, (
         "it reads whatever the chart tells it"
     )
     plain = environment(offline.render(api={"enabled": True}), "api")
@@ -170,13 +170,13 @@ def test_ways_to_the_api(offline: Helm) -> None:
 
 def test_the_notes_lead_to_the_dashboard(offline: Helm) -> None:
     def notes(**values: Any) -> str:
-        told = offline("install", "fpj", CHART, "--dry-run=client", values=with_database(values))
-        return told.partition("NOTES:")[2]
+        shown = offline("install", "fpj", CHART, "--dry-run=client", values=with_database(values))
+        return shown.partition("NOTES:")[2]
 
     assert "dashboard" not in notes()
-    told = notes(api={"enabled": True, "audiences": ["fpj"], "service": {"port": 81}})
-    assert "port-forward service/fpj-api 8080:81" in told
-    assert 'create token viewer --audience="fpj"' in told
+    shown = notes(api={"enabled": True, "audiences": ["fpj"], "service": {"port": 81}})
+    assert "port-forward service/fpj-api 8080:81" in shown
+    assert 'create token viewer --audience="fpj"' in shown
     ingress = {"enabled": True, "hosts": ["images.example.com"], "tls": [{"secretName": "tls"}]}
     assert "The dashboard is at https://images.example.com" in notes(
         api={"enabled": True, "ingress": ingress}

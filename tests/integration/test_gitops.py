@@ -279,7 +279,7 @@ def test_nothing_is_written_into_what_was_applied(
     world.kube("delete", "fpjs,fpj,cf", "drift", "--ignore-not-found")
     world.kube.apply(*applied, server_side=server_side)
     world.wait_phase("drift", "Indexing", "Running", "Completed")
-    assert not difference(world, applied, server_side=server_side), "at work"
+    assert not difference(world, applied, server_side=server_side), "while it runs"
     world.wait_end("drift")
     world.until(lambda: state(world, "drift") == "Scheduled", "the schedule is seen")
     world.until(

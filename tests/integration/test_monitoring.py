@@ -236,9 +236,9 @@ def test_every_line_of_the_operator_about_a_job_names_it(watched: Watched) -> No
     entries = [
         entry for level in ("info", "warning", "error") for entry in watched.leader.entries(level)
     ]
-    told = [entry for entry in entries if entry["message"] == "phase changed"]
+    reported = [entry for entry in entries if entry["message"] == "phase changed"]
     assert ("first", "Running", "CompletedWithErrors") in {
-        (entry["job"], entry["before"], entry["phase"]) for entry in told
+        (entry["job"], entry["before"], entry["phase"]) for entry in reported
     }
     for entry in entries:
         if entry["logger"] in ("fpj.jobs", "fpj.controller", "fpj.workqueue", "fpj.execute"):

@@ -94,18 +94,18 @@ def said_of(world: World, name: str) -> set[str]:
 
 def test_resuming_tries_only_what_failed(world: World) -> None:
     source = world.photos("damaged", 12, broken=3)
-    world.job("mended", "damaged")
-    world.wait_end("mended", "CompletedWithErrors")
-    status = world.check_exact("mended", "damaged", completed=9, failed=3)
+    world.job("fixed", "damaged")
+    world.wait_end("fixed", "CompletedWithErrors")
+    status = world.check_exact("fixed", "damaged", completed=9, failed=3)
     assert status["errorBreakdown"] == {"CorruptImage": 3}
     before = {path: path.stat().st_mtime_ns for path in world.out.rglob("*.jpg")}
     first = status["startTime"]
 
     (source / "0010.jpg").write_bytes(photo(1010, 160, 120))
-    world.resume("mended")
-    world.until(lambda: world.status("mended")["attempt"]["number"] == 2, "another attempt begins")
-    world.wait_end("mended", "CompletedWithErrors")
-    status = world.check_exact("mended", "damaged", completed=10, failed=2)
+    world.resume("fixed")
+    world.until(lambda: world.status("fixed")["attempt"]["number"] == 2, "another attempt begins")
+    world.wait_end("fixed", "CompletedWithErrors")
+    status = world.check_exact("fixed", "damaged", completed=10, failed=2)
     assert status["startTime"] >= first and status["recoveryAttempts"] == 0
     assert all(path.stat().st_mtime_ns == made for path, made in before.items()), (
         "what was made is left alone"

@@ -87,6 +87,6 @@ def test_a_leader_that_is_cut_off_ends_in_time_and_writes_nothing_after_the_take
     world.check_exact("cut", "photos", completed=8)
     status = world.status("cut")
     assert (status["attempt"]["number"], status["recoveryAttempts"]) == (2, 0), (
-        "the first was noted, and nobody told of it"
+        "the first was noted, and nobody was informed"
     )
     assert other.stop() == 0

@@ -85,7 +85,7 @@ def progressing(job: dict[str, Any]) -> tuple[str, str, str]:
 
 
 @contextmanager
-def told(world: World, name: str) -> Iterator[list[tuple[str, str, str]]]:
+def reports(world: World, name: str) -> Iterator[list[tuple[str, str, str]]]:
     """Every version of a job's condition Progressing from now on."""
     found: list[tuple[str, str, str]] = []
     api, ended = Api(world.cluster.kubeconfig), threading.Event()
@@ -172,7 +172,7 @@ def test_evicted_and_deleted_pods_are_no_failure(world: World) -> None:
     with slowly(world, 0.3):
         world.job("drained", "photos", sharding={"shardSize": 10, "batchSize": 2})
         world.wait_pod("drained")
-        with told(world, "drained") as seen:
+        with reports(world, "drained") as seen:
             world.until(take, "pods are taken", 120)
             world.wait_end("drained", seconds=200)
             world.until(lambda: seen and seen[-1][1] == "AllImagesDone", "the watch sees the end")

@@ -1,6 +1,6 @@
 """The API server rejects what a job needs: a real quota, a real policy, an invalid object.
 
-It is told, at once.
+It is reported at once.
 """
 
 from __future__ import annotations

@@ -136,8 +136,8 @@ BROKEN = {name: found[0] for name, found in (FORBIDDEN | BROKEN_TWICE).items()}
 def test_what_is_forbidden_is_denied_in_the_operators_words(
     admin: Caller, place: str, template: Template, kind: str
 ) -> None:
-    told = refusal(admin, place, template, kind)
-    assert told.endswith(f"denied request: {by_rule(SETTINGS, template)}"), told
+    denial = refusal(admin, place, template, kind)
+    assert denial.endswith(f"denied request: {by_rule(SETTINGS, template)}"), denial
 
 
 @pytest.mark.parametrize("template", BROKEN.values(), ids=BROKEN)
@@ -147,8 +147,8 @@ def test_an_update_is_denied_as_well(admin: Caller, place: str, template: Templa
         {"spec": {"jobTemplate": {"spec": {"workerTemplate": template}}}},
     )
     for path, change in ((JOBS + "/plain", job), (SCHEDULES + "/often", schedule)):
-        told = said(admin, "PATCH", path.format(place) + DRY, change, MERGE)
-        assert told.endswith(f"denied request: {by_rule(SETTINGS, template)}"), told
+        denial = said(admin, "PATCH", path.format(place) + DRY, change, MERGE)
+        assert denial.endswith(f"denied request: {by_rule(SETTINGS, template)}"), denial
 
 
 @pytest.mark.parametrize("template", ALLOWED.values(), ids=ALLOWED)
@@ -232,9 +232,9 @@ def test_policy_and_operator_agree_on_any_template(admin: Caller, place: str, wi
     for _ in range(150):
         template = some_template(chance)
         for namespace, settings in ((place, SETTINGS), (wider, MORE)):
-            told, rule = refusal(admin, namespace, template), by_rule(settings, template)
-            assert bool(told) == bool(rule), (template, told, rule)
-            assert told.endswith(rule), (template, told, rule)
+            denial, rule = refusal(admin, namespace, template), by_rule(settings, template)
+            assert bool(denial) == bool(rule), (template, denial, rule)
+            assert denial.endswith(rule), (template, denial, rule)
             denied += bool(rule)
     assert 60 < denied < 280, "both kinds were tried"
 
@@ -343,15 +343,15 @@ def test_progress_is_reported(worker: Caller, reports: str, content: str) -> Non
 def test_what_the_operator_decides_is_not_the_workers_to_write(
     worker: Caller, reports: str, name: str, content: str
 ) -> None:
-    status, told = report(worker, reports, PROGRESS | {name: DECISIONS[name]}, content=content)
+    status, denial = report(worker, reports, PROGRESS | {name: DECISIONS[name]}, content=content)
     assert status == 403
-    assert f"workers may report {', '.join(PROGRESS_FIELDS)} only, not {name}" in told
+    assert f"workers may report {', '.join(PROGRESS_FIELDS)} only, not {name}" in denial
 
 
 @pytest.mark.parametrize("name", ["phase", "attempt", "observedGeneration"])
 def test_nor_to_remove(worker: Caller, reports: str, name: str) -> None:
-    status, told = report(worker, reports, {name: None})
-    assert status == 403 and f"only, not {name}" in told
+    status, denial = report(worker, reports, {name: None})
+    assert status == 403 and f"only, not {name}" in denial
 
 
 def test_every_field_of_the_status_is_either_progress_or_a_decision(api: Api) -> None:
@@ -371,11 +371,11 @@ def test_a_finished_jobs_status_is_final(
         assert api.patch(
             JOBS.format(reports) + "/done/status", {"status": {"phase": phase.value}}, MERGE
         )
-        status, told = report(late, reports, PROGRESS, "done", APPLY)
-        assert (status == 403) is phase.finished, (phase, told)
+        status, denial = report(late, reports, PROGRESS, "done", APPLY)
+        assert (status == 403) is phase.finished, (phase, denial)
         assert (
             not phase.finished
-            or f"the job has finished ({phase.value}): its status is final" in told
+            or f"the job has finished ({phase.value}): its status is final" in denial
         )
 
 
@@ -394,8 +394,8 @@ def test_a_later_job_of_the_same_name_is_anothers(
         here("patch", kind, before, "--type=merge", '--patch={"metadata":{"ownerReferences":null}}')
     api.delete(path)
     here.apply(job_manifest("again", "photos"))
-    status, told = report(late, reports, PROGRESS, "again", APPLY)
-    assert status == 403 and "is reported by the account that was made for its workers" in told
+    status, denial = report(late, reports, PROGRESS, "again", APPLY)
+    assert status == 403 and "is reported by the account that was made for its workers" in denial
 
 
 def test_others_are_left_alone(plane: Cluster, api: Api, worker: Caller, reports: str) -> None:

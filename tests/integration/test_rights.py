@@ -260,7 +260,7 @@ EFFECTS: dict[str, tuple[str, Callable[[Case], bool]]] = {
         lambda case: case.condition("Progressing") == "PodsUnschedulable",
     ),
     "events": (
-        "a job's steps are told as events",
+        "a job's steps are recorded as events",
         lambda case: any(
             name.startswith("job-") for name in case.items("api/v1/events") if ".indexing" in name
         ),
@@ -396,10 +396,13 @@ def test_helm_test_tells_what_does_not_work(
         assert listed == "the resources can be listed: ok"
         assert answers.startswith("the store answers: ") and not answers.endswith(": ok")
         assert asyncio.run(checked(f"{mongodb_server}/selftest"))[2] == "the store answers: ok"
-        for status, told in ((200, "ok"), (503, "/readyz: HTTP Error 503: Service Unavailable")):
+        for status, ready in ((200, "ok"), (503, "/readyz: HTTP Error 503: Service Unavailable")):
             with answering({"/readyz": status}) as api:
                 said = asyncio.run(checked(f"{mongodb_server}/selftest", api))
-                assert said[3] in (f"the API is ready: {told}", f"the API is ready: {api}{told}")
+                assert said[3] in (
+                    f"the API is ready: {ready}",
+                    f"the API is ready: {api}{ready}",
+                )
         assert "refused" in asyncio.run(checked(f"{mongodb_server}/selftest", api))[3], (
             "nobody is there any more"
         )

@@ -120,8 +120,8 @@ def test_runs_history_and_the_end_of_a_schedule(place: Place) -> None:
     ]
     assert listed[1].split()[:1] + listed[1].split()[6:7] == ["nightly", "Scheduled"], listed
     assert "NEXT" in place.kube("get", "fpjs", "-o", "wide").splitlines()[0]
-    told = place.kube("describe", "fpjs", "nightly")
-    assert "Started" in told and name_at(place.now) in told
+    described = place.kube("describe", "fpjs", "nightly")
+    assert "Started" in described and name_at(place.now) in described
 
     place.kube("delete", "fpjs", "nightly")
     wait_for(lambda: place.names() == [], "Kubernetes deletes the schedule's jobs", 60)
@@ -227,7 +227,7 @@ def test_the_operator_begins_runs_by_the_clock_and_makes_up_for_a_missed_one(wor
         return dict((found or {}).get("status", {}))
 
     world.until(lambda: status("yearly").get("conditions"), "the operator has looked at it")
-    assert "lastScheduleTime" not in status("yearly"), "a new schedule begins nothing of before"
+    assert "lastScheduleTime" not in status("yearly"), "a new schedule starts no earlier run"
 
     missed = json.dumps({"status": {"lastScheduleTime": "2020-05-05T00:00:00Z"}})
     world.kube("patch", "fpjs", "yearly", "--subresource=status", "--type=merge", "--patch", missed)

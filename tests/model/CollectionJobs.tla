@@ -64,7 +64,7 @@ Init ==
 Fault == faults > 0 /\ faults' = faults - 1
 
 ---------------------------------------------------------------------------
-(* Others, who go by the same rules. What they are about to write they may write late, under the fence that they had. *)
+(* Others, who follow the same rules. What they are about to write they may write late, under the fence that they had. *)
 
 \* Code: fpj_core.store.mongodb_jobs:MongoJobs.acquire_lease
 OthersLock ==
@@ -221,7 +221,7 @@ OperatorDies ==
 Become(p, changed) == procs' = [procs EXCEPT ![p] = changed]
 Leave(p) == Become(p, Off)
 
-Planning == {"index", "begun", "numbered", "checked", "put"}
+Planning == {"index", "started", "numbered", "checked", "put"}
 
 \* A second index pod is started only for one whose node is lost, and which may go on. Any shard pod rescues.
 \* Code: fpj_operator.jobs.children:index_job
@@ -250,14 +250,14 @@ IndexBegin(p) ==
     /\ IF record.phase = "stopped" \/ record.planning > q.attempt \/ record.planned = q.attempt
         THEN Leave(p) /\ UNCHANGED record
         ELSE /\ record' = [record EXCEPT !.planning = q.attempt, !.planner = p]
-             /\ Become(p, [q EXCEPT !.pc = "begun"])
+             /\ Become(p, [q EXCEPT !.pc = "started"])
     /\ UNCHANGED <<lease, theirs, status, plan, shards, made, op, faults, gaveBack, wrong>>
 
 \* Code: fpj_core.store.mongodb_jobs:MongoJobs._next_epoch
 NumberPlan(p) ==
     LET q == procs[p]
         epoch == Max({plan.epoch} \union {shards[a].epoch : a \in 1..Attempts}) + 1 IN
-    /\ q.pc = "begun"
+    /\ q.pc = "started"
     /\ IF plan.attempt > q.attempt
         THEN Leave(p) /\ UNCHANGED plan
         ELSE /\ plan' = [epoch |-> epoch, attempt |-> q.attempt]
@@ -417,7 +417,7 @@ Pod(p) == IndexBegin(p) \/ NumberPlan(p) \/ CheckPlan(p) \/ PutShard(p) \/ Recor
 Next == OthersLock \/ OthersRecord \/ OthersRelease \/ Lapse \/ OperatorDies \/ Operator
         \/ (\E p \in Procs : Pod(p) \/ PodDies(p) \/ StartPod(p))
 
-\* Whoever can go on does so in the end: the operator looks at the job now and then, the Job controller starts pods, and
+\* Whoever can go on does so in the end: the operator reconciles now and then, the Job controller starts pods, and
 \* others give the lock back.
 Fair == WF_vars(Operator) /\ WF_vars(OthersRelease) /\ \A p \in Procs : WF_vars(Pod(p)) /\ WF_vars(StartPod(p))
 Spec == Init /\ [][Next]_vars /\ Fair

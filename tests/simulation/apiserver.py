@@ -140,7 +140,7 @@ class ApiServer:
     rejected: dict[str, float] = field(default_factory=dict)
     """Since when children of a job are rejected, by its name."""
     hooks: list[Callable[[str, Ref, Document], None]] = field(default_factory=list)
-    """Controllers of the cluster itself: told at once of every change."""
+    """Controllers of the cluster itself: informed at once of every change."""
 
     # What users and the cluster's own controllers do ----------------------------------------------
 
@@ -296,7 +296,7 @@ class ApiServer:
         return version, [json.loads(text) for text in found.values()]
 
     def since(self, kind: str, version: int) -> list[tuple[str, Document]]:
-        """What a watch from that version on is told first."""
+        """What a watch from that version on gets first."""
         return [
             (what, json.loads(text))
             for _, number, what, ref, text in self.history

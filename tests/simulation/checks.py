@@ -1,6 +1,6 @@
 """What must hold in every schedule, whatever goes wrong.
 
-Each is told by the facts, not by the product's own words.
+Each is checked against the facts, not by the product's own words.
 """
 
 from __future__ import annotations

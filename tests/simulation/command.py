@@ -1,4 +1,4 @@
-"""Run schedules on all cores, until told to stop; go on later; replay one.
+"""Run schedules on all cores, until stopped; continue later; replay one.
 
 Look for planted bugs.
 """
@@ -189,7 +189,7 @@ class _Progress:
 
     def __init__(self, first: int) -> None:
         self.next = first
-        self.began = self.told = time.monotonic()
+        self.began = self.reported = time.monotonic()
         self.schedules = self.steps = 0
         self.seconds = 0.0
         self.found: list[tuple[int, str]] = []
@@ -208,12 +208,12 @@ class _Progress:
         for seed, what in done.found:
             self.found.append((seed, what))
             print(f"seed {seed}: {what}\n  replay: make simulate ARGS='--seed {seed}'", flush=True)
-        if time.monotonic() - self.told > _SAY_SECONDS:
+        if time.monotonic() - self.reported > _SAY_SECONDS:
             self.say()
 
     def say(self) -> None:
-        self.told = time.monotonic()
-        took = self.told - self.began
+        self.reported = time.monotonic()
+        took = self.reported - self.began
         rate = self.schedules / took * 60 if took else 0.0
         hours = self.seconds / 3600
         jobs = ", ".join(

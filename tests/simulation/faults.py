@@ -116,7 +116,7 @@ def conflict(world: World, request: Request) -> Fate | None:
 
 @fate
 def stale_list(world: World, request: Request) -> Fate | None:
-    """A watch begins with it, and is told then what has happened since."""
+    """A watch begins with it, and then gets what has happened since."""
     is_watched = request.kind in ("FileProcessingJob", "Job") and "limit" in request.query
     is_watched = is_watched and "labelSelector" not in request.query
     return (

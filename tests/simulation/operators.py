@@ -34,7 +34,7 @@ class OperatorProcess(Process):
     controller: Controller | None = None
     subscriptions: list[Subscription]
     has_heard_of_leader: bool = False
-    """Whether the API server has ever told it that there is one."""
+    """Whether the API server has ever reported one to it."""
 
     def heard(self, request: Request, status: int) -> None:
         if request.kind == "Lease" and request.namespace == _OWN_NAMESPACE and status in (200, 409):
@@ -162,7 +162,7 @@ def _folder_event(controller: Controller) -> Callable[[str, Document], None]:
 class _Watch:
     """As kopf watches: list, then events.
 
-    What was deleted between a watch and the next list is never told.
+    What was deleted between a watch and the next list is never reported.
     """
 
     def __init__(
@@ -201,8 +201,8 @@ class _Watch:
         for body in listed["items"]:
             self._take("LISTED", body)
         since = self._world.api.since(self._kind, int(listed["metadata"]["resourceVersion"]))
-        told = {body["metadata"]["resourceVersion"] for _, body in since}
-        early = [each for each in self._early if each[1]["metadata"]["resourceVersion"] not in told]
+        sent = {body["metadata"]["resourceVersion"] for _, body in since}
+        early = [each for each in self._early if each[1]["metadata"]["resourceVersion"] not in sent]
         for what, body in (*since, *early):
             self._take(what, body)
         self._early = None

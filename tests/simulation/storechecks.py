@@ -1,4 +1,4 @@
-"""What the store must refuse, and how what it takes must add up: told by what it holds,
+"""What the store must refuse, and how what it takes must add up: checked by what it holds,
 not by what it answers.
 """
 

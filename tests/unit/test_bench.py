@@ -1,4 +1,4 @@
-"""The benchmarks are no tests; that they load, and that their report is right, is tested here."""
+"""The benchmarks are not tests; that they load, and that their report is right, is tested here."""
 
 from __future__ import annotations
 

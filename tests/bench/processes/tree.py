@@ -33,7 +33,7 @@ class PeakWatch(threading.Thread):
 
     @override
     def run(self) -> None:
-        """Look until told to end."""
+        """Look until `end` is called."""
         while not self._done.wait(_LOOK_SECONDS):
             self.peak = max(self.peak, sum(map(proportional_bytes, descendants(os.getpid()))))
 

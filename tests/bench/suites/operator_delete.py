@@ -25,14 +25,14 @@ def delete(scale: Scale) -> Iterator[Row]:
     cycles = scale.pick(40, 1_000)
     gone: dict[str, float] = {}
     asked: dict[str, float] = {}
-    begun: set[str] = set()
+    started: set[str] = set()
 
     def see(kind: str, found: Document, now: float) -> None:
         name = found["metadata"]["name"]
         if kind == "DELETED":
             gone[name] = now
         elif found.get("status", {}).get("phase") == "Indexing":
-            begun.add(name)
+            started.add(name)
 
     with control_plane() as plane, plane.operator(max_concurrent_jobs=1000):
         plane.cache_folder()
@@ -50,7 +50,7 @@ def delete(scale: Scale) -> Iterator[Row]:
                     f"job-{number}" for number in range(first, min(first + _AT_A_TIME, cycles))
                 ]
                 at_once(plane.create, names)
-                until(partial(begun.issuperset, names), "all of a batch begin", 120)
+                until(partial(started.issuperset, names), "all of a batch begin", 120)
                 at_once(remove, names)
                 try:
                     until(partial(_are_in, names, gone), "all of a batch end", _STUCK_SECONDS)
@@ -93,4 +93,4 @@ def _left_behind(plane: Plane) -> tuple[int, int, float]:
         time.sleep(1)
 
 
-BENCHMARKS = (Benchmark("op-delete", "Jobs deleted at work", delete),)
+BENCHMARKS = (Benchmark("op-delete", "Running jobs deleted", delete),)

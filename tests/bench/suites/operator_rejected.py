@@ -23,7 +23,7 @@ def rejected(scale: Scale) -> Iterator[Row]:
     jobs, lasts = scale.pick((5, 20), (20, 120))
     names = [f"job-{number}" for number in range(jobs)]
     said: dict[str, float] = {}
-    begun: dict[str, float] = {}
+    started: dict[str, float] = {}
 
     def see(_kind: str, found: Document, now: float) -> None:
         conditions = {each["type"]: each for each in found.get("status", {}).get("conditions", [])}
@@ -32,7 +32,7 @@ def rejected(scale: Scale) -> Iterator[Row]:
 
     def child(kind: str, found: Document, now: float) -> None:
         if kind == "ADDED":
-            begun.setdefault(found["metadata"]["ownerReferences"][0]["name"], now)
+            started.setdefault(found["metadata"]["ownerReferences"][0]["name"], now)
 
     with control_plane() as plane, plane.operator(max_concurrent_jobs=jobs):
         plane.cache_folder()
@@ -45,7 +45,7 @@ def rejected(scale: Scale) -> Iterator[Row]:
             writes = plane.requests().writes() - before
             plane.api.delete(quota)
             gone = time.monotonic()
-            until(lambda: len(begun) == jobs, "a child of every job", 300)
+            until(lambda: len(started) == jobs, "a child of every job", 300)
     note = f"{jobs} jobs at once, a quota of no Jobs; {load()}"
     yield Row(
         "rejected child, create to condition, longest",
@@ -56,7 +56,7 @@ def rejected(scale: Scale) -> Iterator[Row]:
     )
     yield Row(f"status writes while it lasts, {lasts} s", writes, "writes", at_most(jobs))
     yield Row(
-        "end of the quota to child Job, longest", max(begun.values()) - gone, "s", at_most(15)
+        "end of the quota to child Job, longest", max(started.values()) - gone, "s", at_most(15)
     )
 
 

@@ -1,4 +1,4 @@
-"""Where the time goes on the cluster's road: the same images by `fpj run` and by pods on a real
+"""Where the time goes in a cluster: the same images by `fpj run` and by pods on a real
 node.
 """
 
@@ -33,7 +33,7 @@ _WORKERS = {"parallelism": 2, "workersPerPod": 2}
 _FINISHED = frozenset({"Completed", "CompletedWithErrors", "Failed"})
 
 
-def road(scale: Scale) -> Iterator[Row]:
+def stages(scale: Scale) -> Iterator[Row]:
     """One index pod, then two worker pods of two processes; `fpj run` with four processes does the
     same.
     """
@@ -41,7 +41,7 @@ def road(scale: Scale) -> Iterator[Row]:
     with ExitStack() as stack:
         stack.enter_context(_only_node())
         home = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="road-", dir=cache_folder()))
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="stages-", dir=cache_folder()))
         )
         source = linked_folder(home / "source", photographs("12 MP", 12), images)
         tar = _image()
@@ -100,7 +100,7 @@ class _Story:
 def _rows(story: _Story, images: int) -> Iterator[Row]:
     index = next(name for name in story.pods if "-index-" in name)
     workers = [name for name in story.pods if "-w0-" in name]
-    planned, begun = (
+    planned, starts = (
         story.at(index, "planned"),
         [story.at(name, "shard started") for name in workers],
     )
@@ -134,13 +134,16 @@ def _rows(story: _Story, images: int) -> Iterator[Row]:
     )
     yield Row(
         "import: process to the shard's begin, worst",
-        max(b - at[n]["started"] for b, n in zip(begun, workers, strict=True)),
+        max(b - at[n]["started"] for b, n in zip(starts, workers, strict=True)),
         "s",
     )
     first = max(story.first_images[name] - at[name]["started"] for name in workers)
     yield Row("worker's start to its first image, worst", first, "s", at_most(3), load())
     yield Row(
-        "process: first begun to last done", max(done) - min(begun), "s", note=f"{images:,} images"
+        "process: first start to last done",
+        max(done) - min(starts),
+        "s",
+        note=f"{images:,} images",
     )
     yield Row("finish: last shard done to Completed", story.ended - max(done), "s")
 
@@ -163,9 +166,9 @@ def _story(plane: Plane, url: str, source: Path, cache: Path, images: int) -> _S
             tiers = [{"name": "full", "maxWidth": 1920, "maxHeight": 1440}]
             sharding = _WORKERS | {"shardSize": images // 2}
             story.created = time.time()
-            plane.create("road", sharding=sharding, cache={"tiers": tiers})
+            plane.create("stages", sharding=sharding, cache={"tiers": tiers})
             until(lambda: story.ended, "the job's end", 900)
-        phase = plane.api.call("GET", plane.path("fileprocessingjobs", "road"))["status"]["phase"]
+        phase = plane.api.call("GET", plane.path("fileprocessingjobs", "stages"))["status"]["phase"]
         if phase != "Completed":
             raise RuntimeError(f"the job ended as {phase}")
         for name in story.pods:
@@ -176,7 +179,7 @@ def _story(plane: Plane, url: str, source: Path, cache: Path, images: int) -> _S
 
 def _add_first_images(story: _Story, plane: Plane, url: str, images: int) -> None:
     with closing(open_store(url)) as store:
-        made = store.derivatives(f"{plane.namespace}.road", 0, images, ["full"])
+        made = store.derivatives(f"{plane.namespace}.stages", 0, images, ["full"])
     for name in story.pods:
         if "-w0-" in name:
             shard = next(line for line in story.lines[name] if line["message"] == "shard started")
@@ -231,4 +234,4 @@ def _image() -> Path:
     return tar
 
 
-BENCHMARKS = (Benchmark("op-road", "The cluster's road, stage by stage", road),)
+BENCHMARKS = (Benchmark("op-road", "A job in a cluster, stage by stage", stages),)

@@ -31,16 +31,16 @@ def _creation(scale: Scale) -> Iterator[Row]:
     jobs, quiet = scale.pick((10, 10), (50, 60))
     with control_plane() as plane, plane.operator(max_concurrent_jobs=1000):
         plane.cache_folder()
-        begun: set[str] = set()
+        started: set[str] = set()
 
         def see(_kind: str, found: Document, _now: float) -> None:
             if found.get("status", {}).get("phase") == "Indexing":
-                begun.add(found["metadata"]["name"])
+                started.add(found["metadata"]["name"])
 
         before = plane.requests()
         with plane.watching(plane.jobs, see):
             at_once(plane.create, [f"job-{number}" for number in range(jobs)])
-            until(lambda: len(begun) == jobs, "the begin of every job", 120)
+            until(lambda: len(started) == jobs, "the begin of every job", 120)
         time.sleep(20)  # what is said some seconds later (that no pod can start) is part of it
         settled = plane.requests()
         time.sleep(quiet)

@@ -15,7 +15,7 @@ def overshoot(scale: Scale) -> Iterator[Row]:
     hang = run_module("hang", str(times), "0.5", environment={})
     for what, key, target in (
         ("limit to failure known", "killed", None),
-        ("limit to next image made, child started anew", "again", at_most(100)),
+        ("limit to next image made, child restarted", "again", at_most(100)),
     ):
         late = [seconds * 1000 for seconds in hang[key]]
         yield Row(what, max(late), "ms", target, f"worst of {times}; median {median(late):.0f} ms")

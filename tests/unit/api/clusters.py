@@ -12,7 +12,7 @@ Document = dict[str, Any]
 
 
 class FakeCluster:
-    """Answers as it is told to, and notes what it was asked."""
+    """Answers as the test sets it up, and notes what it was asked."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Document]] = []

@@ -63,10 +63,10 @@ def acted(site: Site, action: str) -> int:
 def test_a_job_is_sent_with_what_can_be_done_to_it(
     document: Document, allowed: str, refused: dict[str, str]
 ) -> None:
-    told = sent(Site(), document)
-    assert told["actions"] == allowed.split()
-    assert refused.items() <= told["refusals"].items()
-    assert {*told["actions"], *told["refusals"]} == set(Action), (
+    shown = sent(Site(), document)
+    assert shown["actions"] == allowed.split()
+    assert refused.items() <= shown["refusals"].items()
+    assert {*shown["actions"], *shown["refusals"]} == set(Action), (
         "of each it is said that it can or why not"
     )
 
@@ -80,8 +80,8 @@ def test_only_what_is_sent_as_possible_changes_a_job(
     phase: str, suspend: bool, action: Action
 ) -> None:
     site = Site()
-    told = sent(site, found(phase, suspend=suspend))
+    shown = sent(site, found(phase, suspend=suspend))
     status = acted(site, action)
-    assert bool(site.cluster.writes) == (action in told["actions"])
-    asked_already = told["refusals"].get(action) == "It is suspended already"
-    assert status == (202 if action in told["actions"] or asked_already else 409)
+    assert bool(site.cluster.writes) == (action in shown["actions"])
+    asked_already = shown["refusals"].get(action) == "It is suspended already"
+    assert status == (202 if action in shown["actions"] or asked_already else 409)

@@ -233,7 +233,7 @@ def test_the_description_has_every_request_of_the_design() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "told"),
+    ("error", "status", "reported"),
     [
         (NoAnswerError(), 504, "in time"),
         (ClusterError(0, "Cannot connect to host 10.0.0.1:443 (a secret)"), 503, "does not answer"),
@@ -257,9 +257,9 @@ def test_the_description_has_every_request_of_the_design() -> None:
         (ValueError("a secret"), 500, "log"),
     ],
 )
-def test_every_error_has_its_problem(error: Exception, status: int, told: str) -> None:
+def test_every_error_has_its_problem(error: Exception, status: int, reported: str) -> None:
     found = problem_of(error)
-    assert found.status == status and told in found.detail and "secret" not in found.detail
+    assert found.status == status and reported in found.detail and "secret" not in found.detail
     if isinstance(error, ClusterError) and error.causes:
         assert found.errors == error.causes
 

@@ -34,7 +34,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[st
     monkeypatch.setattr("sys.stderr", written)
     log_as_json()
     (ours,) = root.handlers
-    root.handlers[:] = handlers  # pytest's own come and go by themselves
+    root.handlers[:] = handlers  # pytest adds and removes its own
     logging.getLogger("fpj.api.audit").addHandler(ours)
     yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
     logging.getLogger("fpj.api.audit").removeHandler(ours)
@@ -47,11 +47,11 @@ def test_a_change_says_who_from_where_and_by_which_request(site: Site, lines: An
     )
     assert answer.headers["x-request-id"] == "abc-1.2_3"
     (line,) = lines()
-    told = {
+    reported = {
         name: line[name]
         for name in ("user", "uid", "groups", "action", "namespace", "job", "outcome")
     }
-    assert told == {
+    assert reported == {
         "user": "anna",
         "uid": "7",
         "groups": ["curators", "system:authenticated"],

@@ -99,17 +99,17 @@ def test_whoever_takes_at_whatever_pace_ends_with_the_latest_of_each(
     """And the numbers only rise: so an id stands for all that came before it."""
     hub = Hub()
     subscriber = hub.subscribe()
-    told: dict[str, str] = {}
+    received: dict[str, str] = {}
     numbers: list[int] = []
     for number, uid in enumerate(uids):
         hub.publish("job", "team", uid, f"{uid}{number}")
         if pace and number % pace == 0 and (change := subscriber.take()):
-            told[change.uid] = change.body
+            received[change.uid] = change.body
             numbers.append(change.number)
     if len(numbers) > 0 and data.draw(st.booleans()):  # the connection breaks, and comes back
         subscriber = hub.subscribe(f"{hub.id().rpartition('-')[0]}-{numbers[-1]}")
     while (change := subscriber.take()) is not None:
-        told[change.uid] = change.body
+        received[change.uid] = change.body
         numbers.append(change.number)
-    assert told == {uid: f"{uid}{number}" for number, uid in enumerate(uids)}
+    assert received == {uid: f"{uid}{number}" for number, uid in enumerate(uids)}
     assert numbers == sorted(set(numbers))

@@ -19,7 +19,7 @@ class Scene:
     def __init__(self, namespace: str | None = None) -> None:
         self.cluster, self.hub, self.now = FakeCluster(), Hub(), 0.0
         self.table = JobTable(self.hub)
-        self.told = self.hub.subscribe()
+        self.reported = self.hub.subscribe()
         self.informer = Informer(self.cluster, namespace, self.table, lambda: self.now)  # type: ignore[arg-type]
 
     @property
@@ -28,7 +28,7 @@ class Scene:
 
     def changes(self) -> list[tuple[str, str]]:
         found = []
-        while (change := self.told.take()) is not None:
+        while (change := self.reported.take()) is not None:
             found.append((change.kind, change.uid))
         return found
 
@@ -106,11 +106,11 @@ def test_history_that_is_gone_is_listed_anew_and_the_difference_told(during: str
     scene.cluster.watches = [[bookmark, gone] if during == "event" else [gone]]
     scene.play(waits(scene, "30"))
     assert scene.names == ["team/new", "team/same", "team/twice"]
-    told = scene.changes()
-    assert [each for each in told if each[1] == "uid-team-same"] == [("job", "uid-team-same")], (
+    heard = scene.changes()
+    assert [each for each in heard if each[1] == "uid-team-same"] == [("job", "uid-team-same")], (
         "once, at the start"
     )
-    assert told[-4:] == [
+    assert heard[-4:] == [
         ("gone", "uid-team-gone"),
         ("job", "uid-team-new"),
         ("gone", "old"),

@@ -174,7 +174,7 @@ def test_only_what_is_served() -> None:
         cluster.rule = lambda spec: False
         with pytest.raises(ProblemError) as raised:
             await Access(reviewer(cluster), ["a"]).require(ANNA, "get", JOBS, "c")
-        assert raised.value.status == 403, "who may not see it is not told whether it is served"
+        assert raised.value.status == 403, "who may not see it does not learn whether it is served"
 
     asyncio.run(scene())
 

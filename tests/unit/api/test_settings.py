@@ -35,7 +35,7 @@ def test_all_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"FPJ_STORE": ""}, "FPJ_STORE must be set"),
         ({"FPJ_STORE": "sqlite:///x"}, "FPJ_STORE must be mongodb://"),
@@ -45,7 +45,7 @@ def test_all_is_read() -> None:
         ({"FPJ_API_MOST_STREAMS": "many"}, "FPJ_API_MOST_STREAMS"),
     ],
 )
-def test_what_is_wrong_is_named(given: dict[str, str], told: str) -> None:
+def test_what_is_wrong_is_named(given: dict[str, str], message: str) -> None:
     with pytest.raises(ManifestError) as raised:
         settings_from(STORE | given)
-    assert told in str(raised.value)
+    assert message in str(raised.value)

@@ -18,7 +18,7 @@ class Bed:
     def __init__(self, slow: float = 0.0, missing: str = "", recovers: float = 1e6) -> None:
         self.now = 0.0
         self._slow, self._missing = slow, missing
-        self.begun: dict[int, float] = {}
+        self.started: dict[int, float] = {}
         self.ended: dict[int, float] = {}
         self.busy: list[float] = []
         self.injector = Injector(
@@ -38,7 +38,7 @@ class Bed:
         self.now += self._slow
         if fault.kind == self._missing:
             raise MissedError("nothing is there")
-        self.begun[fault.number] = self.now
+        self.started[fault.number] = self.now
         try:
             yield ""
         finally:
@@ -50,21 +50,21 @@ def test_all_begin_in_turn_last_as_long_as_they_are_to_and_end(slow: float) -> N
     bed = Bed(slow)
     faults = schedule(5, 60)
     bed.injector.run(faults)
-    assert list(bed.begun) == list(range(60))
+    assert list(bed.started) == list(range(60))
     for fault in faults:
-        lasted = bed.ended[fault.number] - bed.begun[fault.number]
+        lasted = bed.ended[fault.number] - bed.started[fault.number]
         wanted = fault.ends - fault.begins
         # A fault that takes time to begin holds up others that are due.
         assert wanted - 0.01 <= lasted <= wanted + 0.1 + 2 * slow
     for fault, other in itertools.combinations(faults, 2):
         if KINDS[fault.kind].bars(KINDS[other.kind]):
-            assert bed.ended[fault.number] <= bed.begun[other.number], (fault, other)
+            assert bed.ended[fault.number] <= bed.started[other.number], (fault, other)
 
 
 def test_pauses_stay_as_long_as_they_were_meant() -> None:
     bed = Bed(slow=2.0)
     bed.injector.run(schedule(5, 20, calm=10.0))
-    assert all(bed.begun[number] - bed.ended[number - 1] >= 10.0 for number in range(1, 20))
+    assert all(bed.started[number] - bed.ended[number - 1] >= 10.0 for number in range(1, 20))
 
 
 @pytest.mark.parametrize("slow", [0.0, 2.0])
@@ -73,9 +73,9 @@ def test_a_pause_ends_early_once_all_has_recovered(slow: float) -> None:
     faults = schedule(5, 20, calm=10.0)
     bed.injector.run(faults)
     for number in range(1, 20):
-        assert 3.0 <= bed.begun[number] - bed.ended[number - 1] <= 3.2 + slow
+        assert 3.0 <= bed.started[number] - bed.ended[number - 1] <= 3.2 + slow
     for fault in faults:
-        lasted = bed.ended[fault.number] - bed.begun[fault.number]
+        lasted = bed.ended[fault.number] - bed.started[fault.number]
         assert lasted == pytest.approx(fault.ends - fault.begins, abs=0.1)
 
 
@@ -94,7 +94,7 @@ def test_everything_ends_where_a_fault_breaks_the_run() -> None:
         @contextmanager
         @override
         def inject(self, fault: Fault) -> Iterator[str]:
-            if len(self.begun) == 20:
+            if len(self.started) == 20:
                 raise OSError("the bed broke")
             with super().inject(fault) as victim:
                 yield victim
@@ -102,4 +102,4 @@ def test_everything_ends_where_a_fault_breaks_the_run() -> None:
     bed = Broken()
     with pytest.raises(OSError, match="the bed broke"):
         bed.injector.run(schedule(5, 60))
-    assert len(bed.ended) == len(bed.begun) == 20
+    assert len(bed.ended) == len(bed.started) == 20

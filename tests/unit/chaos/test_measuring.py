@@ -15,8 +15,8 @@ from chaos.samples import Files, Leader, Shards
 from chaos.schedule import Fault
 
 
-def active(number: int, kind: str, begun: float, healed: float, victim: str = "") -> Active:
-    return Active(Fault(number, kind, begun, healed, 0.0), victim, begun, ExitStack(), healed)
+def active(number: int, kind: str, started: float, healed: float, victim: str = "") -> Active:
+    return Active(Fault(number, kind, started, healed, 0.0), victim, started, ExitStack(), healed)
 
 
 def watched(files: dict[float, int], **more: Any) -> Any:

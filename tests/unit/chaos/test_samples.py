@@ -51,12 +51,12 @@ def test_a_status_is_as_late_as_what_it_says_is_old() -> None:
         return Seen(at, "job", {"phase": "Running", "attempt": {"number": 1}, "progress": progress})
 
     recorded = [shards(at, "pod", at * 10) for at in range(1, 6)]
-    told = [status(2, 10), status(3.5, 30), status(4, 30), status(9, 45)]
-    assert list(status_delays(recorded, told, "uid")) == [1.5, 0.5, 5], (
+    statuses = [status(2, 10), status(3.5, 30), status(4, 30), status(9, 45)]
+    assert list(status_delays(recorded, statuses, "uid")) == [1.5, 0.5, 5], (
         "of 20, 30 and 40; of 50 nothing was said"
     )
     again = [shards(10, "pod", 20, attempt=2), shards(11, "pod", 25, attempt=2)]
-    assert list(status_delays([*recorded, *again], told, "uid")) == [1.5, 0.5, 5], (
+    assert list(status_delays([*recorded, *again], statuses, "uid")) == [1.5, 0.5, 5], (
         "another attempt, another count"
     )
-    assert list(status_delays(recorded, told, "another")) == []
+    assert list(status_delays(recorded, statuses, "another")) == []

@@ -153,6 +153,6 @@ def test_an_end_in_words() -> None:
 def test_columns_end_with_their_last_word() -> None:
     rows = Rows("NAME", "REASON")
     rows.add("写真", "")
-    rows.add("x", "[bold] is no markup")
-    assert str(rows).split("\n") == ["NAME   REASON", "写真", "x      [bold] is no markup"]
+    rows.add("x", "[bold] is not markup")
+    assert str(rows).split("\n") == ["NAME   REASON", "写真", "x      [bold] is not markup"]
     assert fields({"Name": "x", "Last": "[y]"}).plain == "Name:  x\nLast:  [y]"

@@ -45,7 +45,7 @@ def caused(error: Exception, number: int) -> Exception:
         (UsageProblemError("what?"), CommandExit.BAD_INPUT),
         (StoreUnavailableError("gone"), CommandExit.STORE),
         (UnreachableError("gone"), CommandExit.STORE),
-        (SourceError("a cache folder is no source"), CommandExit.BAD_INPUT),
+        (SourceError("a cache folder is not a source"), CommandExit.BAD_INPUT),
         (caused(SourceError("x"), errno.ENOENT), CommandExit.BAD_INPUT),
         (caused(SourceError("x"), errno.EIO), CommandExit.ENVIRONMENT),
         (caused(SourceError("x"), errno.ESTALE), CommandExit.ENVIRONMENT),

@@ -161,10 +161,10 @@ def test_every_image_is_one_row_of_csv(url: str) -> None:
 
 def test_an_export_into_a_file_appears_whole(url: str, tmp_path: Path) -> None:
     target = tmp_path / "images.jsonl"
-    target.write_text("of before")
+    target.write_text("earlier export")
     before = target.stat().st_ino
     assert fpj(url, "export", "--to", str(target)).exit_code == 0
-    assert target.stat().st_ino != before, "whoever reads the file of before goes on reading that"
+    assert target.stat().st_ino != before, "whoever reads the earlier file keeps reading that"
     assert len(target.read_text().splitlines()) == PHOTOS + 1
     assert [each.name for each in tmp_path.iterdir()] == ["images.jsonl"]
 

@@ -258,9 +258,9 @@ def test_kubectl_completes_as_fpj_does(
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == answer[-1]
     assert [
-        line for line in lines for begun in answer if line.startswith(begun)
+        line for line in lines for start in answer if line.startswith(start)
     ] == lines or not words
-    assert all(any(line.startswith(begun) for line in lines) for begun in answer)
+    assert all(any(line.startswith(start) for line in lines) for start in answer)
 
 
 def test_a_cluster_that_cannot_be_asked_completes_nothing(

@@ -21,20 +21,20 @@ class Reached:
 
 
 class Opener:
-    """Opens when it is let, and fails as often as it is told to."""
+    """Opens once the test allows it, and fails as often as it is set to."""
 
     def __init__(self, *failures: Exception, held: bool = False) -> None:
         self.attempts = 0
         self.now = 100.0
         self.go = threading.Event()
-        self.begun = threading.Event()
+        self.started = threading.Event()
         self._failures = list(failures)
         if not held:
             self.go.set()
 
     def __call__(self, url: str) -> Store:
         self.attempts += 1
-        self.begun.set()
+        self.started.set()
         assert self.go.wait(30)
         if self._failures:
             raise self._failures.pop(0)
@@ -61,17 +61,17 @@ def test_one_failed_attempt_tells_everybody() -> None:
     store = opener.store()
 
     def ask(_number: int) -> str:
-        with pytest.raises(StoreUnavailableError) as told:
+        with pytest.raises(StoreUnavailableError) as refused:
             store.identity()
-        return str(told.value)
+        return str(refused.value)
 
     with ThreadPoolExecutor(JOBS) as threads:
         asked = [threads.submit(ask, number) for number in range(JOBS)]
-        assert opener.begun.wait(30)
+        assert opener.started.wait(30)
         opener.go.set()
         said = [each.result(30) for each in asked]
     assert said == ["MongoDB cannot be reached"] * JOBS
-    assert opener.attempts == 1, "whoever comes later than the attempt is told by what came of it"
+    assert opener.attempts == 1, "whoever comes later than the attempt gets its result"
 
 
 def test_after_a_while_it_is_tried_again() -> None:
@@ -90,9 +90,9 @@ def test_after_a_while_it_is_tried_again() -> None:
 def test_what_will_not_pass_is_told_as_it_is() -> None:
     opener = Opener(StoreError("a newer schema"))
     store = opener.store()
-    with pytest.raises(StoreError, match="newer") as told:
+    with pytest.raises(StoreError, match="newer") as refused:
         store.identity()
-    assert not isinstance(told.value, StoreUnavailableError)
+    assert not isinstance(refused.value, StoreUnavailableError)
     assert store.identity() == "it"
 
 

@@ -43,15 +43,15 @@ def test_lines_say_what_they_are_about(
     with logged(capsys, monkeypatch) as lines:
         log.info("before")
         with about(job="photos", attempt=1):
-            log.info("begun", extra={"cursor": 5})
+            log.info("started", extra={"cursor": 5})
             with about(shard=3):
                 log.warning("image %s", "failed", extra={"image": "abc"})
                 logging.getLogger("library").warning("odd", extra={"large": "x" * 1_000})
             log.info("ended")
         log.info("after")
-    before, begun, failed, odd, ended, after = lines
+    before, started, failed, odd, ended, after = lines
     assert "job" not in before and "job" not in after
-    assert (begun["job"], begun["attempt"], begun["cursor"], "shard" in begun) == (
+    assert (started["job"], started["attempt"], started["cursor"], "shard" in started) == (
         "photos",
         1,
         5,

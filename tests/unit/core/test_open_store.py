@@ -44,10 +44,10 @@ def test_an_unknown_scheme_is_an_error_and_no_file(
 def test_a_password_is_in_no_error(url: str) -> None:
     with pytest.raises(StoreError) as refused:
         open_store(url)
-    told = "".join(traceback.format_exception(refused.value))
+    trace = "".join(traceback.format_exception(refused.value))
     assert "user" not in str(refused.value) or "in user and password" in str(refused.value)
     assert (
-        "pa/ss" not in told
+        "pa/ss" not in trace
         and '"ss@' not in str(refused.value)
         and "pa:ss" not in str(refused.value)
     )

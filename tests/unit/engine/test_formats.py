@@ -372,7 +372,7 @@ def test_a_name_need_not_be_utf8(name: str, tmp_path: Path) -> None:
 def test_no_tier_is_enlarged_from_a_smaller_one(flip: bool) -> None:
     """Of a narrow picture both are one pixel wide.
 
-    45 bands of red and blue cannot be told in 50 pixels.
+    45 bands of red and blue cannot be told apart in 50 pixels.
     """
     array = np.zeros((2700, 4, 3), np.uint8)
     array[:, :, 0] = (np.arange(2700) // 60 % 2 * 255)[:, None]

@@ -124,7 +124,7 @@ def test_a_profile_that_is_there_twice_is_used() -> None:
     assert not near(corners(once), QUARTERS, 5)
 
 
-# Roads --------------------------------------------------------------------------------------------
+# Code paths ---------------------------------------------------------------------------------------
 
 Make = Callable[[bytes], ProcessedImage]
 

@@ -305,7 +305,7 @@ def test_a_link_in_a_files_place_is_replaced_not_followed(
     (tmp_path / "precious").write_bytes(b"precious")
     (root / PATH).parent.mkdir(parents=True)
     (root / PATH).symlink_to(tmp_path / "precious")
-    assert folder.size(PATH) is None, "a link is no derivative"
+    assert folder.size(PATH) is None, "a link is not a derivative"
     folder.write(PATH, b"data", token="t")
     assert (tmp_path / "precious").read_bytes() == b"precious"
     assert (root / PATH).is_symlink() is False

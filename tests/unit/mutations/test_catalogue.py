@@ -59,7 +59,7 @@ def test_a_result_holds_while_the_module_does_the_same(catalogue: Any, tmp_path:
 
     known = key("import a\nfrom b import (\n    c,\n)\n\none = c\n")
     assert key("from d.a import a\nfrom d.b import c\n\none = c\n") == known, (
-        "where names come from is no matter"
+        "where names come from does not matter"
     )
     assert key("import a\nfrom b import (\n    c,\n)\n\none = d\n") != known
 

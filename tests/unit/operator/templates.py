@@ -108,7 +108,10 @@ FORBIDDEN: dict[str, tuple[Template, str]] = {
         '"a" cannot be the',
     ),
     "no name": ({"volumes": [{"emptyDir": {}}]}, '"" cannot be the name'),
-    "a name that is no text": ({"volumes": [{"name": 5, "emptyDir": {}}]}, '"" cannot be the name'),
+    "a number as the name": (
+        {"volumes": [{"name": 5, "emptyDir": {}}]},
+        '"" cannot be the name',
+    ),
     "the source, writable": (
         {"volumeMounts": [{"name": "source", "mountPath": "/mnt/source"}]},
         'workerTemplate.volumeMounts: "source" is not the name of one of workerTemplate.volumes',

@@ -88,7 +88,7 @@ def test_times(schedule: str, expected: list[str]) -> None:
         ),
         ("30 2 * * *", BERLIN, "2026-10-25T00:45Z", ["2026-10-26 02:30 +0100"]),
         ("30 2 * * *", BERLIN, "2026-10-25T01:15Z", ["2026-10-26 02:30 +0100"]),
-        # What goes by the hour or the minute goes by real time.
+        # Schedules by the hour or the minute follow real time.
         (
             "0 * * * *",
             NEW_YORK,
@@ -147,7 +147,7 @@ def test_zones_that_are_none(zone: str) -> None:
 ZONES = st.sampled_from(
     [BERLIN, NEW_YORK, APIA, "Etc/UTC", "Asia/Tehran", "America/Sao_Paulo", "Antarctica/Troll"]
 )
-"""Not Lord Howe, whose clocks change by half an hour: */2 hours may be told late there,
+"""Not Lord Howe, whose clocks change by half an hour: */2 hours may come late there,
 though never twice.
 """
 FIELD = st.sampled_from
@@ -168,14 +168,14 @@ def test_looking_back_finds_what_looking_ahead_told(
     times = Times(schedule, zone)
     since = (datetime(2006, 1, 1, tzinfo=UTC) + timedelta(minutes=start)).timestamp()
     until = since + 60 * minutes
-    told: list[float] = []
+    ahead: list[float] = []
     moment = times.after(since)
     while moment <= until:
-        told.append(moment)
+        ahead.append(moment)
         moment = times.after(moment)
-    assert told == sorted(set(told)), "each once, in order"
-    assert times.missed(since, until, 10_000) == told[::-1]
-    assert all(moment % 60 == 0 for moment in told)
+    assert ahead == sorted(set(ahead)), "each once, in order"
+    assert times.missed(since, until, 10_000) == ahead[::-1]
+    assert all(moment % 60 == 0 for moment in ahead)
 
 
 @given(SCHEDULES, ZONES, st.integers(0, 20 * 365 * 24))

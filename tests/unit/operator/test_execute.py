@@ -110,12 +110,12 @@ def test_a_lease_that_had_lapsed_is_renewed_unless_its_fence_has_moved(
 
 
 def test_the_record_knows_which_attempt_began_the_job_anew() -> None:
-    """Told twice, as after an operator that died, it stays the same.
+    """Recorded twice, as after an operator that died, it stays the same.
 
     A recovery goes on with the job.
     """
     job = Job("uid", "photos", "team.photos", {}, "")
-    for phase, attempt, begun in (
+    for phase, attempt, restarted_by in (
         (Phase.INDEXING, 1, 0),
         (Phase.RECOVERING, 1, 0),
         (Phase.INDEXING, 2, 0),
@@ -128,7 +128,7 @@ def test_the_record_knows_which_attempt_began_the_job_anew() -> None:
         (Phase.INDEXING, 5, 5),
     ):
         job = _noted(job, job, RecordJob(phase, "", "", attempt), 1.0)
-        assert job.begun_attempt == begun
+        assert job.begun_attempt == restarted_by
 
 
 def test_from_the_first_note_of_an_attempt_on_pods_of_the_one_before_are_refused(

@@ -214,8 +214,8 @@ class History:
         wanted = thumbnail.format.value if thumbnail and thumbnail.format else "jpeg"
         for child in resource.children.values():
             if child.attempt == attempt.number:
-                told = resource.tasks[child.name]["job"]["spec"].get("thumbnail", {})
-                assert told.get("format", "jpeg") == wanted, "by another spec"
+                sent = resource.tasks[child.name]["job"]["spec"].get("thumbnail", {})
+                assert sent.get("format", "jpeg") == wanted, "by another spec"
 
     def index(self, each: str) -> None:
         child = self.world.child(names.ROLE_INDEX, each)

@@ -19,7 +19,7 @@ def lease(holder: str, renewed: str) -> dict[str, Any]:
     }
 
 
-def told(*, holder: str = "one", renews: bool = True) -> str:
+def problem(*, holder: str = "one", renews: bool = True) -> str:
     """What it says of a leader whose clock is years behind."""
 
     async def within() -> str:
@@ -46,6 +46,6 @@ def told(*, holder: str = "one", renews: bool = True) -> str:
 
 
 def test_a_leader_is_one_that_renews_its_lease() -> None:
-    assert told() == "ok"
-    assert told(renews=False) == "one no longer leads: its Lease is not renewed"
-    assert told(holder="") == "nobody holds the Lease fpj-operator in fpj-system"
+    assert problem() == "ok"
+    assert problem(renews=False) == "one no longer leads: its Lease is not renewed"
+    assert problem(holder="") == "nobody holds the Lease fpj-operator in fpj-system"

@@ -1,4 +1,4 @@
-"""The operator's settings: read from variables, told in the guide, offered by the chart."""
+"""The operator's settings: read from variables, explained in the guide, offered by the chart."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def test_everything_that_is_wrong_is_named() -> None:
     }
     with pytest.raises(ManifestError) as raised:
         settings_from(given | {"FPJ_CHECK_SECONDS": "inf"})
-    for told in (
+    for message in (
         "FPJ_WORKER_IMAGE must be set",
         "FPJ_LEASE_SECONDS: '4' is not a number of at least 5",
         "FPJ_RECONCILERS: 'many' is not a number of at least 1",
         "FPJ_CHECK_SECONDS: 'inf'",
         "FPJ_WORKER_REPORTS: 'maybe' is neither true nor false",
     ):
-        assert told in str(raised.value)
+        assert message in str(raised.value)
 
 
 @pytest.mark.parametrize("setting", fields(OperatorSettings), ids=lambda each: each.name)

@@ -272,8 +272,8 @@ def test_what_waits_for_a_thread_and_is_given_up_never_begins() -> None:
             *[health.ask(each.name, each) for each in first], return_exceptions=True
         )
         assert all(isinstance(each, StoreUnavailableError) for each in found)
-        begun = [each for each in first if each.began.is_set()]
-        assert 0 < len(begun) < JOBS
+        started = [each for each in first if each.began.is_set()]
+        assert 0 < len(started) < JOBS
         for each in first:
             each.goes_on.set()
         storehealth._CALL_SECONDS = 20.0
@@ -281,9 +281,9 @@ def test_what_waits_for_a_thread_and_is_given_up_never_begins() -> None:
         last.goes_on.set()
         assert await health.ask(first[-1].name, last) == "last"
         async with asyncio.timeout(20):  # their threads may still be about to end
-            while len(done) < len(begun) + 2:
+            while len(done) < len(started) + 2:
                 await asyncio.sleep(0.01)
-        assert sorted(done) == sorted([f"{each.name} 1" for each in begun] + ["last 1", "last 2"])
+        assert sorted(done) == sorted([f"{each.name} 1" for each in started] + ["last 1", "last 2"])
         health.close()
 
     asyncio.run(scene())

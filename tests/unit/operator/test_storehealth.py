@@ -50,8 +50,10 @@ async def until(condition: Any) -> None:
 
 def test_everybody_hears_of_an_outage_by_one_question_and_of_its_end() -> None:
     async def outage() -> None:
-        store, told, others = Store60(), [], set(threading.enumerate())
-        health = StoreHealth(cast("Store", store), lambda: told.append(health.error), lambda: True)
+        store, errors, others = Store60(), [], set(threading.enumerate())
+        health = StoreHealth(
+            cast("Store", store), lambda: errors.append(health.error), lambda: True
+        )
         watching = asyncio.create_task(health.watch())
         try:
             await health.ask("a", store.get, informs=True)
@@ -63,7 +65,7 @@ def test_everybody_hears_of_an_outage_by_one_question_and_of_its_end() -> None:
                 with pytest.raises(StoreUnavailableError):
                     async with asyncio.timeout(20):
                         await each
-            assert len(told) == 1 and told[0]
+            assert len(errors) == 1 and errors[0]
             threads = [
                 each
                 for each in set(threading.enumerate()) - others
@@ -75,8 +77,8 @@ def test_everybody_hears_of_an_outage_by_one_question_and_of_its_end() -> None:
                 await health.ask("late", store.get)
             assert store.asked == asked, "nobody asks a store that is known not to answer"
             store.answers.set()
-            await until(lambda: len(told) == 2)
-            assert told[1] is None and health.error is None
+            await until(lambda: len(errors) == 2)
+            assert errors[1] is None and health.error is None
             await health.ask("b", store.get)
         finally:
             store.answers.set()
@@ -88,19 +90,21 @@ def test_everybody_hears_of_an_outage_by_one_question_and_of_its_end() -> None:
 
 def test_one_failure_of_anybody_informs_all_and_words_are_kept() -> None:
     async def outage() -> None:
-        store, told = Store60(), []
-        health = StoreHealth(cast("Store", store), lambda: told.append(health.error), lambda: True)
+        store, errors = Store60(), []
+        health = StoreHealth(
+            cast("Store", store), lambda: errors.append(health.error), lambda: True
+        )
         store.error = StoreUnavailableError("connection refused")
         with pytest.raises(StoreUnavailableError):
             await health.ask("a", store.get, informs=True)
-        assert told == ["connection refused"]
+        assert errors == ["connection refused"]
         store.error = StoreUnavailableError("connection refused by another port")
         watching = asyncio.create_task(health.watch())
         asked = store.asked
         await until(lambda: store.asked > asked + 3)
-        assert told == ["connection refused"], "each other word would be a write of every status"
+        assert errors == ["connection refused"], "each other word would be a write of every status"
         store.error = None
-        await until(lambda: len(told) == 2)
+        await until(lambda: len(errors) == 2)
         watching.cancel()
         health.close()
 
@@ -110,10 +114,10 @@ def test_one_failure_of_anybody_informs_all_and_words_are_kept() -> None:
 def test_nothing_is_asked_while_no_job_needs_the_store_unless_it_was_away() -> None:
     async def idle() -> None:
         store = Store60()
-        told: list[str | None] = []
+        errors: list[str | None] = []
         needed: list[str] = []
         health = StoreHealth(
-            cast("Store", store), lambda: told.append(health.error), lambda: bool(needed)
+            cast("Store", store), lambda: errors.append(health.error), lambda: bool(needed)
         )
         watching = asyncio.create_task(health.watch())
         try:
@@ -122,10 +126,10 @@ def test_nothing_is_asked_while_no_job_needs_the_store_unless_it_was_away() -> N
             needed.append("a job")
             await until(lambda: store.asked > 0)
             store.error = StoreUnavailableError("connection refused")
-            await until(lambda: told == ["connection refused"])
+            await until(lambda: errors == ["connection refused"])
             needed.clear()
             store.error = None
-            await until(lambda: told == ["connection refused", None])
+            await until(lambda: errors == ["connection refused", None])
         finally:
             watching.cancel()
             health.close()

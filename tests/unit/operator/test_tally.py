@@ -219,8 +219,8 @@ def test_phases_are_told_in_the_log(counted: Counted, caplog: pytest.LogCaptureF
     counted.look()
     counted.world.indexed(shards=0, total=5, skipped=5)
     counted.look()
-    told = [vars(record) for record in caplog.records if record.message == "phase changed"]
-    assert [(each["before"], each["phase"], each["reason"]) for each in told] == [
+    reported = [vars(record) for record in caplog.records if record.message == "phase changed"]
+    assert [(each["before"], each["phase"], each["reason"]) for each in reported] == [
         ("Pending", "Indexing", "Indexing"),
         ("Indexing", "Completed", "AllImagesDone"),
     ]

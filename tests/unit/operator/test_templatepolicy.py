@@ -169,9 +169,9 @@ def test_no_pod_is_made_of_a_forbidden_template(stage: Callable[[World], None]) 
     plans = [world.look() for _ in range(5)]
     assert not any(made_a_pod(plan) for plan in plans)
     assert job.phase() is Phase.FAILED
-    told = job.condition("Failed")
-    assert told["status"] == "True" and told["reason"] == "PolicyForbidden"
-    assert "host (hostPath)" in told["message"] and "FPJ_TEMPLATE_VOLUMES" in told["message"]
+    failed = job.condition("Failed")
+    assert failed["status"] == "True" and failed["reason"] == "PolicyForbidden"
+    assert "host (hostPath)" in failed["message"] and "FPJ_TEMPLATE_VOLUMES" in failed["message"]
     assert not any(child.active for child in job.children.values() if not child.finished), (
         "none is left running"
     )

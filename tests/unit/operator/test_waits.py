@@ -1,6 +1,6 @@
 """Whatever a job waits for has a reason and a bound.
 
-Whatever fails is told, and costs neither lock nor slot.
+Whatever fails is reported, and costs neither lock nor slot.
 """
 
 from __future__ import annotations

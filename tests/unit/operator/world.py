@@ -121,7 +121,7 @@ class Resource:
     """Why the operator does not understand the spec of now."""
     children: dict[str, ChildJob] = field(default_factory=dict)
     tasks: dict[str, Any] = field(default_factory=dict)
-    """By child Job, what its pods are told."""
+    """By child Job, the task that its pods get."""
     fenced: int = 0
     refreshed: int = 0
     """Times that the statistics of its cache folder were made."""

@@ -85,10 +85,10 @@ def do_fetch_in_turns(seconds: float, _admit: Any) -> None:
             time.sleep(seconds)
 
 
-def do_lie_about_the_time(told: tuple[float, float], _admit: Any) -> None:
+def do_lie_about_the_time(reported: tuple[float, float], _admit: Any) -> None:
     this = child._this
     assert this
-    since, spent = told
+    since, spent = reported
     this.stopwatch._write(0, since)
     this.stopwatch._write(8, spent)
     time.sleep(60)

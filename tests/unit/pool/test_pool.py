@@ -358,12 +358,12 @@ def test_stopping_gracefully_returns_what_was_not_begun() -> None:
 def test_a_stopping_pool_begins_nothing_that_waits_in_a_child(tmp_path: Path) -> None:
     pool: Pool = ProcessPool(factory, workers=2, timeout=30)
     run_all(pool, [("echo", 0)] * 8)
-    begun = tmp_path / "begun"
-    for task in [("sleep", 0.2), ("sleep", 0.6), ("touch", begun), ("touch", begun)]:
+    touched = tmp_path / "started"
+    for task in [("sleep", 0.2), ("sleep", 0.6), ("touch", touched), ("touch", touched)]:
         pool.submit(task)
     time.sleep(0.1)
-    assert pool.stop(grace=10) == [("touch", begun)] * 2
-    assert not begun.exists(), "the first child had time for it while the second worked"
+    assert pool.stop(grace=10) == [("touch", touched)] * 2
+    assert not touched.exists(), "the first child had time for it while the second worked"
     assert len(pool.poll(0)) == 2
 
 

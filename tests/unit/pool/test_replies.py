@@ -77,7 +77,7 @@ def test_no_error_of_ours(content: object) -> None:
 def test_an_answer_that_nobody_asked_for_ends_its_child(
     monkeypatch: pytest.MonkeyPatch, *, ready: bool, tasks: list[str], kind: str
 ) -> None:
-    """Whatever a decoder says that was hijacked, it is no decoder any more,
+    """Whatever a hijacked decoder says, it is no longer a decoder,
     and the supervisor lives on.
     """
     pool: ProcessPool[Any, Any] = ProcessPool(factory, workers=0, timeout=1.0)

@@ -188,7 +188,7 @@ def test_results_of_foreign_types_are_refused() -> None:
 @complete
 def test_a_memory_limit_holds_in_a_confined_child(place: Path) -> None:
     """It is measured where /proc cannot be opened any more."""
-    told: list[Any] = []
+    confined: list[Any] = []
     limit = usable_memory() // 2
     with ProcessPool[Any, Any](
         attacks.factory,
@@ -196,7 +196,7 @@ def test_a_memory_limit_holds_in_a_confined_child(place: Path) -> None:
         timeout=BOUND,
         memory_limit=limit,
         reach=reach(place, mode=Mode.REQUIRE),
-        on_confined=told.append,
+        on_confined=confined.append,
     ) as pool:
         assert outcome(pool, {"echo": 3}).result == 3
-    assert told == [{}]
+    assert confined == [{}]

@@ -22,7 +22,7 @@ def tracked(pattern: str) -> list[Path]:
 
 
 def links(page: Path) -> list[tuple[Path, str]]:
-    """(file, anchor) of each link that is no address."""
+    """(file, anchor) of each link that is not an address."""
     found = []
     for target in LINK.findall(CODE.sub("", page.read_text())):
         if re.match(r"[a-z]+:", target):

@@ -1,4 +1,4 @@
-"""Manifests as files: what is read, and how each fault is told.
+"""Manifests as files: what is read, and how each fault is reported.
 
 Nothing but `ManifestError` may come out.
 """

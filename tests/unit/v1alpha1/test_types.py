@@ -516,7 +516,7 @@ def test_every_field_is_refused_where_it_is_wrong(
 )
 def test_what_is_required(path: str) -> None:
     assert only(put(full_job(), path, ...)) == f"{path}: is required"
-    assert f"{path}: " in problems(put(full_job(), path, None))[0], "null is no value"
+    assert f"{path}: " in problems(put(full_job(), path, None))[0], "null is not a value"
 
 
 def test_missing_parts_of_the_whole() -> None:

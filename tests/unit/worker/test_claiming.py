@@ -282,7 +282,7 @@ def test_a_folder_keeps_its_layout_and_its_collection(
 ) -> None:
     root = tmp_path / "out"
     claim(store, root, before).take()
-    if known_by == "record":  # as of a bucket, or after its marker was made anew by hand
+    if known_by == "record":  # as of a bucket, or after its marker was made again by hand
         layout = Layout.HASHED if before is None else Layout.MIRROR
         store.upsert_folder(Folder("cache", str(root), layout=layout, mirrored=before))
         record(store, root)

@@ -161,7 +161,7 @@ def test_done_never_falls_and_is_exact_at_the_end(store: Store, seed: int) -> No
     final = measure(stored, store.job_counts(stored.id, stored.planned_attempt)[0])
     assert final.percent == 100
     assert final.images_per_second <= counts.completed - stored.made_before, (
-        "what was found done is no speed"
+        "what was found done does not count as speed"
     )
 
 

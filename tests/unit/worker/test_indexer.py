@@ -266,9 +266,9 @@ def test_problems_alone_are_recorded_while_the_source_lists(store: Store) -> Non
 
 def test_progress_is_told_after_each_batch(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexer, "_BATCH", 10)
-    told: list[int] = []
-    index_collection(store, ListSource(entries(25)), COLLECTION, told.append, fence=0)
-    assert told == [10, 20, 25]
+    reported: list[int] = []
+    index_collection(store, ListSource(entries(25)), COLLECTION, reported.append, fence=0)
+    assert reported == [10, 20, 25]
 
 
 def test_what_progress_raises_ends_the_index_and_the_next_one_goes_on(
@@ -315,13 +315,13 @@ def test_progress_is_told_while_a_source_lists_and_has_found_nothing_yet(store: 
                 on_step()
             yield from super().list(on_step, memory)
 
-    told: list[int] = []
-    index_collection(store, Slow(entries(2)), COLLECTION, told.append, fence=0)
-    assert told[:3] == [0, 0, 0]
+    reported: list[int] = []
+    index_collection(store, Slow(entries(2)), COLLECTION, reported.append, fence=0)
+    assert reported[:3] == [0, 0, 0]
 
 
 class Noting(ListSource):
-    """Opens an archive of two images and one that is none, and what is no image at all.
+    """Opens an archive of two images and an unreadable one, and a file that is not an image.
 
     Notes what it found.
     """
@@ -359,7 +359,7 @@ def test_what_opening_taught_is_known_the_next_time(store: Store) -> None:
         ListingProblem("a.zip!/x.jpg", DENIED, "encrypted"),
     ]
     assert set(live(store)) == {"a.zip!/0.jpg", "a.zip!/1.jpg", "a.zip!/x.jpg", "z.jpg"}, (
-        "notes are no images"
+        "notes are not images"
     )
     assert store.count_images(COLLECTION) == 4
     source.content = "v2"

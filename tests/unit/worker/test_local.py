@@ -556,7 +556,7 @@ def test_an_environment_that_fails_costs_no_image_and_is_waited_for(
     assert len(recorded(bench)) == 80
     assert bench.watcher.waited
     assert bench.watcher.stages.count("Process") == 2
-    assert done.active_seconds < 100, "waiting is no work"
+    assert done.active_seconds < 100, "waiting is not work"
     assert sum(pool.attempts.total() for pool in bench.pools) < 40 + 3 * 10, "no more is given out"
 
 

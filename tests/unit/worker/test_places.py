@@ -199,7 +199,7 @@ def test_a_path_is_laid_out_as_asked_else_as_it_is_else_as_usual(tmp_path: Path)
 def test_no_folder_is_named_and_none_is_asked_for(tmp_path: Path) -> None:
     known = [Folder("old", str(tmp_path))]
     assert place_by_rules(resource(), [], known, None) is None, (
-        "a job writes nowhere that it was not told of"
+        "a job writes only into the folders that it names"
     )
 
 

@@ -67,13 +67,13 @@ def test_it_goes_in_batches_while_it_deletes(
     have(store, folder, *(derivative(n, FULL) for n in range(count)))
     for ordinal in range(0, count, 2):
         del folder.files[derivative(ordinal, FULL).path]
-    told: list[None] = []
+    calls: list[None] = []
     forgotten = forget_missing_files(
-        store, COLLECTION, TIERS, "cache", folder, lambda: told.append(None)
+        store, COLLECTION, TIERS, "cache", folder, lambda: calls.append(None)
     )
     assert forgotten == len(range(0, count, 2))
     assert [ordinal for ordinal, _ in recorded(store)] == list(range(1, count, 2))
-    assert len(told) >= count
+    assert len(calls) >= count
 
 
 @pytest.mark.parametrize("count", [0, 1, 10, 11, 35])
@@ -84,7 +84,7 @@ def test_what_others_made_is_forgotten_in_batches(
     fill(store, count)
     ours = [derivative(n, FULL, job="ours") for n in range(0, count, 2)]
     have(store, MemoryFolder(), *ours, *(derivative(n, THUMBNAIL) for n in range(count)))
-    told: list[None] = []
-    forget_made_by_others(store, COLLECTION, TIERS, "ours", lambda: told.append(None))
+    calls: list[None] = []
+    forget_made_by_others(store, COLLECTION, TIERS, "ours", lambda: calls.append(None))
     assert recorded(store) == [(n, "full") for n in range(0, count, 2)]
-    assert len(told) >= -(-count // 10)
+    assert len(calls) >= -(-count // 10)

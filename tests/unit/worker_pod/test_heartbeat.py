@@ -103,7 +103,7 @@ def test_a_store_that_hangs_holds_nobody_up(
     assert time.monotonic() - began < 2.5
 
 
-# Being told to stop -------------------------------------------------------------------------------
+# Being asked to stop ------------------------------------------------------------------------------
 
 
 def test_the_grace_period_runs_from_the_signal(monkeypatch: pytest.MonkeyPatch) -> None:

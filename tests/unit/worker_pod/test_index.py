@@ -34,7 +34,7 @@ def test_an_earlier_attempt_plans_nothing_once_a_later_one_has_begun(
     cluster.add_photos(3)
     cluster.record()
     with cluster.opened() as store:
-        begun = change_job(
+        recorded = change_job(
             store,
             UID,
             lambda job: replace(
@@ -43,7 +43,7 @@ def test_an_earlier_attempt_plans_nothing_once_a_later_one_has_begun(
         )
         with pytest.raises(FencedError, match="attempt 2"):
             cluster.plan()
-        assert store.get_job(UID) == begun
+        assert store.get_job(UID) == recorded
         assert store.count_images(COLLECTION) == 0 and store.shards(UID, 1) == []
 
 

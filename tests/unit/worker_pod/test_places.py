@@ -24,9 +24,16 @@ def refused(kind: type[FpjError], number: int) -> FpjError:
     return error
 
 
-def job(planned: int, begun: int) -> Job:
+def job(planned: int, started: int) -> Job:
     return Job(
-        "id", "it", "holiday", {}, "", created_at=0.0, planned_attempt=planned, begun_attempt=begun
+        "id",
+        "it",
+        "holiday",
+        {},
+        "",
+        created_at=0.0,
+        planned_attempt=planned,
+        begun_attempt=started,
     )
 
 

@@ -389,7 +389,7 @@ def test_a_command_that_does_not_exist(cluster: Cluster) -> None:
 
 
 def test_a_recovery_takes_an_empty_source_for_one_that_is_not_mounted(cluster: Cluster) -> None:
-    """It may be mounted again. Whoever begins the job anew is told at once instead."""
+    """It may be mounted again. Whoever restarts the job gets the error at once instead."""
     cluster.prepare(3)
     away = cluster.album.with_name("away")
     cluster.album.rename(away)
@@ -450,7 +450,7 @@ def test_a_source_that_does_not_answer_costs_a_first_index_no_try(
 def test_a_first_index_waits_for_a_cache_folder_that_is_read_only(
     cluster: Cluster, exists: bool
 ) -> None:
-    """A server may be failing over, and nobody sits there who could be told."""
+    """A server may be failing over, and nobody is there who could be informed."""
     cluster.add_photos(2)
     cluster.record()
     (cluster.derived if exists else cluster.derived.parent).mkdir(parents=True, exist_ok=True)

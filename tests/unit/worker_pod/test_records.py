@@ -137,11 +137,11 @@ def test_progress_is_noted_when_images_were_done(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "begun", [{"planning_attempt": 2}, {"planning_attempt": 2, "planned_attempt": 2}]
+    "planning", [{"planning_attempt": 2}, {"planning_attempt": 2, "planned_attempt": 2}]
 )
-def test_counts_of_two_attempts_are_never_mixed(store: Store, begun: dict[str, Any]) -> None:
+def test_counts_of_two_attempts_are_never_mixed(store: Store, planning: dict[str, Any]) -> None:
     planned(store)
-    change_job(store, JOB, lambda job: replace(job, **begun))
+    change_job(store, JOB, lambda job: replace(job, **planning))
     assert observe(store, JOB, 1, 1_005.0) is None
 
 

@@ -363,7 +363,7 @@ def test_of_a_thousand_pods_that_end_together_few_sum_all_shards(
     monkeypatch.setattr(store, "job_counts", counted)
     Reporter(store, JOB, 1, "w", Written(), pods=1_000)._report_last()
     assert not summed and len(asked) == 2 and max(asked) <= 1.0, (
-        "another has told within the last second, and again"
+        "another has reported within the last second, and again"
     )
     Reporter(store, JOB, 1, "w", Written(), pods=4)._report_last()
     assert summed and len(asked) == 2, "few pods tell at once"
@@ -394,7 +394,7 @@ def test_failures_are_no_ones_problem(store: Store, caplog: pytest.LogCaptureFix
             written.error = None
             wait_for(lambda written=written: written.documents)  # type: ignore[misc]
         assert len([r for r in caplog.records if "report failed" in r.message]) == 1, (
-            "a lasting trouble is told once"
+            "a lasting error is reported once"
         )
 
 
