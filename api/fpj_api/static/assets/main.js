@@ -58,6 +58,7 @@ async function begin() {
   }
 }
 
+/** @param {string} reason */
 function showSignIn(reason) {
   leave();
   document.title = "Sign in · fpj";
@@ -74,6 +75,7 @@ function leave() {
 }
 
 function showFrame() {
+  /** @param {string} address @param {string} label */
   const link = (address, label) => h("a", { href: address }, label);
   const nav = h(
     "nav",

@@ -26,6 +26,7 @@ export async function* serverEvents(body, heard = () => {}) {
 export class EventParser {
   #rest = "";
   #event = "";
+  /** @type {string[]} */
   #data = [];
   #id = "";
   #named = false;
@@ -43,6 +44,7 @@ export class EventParser {
     }
   }
 
+  /** @param {string} line */
   #field(line) {
     const colon = line.indexOf(":");
     if (colon === 0) return; // a comment

@@ -26,6 +26,7 @@ export class Problem extends Error {
 /** The token lives as long as the tab. */
 export const token = {
   get: () => sessionStorage.getItem(TOKEN) || "",
+  /** @param {string} value */
   set: (value) => sessionStorage.setItem(TOKEN, value),
   clear: () => sessionStorage.removeItem(TOKEN),
 };
@@ -33,12 +34,16 @@ export const token = {
 /** @type {(problem: Problem) => void} */
 let refused = () => {};
 
-/** Who hears that the API no longer knows the caller. */
+/**
+ * Who hears that the API no longer knows the caller.
+ *
+ * @param {(problem: Problem) => void} listener
+ */
 export function onRefused(listener) {
   refused = listener;
 }
 
-/** @returns {Promise<Problem>} */
+/** @param {Response} response @returns {Promise<Problem>} */
 async function problemOf(response) {
   const retryAfter = Number(response.headers.get("retry-after")) || 0;
   const title = response.statusText || `Status ${response.status}`;
@@ -114,19 +119,30 @@ export async function request(path, { signal, ...options } = {}) {
   return text ? JSON.parse(text) : null;
 }
 
-/** A query of what is not empty; a list gives its name several times. */
+/** @typedef {string|number|null|undefined} QueryValue */
+
+/**
+ * A query of what is not empty; a list gives its name several times.
+ *
+ * @param {Record<string, QueryValue|QueryValue[]>} parameters
+ */
 export function query(parameters) {
   const made = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
     for (const each of Array.isArray(value) ? value : [value]) {
-      if (each !== "" && each !== null && each !== undefined) made.append(name, each);
+      if (each !== "" && each !== null && each !== undefined) made.append(name, String(each));
     }
   }
   const text = made.toString();
   return text && `?${text}`;
 }
 
-/** Path of one job. */
+/**
+ * Path of one job.
+ *
+ * @param {string} namespace
+ * @param {string} name
+ */
 export const jobPath = (namespace, name) =>
   `/namespaces/${encodeURIComponent(namespace)}/jobs/${encodeURIComponent(name)}`;
 

@@ -69,6 +69,33 @@
  * @property {number|null} totalBytes
  * @property {number|null} totalCollections
  * @property {Condition[]} conditions
+ *
+ * @typedef {{files: number, bytes: number}} TierStatistics
+ *
+ * @typedef {object} Statistics
+ * @property {string} namespace
+ * @property {string} collection
+ * @property {number} images
+ * @property {number} sourceBytes
+ * @property {Record<string, TierStatistics>} tiers
+ *
+ * @typedef {object} Schedule
+ * @property {string} namespace
+ * @property {string} name
+ * @property {string} uid
+ * @property {string} createdAt
+ * @property {string} schedule
+ * @property {string|null} timeZone
+ * @property {boolean} suspended
+ * @property {string|null} nextAt
+ * @property {string|null} lastAt
+ * @property {string|null} lastSucceededAt
+ * @property {string[]} active names of jobs
+ * @property {string|null} reason
+ * @property {string|null} message
+ *
+ * @typedef {{name: string, verbs: string[]}} NamespaceRights
+ * @typedef {{items: NamespaceRights[], user: string|{name?: string, username?: string}}} Namespaces
  */
 
 export {};

@@ -1,6 +1,6 @@
 /** Addresses of the page and what they show. */
 
-/** @typedef {{page: "jobs"|"job"|"caches"|"none", namespace?: string, name?: string}} Route */
+/** @typedef {{page: "jobs"|"caches"|"none"} | {page: "job", namespace: string, name: string}} Route */
 
 /** @param {string} path @returns {Route} */
 export function routeOf(path) {
@@ -12,6 +12,7 @@ export function routeOf(path) {
   return { page: "none" };
 }
 
+/** @param {string} part */
 function decoded(part) {
   try {
     return decodeURIComponent(part);
@@ -20,13 +21,22 @@ function decoded(part) {
   }
 }
 
-/** Address of one job's page. */
+/**
+ * Address of one job's page.
+ *
+ * @param {string} namespace
+ * @param {string} name
+ */
 export const jobAddress = (namespace, name) =>
   `/jobs/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`;
 
 let changed = () => {};
 
-/** Listen to links, to the browser's buttons and to `go`. */
+/**
+ * Listen to links, to the browser's buttons and to `go`.
+ *
+ * @param {() => void} listener
+ */
 export function listen(listener) {
   changed = listener;
   addEventListener("popstate", () => changed());
@@ -44,7 +54,11 @@ export function listen(listener) {
   });
 }
 
-/** Show another address. */
+/**
+ * Show another address.
+ *
+ * @param {string} address
+ */
 export function go(address) {
   if (address !== location.pathname + location.search) history.pushState(null, "", address);
   changed();

@@ -11,6 +11,7 @@ let readAt = 0;
 
 /** Read the namespaces and verbs; a 401 is thrown as any other problem is. */
 export async function readRights() {
+  /** @type {import("./models.js").Namespaces} */
   const answer = await request("/namespaces");
   const namespaces = new Map(answer.items.map((each) => [each.name, new Set(each.verbs)]));
   rights = { user: nameOf(answer.user), namespaces };
@@ -22,7 +23,11 @@ export async function refreshRights() {
   if (Date.now() - readAt > KEPT_MS) await readRights();
 }
 
-/** A review gives a user as a name, or with groups beside it. */
+/**
+ * A review gives a user as a name, or with groups beside it.
+ *
+ * @param {import("./models.js").Namespaces["user"]} user
+ */
 const nameOf = (user) => (typeof user === "string" ? user : user?.name || user?.username || "");
 
 export const user = () => rights.user;
@@ -32,13 +37,26 @@ export const shortUser = () => rights.user.replace(/^system:serviceaccount:([^:]
 
 export const namespaces = () => [...rights.namespaces.keys()].sort();
 
-/** Whether the user may do this to jobs of a namespace. */
+/**
+ * Whether the user may do this to jobs of a namespace.
+ *
+ * @param {string} verb
+ * @param {string} namespace
+ */
 export const may = (verb, namespace) => rights.namespaces.get(namespace)?.has(verb) ?? false;
 
-/** Where the user may do this to jobs. */
+/**
+ * Where the user may do this to jobs.
+ *
+ * @param {string} verb
+ */
 export const where = (verb) => namespaces().filter((namespace) => may(verb, namespace));
 
-/** Sign in with a token, which is kept only if the API knows it. */
+/**
+ * Sign in with a token, which is kept only if the API knows it.
+ *
+ * @param {string} bearer
+ */
 export async function signIn(bearer) {
   token.set(bearer);
   try {

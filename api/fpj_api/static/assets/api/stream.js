@@ -8,6 +8,8 @@ const SILENCE_MS = 45000; // three of the comments that the API sends
 const NOTHING_TO_SEE_MS = 5000; // until somebody gets a right, or creates the first job
 const STEADY_MS = 10000; // a stream that held so long was none of a series of failures
 
+/** @typedef {"live"|"connecting"|"reconnecting"} StreamState */
+
 /** @typedef {{kind: "job", job: import("./models.js").Job} | {kind: "gone", uid: string, namespace: string, name: string}} Change */
 
 /**
@@ -15,6 +17,7 @@ const STEADY_MS = 10000; // a stream that held so long was none of a series of f
  * tab is hidden nothing is drawn and no more is kept than one change of each job.
  */
 export class JobStream extends EventTarget {
+  /** @type {StreamState} */
   state = "connecting";
   /** Why there is no stream, where the API has said so. */
   reason = "";
@@ -48,12 +51,14 @@ export class JobStream extends EventTarget {
 
   #again = () => this.#wake();
 
+  /** @param {StreamState} state */
   #tell(state) {
     if (state === this.state) return;
     this.state = state;
     this.dispatchEvent(new Event("state"));
   }
 
+  /** @param {AbortSignal} signal */
   async #run(signal) {
     while (!signal.aborted) {
       let retryAfter = 0;
@@ -84,6 +89,7 @@ export class JobStream extends EventTarget {
     return longest / 2 + (Math.random() * longest) / 2;
   }
 
+  /** @param {number} milliseconds */
   #pause(milliseconds) {
     return /** @type {Promise<void>} */ (
       new Promise((resolve) => {
@@ -96,6 +102,7 @@ export class JobStream extends EventTarget {
     );
   }
 
+  /** @param {AbortSignal} signal */
   async #read(signal) {
     const silence = new AbortController();
     let timer = 0;
@@ -140,6 +147,7 @@ export class JobStream extends EventTarget {
     }
   }
 
+  /** @param {string} uid @param {Change} change */
   #put(uid, change) {
     this.#changes.set(uid, change);
     if (!this.#frame) this.#frame = requestAnimationFrame(() => this.#flush());

@@ -3,10 +3,20 @@ import { h, setAttribute } from "../ui/dom.js";
 import { bytes, count, DASH, duration } from "../ui/format.js";
 import { meter, setMeter } from "../ui/meter.js";
 
+/** @import { Condition, Folder } from "../api/models.js" */
+
+/** @type {Record<string, string>} */
 const STORAGE = { persistentVolumeClaim: "Claim", s3: "S3", local: "Local" };
 
+/** @type {Record<string, string>} */
+const EVICTION = {
+  LRU: "Least recently used first",
+  Priority: "Lowest priority first",
+  None: "None",
+};
+
 /**
- * @param {import("../api/models.js").Folder} folder with the watermarks in percent where it evicts, and its conditions
+ * @param {Folder} folder with the watermarks in percent where it evicts, and its conditions
  * @returns {HTMLElement}
  */
 export function folderCard(folder) {
@@ -41,14 +51,17 @@ export function folderCard(folder) {
   );
 }
 
+/** @param {Folder} folder */
 function eviction({ eviction: kind, ttl }) {
-  const policy =
-    { LRU: "Least recently used first", Priority: "Lowest priority first", None: "None" }[kind] ||
-    kind;
+  const policy = EVICTION[kind] || kind;
   return ttl ? `${policy}, after ${duration(ttl)}` : policy;
 }
 
-/** How much of maxBytes is used, with a mark where eviction begins and one where it ends. */
+/**
+ * How much of maxBytes is used, with a mark where eviction begins and one where it ends.
+ *
+ * @param {Folder} folder
+ */
 function usage({ totalBytes, maxBytes, highWatermark, lowWatermark, eviction: kind }) {
   if (!maxBytes) return h("p", { class: "quiet" }, "May hold as much as its storage does.");
   const share = ((totalBytes || 0) / maxBytes) * 100;
@@ -72,6 +85,7 @@ function usage({ totalBytes, maxBytes, highWatermark, lowWatermark, eviction: ki
   );
 }
 
+/** @param {string} kind @param {number|null|undefined} percent */
 function mark(kind, percent) {
   if (percent === null || percent === undefined) return null;
   const text = kind.startsWith("high") ? "Eviction begins" : "Eviction ends";
@@ -86,6 +100,7 @@ function mark(kind, percent) {
   return element;
 }
 
+/** @param {Condition[]} found */
 function conditions(found) {
   if (!found.length) return null;
   const rows = found.map((each) =>

@@ -3,6 +3,8 @@
 import { jobPath, request } from "../api/http.js";
 import { may } from "../api/session.js";
 
+/** @import { Job } from "../api/models.js" */
+
 /**
  * @typedef {object} Action
  * @property {string} id as the API names it
@@ -49,7 +51,7 @@ export const ACTIONS = {
  * Why the job's state does not allow it, as the API says; empty where it does.
  *
  * @param {Action} action
- * @param {import("../api/models.js").Job} job
+ * @param {Job} job
  */
 export const refusal = (action, job) => {
   // While an upgrade runs, an older API may answer: it sends none, and refuses what it must.
@@ -57,7 +59,12 @@ export const refusal = (action, job) => {
   return job.refusals?.[action.id] || "The job's state does not allow it";
 };
 
-/** Why the user may not do this to a job; empty where they may. */
+/**
+ * Why the user may not do this to a job; empty where they may.
+ *
+ * @param {Action} action
+ * @param {string} namespace
+ */
 export const forbidden = (action, namespace) =>
   may(action.verb, namespace)
     ? ""

@@ -7,13 +7,21 @@ import { fill, h, replace, setText } from "../ui/dom.js";
 import { ACTIONS, forbidden, refusal } from "./actions.js";
 import { confirmAction, run } from "./confirm.js";
 
+/** @import { Job } from "../api/models.js" */
+/** @import { Action } from "./actions.js" */
+
 /** The API changes several jobs in one request at most up to here. */
 const MOST = 500;
 
 /** Whether the user may do anything to jobs anywhere. */
 export const mayAct = () => where("patch").length > 0 || where("delete").length > 0;
 
-/** Why an action cannot be taken for the chosen jobs; empty where it can. */
+/**
+ * Why an action cannot be taken for the chosen jobs; empty where it can.
+ *
+ * @param {Action} action
+ * @param {Job[]} jobs
+ */
 function obstacle(action, jobs) {
   for (const namespace of new Set(jobs.map((job) => job.namespace))) {
     const why = forbidden(action, namespace);
@@ -27,7 +35,7 @@ function obstacle(action, jobs) {
 }
 
 export class BulkBar {
-  /** @param {() => import("../api/models.js").Job[]} chosen @param {() => void} clear @param {() => void} after */
+  /** @param {() => Job[]} chosen @param {() => void} clear @param {() => void} after */
   constructor(chosen, clear, after) {
     this.chosen = chosen;
     this.text = h("strong", { role: "status" });
@@ -56,6 +64,7 @@ export class BulkBar {
     );
   }
 
+  /** @param {Action} action @param {() => void} after */
   #button(action, after) {
     const button = h(
       "button",
@@ -86,7 +95,12 @@ export class BulkBar {
   }
 }
 
-/** The button that recovers whatever failed; null for those who may not. */
+/**
+ * The button that recovers whatever failed; null for those who may not.
+ *
+ * @param {() => string} namespaceShown empty for all
+ * @param {() => void} after
+ */
 export function recoverAllButton(namespaceShown, after) {
   if (!where("patch").length) return null;
   return h(
@@ -96,6 +110,7 @@ export function recoverAllButton(namespaceShown, after) {
   );
 }
 
+/** @param {string} namespace empty for all @param {() => void} after */
 function askRecoverAll(namespace, after) {
   const dialog = openDialog(namespace ? `Recover all jobs in ${namespace}?` : "Recover all jobs?");
   const scope = namespace ? `in ${namespace}` : "in all namespaces that you may see";

@@ -6,11 +6,16 @@ import { fill, h, replace, setText } from "../ui/dom.js";
 import { count, words } from "../ui/format.js";
 import { perform, refusal } from "./actions.js";
 
+/** @import { Job } from "../api/models.js" */
+/** @import { Action, Outcomes } from "./actions.js" */
+/** @import { Dialog } from "../ui/dialog.js" */
+
+/** @param {number} number */
 const jobs = (number) => (number === 1 ? "1 job" : `${number} jobs`);
 
 /**
- * @param {import("./actions.js").Action} action
- * @param {import("../api/models.js").Job[]} chosen
+ * @param {Action} action
+ * @param {Job[]} chosen
  * @param {() => void} [after] called once something was done
  */
 export function confirmAction(action, chosen, after = () => {}) {
@@ -51,10 +56,10 @@ export function confirmAction(action, chosen, after = () => {}) {
 /**
  * Do it while the dialog waits, then show what became of each job.
  *
- * @param {import("../ui/dialog.js").Dialog} dialog
+ * @param {Dialog} dialog
  * @param {HTMLButtonElement} start
  * @param {string} label
- * @param {() => Promise<import("./actions.js").Outcomes>} work
+ * @param {() => Promise<Outcomes>} work
  * @param {() => void} after
  * @param {boolean} [brief] the dialog just ends: there is nothing more to say
  */
@@ -76,9 +81,9 @@ export async function run(dialog, start, label, work, after, brief = false) {
 }
 
 /**
- * @param {import("../ui/dialog.js").Dialog} dialog
+ * @param {Dialog} dialog
  * @param {string} label
- * @param {import("./actions.js").Outcomes} outcomes
+ * @param {Outcomes} outcomes
  */
 function showOutcomes(dialog, label, { results, remaining }) {
   const done = results.filter((each) => each.done).length;
@@ -112,6 +117,7 @@ function showOutcomes(dialog, label, { results, remaining }) {
   end.focus();
 }
 
+/** @param {Job[]} chosen @param {(job: Job) => string} note */
 function list(chosen, note) {
   const rows = chosen.map((job) =>
     h(

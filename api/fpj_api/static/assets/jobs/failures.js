@@ -6,13 +6,15 @@ import { count } from "../ui/format.js";
 import { notice } from "../ui/notices.js";
 import { failure, skeletonRows } from "../ui/states.js";
 
+/** @import { FailedImage, Job } from "../api/models.js" */
+
 const PAGE = 50;
 const LARGEST_PAGE = 500;
 const REREAD_MS = 5000;
 
 export class Failures {
   #type = "";
-  /** @type {import("../api/models.js").FailedImage[]} */
+  /** @type {FailedImage[]} */
   #items = [];
   /** @type {string|null} cursor of the page that follows */
   #next = null;
@@ -22,6 +24,7 @@ export class Failures {
   #reading = null;
   #again = throttle(REREAD_MS, () => this.#read(Math.max(PAGE, this.#items.length)));
 
+  /** @param {string} namespace @param {string} name */
   constructor(namespace, name) {
     this.path = `${jobPath(namespace, name)}/failures`;
     this.types = h("select", { class: "input", "aria-label": "Error type" });
@@ -76,7 +79,11 @@ export class Failures {
     this.#again.cancel();
   }
 
-  /** Show the numbers of a job; the table is read again where they are others. */
+  /**
+   * Show the numbers of a job; the table is read again where they are others.
+   *
+   * @param {Job} job
+   */
   update(job) {
     const failed = job.progress?.failed || 0;
     const errors = Object.entries(job.errors || {})
@@ -98,6 +105,7 @@ export class Failures {
     } else this.#again();
   }
 
+  /** @param {[type: string, images: number][]} errors */
   #showBars(errors) {
     const most = Math.max(1, ...errors.map(([, number]) => number));
     const known = this.bars.dataset.types?.split(" ") || [];
@@ -124,6 +132,7 @@ export class Failures {
     });
   }
 
+  /** @param {string} type */
   #bar(type) {
     const bar = h("span", { class: "meter" }, h("span", { class: "part-bad" }));
     const button = h(
@@ -137,6 +146,7 @@ export class Failures {
     return button;
   }
 
+  /** @param {string} type */
   #choose(type) {
     this.#type = type;
     this.types.value = type;

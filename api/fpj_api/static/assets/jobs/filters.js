@@ -5,14 +5,22 @@ import { debounce, h, icon, replace, setText } from "../ui/dom.js";
 import { count, words } from "../ui/format.js";
 import { PHASES } from "../ui/phases.js";
 
-/** @returns {import("./job-list.js").Filter} */
+/** @import { Filter } from "./job-list.js" */
+/** @import { QueryValue } from "../api/http.js" */
+
+/** @param {string} search of the address @returns {Filter} */
 export function filterOf(search) {
   const given = new URLSearchParams(search);
   const phases = new Set(given.getAll("phase").filter((phase) => phase in PHASES));
   return { namespace: given.get("namespace") || "", phases, search: given.get("search") || "" };
 }
 
-/** The query of a filter, for the address and for the API alike. */
+/**
+ * The query of a filter, for the address and for the API alike.
+ *
+ * @param {Filter} filter
+ * @param {Record<string, QueryValue>} [more]
+ */
 export const filterQuery = (filter, more = {}) =>
   query({
     namespace: filter.namespace,
@@ -21,13 +29,17 @@ export const filterQuery = (filter, more = {}) =>
     ...more,
   });
 
-/** Whether anything is left out. */
+/**
+ * Whether anything is left out.
+ *
+ * @param {Filter} filter
+ */
 export const isNarrow = (filter) =>
   Boolean(filter.namespace || filter.phases.size || filter.search.trim());
 
 export class Filters {
   /**
-   * @param {import("./job-list.js").Filter} filter is changed in place
+   * @param {Filter} filter is changed in place
    * @param {string[]} namespaces to choose from
    * @param {() => void} changed
    */
@@ -70,6 +82,7 @@ export class Filters {
     this.setCounts({});
   }
 
+  /** @param {string[]} names */
   setNamespaces(names) {
     const chosen = this.filter.namespace;
     const known = chosen && !names.includes(chosen) ? [chosen, ...names] : names;
@@ -81,6 +94,7 @@ export class Filters {
     this.namespace.value = chosen;
   }
 
+  /** @param {string} phase @param {string} tone */
   #chip(phase, tone) {
     const number = h("span", { class: "count" });
     const button = h(

@@ -1,6 +1,13 @@
 /** The jobs of the table: pages that were read, kept up to date by the stream, in the API's order. */
 
-/** Newest first, equal ages by uid: the order in which the API gives pages. */
+/** @import { Job } from "../api/models.js" */
+
+/**
+ * Newest first, equal ages by uid: the order in which the API gives pages.
+ *
+ * @param {Job} left
+ * @param {Job} right
+ */
 export function compare(left, right) {
   if (left.createdAt !== right.createdAt) return left.createdAt < right.createdAt ? 1 : -1;
   return left.uid < right.uid ? 1 : -Number(left.uid > right.uid);
@@ -8,7 +15,12 @@ export function compare(left, right) {
 
 /** @typedef {{namespace: string, phases: Set<string>, search: string}} Filter */
 
-/** Whether the table shows a job. */
+/**
+ * Whether the table shows a job.
+ *
+ * @param {Filter} filter
+ * @param {Job} job
+ */
 export function matches(filter, job) {
   if (filter.namespace && job.namespace !== filter.namespace) return false;
   if (filter.phases.size && !filter.phases.has(job.phase || "Pending")) return false;
@@ -22,27 +34,37 @@ export function matches(filter, job) {
 /**
  * What a change did to the list; `recount` where the numbers of jobs by phase may be others now.
  *
- * @typedef {{kind: "updated"|"removed", job: import("../api/models.js").Job, recount: boolean}} Changed
- * @typedef {{kind: "added", job: import("../api/models.js").Job, index: number, recount: boolean}} Added
+ * @typedef {{kind: "updated"|"removed", job: Job, recount: boolean}} Changed
+ * @typedef {{kind: "added", job: Job, index: number, recount: boolean}} Added
  * @typedef {Changed | Added | {kind: "none", recount: boolean}} Taken
  */
 
 export class JobList {
-  /** @type {Map<string, import("../api/models.js").Job>} */
+  /** @type {Map<string, Job>} */
   jobs = new Map();
-  /** @type {import("../api/models.js").Job[]} in order */
+  /** @type {Job[]} in order */
   order = [];
   /** @type {string|null} cursor of the page that follows */
   next = null;
 
-  /** Take jobs instead of all that were there. */
+  /**
+   * Take jobs instead of all that were there.
+   *
+   * @param {Job[]} items
+   * @param {string|null} next cursor of the page that follows
+   */
   reset(items, next) {
     this.jobs = new Map(items.map((job) => [job.uid, job]));
     this.order = [...this.jobs.values()].sort(compare);
     this.next = next;
   }
 
-  /** Add a page. */
+  /**
+   * Add a page.
+   *
+   * @param {Job[]} items
+   * @param {string|null} next cursor of the page that follows
+   */
   append(items, next) {
     for (const job of items) this.jobs.set(job.uid, job);
     this.order = [...this.jobs.values()].sort(compare);
@@ -80,13 +102,18 @@ export class JobList {
     return { kind: "added", job, index, recount: true };
   }
 
-  /** Where a job is: by halving, since the order is kept. */
+  /**
+   * Where a job is: by halving, since the order is kept.
+   *
+   * @param {Job} job
+   */
   indexOf(job) {
     const near = this.#place(job);
     if (this.order[near]?.uid === job.uid) return near;
     return this.order.findIndex((each) => each.uid === job.uid);
   }
 
+  /** @param {Job} job */
   #place(job) {
     let low = 0;
     let high = this.order.length;
@@ -98,13 +125,14 @@ export class JobList {
     return low;
   }
 
-  /** @param {import("../api/models.js").Job|undefined} known @returns {Taken} */
+  /** @param {Job|undefined} known @returns {Taken} */
   #left(known) {
     if (!known) return { kind: "none", recount: true };
     this.#remove(known);
     return { kind: "removed", job: known, recount: true };
   }
 
+  /** @param {Job} job */
   #remove(job) {
     this.order.splice(this.indexOf(job), 1);
     this.jobs.delete(job.uid);

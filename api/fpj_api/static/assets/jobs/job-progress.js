@@ -4,6 +4,9 @@ import { bytes, count, DASH, duration, milliseconds, rate } from "../ui/format.j
 import { handled, meter, percentOf, progressShares, setMeter, setPace } from "../ui/meter.js";
 import { FINISHED } from "../ui/phases.js";
 
+/** @import { Job } from "../api/models.js" */
+
+/** @type {{key: "completed"|"skipped"|"failed", tone: string, label: string}[]} */
 const PARTS = [
   { key: "completed", tone: "run", label: "Made" },
   { key: "skipped", tone: "skip", label: "Up to date" },
@@ -19,7 +22,12 @@ const FACTS = {
   recoveries: "Recoveries",
 };
 
-/** A legend's entry with a number. */
+/**
+ * A legend's entry with a number.
+ *
+ * @param {string} tone
+ * @param {string} label
+ */
 export function legendItem(tone, label) {
   const number = h("b");
   return {
@@ -30,6 +38,8 @@ export function legendItem(tone, label) {
 
 export class JobProgress {
   constructor() {
+    /** @type {Pick<Job, "startedAt"|"completedAt">} */
+    this.job = { startedAt: null, completedAt: null };
     this.percent = h("span", { class: "hero-percent" });
     this.of = h("span", { class: "quiet number" });
     this.stage = h("span", { class: "quiet" });
@@ -63,6 +73,7 @@ export class JobProgress {
     );
   }
 
+  /** @param {Job} job */
   update(job) {
     const { progress } = job;
     const total = progress?.total || 0;

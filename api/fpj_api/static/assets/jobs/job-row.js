@@ -6,6 +6,8 @@ import { count, DASH, duration, rate, setTime, time, words } from "../ui/format.
 import { handled, meter, percentOf, progressShares, setMeter, setPace } from "../ui/meter.js";
 import { FINISHED, pill, setPill } from "../ui/phases.js";
 
+/** @import { Job } from "../api/models.js" */
+
 export const COLUMNS = [
   { label: "Name" },
   { label: "Namespace" },
@@ -19,12 +21,13 @@ export const COLUMNS = [
   { label: "Age", end: true },
 ];
 
+/** @param {string} label @param {string} [extra] classes */
 const detail = (label, extra = "") =>
   h("td", { class: `detail ${extra}`.trim(), "data-label": label, role: "cell" });
 
 export class JobRow {
   /**
-   * @param {import("../api/models.js").Job} job
+   * @param {Job} job
    * @param {((uid: string, chosen: boolean) => void)|null} onpick null where nothing may be done to jobs
    */
   constructor(job, onpick) {
@@ -70,7 +73,11 @@ export class JobRow {
     this.update(job);
   }
 
-  /** Show the job as it is now; what is the same is not touched. */
+  /**
+   * Show the job as it is now; what is the same is not touched.
+   *
+   * @param {Job} job
+   */
   update(job) {
     const { progress } = job;
     setText(this.namespace, job.namespace);
@@ -107,13 +114,22 @@ export class JobRow {
     setTime(this.age, job.createdAt);
   }
 
-  /** A dash needs no line on a phone. */
+  /**
+   * A dash needs no line on a phone.
+   *
+   * @param {HTMLElement} cell
+   * @param {string} text
+   */
   #optional(cell, text) {
     setText(cell, text);
     cell.classList.toggle("blank", text === DASH);
   }
 
-  /** Show whether it is chosen. */
+  /**
+   * Show whether it is chosen.
+   *
+   * @param {boolean} chosen
+   */
   pick(chosen) {
     if (!this.box) return;
     this.box.checked = chosen;
@@ -122,7 +138,7 @@ export class JobRow {
 }
 
 /**
- * @param {import("../api/models.js").Job} job
+ * @param {Job} job
  * @param {(uid: string, chosen: boolean) => void} onpick
  */
 function pickBox(job, onpick) {
@@ -131,7 +147,11 @@ function pickBox(job, onpick) {
   return box;
 }
 
-/** Before anything is counted: what is being done, or what is waited for. */
+/**
+ * Before anything is counted: what is being done, or what is waited for.
+ *
+ * @param {Job} job
+ */
 function waitingFor({ phase, stage, reason }) {
   if (FINISHED.has(phase)) return "";
   return stage || (reason && reason !== phase ? words(reason) : "");

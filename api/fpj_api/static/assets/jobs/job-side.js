@@ -6,6 +6,8 @@ import { count, DASH, time } from "../ui/format.js";
 import { meter, setMeter } from "../ui/meter.js";
 import { legendItem } from "./job-progress.js";
 
+/** @import { Condition, Job, JobEvent } from "../api/models.js" */
+
 /** @param {string} title @param {...Node} content */
 export function panel(title, ...content) {
   return h(
@@ -16,6 +18,7 @@ export function panel(title, ...content) {
   );
 }
 
+/** @type {{key: "succeeded"|"active"|"failed"|"pending", tone: string, label: string}[]} */
 const SHARDS = [
   { key: "succeeded", tone: "good", label: "Succeeded" },
   { key: "active", tone: "run", label: "Active" },
@@ -36,6 +39,7 @@ export class Shards {
     this.element = panel("Shards", h("div", { class: "stack" }, this.text, this.meter, legend));
   }
 
+  /** @param {Job} job */
   update(job) {
     const { total, active, succeeded, failed } = job.shards || {
       total: 0,
@@ -62,7 +66,11 @@ export class Shards {
   }
 }
 
-/** Whether a condition is as one wishes, not, or neither. */
+/**
+ * Whether a condition is as one wishes, not, or neither.
+ *
+ * @param {Condition} condition
+ */
 function toneOf({ type, status }) {
   if (status === "Unknown") return "idle";
   const holds = status === "True";
@@ -72,9 +80,10 @@ function toneOf({ type, status }) {
   return holds ? "run" : "idle";
 }
 
+/** @type {Record<string, string>} */
 const STATUS = { True: "Yes", False: "No" };
 
-/** @param {HTMLElement} box @param {import("../api/models.js").Condition[]} conditions */
+/** @param {HTMLElement} box @param {Condition[]} conditions */
 export function showConditions(box, conditions) {
   if (!conditions.length) {
     replace(box, h("p", { class: "quiet" }, "None yet: the operator has not picked up the job."));
@@ -102,7 +111,7 @@ export function showConditions(box, conditions) {
   replace(box, h("ul", { class: "timeline" }, rows));
 }
 
-/** @param {HTMLElement} box @param {import("../api/models.js").JobEvent[]} events in order of time */
+/** @param {HTMLElement} box @param {JobEvent[]} events in order of time */
 export function showEvents(box, events) {
   if (!events.length) {
     replace(box, h("p", { class: "quiet" }, "None that the cluster still keeps."));
@@ -133,7 +142,7 @@ export function showEvents(box, events) {
   replace(box, h("ul", { class: "timeline" }, rows));
 }
 
-/** @param {HTMLElement} box @param {import("../api/models.js").Job} job */
+/** @param {HTMLElement} box @param {Job} job */
 export function showDetails(box, job) {
   const sameCollection = `/jobs${query({ namespace: job.namespace, search: job.collection })}`;
   const pairs = [

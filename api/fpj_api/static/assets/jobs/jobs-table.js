@@ -3,6 +3,8 @@ import { h, replace } from "../ui/dom.js";
 import { skeletonRows } from "../ui/states.js";
 import { COLUMNS, JobRow } from "./job-row.js";
 
+/** @import { Job } from "../api/models.js" */
+
 export class JobsTable {
   /** @type {Map<string, JobRow>} */
   rows = new Map();
@@ -39,7 +41,11 @@ export class JobsTable {
     this.body.setAttribute("aria-busy", "true");
   }
 
-  /** Show these jobs: rows that are there stay where they can, with the focus that is in them. */
+  /**
+   * Show these jobs: rows that are there stay where they can, with the focus that is in them.
+   *
+   * @param {Job[]} jobs
+   */
   show(jobs) {
     if (this.body.hasAttribute("aria-busy")) {
       this.body.removeAttribute("aria-busy");
@@ -56,16 +62,18 @@ export class JobsTable {
     this.#tell();
   }
 
+  /** @param {Job} job */
   update(job) {
     this.rows.get(job.uid)?.update(job);
   }
 
-  /** @param {import("../api/models.js").Job} job @param {import("../api/models.js").Job|undefined} following the job that it comes before */
+  /** @param {Job} job @param {Job|undefined} following the job that it comes before */
   insert(job, following) {
     const before = following ? this.rows.get(following.uid)?.element : null;
     this.body.insertBefore(this.#row(job).element, before ?? null);
   }
 
+  /** @param {Job} job */
   remove(job) {
     this.#drop(job.uid);
     this.#tell();
@@ -77,6 +85,7 @@ export class JobsTable {
     this.#tell();
   }
 
+  /** @param {Job} job */
   #row(job) {
     let row = this.rows.get(job.uid);
     if (row) {
@@ -88,12 +97,14 @@ export class JobsTable {
     return row;
   }
 
+  /** @param {string} uid */
   #drop(uid) {
     this.rows.get(uid)?.element.remove();
     this.rows.delete(uid);
     this.chosen.delete(uid);
   }
 
+  /** @param {string} uid @param {boolean} chosen */
   #pick(uid, chosen) {
     if (chosen) this.chosen.add(uid);
     else this.chosen.delete(uid);
@@ -101,6 +112,7 @@ export class JobsTable {
     this.#tell();
   }
 
+  /** @param {boolean} chosen */
   #pickAll(chosen) {
     for (const [uid, row] of this.rows) {
       if (chosen) this.chosen.add(uid);

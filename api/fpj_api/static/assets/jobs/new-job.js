@@ -144,6 +144,7 @@ export function openNewJob(namespace) {
   // The form has no files: each of its values is a text.
   const given = () =>
     /** @type {Record<string, string>} */ (Object.fromEntries(new FormData(form)));
+  /** @param {string} name */
   const control = (name) => /** @type {HTMLElement} */ (form.elements.namedItem(name));
   const draw = () => {
     const values = given();
@@ -179,6 +180,7 @@ export function openNewJob(namespace) {
     setText(create, "Create job");
   }
 
+  /** @param {unknown} error */
   function tell(error) {
     const errors = error instanceof Problem ? error.errors : [];
     const left = showErrors(form, errors);
@@ -190,11 +192,17 @@ export function openNewJob(namespace) {
   }
 }
 
-/** Names of cache folders to choose from, where they may be read. */
+/**
+ * Names of cache folders to choose from, where they may be read.
+ *
+ * @param {HTMLElement} box
+ * @param {string} namespace
+ */
 async function suggestFolders(box, namespace) {
-  const list = box.querySelector("datalist");
+  const list = /** @type {HTMLDataListElement} */ (box.querySelector("datalist"));
   list.replaceChildren();
   try {
+    /** @type {{items: import("../api/models.js").Folder[]}} */
     const { items } = await request(`/cache/folders${query({ namespace })}`);
     fill(
       list,

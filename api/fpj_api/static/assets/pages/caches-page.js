@@ -8,6 +8,9 @@ import { h, replace, throttle } from "../ui/dom.js";
 import { bytes, count, time } from "../ui/format.js";
 import { empty, failure, skeletonPanel } from "../ui/states.js";
 
+/** @import { Folder, Schedule, Statistics } from "../api/models.js" */
+/** @import { Change } from "../api/stream.js" */
+
 const MOST = 500; // of each; whoever has more chooses a namespace
 const REREAD_MS = 5000;
 
@@ -74,7 +77,11 @@ export class CachesPage {
     this.#again();
   }
 
-  /** What a job has made shows here once it ends, and a schedule's run once it begins. */
+  /**
+   * What a job has made shows here once it ends, and a schedule's run once it begins.
+   *
+   * @param {Change[]} changes
+   */
   take(changes) {
     if (
       changes.some(
@@ -88,6 +95,7 @@ export class CachesPage {
     for (const part of this.parts) this.#read(part);
   }
 
+  /** @param {CachesPage["parts"][number]} part */
   async #read(part) {
     const namespace = this.#namespace;
     try {
@@ -117,6 +125,7 @@ export class CachesPage {
   }
 }
 
+/** @param {Folder[]} folders */
 function showFolders(folders) {
   if (folders.length) return h("div", { class: "folders" }, folders.map(folderCard));
   return h(
@@ -133,7 +142,15 @@ function showFolders(folders) {
   );
 }
 
-/** A table in a panel that scrolls by itself. */
+/** @typedef {[text: string, end?: boolean]} Column */
+
+/**
+ * A table in a panel that scrolls by itself.
+ *
+ * @param {string} label
+ * @param {Column[]} columns
+ * @param {HTMLElement[]} rows
+ */
 function table(label, columns, rows) {
   const heads = columns.map(([text, end]) =>
     h("th", { scope: "col", class: end ? "end" : null }, text),
@@ -145,6 +162,7 @@ function table(label, columns, rows) {
   );
 }
 
+/** @param {Statistics[]} collections */
 function showStatistics(collections) {
   if (!collections.length) {
     return h(
@@ -161,12 +179,13 @@ function showStatistics(collections) {
     );
   }
   const tiers = [...new Set(collections.flatMap((each) => Object.keys(each.tiers)))].sort();
+  /** @type {Column[]} */
   const columns = [
     ["Collection"],
     ["Namespace"],
     ["Images", true],
     ["Source", true],
-    ...tiers.map((tier) => [tier, true]),
+    ...tiers.map((tier) => /** @type {Column} */ ([tier, true])),
     ["Made", true],
   ];
   const rows = collections.map((each) => {
@@ -195,6 +214,7 @@ function showStatistics(collections) {
   return table("Collections", columns, rows);
 }
 
+/** @param {Schedule[]} schedules */
 function showSchedules(schedules) {
   if (!schedules.length) {
     return h(
@@ -210,6 +230,7 @@ function showSchedules(schedules) {
       ),
     );
   }
+  /** @type {Column[]} */
   const columns = [
     ["Name"],
     ["Namespace"],
@@ -248,6 +269,7 @@ function showSchedules(schedules) {
   return table("Schedules", columns, rows);
 }
 
+/** @param {Schedule} schedule */
 function stateOf({ suspended, reason, message }) {
   if (suspended) return h("span", { class: "pill tone-warn" }, "Suspended");
   const tone = !reason ? "idle" : reason === "Scheduled" ? "good" : "warn";

@@ -1,6 +1,6 @@
 /** One job, with all there is to it. */
 
-import { isAbort, jobPath, Problem, query, request } from "../api/http.js";
+import { isAbort, jobPath, messageOf, Problem, query, request } from "../api/http.js";
 import { ACTIONS, forbidden, refusal } from "../jobs/actions.js";
 import { confirmAction } from "../jobs/confirm.js";
 import { Failures } from "../jobs/failures.js";
@@ -11,6 +11,10 @@ import { codeBlock } from "../ui/copying.js";
 import { h, replace, setText, throttle } from "../ui/dom.js";
 import { pill, setPill } from "../ui/phases.js";
 import { empty, failure, skeletonPanel } from "../ui/states.js";
+
+/** @import { Job, JobDetail } from "../api/models.js" */
+/** @import { Change } from "../api/stream.js" */
+/** @import { Action } from "../jobs/actions.js" */
 
 const REREAD_MS = 3000;
 const TICK_MS = 1000;
@@ -23,8 +27,9 @@ export class JobPage {
   #parts = null;
   #gone = false;
 
+  /** @param {string} namespace @param {string} name */
   constructor(namespace, name) {
-    /** @type {import("../api/models.js").Job|undefined} as it was last read */
+    /** @type {Job|undefined} as it was last read */
     this.job = undefined;
     this.namespace = namespace;
     this.name = name;
@@ -73,7 +78,7 @@ export class JobPage {
     this.#again();
   }
 
-  /** @param {import("../api/stream.js").Change[]} changes */
+  /** @param {Change[]} changes */
   take(changes) {
     for (const change of changes) {
       const { namespace, name, uid } = change.kind === "job" ? change.job : change;
@@ -86,6 +91,7 @@ export class JobPage {
     }
   }
 
+  /** @param {Action} action */
   #button(action) {
     const button = h(
       "button",
@@ -111,6 +117,7 @@ export class JobPage {
     }
   }
 
+  /** @param {JobDetail} job */
   #show(job) {
     this.#parts ??= this.#build();
     this.#showSummary(job, this.#parts);
@@ -156,7 +163,7 @@ export class JobPage {
     return parts;
   }
 
-  /** @param {import("../api/models.js").Job} job @param {ReturnType<typeof buildParts>} parts */
+  /** @param {Job} job @param {ReturnType<typeof buildParts>} parts */
   #showSummary(job, parts) {
     this.job = job;
     this.alert.hidden = true;
@@ -202,6 +209,7 @@ export class JobPage {
     this.#setButtons();
   }
 
+  /** @param {Problem} problem */
   #showMissing(problem) {
     if (this.#parts) {
       this.#showGone();
@@ -222,9 +230,13 @@ export class JobPage {
     );
   }
 
+  /** @param {unknown} error */
   #fail(error) {
     if (this.#parts) {
-      setText(this.alert, `It could not be read again: ${error.message} What is shown may be old.`);
+      setText(
+        this.alert,
+        `It could not be read again: ${messageOf(error)} What is shown may be old.`,
+      );
       this.alert.hidden = false;
       return;
     }
@@ -242,7 +254,12 @@ export class JobPage {
   }
 }
 
-/** What the page shows once its job was read. */
+/**
+ * What the page shows once its job was read.
+ *
+ * @param {string} namespace
+ * @param {string} name
+ */
 function buildParts(namespace, name) {
   return {
     progress: new JobProgress(),
@@ -255,7 +272,11 @@ function buildParts(namespace, name) {
   };
 }
 
-/** Why the job stands where it does; a reason that only repeats the phase is left out. */
+/**
+ * Why the job stands where it does; a reason that only repeats the phase is left out.
+ *
+ * @param {Job} job
+ */
 function whyOf({ phase, reason, message }) {
   return [reason === phase ? "" : reason, message].filter(Boolean).join(": ");
 }

@@ -13,6 +13,8 @@ import { notice } from "../ui/notices.js";
 import { empty, failure } from "../ui/states.js";
 import { firstJobHelp } from "./first-job.js";
 
+/** @import { Change } from "../api/stream.js" */
+
 const PAGE = 100;
 const LARGEST_PAGE = 500;
 const RECOUNT_MS = 2000;
@@ -21,9 +23,11 @@ export class JobsPage {
   title = "Background Jobs";
   #list = new JobList();
   #abort = new AbortController();
-  #held = new Map(); // changes that arrive while the list is read, by job: they are newer than it, or the same
+  /** @type {Map<string, Change>} those that arrive while the list is read, by job: they are newer than it, or the same */
+  #held = new Map();
   /** @type {AbortController|null} */
   #reading = null;
+  /** @type {Record<string, number>} jobs by phase */
   #counts = {};
   #recount = throttle(RECOUNT_MS, () => this.#readCounts());
 
@@ -103,7 +107,7 @@ export class JobsPage {
     );
   }
 
-  /** @param {import("../api/stream.js").Change[]} changes */
+  /** @param {Change[]} changes */
   take(changes) {
     if (this.#reading) {
       for (const change of changes)
@@ -240,9 +244,10 @@ export class JobsPage {
     );
   }
 
+  /** @param {unknown} error */
   #fail(error) {
     if (this.#list.order.length) {
-      notice(`The list could not be read again: ${error.message}`, "bad");
+      notice(`The list could not be read again: ${messageOf(error)}`, "bad");
       return;
     }
     this.table.element.hidden = true;

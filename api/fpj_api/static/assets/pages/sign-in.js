@@ -61,6 +61,7 @@ export function signInPage(reason, done) {
     setText(button, "Sign in");
   });
 
+  /** @param {string} text */
   function refuse(text) {
     setText(alert, text);
     alert.hidden = false;

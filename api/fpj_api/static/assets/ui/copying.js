@@ -34,7 +34,11 @@ export function copyButton(text, label) {
   return button;
 }
 
-/** Browsers give the clipboard to secure pages only; over plain HTTP the old way is left. */
+/**
+ * Browsers give the clipboard to secure pages only; over plain HTTP the old way is left.
+ *
+ * @param {string} text
+ */
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);

@@ -31,6 +31,8 @@ export function openDialog(title, { wide = false, onsubmit, onclose } = {}) {
     icon("close"),
   );
   const head = h("div", { class: "dialog-head" }, h("h2", { id }, title), closer);
+
+  /** @param {Event} event */
   const submitted = (event) => {
     event.preventDefault();
     onsubmit?.(event);

@@ -1,12 +1,19 @@
 /** Elements without a framework. Text only ever becomes text: there is no way to pass markup in. */
 
 /**
+ * Nodes, texts, numbers, or lists of them; what is false, null or undefined is left out.
+ *
+ * @typedef {Node|string|number|false|null|undefined} Leaf
+ * @typedef {Leaf|Child[]} Child
+ */
+
+/**
  * Make an element. `on…` attributes are listeners, `true` sets and `false`, `null` leaves an attribute out.
  *
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
  * @param {Record<string, any>} [attributes]
- * @param {...any} children nodes, texts, numbers, or lists of them
+ * @param {...Child} children
  * @returns {HTMLElementTagNameMap[Tag]}
  */
 export function h(tag, attributes = {}, ...children) {
@@ -31,31 +38,56 @@ export function h(tag, attributes = {}, ...children) {
 export const all = (inside, selector) =>
   [...inside.querySelectorAll(selector)].filter((each) => each instanceof HTMLElement);
 
-/** Append children; what is false, null or undefined is left out. */
+/**
+ * Append children; what is false, null or undefined is left out.
+ *
+ * @template {Element} Parent
+ * @param {Parent} element
+ * @param {...Child} children
+ * @returns {Parent}
+ */
 export function fill(element, ...children) {
-  for (const child of children.flat(Infinity)) {
+  for (const child of /** @type {Leaf[]} */ (/** @type {unknown[]} */ (children).flat(Infinity))) {
     if (child === null || child === undefined || child === false) continue;
     element.append(child instanceof Node ? child : String(child));
   }
   return element;
 }
 
-/** Show these children instead of what was there. */
+/**
+ * Show these children instead of what was there.
+ *
+ * @template {Element} Parent
+ * @param {Parent} element
+ * @param {...Child} children
+ * @returns {Parent}
+ */
 export function replace(element, ...children) {
   element.replaceChildren();
   return fill(element, ...children);
 }
 
-/** Set text where it differs: an equal text costs neither layout nor a word of a screen reader. */
+/**
+ * Set text where it differs: an equal text costs neither layout nor a word of a screen reader.
+ *
+ * @param {Node} element
+ * @param {string|number} text
+ */
 export function setText(element, text) {
   const wanted = String(text);
   if (element.textContent !== wanted) element.textContent = wanted;
 }
 
-/** Set an attribute where it differs; null removes it. */
+/**
+ * Set an attribute where it differs; null removes it.
+ *
+ * @param {Element} element
+ * @param {string} name
+ * @param {string|number|null} value
+ */
 export function setAttribute(element, name, value) {
   if (value === null) element.removeAttribute(name);
-  else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
+  else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, String(value));
 }
 
 const ICONS = {
@@ -65,7 +97,11 @@ const ICONS = {
   close: "M3.500 3.500l9 9M12.500 3.500l-9 9",
 };
 
-/** An icon that says nothing to a screen reader: its button does. */
+/**
+ * An icon that says nothing to a screen reader: its button does.
+ *
+ * @param {keyof typeof ICONS} name
+ */
 export function icon(name) {
   const space = "http://www.w3.org/2000/svg";
   const svg = document.createElementNS(space, "svg");
@@ -78,9 +114,17 @@ export function icon(name) {
   return svg;
 }
 
-/** Wait until nobody has called for so long. */
+/**
+ * Wait until nobody has called for so long.
+ *
+ * @template {unknown[]} Given
+ * @param {number} milliseconds
+ * @param {(...given: Given) => void} work
+ */
 export function debounce(milliseconds, work) {
   let timer = 0;
+
+  /** @param {Given} given */
   const later = (...given) => {
     clearTimeout(timer);
     timer = setTimeout(() => work(...given), milliseconds);
@@ -89,7 +133,12 @@ export function debounce(milliseconds, work) {
   return later;
 }
 
-/** At most one call per period, the last one always made. */
+/**
+ * At most one call per period, the last one always made.
+ *
+ * @param {number} milliseconds
+ * @param {() => void} work
+ */
 export function throttle(milliseconds, work) {
   let timer = 0;
   let last = 0;

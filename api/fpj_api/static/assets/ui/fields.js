@@ -73,7 +73,20 @@ export function field({
   );
 }
 
-/** A choice of one; `value` is what is chosen first. */
+/**
+ * @typedef {object} ChoiceOptions
+ * @property {string} name
+ * @property {string} label
+ * @property {[value: string, text: string][]} values
+ * @property {string} value that is chosen first
+ * @property {boolean} [whole] across the form
+ */
+
+/**
+ * A choice of one.
+ *
+ * @param {ChoiceOptions} given
+ */
 export function choice({ name, label, values, value, whole = true }) {
   const radios = values.map(([each, text]) =>
     h("label", {}, h("input", { type: "radio", name, value: each, checked: each === value }), text),
@@ -118,7 +131,11 @@ export function showErrors(form, errors) {
   return left;
 }
 
-/** A path may come as a list, with the body's name before it, or as kubectl writes it. */
+/**
+ * A path may come as a list, with the body's name before it, or as kubectl writes it.
+ *
+ * @param {string|(string|number)[]} path
+ */
 export function fieldPath(path) {
   const parts = Array.isArray(path) ? path.map(String) : String(path).split(".");
   const named = parts.filter((part) => part && part !== "body");
@@ -126,6 +143,7 @@ export function fieldPath(path) {
   return text === "metadata.name" ? "name" : text;
 }
 
+/** @param {HTMLElement} form */
 export function clearErrors(form) {
   for (const wrong of all(form, ".wrong")) {
     wrong.hidden = true;

@@ -7,12 +7,21 @@ const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const tenth = new Intl.NumberFormat("en-US", { maximumFractionDigits: 1 });
 const absolute = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
 
+/** @param {unknown} value @returns {value is null|undefined} */
 const absent = (value) => value === null || value === undefined;
 
-/** 1,234 */
+/**
+ * 1,234
+ *
+ * @param {number|null|undefined} value
+ */
 export const count = (value) => (absent(value) ? DASH : whole.format(value));
 
-/** 1.2 GB: decimal units, as disks and object stores are sold. */
+/**
+ * 1.2 GB: decimal units, as disks and object stores are sold.
+ *
+ * @param {number|null|undefined} value
+ */
 export function bytes(value) {
   if (absent(value)) return DASH;
   let size = value;
@@ -25,20 +34,32 @@ export function bytes(value) {
   return `${unit === 0 || size >= 99.95 ? whole.format(size) : tenth.format(size)} ${units[unit]}`;
 }
 
-/** 41.3/s */
+/**
+ * 41.3/s
+ *
+ * @param {number|null|undefined} value
+ */
 export function rate(value) {
   if (absent(value)) return DASH;
   return `${value >= 100 ? whole.format(value) : tenth.format(value)}/s`;
 }
 
-/** 12.4 ms, or 1.2 s */
+/**
+ * 12.4 ms, or 1.2 s
+ *
+ * @param {number|null|undefined} value
+ */
 export function milliseconds(value) {
   if (absent(value)) return DASH;
   if (value >= 1000) return `${tenth.format(value / 1000)} s`;
   return `${value >= 100 ? whole.format(value) : tenth.format(value)} ms`;
 }
 
-/** The two largest units, as kubectl prints them: 2m10s, 3h5m, 4d2h. */
+/**
+ * The two largest units, as kubectl prints them: 2m10s, 3h5m, 4d2h.
+ *
+ * @param {number|null|undefined} seconds
+ */
 export function duration(seconds) {
   if (absent(seconds)) return DASH;
   const left = Math.max(0, Math.round(seconds));
@@ -51,10 +72,19 @@ export function duration(seconds) {
   return `${left}s`;
 }
 
-/** The largest unit alone. */
+/**
+ * The largest unit alone.
+ *
+ * @param {number} seconds
+ */
 const roughly = (seconds) => duration(seconds).replace(/^(\d+[a-z]).*/, "$1");
 
-/** How far away a time is: "5m", or with words "5m ago", "in 5m". */
+/**
+ * How far away a time is: "5m", or with words "5m ago", "in 5m".
+ *
+ * @param {string} iso RFC 3339
+ * @param {boolean} words
+ */
 function away(iso, words) {
   const seconds = (Date.now() - Date.parse(iso)) / 1000;
   if (!words) return roughly(seconds);
@@ -75,7 +105,12 @@ export function time(iso, { words = true } = {}) {
   return element;
 }
 
-/** Let a `time` element show another time. */
+/**
+ * Let a `time` element show another time.
+ *
+ * @param {HTMLElement} element
+ * @param {string|null|undefined} iso RFC 3339
+ */
 export function setTime(element, iso) {
   if (!iso || Number.isNaN(Date.parse(iso))) {
     element.removeAttribute("datetime");
@@ -94,12 +129,17 @@ export function setTime(element, iso) {
 export function keepTimes() {
   setInterval(() => {
     for (const element of all(document, "time[datetime]")) {
-      setText(element, away(element.getAttribute("datetime"), "words" in element.dataset));
+      const iso = /** @type {string} */ (element.getAttribute("datetime"));
+      setText(element, away(iso, "words" in element.dataset));
     }
   }, 5000);
 }
 
-/** Words of a CamelCase name: CompletedWithErrors is "Completed with errors". */
+/**
+ * Words of a CamelCase name: CompletedWithErrors is "Completed with errors".
+ *
+ * @param {string} name
+ */
 export function words(name) {
   const apart = String(name).replace(/([a-z])([A-Z])/g, "$1 $2");
   return apart.charAt(0) + apart.slice(1).toLowerCase();

@@ -1,6 +1,8 @@
 /** Bars of parts: progress, shards, what a folder holds. */
 import { h, setAttribute } from "./dom.js";
 
+/** @import { Job, Progress } from "../api/models.js" */
+
 /**
  * A bar whose parts are set with `setMeter`.
  *
@@ -36,7 +38,12 @@ export function setMeter(element, shares, text) {
   setAttribute(element, "aria-valuetext", text);
 }
 
-/** Show whether the work goes on, is done, or rests. */
+/**
+ * Show whether the work goes on, is done, or rests.
+ *
+ * @param {HTMLElement} element
+ * @param {Job} job
+ */
 export function setPace(element, job) {
   const ended = ["Completed", "CompletedWithErrors"].includes(job.phase);
   element.classList.toggle("done", ended);
@@ -46,20 +53,28 @@ export function setPace(element, job) {
   );
 }
 
-/** Shares of a job's progress: made, up to date, failed. */
+/**
+ * Shares of a job's progress: made, up to date, failed.
+ *
+ * @param {Progress|undefined} progress
+ */
 export function progressShares(progress) {
   const total = progress?.total || 0;
-  if (!total) return [0, 0, 0];
+  if (!progress || !total) return [0, 0, 0];
   return [progress.completed || 0, progress.skipped || 0, progress.failed || 0].map(
     (each) => (each / total) * 100,
   );
 }
 
-/** @returns {number} images that are done with, however it went */
+/** @param {Progress|undefined} progress @returns {number} images that are done with, however it went */
 export const handled = (progress) =>
   (progress?.completed || 0) + (progress?.skipped || 0) + (progress?.failed || 0);
 
-/** Percent for people: 100 only when all is done. */
+/**
+ * Percent for people: 100 only when all is done.
+ *
+ * @param {Progress|undefined} progress
+ */
 export function percentOf(progress) {
   if (!progress?.total) return progress?.percent ?? 0;
   const share = Math.floor((handled(progress) / progress.total) * 100);

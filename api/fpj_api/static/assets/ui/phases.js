@@ -2,7 +2,11 @@
 import { h, setText } from "./dom.js";
 import { words } from "./format.js";
 
-/** Name and tone, in the order of a job's life. */
+/**
+ * Name and tone, in the order of a job's life.
+ *
+ * @type {Record<string, string>}
+ */
 export const PHASES = {
   Pending: "idle",
   Indexing: "busy",
@@ -22,7 +26,12 @@ export function pill() {
   return h("span", { class: "pill" });
 }
 
-/** Show a phase; a job that is being deleted says so. */
+/**
+ * Show a phase; a job that is being deleted says so.
+ *
+ * @param {HTMLElement} element
+ * @param {import("../api/models.js").Job} job
+ */
 export function setPill(element, job) {
   const phase = job.phase || "Pending";
   const label = job.deleting ? "Deleting" : words(phase);

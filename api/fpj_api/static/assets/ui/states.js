@@ -3,7 +3,12 @@
 import { messageOf, Problem } from "../api/http.js";
 import { h } from "./dom.js";
 
-/** Lines where text will be. */
+/**
+ * Lines where text will be.
+ *
+ * @param {number} rows
+ * @param {number} columns
+ */
 export function skeletonRows(rows, columns) {
   return Array.from({ length: rows }, (_, row) =>
     h(
@@ -49,7 +54,12 @@ export function failure(error, retry) {
   );
 }
 
-/** Nothing there, and what to do about it. */
+/**
+ * Nothing there, and what to do about it.
+ *
+ * @param {string} title
+ * @param {...import("./dom.js").Child} children
+ */
 export function empty(title, ...children) {
   return h("div", { class: "empty" }, h("h2", {}, title), children);
 }
