@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from fpj_core.errors import ErrorType
 from fpj_core.kube.jobresource import STALE
-from fpj_core.model import Layout, Phase
+from fpj_core.model import Layout, Phase, RemovalReason
 from fpj_core.sources.filters import Reason
 from fpj_core.v1alpha1 import JobType
 from fpj_worker.preview import Why
@@ -58,6 +58,14 @@ class ThisRun(Document):
     bytes_written: Number
 
 
+class Removed(Document):
+    """Files that a run removed from the cache folder."""
+
+    files: Number
+    bytes: Number
+    by_reason: dict[RemovalReason, Number]
+
+
 class Run(Document):
     """`fpj run --json`, `fpj resume --json`: how the run ended."""
 
@@ -72,6 +80,7 @@ class Run(Document):
     this_run: ThisRun
     error_breakdown: dict[ErrorType, Number]
     left_out: dict[Reason, Number]
+    removed: Removed = Field(description="What the collection no longer needed.")
     duration_seconds: float = Field(ge=0)
     exit_code: Number
 

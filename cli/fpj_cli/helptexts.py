@@ -34,6 +34,7 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
         "collection",
         "force",
         "accept_vanished",
+        "keep_vanished",
         "accept_source",
         "claim_root",
     ),

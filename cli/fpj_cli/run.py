@@ -46,7 +46,7 @@ from fpj_core.sources.local import may_hold_images
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import API_VERSION, CacheFolder, CacheFolderSpec, FileProcessingJob, JobType
 from fpj_core.v1alpha1.cachefolder import CACHE_CONTROL_PATTERN
-from fpj_core.v1alpha1.job import USUAL_TIER, Thumbnail, Tier
+from fpj_core.v1alpha1.job import USUAL_TIER, Thumbnail, Tier, Vanished
 from fpj_worker.local import JobFailedError, LocalRun
 from fpj_worker.localjob import WAIT_SECONDS, LocalJob, local_job, unfinished_job
 from fpj_worker.places import (
@@ -85,6 +85,7 @@ _SAID_BY_MANIFEST = {
     "collection": "--collection",
     "include": "--include",
     "exclude": "--exclude",
+    "keep_vanished": "--keep-vanished",
 }
 
 
@@ -211,6 +212,14 @@ accept_source_option: _Decorator = click.option(
 @wait_option
 @click.option("--force", is_flag=True, help="Make all outputs again.")
 @accept_vanished_option
+@click.option(
+    "--keep-vanished",
+    is_flag=True,
+    help=(
+        "Keep what was made of images that are not in the source any more.  [default: it is"
+        " removed at the end]"
+    ),
+)
 @accept_source_option
 @click.option(
     "--dry-run",
@@ -391,7 +400,7 @@ def _from_folder(folder: Path, options: dict[str, Any]) -> FileProcessingJob:
         spec["force"] = True
     spec["collection"] |= {
         name: list(options[name]) for name in ("include", "exclude") if options[name]
-    }
+    } | ({"vanished": Vanished.KEEP} if options["keep_vanished"] else {})
     if options["max_failed"]:
         spec["maxFailedImages"] = _max_failed(options["max_failed"])
     name = options["collection"] or collection_id_for(real)
@@ -616,7 +625,12 @@ def _execute(
             _show_preview(plan)
         return 0
     done = Done(
-        code, runner.job, *runner.progress(), runner.of_this_run(), time.monotonic() - started
+        code,
+        runner.job,
+        *runner.progress(),
+        runner.of_this_run(),
+        time.monotonic() - started,
+        runner.removed,
     )
     if as_json:
         print_json(done.document(request.folder.location))

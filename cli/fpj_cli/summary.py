@@ -9,11 +9,18 @@ from rich.markup import escape
 
 from fpj_cli.context import say
 from fpj_core import formatting
-from fpj_core.model import Counts, Job, Phase
+from fpj_core.model import Counts, Job, Phase, RemovalReason
 from fpj_core.progress import Progress
 from fpj_core.sources.filters import Reason, left_out_text
 from fpj_core.sources.keys import display_key
+from fpj_worker.removal import Removed
 
+_REASONS = {
+    RemovalReason.VANISHED: "of images that are gone",
+    RemovalReason.UNREQUESTED: "of tiers no longer asked for",
+    RemovalReason.SUPERSEDED: "replaced under another name",
+    RemovalReason.PURGED: "purged",
+}
 _COLOURS = {Phase.COMPLETED: "green", Phase.COMPLETED_WITH_ERRORS: "yellow"}
 
 
@@ -30,6 +37,7 @@ class Done:
     counts: Counts
     mine: Counts
     seconds: float
+    removed: Removed
 
     def document(self, location: str) -> dict[str, Any]:
         """What programs get: `fpj_cli.documents.Run`. ``location`` is the cache folder's."""
@@ -51,6 +59,11 @@ class Done:
             },
             "errorBreakdown": dict(self.counts.errors),
             "leftOut": dict(self.job.left_out),
+            "removed": {
+                "files": self.removed.files,
+                "bytes": self.removed.bytes,
+                "byReason": {reason.value: n for reason, n in self.removed.by_reason.items()},
+            },
             "durationSeconds": round(self.seconds, 3),
             "exitCode": int(self.code),
         }
@@ -77,6 +90,7 @@ class Done:
                 f"  {formatting.size(mine.bytes_written)} written to"
                 f" {escape(display_key(location))}, {rate}"
             )
+        self._tell_removed()
         if self.job.left_out:
             say(f"  Left out: {left_out_text(self.job.left_out)}")
         if not self.progress.total and self.job.left_out.get(Reason.EXCLUDED):
@@ -89,3 +103,14 @@ class Done:
             say("  See each one with: [bold]fpj failures[/]")
         if self.job.phase is Phase.SUSPENDED:
             say("  Run the same command again to continue.")
+
+    def _tell_removed(self) -> None:
+        if self.removed.files:
+            files = formatting.count(self.removed.files)
+            reasons = ", ".join(
+                f"{formatting.count(number)} {_REASONS[reason]}"
+                for reason, number in self.removed.by_reason.items()
+            )
+            say(f"  Removed {files} files, {formatting.size(self.removed.bytes)}: {reasons}")
+        for path, why in self.removed.troubles.items():
+            say(f"  [yellow]Not removed: {escape(display_key(path))}: {escape(why)}[/]")

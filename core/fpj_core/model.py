@@ -31,6 +31,9 @@ class Format(StrEnum):
     ORIGINAL = "original"
 
 
+THUMBNAIL_TIER = "thumbnail"
+"""The name of the thumbnail's tier, which no cache tier may have."""
+
 _MOST_OF_WEBP = 16_383
 """Pixels a side (RFC 9649, 2.6): 14 bits."""
 
@@ -203,6 +206,38 @@ class Derivative:
     bytes: int
     job: str
     created_at: float
+
+
+class RemovalReason(StrEnum):
+    """Why a derivative's file is removed."""
+
+    VANISHED = "Vanished"
+    """Its image is not in the source any more."""
+    UNREQUESTED = "Unrequested"
+    """The job that asked for its tier does so no longer."""
+    SUPERSEDED = "Superseded"
+    """The same image and tier was made under another name: another format, or another folder."""
+    PURGED = "Purged"
+    """Somebody asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A file that is to be removed, and that no derivative's record lists any more.
+
+    It is kept until the file is gone, so a removal that was interrupted goes on later.
+    ``recorded`` says that a derivative with this very path was recorded since: then the file stays.
+    """
+
+    collection: str
+    ordinal: int
+    tier: str
+    folder: str
+    path: str
+    bytes: int
+    reason: RemovalReason
+    started_at: float
+    recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from contract.records import COLLECTION, JOB, batch, image, job, shard
 from pymongo import monitoring
 from typing_extensions import override
 
-from fpj_core.model import Folder
+from fpj_core.model import Folder, RemovalReason
 from fpj_core.store import open_store
 from fpj_core.store.mongodb import MongoStore
 from fpj_core.store.mongodb_connection import INDEXES
-from fpj_core.store.protocol import Store
+from fpj_core.store.protocol import Store, nothing
 
 
 def use_everything(store: Store) -> None:
@@ -52,6 +52,10 @@ def use_everything(store: Store) -> None:
     store.derivatives(COLLECTION, 0, 9, ["full"])
     list(store.made_by(job()))
     store.delete_derivatives(COLLECTION, [(3, "full")])
+    list(store.vanished(COLLECTION, 1e12, nothing))
+    store.start_removals(COLLECTION, [(4, "full")], RemovalReason.VANISHED, 0)
+    store.end_removals(list(store.removals(COLLECTION, "cache")))
+    store.record_requested_tiers(COLLECTION, "job", ["full"], 0)
     store.upsert_folder(Folder("cache", "/cache"))
     store.refresh_folder("cache")
     store.statistics(COLLECTION)

@@ -513,12 +513,12 @@ def test_a_failure_that_was_not_counted_is_not_listed(store: Store) -> None:
     assert first
     late = replace(batch(first, 0, 4, counts=Counts(completed=3, failed=1)), failures=(failure(2),))
     if isinstance(store, MongoStore):
-        store._record(late)
+        store._record(late, 2.0)
     second = store.claim_shard(JOB, 1, "second", 100.0)
     assert second
     store.flush(batch(second, 0, 4, counts=Counts(completed=4)), 101.0)
     if isinstance(store, MongoStore):
-        store._record(late)
+        store._record(late, 2.0)
     with pytest.raises(FencedError):
         store.flush(late, 102.0)
     assert store.failures(JOB) == []
@@ -527,7 +527,7 @@ def test_a_failure_that_was_not_counted_is_not_listed(store: Store) -> None:
     )
     store.flush(mine, 103.0)
     if isinstance(store, MongoStore):
-        store._record(replace(late, failures=(failure(5, message="late"),)))
+        store._record(replace(late, failures=(failure(5, message="late"),)), 2.0)
     assert store.failures(JOB) == [failure(5)]
 
 

@@ -176,6 +176,12 @@ class SimFolder:
         self.disk.files.pop(relative, None)
         self.disk.unsynced.pop(relative, None)
 
+    def remove_many(self, paths: Sequence[str]) -> dict[str, str]:
+        self.disk.check()
+        for path in paths:
+            self.remove(path)
+        return {}
+
     def probe(self, own: str) -> None:
         self.disk.check()
         self.require_marker()

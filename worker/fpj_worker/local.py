@@ -15,10 +15,12 @@ from dataclasses import replace
 from typing import Protocol
 
 from fpj_core.errors import (
+    CacheFolderError,
     EnvironmentFaultError,
     FencedError,
     FolderLostError,
     FpjError,
+    ImageError,
     LeaseHeldError,
     SourceShrankError,
     StoreUnavailableError,
@@ -38,6 +40,7 @@ from fpj_worker.localjob import LocalJob
 from fpj_worker.planner import Planner, PlanSettings
 from fpj_worker.preview import Preview, Previewer, Wanted, Why
 from fpj_worker.probe import Probe, may_heal
+from fpj_worker.removal import Cleanup, Removed, Remover, asked_by
 from fpj_worker.shard import JobContext, Pool, ShardProcessor
 from fpj_worker.stopping import InterruptedRunError
 from fpj_worker.tasks import ImageHandler, start_image_pool
@@ -110,6 +113,9 @@ class LocalRun:
         )
         self._recorded_done = 0
         self._was_sick = False
+        self._source = request.source.build()
+        self.removed = Removed()
+        """What this run removed at its end."""
 
     @property
     def _fence(self) -> int:
@@ -275,7 +281,7 @@ class LocalRun:
 
         found = index_collection(
             self._store,
-            self._request.source.build(),
+            self._source,
             collection,
             on_progress,
             fence=self._fence,
@@ -433,12 +439,28 @@ class LocalRun:
 
     def _finish(self) -> Job:
         self._enter("Finish")
+        self._remove()
         self._store.refresh_folder(self._request.folder_record.name)
         _, counts = self.progress()
         self._check_bounds(counts.failed)  # images may have failed since progress was last shown
         phase = Phase.COMPLETED_WITH_ERRORS if counts.failed else Phase.COMPLETED
         self._end(phase, "ImagesFailed" if counts.failed else "AllImagesDone")
         return self._job
+
+    def _remove(self) -> None:
+        """What the collection no longer needs.
+
+        Where that cannot be removed now, the job is done anyway, and its next run tries again.
+        """
+        name = self._request.folder_record.name
+        remover = Remover(self._store, self._folder, name, self._job.collection, self._tick)
+        asked = asked_by(self._job.name, self._request.tiers)
+        cleanup = Cleanup(asked, self._request.vanished_grace, self._source.leaves_out)
+        remover.start(cleanup, self._fence)
+        try:
+            self.removed = remover.finish()
+        except (CacheFolderError, ImageError) as error:
+            self.removed = Removed(troubles={name: str(error)})
 
     # Around the steps -----------------------------------------------------------------------------
 

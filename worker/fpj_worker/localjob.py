@@ -23,6 +23,7 @@ from fpj_core.v1alpha1 import (
     resolve_max_failed,
     resolve_sharding,
     resolve_tiers,
+    resolve_vanished,
 )
 from fpj_worker.places import Place, source_config, source_identity
 from fpj_worker.resources import usable_cores
@@ -58,6 +59,8 @@ class LocalJob:
     force: bool = False
     accept_vanished: bool = False
     accept_source: bool = False
+    vanished_grace: float | None = 0.0
+    """Seconds from when an image vanished until what was made of it is removed; None keeps it."""
 
 
 def local_job(
@@ -104,6 +107,7 @@ def local_job(
         force=bool(spec.force),
         accept_vanished=bool(spec.collection.accept_vanished),
         accept_source=bool(spec.collection.accept_source),
+        vanished_grace=resolve_vanished(spec.collection),
     )
 
 

@@ -9,6 +9,7 @@ are on disk before they are recorded.
 from __future__ import annotations
 
 import heapq
+import logging
 import random
 import time
 from collections import deque
@@ -41,6 +42,7 @@ from fpj_core.model import (
     ImageLimits,
     ImageRecord,
     Layout,
+    RemovalReason,
     Shard,
     ShardBatch,
     ShardState,
@@ -54,6 +56,7 @@ from fpj_worker.indexer import listing_problem
 from fpj_worker.naming import MirrorNames
 from fpj_worker.pool import Outcome, PoolError, ProcessPool
 from fpj_worker.probe import is_environment
+from fpj_worker.removal import Remover
 from fpj_worker.tasks import ImageDone, ImageTask, is_answer
 
 _READ = 1_000
@@ -68,6 +71,8 @@ _POLL_SECONDS = 0.2
 _OUTAGE_POLL_SECONDS = 1.0
 _RETRY_BASE_SECONDS = 0.25
 _RETRY_MAX_SECONDS = 10.0
+
+log = logging.getLogger("fpj.worker")
 
 T = TypeVar("T")
 
@@ -115,8 +120,6 @@ class _Slot:
     """Whether it has had its last try, and after that a probe found source and folder well:
     then one more decides.
     """
-    stale_paths: tuple[str, ...] = field(default=())
-    """Files of earlier settings that the new ones replace under another name."""
 
 
 class Meter(Protocol):
@@ -203,6 +206,7 @@ class ShardProcessor:
         """
         try:
             self.run(shard)
+            self._remove_superseded(shard)
         except FencedError:
             raise
         except FpjError as error:
@@ -216,6 +220,22 @@ class ShardProcessor:
         self._patiently(
             lambda: self._store.finish_shard(shard, ShardState.SUCCEEDED, self._store.now())
         )
+
+    def _remove_superseded(self, shard: Shard) -> None:
+        """Files that the shard's outputs replace under other names, those of its earlier holders
+        too; while it is held, so that nobody makes them again at the time.
+        """
+        context = self._context
+        remover = Remover(
+            self._store, self._folder, context.folder_name, context.collection, self._on_tick
+        )
+        try:
+            remover.finish(shard.start, shard.stop, (RemovalReason.SUPERSEDED,))
+        except FencedError:
+            raise
+        except (CacheFolderError, ImageError, StoreError) as error:
+            # They are in nobody's way, and the next job of the collection tries again.
+            log.warning("replaced files were not removed: %s", error)
 
     def run(self, shard: Shard) -> None:
         """Process the shard from its cursor to its end.
@@ -389,9 +409,6 @@ class ShardProcessor:
             slot.recorded = True
             self._passed += 1
         else:
-            slot.stale_paths = tuple(
-                d.path for d in recorded.values() if d.folder == self._context.folder_name
-            )
             self._by_ordinal[image.ordinal] = slot
             name = self._names.get(image.id)
             self._ready.append(
@@ -637,7 +654,6 @@ class ShardProcessor:
         self._cursor = cursor
         for slot in fresh:
             slot.recorded = True
-            self._remove_replaced(slot)
         self._slots = deque()
         for slot in rest:
             _append(self._slots, slot)
@@ -681,14 +697,6 @@ class ShardProcessor:
         if cursor < self._shard.stop or self._earlier:
             return Counts()
         return Counts() - Counts(skipped=max(self._counted_ahead, 0))
-
-    def _remove_replaced(self, slot: _Slot) -> None:
-        kept = {derivative.path for derivative in slot.derivatives}
-        tiers = {derivative.path.rpartition(".")[0] for derivative in slot.derivatives}
-        for path in slot.stale_paths:
-            if path not in kept and path.rpartition(".")[0] in tiers:
-                with suppress(ImageError):  # it is in nobody's way
-                    self._folder.remove(path)
 
 
 def _append(slots: deque[_Slot], slot: _Slot) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Protocol
 
@@ -78,6 +78,14 @@ class CacheFolder(Protocol):
 
     def remove(self, relative: str) -> None:
         """Remove a file if it is there."""
+
+    def remove_many(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """Remove files that are there, up to 1,000, and the folders that this leaves empty.
+
+        Those right below the cache folder stay. Nobody may write to the collection's folders at the
+        time. Gives the files that could not be removed, with the reason. Raises `CacheFolderError`
+        or `ImageError` where nothing can be removed at the moment; some may be gone then.
+        """
 
     def probe(self, own: str) -> None:
         """Show that a file can be kept here at this moment, by keeping one for a moment.

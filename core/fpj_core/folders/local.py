@@ -16,7 +16,7 @@ import shutil
 import stat
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -218,6 +218,33 @@ class LocalFolder(CacheFolder):
             raise write_error(error) from error
 
     @override
+    def remove_many(self, paths: Sequence[str]) -> Mapping[str, str]:
+        left = {}
+        for path in paths:
+            try:
+                self.remove(path)
+            except ImageError as error:
+                if error.environment:
+                    raise
+                left[path] = error.message
+        self._forget_folders()  # some of them go now
+        emptied = {path.rpartition("/")[0] for path in paths if path not in left}
+        for folder in sorted(emptied, reverse=True):
+            self._remove_empty(folder)
+        return left
+
+    def _remove_empty(self, folder: str) -> None:
+        """And those above it, up to the one right below the cache folder, which stays."""
+        while "/" in folder:
+            above, _, name = folder.rpartition("/")
+            try:
+                os.rmdir(name, dir_fd=self._folder(above, make=False))
+            except OSError:  # it is not empty, or gone already
+                return
+            self._forget_folders()
+            folder = above
+
+    @override
     def probe(self, own: str) -> None:
         self._forget_folders()  # another file system may have taken their place
         self.require_marker()
@@ -297,6 +324,10 @@ class LocalFolder(CacheFolder):
         if relative in self._folders:
             self._folders.move_to_end(relative)
             return self._folders[relative]
+        if not {"", ".", ".."}.isdisjoint(relative.split("/")):
+            raise ImageError(
+                ErrorType.PATH_VIOLATION, f"not a path in the cache folder: {relative!r}"
+            )
         # O_PATH: a confined process may write below the job's own folders, and not even list this
         # one.
         current = os.open(self._root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import obstore
@@ -197,6 +197,18 @@ class S3Folder(CacheFolder):
             failure = object_error(error, _OBJECT)
             if failure.error_type is not ErrorType.NOT_FOUND:
                 raise failure from error
+
+    @override
+    def remove_many(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """In one request."""
+        try:
+            obstore.delete(self._connected(), list(paths))
+        except OBJECT_ERRORS as error:
+            failure = object_error(error, "the cache folder's bucket")
+            raise CacheFolderError(
+                f"files of {self._bucket.url} cannot be removed: {failure.message}"
+            ) from failure
+        return {}
 
     @override
     def probe(self, own: str) -> None:

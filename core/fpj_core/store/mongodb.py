@@ -13,7 +13,6 @@ from pymongo.errors import DuplicateKeyError
 from typing_extensions import override
 
 from fpj_core.errors import FencedError, NoStoreError
-from fpj_core.kube.names import lease_name
 from fpj_core.model import Derivative, Folder, ImageRecord, Job
 from fpj_core.store.codec import after_prefix, windows
 from fpj_core.store.counters import IMAGES, Amount, Place, add
@@ -142,6 +141,8 @@ class MongoStore(MongoJobs):
         with translated():
             self._check_fence(collection, fence)
             live = list(self._db.images.find(query | {"deleted": False}, {"size": 1}))
+            when = {"$set": {"deleted_at": self.now()}}
+            self._db.images.update_many(query | {"deleted": False}, when)
             self._db.images.update_many(query, {"$set": {"deleted": True, "fence": fence}})
             self._count(collection, {IMAGES: (-len(live), -sum(each["size"] for each in live))})
 
@@ -331,11 +332,6 @@ class MongoStore(MongoJobs):
             self._count(
                 collection, {IMAGES: (files - len(was), size - sum(each["size"] for each in was))}
             )
-
-    def _check_fence(self, collection: str, fence: int) -> None:
-        lease = self._db.leases.find_one({"_id": lease_name(collection)}, {"fence": 1})
-        if fence != (lease["fence"] if lease else 0):
-            raise _lock_lost(collection)
 
     def _live_windows(self, collection: str) -> Iterator[tuple[int, int, list[tuple[int, str]]]]:
         """Ranges of ordinals, and (ordinal, version) of the live images in each.

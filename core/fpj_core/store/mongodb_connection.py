@@ -35,11 +35,16 @@ INDEXES: dict[str, list[IndexModel]] = {
     "images": [
         IndexModel([("collection", ASCENDING), ("ordinal", ASCENDING)], unique=True),
         IndexModel([("collection", ASCENDING), ("key", ASCENDING)], unique=True),
+        IndexModel(
+            [("collection", ASCENDING), ("deleted_at", ASCENDING)],
+            partialFilterExpression={"deleted_at": {"$exists": True}},
+        ),
     ],
     "derivatives": [
         IndexModel([("collection", ASCENDING), ("ordinal", ASCENDING), ("tier", ASCENDING)]),
         IndexModel([("folder", ASCENDING), ("collection", ASCENDING)]),
     ],
+    "removals": [IndexModel([("collection", ASCENDING), ("ordinal", ASCENDING)])],
     "counters": [IndexModel([("folder", ASCENDING)]), IndexModel([("collection", ASCENDING)])],
     "jobs": [
         IndexModel([("created_at", DESCENDING)]),

@@ -22,7 +22,8 @@ from fpj_core.model import Counts, Derivative, Failure, Job, Lease, Shard, Shard
 from fpj_core.store.codec import batched, clean, job_from_document, job_to_document
 from fpj_core.store.counters import Amount, Place, add
 from fpj_core.store.mongodb_connection import Document, translated
-from fpj_core.store.mongodb_counters import MongoCounters, upserted
+from fpj_core.store.mongodb_counters import upserted
+from fpj_core.store.mongodb_removals import MongoRemovals
 from fpj_core.store.protocol import Store, nothing
 
 _STEP = 1_000
@@ -31,7 +32,7 @@ _FAILURE_FIELDS = frozenset(field.name for field in fields(Failure))
 _COUNTED = ("completed", "skipped", "failed", "bytes_written", "processing_ms")
 
 
-class MongoJobs(MongoCounters, Store):
+class MongoJobs(MongoRemovals, Store):
     """See `fpj_core.store.protocol.Store`."""
 
     # Leases ---------------------------------------------------------------------------------------
@@ -291,7 +292,7 @@ class MongoJobs(MongoCounters, Store):
         shard_id = _shard_id(batch.job, batch.attempt, batch.index)
         self._change_held(batch, {"heartbeat_at": now})
         with translated():
-            self._record(batch)
+            self._record(batch, now)
             moved = self._db.job_shards.update_one(
                 {"_id": shard_id, "epoch": batch.epoch, "cursor": batch.expected_cursor},
                 {
@@ -443,11 +444,12 @@ class MongoJobs(MongoCounters, Store):
     def _derivatives_by_id(self, derivatives: Sequence[Derivative]) -> dict[str, Document]:
         ids = [_derivative_id(each) for each in derivatives]
         found = self._db.derivatives.find(
-            {"_id": {"$in": ids}}, {"folder": 1, "tier": 1, "bytes": 1}
+            {"_id": {"$in": ids}},
+            {"ordinal": 1, "folder": 1, "tier": 1, "path": 1, "bytes": 1},
         )
         return {each["_id"]: each for each in found}
 
-    def _record(self, batch: ShardBatch) -> None:
+    def _record(self, batch: ShardBatch, now: float) -> None:
         """Derivatives, failures and facts of a batch; writing them again changes nothing."""
         if batch.derivatives:
             upserts = [
@@ -459,6 +461,8 @@ class MongoJobs(MongoCounters, Store):
                 for d in batch.derivatives
             ]
             before = self._derivatives_by_id(batch.derivatives)
+            by_id = {_derivative_id(each): each for each in batch.derivatives}
+            self._supersede(batch.collection, by_id, before, now)
             inserted, kept = upserted(self._db.derivatives, upserts)
             self._count(batch.collection, _changes(batch.derivatives, before, inserted, kept))
         if batch.failures:

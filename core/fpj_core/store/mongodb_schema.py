@@ -6,6 +6,7 @@ every step of it sets what is not set yet. The version is raised last.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -18,7 +19,7 @@ from pymongo.errors import DuplicateKeyError
 from fpj_core.errors import StoreError
 from fpj_core.store.mongodb_connection import INDEXES, Document
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _FIRST = 1
 """Of stores that say nothing of their version."""
 _WINDOW = 1_000
@@ -116,5 +117,17 @@ def _windows(collection: Collection[Document], query: Document) -> Iterator[list
         last = {"_id": {"$gt": window[-1]["_id"]}}
 
 
-MIGRATIONS: Mapping[int, Callable[[Database[Document]], None]] = {1: _to_2}
+# 2 to 3 -------------------------------------------------------------------------------------------
+
+
+def _to_3(database: Database[Document]) -> None:
+    """Images that vanished say when: those that vanished before, at this moment."""
+    for window in _windows(database.images, {"deleted": True, "deleted_at": {"$exists": False}}):
+        database.images.update_many(
+            {"_id": {"$in": [each["_id"] for each in window]}, "deleted": True},
+            {"$set": {"deleted_at": time.time()}},
+        )
+
+
+MIGRATIONS: Mapping[int, Callable[[Database[Document]], None]] = {1: _to_2, 2: _to_3}
 """By version, what leads to the next."""

@@ -30,6 +30,7 @@ from fpj_core.model import (
     ShardState,
 )
 from fpj_core.store.counters import CounterCheck
+from fpj_core.store.removals import Removals
 
 
 def nothing() -> None:
@@ -82,7 +83,7 @@ class Statistics(Protocol):
         """As `verify_counters`, and set the counters that are wrong."""
 
 
-class Store(Statistics, Protocol):
+class Store(Statistics, Removals, Protocol):
     """See the module's docstring for the rules."""
 
     @property
@@ -164,7 +165,7 @@ class Store(Statistics, Protocol):
         """
 
     def mark_deleted(self, collection: str, ordinals: Sequence[int], fence: int) -> None:
-        """Mark images as vanished from the source (up to 1,000 ordinals).
+        """Mark images as vanished from the source at this moment (up to 1,000 ordinals).
 
         ``fence`` as for `upsert_images`.
         """

@@ -10,8 +10,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from fpj_core.errors import FencedError, ReadOnlyStoreError
-from fpj_core.kube.names import lease_name
+from fpj_core.errors import ReadOnlyStoreError
 from fpj_core.model import Derivative, Folder, ImageRecord, Job
 from fpj_core.store.codec import after_prefix, windows
 from fpj_core.store.counters import IMAGES, Amount, Place, add
@@ -19,6 +18,7 @@ from fpj_core.store.protocol import nothing
 from fpj_core.store.sqlite_connection import Connection
 from fpj_core.store.sqlite_counters import FOLDER, count, folder_of, images_among
 from fpj_core.store.sqlite_jobs import SQLiteJobs
+from fpj_core.store.sqlite_removals import check_fence
 
 _WINDOW = 5_000
 _UNKNOWN = -1
@@ -87,7 +87,7 @@ class SQLiteStore(SQLiteJobs):
             " SET source = excluded.source"
         )
         with self._connection.write() as db:
-            _check_fence(db, collection, fence)
+            check_fence(db, collection, fence)
             db.execute(query, (collection, source))
 
     # Images ---------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ class SQLiteStore(SQLiteJobs):
         ]
         with self._connection.write() as db:
             for collection in {image.collection for image in images}:
-                _check_fence(db, collection, fence)
+                check_fence(db, collection, fence)
             for number, those in _by_collection(rows).items():
                 before = images_among(db, number, [row[1] for row in those])
                 live = [row for row in those if not row[6]]
@@ -147,15 +147,17 @@ class SQLiteStore(SQLiteJobs):
 
     @override
     def mark_deleted(self, collection: str, ordinals: Sequence[int], fence: int) -> None:
-        number = self._number(collection)
+        number, now = self._number(collection), self.now()
         with self._connection.write() as db:
-            _check_fence(db, collection, fence)
+            check_fence(db, collection, fence)
             if ordinals:
                 files, size = images_among(db, number, ordinals)
                 count(db, number, {IMAGES: (-files, -size)})
             db.executemany(
-                "UPDATE images SET deleted = 1 WHERE collection = ? AND ordinal = ?",
-                [(number, o) for o in ordinals],
+                "UPDATE images SET deleted = 1,"
+                " deleted_at = CASE WHEN deleted THEN deleted_at ELSE ? END"
+                " WHERE collection = ? AND ordinal = ?",
+                [(now, number, o) for o in ordinals],
             )
 
     @override
@@ -386,14 +388,6 @@ def _owners(db: sqlite3.Connection, number: int, names: Sequence[str]) -> dict[s
     marks = ",".join("?" * len(names))
     query = f"SELECT name, image FROM names WHERE collection = ? AND name IN ({marks})"
     return dict(db.execute(query, (number, *names)).fetchall())
-
-
-def _check_fence(db: sqlite3.Connection, collection: str, fence: int) -> None:
-    row = db.execute(
-        "SELECT fence FROM leases WHERE name = ?", (lease_name(collection),)
-    ).fetchone()
-    if fence != (row[0] if row else 0):
-        raise FencedError(f"the lock of {collection} was taken over")
 
 
 def _image(collection: str, row: tuple[object, ...]) -> ImageRecord:

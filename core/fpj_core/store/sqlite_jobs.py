@@ -17,7 +17,8 @@ from fpj_core.model import Counts, Derivative, Failure, Job, Lease, Shard, Shard
 from fpj_core.store.codec import batched, clean, job_from_document, job_to_document
 from fpj_core.store.counters import Amount, Place, add
 from fpj_core.store.protocol import Store, nothing
-from fpj_core.store.sqlite_counters import SQLiteCounters, count, derivatives_between
+from fpj_core.store.sqlite_counters import count, derivatives_between
+from fpj_core.store.sqlite_removals import SQLiteRemovals, supersede
 
 _SHARD = (
     "job, attempt, idx, collection, start, stop, cursor, state, epoch, holder, heartbeat_at,"
@@ -28,7 +29,7 @@ _ALL = 2**62
 _FAILURE = "job, collection, ordinal, image, key, error_type, message, attempts, at"
 
 
-class SQLiteJobs(SQLiteCounters, Store):
+class SQLiteJobs(SQLiteRemovals, Store):
     """See `fpj_core.store.protocol.Store`."""
 
     # Leases ---------------------------------------------------------------------------------------
@@ -270,7 +271,7 @@ class SQLiteJobs(SQLiteCounters, Store):
                     (now, batch.job, batch.attempt, batch.index),
                 )
                 return
-            _record(db, number, batch)
+            _record(db, number, batch, now)
             _count(db, batch, json.loads(row[2]), now)
 
     @override
@@ -391,11 +392,13 @@ def _planned_since(job: str, attempt: int) -> FencedError:
     return FencedError(f"attempt {attempt} of job {job} is planned by others, or has been planned")
 
 
-def _record(db: sqlite3.Connection, collection: int, batch: ShardBatch) -> None:
+def _record(db: sqlite3.Connection, collection: int, batch: ShardBatch, now: float) -> None:
     """Derivatives, failures and facts of a batch."""
     ordinals = [derivative.ordinal for derivative in batch.derivatives]
     within = (min(ordinals), max(ordinals) + 1) if ordinals else (0, 0)
     before = derivatives_between(db, collection, *within)
+    if before:
+        supersede(db, collection, batch.derivatives, batch.fence, now)
     db.executemany(
         "INSERT INTO derivatives VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (collection, ordinal, tier) DO UPDATE SET digest = excluded.digest,"

@@ -1,20 +1,23 @@
 """The SQLite schema. Collections are numbered, so that a million rows do not repeat a name."""
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
-CREATE TABLE collections (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT);
+CREATE TABLE collections (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, source TEXT,
+    requested TEXT
+);
 
 CREATE TABLE images (
     collection INTEGER NOT NULL, ordinal INTEGER NOT NULL, id TEXT NOT NULL, key TEXT NOT NULL,
     size INTEGER NOT NULL, version TEXT NOT NULL, deleted INTEGER NOT NULL,
     width INTEGER, height INTEGER, format TEXT, thumbhash BLOB, dominant_color TEXT, warning TEXT,
-    captured_at TEXT,
+    captured_at TEXT, deleted_at REAL,
     PRIMARY KEY (collection, ordinal)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX images_by_key ON images (collection, key);
+CREATE INDEX images_deleted ON images (collection, ordinal) WHERE deleted;
 
 CREATE TABLE names (
     collection INTEGER NOT NULL, name TEXT NOT NULL, image TEXT NOT NULL,
@@ -27,6 +30,12 @@ CREATE TABLE derivatives (
     width INTEGER NOT NULL, height INTEGER NOT NULL, bytes INTEGER NOT NULL,
     job TEXT NOT NULL, fence INTEGER NOT NULL, created_at REAL NOT NULL,
     PRIMARY KEY (collection, ordinal, tier)
+) WITHOUT ROWID;
+
+CREATE TABLE removals (
+    collection INTEGER NOT NULL, ordinal INTEGER NOT NULL, tier TEXT NOT NULL, folder TEXT NOT NULL,
+    path TEXT NOT NULL, bytes INTEGER NOT NULL, reason TEXT NOT NULL, started_at REAL NOT NULL,
+    PRIMARY KEY (collection, ordinal, tier, folder, path)
 ) WITHOUT ROWID;
 
 CREATE TABLE counters (
@@ -140,6 +149,19 @@ ALTER TABLE folders ADD COLUMN layout TEXT NOT NULL DEFAULT 'Hashed';
 ALTER TABLE folders ADD COLUMN mirrored TEXT
 """,
     5: "ALTER TABLE folders ADD COLUMN reach TEXT",
+    6: """
+ALTER TABLE images ADD COLUMN deleted_at REAL;
+
+CREATE INDEX images_deleted ON images (collection, ordinal) WHERE deleted;
+
+ALTER TABLE collections ADD COLUMN requested TEXT;
+
+CREATE TABLE removals (
+    collection INTEGER NOT NULL, ordinal INTEGER NOT NULL, tier TEXT NOT NULL, folder TEXT NOT NULL,
+    path TEXT NOT NULL, bytes INTEGER NOT NULL, reason TEXT NOT NULL, started_at REAL NOT NULL,
+    PRIMARY KEY (collection, ordinal, tier, folder, path)
+) WITHOUT ROWID
+""",
 }
 """By version, what leads to the next.
 

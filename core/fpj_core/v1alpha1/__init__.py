@@ -11,6 +11,7 @@ from fpj_core.v1alpha1.defaults import (
     resolve_recovery,
     resolve_sharding,
     resolve_tiers,
+    resolve_vanished,
 )
 from fpj_core.v1alpha1.job import FileProcessingJob, FileProcessingJobSpec, JobType, SkipCheck
 from fpj_core.v1alpha1.schedule import (
@@ -47,4 +48,5 @@ __all__ = [
     "resolve_recovery",
     "resolve_sharding",
     "resolve_tiers",
+    "resolve_vanished",
 ]

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from fpj_core.kube.names import WAVE
-from fpj_core.model import ImageLimits, TierSpec
+from fpj_core.model import THUMBNAIL_TIER, ImageLimits, TierSpec
 from fpj_core.v1alpha1 import job
 from fpj_core.v1alpha1.common import parse_quantity
 from fpj_core.v1alpha1.job import (
@@ -19,6 +19,7 @@ from fpj_core.v1alpha1.job import (
     Limits,
     Thumbnail,
     Tier,
+    Vanished,
 )
 
 _SHARDS_PER_WORKER_POD = 4
@@ -56,6 +57,13 @@ def resolve_tiers(spec: FileProcessingJobSpec) -> tuple[TierSpec, ...]:
     if spec.job_type is not JobType.CACHE:
         tiers.append(_thumbnail_tier(spec.thumbnail or Thumbnail()))
     return tuple(tiers)
+
+
+def resolve_vanished(collection: job.Collection) -> float | None:
+    """Seconds from when an image vanished until what was made of it is deleted; None keeps it."""
+    if collection.meant("vanished") is Vanished.KEEP:
+        return None
+    return float(collection.meant("vanished_grace_seconds"))
 
 
 def resolve_limits(spec: FileProcessingJobSpec) -> ImageLimits:
@@ -132,7 +140,7 @@ def _cache_tier(tier: Tier) -> TierSpec:
 
 def _thumbnail_tier(thumbnail: Thumbnail) -> TierSpec:
     return TierSpec(
-        name="thumbnail",
+        name=THUMBNAIL_TIER,
         width=thumbnail.meant("width"),
         height=thumbnail.meant("height"),
         quality=thumbnail.meant("quality"),

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from fpj_core.model import Fit, Format, ImageLimits, Phase
+from fpj_core.model import THUMBNAIL_TIER, Fit, Format, ImageLimits, Phase
 from fpj_core.sources.filters import MOST_PATTERN_LENGTH, MOST_PATTERNS, PATTERN, refuse_patterns
 from fpj_core.v1alpha1.common import (
     LABEL_PATTERN,
@@ -65,6 +65,13 @@ class SkipCheck(StrEnum):
 
     RECORD_AND_FILE = "RecordAndFile"
     RECORD = "Record"
+
+
+class Vanished(StrEnum):
+    """What becomes of what was made of images that are not in the source any more."""
+
+    DELETE = "Delete"
+    KEEP = "Keep"
 
 
 class Source(ApiModel):
@@ -124,6 +131,19 @@ class Collection(ApiModel):
         default=False,
     )
 
+    vanished: Vanished | None = optional(
+        "What becomes of what was made of images that are not in the source any more. What was made"
+        " of images that a filter leaves out stays.",
+        default=Vanished.DELETE,
+    )
+    vanished_grace_seconds: int | None = optional(
+        "Seconds after an image was first missing before what was made of it is deleted, at the end"
+        " of a run.",
+        default=0,
+        ge=0,
+        le=31_536_000,
+    )
+
     @field_validator("include", "exclude")
     @classmethod
     def _patterns(cls, patterns: list[str] | None) -> list[str] | None:
@@ -154,7 +174,7 @@ class Tier(ApiModel):
 
     @model_validator(mode="after")
     def _not_reserved(self) -> Tier:
-        if self.name == "thumbnail":
+        if self.name == THUMBNAIL_TIER:
             raise ValueError(_RESERVED)
         return self
 
@@ -256,11 +276,7 @@ class FileProcessingJobSpec(ApiModel):
     job_type: JobType = Field(
         description="What to make: cache images, a thumbnail, or both. Immutable."
     )
-    collection: Collection = Field(
-        description=(
-            "The images. Immutable, but for include, exclude, acceptVanished and acceptSource."
-        )
-    )
+    collection: Collection = Field(description="The images. Its id and source are immutable.")
     cache: Cache | None = optional("Cache images.", absent=_USUAL_CACHE)
     thumbnail: Thumbnail | None = optional("The thumbnail.", absent=_USUAL_THUMBNAIL)
     cache_folder: str | None = optional(

@@ -37,6 +37,7 @@ BOUNDS = {
     "spec.sharding.workersPerPod": (1, 64),
     "spec.sharding.backoffLimitPerShard": (0, 100),
     "spec.sharding.maxFailedShards": (0, 100_000),
+    "spec.collection.vanishedGraceSeconds": (0, 31_536_000),
     "spec.limits.maxPixels": (1, 4_000_000_000),
     "spec.limits.imageTimeoutSeconds": (1, 3600),
     "spec.limits.fetchTimeoutSeconds": (1, 86_400),
@@ -60,6 +61,7 @@ ENUMS = {
     "spec.cache.tiers[0].fit": ("Inside", "Cover", "Smart"),
     "spec.thumbnail.format": ("jpeg", "webp", "avif", "png", "original"),
     "spec.thumbnail.fit": ("Inside", "Cover", "Smart"),
+    "spec.collection.vanished": ("Delete", "Keep"),
     "spec.skipCheck": ("RecordAndFile", "Record"),
 }
 NAMES = [

@@ -42,17 +42,18 @@ class ListSource:
     """
 
     def __init__(
-        self, listed: Iterable[SourceEntry] = (), *troubles: tuple[str, ErrorType, str]
+        self,
+        listed: Iterable[SourceEntry] = (),
+        *troubles: tuple[str, ErrorType, str],
+        left_out: Callable[[str], bool] = lambda _key: False,
     ) -> None:
+        self.leaves_out = left_out
         self.listed = list(listed)
         self.troubles = troubles
         self.problems = Problems()
         self.left_out = LeftOut()
         self.filter = Filter()
         self.sick = ""
-
-    def leaves_out(self, key: str) -> bool:
-        return False
 
     def build(self) -> ListSource:
         return self
@@ -130,6 +131,15 @@ class MemoryFolder:
             raise ImageError(ErrorType.ACCESS_DENIED, "not here")
         self.files.pop(relative, None)
         self.removed.append(relative)
+
+    def remove_many(self, paths: Sequence[str]) -> dict[str, str]:
+        left = {}
+        for path in paths:
+            try:
+                self.remove(path)
+            except ImageError as error:
+                left[path] = error.message
+        return left
 
     def sweep(self, own: Sequence[str], store: str) -> None:
         self.swept += 1

@@ -469,11 +469,11 @@ def test_what_a_filter_leaves_out_now_is_not_lacking(store: Store) -> None:
     index_collection(store, source, COLLECTION, fence=0)
     known = store.images(COLLECTION, 299, 300)
     source.listed = entries(10)
-    source.leaves_out = lambda key: int(key[1:-4]) >= 150  # type: ignore[method-assign]
+    source.leaves_out = lambda key: int(key[1:-4]) >= 150
     source.left_out.add(Reason.EXCLUDED, "p299.jpg")
     with pytest.raises(SourceShrankError, match="140 of 150"):
         index_collection(store, source, COLLECTION, fence=0)
-    source.leaves_out = lambda key: int(key[1:-4]) >= 20  # type: ignore[method-assign]
+    source.leaves_out = lambda key: int(key[1:-4]) >= 20
     source.left_out.add(Reason.EXCLUDED, "p299.jpg")
     named: list[tuple[Reason, str]] = []
     result = index_collection(store, source, COLLECTION, fence=0, on_left_out=named.extend)

@@ -343,6 +343,10 @@ def test_one_pool_serves_several_shards(store: Store, clock: Clock) -> None:
 # Replaced files -----------------------------------------------------------------------------------
 
 
+def no_grace() -> float:
+    return 0.0
+
+
 def test_a_file_under_another_name_is_removed_once_the_new_one_is_recorded(
     store: Store, clock: Clock
 ) -> None:
@@ -359,7 +363,7 @@ def test_a_file_under_another_name_is_removed_once_the_new_one_is_recorded(
         remove(relative)
 
     folder.remove = check_and_remove  # type: ignore[method-assign]
-    processor(store, pool, tiers=(webp, THUMBNAIL)).run(one_shard(store, 2))
+    processor(store, pool, tiers=(webp, THUMBNAIL)).complete(one_shard(store, 2), no_grace)
     assert sorted(folder.removed) == sorted(derivative(n, FULL).path for n in range(2))
     assert sorted(path.rpartition(".")[2] for path in folder.files) == [
         "jpg",
@@ -375,7 +379,7 @@ def test_a_file_under_the_same_name_stays(store: Store, clock: Clock) -> None:
     have(store, folder, *(derivative(n, tier) for n in range(2) for tier in TIERS))
     processor(
         store, ScriptedPool(folder, clock=clock), tiers=(replace(FULL, quality=9), THUMBNAIL)
-    ).run(one_shard(store, 2))
+    ).complete(one_shard(store, 2), no_grace)
     assert folder.removed == []
     assert counts(store).completed == 2
 
@@ -385,8 +389,8 @@ def test_a_failed_image_keeps_its_old_files(store: Store, clock: Clock) -> None:
     folder = MemoryFolder()
     have(store, folder, derivative(0, FULL), derivative(0, THUMBNAIL))
     pool = ScriptedPool(folder, lambda *_: CORRUPT, clock=clock, extension="webp")
-    processor(store, pool, tiers=(replace(FULL, format=Format.WEBP), THUMBNAIL)).run(
-        one_shard(store, 1)
+    processor(store, pool, tiers=(replace(FULL, format=Format.WEBP), THUMBNAIL)).complete(
+        one_shard(store, 1), no_grace
     )
     assert folder.removed == []
 
@@ -397,10 +401,11 @@ def test_a_replaced_file_that_cannot_be_removed_ends_no_job(store: Store, clock:
     folder.refuses_removal = True
     have(store, folder, *(derivative(n, tier) for n in range(9) for tier in TIERS))
     pool = ScriptedPool(folder, clock=clock, extension="webp")
-    processor(store, pool, tiers=(replace(FULL, format=Format.WEBP), THUMBNAIL)).run(
-        one_shard(store, 9)
+    processor(store, pool, tiers=(replace(FULL, format=Format.WEBP), THUMBNAIL)).complete(
+        one_shard(store, 9), no_grace
     )
     assert counts(store).completed == 9
+    assert len(list(store.removals(COLLECTION, "cache"))) == 9, "the next job tries again"
 
 
 # The cursor ---------------------------------------------------------------------------------------

@@ -8,11 +8,14 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 
-from fpj_core.errors import EnvironmentFaultError, FencedError
+from fpj_core.errors import CacheFolderError, EnvironmentFaultError, FencedError, ImageError
+from fpj_core.folders.base import CacheFolder
 from fpj_core.jobs import change_job, refuse_stopped
-from fpj_core.model import Job
+from fpj_core.kube.names import LABEL_SCHEDULE
+from fpj_core.model import Job, RemovalReason
+from fpj_core.sources.base import Source
 from fpj_core.store.protocol import Store
-from fpj_core.v1alpha1 import SkipCheck, resolve_sharding, resolve_tiers
+from fpj_core.v1alpha1 import SkipCheck, resolve_sharding, resolve_tiers, resolve_vanished
 from fpj_worker.claiming import Claim, SourceClaim, refuse_own_source
 from fpj_worker.indexer import index_collection
 from fpj_worker.places import source_identity
@@ -20,6 +23,7 @@ from fpj_worker.planner import Planned, Planner, PlanSettings
 from fpj_worker.pod.metrics import STAGE_SECONDS
 from fpj_worker.pod.places import healing, own_of, probe_of
 from fpj_worker.pod.task import Task
+from fpj_worker.removal import Cleanup, Remover, asked_by
 from fpj_worker.stopping import Stop
 
 _NOTE_SECONDS = 5.0
@@ -70,9 +74,33 @@ def _plan_attempt(task: Task, store: Store, stop: Stop, record: _Record, job: Jo
         store, folder, task.collection, _plan_settings(task), record.enter, record.tick
     )
     planned = planner.plan(job, task.attempt, resumed=job.planned_attempt > 0)
+    _remove(task, store, folder, source, record)
     record.finish(planned, found.left_out)
     store.delete_attempts(task.job_id, task.attempt, stop.check)
     log.info("planned", extra=asdict(planned))
+
+
+def _remove(task: Task, store: Store, folder: CacheFolder, source: Source, record: _Record) -> None:
+    """What the collection no longer needs, before pods write to it.
+
+    What new outputs replace stays until they are there: their shards remove it. Where nothing can
+    be removed now, the next attempt or job tries again.
+    """
+    labels = task.job.metadata.labels or {}
+    asked = asked_by(
+        labels.get(LABEL_SCHEDULE, task.job.metadata.name), resolve_tiers(task.job.spec)
+    )
+    grace = resolve_vanished(task.job.spec.collection)
+    remover = Remover(store, folder, task.folder_record.name, task.collection, record.tick)
+    remover.start(Cleanup(asked, grace, source.leaves_out), task.fence)
+    reasons = [reason for reason in RemovalReason if reason is not RemovalReason.SUPERSEDED]
+    try:
+        removed = remover.finish(reasons=reasons)
+    except (CacheFolderError, ImageError) as error:
+        log.warning("files were not removed: %s", error)
+    else:
+        if removed.files or removed.troubles:
+            log.info("removed", extra=asdict(removed))
 
 
 def _doubt(task: Task, store: Store, record: _Record) -> None:

@@ -1,0 +1,157 @@
+"""Removing what a collection no longer needs: first the records, then the files.
+
+See `fpj_core.store.removals` for the two phases. Only the holder of the collection's lease, or of
+the shard that a range of images belongs to, does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fpj_core.folders.base import BATCH, CacheFolder
+from fpj_core.model import THUMBNAIL_TIER, Removal, RemovalReason, TierSpec
+from fpj_core.store.codec import batched
+from fpj_core.store.protocol import Store
+
+_MOST_TROUBLES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What was removed.
+
+    ``troubles`` are some of the files that could not be, with the reason; they are tried again the
+    next time.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    by_reason: Mapping[RemovalReason, int] = field(default_factory=dict)
+    """Files."""
+    troubles: Mapping[str, str] = field(default_factory=dict)
+
+    def __add__(self, other: Removed) -> Removed:
+        by_reason = dict(self.by_reason)
+        for reason, files in other.by_reason.items():
+            by_reason[reason] = by_reason.get(reason, 0) + files
+        troubles = dict([*self.troubles.items(), *other.troubles.items()][:_MOST_TROUBLES])
+        return Removed(self.files + other.files, self.bytes + other.bytes, by_reason, troubles)
+
+
+def asked_by(job: str, tiers: Sequence[TierSpec]) -> dict[str, tuple[str, ...]]:
+    """Who asks for which tiers, for `Cleanup.asked`.
+
+    A job of type Thumbnail says nothing of cache tiers, and one of type Cache nothing of the
+    thumbnail: one name may stand for both, as it does where a folder is given to `fpj run` twice.
+    """
+    names = tuple(tier.name for tier in tiers)
+    asked = {
+        f"{job}/cache": tuple(name for name in names if name != THUMBNAIL_TIER),
+        f"{job}/thumbnail": tuple(name for name in names if name == THUMBNAIL_TIER),
+    }
+    return {who: wanted for who, wanted in asked.items() if wanted}
+
+
+def unrequested(
+    requested: Mapping[str, Sequence[str]], asked: Mapping[str, Sequence[str]]
+) -> tuple[str, ...]:
+    """Tiers that those who ask now asked for before, and that now nobody asks for."""
+    wanted = {tier for tiers in {**requested, **asked}.values() for tier in tiers}
+    before = (tier for who in asked for tier in requested.get(who, ()))
+    return tuple(dict.fromkeys(tier for tier in before if tier not in wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class Cleanup:
+    """What of a collection is to be removed.
+
+    ``asked`` says who asks for which tiers (`asked_by`). What was made of images that vanished
+    ``vanished_grace`` seconds ago or earlier goes; None keeps it. ``leaves_out`` says which keys a
+    filter leaves out: what was made of those stays.
+    """
+
+    asked: Mapping[str, Sequence[str]]
+    vanished_grace: float | None
+    leaves_out: Callable[[str], bool]
+
+
+class Remover:
+    """Removes files of one collection from one cache folder.
+
+    ``on_step`` is called between batches; what it raises ends the removal, and the next one goes on
+    from there.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        folder: CacheFolder,
+        folder_name: str,
+        collection: str,
+        on_step: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._folder = folder
+        self._folder_name = folder_name
+        self._collection = collection
+        self._on_step = on_step
+
+    def start(self, cleanup: Cleanup, fence: int) -> None:
+        """The first phase: find what is to be removed, and list it no more.
+
+        ``fence`` is that of the collection's lease. Raises `FencedError` and `StoreError`.
+        """
+        store, collection = self._store, self._collection
+        if cleanup.vanished_grace is not None:
+            until = store.now() - cleanup.vanished_grace
+            gone = store.vanished(collection, until, self._on_step)
+            refs = ((at, tier) for at, tier, key in gone if not cleanup.leaves_out(key))
+            self._start(refs, RemovalReason.VANISHED, fence)
+        requested = store.requested_tiers(collection)
+        for tier in unrequested(requested, cleanup.asked):
+            files = store.derivative_files(collection, [tier], self._on_step)
+            refs = ((ordinal, tier) for ordinal, *_ in files)
+            self._start(refs, RemovalReason.UNREQUESTED, fence)
+        for who, tiers in cleanup.asked.items():  # last: a removal that ended early starts over
+            if tuple(requested.get(who, ())) != tuple(tiers):
+                store.record_requested_tiers(collection, who, tiers, fence)
+
+    def _start(self, refs: Iterable[tuple[int, str]], reason: RemovalReason, fence: int) -> None:
+        for some in batched(refs, BATCH):
+            self._store.start_removals(self._collection, some, reason, fence)
+            self._on_step()
+
+    def finish(
+        self,
+        start: int = 0,
+        stop: int | None = None,
+        reasons: Sequence[RemovalReason] = tuple(RemovalReason),
+    ) -> Removed:
+        """The second phase: remove the files of images with ``start <= ordinal < stop``, and then
+        the removals.
+
+        Also what an earlier run left. Raises `CacheFolderError`, `ImageError` and `StoreError`.
+        """
+        removed = Removed()
+        pending = self._store.removals(self._collection, self._folder_name, start, stop)
+        for some in batched((each for each in pending if each.reason in reasons), BATCH):
+            # Another folder in its place has other files: "not there" would mean nothing.
+            self._folder.require_marker()
+            removed += self._remove(some)
+            self._on_step()
+        return removed
+
+    def _remove(self, some: Sequence[Removal]) -> Removed:
+        going = [each for each in some if not each.recorded]
+        sync = self._folder.syncer()
+        troubles = self._folder.remove_many([each.path for each in going])
+        sync()  # a file must not come back, say after a power cut, once nothing knows of it
+        self._store.end_removals([each for each in some if each.path not in troubles])
+        gone = [each for each in going if each.path not in troubles]
+        by_reason = {
+            reason: sum(each.reason is reason for each in gone)
+            for reason in sorted({each.reason for each in gone})
+        }
+        some_troubles = dict(list(troubles.items())[:_MOST_TROUBLES])
+        return Removed(len(gone), sum(each.bytes for each in gone), by_reason, some_troubles)
