@@ -115,7 +115,7 @@ class LocalRun:
         self._was_sick = False
         self._source = request.source.build()
         self.removed = Removed()
-        """What this run removed at its end."""
+        """What this run removed."""
 
     @property
     def _fence(self) -> int:
@@ -364,6 +364,7 @@ class LocalRun:
                 finally:
                     self._unrecorded = Counts
                 shard = self._claim(holder)
+            self.removed += processor.removed
 
     def _wait(self, why: str, outage: Outage, ask: Callable[[], str | None]) -> None:
         """Until ``ask`` finds nothing wrong.
@@ -458,9 +459,9 @@ class LocalRun:
         cleanup = Cleanup(asked, self._request.vanished_grace, self._source.leaves_out)
         remover.start(cleanup, self._fence)
         try:
-            self.removed = remover.finish()
+            self.removed += remover.finish()
         except (CacheFolderError, ImageError) as error:
-            self.removed = Removed(troubles={name: str(error)})
+            self.removed += Removed(troubles={name: str(error)})
 
     # Around the steps -----------------------------------------------------------------------------
 

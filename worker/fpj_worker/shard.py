@@ -56,7 +56,7 @@ from fpj_worker.indexer import listing_problem
 from fpj_worker.naming import MirrorNames
 from fpj_worker.pool import Outcome, PoolError, ProcessPool
 from fpj_worker.probe import is_environment
-from fpj_worker.removal import Remover
+from fpj_worker.removal import Removed, Remover
 from fpj_worker.tasks import ImageDone, ImageTask, is_answer
 
 _READ = 1_000
@@ -180,6 +180,8 @@ class ShardProcessor:
         self._probe = probe
         self._breaker = Breaker()
         self._digests = tier_digests(context.tiers)
+        self.removed = Removed()
+        """What its shards replaced under other names."""
         self._naming = (
             MirrorNames(store, context.collection) if context.layout is Layout.MIRROR else None
         )
@@ -230,7 +232,7 @@ class ShardProcessor:
             self._store, self._folder, context.folder_name, context.collection, self._on_tick
         )
         try:
-            remover.finish(shard.start, shard.stop, (RemovalReason.SUPERSEDED,))
+            self.removed += remover.finish(shard.start, shard.stop, (RemovalReason.SUPERSEDED,))
         except FencedError:
             raise
         except (CacheFolderError, ImageError, StoreError) as error:

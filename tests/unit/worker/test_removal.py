@@ -10,14 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.worker.fakes import COLLECTION, FULL, THUMBNAIL, ListSource, MemoryFolder, entries, job
+from unit.worker.fakes import (
+    COLLECTION,
+    FULL,
+    THUMBNAIL,
+    ListSource,
+    MemoryFolder,
+    ScriptedPool,
+    entries,
+    job,
+)
 from unit.worker.test_local import Bench, bench
 from unit.worker.test_shard import derivative, fill, have
 
 from fpj_core.errors import CacheFolderError, FencedError
 from fpj_core.folders.local import LocalFolder
 from fpj_core.kube.names import lease_name
-from fpj_core.model import Derivative, Phase, RemovalReason
+from fpj_core.model import Derivative, Format, Phase, RemovalReason
 from fpj_core.store.protocol import Store, nothing
 from fpj_worker.removal import Cleanup, Removed, Remover, asked_by, unrequested
 
@@ -117,6 +126,23 @@ def test_tiers_that_another_job_asks_for_stay(bench: Bench) -> None:
     last = bench.prepare(replace(other, id="job-4"), tiers=(FULL,))
     last.run()
     assert last.removed.by_reason == {RemovalReason.UNREQUESTED: 40}
+
+
+def test_what_is_replaced_under_another_name_goes(bench: Bench) -> None:
+    run(bench, "job-1")
+    webp = (replace(FULL, format=Format.WEBP), THUMBNAIL)
+    pool = bench.pool
+
+    def webp_pool() -> ScriptedPool:
+        made = pool()
+        made.extension = "webp"
+        return made
+
+    local = bench.prepare(job("job-2"), tiers=webp)
+    local._pool = webp_pool  # type: ignore[assignment, method-assign]
+    local.run()
+    assert local.removed.by_reason == {RemovalReason.SUPERSEDED: 40}
+    check_files(bench)
 
 
 def test_a_folder_that_cannot_be_written_fails_no_job(bench: Bench) -> None:
