@@ -100,7 +100,7 @@ BUGS = (
         "images are written with a fence of the past",
         _C + "store/sqlite.py",
         "            for collection in {image.collection for image in images}:\n               "
-        " _check_fence(",
+        " check_fence(",
         "            for collection in {image.collection for image in images}:\n               "
         " (lambda *_: None)(",
     ),

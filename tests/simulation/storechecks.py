@@ -4,12 +4,12 @@ not by what it answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fpj_core.kube.names import lease_name
 from fpj_core.manifest import read_resource
-from fpj_core.model import Job, Lease, Phase, ShardState, tier_digests
+from fpj_core.model import Job, Lease, Phase, RemovalReason, ShardState, tier_digests
 from fpj_core.store.sqlite import SQLiteStore
 from fpj_core.v1alpha1 import FileProcessingJob, resolve_tiers
 
@@ -27,7 +27,7 @@ CHECKED = frozenset(
         "update_job",
         "acquire_lease",
     }
-    | {"upsert_images", "mark_deleted", "record_source"}
+    | {"upsert_images", "mark_deleted", "record_source", "start_removals"}
 )
 """Calls that are carried out by `StoreChecks`."""
 
@@ -203,6 +203,16 @@ class StoreChecks:
             if image.ordinal in ordinals and self.is_there(image.key):
                 self._found(f"{image.key} is marked as deleted, and its source has it")
         self._real.mark_deleted(collection, ordinals, fence)
+        self._fenced(found, fence)
+
+    def start_removals(
+        self, collection: str, refs: Sequence[tuple[int, str]], reason: RemovalReason, fence: int
+    ) -> None:
+        found = {collection: self._fence(collection)}
+        live = set(self._real.live_ordinals(collection))
+        if reason is RemovalReason.VANISHED and (lost := live & {ordinal for ordinal, _ in refs}):
+            self._found(f"what was made of images that are there is removed: {sorted(lost)}")
+        self._real.start_removals(collection, refs, reason, fence)
         self._fenced(found, fence)
 
     def record_source(self, collection: str, source: str, fence: int) -> None:
