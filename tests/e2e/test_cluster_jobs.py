@@ -144,6 +144,26 @@ def test_samples_are_made_and_then_skipped(site: Site, samples: Path) -> None:
     assert images(site, "skipped") == before["skipped"] + 16
 
 
+def test_what_a_collection_no_longer_needs_goes(site: Site) -> None:
+    """Files of deleted photographs, and those of another format; `check` allows no other file."""
+    folder = site.folder / "thinning"
+    photographs(folder, 8, broken=0)
+    site.claim("thinning", folder)
+    site.job("thick", "thinning", **TIERS)
+    site.wait_end("thick")
+    site.check("thick", sizes_in(folder), LITTLE)
+    for path in sorted(folder.rglob("*.jpg"))[:3]:
+        path.unlink()
+    site.job("thin", "thinning", collection="thick", **TIERS)
+    site.wait_end("thin")
+    site.check("thin", sizes_in(folder), LITTLE, skipped=True)
+
+    webp = {"cache": {"tiers": [TIERS["cache"]["tiers"][0] | {"format": "webp"}]}}
+    site.job("webp", "thinning", collection="thick", **TIERS | webp)
+    site.wait_end("webp")
+    site.check("webp", sizes_in(folder), LITTLE)
+
+
 def images(site: Site, result: str) -> float:
     """How many images of ended jobs the leading operator has counted."""
     return site.fpj.metric(f'fpj_images_total{{result="{result}"}}')
