@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from email.parser import Parser
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fpj_release import ReleaseError
 
@@ -78,7 +78,7 @@ def read(archive: Path) -> Image:
             raw = _content(outer, manifest["Config"])
             files: dict[str, bytes] = {}
             for layer in manifest["Layers"]:
-                with outer.extractfile(layer) as stream, tarfile.open(fileobj=stream) as inner:  # type: ignore[union-attr]
+                with _file(outer, layer) as stream, tarfile.open(fileobj=stream) as inner:
                     add_layer(files, inner, _is_wanted)
     except (OSError, tarfile.TarError, KeyError, ValueError) as error:
         raise ReleaseError(f"{archive} is not the archive of one image: {error}") from error
@@ -127,11 +127,16 @@ def _is_there(paragraph: Any) -> bool:
 
 
 def _content(archive: tarfile.TarFile, name: str) -> bytes:
+    with _file(archive, name) as stream:
+        return stream.read()
+
+
+def _file(archive: tarfile.TarFile, name: str) -> IO[bytes]:
+    """A file in the archive. KeyError if there is none; ValueError for a folder, say."""
     stream = archive.extractfile(name)
     if stream is None:
-        raise ReleaseError(f"{name} is not a file")
-    with stream:
-        return stream.read()
+        raise ValueError(f"{name} is not a file")
+    return stream
 
 
 def _values(text: str) -> dict[str, str]:

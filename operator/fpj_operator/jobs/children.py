@@ -65,7 +65,7 @@ def shards_job(
     waves failed.
     """
     first, last = wave * WAVE, min((wave + 1) * WAVE, total) - 1
-    sharding = resolve_sharding(_spec(observed), 0)
+    sharding = resolve_sharding(observed.understood.spec, 0)
     spec: dict[str, Any] = {
         "completionMode": "Indexed",
         "completions": last - first + 1,
@@ -139,7 +139,7 @@ def workers_report(observed: Observed, settings: OperatorSettings) -> bool:
     """Whether this job's workers report: not with an account of the user's own,
     whose rights are not ours to know.
     """
-    template = _spec(observed).worker_template
+    template = observed.understood.spec.worker_template
     return settings.worker_reports and not (template and template.service_account_name)
 
 
@@ -159,7 +159,7 @@ def _job(
 ) -> dict[str, Any]:
     labels = names.labels(observed.key.name, observed.uid, role, attempt.number)
     labels[names.LABEL_LOCK] = lease_name(collection_of(observed))
-    queue = _spec(observed).queue_name
+    queue = observed.understood.spec.queue_name
     pod = _pod(
         observed,
         folder,
@@ -289,9 +289,7 @@ def manifest(observed: Observed) -> dict[str, Any]:
     the worker template: it shapes the pods and is of no use in them, its variables may be
     secret, and they may take more room than one variable has.
     """
-    if observed.job is None:
-        raise ValueError("the spec is invalid")
-    spec = observed.job.spec.model_dump(
+    spec = observed.understood.spec.model_dump(
         mode="json", by_alias=True, exclude_none=True, exclude={"worker_template"}
     )
     metadata = {"name": observed.key.name, "namespace": observed.key.namespace, "uid": observed.uid}
@@ -305,15 +303,13 @@ def manifest(observed: Observed) -> dict[str, Any]:
 
 def collection_of(observed: Observed) -> str:
     """The collection's id in the store."""
-    if observed.job is None:
-        raise ValueError("the spec is invalid")
-    return names.store_collection(observed.key.namespace, observed.job.collection_id)
+    return names.store_collection(observed.key.namespace, observed.understood.collection_id)
 
 
 def _environment(
     observed: Observed, folder: CacheFolder, settings: OperatorSettings, task: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    source = _spec(observed).collection.source
+    source = observed.understood.spec.collection.source
     store: dict[str, Any] = {"name": "FPJ_STORE"}
     if settings.worker_store_url is not None:
         store["value"] = _literal(settings.worker_store_url)
@@ -372,7 +368,7 @@ def _storage(
     """
     volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
     mounts: list[dict[str, Any]] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - in the container
-    source = _spec(observed).collection.source.persistent_volume_claim
+    source = observed.understood.spec.collection.source.persistent_volume_claim
     cache = folder.spec.storage.persistent_volume_claim
     places: Sequence[tuple[str, str, PersistentVolumeClaim | None, bool]] = (
         ("source", _SOURCE, source, True),
@@ -390,7 +386,7 @@ def _storage(
 
 
 def _resources(observed: Observed) -> dict[str, Any]:
-    workers = resolve_sharding(_spec(observed), 0).workers_per_pod
+    workers = resolve_sharding(observed.understood.spec, 0).workers_per_pod
     memory = f"{128 + _CHILD_MEMORY * workers}Mi"
     return {
         "requests": {"cpu": f"{250 * workers}m", "memory": memory},
@@ -433,13 +429,7 @@ def _owner(observed: Observed) -> dict[str, Any]:
     }
 
 
-def _spec(observed: Observed) -> Any:
-    if observed.job is None:
-        raise ValueError("the spec is invalid")
-    return observed.job.spec
-
-
 def template_of(observed: Observed) -> dict[str, Any]:
     """The job's ``workerTemplate`` as a manifest has it; empty without one."""
-    template = _spec(observed).worker_template
+    template = observed.understood.spec.worker_template
     return template.model_dump(mode="json", by_alias=True, exclude_none=True) if template else {}

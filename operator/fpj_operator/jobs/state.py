@@ -212,6 +212,13 @@ class Observed:
     """Pods that run and are silent, and hold all the shards that are left."""
 
     @property
+    def understood(self) -> FileProcessingJob:
+        """The job, where children are made of it. Raises ValueError when its spec is invalid."""
+        if self.job is None:
+            raise ValueError("the spec is invalid")
+        return self.job
+
+    @property
     def latest_attempt(self) -> int:
         """The latest attempt that anybody knows of: a status from a backup is older than store and
         children.

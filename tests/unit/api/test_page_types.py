@@ -19,6 +19,11 @@ TYPES: dict[str, type[Answer]] = {
     "JobEvent": models.JobEvent,
     "FailedImage": models.JobFailure,
     "Folder": cachemodels.Folder,
+    "TierStatistics": cachemodels.TierStatistics,
+    "Statistics": cachemodels.Statistics,
+    "Schedule": cachemodels.Schedule,
+    "NamespaceRights": cachemodels.NamespaceRights,
+    "Namespaces": cachemodels.Namespaces,
 }
 
 

@@ -92,3 +92,23 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "image.tar")
     with pytest.raises(ReleaseError, match="digest"):
         read(archive(tmp_path / "image.tar", BASE, config="config.json"))
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "0.tar"])
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path, name: str) -> None:
+    with tarfile.open(tmp_path / "image.tar", "w") as outer:
+        folder = tarfile.TarInfo(name)
+        folder.type = tarfile.DIRTYPE
+        outer.addfile(folder)
+        if name != "manifest.json":
+            for file, content in (
+                ("c.json", "{}"),
+                ("manifest.json", json.dumps([{"Config": "c.json", "Layers": [name]}])),
+            ):
+                member = tarfile.TarInfo(file)
+                member.size = len(content)
+                outer.addfile(member, io.BytesIO(content.encode()))
+    with pytest.raises(
+        ReleaseError, match=f"image.tar is not the archive .*: {name} is not a file"
+    ):
+        read(tmp_path / "image.tar")
