@@ -5,8 +5,8 @@ Editors wrap it for the eye.
 python hack/markdown_lines.py           fails where a line goes on with the paragraph before it
 python hack/markdown_lines.py --fix     joins such lines
 
-Code, tables, HTML and lines that end in a hard break are left alone. hack/markdown_unchecked.txt
-names the files that are still wrapped: take a file off the list when it is joined; add none.
+Code, tables, HTML and lines that end in a hard break are left alone. What generates pages joins
+their lines with `joined`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-UNCHECKED = ROOT / "hack" / "markdown_unchecked.txt"
 _FENCE = re.compile(r"^\s*(```|~~~)")
 _STARTS = re.compile(r"^\s*([-*+] |\d+[.)] |#|\||<|>|\[[^\]]+\]: |!\[|---)")
 """What begins a block of its own: items, headings, tables, HTML, quotes, definitions of links,
@@ -58,9 +57,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--fix", action="store_true", help="join the lines")
-    parser.add_argument(
-        "files", nargs="*", type=Path, help="all that are held to the rule, if left out"
-    )
+    parser.add_argument("files", nargs="*", type=Path, help="all of the repository, if left out")
     arguments = parser.parse_args()
     wrapped = 0
     for path in arguments.files or tracked():
@@ -79,11 +76,10 @@ def main() -> int:
 
 
 def tracked() -> list[Path]:
-    """Every Markdown file of the repository that is held to the rule."""
+    """Every Markdown file of the repository."""
     command = ["git", "ls-files", "-z", "*.md"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603
-    unchecked = set(UNCHECKED.read_text(encoding="utf-8").split())
-    names = set(filter(None, listed.stdout.split("\0"))) - unchecked
+    names = filter(None, listed.stdout.split("\0"))
     return [Path(name) for name in sorted(names) if (ROOT / name).is_file()]
 
 

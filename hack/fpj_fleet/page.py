@@ -9,6 +9,7 @@ from fpj_core.kube.names import WAVE
 from fpj_core.v1alpha1.defaults import shard_size
 from fpj_fleet.figures import Check, Figures
 from fpj_fleet.model import Fleet, Outcome, simulate
+from markdown_lines import joined
 
 _IMAGES = (100_000, 1_000_000, 10_000_000, 50_000_000, 100_000_000)
 _PODS = (1, 10, 100, 1_000)
@@ -44,7 +45,7 @@ def page(figures: Figures) -> str:
         *(part(ask) for part in (_time, _shards, _loads, _kinds, _limits)),
         _checks(figures),
     ]
-    return "\n".join(part.rstrip("\n") + "\n" for part in parts)
+    return joined("\n".join(part.rstrip("\n") + "\n" for part in parts))
 
 
 class _Answers:

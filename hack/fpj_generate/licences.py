@@ -14,6 +14,7 @@ from fpj_release import CLUSTER, ReleaseError
 from fpj_release.licences import Policy, load, problems
 from fpj_release.locked import Pin, needed, read
 from fpj_release.wheels import Package, installed
+from markdown_lines import joined
 
 _HEADER = """<!-- Generated from requirements/cluster.txt by `make licences`. Do not edit. -->
 
@@ -21,8 +22,8 @@ _HEADER = """<!-- Generated from requirements/cluster.txt by `make licences`. Do
 
 fpj is under the [Apache License 2.0](../LICENSE). Below is everything that is installed with it, as the packages' own
 metadata and licence files say; a licence that no family names fails `make lint`, and so does a compiled library that
-appears in a wheel unasked. The base image's Debian packages are in the image's bill of materials ([SECURITY.md](
-../SECURITY.md#checking-what-you-install)); `/usr/share/doc/*/copyright` in the image has their licences.
+appears in a wheel unasked. The base image's Debian packages are in the image's bill of materials
+([SECURITY.md](../SECURITY.md#checking-what-you-install)); `/usr/share/doc/*/copyright` in the image has their licences.
 
 Never part of a release: what only tests use. Among it is the MongoDB server that the tests build, whose code is under
 GPL-2.0 and which fpj talks to over a socket.
@@ -58,7 +59,7 @@ def page(policy: Policy, pins: tuple[Pin, ...], packages: dict[str, Package]) ->
         lines += [
             f"| {name} | {library} | {licence} |" for library, licence in sorted(libraries.items())
         ]
-    return "\n".join([*lines, ""])
+    return joined("\n".join([*lines, ""]))
 
 
 def _table(policy: Policy, pins: Iterable[Pin], packages: dict[str, Package]) -> list[str]:

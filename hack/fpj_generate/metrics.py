@@ -17,6 +17,7 @@ import fpj_api.metrics
 import fpj_core.process.metrics
 import fpj_operator.metrics
 import fpj_worker.pod.metrics
+from markdown_lines import joined
 
 FILE = "metrics.md"
 _HEADER = "<!-- Generated from the code by `make docs`. Do not edit. -->"
@@ -78,14 +79,9 @@ def files() -> dict[str, str]:
         "",
         "# Metrics",
         "",
-        (
-            "Everything that fpj tells Prometheus. Labels have values from closed sets, never a"
-            " job's name; cache folders"
-        ),
-        (
-            "alone are named. A histogram `x` is stored as `x_bucket`, `x_sum` and `x_count`. What"
-            " to make of them:"
-        ),
+        "Everything that fpj tells Prometheus. Labels have values from closed sets, never a job's",
+        "name; cache folders alone are named. A histogram `x` is stored as `x_bucket`, `x_sum` and",
+        "`x_count`. What to make of them:",
         "[monitoring](../guide/monitoring.md).",
         "",
     ]
@@ -102,7 +98,7 @@ def files() -> dict[str, str]:
             labels = ", ".join(f"`{label}`" for label in row.labels)
             lines.append(f"| `{row.name}` | {row.kind} | {labels} | {row.meaning} |")
         lines.append("")
-    return {FILE: "\n".join(lines)}
+    return {FILE: joined("\n".join(lines))}
 
 
 def _rows(module: ModuleType) -> Iterator[Row]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from fpj_core.v1alpha1 import RESOURCES
 from fpj_generate.crd import crd
+from markdown_lines import joined
 
 _HEADER = "<!-- Generated from core/fpj_core/v1alpha1 by `make docs`. Do not edit. -->"
 _TABLE = ("| Field | Type | Allowed | Required | Description |", "|---|---|---|---|---|")
@@ -53,7 +54,7 @@ def page(definition: dict[str, Any]) -> str:
     for name in _AUTHORED:
         for path, schema in _objects(name, root["properties"][name]):
             lines += _section(path, schema)
-    return "\n".join(lines)
+    return joined("\n".join(lines))
 
 
 def _objects(path: str, schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from fpj_mutations.catalogue import Mutation
 from fpj_mutations.running import Result, Verdict
+from markdown_lines import joined
 
 _BEFORE = "not run again yet; before: "
 _KILLED = re.compile(rf"^\| (\w+) \|.*\| (?:{_BEFORE})?`(\S+\.py::.+)` \|$", re.MULTILINE)
@@ -35,7 +36,7 @@ def page(found: Sequence[tuple[Mutation, Result | None]], before: Mapping[str, s
     if missing := len(found) - len(known):
         parts.append(f"Not run yet: {missing}.\n\n")
     parts += [_survivors(known), _all(found, before)]
-    return "".join(parts)
+    return joined("".join(parts))
 
 
 def killers(text: str) -> dict[str, str]:

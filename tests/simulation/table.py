@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -129,9 +128,7 @@ def _summary(known: dict[str, Found], minutes: float) -> str:
     )
     said += [f"Not found: {'; '.join(missed)}"] if missed else []
     said += [f"Not hunted yet: {'; '.join(left)}"] if left else []
-    return "\n".join(
-        textwrap.wrap(". ".join(said) + ".", 120, break_on_hyphens=False, break_long_words=False)
-    )
+    return ". ".join(said) + "."
 
 
 def equivalent(bug: Bug) -> str:
