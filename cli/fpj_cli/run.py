@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import stat
 import sys
@@ -39,6 +40,7 @@ from fpj_core.ids import collection_id_for
 from fpj_core.kube.exits import CommandExit
 from fpj_core.manifest import load_manifest_file, parse_resource
 from fpj_core.model import CACHE_CONTROL, Fit, Format, Job, Layout
+from fpj_core.places import brief, words_of
 from fpj_core.sources.base import extension
 from fpj_core.sources.filters import Reason, kind_left_out, left_out_text
 from fpj_core.sources.keys import display_key
@@ -364,7 +366,7 @@ def _from_folder(folder: Path, options: dict[str, Any]) -> FileProcessingJob:
     """The manifest that says the same as the options."""
     is_file = _is_file(folder)
     if is_file is None:
-        raise UsageProblemError(f"{folder} does not exist")
+        raise UsageProblemError(_why_not_there(folder))
     if is_file and (reason := kind_left_out(extension(folder.name))):
         raise UsageProblemError(
             f"{folder} is a {reason.value} file by its name: fpj makes nothing of those"
@@ -430,6 +432,15 @@ def _is_file(path: Path) -> bool | None:
         if of_errno(error.errno).environment:
             return False
         return None
+
+
+def _why_not_there(path: Path) -> str:
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return f"{brief(str(path))}: {words_of(error)}"
+    return f"{brief(str(path))} does not exist"
 
 
 def _refuse_without_effect(job_type: JobType) -> None:

@@ -28,6 +28,7 @@ from fpj_core.folders.base import CacheFolder, Expected, FolderConfig, lacking_b
 from fpj_core.folders.ownership import MARKER, PROBE, FolderState, is_litter
 from fpj_core.folders.syncing import FileSystemSync
 from fpj_core.manyfold import Manyfold
+from fpj_core.places import brief, words_of
 from fpj_core.sources.base import nothing
 from fpj_core.sources.local import CACHE_TAG, CACHE_TAG_SIGNATURE
 
@@ -100,7 +101,7 @@ class LocalFolder(CacheFolder):
             return FolderState()
         except OSError as error:
             raise CacheFolderError(
-                f"cache folder {self._root} cannot be read: {error.strerror}"
+                f"cache folder {brief(self._root)} cannot be read: {words_of(error)}"
             ) from error
 
     @override
@@ -127,7 +128,7 @@ class LocalFolder(CacheFolder):
                 text = f"cache folder {self._root} has lost its marker ({MARKER}): is it mounted?"
                 raise CacheFolderError(text) from error
             raise CacheFolderError(
-                f"cache folder {self._root} cannot be read: {error.strerror}"
+                f"cache folder {brief(self._root)} cannot be read: {words_of(error)}"
             ) from error
 
     def _put(self, name: str | None, content: bytes) -> None:
@@ -154,7 +155,7 @@ class LocalFolder(CacheFolder):
             yield
         except OSError as error:
             raise CacheFolderError(
-                f"cache folder {self._root} cannot be written: {error.strerror}"
+                f"cache folder {brief(self._root)} cannot be written: {words_of(error)}"
             ) from error
 
     @override
@@ -193,7 +194,7 @@ class LocalFolder(CacheFolder):
         # An error does not mean that the file is missing: the record would be forgotten.
         except OSError as error:
             raise CacheFolderError(
-                f"cache folder {self._root} cannot be read: {error.strerror}"
+                f"cache folder {brief(self._root)} cannot be read: {words_of(error)}"
             ) from error
         return info.st_size if stat.S_ISREG(info.st_mode) else None
 

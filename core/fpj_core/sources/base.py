@@ -13,6 +13,7 @@ from typing import IO, Protocol, TypeVar
 from fpj_core import faults
 from fpj_core.errors import ErrorType, ImageError
 from fpj_core.model import SourceEntry
+from fpj_core.places import words_of
 from fpj_core.sources.filters import Filter, LeftOut
 
 T = TypeVar("T")
@@ -246,7 +247,7 @@ def image_error_from_os(error: OSError, what: str) -> ImageError:
     kind = ErrorType.READ_FAILED if fault.transient else ErrorType.INTERNAL
     if isinstance(error, PermissionError):
         kind = ErrorType.ACCESS_DENIED
-    said = f"{what} cannot be read: {error.strerror or os.strerror(error.errno or 0)}"
+    said = f"{what} cannot be read: {words_of(error)}"
     return ImageError(kind, said, fault.environment)
 
 

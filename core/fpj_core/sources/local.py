@@ -21,6 +21,7 @@ from typing_extensions import override
 from fpj_core.errors import ErrorType, ImageError, SourceError
 from fpj_core.manyfold import Manyfold
 from fpj_core.model import SourceEntry
+from fpj_core.places import brief, words_of
 from fpj_core.sources.archive import Archives
 from fpj_core.sources.base import (
     ARCHIVE_EXTENSIONS,
@@ -58,6 +59,10 @@ CACHE_TAG = "CACHEDIR.TAG"
 CACHE_TAG_SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55"
 
 _MOST_DEPTH = 200
+_TOO_DEEP = (
+    f"folders nest deeper than {_MOST_DEPTH}, and nothing below this one is read; move its images"
+    " further up, or process it as a source of its own"
+)
 _PIECE = 2**20
 
 
@@ -90,7 +95,7 @@ class LocalSource(Source):
     """See `fpj_core.sources.base.Source`."""
 
     def __init__(self, root: str, wanted: Filter = Filter()) -> None:  # noqa: B008 - frozen
-        self._given = root
+        self._given = brief(root)
         self._root = os.fsencode(os.path.realpath(root))
         self._single: str | None = None
         if os.path.isfile(self._root):
@@ -126,7 +131,7 @@ class LocalSource(Source):
         try:
             os.scandir(self._root).close()
         except OSError as error:
-            raise SourceError(f"{self._given}: {error.strerror}") from error
+            raise SourceError(f"{self._given}: {words_of(error)}") from error
         if _is_cache(self._root):
             raise SourceError(
                 f"{self._given} is a cache folder ({CACHE_TAG} says so), not a source of images"
@@ -172,7 +177,7 @@ class LocalSource(Source):
                 empty = next(entries, None) is None
         except OSError as error:
             raise SourceError(
-                f"the source {self._given} cannot be read: {error.strerror}"
+                f"the source {self._given} cannot be read: {words_of(error)}"
             ) from error
         if empty:
             raise SourceError(f"the source {self._given} is empty: is it mounted?")
@@ -199,7 +204,7 @@ class LocalSource(Source):
         try:
             info = os.stat(os.path.join(self._root, os.fsencode(name)))
         except OSError as error:
-            raise SourceError(f"{self._given}: {error.strerror}") from error
+            raise SourceError(f"{self._given}: {words_of(error)}") from error
         if self._choice.takes(key_from_path(name)):
             yield from self._entries(self._root, "", _Found(name, info.st_size, info.st_mtime_ns))
 
@@ -216,9 +221,7 @@ class LocalSource(Source):
                 yield from self._entries(folder, prefix, found)
             elif depth == _MOST_DEPTH:
                 key = prefix + key_from_path(found.name)
-                self.problems.add(
-                    key, ErrorType.PATH_VIOLATION, f"folders nest deeper than {_MOST_DEPTH}"
-                )
+                self.problems.add(key, ErrorType.PATH_VIOLATION, _TOO_DEEP)
             else:
                 yield from self._list_below(
                     folder, prefix + key_from_path(found.name), found, depth + 1, on_step
