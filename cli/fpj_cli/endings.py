@@ -24,6 +24,7 @@ from fpj_core.errors import (
     LeaseHeldError,
     ManifestError,
     NoStoreError,
+    PoolError,
     SourceError,
     StoreError,
 )
@@ -76,7 +77,11 @@ def code_of(error: BaseException) -> CommandExit:
         return CommandExit.SUSPENDED
     if isinstance(error, SourceError | CacheFolderError):
         return _code_of_place(error)
-    return CommandExit.ENVIRONMENT if isinstance(error, OSError) else CommandExit.INCOMPLETE
+    return (
+        CommandExit.ENVIRONMENT
+        if isinstance(error, OSError | PoolError)
+        else CommandExit.INCOMPLETE
+    )
 
 
 def words_of(error: BaseException) -> str:

@@ -154,6 +154,10 @@ class EnvironmentFaultError(FpjError):
     """
 
 
+class PoolError(FpjError):
+    """Child processes cannot be started, or too many cannot be killed."""
+
+
 class ImageError(FpjError):
     """One image failed; the job goes on.
 

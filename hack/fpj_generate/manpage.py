@@ -21,7 +21,12 @@ _EXITS = {
     CommandExit.BAD_INPUT: "bad input",
     CommandExit.HELD: "another run holds the collection",
     CommandExit.STORE: "the store, the network or the cluster failed or refused",
-    CommandExit.ENVIRONMENT: "this machine failed: a full disk, say",
+    CommandExit.ENVIRONMENT: (
+        "this machine failed: a full disk, or worker processes that do not start"
+    ),
+    CommandExit.SUSPENDED: (
+        "the source or the cache folder did not recover in time; run again to continue"
+    ),
     CommandExit.TIMED_OUT: "of wait: not within the timeout",
     CommandExit.INTERRUPTED: "interrupted; run again to go on",
 }

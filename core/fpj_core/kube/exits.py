@@ -41,7 +41,9 @@ class CommandExit(IntEnum):
     STORE = 4
     """The store, the network or the cluster failed or refused."""
     ENVIRONMENT = 5
-    """A fault of this machine: a disk that is full, unreadable, read-only or not mounted."""
+    """A fault of this machine: a disk that is full, unreadable, read-only or not mounted,
+    or worker processes that cannot be started or ended.
+    """
     SUSPENDED = 6
     """The source or the cache folder stopped working and did not heal in time: nothing is lost,
     run again to go on.

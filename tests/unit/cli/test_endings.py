@@ -28,6 +28,7 @@ from fpj_core.errors import (
 from fpj_core.kube.errors import ClusterError, UnreachableError
 from fpj_core.kube.exits import CommandExit
 from fpj_core.kube.jobresource import JobResource
+from fpj_worker.pool import PoolError
 
 
 def caused(error: Exception, number: int) -> Exception:
@@ -53,6 +54,7 @@ def caused(error: Exception, number: int) -> Exception:
         (caused(CacheFolderError("x"), errno.ENOSPC), CommandExit.ENVIRONMENT),
         (caused(CacheFolderError("x"), errno.ENOTDIR), CommandExit.BAD_INPUT),
         (OSError(errno.ENOSPC, "full"), CommandExit.ENVIRONMENT),
+        (PoolError("worker processes cannot be started"), CommandExit.ENVIRONMENT),
     ],
 )
 def test_each_kind_of_error_has_its_code(

@@ -28,7 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from fpj_core.errors import ErrorType, FpjError, ImageError
+from fpj_core.errors import ErrorType, ImageError, PoolError
 from fpj_core.scratch import Scratch, hold, sweep
 from fpj_worker.pool.child import child_main
 from fpj_worker.pool.classify import classify_death
@@ -89,10 +89,6 @@ def _hold_temporary_folder() -> int | None:
         descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         getattr(current_process(), "_config")["tempdir"] = f"{_DESCRIPTORS}/{descriptor}"  # noqa: B009 - not in the stubs
     return hold(folder)
-
-
-class PoolError(FpjError):
-    """Child processes cannot be started, or too many cannot be killed."""
 
 
 @dataclass(frozen=True, slots=True)
