@@ -129,6 +129,7 @@ def kubelet(layout: Layout, ports: Mapping[str, int]) -> dict[str, Any]:
             "nodefs.inodesFree": "1%",
             "imagefs.available": "1%",
         },
+        "volumeStatsAggPeriod": "10s",  # not a minute, until a volume over its limit is seen
         "imageGCHighThresholdPercent": 100,  # never: a removed image could not be pulled again
         "imageGCLowThresholdPercent": 99,
     }

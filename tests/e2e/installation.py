@@ -399,12 +399,14 @@ class Site:
 
 
 MISBEHAVING = {
-    "FPJ_TEMPLATE_VOLUMES": "configMap",
-    "FPJ_TEMPLATE_MOUNT_PATHS": "/injected",
-    "FPJ_TEMPLATE_ENV": "PYTHONPATH,TEST_*",
+    "FPJ_TEMPLATE_VOLUMES": "configMap,emptyDir",
+    "FPJ_TEMPLATE_MOUNT_PATHS": "/injected,/scratch",
+    "FPJ_TEMPLATE_ENV": "PYTHONPATH,TEST_*,TMPDIR",
     "FPJ_TEMPLATE_ENV_SOURCES": "secretKeyRef",
 }
-"""What an operator must allow for `misbehaving`, and for variables that come from a Secret."""
+"""What an operator must allow for `misbehaving`, for variables that come from a Secret,
+and for a small TMPDIR.
+"""
 MISBEHAVING_SETTINGS = {
     "templateVolumes": ["configMap"],
     "templateMountPaths": ["/injected"],

@@ -1,21 +1,24 @@
-"""What a job says while its pods cannot start, or are taken away,
-on a real node with a real kubelet.
+"""What a job says while its pods cannot start, or are taken away, and which volumes it refuses to
+write to, on a real node with a real kubelet.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-from e2e.installation import Installation, Site, installed, misbehaving, process_of
+from e2e.installation import USER, Installation, Site, installed, misbehaving, process_of
 from e2e.photographs import LITTLE, RESTRICTED, TIERS, photographs, running
 from e2e.truth import sizes_in
 from planes import fresh_namespace
 from podrunner import Api, ApiError
+from world import Document, resource
 
 from fpj_cluster import Cluster
 from fpj_core.model import ShardState
@@ -181,3 +184,104 @@ def cordoned(fpj: Installation) -> Iterator[None]:
         yield
     finally:
         fpj.kube("uncordon", *nodes)
+
+
+# Volumes ------------------------------------------------------------------------------------------
+
+
+def test_a_pod_that_fills_its_temporary_folder_is_ended_and_the_job_says_so(site: Site) -> None:
+    """Beyond what the volume may hold, or what the container may have."""
+    pictures(site, "filling", 1).joinpath("0000.jpg").rename(
+        site.folder / "filling" / "fills-its-folder.jpg"
+    )
+    small = {"limits": {"memory": "512Mi", "ephemeral-storage": "10Mi"}}
+    templates = {"volume": with_small_folder(), "worker": misbehaving() | {"resources": small}}
+    for name, template in templates.items():
+        site.job(name, "filling", workerTemplate=template, **STUBBORN)
+    for name in templates:
+        site.wait_end(name, "Failed", seconds=120)
+        status, reason, message = site.condition(name, "Failed")
+        assert (status, reason) == ("True", "EphemeralStorageExceeded")
+        assert "the node ended a pod" in message and "10Mi" in message
+        assert site.status(name)["progress"]["completed"] == 0
+    assert '"scratch"' in site.condition("volume", "Failed")[2]
+
+
+STUBBORN: dict[str, Any] = TIERS | {
+    "limits": {"imageTimeoutSeconds": 300},
+    "sharding": {"parallelism": 1, "workersPerPod": 1, "backoffLimitPerShard": 0},
+}
+"""Long enough at its image for the kubelet to look, and without another try."""
+
+
+def with_small_folder() -> Document:
+    """A template whose TMPDIR is a volume of 10 MiB."""
+    template = misbehaving()
+    template["env"].append({"name": "TMPDIR", "value": "/scratch"})
+    template["volumes"].append({"name": "scratch", "emptyDir": {"sizeLimit": "10Mi"}})
+    template["volumeMounts"].append({"name": "scratch", "mountPath": "/scratch"})
+    return template
+
+
+def test_nothing_is_written_among_the_originals_of_one_claim(site: Site) -> None:
+    """Nor where two claims are the same folder, which only pods can see."""
+    folder = site.folder / "album"
+    folder.mkdir()
+    os.chown(folder, USER, USER)
+    photographs(folder / "pictures", 6, broken=0)
+    for original in (folder / "pictures", *folder.rglob("*.jpg")):
+        os.chown(original, USER, USER)  # so that nothing but fpj keeps it from writing there
+    site.claim("album", folder)
+    site.claim("twin", folder)
+    before = files_of(folder)
+    refused = {
+        "same": ("album", "pictures", "is the source itself"),
+        "above": ("album", None, "lies above the source"),
+        "twin": ("twin", "pictures", "is the source itself"),
+    }
+    for name, (claim, path, _) in refused.items():
+        site.kube.apply(cache_folder(name, claim, path))
+        site.kube.apply(job_over("album", f"in-{name}", name))
+    for name, (_, _, words) in refused.items():
+        site.wait_end(f"in-{name}", "Failed", seconds=90)
+        status, reason, message = site.condition(f"in-{name}", "Failed")
+        assert (status, reason) == ("True", "CacheFolderUnusable")
+        assert words in message
+    assert files_of(folder) == before
+
+
+def test_one_claim_may_be_source_and_cache_folder_beside_each_other(site: Site) -> None:
+    """And the cache folder may lie within the source, which leaves it out."""
+    folder = site.folder / "album"
+    before = files_of(folder / "pictures")
+    for name, path in (("beside", "made"), ("within", "pictures/made")):
+        site.kube.apply(cache_folder(name, "album", path))
+        site.kube.apply(job_over("album", f"goes-{name}", name))
+        site.wait_end(f"goes-{name}")
+        assert site.status(f"goes-{name}")["progress"]["total"] == 6
+        assert len(list((folder / path).rglob("*.jpg"))) == 12
+    now = files_of(folder / "pictures")
+    originals = {each: at for each, at in now.items() if not each.startswith("made")}
+    assert originals == before
+
+
+def cache_folder(name: str, claim: str, path: str | None) -> Document:
+    place = {"claimName": claim} | ({"path": path} if path else {})
+    return resource("CacheFolder", name, {"storage": {"persistentVolumeClaim": place}})
+
+
+def job_over(claim: str, name: str, folder: str) -> Document:
+    """A job over the pictures of a claim."""
+    place = {"persistentVolumeClaim": {"claimName": claim, "path": "pictures"}}
+    sharding = {"workersPerPod": 1, "parallelism": 1}
+    spec = TIERS | {"collection": {"source": place}, "cacheFolder": folder, "sharding": sharding}
+    return resource("FileProcessingJob", name, spec)
+
+
+def files_of(folder: Path) -> dict[str, tuple[int, int]]:
+    """Everything below a folder, by path: size and time of its last change."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }

@@ -93,6 +93,12 @@ def bound_files(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
+def fill_folder(_path: Path) -> None:
+    """A file with a name: the kubelet does not see others."""
+    (Path(os.environ["TMPDIR"]) / "filled").write_bytes(bytes(20 * 2**20))
+    time.sleep(1e6)
+
+
 def make_cache_read_only(_path: Path) -> None:
     if os.system('mount -o remount,ro "$PYTHON_TEST_MOUNT"'):
         raise OSError("cannot remount")
@@ -107,6 +113,7 @@ MISBEHAVIOUR: dict[str, Callable[[Path], object]] = {
     "raises": raise_error,
     "eats-memory": eat_memory,
     "fills-memory": fill_memory,
+    "fills-its-folder": fill_folder,
     "dies-writing": die_writing,
     "cannot-be-written": fail_to_write,
     "vanishes": Path.unlink,
