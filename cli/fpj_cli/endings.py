@@ -77,11 +77,8 @@ def code_of(error: BaseException) -> CommandExit:
         return CommandExit.SUSPENDED
     if isinstance(error, SourceError | CacheFolderError):
         return _code_of_place(error)
-    return (
-        CommandExit.ENVIRONMENT
-        if isinstance(error, OSError | PoolError)
-        else CommandExit.INCOMPLETE
-    )
+    is_fault = isinstance(error, OSError | PoolError)
+    return CommandExit.ENVIRONMENT if is_fault else CommandExit.INCOMPLETE
 
 
 def words_of(error: BaseException) -> str:
