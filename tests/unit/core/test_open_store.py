@@ -96,8 +96,11 @@ def test_a_store_on_a_read_only_file_system_can_be_read(tmp_path: Path, state: s
         store.close()
     if state == "earlier":
         with closing(sqlite3.connect(folder / "fpj.db", isolation_level=None)) as db:
-            db.execute("ALTER TABLE folders DROP COLUMN reach")
-            db.execute("PRAGMA user_version = 5")
+            db.executescript(
+                "DROP TABLE removals; ALTER TABLE collections DROP COLUMN requested;"
+                " DROP INDEX images_deleted; ALTER TABLE images DROP COLUMN deleted_at;"
+                " PRAGMA user_version = 6"
+            )
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with read_only(folder) as mounted:
         assert names_in(mounted / "fpj.db") == ["job-1", "job-0"]
