@@ -11,6 +11,8 @@
     │   └── SourceChangedError the collection's images are of another source
     ├── CacheFolderError       no cache folder fits, or its path cannot be used
     │   └── FolderLostError    marker and files are not there any more
+    ├── PolicyError            no eviction can be planned: a size, a time or a limit is invalid
+    │   └── PlanRemovesEverythingError  the plan would leave nothing
     ├── EnvironmentFaultError  source, cache or temporary folder have stopped working; they may heal
     ├── ImageError             one image failed; carries an ErrorType
     │   └── ContentChangedError  it was replaced while it was read: read it again
@@ -146,6 +148,22 @@ class FolderLostError(CacheFolderError):
     """A cache folder that is known to have files has none of them, nor its marker:
     it is rather not mounted.
     """
+
+
+class PolicyError(FpjError):
+    """No eviction can be planned: the policy, or what is known of a derivative, is invalid."""
+
+
+class PlanRemovesEverythingError(PolicyError):
+    """The plan would remove all ``derivatives``, ``bytes`` together; nobody allowed that."""
+
+    def __init__(self, derivatives: int, size: int) -> None:
+        self.derivatives = derivatives
+        self.bytes = size
+        super().__init__(
+            f"the policy would remove everything: {derivatives:,} derivatives, {size:,} bytes."
+            " Nothing was removed. Raise the quota or the ttl, or allow it explicitly"
+        )
 
 
 class EnvironmentFaultError(FpjError):

@@ -67,6 +67,15 @@ class Layout(StrEnum):
     MIRROR = "Mirror"
 
 
+class Eviction(StrEnum):
+    """Which derivatives go first when a folder is nearly full."""
+
+    COST = "Cost"
+    LRU = "LRU"
+    PRIORITY = "Priority"
+    NONE = "None"
+
+
 @dataclass(frozen=True, slots=True)
 class TierSpec:
     """One named output size, every default resolved."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from fpj_core.model import CACHE_CONTROL, Layout
+from fpj_core.model import CACHE_CONTROL, Eviction, Layout
 from fpj_core.v1alpha1.common import (
     S3,
     ApiModel,
@@ -35,14 +34,6 @@ CACHE_CONTROL_PATTERN = rf"^{_DIRECTIVE}(, ?{_DIRECTIVE})*$"
 """Directives as in RFC 9111, without what could begin another header."""
 _ONLY_S3 = "cacheControl is only for storage.s3"
 _WATERMARKS = "lowWatermark must be below highWatermark"
-
-
-class Eviction(StrEnum):
-    """Which derivatives go first when a folder is nearly full."""
-
-    LRU = "LRU"
-    PRIORITY = "Priority"
-    NONE = "None"
 
 
 class Storage(ApiModel):

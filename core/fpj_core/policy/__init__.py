@@ -1,0 +1,33 @@
+"""Which derivatives of a cache folder to remove. Pure: it reads and removes nothing itself.
+
+docs/design/eviction.md explains it. No folder is cleaned by it yet.
+"""
+
+from fpj_core.model import Eviction
+from fpj_core.policy.plans import EvictionPlan, plan
+from fpj_core.policy.records import (
+    Candidate,
+    Kept,
+    Pins,
+    Policy,
+    Reason,
+    Shortfall,
+    Since,
+    Victim,
+    Weights,
+)
+
+__all__ = [
+    "Candidate",
+    "Eviction",
+    "EvictionPlan",
+    "Kept",
+    "Pins",
+    "Policy",
+    "Reason",
+    "Shortfall",
+    "Since",
+    "Victim",
+    "Weights",
+    "plan",
+]

@@ -1,0 +1,168 @@
+"""Which derivatives of a folder to remove, in which order, and why. Pure.
+
+1. What has expired goes, the oldest first.
+2. Then, by ascending priority, each derivative goes that is under an exceeded limit: the quota of
+   its collection, of its tier, or the folder's low watermark.
+3. Going back from the last of these, each is spared that the others made unnecessary: a large one
+   at the end may free more than was lacking.
+
+So without any one of the victims of steps 2 and 3 a limit would be exceeded. Ties go by collection,
+ordinal and tier; the order of the candidates does not matter.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+from fpj_core.errors import PlanRemovesEverythingError, PolicyError
+from fpj_core.policy.census import Census
+from fpj_core.policy.limits import Group, Limit, by_group, limits_of
+from fpj_core.policy.priority import END_OF_TIME
+from fpj_core.policy.records import MOST, Candidate, Policy, Reason, Shortfall, Victim
+from fpj_core.policy.rows import Rows
+
+_REASONS = tuple(Reason)
+
+
+class _Chosen:
+    """Rows to remove in their order, each with a reason: 5 bytes beside the row itself."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows, self.order, self.reasons = rows, array("I"), array("B")
+
+    def append(self, row: int, reason: Reason) -> None:
+        self.order.append(row)
+        self.reasons.append(_REASONS.index(reason))
+
+    def reverse(self) -> None:
+        self.order.reverse()
+        self.reasons.reverse()
+
+    @property
+    def bytes(self) -> int:
+        return sum(map(self.rows.sizes.__getitem__, self.order))
+
+    def victims(self, groups: Sequence[Group]) -> Iterator[Victim]:
+        rows = self.rows
+        for row, reason in zip(self.order, self.reasons, strict=True):
+            group = groups[rows.groups[row]]
+            yield Victim(
+                group.folder,
+                group.collection,
+                rows.ordinals[row],
+                group.tier,
+                rows.sizes[row],
+                _REASONS[reason],
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class EvictionPlan:
+    """What to remove, in order: ``victims()``. ``freed``: bytes of all of them.
+
+    ``shortfalls`` are the limits that are exceeded even then. ``seen``: derivatives looked at.
+    """
+
+    freed: int
+    shortfalls: tuple[Shortfall, ...]
+    seen: int
+    _groups: Sequence[Group]
+    _chosen: tuple[_Chosen, ...]
+
+    def __len__(self) -> int:
+        return sum(len(chosen.order) for chosen in self._chosen)
+
+    def victims(self) -> Iterator[Victim]:
+        """Made while they are taken, so a plan of millions stays small. May be called again."""
+        for chosen in self._chosen:
+            yield from chosen.victims(self._groups)
+
+    @property
+    def short_by(self) -> int:
+        """Bytes that the folder holds above its low watermark even then."""
+        return sum(each.short_by for each in self.shortfalls if each.limit is Reason.OVER_QUOTA)
+
+    @override
+    def __repr__(self) -> str:
+        return f"EvictionPlan({len(self)} of {self.seen}, freed={self.freed}, {self.shortfalls})"
+
+
+def plan(candidates: Iterable[Candidate], used: int, policy: Policy, now: float) -> EvictionPlan:
+    """What to remove from a folder that holds ``used`` bytes.
+
+    ``candidates`` are walked once, are all derivatives of the folder, each once, in any order.
+    Raises PolicyError for numbers that are invalid, PlanRemovesEverythingError if nothing would be
+    left and the policy does not allow that.
+    """
+    if not 0 <= used <= MOST:
+        raise PolicyError(f"the folder is said to hold {used} bytes; it must be 0 to {MOST}")
+    if not 0 <= now < END_OF_TIME:
+        raise PolicyError(f"now is {now}; it must be seconds since the epoch, below 2**34")
+    census = Census(policy, used, now)
+    census.count(candidates)
+    groups = census.groups
+    names = [(group.collection, group.tier) for group in groups]
+    limits = limits_of(policy, groups, used)
+    expired = _Chosen(census.expired)
+    for row in census.expired.ordered(names):
+        expired.append(row, Reason.EXPIRED)
+    evicted = _choose(census.evictable, names, by_group(limits, groups))
+    _ensure_something_stays(policy, census.seen, expired, evicted)
+    short = (limit.short(policy.chosen) for limit in limits)
+    return EvictionPlan(
+        expired.bytes + evicted.bytes,
+        tuple(each for each in short if each is not None),
+        census.seen,
+        groups,
+        (expired, evicted),
+    )
+
+
+def _choose(
+    rows: Rows, names: Sequence[tuple[str, str]], limits: Sequence[Sequence[Limit]]
+) -> _Chosen:
+    taken = _taken(rows, names, limits)
+    chosen = _Chosen(rows)
+    for row in reversed(taken):
+        size, over = rows.sizes[row], limits[rows.groups[row]]
+        needed = next((limit.reason for limit in over if limit.excess + size > 0), None)
+        if needed is not None:
+            chosen.append(row, needed)
+            continue
+        for limit in over:
+            limit.excess += size
+    chosen.reverse()
+    return chosen
+
+
+def _taken(
+    rows: Rows, names: Sequence[tuple[str, str]], limits: Sequence[Sequence[Limit]]
+) -> array[int]:
+    """Rows by priority until no limit is exceeded; those that are under none that is stay."""
+    taken, sizes = array("I"), rows.sizes
+    exceeded = {id(limit) for over in limits for limit in over}
+    for row in rows.ordered(names) if exceeded else ():
+        over = limits[rows.groups[row]]
+        for limit in over:
+            if limit.excess > 0:
+                break
+        else:
+            continue
+        taken.append(row)
+        for limit in over:
+            limit.excess -= sizes[row]
+            if limit.excess <= 0:
+                exceeded.discard(id(limit))
+        if not exceeded:
+            break
+    return taken
+
+
+def _ensure_something_stays(policy: Policy, seen: int, *chosen: _Chosen) -> None:
+    removed = sum(len(each.order) for each in chosen)
+    if removed and removed == seen and not policy.allow_everything:
+        raise PlanRemovesEverythingError(seen, sum(each.bytes for each in chosen))
