@@ -25,7 +25,7 @@ class Folder(Answer):
     layout: str = Field(description="Hashed or Mirror.")
     priority: int
     max_bytes: int | None = Field(description="Null for no limit but the disk.")
-    eviction: str = Field(description="LRU, Priority or None.")
+    eviction: str = Field(description="Cost, LRU, Priority or None.")
     high_watermark: int = Field(description="Percentage of maxBytes at which eviction starts.")
     low_watermark: int = Field(description="Percentage of maxBytes at which eviction stops.")
     ttl: int | None = Field(

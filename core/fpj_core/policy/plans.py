@@ -6,8 +6,8 @@
 3. Going back from the last of these, each is spared that the others made unnecessary: a large one
    at the end may free more than was lacking.
 
-So without any one of the victims of steps 2 and 3 a limit would be exceeded. Ties go by collection,
-ordinal and tier; the order of the candidates does not matter.
+So without any one of the victims of steps 2 and 3 a limit would be exceeded. Ties are broken by
+collection, ordinal and tier; the order of the candidates does not matter.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ class _Chosen:
     def __init__(self, rows: Rows) -> None:
         self.rows, self.order, self.reasons = rows, array("I"), array("B")
 
-    def append(self, row: int, reason: Reason) -> None:
+    def append(self, row: int, reason: int) -> None:
+        """``reason`` is an index into _REASONS."""
         self.order.append(row)
-        self.reasons.append(_REASONS.index(reason))
+        self.reasons.append(reason)
 
     def reverse(self) -> None:
         self.order.reverse()
@@ -109,7 +110,7 @@ def plan(candidates: Iterable[Candidate], used: int, policy: Policy, now: float)
     limits = limits_of(policy, groups, used)
     expired = _Chosen(census.expired)
     for row in census.expired.ordered(names):
-        expired.append(row, Reason.EXPIRED)
+        expired.append(row, _REASONS.index(Reason.EXPIRED))
     evicted = _choose(census.evictable, names, by_group(limits, groups))
     _ensure_something_stays(policy, census.seen, expired, evicted)
     short = (limit.short(policy.chosen) for limit in limits)
@@ -126,15 +127,17 @@ def _choose(
     rows: Rows, names: Sequence[tuple[str, str]], limits: Sequence[Sequence[Limit]]
 ) -> _Chosen:
     taken = _taken(rows, names, limits)
-    chosen = _Chosen(rows)
+    chosen, sizes, groups = _Chosen(rows), rows.sizes, rows.groups
+    codes = {id(limit): _REASONS.index(limit.reason) for over in limits for limit in over}
     for row in reversed(taken):
-        size, over = rows.sizes[row], limits[rows.groups[row]]
-        needed = next((limit.reason for limit in over if limit.excess + size > 0), None)
-        if needed is not None:
-            chosen.append(row, needed)
-            continue
+        size, over = sizes[row], limits[groups[row]]
         for limit in over:
-            limit.excess += size
+            if limit.excess + size > 0:
+                chosen.append(row, codes[id(limit)])
+                break
+        else:
+            for limit in over:
+                limit.excess += size
     chosen.reverse()
     return chosen
 
@@ -143,10 +146,10 @@ def _taken(
     rows: Rows, names: Sequence[tuple[str, str]], limits: Sequence[Sequence[Limit]]
 ) -> array[int]:
     """Rows by priority until no limit is exceeded; those that are under none that is stay."""
-    taken, sizes = array("I"), rows.sizes
+    taken, sizes, groups = array("I"), rows.sizes, rows.groups
     exceeded = {id(limit) for over in limits for limit in over}
     for row in rows.ordered(names) if exceeded else ():
-        over = limits[rows.groups[row]]
+        size, over = sizes[row], limits[groups[row]]
         for limit in over:
             if limit.excess > 0:
                 break
@@ -154,7 +157,7 @@ def _taken(
             continue
         taken.append(row)
         for limit in over:
-            limit.excess -= sizes[row]
+            limit.excess -= size
             if limit.excess <= 0:
                 exceeded.discard(id(limit))
         if not exceeded:

@@ -115,6 +115,9 @@ def _ordered(rows: Sequence[int], keys: Sequence[_Keys]) -> Iterator[int]:
 
 
 def _sorted(rows: Sequence[int], keys: Sequence[_Keys]) -> list[int]:
+    first = dict(zip(keys[0](rows), rows, strict=True)) if keys else {}
+    if len(first) == len(rows):  # no ties: the others need not be looked up
+        return [first[key] for key in sorted(first)]
     keyed = zip(*(key(rows) for key in keys), rows, strict=True)
     return [each[-1] for each in sorted(keyed)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,48 +57,64 @@ def removed(made: EvictionPlan) -> list[int]:
 
 
 _COLLECTIONS, _TIERS, _FOLDERS = ("a", "b", "c"), ("full", "thumbnail"), ("cache", "other")
-_TIMES = st.sampled_from([NOW - 300, NOW - 100, NOW - 50, NOW - 1, NOW, NOW + 60])
-_IDENTITIES = st.tuples(st.sampled_from(_COLLECTIONS), st.integers(0, 9), st.sampled_from(_TIERS))
-_PROTECTED = st.sampled_from([*[{}] * 8, {"pinned": True}, {"busy": True}])
+_TIMES = (NOW, NOW - 300, NOW - 100, NOW - 50, NOW - 1, NOW + 60)
 _WEIGHTS = st.sampled_from([0.0, 0.5, 1.0, 3.0])
+_WHICH: dict[str, Sequence[Any]] = {
+    "ordinal": range(10),
+    "collection": _COLLECTIONS,
+    "tier": _TIERS,
+    "folder": _FOLDERS,
+    "bytes": [*range(1, 20), 0, 2**33, 2**40],
+}
+_HOW: dict[str, Sequence[Any]] = {
+    "cost_ms": (10.0, 0.0, 1.0, 28.5),
+    "created_at": _TIMES,
+    "accessed_at": (None, *_TIMES),
+    "frequency": (1.0, 0.0, 2.5),
+    "protected": ({}, {}, {}, {}, {}, {}, {}, {}, {"pinned": True}, {"busy": True}),
+}
 
 
-@st.composite
-def _candidate(draw: st.DrawFn) -> Candidate:
-    collection, ordinal, tier = draw(_IDENTITIES)
-    return derivative(
-        ordinal,
-        collection=collection,
-        tier=tier,
-        folder=draw(st.sampled_from(_FOLDERS)),
-        bytes=draw(st.one_of(st.integers(0, 20), st.sampled_from([2**33, 2**40]))),
-        cost_ms=draw(st.sampled_from([0.0, 1.0, 10.0, 28.5])),
-        created_at=draw(_TIMES),
-        accessed_at=draw(st.one_of(st.none(), _TIMES)),
-        frequency=draw(st.sampled_from([0.0, 1.0, 2.5])),
-        **draw(_PROTECTED),
-    )
+def _digits(number: int, choices: dict[str, Sequence[Any]]) -> dict[str, Any]:
+    """One choice of each: two draws make a derivative, so folders of many are not too large."""
+    found = {}
+    for name, values in choices.items():
+        number, index = divmod(number, len(values))
+        found[name] = values[index]
+    return found
+
+
+def _numbers(choices: dict[str, Sequence[Any]]) -> st.SearchStrategy[int]:
+    return st.integers(0, math.prod(map(len, choices.values())) - 1)
+
+
+def _candidate(which: int, how: int) -> Candidate:
+    values = _digits(which, _WHICH) | _digits(how, _HOW)
+    return derivative(**(values | values.pop("protected")))
+
+
+_CANDIDATE = st.builds(_candidate, _numbers(_WHICH), _numbers(_HOW))
 
 
 def _some(names: Sequence[str], values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.dictionaries(st.sampled_from(names), values, max_size=2)
 
 
-CANDIDATES = st.lists(_candidate(), max_size=14, unique_by=identity)
-_BYTES = st.one_of(st.integers(0, 250), st.sampled_from([2**33, 2**41]))
+CANDIDATES = st.lists(_CANDIDATE, min_size=5, max_size=20, unique_by=identity)
+_BYTES = st.sampled_from([*range(0, 120, 5), 2**33, 2**40 + 50])
 
 
 @st.composite
 def _policy(draw: st.DrawFn) -> Policy:
     low = draw(st.integers(0, 99))
     return Policy(
-        ttl=draw(st.sampled_from([None, None, 60.0, 200.0])),
+        ttl=draw(st.sampled_from([None, 50.0, 100.0, 200.0])),
         ttl_since=draw(st.sampled_from(Since)),
         eviction=draw(st.sampled_from([*Eviction, None])),
-        max_bytes=draw(st.one_of(st.none(), _BYTES)),
+        max_bytes=draw(st.one_of(st.none(), _BYTES, _BYTES)),
         low_watermark=low,
         high_watermark=draw(st.integers(low + 1, 100)),
-        minimum_age=draw(st.sampled_from([0.0, 30.0, 75.0])),
+        minimum_age=draw(st.sampled_from([0.0, 0.0, 1.0, 75.0])),
         half_life=draw(st.sampled_from([10.0, 1_000.0])),
         collection_quotas=draw(_some(_COLLECTIONS, _BYTES)),
         tier_quotas=draw(_some(_TIERS, _BYTES)),
@@ -105,9 +122,13 @@ def _policy(draw: st.DrawFn) -> Policy:
             *(draw(_some(names, _WEIGHTS)) for names in (_FOLDERS, _COLLECTIONS, _TIERS))
         ),
         pins=Pins(
-            draw(st.sampled_from([frozenset[str](), frozenset({"c"})])),
-            draw(st.sampled_from([frozenset[str](), frozenset({"thumbnail"})])),
-            draw(st.frozensets(st.tuples(st.sampled_from(_COLLECTIONS), st.integers(0, 9)))),
+            draw(st.sampled_from([*[frozenset[str]()] * 3, frozenset({"c"})])),
+            draw(st.sampled_from([*[frozenset[str]()] * 3, frozenset({"thumbnail"})])),
+            draw(
+                st.frozensets(
+                    st.tuples(st.sampled_from(_COLLECTIONS), st.integers(0, 9)), max_size=3
+                )
+            ),
         ),
         allow_everything=True,
     )

@@ -172,13 +172,13 @@ def test_cache_control(given: str, fits: bool) -> None:
 
 
 def test_evictions() -> None:
-    for value in ("LRU", "Priority", "None"):
+    for value in ("Cost", "LRU", "Priority", "None"):
         assert problems(folder(policy={"eviction": value})) == []
     problem = only(folder(policy={"eviction": "lru"}))
     assert (
         problem
-        == "spec.policy.eviction: lru is not allowed; use 'LRU', 'Priority' or 'None'; did you mean"
-        " LRU?"
+        == "spec.policy.eviction: lru is not allowed; use 'Cost', 'LRU', 'Priority' or 'None'; did"
+        " you mean LRU?"
     )
 
 

@@ -10,6 +10,7 @@ const STORAGE = { persistentVolumeClaim: "Claim", s3: "S3", local: "Local" };
 
 /** @type {Record<string, string>} */
 const EVICTION = {
+  Cost: "Cheapest to make again first",
   LRU: "Least recently used first",
   Priority: "Lowest priority first",
   None: "None",
