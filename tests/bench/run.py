@@ -12,7 +12,8 @@ from pathlib import Path
 
 _TESTS = Path(__file__).resolve().parents[1]
 if not __package__:
-    sys.path[0] = str(_TESTS)  # run as a script: the package is `bench`, as its processes know it
+    # Run as a script: the package is `bench`, as its processes know it, and servers are from hack.
+    sys.path[:1] = [str(_TESTS), str(_TESTS.parent / "hack")]
 
 from bench.conditions import conditions  # noqa: E402
 from bench.registry import BENCHMARKS  # noqa: E402

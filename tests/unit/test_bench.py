@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import bench.run
 import pytest
 from bench import report
 from bench.registry import BENCHMARKS
@@ -21,6 +25,17 @@ def test_names_are_unique_and_fit_the_list() -> None:
 def test_short_run_leaves_out_what_needs_large_files() -> None:
     quick, full = chosen([], quick=True), chosen([], quick=False)
     assert {"bomb", "scaling"} <= {each.name for each in full} - {each.name for each in quick}
+
+
+def test_the_script_starts_by_its_path_alone() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, bench.run.__file__, "--list"]
+    listed = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == [
+        each.name for each in BENCHMARKS
+    ]
 
 
 def test_unknown_name_is_refused_with_the_known_ones() -> None:

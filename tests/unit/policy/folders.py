@@ -100,6 +100,7 @@ def _some(names: Sequence[str], values: st.SearchStrategy[Any]) -> st.SearchStra
     return st.dictionaries(st.sampled_from(names), values, max_size=2)
 
 
+A_FEW = st.lists(_CANDIDATE, max_size=2, unique_by=identity)
 CANDIDATES = st.lists(_CANDIDATE, min_size=5, max_size=20, unique_by=identity)
 _BYTES = st.sampled_from([*range(0, 120, 5), 2**33, 2**40 + 50])
 

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unit.policy.folders import (
+    A_FEW,
     CANDIDATES,
     NOW,
     POLICIES,
     UNKNOWN,
     Identity,
+    derivative,
     identity,
     planned,
     used_by,
@@ -185,7 +187,7 @@ def test_a_plain_loop_over_all_in_order_finds_the_same(folder: Folder) -> None:
     assert [identity(each) for each in folder.evicted()] == plain(folder)
 
 
-@given(FOLDERS)
+@given(st.builds(Folder, A_FEW, POLICIES, UNKNOWN))
 def test_a_plan_that_leaves_nothing_needs_leave(folder: Folder) -> None:
     values = {name: getattr(folder.policy, name) for name in Policy.__dataclass_fields__}
     strict = Policy(**(values | {"allow_everything": False}))
@@ -194,6 +196,20 @@ def test_a_plan_that_leaves_nothing_needs_leave(folder: Folder) -> None:
             planned(folder.candidates, strict, used=folder.used)
     else:
         assert same(planned(folder.candidates, strict, used=folder.used), folder.plan)
+
+
+def test_what_the_folder_need_not_remove_is_not_forgotten_where_a_quota_may_need_it() -> None:
+    old = [derivative(number, created_at=NOW - 900 + number) for number in range(6)]
+    new = [derivative(number, collection="b", created_at=NOW - 9 + number) for number in range(4)]
+    policy = Policy(
+        eviction=Eviction.LRU,
+        max_bytes=100,
+        high_watermark=95,
+        low_watermark=90,
+        collection_quotas={"b": 20},
+    )
+    victims = planned([*new, *old], policy).victims()
+    assert [(each.collection, each.ordinal) for each in victims] == [("b", 0), ("b", 1)]
 
 
 def same(one: EvictionPlan, other: EvictionPlan) -> bool:
