@@ -91,6 +91,10 @@ class History:
         self.other = Database("store-of-somebody-else")
         self.backup = self.world.backup()
         self.statuses: dict[str, dict[str, Any]] = {}
+        self.replaced: dict[str, int] = {}
+        """By job, the attempt that it was in when its store was last replaced by another, or by
+        itself of another time.
+        """
 
     def apply(self, action: tuple[object, ...]) -> None:  # noqa: C901 - one case an action
         world = self.world
@@ -149,12 +153,17 @@ class History:
                 world.folder = self.folder if there else None
             case "edit", str(each), str(form):
                 world.resources[each].edit(thumbnail=Thumbnail(format=Format(form)))
-            case _:
-                self.lose(*action)
+            case str(what), *of:
+                self.lose(what, *of)
 
-    def lose(self, what: object, each: object = "") -> None:
+    def lose(self, what: str, each: object = "") -> None:
         """Records are lost, or come back, in store or status."""
         world = self.world
+        if not what.endswith("the status"):
+            self.replaced = {
+                name: attempt_from(resource.status).number
+                for name, resource in world.resources.items()
+            }
         match what:
             case "empty the store":
                 world.another_store()
@@ -218,8 +227,18 @@ class History:
                 assert sent.get("format", "jpeg") == wanted, "by another spec"
 
     def index(self, each: str) -> None:
-        child = self.world.child(names.ROLE_INDEX, each)
-        if child and not child.finished and self.world.resources[each].record:
+        """The index pod does its work; a store that was replaced meanwhile may know its fence no
+        longer, and then refuses all that it writes.
+        """
+        child, resource = self.world.child(names.ROLE_INDEX, each), self.world.resources[each]
+        if not child or child.finished or not resource.record:
+            return
+        attempt = attempt_from(resource.status)
+        is_replaced = self.replaced.get(each) == attempt.number
+        if is_replaced and attempt.fence != self.world.database.fence:
+            refused = ("Fenced", "the lock was taken over")
+            resource.children[child.name] = replace(child, failed=True, active=0, trouble=refused)
+        else:
             self.world.indexed(each, shards=SHARDS, total=IMAGES)
 
     def work(self, each: str, shard: int) -> None:
@@ -284,6 +303,15 @@ def test_every_history_ends_well(actions: list[tuple[object, ...]]) -> None:
         *[("advance", NAMES[-1]), ("empty the store",)] * 3,
         ("die", NAMES[-1], 1),
         ("advance", NAMES[-1]),
+    ]
+)
+@example(
+    [
+        ("advance", NAMES[-1]),
+        ("swap stores",),
+        ("restore the store",),
+        ("advance", NAMES[-1]),
+        ("swap stores",),
     ]
 )
 def test_nothing_that_is_lost_or_edited_counts_as_done(actions: list[tuple[object, ...]]) -> None:
