@@ -95,6 +95,9 @@ class DryRun(Document):
     problems: Number = Field(description="Could not be listed.")
     left_out: dict[Reason, Number]
     need_bytes: Number = Field(description="About what the files would take.")
+    removed: Removed = Field(
+        description="What would be removed, but for what the run would replace."
+    )
 
 
 class Job(Document):

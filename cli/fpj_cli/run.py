@@ -32,7 +32,7 @@ from fpj_cli.durations import Duration
 from fpj_cli.helptexts import Command
 from fpj_cli.interrupts import stop_on_signals
 from fpj_cli.runscreen import choose_display
-from fpj_cli.summary import Done
+from fpj_cli.summary import Done, removed_document, removed_text
 from fpj_core import formatting
 from fpj_core.errors import EnvironmentFaultError, ManifestError
 from fpj_core.faults import of_errno
@@ -226,7 +226,10 @@ accept_source_option: _Decorator = click.option(
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Show what would be made, why and how much space it needs; write nothing.",
+    help=(
+        "Show what would be made, why, how much space it needs, and what would be removed; write"
+        " nothing."
+    ),
 )
 @click.option(
     "-v",
@@ -677,6 +680,7 @@ def _preview_document(request: LocalJob, found: Preview) -> dict[str, Any]:
         "problems": found.problems,
         "leftOut": found.left_out,
         "needBytes": found.need_bytes,
+        "removed": removed_document(found.removed),
     }
 
 
@@ -689,6 +693,8 @@ def _show_preview(found: Preview) -> None:
     for why, count in found.reasons.items():
         if count:
             err.print(f"  {_WHY[why]}: {formatting.count(count)}")
+    if found.removed.files:
+        say(f"Would remove {removed_text(found.removed)}")
     if found.problems:
         err.print(f"  could not be listed: {formatting.count(found.problems)}")
     if found.left_out:

@@ -59,11 +59,7 @@ class Done:
             },
             "errorBreakdown": dict(self.counts.errors),
             "leftOut": dict(self.job.left_out),
-            "removed": {
-                "files": self.removed.files,
-                "bytes": self.removed.bytes,
-                "byReason": {reason.value: n for reason, n in self.removed.by_reason.items()},
-            },
+            "removed": removed_document(self.removed),
             "durationSeconds": round(self.seconds, 3),
             "exitCode": int(self.code),
         }
@@ -106,11 +102,24 @@ class Done:
 
     def _tell_removed(self) -> None:
         if self.removed.files:
-            files = formatting.count(self.removed.files)
-            reasons = ", ".join(
-                f"{formatting.count(number)} {_REASONS[reason]}"
-                for reason, number in self.removed.by_reason.items()
-            )
-            say(f"  Removed {files} files, {formatting.size(self.removed.bytes)}: {reasons}")
+            say(f"  Removed {removed_text(self.removed)}")
         for path, why in self.removed.troubles.items():
             say(f"  [yellow]Not removed: {escape(display_key(path))}: {escape(why)}[/]")
+
+
+def removed_document(removed: Removed) -> dict[str, Any]:
+    """What programs get: `fpj_cli.documents.Removed`."""
+    return {
+        "files": removed.files,
+        "bytes": removed.bytes,
+        "byReason": {reason.value: files for reason, files in removed.by_reason.items()},
+    }
+
+
+def removed_text(removed: Removed) -> str:
+    """How many files, their bytes, and why."""
+    reasons = ", ".join(
+        f"{formatting.count(files)} {_REASONS[reason]}"
+        for reason, files in removed.by_reason.items()
+    )
+    return f"{formatting.count(removed.files)} files, {formatting.size(removed.bytes)}: {reasons}"

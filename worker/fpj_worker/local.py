@@ -162,6 +162,8 @@ class LocalRun:
             request.folder_record.name,
             request.check_files,
             request.force,
+            asked_by(self._job.name, request.tiers),
+            request.vanished_grace,
         )
 
         def on_step(listed: int) -> None:

@@ -17,6 +17,8 @@ from fpj_core.store.codec import batched, spans
 from fpj_core.store.protocol import Store
 from fpj_worker.indexer import listing_problem, name_nothing
 from fpj_worker.memory import ReadOnlyMemory
+from fpj_worker.removal import Cleanup, Removed
+from fpj_worker.removalpreview import RemovalPreview
 
 _BATCH = 1_000
 _EARLIER_JOBS = 5
@@ -47,6 +49,8 @@ class Preview:
     problems: int = 0
     need_bytes: int = 0
     reasons: dict[Why, int] = field(default_factory=lambda: dict.fromkeys(Why, 0))
+    removed: Removed = field(default_factory=Removed)
+    """What would be removed, but for what the run would replace."""
     left_out: dict[str, int] = field(default_factory=dict)
     """By reason, as in `fpj_worker.indexer.IndexResult`."""
 
@@ -65,6 +69,9 @@ class Wanted:
     folder_name: str
     check_files: bool
     force: bool
+    asked: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    vanished_grace: float | None = None
+    """As in `fpj_worker.removal.Cleanup`."""
 
 
 class Previewer:
@@ -92,6 +99,7 @@ class Previewer:
         self._sizes = self._bytes_per_file()
         self._lost: dict[str, Ordinals] | None = None
         self._failed = Ordinals()
+        self._seen = Ordinals()
 
     def compare(self, source: Source, on_step: Callable[[int], None]) -> Preview:
         """List the source.
@@ -111,6 +119,7 @@ class Previewer:
         memory = ReadOnlyMemory(self._store, self._wanted.collection, listing_problem)
         for batch in batched(source.list(stepped, memory), _BATCH):
             images = self._images(batch)
+            self._seen.add(image.ordinal for image in images.values())
             made = self._derivatives(sorted(image.ordinal for image in images.values()))
             for entry in batch:
                 image = images.get(entry.key)
@@ -120,7 +129,15 @@ class Previewer:
             stepped()
         self._on_left_out(source.left_out.take())
         found.problems, found.left_out = source.problems.count, source.left_out.document()
+        found.removed = self._removed(source, stepped)
         return found
+
+    def _removed(self, source: Source, on_step: Callable[[], None]) -> Removed:
+        """What lies behind a trouble of the listing has not vanished."""
+        wanted = self._wanted
+        cleanup = Cleanup(wanted.asked, wanted.vanished_grace, source.leaves_out)
+        preview = RemovalPreview(self._store, wanted.collection, wanted.folder_name, on_step)
+        return preview.of(cleanup, None if source.problems.count else self._seen)
 
     def _add(self, found: Preview, entry: SourceEntry, lacking: Mapping[str, Why]) -> None:
         if not lacking:

@@ -23,7 +23,7 @@ from unit.worker.fakes import (
 from unit.worker.test_local import Bench, bench
 from unit.worker.test_shard import derivative, fill, have
 
-from fpj_core.errors import CacheFolderError, FencedError
+from fpj_core.errors import CacheFolderError, ErrorType, FencedError
 from fpj_core.folders.local import LocalFolder
 from fpj_core.kube.names import lease_name
 from fpj_core.model import Derivative, Format, Phase, RemovalReason
@@ -171,6 +171,50 @@ def test_where_another_folder_is_mounted_nothing_goes(
     assert (removed.files, removed.troubles) == (0, {"cache": "it has lost its marker"})
     assert len(bench.folder.files) == 80
     assert run(bench, "job-3").files == 2
+
+
+# Said before (--dry-run) --------------------------------------------------------------------------
+
+
+def said_before(bench: Bench, job_id: str, **options: Any) -> Removed:
+    """What a preview says; it must be what the run then does, and must change nothing."""
+    before = kept(bench.store), set(bench.folder.files)
+    said = bench.prepare(job(job_id), **options).preview().removed
+    assert (kept(bench.store), set(bench.folder.files)) == before
+    assert run(bench, job_id, **options) == said
+    return said
+
+
+def test_a_preview_says_what_goes(bench: Bench) -> None:
+    whole = bench.source
+    run(bench, "job-1", tiers=(FULL, SMALL, THUMBNAIL))
+    assert said_before(bench, "job-2", tiers=(FULL, SMALL, THUMBNAIL)) == Removed()
+    bench.source = ListSource(entries(37), left_out=lambda key: key == entries(40)[39].key)
+    said = said_before(bench, "job-3", tiers=(FULL, THUMBNAIL))
+    assert said.by_reason == {RemovalReason.VANISHED: 6, RemovalReason.UNREQUESTED: 38}
+    bench.source = whole
+    run(bench, "job-4")
+    bench.source = ListSource(entries(39))
+    run(bench, "job-5", vanished_grace=3_600.0)
+    assert said_before(bench, "job-6", vanished_grace=3_600.0) == Removed()
+    assert said_before(bench, "job-7", vanished_grace=None) == Removed()
+    bench.clock.now += 3_601
+    assert said_before(bench, "job-8", vanished_grace=3_600.0).files == 2
+
+
+def test_a_preview_knows_what_an_earlier_run_left(bench: Bench) -> None:
+    run(bench, "job-1")
+    bench.source = ListSource(entries(39))
+    bench.folder.refuses_removal = True
+    run(bench, "job-2")
+    bench.folder.refuses_removal = False
+    assert said_before(bench, "job-3").by_reason == {RemovalReason.VANISHED: 2}
+
+
+def test_a_preview_takes_nothing_for_vanished_behind_a_trouble(bench: Bench) -> None:
+    run(bench, "job-1")
+    bench.source = ListSource(entries(30), ("sub", ErrorType.ACCESS_DENIED, "not allowed"))
+    assert bench.prepare(job("job-2")).preview().removed == Removed()
 
 
 # In two phases ------------------------------------------------------------------------------------
