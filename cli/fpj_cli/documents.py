@@ -282,6 +282,16 @@ class Problem(Document):
     message: str
 
 
+class Purged(Document):
+    """`fpj purge --json`: a file that was removed."""
+
+    collection: str
+    source: str = Field(description="The image that it was made of.")
+    tier: str
+    path: str
+    bytes: Number
+
+
 class Error(Document):
     """What any command prints in place of its answer when it fails and was asked for JSON."""
 
@@ -297,6 +307,7 @@ SCHEMAS: Mapping[str, Any] = {
     "outputs": list[Output],
     "find": list[Image],
     "export": Image,
+    "purge": list[Purged],
     "stats": Stats,
     "stats-verify": Verified,
     "config": Config,

@@ -13,6 +13,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "Run and resume": ("run", "resume", "recover", "suspend"),
     "Inspect": ("get", "describe", "failures", "watch", "wait", "logs", "stats", "outputs", "find"),
     "Export": ("export",),
+    "Remove": ("purge",),
     "Cluster": ("release",),
     "Set up": ("config", "completion", "schema"),
 }

@@ -16,6 +16,7 @@ from fpj_cli.export import export, find, outputs
 from fpj_cli.follow import wait, watch
 from fpj_cli.helptexts import Group
 from fpj_cli.logs import logs
+from fpj_cli.purge import purge
 from fpj_cli.recorded import stats
 from fpj_cli.run import run
 from fpj_cli.settings import Settings, load_settings
@@ -59,7 +60,7 @@ def plugin() -> None:
 
 
 _ANYWHERE = (get, describe, failures, watch, wait, suspend, resume, recover, logs, release)
-for command in (run, *_ANYWHERE, stats, outputs, find, export, config, completion, schema):
+for command in (run, *_ANYWHERE, stats, outputs, find, export, purge, config, completion, schema):
     cli.add_command(command)
 for command in _ANYWHERE:
     plugin.add_command(command)

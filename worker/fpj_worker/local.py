@@ -21,13 +21,11 @@ from fpj_core.errors import (
     FolderLostError,
     FpjError,
     ImageError,
-    LeaseHeldError,
     SourceShrankError,
     StoreUnavailableError,
 )
 from fpj_core.folders.base import CacheFolder
-from fpj_core.kube.names import lease_name
-from fpj_core.leases import is_dead, local_holder
+from fpj_core.leases import local_holder
 from fpj_core.model import Counts, Job, Lease, Phase, Shard
 from fpj_core.paths import own_folders
 from fpj_core.progress import Progress, measure
@@ -37,6 +35,7 @@ from fpj_worker.breaker import Outage
 from fpj_worker.claiming import Claim, SourceClaim, refuse_own_source
 from fpj_worker.indexer import index_collection, name_nothing
 from fpj_worker.localjob import LocalJob
+from fpj_worker.locking import LEASE_SECONDS, take_lock
 from fpj_worker.planner import Planner, PlanSettings
 from fpj_worker.preview import Preview, Previewer, Wanted, Why
 from fpj_worker.probe import Probe, may_heal
@@ -45,7 +44,6 @@ from fpj_worker.shard import JobContext, Pool, ShardProcessor
 from fpj_worker.stopping import InterruptedRunError
 from fpj_worker.tasks import ImageHandler, start_image_pool
 
-LEASE_SECONDS = 60.0
 _PERSIST_SECONDS = 5.0
 _SHOW_SECONDS = 0.25
 _STOP_GRACE_SECONDS = 10.0
@@ -470,15 +468,7 @@ class LocalRun:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the collection's lease; a dead process's lease on this machine is broken first."""
-        name = lease_name(self._job.collection)
-        holder = local_holder(self._job.id)
-        try:
-            self._lease = self._store.acquire_lease(name, holder, LEASE_SECONDS, self._store.now())
-        except LeaseHeldError as held:
-            if not is_dead(held.holder):
-                raise
-            self._store.break_lease(name, held.holder)
-            self._lease = self._store.acquire_lease(name, holder, LEASE_SECONDS, self._store.now())
+        self._lease = take_lock(self._store, self._job.collection, self._job.id)
         try:
             yield
         finally:

@@ -802,7 +802,7 @@ def test_a_collection_that_another_holds_is_left_alone(bench: Bench) -> None:
 def test_a_dead_process_holds_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     holder = local_holder("gone")
     bench.store.acquire_lease(LEASE, holder, 60, bench.clock.now)
-    monkeypatch.setattr("fpj_worker.local.is_dead", lambda given: given == holder)
+    monkeypatch.setattr("fpj_worker.locking.is_dead", lambda given: given == holder)
     done, _ = bench.run()
     assert done.phase is Phase.COMPLETED
 

@@ -1,0 +1,181 @@
+"""Removing at once what was made of some images: `fpj purge`."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from fpj_cli.context import (
+    UsageProblemError,
+    err,
+    find_job,
+    opened_store,
+    print_json,
+    say,
+    store_option,
+)
+from fpj_cli.finding import matcher, source_roots
+from fpj_cli.helptexts import Command
+from fpj_cli.setup import job_names
+from fpj_cli.tables import Rows, print_rows, stream
+from fpj_core import formatting
+from fpj_core.errors import CacheFolderError, ImageError
+from fpj_core.ids import image_id
+from fpj_core.kube.exits import CommandExit
+from fpj_core.model import Derivative, RemovalReason
+from fpj_core.sources.keys import display_key
+from fpj_core.store.codec import batched
+from fpj_core.store.protocol import Store, nothing
+from fpj_worker.locking import Lock, locked
+from fpj_worker.places import place_of_record
+from fpj_worker.removal import Remover
+
+_PAGE = 1_000
+_MOST_SHOWN = 20
+_HEADS = ("IMAGE", "TIER", "BYTES", "FILE")
+_EVER = 2.0**62
+"""Seconds: later than any moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file to remove, and the key of the image that it was made of."""
+
+    key: str
+    made: Derivative
+    location: str
+
+    @property
+    def file(self) -> str:
+        """Its whole path."""
+        return f"{self.location}/{self.made.path}"
+
+    def row(self) -> tuple[str, ...]:
+        """Cells of a table."""
+        size = formatting.size(self.made.bytes)
+        return display_key(self.key), self.made.tier, size, display_key(self.file)
+
+    def document(self) -> dict[str, Any]:
+        """What programs get: `fpj_cli.documents.Purged`."""
+        made = self.made
+        return {
+            "collection": made.collection,
+            "source": self.key,
+            "tier": made.tier,
+            "path": self.file,
+            "bytes": made.bytes,
+        }
+
+
+@click.command(cls=Command, short_help="Remove at once all files that were made of an image.")
+@click.argument("name")
+@click.option(
+    "--job", shell_complete=job_names, help="Only in this job's collection.  [default: in all]"
+)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was removed as JSON.")
+@store_option
+def purge(name: str, job: str | None, yes: bool, as_json: bool, store_url: str) -> None:
+    """Remove at once every file that was made of NAME: an image, an output, or an id.
+
+    An image is found as by `fpj find`: by its name, the end of its path, or a pattern with * and ?.
+    Lists what was removed. Originals are never touched: while the image is in the source, the next
+    run makes its files again. Exit code 1 if nothing was made of it, 3 while a run holds its
+    collection.
+
+    \b
+    fpj purge IMG_0042.jpg
+    fpj purge 'wedding/*' --yes --json > removed.json
+    """  # noqa: D301 - click keeps the lines after a real backspace as they are
+    with opened_store(store_url) as store:
+        collections = (
+            [find_job(store, job).collection] if job else [s.collection for s in store.statistics()]
+        )
+        found = [each for collection in collections for each in _find(store, collection, name)]
+        if not found:
+            err.print(f"Nothing was made of {display_key(name)}.", markup=False, soft_wrap=True)
+            sys.exit(CommandExit.INCOMPLETE)
+        if not yes:
+            _confirm(found)
+        gone, troubles = _remove(store, found)
+    if as_json:
+        print_json([each.document() for each in gone])
+    else:
+        stream(_HEADS, (each.row() for each in gone))
+        size = sum(each.made.bytes for each in gone)
+        say(f"Removed {formatting.count(len(gone))} files, {formatting.size(size)}.")
+    for trouble in troubles:
+        err.print(f"Not removed: {trouble}", markup=False, soft_wrap=True)
+    sys.exit(CommandExit.ENVIRONMENT if troubles else CommandExit.DONE)
+
+
+def _find(store: Store, collection: str, name: str) -> Iterator[Found]:
+    """Files of the images that are meant, also of those that vanished."""
+    folders = {folder.name: folder.location for folder in store.folders()}
+    tiers = sorted({tier for each in store.statistics(collection) for tier in each.by_tier})
+    matches = matcher(name, source_roots(store, collection), list(folders.values()))
+    vanished = {ordinal: key for ordinal, _, key in store.vanished(collection, _EVER, nothing)}
+    for start in range(0, store.next_ordinal(collection), _PAGE):
+        stop = start + _PAGE
+        keys = {image.ordinal: image.key for image in store.images(collection, start, stop)}
+        made: dict[int, list[Derivative]] = {}
+        for each in store.derivatives(collection, start, stop, tiers):
+            made.setdefault(each.ordinal, []).append(each)
+        for ordinal, files in made.items():
+            key = keys.get(ordinal) or vanished.get(ordinal, "")
+            if matches(key, image_id(collection, key), [each.path for each in files]):
+                yield from (Found(key, f, folders.get(f.folder, f.folder)) for f in files)
+
+
+def _confirm(found: Sequence[Found]) -> None:
+    """Show some of the files and ask. Raises `click.Abort` for a no."""
+    shown = Rows(*_HEADS)
+    for each in found[:_MOST_SHOWN]:
+        shown.add(*each.row())
+    print_rows(shown, err)
+    if len(found) > _MOST_SHOWN:
+        say(f"and {formatting.count(len(found) - _MOST_SHOWN)} more")
+    if not sys.stdin.isatty():
+        raise UsageProblemError("cannot ask for confirmation without a terminal; use --yes")
+    number = "this file" if len(found) == 1 else f"these {formatting.count(len(found))} files"
+    click.confirm(f"Remove {number}?", abort=True, err=True)
+
+
+def _remove(store: Store, found: Sequence[Found]) -> tuple[list[Found], list[str]]:
+    """What was removed, and what stands in the way of the rest: the next run tries that again."""
+    gone: list[Found] = []
+    troubles: list[str] = []
+    for collection in dict.fromkeys(each.made.collection for each in found):
+        mine = [each for each in found if each.made.collection == collection]
+        with locked(store, collection, f"purge-{uuid.uuid4()}") as lock:
+            for some in batched(mine, _PAGE):
+                refs = [(each.made.ordinal, each.made.tier) for each in some]
+                store.start_removals(collection, refs, RemovalReason.PURGED, lock.fence)
+                lock.renew()
+            troubles += _finish(store, collection, lock)
+            left = {
+                (folder.name, each.path)
+                for folder in store.folders()
+                for each in store.removals(collection, folder.name)
+            }
+        gone += [each for each in mine if (each.made.folder, each.made.path) not in left]
+    return gone, troubles
+
+
+def _finish(store: Store, collection: str, lock: Lock) -> Iterator[str]:
+    """The second phase, in each cache folder; what stands in its way."""
+    for record in store.folders():
+        folder = place_of_record(record).config.build()
+        remover = Remover(store, folder, record.name, collection, lock.renew)
+        try:
+            removed = remover.finish(reasons=(RemovalReason.PURGED,))
+        except (CacheFolderError, ImageError) as error:
+            yield str(error)
+            continue
+        yield from (f"{path}: {why}" for path, why in removed.troubles.items())
+        store.refresh_folder(record.name)
