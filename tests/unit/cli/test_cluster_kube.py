@@ -21,6 +21,8 @@ from fpj_cli.context import UsageProblemError
 from fpj_cli.kube import Api, connect
 from fpj_core.kube.errors import ClusterError, UnreachableError
 
+pytestmark = pytest.mark.slow
+
 
 class Server(ThreadingHTTPServer):
     """Answers every request alike."""

@@ -16,6 +16,8 @@ from monitoring_files import RUNBOOKS, metrics_in, prometheus_program, rules
 
 from fpj_generate import metrics as metrics_reference
 
+pytestmark = pytest.mark.slow
+
 CASES = Path(__file__).with_name("alerts.test.yaml")
 RULES = rules()
 INDEX = (RUNBOOKS / "README.md").read_text()

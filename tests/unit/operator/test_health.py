@@ -16,6 +16,8 @@ from fpj_cluster.ports import free_ports
 from fpj_operator import health as module
 from fpj_operator.health import Health
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def served(health: Health) -> Iterator[str]:

@@ -26,6 +26,8 @@ from fpj_core.policy import Candidate, Eviction, EvictionPlan, Policy, Reason, S
 from fpj_core.policy.census import last_access
 from fpj_core.policy.priority import priority_of
 
+pytestmark = pytest.mark.slow
+
 Limits = dict[tuple[Reason, str], int]
 
 

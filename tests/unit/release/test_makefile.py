@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -32,8 +33,15 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def called(checkout: Path, *variables: str) -> list[str]:
+    # What `make unit ARGS=…` was given is for the tests, not for this.
+    outer = {"ARGS", "DIR", "OUT", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS"}
+    environment = {name: value for name, value in os.environ.items() if name not in outer}
     subprocess.run(
-        ["make", "-o", ".venv/.run", "run", *variables], cwd=checkout, check=True, timeout=30
+        ["make", "-o", ".venv/.run", "run", *variables],
+        cwd=checkout,
+        check=True,
+        timeout=30,
+        env=environment,
     )
     assert not (checkout / "pwned").exists()
     return list(json.loads((checkout / "words.json").read_text()))

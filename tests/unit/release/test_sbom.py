@@ -24,7 +24,10 @@ PINS = read(CLUSTER)
 RUN = needed(PINS)
 SITE = "opt/fpj/lib/python3.11/site-packages"
 
-pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="make release-tools has not been run")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not PYTHON.exists(), reason="make release-tools has not been run"),
+]
 
 
 def sbom(*arguments: object, epoch: str = "") -> subprocess.CompletedProcess[str]:

@@ -43,6 +43,8 @@ from fpj_core.v1alpha1 import (
 )
 from fpj_core.v1alpha1.schedule import SCHEDULE_PATTERN, TIME_ZONE_PATTERN
 
+pytestmark = pytest.mark.slow
+
 PLACES = ("persistentVolumeClaim", "s3", "local")
 RULES: dict[str, Callable[[Document], bool]] = {
     "exactly one of persistentVolumeClaim, s3 and local must be given": lambda o: (
