@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fpj_cli.context import UsageProblemError, err, find_job, opened_store, out
+from fpj_cli.context import UsageProblemError, confirm, err, find_job, opened_store, out
 from fpj_cli.helptexts import Command
 from fpj_cli.local import StoreJobs
 from fpj_cli.run import GoingOn, accept_source_option, accept_vanished_option, go_on, wait_option
@@ -230,10 +230,8 @@ def _confirm(jobs: Sequence[JobResource], what: str, *, yes: bool) -> None:
     for job in jobs:
         shown.add(job.full_name, job.phase, str(job.progress["failed"]), job.why[1])
     print_rows(shown, err)
-    if not sys.stdin.isatty():
-        raise UsageProblemError("cannot ask for confirmation without a terminal; use --yes")
     number = "this job" if len(jobs) == 1 else f"these {len(jobs)} jobs"
-    click.confirm(f"{what} {number}?", abort=True, err=True)
+    confirm(f"{what} {number}?")
 
 
 def _each(jobs: Sequence[JobResource], do: Callable[[JobResource], None], done: str) -> None:

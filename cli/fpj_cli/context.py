@@ -226,6 +226,13 @@ def print_text(text: object, console: Console = out) -> None:
     console.print(str(text), markup=False, soft_wrap=True)
 
 
+def confirm(question: str) -> None:
+    """Ask a person. Raises `click.Abort` for a no, `UsageProblemError` where there is nobody."""
+    if not sys.stdin.isatty():
+        raise UsageProblemError("cannot ask for confirmation without a terminal; use --yes")
+    click.confirm(question, abort=True, err=True)
+
+
 def say(text: str) -> None:
     """A line for people, on standard error: wrapped between words on a terminal,
     whole in a log that is searched.

@@ -92,8 +92,8 @@ def export(
     """  # noqa: D301 - click keeps the lines after a real backspace as they are
     with opened_store(store_url) as store, _target(to) as stream_:
         collection = find_job(store, job).collection
-        tiers = _tiers(store, collection)
-        folders = _locations(store)
+        tiers = tiers_of(store, collection)
+        folders = locations_of(store)
         rows = (
             document(each, made, folders, base_url)
             for each, made in images_of(store, collection, tiers)
@@ -124,12 +124,8 @@ def find(name: str, job: str | None, output: str, store_url: str) -> None:
     fpj find /srv/cache/photos-1a2b3c4d/full/9f/9f…e1.jpg
     """  # noqa: D301 - click keeps the lines after a real backspace as they are
     with opened_store(store_url) as store:
-        wanted = (
-            [find_job(store, job).collection]
-            if job
-            else [each.collection for each in store.statistics()]
-        )
-        folders = _locations(store)
+        wanted = collections_of(store, job)
+        folders = locations_of(store)
         found = (made for each in wanted for made in _matches(store, each, name, folders))
         if output == "json":
             documents = [document(image, made, folders, "") for image, made in found]
@@ -158,8 +154,10 @@ def outputs(job: str | None, limit: int | None, output: str, store_url: str) -> 
     """List the output files of each image of JOB's collection (the newest job by default)."""
     with opened_store(store_url) as store:
         collection = find_job(store, job).collection
-        folders = _locations(store)
-        made = (each for each in images_of(store, collection, _tiers(store, collection)) if each[1])
+        folders = locations_of(store)
+        made = (
+            each for each in images_of(store, collection, tiers_of(store, collection)) if each[1]
+        )
         shown = islice(made, limit)
         if output == "json":
             _print_outputs(shown, folders)
@@ -225,16 +223,25 @@ def images_of(store: Store, collection: str, tiers: Sequence[str]) -> Iterator[M
 
 def _matches(store: Store, collection: str, name: str, folders: dict[str, str]) -> Iterator[Made]:
     matches = matcher(name, source_roots(store, collection), list(folders.values()))
-    for image, made in images_of(store, collection, _tiers(store, collection)):
+    for image, made in images_of(store, collection, tiers_of(store, collection)):
         if matches(image.key, image.id, [each.path for each in made]):
             yield image, made
 
 
-def _tiers(store: Store, collection: str) -> list[str]:
+def collections_of(store: Store, job: str | None) -> list[str]:
+    """That of a job, or all that have images."""
+    if job:
+        return [find_job(store, job).collection]
+    return [each.collection for each in store.statistics()]
+
+
+def tiers_of(store: Store, collection: str) -> list[str]:
+    """The tiers that the collection has files in."""
     return sorted({tier for each in store.statistics(collection) for tier in each.by_tier})
 
 
-def _locations(store: Store) -> dict[str, str]:
+def locations_of(store: Store) -> dict[str, str]:
+    """Where each cache folder is, by its name."""
     folders: list[Folder] = store.folders()
     return {folder.name: folder.location for folder in folders}
 

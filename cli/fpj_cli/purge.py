@@ -11,14 +11,14 @@ from typing import Any
 import click
 
 from fpj_cli.context import (
-    UsageProblemError,
+    confirm,
     err,
-    find_job,
     opened_store,
     print_json,
     say,
     store_option,
 )
+from fpj_cli.export import collections_of, locations_of, tiers_of
 from fpj_cli.finding import matcher, source_roots
 from fpj_cli.helptexts import Command
 from fpj_cli.setup import job_names
@@ -93,10 +93,8 @@ def purge(name: str, job: str | None, yes: bool, as_json: bool, store_url: str) 
     fpj purge 'wedding/*' --yes --json > removed.json
     """  # noqa: D301 - click keeps the lines after a real backspace as they are
     with opened_store(store_url) as store:
-        collections = (
-            [find_job(store, job).collection] if job else [s.collection for s in store.statistics()]
-        )
-        found = [each for collection in collections for each in _find(store, collection, name)]
+        wanted = collections_of(store, job)
+        found = [each for collection in wanted for each in _find(store, collection, name)]
         if not found:
             err.print(f"Nothing was made of {display_key(name)}.", markup=False, soft_wrap=True)
             sys.exit(CommandExit.INCOMPLETE)
@@ -116,8 +114,7 @@ def purge(name: str, job: str | None, yes: bool, as_json: bool, store_url: str) 
 
 def _find(store: Store, collection: str, name: str) -> Iterator[Found]:
     """Files of the images that are meant, also of those that vanished."""
-    folders = {folder.name: folder.location for folder in store.folders()}
-    tiers = sorted({tier for each in store.statistics(collection) for tier in each.by_tier})
+    folders, tiers = locations_of(store), tiers_of(store, collection)
     matches = matcher(name, source_roots(store, collection), list(folders.values()))
     vanished = {ordinal: key for ordinal, _, key in store.vanished(collection, _EVER, nothing)}
     for start in range(0, store.next_ordinal(collection), _PAGE):
@@ -140,10 +137,8 @@ def _confirm(found: Sequence[Found]) -> None:
     print_rows(shown, err)
     if len(found) > _MOST_SHOWN:
         say(f"and {formatting.count(len(found) - _MOST_SHOWN)} more")
-    if not sys.stdin.isatty():
-        raise UsageProblemError("cannot ask for confirmation without a terminal; use --yes")
     number = "this file" if len(found) == 1 else f"these {formatting.count(len(found))} files"
-    click.confirm(f"Remove {number}?", abort=True, err=True)
+    confirm(f"Remove {number}?")
 
 
 def _remove(store: Store, found: Sequence[Found]) -> tuple[list[Found], list[str]]:

@@ -7,6 +7,7 @@ from dataclasses import fields
 from itertools import islice
 from typing import Any, TypeVar
 
+from fpj_core.errors import FencedError
 from fpj_core.model import Counts, Job, Phase
 
 T = TypeVar("T")
@@ -33,6 +34,11 @@ def job_from_document(document: Mapping[str, Any]) -> Job:
     """The reverse of `job_to_document`; fields of later versions are ignored."""
     known = {name: document[name] for name in _JOB_FIELDS if name in document}
     return Job(**known | {"phase": Phase(known["phase"]), "base": Counts(**known["base"])})
+
+
+def lock_lost(collection: str) -> FencedError:
+    """What a writer gets that names an earlier fence of the collection's lease."""
+    return FencedError(f"the lock of {collection} was taken over")
 
 
 def clean(text: str) -> str:

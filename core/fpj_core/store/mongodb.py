@@ -12,9 +12,9 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 from typing_extensions import override
 
-from fpj_core.errors import FencedError, NoStoreError
+from fpj_core.errors import NoStoreError
 from fpj_core.model import Derivative, Folder, ImageRecord, Job
-from fpj_core.store.codec import after_prefix, windows
+from fpj_core.store.codec import after_prefix, lock_lost, windows
 from fpj_core.store.counters import IMAGES, Amount, Place, add
 from fpj_core.store.mongodb_connection import Document, connect, translated
 from fpj_core.store.mongodb_counters import folder_of, upserted
@@ -90,7 +90,7 @@ class MongoStore(MongoJobs):
                     query, {"$set": {"source": source, "fence": fence}}, upsert=True
                 )
             except DuplicateKeyError as error:  # a later fence wrote it
-                raise _lock_lost(collection) from error
+                raise lock_lost(collection) from error
 
     # Images ---------------------------------------------------------------------------------------
 
@@ -318,7 +318,7 @@ class MongoStore(MongoJobs):
                 {IMAGES: _live([each for number, each in enumerate(new) if number not in there])},
             )
             if there:
-                raise _lock_lost(collection)
+                raise lock_lost(collection)
         if old:
             older = {"fence": {"$not": {"$gt": fence}}}
             replacements = [
@@ -326,7 +326,7 @@ class MongoStore(MongoJobs):
                 for each in old
             ]
             if self._db.images.bulk_write(replacements, ordered=False).matched_count < len(old):
-                raise _lock_lost(collection)
+                raise lock_lost(collection)
             was = [each for each in before.values() if not each["deleted"]]
             files, size = _live(old)
             self._count(
@@ -406,10 +406,6 @@ def _live(images: Sequence[ImageRecord]) -> Amount:
     """How many are not deleted, and their bytes."""
     sizes = [image.size for image in images if not image.deleted]
     return len(sizes), sum(sizes)
-
-
-def _lock_lost(collection: str) -> FencedError:
-    return FencedError(f"the lock of {collection} was taken over")
 
 
 def _image_document(image: ImageRecord) -> Document:

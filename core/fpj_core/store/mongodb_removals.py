@@ -15,10 +15,9 @@ from dataclasses import asdict, fields
 from pymongo import UpdateOne
 from typing_extensions import override
 
-from fpj_core.errors import FencedError
 from fpj_core.kube.names import lease_name
 from fpj_core.model import Derivative, Removal, RemovalReason
-from fpj_core.store.codec import windows
+from fpj_core.store.codec import lock_lost, windows
 from fpj_core.store.counters import Amount, Place, add
 from fpj_core.store.mongodb_connection import Document, translated
 from fpj_core.store.mongodb_counters import MongoCounters
@@ -184,7 +183,7 @@ class MongoRemovals(MongoCounters, Removals):
     def _check_fence(self, collection: str, fence: int) -> None:
         lease = self._db.leases.find_one({"_id": lease_name(collection)}, {"fence": 1})
         if fence != (lease["fence"] if lease else 0):
-            raise FencedError(f"the lock of {collection} was taken over")
+            raise lock_lost(collection)
 
 
 def _removal(document: Document, recorded: bool) -> Removal:

@@ -9,9 +9,9 @@ from typing import Any
 
 from typing_extensions import override
 
-from fpj_core.errors import FencedError
 from fpj_core.kube.names import lease_name
 from fpj_core.model import Derivative, Removal, RemovalReason
+from fpj_core.store.codec import lock_lost
 from fpj_core.store.counters import Amount, Place, add
 from fpj_core.store.removals import Removals
 from fpj_core.store.sqlite_counters import SQLiteCounters, count
@@ -151,7 +151,7 @@ def check_fence(db: sqlite3.Connection, collection: str, fence: int) -> None:
         "SELECT fence FROM leases WHERE name = ?", (lease_name(collection),)
     ).fetchone()
     if fence != (row[0] if row else 0):
-        raise FencedError(f"the lock of {collection} was taken over")
+        raise lock_lost(collection)
 
 
 def _removal(collection: str, row: tuple[Any, ...]) -> Removal:
