@@ -4,7 +4,6 @@ and the right of its workers to report. Pure.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,21 +11,29 @@ from fpj_core.kube import names
 from fpj_core.kube.exits import ExitCode
 from fpj_core.kube.names import WAVE, lease_name
 from fpj_core.v1alpha1 import API_VERSION, CacheFolder, resolve_sharding
-from fpj_core.v1alpha1.common import S3, PersistentVolumeClaim
+from fpj_core.v1alpha1.common import PersistentVolumeClaim
 from fpj_operator.jobs.state import Attempt, Observed
 from fpj_operator.settings import OperatorSettings
+from fpj_operator.workerpod import (
+    CACHE,
+    NO_SIDECAR_ANNOTATIONS,
+    NO_SIDECAR_LABELS,
+    credentials,
+    failure_policy,
+    folder_manifest,
+    literal,
+    on_exit,
+    owner,
+    variables,
+    worker_container,
+    worker_pod,
+)
 
-_GRACE_SECONDS = 30
-_NO_SIDECAR_LABELS = {"sidecar.istio.io/inject": "false"}
-_NO_SIDECAR_ANNOTATIONS = {"linkerd.io/inject": "disabled"}
-"""Service meshes leave our pods alone: a container that they add would never end,
-and neither would the pod.
-"""
 _CHILD_MEMORY = 256
 """MiB that one worker process is given by default: 160 at most for usual images,
 and room for large ones.
 """
-_SOURCE, _CACHE = "/source", "/cache"
+_SOURCE = "/source"
 
 
 def index_job(
@@ -35,7 +42,7 @@ def index_job(
     """The one-pod Job that lists the source and plans."""
     spec = {
         "backoffLimit": 3,
-        "podFailurePolicy": _failure_policy("FailJob", _on_exit("Ignore", ExitCode.ENVIRONMENT)),
+        "podFailurePolicy": failure_policy("FailJob", on_exit("Ignore", ExitCode.ENVIRONMENT)),
     }
     base = names.base_name(observed.key.name, observed.uid)
     name = names.index_job_name(base, attempt.number)
@@ -71,7 +78,7 @@ def shards_job(
         "completions": last - first + 1,
         "parallelism": min(sharding.parallelism, last - first + 1),
         "backoffLimitPerIndex": sharding.backoff_limit_per_shard,
-        "podFailurePolicy": _failure_policy("FailIndex", _on_exit("Ignore", ExitCode.ENVIRONMENT)),
+        "podFailurePolicy": failure_policy("FailIndex", on_exit("Ignore", ExitCode.ENVIRONMENT)),
     }
     if sharding.max_failed_shards is not None:
         spec["maxFailedIndexes"] = min(
@@ -168,7 +175,7 @@ def _job(
         task=_task(observed, folder, attempt, settings, shards),
     )
     template = template_of(observed)
-    pod_labels = _NO_SIDECAR_LABELS | dict(template.get("labels", {})) | labels
+    pod_labels = NO_SIDECAR_LABELS | dict(template.get("labels", {})) | labels
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -185,7 +192,7 @@ def _job(
             "template": {
                 "metadata": {
                     "labels": pod_labels,
-                    "annotations": _NO_SIDECAR_ANNOTATIONS | dict(template.get("annotations", {})),
+                    "annotations": NO_SIDECAR_ANNOTATIONS | dict(template.get("annotations", {})),
                 },
                 "spec": pod,
             },
@@ -207,35 +214,19 @@ def _pod(
         names.base_name(observed.key.name, observed.uid) if reports else "default"
     )
     volumes, mounts = _storage(observed, folder)
-    container: dict[str, Any] = {
-        "name": "worker",
-        "image": settings.worker_image,
-        "imagePullPolicy": settings.image_pull_policy,
-        "command": ["fpj-worker", "index" if role == names.ROLE_INDEX else "shard"],
-        "env": _environment(observed, folder, settings, task) + _own_variables(template),
+    container = worker_container(
+        settings,
+        "index" if role == names.ROLE_INDEX else "shard",
+        _environment(observed, folder, settings, task) + _own_variables(template),
+    ) | {
         "resources": template.get("resources") or _resources(observed),
         "volumeMounts": [*mounts, *template.get("volumeMounts", [])],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "terminationMessagePolicy": "FallbackToLogsOnError",
     }
-    pod: dict[str, Any] = {
-        "restartPolicy": "Never",
+    pod = worker_pod(settings, container) | {
         "serviceAccountName": account,
         "automountServiceAccountToken": reports,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": _GRACE_SECONDS,
-        "securityContext": _security(settings),
-        "containers": [container],
         "volumes": [*volumes, *template.get("volumes", [])],
     }
-    if not settings.worker_host_users:
-        pod["hostUsers"] = False
-    if settings.image_pull_secrets:
-        pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
     for name in (
         "nodeSelector",
         "tolerations",
@@ -248,17 +239,6 @@ def _pod(
     return pod
 
 
-def _security(settings: OperatorSettings) -> dict[str, Any]:
-    """Of a pod: as the `restricted` level wants it.
-
-    Without a user, the cluster or the image gives one.
-    """
-    user = settings.worker_user
-    ids = {"runAsUser": user, "runAsGroup": user, "fsGroup": user} if user else {}
-    kept = {"fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"}}
-    return {"runAsNonRoot": True} | ids | kept
-
-
 def _task(
     observed: Observed,
     folder: CacheFolder,
@@ -269,19 +249,12 @@ def _task(
     """What a pod must know; see `fpj_worker.pod`."""
     return {
         "job": manifest(observed),
-        "folder": _folder_manifest(observed, folder),
+        "folder": folder_manifest(observed.key.namespace, folder),
         "collection": collection_of(observed),
         "attempt": attempt.number,
         "fence": attempt.fence,
         "report": workers_report(observed, settings),
     } | ({"shards": f"{shards[0]}-{shards[1]}"} if shards else {})
-
-
-def _folder_manifest(observed: Observed, folder: CacheFolder) -> dict[str, Any]:
-    """The folder as the pods get it."""
-    spec = folder.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
-    metadata = {"name": folder.metadata.name, "namespace": observed.key.namespace}
-    return {"apiVersion": API_VERSION, "kind": "CacheFolder", "metadata": metadata, "spec": spec}
 
 
 def manifest(observed: Observed) -> dict[str, Any]:
@@ -309,23 +282,10 @@ def collection_of(observed: Observed) -> str:
 def _environment(
     observed: Observed, folder: CacheFolder, settings: OperatorSettings, task: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    source = observed.understood.spec.collection.source
-    store: dict[str, Any] = {"name": "FPJ_STORE"}
-    if settings.worker_store_url is not None:
-        store["value"] = _literal(settings.worker_store_url)
-    else:
-        store["valueFrom"] = {"secretKeyRef": {"name": settings.store_secret, "key": "url"}}
     return [
-        store,
-        {"name": "FPJ_TASK", "value": _literal(json.dumps(task, separators=(",", ":")))},
-        {"name": "FPJ_GRACE_SECONDS", "value": str(_GRACE_SECONDS)},
-        {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-        *[
-            {"name": name, "value": _literal(value)}
-            for name, value in sorted(settings.worker_env.items())
-        ],
-        *_credentials("FPJ_SOURCE_", source.s3),
-        *_credentials("FPJ_FOLDER_", folder.spec.storage.s3),
+        *variables(settings, task),
+        *credentials("FPJ_SOURCE_", observed.understood.spec.collection.source.s3),
+        *credentials("FPJ_FOLDER_", folder.spec.storage.s3),
     ]
 
 
@@ -335,27 +295,8 @@ def _own_variables(template: Mapping[str, Any]) -> list[dict[str, Any]]:
     Their values are taken literally: they must not show the value of one of ours.
     """
     return [
-        each | ({"value": _literal(each["value"])} if "value" in each else {})
+        each | ({"value": literal(each["value"])} if "value" in each else {})
         for each in template.get("env", ())
-    ]
-
-
-def _literal(text: str) -> str:
-    """A variable's value that is to arrive as it is: kubelets replace `$(NAME)`,
-    and `$$` by a dollar sign.
-    """
-    return text.replace("$", "$$")
-
-
-def _credentials(prefix: str, place: S3 | None) -> list[dict[str, Any]]:
-    if place is None or place.credentials_secret_name is None:
-        return []
-    return [
-        {
-            "name": prefix + key,
-            "valueFrom": {"secretKeyRef": {"name": place.credentials_secret_name, "key": key}},
-        }
-        for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     ]
 
 
@@ -372,7 +313,7 @@ def _storage(
     cache = folder.spec.storage.persistent_volume_claim
     places: Sequence[tuple[str, str, PersistentVolumeClaim | None, bool]] = (
         ("source", _SOURCE, source, True),
-        ("cache", _CACHE, cache, False),
+        ("cache", CACHE, cache, False),
     )
     claims: dict[str, str] = {}
     for name, path, claim, read_only in places:
@@ -394,39 +335,8 @@ def _resources(observed: Observed) -> dict[str, Any]:
     }
 
 
-def _failure_policy(fenced: str, *more: dict[str, Any]) -> dict[str, Any]:
-    """Evictions cost no try. What no pod can do ends the Job; ``fenced`` is what a fenced pod ends.
-
-    Kubernetes waits longer each time before it replaces a pod whose failure is ignored, too.
-    """
-    return {
-        "rules": [
-            {
-                "action": "Ignore",
-                "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
-            },
-            _on_exit("FailJob", ExitCode.PERMANENT),
-            _on_exit(fenced, ExitCode.FENCED),
-            *more,
-        ]
-    }
-
-
-def _on_exit(action: str, code: ExitCode) -> dict[str, Any]:
-    codes = {"containerName": "worker", "operator": "In", "values": [code.value]}
-    return {"action": action, "onExitCodes": codes}
-
-
 def _owner(observed: Observed) -> dict[str, Any]:
-    """Not blocking: a deleted job goes at once, and the garbage collector takes its children."""
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "FileProcessingJob",
-        "name": observed.key.name,
-        "uid": observed.uid,
-        "controller": True,
-        "blockOwnerDeletion": False,
-    }
+    return owner("FileProcessingJob", observed.key.name, observed.uid)
 
 
 def template_of(observed: Observed) -> dict[str, Any]:
