@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from fpj_api.models import Answer, Condition, conditions_of
+from fpj_core.model import usual_eviction
 from fpj_core.store.protocol import CollectionStatistics
 from fpj_core.v1alpha1.cachefolder import CacheFolderSpec, Policy
 from fpj_core.v1alpha1.common import limit_of
@@ -114,14 +115,15 @@ def folder_of(document: Mapping[str, Any]) -> Folder:
     spec, status = document.get("spec") or {}, document.get("status") or {}
     policy = spec.get("policy") or {}
     storage, where = next(iter((spec.get("storage") or {}).items()), ("", {}))
+    max_bytes = limit_of(spec.get("maxBytes"))
     return Folder(
         **_head(document),
         storage=storage,
         location=_location(where),
         layout=spec.get("layout") or CacheFolderSpec.default_of("layout"),
         priority=spec.get("priority") or CacheFolderSpec.default_of("priority"),
-        max_bytes=limit_of(spec.get("maxBytes")),
-        eviction=policy.get("eviction") or Policy.default_of("eviction"),
+        max_bytes=max_bytes,
+        eviction=policy.get("eviction") or usual_eviction(max_bytes),
         high_watermark=policy.get("highWatermark", Policy.default_of("high_watermark")),
         low_watermark=policy.get("lowWatermark", Policy.default_of("low_watermark")),
         ttl=policy.get("ttl"),

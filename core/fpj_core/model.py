@@ -76,6 +76,18 @@ class Eviction(StrEnum):
     NONE = "None"
 
 
+def usual_eviction(max_bytes: int | None) -> Eviction:
+    """What it means to choose none."""
+    return Eviction.NONE if max_bytes is None else Eviction.COST
+
+
+class Since(StrEnum):
+    """What a time to live counts from."""
+
+    CREATION = "Creation"
+    ACCESS = "Access"
+
+
 @dataclass(frozen=True, slots=True)
 class TierSpec:
     """One named output size, every default resolved."""
@@ -215,6 +227,11 @@ class Derivative:
     bytes: int
     job: str
     created_at: float
+    cost_ms: int = 0
+    """CPU milliseconds that making this file alone takes: decoding, scaling and encoding.
+
+    0 where nobody measured them.
+    """
 
 
 class RemovalReason(StrEnum):
@@ -228,6 +245,14 @@ class RemovalReason(StrEnum):
     """The same image and tier was made under another name: another format, or another folder."""
     PURGED = "Purged"
     """Somebody asked for it."""
+    EXPIRED = "Expired"
+    """The time to live of its folder's policy has passed."""
+    OVER_COLLECTION_QUOTA = "OverCollectionQuota"
+    """Its collection holds more than the folder's policy allows."""
+    OVER_TIER_QUOTA = "OverTierQuota"
+    """Its tier holds more than the folder's policy allows."""
+    OVER_QUOTA = "OverQuota"
+    """The folder holds more than its high watermark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -477,7 +502,7 @@ class Folder:
 
     ``mirrored`` is the one collection that a folder of the layout Mirror holds, once a job has
     written there. ``reach`` is, as JSON, what beside its location says how to write to a bucket
-    (`fpj_core.kube.records.Reach`).
+    (`fpj_core.kube.records.Reach`). ``policy`` is ``spec.policy`` of its resource, as JSON.
     """
 
     name: str
@@ -490,3 +515,4 @@ class Folder:
     layout: Layout = Layout.HASHED
     mirrored: str | None = None
     reach: str | None = None
+    policy: str | None = None

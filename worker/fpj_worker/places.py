@@ -16,6 +16,7 @@ from fpj_core.ids import collection_id_for
 from fpj_core.kube.records import reach_of, spec_reach
 from fpj_core.model import CACHE_CONTROL, Folder, Layout
 from fpj_core.objects import Bucket
+from fpj_core.policies import spec_policy
 from fpj_core.sources.base import SourceConfig
 from fpj_core.sources.filters import Filter
 from fpj_core.sources.keys import display_key
@@ -94,8 +95,9 @@ def place_for_path(
     """
     config = LocalFolderConfig(str(path.expanduser().absolute()))
     name = collection_id_for(Path(config.location))
-    kept = next((each.layout for each in known if each.name == name), usual)
-    return Place(Folder(name, config.location, layout=layout or kept), config)
+    kept = next((each for each in known if each.name == name), None)
+    record = kept or Folder(name, config.location, layout=usual)
+    return Place(replace(record, location=config.location, layout=layout or record.layout), config)
 
 
 def place_by_rules(
@@ -142,6 +144,11 @@ def with_cache_control(place: Place, cache_control: str) -> Place:
     return Place(record, replace(place.config, cache_control=cache_control))
 
 
+def with_limit(place: Place, max_bytes: int) -> Place:
+    """The place, which may hold so many bytes."""
+    return Place(replace(place.record, max_bytes=max_bytes), place.config)
+
+
 def folder_config(
     folder: CacheFolder, claim_root: Path | None, keys: Keys | None = None
 ) -> FolderConfig:
@@ -164,6 +171,7 @@ def _place_of(folder: CacheFolder, claim_root: Path | None, held: Mapping[str, F
         max_bytes=None if folder.spec.max_bytes is None else parse_quantity(folder.spec.max_bytes),
         layout=folder.spec.meant("layout"),
         reach=spec_reach(folder.spec),
+        policy=spec_policy(folder.spec, None),
     )
     return Place(record, config)
 

@@ -570,6 +570,7 @@ class ShardProcessor:
                 bytes=file.bytes,
                 job=context.job,
                 created_at=now,
+                cost_ms=file.cost_ms,
             )
             for file in done.files
         )

@@ -7,6 +7,7 @@ processes.
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
@@ -76,6 +77,8 @@ class WrittenFile:
     width: int
     height: int
     bytes: int
+    cost_ms: int = 0
+    """As in `fpj_core.model.Derivative`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +135,9 @@ class ImageHandler:
                 path = task.path(self.collection, output.tier, output.extension)
                 with away(Away.STORING):
                     folder.write(path, output.data, token=self.token)
+                size, cost = len(output.data), math.ceil(output.cpu_seconds * 1_000)
                 files.append(
-                    WrittenFile(output.tier, path, output.width, output.height, len(output.data))
+                    WrittenFile(output.tier, path, output.width, output.height, size, cost)
                 )
             return ImageDone(processed.facts, tuple(files))
 
@@ -178,7 +182,8 @@ def _is_file_of(file: WrittenFile, task: ImageTask, collection: str) -> bool:
         return False
     with suppress(ImageError):
         expected = task.path(collection, file.tier, file.path.rpartition(".")[2])
-        return file.path == expected and _are_numbers(file.width, file.height, file.bytes)
+        sizes = file.width, file.height, file.bytes, file.cost_ms
+        return file.path == expected and _are_numbers(*sizes)
     return False
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 
 from fpj_core.model import Folder, Layout
+from fpj_core.policies import spec_policy
 from fpj_core.v1alpha1.cachefolder import CacheFolder, CacheFolderSpec, Storage
 from fpj_core.v1alpha1.common import parse_quantity
 
@@ -51,6 +52,7 @@ def folder_record(folder: CacheFolder) -> Folder:
         max_bytes=None if spec.max_bytes is None else parse_quantity(spec.max_bytes),
         layout=spec.meant("layout"),
         reach=spec_reach(spec),
+        policy=spec_policy(spec, metadata.namespace),
     )
 
 

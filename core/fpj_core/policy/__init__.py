@@ -3,7 +3,7 @@
 docs/design/eviction.md explains it. No folder is cleaned by it yet.
 """
 
-from fpj_core.model import Eviction
+from fpj_core.model import Eviction, Since
 from fpj_core.policy.plans import EvictionPlan, plan
 from fpj_core.policy.records import (
     Candidate,
@@ -12,7 +12,6 @@ from fpj_core.policy.records import (
     Policy,
     Reason,
     Shortfall,
-    Since,
     Victim,
     Weights,
 )

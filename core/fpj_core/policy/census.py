@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from math import inf
 
 from fpj_core.errors import PolicyError
-from fpj_core.model import Eviction
+from fpj_core.model import Eviction, Since
 from fpj_core.policy.limits import Group
 from fpj_core.policy.priority import END_OF_TIME, priority_of
-from fpj_core.policy.records import MOST, Candidate, Kept, Policy, Since
+from fpj_core.policy.records import MOST, Candidate, Kept, Policy
 from fpj_core.policy.rows import Rows
 
 _ROWS = 2**20

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fpj_core.errors import PolicyError
-from fpj_core.model import Eviction
+from fpj_core.model import Eviction, Since, usual_eviction
 
 MOST = 2**63 - 1
 """The largest size and ordinal that the stores can hold."""
@@ -41,13 +41,6 @@ class Candidate:
     frequency: float = 1.0
     pinned: bool = False
     busy: bool = False
-
-
-class Since(StrEnum):
-    """What a time to live counts from."""
-
-    CREATION = "Creation"
-    ACCESS = "Access"
 
 
 class Reason(StrEnum):
@@ -139,9 +132,7 @@ class Policy:
     @property
     def chosen(self) -> Eviction:
         """What ``eviction`` means when it is left out."""
-        if self.eviction is not None:
-            return self.eviction
-        return Eviction.NONE if self.max_bytes is None else Eviction.COST
+        return self.eviction or usual_eviction(self.max_bytes)
 
     @property
     def high(self) -> int | None:

@@ -285,6 +285,7 @@ class MongoStore(MongoJobs):
                 "layout": folder.layout.value,
                 "mirrored": folder.mirrored,
                 "reach": folder.reach,
+                "policy": folder.policy,
             },
             "$setOnInsert": {"files": 0, "bytes": 0, "collections": 0},
         }
@@ -419,7 +420,8 @@ def _image(document: Document) -> ImageRecord:
 
 
 def _derivative(document: Document) -> Derivative:
-    return Derivative(**{name: document[name] for name in _DERIVATIVE_FIELDS})
+    known = _DERIVATIVE_FIELDS & document.keys()  # earlier versions recorded no cost
+    return Derivative(**{name: document[name] for name in known})
 
 
 def _location(url: str, database: str) -> str:

@@ -44,7 +44,11 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("collection", ASCENDING), ("ordinal", ASCENDING), ("tier", ASCENDING)]),
         IndexModel([("folder", ASCENDING), ("collection", ASCENDING)]),
     ],
-    "removals": [IndexModel([("collection", ASCENDING), ("ordinal", ASCENDING)])],
+    "removals": [
+        IndexModel([("collection", ASCENDING), ("ordinal", ASCENDING)]),
+        IndexModel([("folder", ASCENDING)]),
+    ],
+    "reservations": [IndexModel([("folder", ASCENDING)])],
     "counters": [IndexModel([("folder", ASCENDING)]), IndexModel([("collection", ASCENDING)])],
     "jobs": [
         IndexModel([("created_at", DESCENDING)]),

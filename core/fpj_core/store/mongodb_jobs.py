@@ -23,7 +23,7 @@ from fpj_core.store.codec import batched, clean, job_from_document, job_to_docum
 from fpj_core.store.counters import Amount, Place, add
 from fpj_core.store.mongodb_connection import Document, translated
 from fpj_core.store.mongodb_counters import upserted
-from fpj_core.store.mongodb_removals import MongoRemovals
+from fpj_core.store.mongodb_room import MongoRoom
 from fpj_core.store.protocol import Store, nothing
 
 _STEP = 1_000
@@ -32,7 +32,7 @@ _FAILURE_FIELDS = frozenset(field.name for field in fields(Failure))
 _COUNTED = ("completed", "skipped", "failed", "bytes_written", "processing_ms")
 
 
-class MongoJobs(MongoRemovals, Store):
+class MongoJobs(MongoRoom, Store):
     """See `fpj_core.store.protocol.Store`."""
 
     # Leases ---------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from fpj_core.model import (
 )
 from fpj_core.store.counters import CounterCheck
 from fpj_core.store.removals import Removals
+from fpj_core.store.room import Reservations
 
 
 def nothing() -> None:
@@ -83,7 +84,7 @@ class Statistics(Protocol):
         """As `verify_counters`, and set the counters that are wrong."""
 
 
-class Store(Statistics, Removals, Protocol):
+class Store(Statistics, Removals, Reservations, Protocol):
     """See the module's docstring for the rules."""
 
     @property

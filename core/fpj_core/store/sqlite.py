@@ -28,7 +28,7 @@ _IMAGE = (
 )
 _DERIVATIVE = (
     "image, tier, ordinal, digest, source_version, folder, path, width, height, bytes, job,"
-    " created_at"
+    " created_at, cost_ms"
 )
 
 
@@ -316,16 +316,17 @@ class SQLiteStore(SQLiteJobs):
     @override
     def upsert_folder(self, folder: Folder) -> None:
         query = (
-            "INSERT INTO folders (name, location, priority, max_bytes, layout, mirrored, reach)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO folders"
+            " (name, location, priority, max_bytes, layout, mirrored, reach, policy)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (name) DO UPDATE SET location = excluded.location,"
             " priority = excluded.priority,"
             " max_bytes = excluded.max_bytes, layout = excluded.layout,"
             " mirrored = excluded.mirrored,"
-            " reach = excluded.reach"
+            " reach = excluded.reach, policy = excluded.policy"
         )
-        layout = (folder.layout.value, folder.mirrored, folder.reach)
-        row = (folder.name, folder.location, folder.priority, folder.max_bytes, *layout)
+        how = (folder.layout.value, folder.mirrored, folder.reach, folder.policy)
+        row = (folder.name, folder.location, folder.priority, folder.max_bytes, *how)
         with self._connection.write() as db:
             db.execute(query, row)
 

@@ -14,7 +14,10 @@ from fpj_core.store.counters import IMAGES, Amount, Counted, CounterCheck, Place
 from fpj_core.store.protocol import CollectionStatistics, Statistics, nothing
 from fpj_core.store.sqlite_connection import Connection
 
-FOLDER = "name, location, priority, max_bytes, files, bytes, collections, layout, mirrored, reach"
+FOLDER = (
+    "name, location, priority, max_bytes, files, bytes, collections, layout, mirrored, reach,"
+    " policy"
+)
 """Columns of a folder, as `folder_of` takes them."""
 
 
@@ -201,7 +204,5 @@ def count(db: sqlite3.Connection, collection: int, change: Mapping[Place, Amount
 
 def folder_of(row: tuple[Any, ...]) -> Folder:
     """A folder's record."""
-    name, location, priority, most, files, size, collections, layout, mirrored, reach = row
-    return Folder(
-        name, location, priority, most, files, size, collections, Layout(layout), mirrored, reach
-    )
+    name, location, priority, most, files, size, collections, layout, *how = row
+    return Folder(name, location, priority, most, files, size, collections, Layout(layout), *how)

@@ -18,7 +18,8 @@ from fpj_core.store.codec import batched, clean, job_from_document, job_to_docum
 from fpj_core.store.counters import Amount, Place, add
 from fpj_core.store.protocol import Store, nothing
 from fpj_core.store.sqlite_counters import count, derivatives_between
-from fpj_core.store.sqlite_removals import SQLiteRemovals, supersede
+from fpj_core.store.sqlite_removals import supersede
+from fpj_core.store.sqlite_room import SQLiteRoom
 
 _SHARD = (
     "job, attempt, idx, collection, start, stop, cursor, state, epoch, holder, heartbeat_at,"
@@ -29,7 +30,7 @@ _ALL = 2**62
 _FAILURE = "job, collection, ordinal, image, key, error_type, message, attempts, at"
 
 
-class SQLiteJobs(SQLiteRemovals, Store):
+class SQLiteJobs(SQLiteRoom, Store):
     """See `fpj_core.store.protocol.Store`."""
 
     # Leases ---------------------------------------------------------------------------------------
@@ -400,16 +401,16 @@ def _record(db: sqlite3.Connection, collection: int, batch: ShardBatch, now: flo
     if before:
         supersede(db, collection, batch.derivatives, batch.fence, now)
     db.executemany(
-        "INSERT INTO derivatives VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        "INSERT INTO derivatives VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (collection, ordinal, tier) DO UPDATE SET digest = excluded.digest,"
         " source_version = excluded.source_version, folder = excluded.folder, path = excluded.path,"
         " width = excluded.width, height = excluded.height, bytes = excluded.bytes,"
         " job = excluded.job,"
-        " fence = excluded.fence, created_at = excluded.created_at"
+        " fence = excluded.fence, created_at = excluded.created_at, cost_ms = excluded.cost_ms"
         " WHERE excluded.fence >= derivatives.fence",
         [
             (collection, d.ordinal, d.tier, d.image, d.digest, d.source_version, d.folder, d.path)
-            + (d.width, d.height, d.bytes, d.job, batch.fence, d.created_at)
+            + (d.width, d.height, d.bytes, d.job, batch.fence, d.created_at, d.cost_ms)
             for d in batch.derivatives
         ],
     )

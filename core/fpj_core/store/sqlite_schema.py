@@ -1,6 +1,6 @@
 """The SQLite schema. Collections are numbered, so that a million rows do not repeat a name."""
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -29,6 +29,7 @@ CREATE TABLE derivatives (
     digest TEXT NOT NULL, source_version TEXT NOT NULL, folder TEXT NOT NULL, path TEXT NOT NULL,
     width INTEGER NOT NULL, height INTEGER NOT NULL, bytes INTEGER NOT NULL,
     job TEXT NOT NULL, fence INTEGER NOT NULL, created_at REAL NOT NULL,
+    cost_ms INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (collection, ordinal, tier)
 ) WITHOUT ROWID;
 
@@ -36,6 +37,12 @@ CREATE TABLE removals (
     collection INTEGER NOT NULL, ordinal INTEGER NOT NULL, tier TEXT NOT NULL, folder TEXT NOT NULL,
     path TEXT NOT NULL, bytes INTEGER NOT NULL, reason TEXT NOT NULL, started_at REAL NOT NULL,
     PRIMARY KEY (collection, ordinal, tier, folder, path)
+) WITHOUT ROWID;
+CREATE INDEX removals_by_folder ON removals (folder, bytes);
+
+CREATE TABLE reservations (
+    folder TEXT NOT NULL, holder TEXT NOT NULL, bytes INTEGER NOT NULL, at REAL NOT NULL,
+    PRIMARY KEY (folder, holder)
 ) WITHOUT ROWID;
 
 CREATE TABLE counters (
@@ -85,7 +92,7 @@ CREATE TABLE folders (
     name TEXT PRIMARY KEY, location TEXT NOT NULL, priority INTEGER NOT NULL, max_bytes INTEGER,
     files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
     collections INTEGER NOT NULL DEFAULT 0,
-    layout TEXT NOT NULL DEFAULT 'Hashed', mirrored TEXT, reach TEXT
+    layout TEXT NOT NULL DEFAULT 'Hashed', mirrored TEXT, reach TEXT, policy TEXT
 ) WITHOUT ROWID;
 """
 
@@ -160,6 +167,18 @@ CREATE TABLE removals (
     collection INTEGER NOT NULL, ordinal INTEGER NOT NULL, tier TEXT NOT NULL, folder TEXT NOT NULL,
     path TEXT NOT NULL, bytes INTEGER NOT NULL, reason TEXT NOT NULL, started_at REAL NOT NULL,
     PRIMARY KEY (collection, ordinal, tier, folder, path)
+) WITHOUT ROWID
+""",
+    7: """
+ALTER TABLE derivatives ADD COLUMN cost_ms INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE folders ADD COLUMN policy TEXT;
+
+CREATE INDEX removals_by_folder ON removals (folder, bytes);
+
+CREATE TABLE reservations (
+    folder TEXT NOT NULL, holder TEXT NOT NULL, bytes INTEGER NOT NULL, at REAL NOT NULL,
+    PRIMARY KEY (folder, holder)
 ) WITHOUT ROWID
 """,
 }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from fpj_core.model import CACHE_CONTROL, Eviction, Layout
+from fpj_core.model import CACHE_CONTROL, Eviction, Layout, Since
 from fpj_core.v1alpha1.common import (
+    LABEL_PATTERN,
+    NAME_PATTERN,
     S3,
     ApiModel,
     Condition,
@@ -20,6 +22,7 @@ from fpj_core.v1alpha1.common import (
     exactly_one,
     one_of_rule,
     optional,
+    refuse_repeated,
 )
 
 _ONE_STORAGE = "exactly one of persistentVolumeClaim, s3 and local must be given"
@@ -32,6 +35,7 @@ _LAYOUT_KEPT = (
 _DIRECTIVE = r"[A-Za-z][A-Za-z-]*(=[0-9]+|=\"[A-Za-z, -]*\")?"
 CACHE_CONTROL_PATTERN = rf"^{_DIRECTIVE}(, ?{_DIRECTIVE})*$"
 """Directives as in RFC 9111, without what could begin another header."""
+_Key = Annotated[str, Field(min_length=1, max_length=4096)]
 _ONLY_S3 = "cacheControl is only for storage.s3"
 _WATERMARKS = "lowWatermark must be below highWatermark"
 
@@ -55,21 +59,96 @@ class Storage(ApiModel):
         return self
 
 
+def _by(key: str) -> dict[str, Any]:
+    """A list whose items differ in ``key``."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
+
+
+def _weight() -> Any:
+    return optional(
+        "What its derivatives are worth, in percent: of two that cost the same, one of double the"
+        " weight is worth double. 0: they go first.",
+        default=100,
+        ge=0,
+        le=1_000_000,
+    )
+
+
+class CollectionPolicy(ApiModel):
+    """What holds for one collection."""
+
+    id: str = Field(
+        description="The collection's id, as its jobs give it.",
+        min_length=1,
+        max_length=253,
+        pattern=NAME_PATTERN,
+    )
+    max_bytes: Quantity | None = optional("Most it may hold in this folder.", absent="no limit")
+    weight: int | None = _weight()
+    pinned: bool | None = optional("Keep all that was made of it.", default=False)
+    pinned_images: list[_Key] | None = Field(
+        None,
+        description="Keys of images, as the source lists them: what was made of those is kept.",
+        max_length=1_000,
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+
+
+class TierPolicy(ApiModel):
+    """What holds for one tier of all collections."""
+
+    name: str = Field(
+        description="The tier's name; thumbnails are of the tier `thumbnail`.",
+        min_length=1,
+        max_length=63,
+        pattern=LABEL_PATTERN,
+    )
+    max_bytes: Quantity | None = optional("Most it may hold in this folder.", absent="no limit")
+    weight: int | None = _weight()
+    pinned: bool | None = optional("Keep all of its derivatives.", default=False)
+
+
 class Policy(ApiModel):
     """When derivatives are evicted."""
 
     ttl: int | None = optional(
-        "Seconds without access until a derivative may go.",
-        absent="forever",
-        ge=60,
-        le=315_360_000,
+        "Seconds until a derivative may go.", absent="forever", ge=60, le=315_360_000
     )
-    eviction: Eviction | None = optional("Which derivatives go first.", default=Eviction.NONE)
+    ttl_since: Since | None = optional(
+        "What ttl counts from: the last access, or the creation. A derivative that nobody has asked"
+        " for was last accessed when it was made.",
+        default=Since.ACCESS,
+    )
+    eviction: Eviction | None = optional(
+        "Which derivatives go first: those that cost least to make again for their bytes and their"
+        " use (Cost), those not used for longest (LRU), those of the least weight (Priority), or"
+        " none but expired ones (None).",
+        absent="Cost where maxBytes is set, otherwise None",
+    )
     high_watermark: int | None = optional(
         "Percentage of maxBytes at which eviction starts.", default=HIGH_WATERMARK, ge=1, le=100
     )
     low_watermark: int | None = optional(
         "Percentage of maxBytes at which eviction ends.", default=LOW_WATERMARK, ge=0, le=99
+    )
+    minimum_age_seconds: int | None = optional(
+        "Derivatives that are younger are kept.", default=0, ge=0, le=315_360_000
+    )
+    collections: list[CollectionPolicy] | None = Field(
+        None,
+        description="Limits, weights and pins of collections.",
+        max_length=1_000,
+        json_schema_extra=_by("id"),
+    )
+    tiers: list[TierPolicy] | None = Field(
+        None,
+        description="Limits, weights and pins of tiers.",
+        max_length=16,
+        json_schema_extra=_by("name"),
+    )
+    allow_everything: bool | None = optional(
+        "Whether the policy may remove everything there is; otherwise it then removes nothing.",
+        default=False,
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -81,6 +160,12 @@ class Policy(ApiModel):
             message=_WATERMARKS,
         ),
     )
+
+    @model_validator(mode="after")
+    def _unique(self) -> Policy:
+        refuse_repeated(self.collections or (), "id")
+        refuse_repeated(self.tiers or (), "name")
+        return self
 
     @model_validator(mode="after")
     def _ordered(self) -> Policy:

@@ -97,7 +97,10 @@ def test_a_store_on_a_read_only_file_system_can_be_read(tmp_path: Path, state: s
     if state == "earlier":
         with closing(sqlite3.connect(folder / "fpj.db", isolation_level=None)) as db:
             db.executescript(
-                "DROP TABLE removals; ALTER TABLE collections DROP COLUMN requested;"
+                "DROP TABLE removals; DROP TABLE reservations;"
+                " ALTER TABLE derivatives DROP COLUMN cost_ms;"
+                " ALTER TABLE folders DROP COLUMN policy;"
+                " ALTER TABLE collections DROP COLUMN requested;"
                 " DROP INDEX images_deleted; ALTER TABLE images DROP COLUMN deleted_at;"
                 " PRAGMA user_version = 6"
             )

@@ -54,6 +54,9 @@ FOLDER_BOUNDS = {
     "spec.policy.ttl": (60, 315_360_000),
     "spec.policy.highWatermark": (1, 100),
     "spec.policy.lowWatermark": (0, 99),
+    "spec.policy.minimumAgeSeconds": (0, 315_360_000),
+    "spec.policy.collections[0].weight": (0, 1_000_000),
+    "spec.policy.tiers[0].weight": (0, 1_000_000),
 }
 ENUMS = {
     "spec.jobType": ("Cache", "Thumbnail", "Both"),

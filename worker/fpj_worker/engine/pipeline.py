@@ -4,8 +4,9 @@ encode, validate.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -41,6 +42,8 @@ class Encoded:
     width: int
     height: int
     extension: str
+    cpu_seconds: float = 0.0
+    """That it takes to make this one alone: what is shared with others counts for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +98,17 @@ def _process(
     make: Collection[str],
 ) -> ProcessedImage:
     ordered = sorted(placements, key=lambda each: by_size(each[1]), reverse=True)
-    pixels, warning = _decode(opened, header, ordered[0][1])
     outputs = {}
+    shared, since = 0.0, time.process_time()
+    pixels, warning = _decode(opened, header, ordered[0][1])
     for tier, placement in ordered:
         pixels = resize(pixels, placement.width, placement.height)
+        shared += (scaled := time.process_time()) - since
+        since = scaled
         if tier.name in make:
-            outputs[tier.name] = _derive(opened, header, pixels, placement, tier)
+            made = _derive(opened, header, pixels, placement, tier)
+            since = time.process_time()
+            outputs[tier.name] = replace(made, cpu_seconds=shared + since - scaled)
     thumbhash, dominant = describe(pixels)
     facts = ImageFacts(
         *header.upright, header.format, thumbhash, dominant, warning, header.captured_at
