@@ -45,17 +45,25 @@ class Actions:
         Raises `ManifestError` for a spec that breaks the rules, `ClusterError` (409) for a
         namesake.
         """
-        metadata = {"name": new.name, "namespace": namespace, "annotations": changed_by(user)}
+        metadata = {"name": new.name, "namespace": namespace}
         manifest = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": new.spec}
+        return job_of(JobResource(await self.make(user, manifest)))
+
+    async def make(self, user: User, manifest: Document) -> Document:
+        """Make the job of a manifest. Raises as `create` does."""
+        given = manifest["metadata"]
+        namespace, name = given["namespace"], given["name"]
+        annotations = {**given.get("annotations", {}), **changed_by(user)}
+        manifest = {**manifest, "metadata": {**given, "annotations": annotations}}
         try:
             # Which takes long for what is large and wrong.
             await asyncio.to_thread(parse_resource, manifest)
             made = await self._cluster.create_once(manifest)
         except FpjError as error:
-            audit.note(user, "create", namespace, new.name, str(error))
+            audit.note(user, "create", namespace, name, str(error))
             raise
-        audit.note(user, "create", namespace, new.name, "done")
-        return job_of(JobResource(made))
+        audit.note(user, "create", namespace, name, "done")
+        return made
 
     async def act(self, user: User, action: Action, namespace: str, name: str) -> Job:
         """Suspend, resume, recover or cancel."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from fpj_api.access import Access
 from fpj_api.actions import Actions
@@ -38,31 +38,35 @@ async def run(actions: Actions, user: User, action: Action, jobs: Sequence[Key])
 
     Nothing more is started once the cluster is away.
     """
-    operation = _Operation(actions, user, action)
-    turns = asyncio.Semaphore(_AT_ONCE)
+    many = Many()
 
     async def one(namespace: str, name: str) -> Result:
-        async with turns:
-            problem = await operation.do(namespace, name)
+        problem = await many.do(lambda: actions.act(user, action, namespace, name))
         return Result(namespace=namespace, name=name, done=problem is None, problem=problem)
 
     return list(await asyncio.gather(*(one(*job) for job in jobs)))
 
 
-class _Operation:
-    def __init__(self, actions: Actions, user: User, action: Action) -> None:
-        self._actions, self._user, self._action = actions, user, action
+class Many:
+    """Work for many, a few at a time, until the cluster is away or the time is up."""
+
+    def __init__(self) -> None:
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._until = time.monotonic() + _SECONDS
         self._stopped: str | None = None
 
-    async def do(self, namespace: str, name: str) -> str | None:
+    async def do(self, work: Callable[[], Awaitable[object]]) -> str | None:
         """Why it was not done, or None."""
+        async with self._turns:
+            return await self._do(work)
+
+    async def _do(self, work: Callable[[], Awaitable[object]]) -> str | None:
         if self._stopped is None and time.monotonic() > self._until:
             self._stopped = "the time limit was reached"
         if self._stopped is not None:
             return f"not tried: {self._stopped}"
         try:
-            await self._actions.act(self._user, self._action, namespace, name)
+            await work()
         except (ProblemError, FpjError) as error:
             if isinstance(error, ClusterError) and error.status == 0:
                 self._stopped = problem_of(error).detail

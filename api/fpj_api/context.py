@@ -11,7 +11,7 @@ from fpj_api.access import Access
 from fpj_api.actions import Actions
 from fpj_api.cursors import MOST_CHARACTERS
 from fpj_api.identities import Identities, User
-from fpj_api.limits import CallLimits, StreamLimits
+from fpj_api.limits import CallLimits, StreamLimits, Underway
 from fpj_api.lists import FOLDER, SCHEDULE, Lists
 from fpj_api.models import Name, Namespace
 from fpj_api.reviews import Reviewer
@@ -36,6 +36,7 @@ class Backend:
     storage: Storage
     streams: StreamLimits
     calls: CallLimits
+    underway: Underway
 
     async def known_namespaces(self) -> frozenset[str]:
         """Those with jobs, folders or schedules, and those that are served by name."""
@@ -64,6 +65,7 @@ def backend_of(
         storage=storage,
         streams=StreamLimits(settings.most_streams),
         calls=CallLimits(),
+        underway=Underway(),
     )
 
 

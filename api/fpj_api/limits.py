@@ -86,6 +86,26 @@ class CallLimits:
             )
 
 
+class Underway:
+    """Bulk operations that are being made: one request at a time for each."""
+
+    def __init__(self) -> None:
+        self._ids: set[str] = set()
+
+    @contextmanager
+    def one(self, bulk: str) -> Iterator[None]:
+        """While it is made. Raises a problem (409) where another request makes it."""
+        if bulk in self._ids:
+            raise ProblemError(
+                409, "another request with this idempotency key is underway", headers=_AGAIN
+            )
+        self._ids.add(bulk)
+        try:
+            yield
+        finally:
+            self._ids.discard(bulk)
+
+
 def _owner(user: str) -> str:
     """Whose a user is: a namespace's, for a service account,
     of which somebody may create as many as they like.

@@ -41,6 +41,10 @@ class Lists:
         """Every object of a kind, 10,000 of a namespace at most. Raises `ClusterError`."""
         return await self._kept.get(kind, lambda: self._list(kind))
 
+    async def labelled(self, kind: str, labels: str) -> list[Document]:
+        """Every object that a label selector selects, as it is now. Raises `ClusterError`."""
+        return await self._list(kind, labels)
+
     async def events(self, namespace: str, uid: str) -> list[Event]:
         """The newest events about an object, in order of time. Raises `ClusterError`."""
         return await self._events.get(uid, lambda: self._list_events(namespace, uid))
@@ -53,29 +57,31 @@ class Lists:
             -_SHOWN_EVENTS:
         ]
 
-    async def _list(self, kind: str) -> list[Document]:
+    async def _list(self, kind: str, labels: str = "") -> list[Document]:
         if not self._served:
-            return await self._pages(kind, None)
+            return await self._pages(kind, None, labels)
         found = await asyncio.gather(
-            *(self._served_pages(kind, namespace) for namespace in self._served)
+            *(self._served_pages(kind, namespace, labels) for namespace in self._served)
         )
         return [document for some in found for document in some]
 
-    async def _served_pages(self, kind: str, namespace: str) -> list[Document]:
+    async def _served_pages(self, kind: str, namespace: str, labels: str) -> list[Document]:
         """A namespace that may not be read stops no other."""
         try:
-            return await self._pages(kind, namespace)
+            return await self._pages(kind, namespace, labels)
         except ClusterError as error:
             if error.status != 403:
                 raise
             log.warning("namespace %s is left out: %s", namespace, error)
             return []
 
-    async def _pages(self, kind: str, namespace: str | None) -> list[Document]:
+    async def _pages(self, kind: str, namespace: str | None, labels: str) -> list[Document]:
         found: list[Document] = []
         after = ""
         for _ in range(_MOST_PAGES):
-            page = await self._cluster.page(kind, namespace, limit=_PAGE, after=after)
+            page = await self._cluster.page(
+                kind, namespace, limit=_PAGE, after=after, labels=labels
+            )
             found += page.get("items") or ()
             after = str(page["metadata"].get("continue") or "")
             if not after:

@@ -78,6 +78,7 @@ class Job(Answer):
     completed_at: str | None
     last_progress_at: str | None
     schedule: str | None = Field(description="The schedule that started it.")
+    bulk: str | None = Field(description="The bulk operation that made it.")
     actions: list[str] = Field(
         description=(
             "Those of suspend, resume, recover and cancel that its state allows, whatever the"
@@ -218,6 +219,7 @@ def _fields(resource: JobResource) -> dict[str, Any]:
         "completed_at": status.get("completionTime"),
         "last_progress_at": status.get("lastProgressAt"),
         "schedule": resource.schedule,
+        "bulk": resource.bulk,
         "actions": [action.value for action in Action if action not in refused],
         "refusals": {action.value: f"It {refusal.why}" for action, refusal in refused.items()},
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 
 from fpj_api.models import Answer, Name, Namespace
 from fpj_core.kube.steering import Action
@@ -12,34 +13,34 @@ from fpj_core.kube.steering import Action
 MOST_AT_ONCE = 500
 
 
-class _Request(BaseModel):
-    """Nothing unknown is overlooked."""
+class Request(BaseModel):
+    """camelCase names, and nothing unknown is overlooked."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
 
 
-class NewJob(_Request):
+class NewJob(Request):
     """A job to make."""
 
     name: Name
     spec: dict[str, Any] = Field(description="As in a manifest of a FileProcessingJob.")
 
 
-class JobName(_Request):
+class JobName(Request):
     """One job."""
 
     namespace: Namespace
     name: Name
 
 
-class Bulk(_Request):
+class Bulk(Request):
     """One action for many jobs."""
 
     action: Action
     jobs: list[JobName] = Field(min_length=1, max_length=MOST_AT_ONCE)
 
 
-class RecoverAll(_Request):
+class RecoverAll(Request):
     """Where to recover every job that failed or has failed images."""
 
     namespace: Namespace | None = Field(

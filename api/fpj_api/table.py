@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from fpj_api import metrics
@@ -32,6 +32,12 @@ class HeldJob:
     phase: str
     worth_recovering: bool
     """Whether it has stopped with images that another attempt may make."""
+    finished: bool
+    deleting: bool
+    bulk: str | None
+    """The bulk operation that made it."""
+    bulk_size: int
+    labels: Mapping[str, str]
     text: str
     """A `Job` in JSON."""
 
@@ -48,6 +54,11 @@ def held_of(resource: JobResource) -> HeldJob:
         collection=job.collection,
         phase=sys.intern(job.phase),
         worth_recovering=resource.incomplete and not resource.deleting,
+        finished=resource.finished,
+        deleting=resource.deleting,
+        bulk=resource.bulk and sys.intern(resource.bulk),
+        bulk_size=resource.bulk_size,
+        labels={sys.intern(name): sys.intern(value) for name, value in resource.labels.items()},
         text=job.model_dump_json(by_alias=True),
     )
 

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fpj_core.formatting import seconds_of
-from fpj_core.kube.names import LABEL_SCHEDULE, resume_mark
+from fpj_core.kube.names import (
+    BULK_SIZE_ANNOTATION,
+    LABEL_BULK,
+    LABEL_SCHEDULE,
+    resume_mark,
+)
 from fpj_core.model import Phase
 
 STALE = "Stale"
@@ -77,7 +82,23 @@ class JobResource:
     @property
     def schedule(self) -> str | None:
         """The schedule that began it, if one did; by its label."""
-        return (self._metadata.get("labels") or {}).get(LABEL_SCHEDULE)
+        return self.labels.get(LABEL_SCHEDULE)
+
+    @property
+    def bulk(self) -> str | None:
+        """The bulk operation that made it, if one did; by its label."""
+        return self.labels.get(LABEL_BULK)
+
+    @property
+    def bulk_size(self) -> int:
+        """How many jobs its bulk operation was to make; 0 if it does not say."""
+        said = str((self._metadata.get("annotations") or {}).get(BULK_SIZE_ANNOTATION, ""))
+        return int(said) if said.isascii() and said.isdigit() and len(said) < 10 else 0
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Its labels."""
+        return dict(self._metadata.get("labels") or {})
 
     @property
     def spec(self) -> Mapping[str, Any]:

@@ -29,6 +29,14 @@ LABEL_LOCK = f"{GROUP}/lock"
 LABEL_SCHEDULE = f"{GROUP}/schedule"
 LABEL_SCHEDULE_UID = f"{GROUP}/schedule-uid"
 SCHEDULED_AT_ANNOTATION = f"{GROUP}/scheduled-at"
+LABEL_BULK = f"{GROUP}/bulk"
+"""The bulk operation that made a job."""
+BULK_SIZE_ANNOTATION = f"{GROUP}/bulk-size"
+"""How many jobs its bulk operation was to make."""
+BULK_REQUEST_ANNOTATION = f"{GROUP}/bulk-request"
+"""Digest of what the bulk operation was asked for."""
+REQUESTER_ANNOTATION = f"{GROUP}/requester"
+"""In whose name a job asks for its tiers, where that is not its own."""
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 MANAGED_BY = {"app.kubernetes.io/managed-by": MANAGER, "app.kubernetes.io/part-of": "fpj"}
 
@@ -103,6 +111,19 @@ def scheduled_job_name(schedule: str, due: float) -> str:
 def schedule_labels(schedule: str, uid: str) -> dict[str, str]:
     """The labels of a schedule's jobs."""
     return MANAGED_BY | {LABEL_SCHEDULE: _label(schedule), LABEL_SCHEDULE_UID: uid}
+
+
+def requester_of(metadata: Mapping[str, Any]) -> str:
+    """In whose name a job asks for its tiers: its schedule's, that of the job that it was copied
+    from, or its own.
+
+    What one asked for before and no longer asks for is removed, so that each needs a name that
+    stays.
+    """
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    return str(
+        labels.get(LABEL_SCHEDULE) or annotations.get(REQUESTER_ANNOTATION) or metadata["name"]
+    )
 
 
 def resume_mark(metadata: Mapping[str, Any]) -> str:

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
+from fpj_core.kube.api import ALREADY_EXISTS
 from fpj_core.kube.errors import ClusterError
+from fpj_core.kube.selectors import parse_selector
 
 Document = dict[str, Any]
 
@@ -42,9 +44,25 @@ class FakeCluster:
         return self.objects.get((kind, namespace, name))
 
     async def create_once(self, manifest: Document) -> Document:
-        self.writes.append(("create", manifest["metadata"]["name"], manifest))
-        made = job(manifest["metadata"]["name"], 1, namespace=manifest["metadata"]["namespace"])
-        return made | {"spec": manifest["spec"]}
+        name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
+        if self.error:
+            raise self.error
+        if ("FileProcessingJob", namespace, name) in self.objects:
+            raise ClusterError(409, f"{name} already exists", reason=ALREADY_EXISTS)
+        self.writes.append(("create", name, manifest))
+        made = job(name, 1, namespace=namespace)
+        made = made | {"metadata": {**manifest["metadata"], **made["metadata"]}}
+        made |= {"spec": manifest["spec"]}
+        self.objects["FileProcessingJob", namespace, name] = made
+        return made
+
+    def _labelled(self, kind: str, labels: str) -> list[Document]:
+        selector = parse_selector(labels)
+        return [
+            each
+            for (of, *_), each in self.objects.items()
+            if of == kind and selector.matches(each["metadata"].get("labels") or {})
+        ]
 
     async def merge(self, kind: str, namespace: str, name: str, change: Document) -> Document:
         self.writes.append(("patch", name, change))
@@ -55,8 +73,17 @@ class FakeCluster:
         self.objects.pop((kind, namespace, name), None)
 
     async def page(
-        self, kind: str, namespace: str | None, *, limit: int, after: str = "", fields: str = ""
+        self,
+        kind: str,
+        namespace: str | None,
+        *,
+        limit: int,
+        after: str = "",
+        labels: str = "",
+        fields: str = "",
     ) -> Document:
+        if labels:
+            return listed(1, *self._labelled(kind, labels))
         self.calls.append(f"list {namespace or 'all'} {after}".strip())
         if not self.lists:
             return listed(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fpj_api import cachemodels, models
+from fpj_api import bulkmodels, cachemodels, models
 from fpj_api.models import Answer
 
 MODELS = Path(models.__file__).parent / "static" / "assets" / "api" / "models.js"
@@ -21,6 +21,11 @@ TYPES: dict[str, type[Answer]] = {
     "Folder": cachemodels.Folder,
     "TierStatistics": cachemodels.TierStatistics,
     "Statistics": cachemodels.Statistics,
+    "Generated": bulkmodels.Generated,
+    "Operation": bulkmodels.Operation,
+    "OperationImages": bulkmodels.OperationImages,
+    "OperationJob": bulkmodels.OperationJob,
+    "OperationProgress": bulkmodels.OperationProgress,
     "Schedule": cachemodels.Schedule,
     "NamespaceRights": cachemodels.NamespaceRights,
     "Namespaces": cachemodels.Namespaces,

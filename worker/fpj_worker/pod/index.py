@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from fpj_core.errors import CacheFolderError, EnvironmentFaultError, FencedError, ImageError
 from fpj_core.folders.base import CacheFolder
 from fpj_core.jobs import change_job, refuse_stopped
-from fpj_core.kube.names import LABEL_SCHEDULE
+from fpj_core.kube.names import requester_of
 from fpj_core.model import Job, RemovalReason
 from fpj_core.sources.base import Source
 from fpj_core.store.protocol import Store
@@ -86,10 +86,8 @@ def _remove(task: Task, store: Store, folder: CacheFolder, source: Source, recor
     What new outputs replace stays until they are there: their shards remove it. Where nothing can
     be removed now, the next attempt or job tries again.
     """
-    labels = task.job.metadata.labels or {}
-    asked = asked_by(
-        labels.get(LABEL_SCHEDULE, task.job.metadata.name), resolve_tiers(task.job.spec)
-    )
+    requester = requester_of(task.job.metadata.model_dump())
+    asked = asked_by(requester, resolve_tiers(task.job.spec))
     grace = resolve_vanished(task.job.spec.collection)
     remover = Remover(store, folder, task.folder_record.name, task.collection, record.tick)
     remover.start(Cleanup(asked, grace, source.leaves_out), task.fence)

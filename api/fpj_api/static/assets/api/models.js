@@ -35,6 +35,7 @@
  * @property {string|null} completedAt
  * @property {string|null} lastProgressAt
  * @property {string|null} schedule
+ * @property {string|null} bulk the bulk operation that made it
  * @property {string[]} actions those that its state allows, to whoever has the right
  * @property {Record<string, string>} refusals why its state does not allow each other one, in a sentence
  *
@@ -78,6 +79,52 @@
  * @property {number} images
  * @property {number} sourceBytes
  * @property {Record<string, TierStatistics>} tiers
+ *
+ * @typedef {object} Generated
+ * @property {string} namespace
+ * @property {string} collection
+ * @property {string} job name of its new job
+ * @property {"Planned"|"Created"|"Exists"|"NotCreated"} state
+ * @property {string|null} problem
+ * @property {string[]} copiedFrom
+ * @property {string[]} usual sections with the usual settings
+ * @property {string|null} active another job of the collection that has not ended
+ *
+ * @typedef {object} Operation
+ * @property {string} id
+ * @property {string} jobType
+ * @property {boolean} dryRun
+ * @property {number} created
+ * @property {Generated[]} results
+ *
+ * @typedef {object} OperationImages
+ * @property {number} total
+ * @property {number} completed
+ * @property {number} skipped
+ * @property {number} failed
+ * @property {number} percent
+ * @property {number} imagesPerSecond
+ * @property {number} bytesWritten
+ *
+ * @typedef {object} OperationJob
+ * @property {string} namespace
+ * @property {string} name
+ * @property {string} collection
+ * @property {string} phase
+ * @property {boolean} finished
+ * @property {boolean} deleting
+ * @property {number} percent
+ * @property {number} failed
+ * @property {string|null} reason
+ *
+ * @typedef {object} OperationProgress
+ * @property {string} id
+ * @property {number} size jobs that it was to make
+ * @property {number} jobs that are there
+ * @property {number} finished
+ * @property {Record<string, number>} phases
+ * @property {OperationImages} progress
+ * @property {OperationJob[]} items
  *
  * @typedef {object} Schedule
  * @property {string} namespace
