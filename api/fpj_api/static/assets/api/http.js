@@ -102,7 +102,7 @@ export async function send(path, { method = "GET", body, headers = {}, signal } 
  * answered: a connection that was kept open is often found dead by the first to use it again.
  *
  * @param {string} path below /api/v1
- * @param {{method?: string, body?: unknown, signal?: AbortSignal}} [options]
+ * @param {{method?: string, body?: unknown, headers?: Record<string, string>, signal?: AbortSignal}} [options]
  */
 export async function request(path, { signal, ...options } = {}) {
   const limit = AbortSignal.timeout(LIMIT_MS);

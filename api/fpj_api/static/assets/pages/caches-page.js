@@ -3,13 +3,16 @@
 import { isAbort, query, request } from "../api/http.js";
 import { jobAddress } from "../api/router.js";
 import { namespaces } from "../api/session.js";
+import { Collections } from "../caches/collections.js";
 import { folderCard } from "../caches/folder-card.js";
+import { table } from "../caches/table.js";
 import { h, replace, throttle } from "../ui/dom.js";
-import { bytes, count, time } from "../ui/format.js";
+import { count, time } from "../ui/format.js";
 import { empty, failure, skeletonPanel } from "../ui/states.js";
 
-/** @import { Folder, Schedule, Statistics } from "../api/models.js" */
+/** @import { Folder, Schedule } from "../api/models.js" */
 /** @import { Change } from "../api/stream.js" */
+/** @import { Column } from "../caches/table.js" */
 
 const MOST = 500; // of each; whoever has more chooses a namespace
 const REREAD_MS = 5000;
@@ -18,6 +21,7 @@ export class CachesPage {
   title = "Cache Management";
   #abort = new AbortController();
   #again = throttle(REREAD_MS, () => this.#readAll());
+  #collections = new Collections();
   #namespace = new URLSearchParams(location.search).get("namespace") || "";
 
   constructor() {
@@ -43,7 +47,7 @@ export class CachesPage {
       {
         title: "Collections",
         path: "/cache/statistics",
-        show: showStatistics,
+        show: this.#collections.show.bind(this.#collections),
         box: h("div", {}, skeletonPanel()),
       },
       {
@@ -140,78 +144,6 @@ function showFolders(folders) {
       ),
     ),
   );
-}
-
-/** @typedef {[text: string, end?: boolean]} Column */
-
-/**
- * A table in a panel that scrolls by itself.
- *
- * @param {string} label
- * @param {Column[]} columns
- * @param {HTMLElement[]} rows
- */
-function table(label, columns, rows) {
-  const heads = columns.map(([text, end]) =>
-    h("th", { scope: "col", class: end ? "end" : null }, text),
-  );
-  return h(
-    "div",
-    { class: "panel scroll", tabindex: 0, role: "region", "aria-label": label },
-    h("table", { class: "table" }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows)),
-  );
-}
-
-/** @param {Statistics[]} collections */
-function showStatistics(collections) {
-  if (!collections.length) {
-    return h(
-      "div",
-      { class: "panel" },
-      empty(
-        "Nothing has been created yet",
-        h(
-          "p",
-          {},
-          "Once a job has worked on a collection, its images, files and bytes are shown here.",
-        ),
-      ),
-    );
-  }
-  const tiers = [...new Set(collections.flatMap((each) => Object.keys(each.tiers)))].sort();
-  /** @type {Column[]} */
-  const columns = [
-    ["Collection"],
-    ["Namespace"],
-    ["Images", true],
-    ["Source", true],
-    ...tiers.map((tier) => /** @type {Column} */ ([tier, true])),
-    ["Made", true],
-  ];
-  const rows = collections.map((each) => {
-    const made = Object.values(each.tiers).reduce((sum, tier) => sum + tier.bytes, 0);
-    const address = `/jobs${query({ namespace: each.namespace, search: each.collection })}`;
-    return h(
-      "tr",
-      {},
-      h("td", { class: "wrap" }, h("a", { href: address }, each.collection)),
-      h("td", { class: "wrap" }, each.namespace),
-      h("td", { class: "end" }, count(each.images)),
-      h("td", { class: "end" }, bytes(each.sourceBytes)),
-      tiers.map((name) => {
-        const tier = each.tiers[name];
-        return h(
-          "td",
-          { class: "end" },
-          tier
-            ? [count(tier.files), h("span", { class: "quiet" }, ` · ${bytes(tier.bytes)}`)]
-            : "–",
-        );
-      }),
-      h("td", { class: "end" }, bytes(made)),
-    );
-  });
-  return table("Collections", columns, rows);
 }
 
 /** @param {Schedule[]} schedules */
