@@ -253,6 +253,8 @@ class RemovalReason(StrEnum):
     """Its tier holds more than the folder's policy allows."""
     OVER_QUOTA = "OverQuota"
     """The folder holds more than its high watermark."""
+    FORGOTTEN = "Forgotten"
+    """Somebody asked for all that is of its collection."""
 
 
 @dataclass(frozen=True, slots=True)

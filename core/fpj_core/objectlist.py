@@ -7,8 +7,10 @@ again in its raw form, through the same client and with the same credentials.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import quote, unquote_plus, urlencode
 from xml.etree import ElementTree
 
@@ -31,12 +33,14 @@ class Listed:
     """An object.
 
     ``odd`` says that obstore cannot ask for it by its key; ``key`` is below the bucket's prefix.
+    ``modified`` is by the server's clock.
     """
 
     key: str
     size: int
     etag: str
     odd: bool = False
+    modified: float = 0.0
 
 
 def pages(bucket: Bucket, client: S3Store, after: str = "") -> Iterator[list[Listed]]:
@@ -66,7 +70,12 @@ class _Walk:
         try:
             for page in obstore.list(self._client, offset=self._after or None, chunk_size=PAGE):
                 found = [
-                    Listed(each["path"], each["size"], each["e_tag"] or str(each["last_modified"]))
+                    Listed(
+                        each["path"],
+                        each["size"],
+                        each["e_tag"] or str(each["last_modified"]),
+                        modified=each["last_modified"].timestamp(),
+                    )
                     for each in page
                 ]
                 if not _ascending(self._after, found) or any(
@@ -99,6 +108,14 @@ class _Walk:
             if not found[-1].odd:
                 return False
         return True
+
+
+def _seconds(text: str) -> float:
+    """Since the epoch; now where the server says nothing that can be read: then it is not old."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return time.time()
 
 
 def is_odd(key: str) -> bool:
@@ -145,6 +162,8 @@ def _raw_page(bucket: Bucket, after: str) -> tuple[list[Listed], bool]:
     found = []
     for each in answer.findall("{*}Contents"):
         key = decoded(each.findtext("{*}Key", "")).removeprefix(prefix)
-        etag = each.findtext("{*}ETag", "") or each.findtext("{*}LastModified", "")
-        found.append(Listed(key, int(each.findtext("{*}Size", "0")), etag, is_odd(key)))
+        at = each.findtext("{*}LastModified", "")
+        etag = each.findtext("{*}ETag", "") or at
+        size = int(each.findtext("{*}Size", "0"))
+        found.append(Listed(key, size, etag, is_odd(key), _seconds(at)))
     return found, answer.findtext("{*}IsTruncated") == "true"

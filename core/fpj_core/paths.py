@@ -6,6 +6,7 @@ No name in a source steers where a file is written: they are made from ids, or f
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from fpj_core.errors import ErrorType, ImageError
@@ -18,6 +19,8 @@ _DERIVATIVE = re.compile(
 )
 _EXTENSION = re.compile(r"[a-z0-9]{1,5}", re.ASCII)
 _NAME = re.compile(r"(?![. ])[^\x00-\x1f\x7f\"*:<>?\\|%#/\ud800-\udfff]+(?<![. ])")
+EXTENSIONS = frozenset(("avif", "gif", "jpg", "png", "tif", "webp"))
+"""Of all formats that are written."""
 _MOST_NAME = 240
 """Bytes of a component without its extension."""
 
@@ -25,6 +28,21 @@ _MOST_NAME = 240
 def is_derivative(path: str) -> bool:
     """Whether it looks like one that `derivative_path` made."""
     return _DERIVATIVE.fullmatch(path) is not None
+
+
+def could_be_ours(path: str, layout: Layout) -> bool:
+    """Whether fpj could have given a file this path: its form, with an extension that it writes."""
+    if path.rpartition(".")[2] not in EXTENSIONS:
+        return False
+    if layout is Layout.HASHED:
+        return is_derivative(path)
+    tier, _, name = path.rpartition(".")[0].partition("/")
+    parts = name.split("/")
+    return (
+        _COMPONENT.fullmatch(tier) is not None
+        and all(_NAME.fullmatch(part) and len(part.encode()) <= _MOST_NAME for part in parts)
+        and unicodedata.is_normalized("NFC", name)
+    )
 
 
 def derivative_path(collection: str, tier: str, image: str, extension: str) -> str:

@@ -11,6 +11,7 @@ from fpj_core.errors import CacheFolderError, ErrorType, ImageError, SourceError
 from fpj_core.folders.base import Expected, lacking_by_asking
 from fpj_core.folders.local import write_error
 from fpj_core.folders.ownership import FolderState
+from fpj_core.folders.walking import Entry
 from fpj_core.model import SourceEntry
 from fpj_core.sources.base import FORGETFUL, Memory, OpenedImage, Problems, Source, nothing
 from fpj_core.sources.filters import Filter, LeftOut
@@ -171,6 +172,14 @@ class SimFolder:
         self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing
     ) -> Iterator[tuple[int, str]]:
         return lacking_by_asking(self, expected, on_step)
+
+    def entries(
+        self, below: str, depth: int, on_step: Callable[[], None] = nothing
+    ) -> Iterator[Entry]:
+        raise AssertionError("no pod takes an inventory")
+
+    def now(self) -> float:
+        raise AssertionError("no pod takes an inventory")
 
     def remove(self, relative: str) -> None:
         self.disk.files.pop(relative, None)

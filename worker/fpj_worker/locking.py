@@ -44,10 +44,12 @@ class Lock:
         """Of the lease: what writes under it names."""
         return self.lease.fence
 
-    def renew(self) -> None:
-        """Renew the lease if that is due. Raises `FencedError` if it was taken over."""
+    def renew(self, *, at_once: bool = False) -> None:
+        """Renew the lease if that is due, or ``at_once``. Raises `FencedError` if it was taken
+        over.
+        """
         now = time.monotonic()
-        if now - self._renewed_at >= _RENEW_SECONDS:
+        if at_once or now - self._renewed_at >= _RENEW_SECONDS:
             self.lease = self._store.renew_lease(self.lease, LEASE_SECONDS, self._store.now())
             self._renewed_at = now
 

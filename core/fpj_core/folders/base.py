@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Protocol
 
 from fpj_core.folders.ownership import FolderState
+from fpj_core.folders.walking import Entry
 from fpj_core.sources.base import nothing
 
 BATCH = 1_000
@@ -75,6 +76,19 @@ class CacheFolder(Protocol):
         Memory does not grow with the files. ``on_step`` is called for each; what it raises ends the
         check.
         """
+
+    def entries(
+        self, below: str, depth: int, on_step: Callable[[], None] = nothing
+    ) -> Iterator[Entry]:
+        """What is in the folder ``below`` (empty: in all of it), ascending by `Entry.order`.
+
+        Folders ``depth`` levels further down are given as they are, and not entered. Links are not
+        followed. What fpj and systems leave beside outputs is left out. Memory does not grow with
+        the files; ``on_step`` is called every few thousand. Raises `CacheFolderError`.
+        """
+
+    def now(self) -> float:
+        """Seconds since the epoch by the clock that dates the files. Raises `CacheFolderError`."""
 
     def remove(self, relative: str) -> None:
         """Remove a file if it is there."""

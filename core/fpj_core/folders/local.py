@@ -27,6 +27,7 @@ from fpj_core.errors import CacheFolderError, ErrorType, ImageError
 from fpj_core.folders.base import CacheFolder, Expected, FolderConfig, lacking_by_asking
 from fpj_core.folders.ownership import MARKER, PROBE, FolderState, is_litter
 from fpj_core.folders.syncing import FileSystemSync
+from fpj_core.folders.walking import Entry, walk
 from fpj_core.manyfold import Manyfold
 from fpj_core.places import brief, words_of
 from fpj_core.sources.base import nothing
@@ -207,6 +208,23 @@ class LocalFolder(CacheFolder):
         self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing
     ) -> Iterator[tuple[int, str]]:
         return lacking_by_asking(self, expected, on_step)
+
+    @override
+    def entries(
+        self, below: str, depth: int, on_step: Callable[[], None] = nothing
+    ) -> Iterator[Entry]:
+        return walk(self._root, below, depth, on_step)
+
+    @override
+    def now(self) -> float:
+        probe = os.path.join(self._root, f"{PROBE}{uuid.uuid4().hex}")
+        with self._refusing():
+            try:
+                with open(probe, "xb") as stream:
+                    return os.fstat(stream.fileno()).st_mtime
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(probe)
 
     @override
     def remove(self, relative: str) -> None:

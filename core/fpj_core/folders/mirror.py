@@ -61,6 +61,11 @@ def told_apart(name: str, image: str, *, owned: bool) -> str:
     return name if owned and not _TOLD_APART.search(_folded(name)) else f"{name}--{image[:12]}"
 
 
+def names_told_apart(name: str) -> tuple[str, ...]:
+    """The names that an output of this name may have been made from by `told_apart`."""
+    return (name, _TOLD_APART.sub("", name)) if _TOLD_APART.search(name) else (name,)
+
+
 def _text(name: str) -> str:
     if name.endswith("!") and not name.endswith("\\!"):  # an archive, whose members are below it
         name = name[:-1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -99,6 +99,39 @@ def _marked(marker: bytes | None) -> Iterator[tuple[Layout, str | None]]:
             yield Layout.MIRROR, document.get("collection")
         else:
             yield Layout.HASHED, None
+
+
+def marker_trouble(
+    marker: bytes | None, store: str, folder: Folder, names: Collection[str]
+) -> str | None:
+    """What is wrong with a folder's marker; None if it is this store's, for this folder, or was
+    put there by hand, empty.
+
+    ``store`` is the store's identity; ``names`` are all names under which it knows the folder.
+    """
+    if marker is None:
+        return (
+            f"cache folder {folder.location} has no marker ({MARKER}): it is not mounted, or was"
+            f" emptied. Mount it; or, if its files are gone for good: {_advice(folder.location)}"
+        )
+    said = _said(marker)
+    wrong = {
+        "cannot be read": not said,
+        "is of another store": said.get("store") != store,
+        f"is of another cache folder, {said.get('folder')}": said.get("folder") not in names,
+        "says another layout": said.get("layout", Layout.HASHED) != folder.layout,
+    }
+    found = next((words for words, so in wrong.items() if so and marker.strip()), None)
+    return found and f"the marker ({MARKER}) of cache folder {folder.location} {found}"
+
+
+def _said(marker: bytes) -> dict[str, object]:
+    """What a marker says; nothing where it cannot be read."""
+    with suppress(ValueError):
+        document = json.loads(marker)
+        if isinstance(document, dict):
+            return document
+    return {}
 
 
 def refuse_strange(state: FolderState, location: str, *, recorded: bool, found: bool) -> None:

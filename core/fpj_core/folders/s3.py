@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import obstore
@@ -14,6 +14,7 @@ from fpj_core.errors import CacheFolderError, ErrorType, ImageError
 from fpj_core.folders.base import CacheFolder, Expected, FolderConfig
 from fpj_core.folders.listing import Listing
 from fpj_core.folders.ownership import MARKER, FolderState, is_litter
+from fpj_core.folders.walking import Entry, is_left_out
 from fpj_core.manyfold import Manyfold
 from fpj_core.model import CACHE_CONTROL
 from fpj_core.objectlist import pages
@@ -26,6 +27,8 @@ _MOST_MARKER = 4_096
 _NOT_OURS = b"?"
 """Stands for a marker that is too long to be read: it is one, and says nothing."""
 _OBJECT = "the cache folder's object"
+_LAST = "\U0010ffff"
+"""Above what any key of a folder begins with."""
 _CONTENT_TYPES = {
     "avif": "image/avif",
     "gif": "image/gif",
@@ -185,9 +188,55 @@ class S3Folder(CacheFolder):
             yield from listing.lacking(expected, on_step)
         except OBJECT_ERRORS as error:
             failure = object_error(error, "the cache folder's bucket")
-            raise CacheFolderError(
-                f"cache folder {self._bucket.url} cannot be listed: {failure.message}"
-            ) from failure
+            raise self._not_listed(failure) from failure
+
+    def _not_listed(self, failure: ImageError) -> CacheFolderError:
+        return CacheFolderError(
+            f"cache folder {self._bucket.url} cannot be listed: {failure.message}"
+        )
+
+    @override
+    def entries(
+        self, below: str, depth: int, on_step: Callable[[], None] = nothing
+    ) -> Iterator[Entry]:
+        start = f"{below}/" if below else ""
+        after: str | None = start
+        try:
+            while after is not None:
+                after = yield from self._entries(start, after, depth, on_step)
+        except OBJECT_ERRORS as error:
+            failure = object_error(error, "the cache folder's bucket")
+            raise self._not_listed(failure) from error
+
+    def _entries(
+        self, start: str, after: str, depth: int, on_step: Callable[[], None]
+    ) -> Generator[Entry, None, str | None]:
+        """Up to the first folder that is too deep; where to go on behind it, None at the end."""
+        for page in pages(self._bucket, self._connected(), after):
+            on_step()
+            for each in page:
+                if not each.key.startswith(start):
+                    return None
+                parts = each.key[len(start) :].split("/")
+                if len(parts) > depth + 1:
+                    folder = start + "/".join(parts[: depth + 1])
+                    if not is_left_out(folder):
+                        yield Entry(f"{folder}/")
+                    return f"{folder}/{_LAST}"
+                if not is_left_out(each.key):
+                    size = None if each.odd else each.size
+                    yield Entry(each.key, size, each.modified)
+        return None
+
+    @override
+    def now(self) -> float:
+        try:
+            obstore.put(self._connected(), _PROBE, b"")
+            found = obstore.head(self._connected(), _PROBE)
+            obstore.delete(self._connected(), _PROBE)
+        except OBJECT_ERRORS as error:
+            raise self._not_writable(error) from error
+        return found["last_modified"].timestamp()
 
     @override
     def remove(self, relative: str) -> None:

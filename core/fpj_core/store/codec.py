@@ -7,7 +7,7 @@ from dataclasses import fields
 from itertools import islice
 from typing import Any, TypeVar
 
-from fpj_core.errors import FencedError
+from fpj_core.errors import FencedError, StoreError
 from fpj_core.model import Counts, Job, Phase
 
 T = TypeVar("T")
@@ -39,6 +39,11 @@ def job_from_document(document: Mapping[str, Any]) -> Job:
 def lock_lost(collection: str) -> FencedError:
     """What a writer gets that names an earlier fence of the collection's lease."""
     return FencedError(f"the lock of {collection} was taken over")
+
+
+def files_recorded(collection: str) -> StoreError:
+    """What whoever forgets a collection gets while files of it are recorded."""
+    return StoreError(f"files of {collection} are recorded, and must be removed first")
 
 
 def clean(text: str) -> str:

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from fpj_core.errors import NoStoreError
 from fpj_core.model import Derivative, Folder, ImageRecord, Job
-from fpj_core.store.codec import after_prefix, lock_lost, windows
+from fpj_core.store.codec import after_prefix, files_recorded, lock_lost, windows
 from fpj_core.store.counters import IMAGES, Amount, Place, add
 from fpj_core.store.mongodb_connection import Document, connect, translated
 from fpj_core.store.mongodb_counters import folder_of, upserted
@@ -91,6 +91,54 @@ class MongoStore(MongoJobs):
                 )
             except DuplicateKeyError as error:  # a later fence wrote it
                 raise lock_lost(collection) from error
+
+    # Collections ----------------------------------------------------------------------------------
+
+    @override
+    def collections(self, folder: str | None = None) -> list[str]:
+        with translated():
+            if folder is not None:
+                here = {"folder": folder, "files": {"$gt": 0}}
+                return sorted(self._db.counters.distinct("collection", here))
+            found = {
+                *self._db.images.distinct("collection"),
+                *self._db.derivatives.distinct("collection"),
+                *self._db.removals.distinct("collection"),
+                *self._db.counters.distinct("collection"),
+                *self._db.image_counters.distinct("_id"),
+                *self._db.collections.distinct("_id"),
+            }
+        return sorted(found)
+
+    @override
+    def forget_collection(
+        self, collection: str, fence: int, on_step: Callable[[], None] = nothing
+    ) -> None:
+        """Names first, and the collection's own record last: it says that there is more to do."""
+        mine = {"collection": collection}
+        names = {"_id": {"$gte": f"{collection}/", "$lt": after_prefix(f"{collection}/")}}
+        for kept, query in ((self._db.names, names), (self._db.images, mine)):
+            while True:
+                with translated():
+                    self._check_forgettable(collection, fence)
+                    some = list(kept.find(query, {"size": 1, "deleted": 1}).limit(_WINDOW))
+                    if not some:
+                        break
+                    kept.delete_many({"_id": {"$in": [each["_id"] for each in some]}})
+                    live = [each["size"] for each in some if each.get("deleted") is False]
+                    self._count(collection, {IMAGES: (-len(live), -sum(live))})
+                on_step()
+        with translated():
+            self._check_forgettable(collection, fence)
+            self._db.counters.delete_many(mine)
+            self._db.image_counters.delete_one({"_id": collection})
+            self._db.collections.delete_one({"_id": collection})
+
+    def _check_forgettable(self, collection: str, fence: int) -> None:
+        self._check_fence(collection, fence)
+        for files in (self._db.derivatives, self._db.removals):
+            if files.find_one({"collection": collection}, {"_id": 1}):
+                raise files_recorded(collection)
 
     # Images ---------------------------------------------------------------------------------------
 
@@ -197,6 +245,11 @@ class MongoStore(MongoJobs):
                 owners |= self._owners(collection, list(first))
         return owners
 
+    @override
+    def name_owners(self, collection: str, names: Sequence[str]) -> dict[str, str]:
+        with translated():
+            return self._owners(collection, names)
+
     # Derivatives ----------------------------------------------------------------------------------
 
     @override
@@ -210,7 +263,7 @@ class MongoStore(MongoJobs):
 
     @override
     def derivative_files(
-        self, collection: str, tiers: Sequence[str], on_step: Callable[[], None] = nothing
+        self, collection: str, tiers: Sequence[str] | None, on_step: Callable[[], None] = nothing
     ) -> Iterator[tuple[int, str, str, str, int]]:
         with translated():
             last = self._db.derivatives.find_one(
@@ -220,16 +273,20 @@ class MongoStore(MongoJobs):
             for d in self._raw_derivatives(
                 collection, start, start + _WINDOW, ("folder", "path", "bytes")
             ):
-                if d["tier"] in tiers:
+                if tiers is None or d["tier"] in tiers:
                     yield d["ordinal"], d["tier"], d["folder"], d["path"], d["bytes"]
             on_step()
 
     @override
-    def delete_derivatives(self, collection: str, refs: Sequence[tuple[int, str]]) -> None:
+    def delete_derivatives(
+        self, collection: str, refs: Sequence[tuple[int, str]], fence: int | None = None
+    ) -> None:
         by_tier: dict[str, list[int]] = {}
         for ordinal, tier in refs:
             by_tier.setdefault(tier, []).append(ordinal)
         with translated():
+            if fence is not None:
+                self._check_fence(collection, fence)
             for tier, ordinals in by_tier.items():
                 query = {"collection": collection, "ordinal": {"$in": ordinals}, "tier": tier}
                 found = list(self._db.derivatives.find(query, {"folder": 1, "bytes": 1}))

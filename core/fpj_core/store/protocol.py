@@ -144,6 +144,26 @@ class Store(Statistics, Removals, Reservations, Protocol):
     def record_source(self, collection: str, source: str, fence: int) -> None:
         """Record the source. ``fence`` as for `upsert_images`. Raises `FencedError`."""
 
+    # Collections ----------------------------------------------------------------------------------
+
+    def collections(self, folder: str | None = None) -> list[str]:
+        """Every collection of which the store knows anything but jobs, by id.
+
+        With ``folder``, those that have files there, by the counters.
+        """
+
+    def forget_collection(
+        self, collection: str, fence: int, on_step: Callable[[], None] = nothing
+    ) -> None:
+        """Forget all that is known of a collection but its jobs: images, names, the source, and who
+        asks for which tiers.
+
+        A few thousand images at a time; ``on_step`` is called in between. Safe to repeat.
+        ``fence`` as for `upsert_images`; the lease stays, so that it goes on rising. Raises
+        `FencedError`, and `StoreError` where derivatives or removals are recorded: their files
+        would be nobody's.
+        """
+
     # Images ---------------------------------------------------------------------------------------
 
     def next_ordinal(self, collection: str) -> int:
@@ -201,6 +221,12 @@ class Store(Statistics, Removals, Reservations, Protocol):
         (`fpj_core.folders.mirror.claimed_name`).
         """
 
+    def name_owners(self, collection: str, names: Sequence[str]) -> dict[str, str]:
+        """The image that owns each of the names, up to 1,000, that somebody owns.
+
+        Nothing is claimed.
+        """
+
     # Derivatives ----------------------------------------------------------------------------------
 
     def derivatives(
@@ -211,16 +237,21 @@ class Store(Statistics, Removals, Reservations, Protocol):
         """
 
     def derivative_files(
-        self, collection: str, tiers: Sequence[str], on_step: Callable[[], None] = nothing
+        self, collection: str, tiers: Sequence[str] | None, on_step: Callable[[], None] = nothing
     ) -> Iterator[tuple[int, str, str, str, int]]:
         """(ordinal, tier, folder, path, bytes) of every derivative in the collection,
-        streamed for the file check.
+        streamed for the file check. None stands for all tiers.
 
         ``on_step`` is called every few thousand derivatives, also while none is of the tiers.
         """
 
-    def delete_derivatives(self, collection: str, refs: Sequence[tuple[int, str]]) -> None:
-        """Forget derivatives by (ordinal, tier), up to 5,000: their files are gone."""
+    def delete_derivatives(
+        self, collection: str, refs: Sequence[tuple[int, str]], fence: int | None = None
+    ) -> None:
+        """Forget derivatives by (ordinal, tier), up to 5,000: their files are gone.
+
+        With a ``fence``, as for `upsert_images`. Raises `FencedError` then.
+        """
 
     def pending_ordinals(
         self, collection: str, digests: Mapping[str, str], on_step: Callable[[], None] = nothing

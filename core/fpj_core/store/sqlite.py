@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from fpj_core.errors import ReadOnlyStoreError
 from fpj_core.model import Derivative, Folder, ImageRecord, Job
-from fpj_core.store.codec import after_prefix, windows
+from fpj_core.store.codec import after_prefix, files_recorded, windows
 from fpj_core.store.counters import IMAGES, Amount, Place, add
 from fpj_core.store.protocol import nothing
 from fpj_core.store.sqlite_connection import Connection
@@ -89,6 +89,67 @@ class SQLiteStore(SQLiteJobs):
         with self._connection.write() as db:
             check_fence(db, collection, fence)
             db.execute(query, (collection, source))
+
+    # Collections ----------------------------------------------------------------------------------
+
+    @override
+    def collections(self, folder: str | None = None) -> list[str]:
+        """One that was forgotten keeps its row: processes remember its number."""
+        known = " OR ".join(
+            f"EXISTS (SELECT 1 FROM {table} t WHERE t.collection = c.number{more})"
+            for table, more in (
+                ("images", ""),
+                ("names", ""),
+                ("derivatives", ""),
+                ("removals", ""),
+                ("counters", " AND t.files <> 0"),
+            )
+        )
+        query = (
+            f"SELECT c.id FROM collections c WHERE c.source IS NOT NULL OR c.requested IS NOT NULL"
+            f" OR {known} ORDER BY c.id"
+        )
+        given: tuple[str, ...] = ()
+        if folder is not None:
+            query = (
+                "SELECT DISTINCT c.id FROM counters t JOIN collections c ON c.number = t.collection"
+                " WHERE t.folder = ? AND t.files > 0 ORDER BY c.id"
+            )
+            given = (folder,)
+        with self._connection.read() as db:
+            return [name for (name,) in db.execute(query, given).fetchall()]
+
+    @override
+    def forget_collection(
+        self, collection: str, fence: int, on_step: Callable[[], None] = nothing
+    ) -> None:
+        number = self._number(collection)
+        some = "(SELECT {0} FROM {1} WHERE collection = :number ORDER BY {0} LIMIT :most)"
+        given = {"number": number, "most": _WINDOW}
+        for table, key in (("images", "ordinal"), ("names", "name")):
+            within = some.format(key, table)
+            query = f"DELETE FROM {table} WHERE collection = :number AND {key} IN {within}"
+            deleted = True
+            while deleted:
+                with self._connection.write() as db:
+                    _check_forgettable(db, collection, number, fence)
+                    if table == "images":
+                        files, size = db.execute(
+                            "SELECT count(*), coalesce(sum(size), 0) FROM images WHERE collection"
+                            f" = :number AND NOT deleted AND ordinal IN {within}",
+                            given,
+                        ).fetchone()
+                        count(db, number, {IMAGES: (-files, -size)})
+                    deleted = db.execute(query, given).rowcount > 0
+                on_step()
+        with self._connection.write() as db:
+            _check_forgettable(db, collection, number, fence)
+            for table in ("counters", "image_counters"):
+                db.execute(f"DELETE FROM {table} WHERE collection = ?", (number,))
+            db.execute(
+                "UPDATE collections SET source = NULL, requested = NULL WHERE number = ?",
+                (number,),
+            )
 
     # Images ---------------------------------------------------------------------------------------
 
@@ -223,6 +284,11 @@ class SQLiteStore(SQLiteJobs):
                 owners |= _owners(db, number, [name for _, name, _ in free])
         return owners
 
+    @override
+    def name_owners(self, collection: str, names: Sequence[str]) -> dict[str, str]:
+        with self._connection.read() as db:
+            return _owners(db, self._number(collection), names)
+
     # Derivatives ----------------------------------------------------------------------------------
 
     @override
@@ -239,7 +305,7 @@ class SQLiteStore(SQLiteJobs):
 
     @override
     def derivative_files(
-        self, collection: str, tiers: Sequence[str], on_step: Callable[[], None] = nothing
+        self, collection: str, tiers: Sequence[str] | None, on_step: Callable[[], None] = nothing
     ) -> Iterator[tuple[int, str, str, str, int]]:
         query = (
             "SELECT ordinal, tier, folder, path, bytes FROM derivatives"
@@ -252,12 +318,14 @@ class SQLiteStore(SQLiteJobs):
                 rows = db.execute(query, (number, *last, _WINDOW)).fetchall()
             if not rows:
                 return
-            yield from (row for row in rows if row[1] in tiers)
+            yield from (row for row in rows if tiers is None or row[1] in tiers)
             on_step()
             last = rows[-1][:2]
 
     @override
-    def delete_derivatives(self, collection: str, refs: Sequence[tuple[int, str]]) -> None:
+    def delete_derivatives(
+        self, collection: str, refs: Sequence[tuple[int, str]], fence: int | None = None
+    ) -> None:
         number = self._number(collection)
         query = (
             "DELETE FROM derivatives WHERE collection = ? AND ordinal = ? AND tier = ?"
@@ -265,6 +333,8 @@ class SQLiteStore(SQLiteJobs):
         )
         gone: dict[Place, Amount] = {}
         with self._connection.write() as db:
+            if fence is not None:
+                check_fence(db, collection, fence)
             for ref in refs:
                 for folder, tier, size in db.execute(query, (number, *ref)).fetchall():
                     add(gone, {(folder, tier): (-1, -size)})
@@ -376,6 +446,15 @@ class SQLiteStore(SQLiteJobs):
             with self._connection.write() as db:
                 db.execute("INSERT OR IGNORE INTO collections (id) VALUES (?)", (collection,))
         return self._number(collection)
+
+
+def _check_forgettable(db: sqlite3.Connection, collection: str, number: int, fence: int) -> None:
+    """Raise `FencedError`, or `StoreError` where files of the collection are recorded."""
+    check_fence(db, collection, fence)
+    for table in ("derivatives", "removals"):
+        query = f"SELECT 1 FROM {table} WHERE collection = ? LIMIT 1"
+        if db.execute(query, (number,)).fetchone():
+            raise files_recorded(collection)
 
 
 def _by_collection(rows: Sequence[tuple[Any, ...]]) -> dict[int, list[tuple[Any, ...]]]:

@@ -12,6 +12,7 @@ from typing import Any
 from fpj_core.errors import CacheFolderError, ErrorType, ImageError, SourceError
 from fpj_core.folders.base import Expected, lacking_by_asking
 from fpj_core.folders.ownership import FolderState
+from fpj_core.folders.walking import Entry, order_of
 from fpj_core.model import Fit, Format, ImageFacts, Job, SourceEntry, TierSpec
 from fpj_core.sources.base import FORGETFUL, Memory, Problems, nothing
 from fpj_core.sources.filters import Filter, LeftOut
@@ -125,6 +126,24 @@ class MemoryFolder:
         self, expected: Iterable[Expected], on_step: Callable[[], None] = nothing
     ) -> Iterator[tuple[int, str]]:
         return lacking_by_asking(self, expected, on_step)
+
+    def entries(
+        self, below: str, depth: int, on_step: Callable[[], None] = nothing
+    ) -> Iterator[Entry]:
+        """As a bucket has them; every file is old."""
+        start = f"{below}/" if below else ""
+        seen = set()
+        for path in sorted(self.files, key=order_of):
+            if path.startswith(start):
+                parts = path.removeprefix(start).split("/")
+                deep = len(parts) > depth + 1
+                shown = start + "/".join(parts[: depth + 1]) + "/" if deep else path
+                if shown not in seen:
+                    seen.add(shown)
+                    yield Entry(shown, None if deep else self.files[path])
+
+    def now(self) -> float:
+        return 1e9
 
     def remove(self, relative: str) -> None:
         if self.refuses_removal:
