@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
 
 from fpj_core.errors import ErrorType
+from fpj_core.folders.comparing import Kind
 from fpj_core.kube.jobresource import STALE
 from fpj_core.model import Layout, Phase, RemovalReason
 from fpj_core.sources.filters import Reason
@@ -292,6 +293,63 @@ class Purged(Document):
     bytes: Number
 
 
+class Differences(Document):
+    """What differs in one way."""
+
+    files: Number
+    bytes: Number
+    repaired: Number
+    names: list[str] = Field(description="Some of them, relative to the folder.")
+
+
+class Verification(Document):
+    """`fpj verify --json`: one cache folder."""
+
+    folder: str
+    location: str
+    marker: str | None = Field(
+        description="What is wrong with its marker: then nothing was compared. null if nothing is."
+    )
+    compared: Number = Field(description="Files that are as recorded.")
+    differences: dict[Kind, Differences]
+    young: Number = Field(
+        description="Files that are not recorded, and stay: they are less than an hour old."
+    )
+    busy: list[str] = Field(
+        description="Collections that a run worked on; nothing was repaired there."
+    )
+    troubles: list[str] = Field(description="What came in the way.")
+    repaired: bool
+
+
+class TierHeld(Document):
+    """What a collection had in one cache folder and tier."""
+
+    folder: str
+    location: str
+    tier: str
+    files: Number
+    bytes: Number
+
+
+class ForgottenCollection(Document):
+    """`fpj forget --json`."""
+
+    collection: str
+    dry_run: bool
+    files: Number = Field(description="That were removed; in a dry run, that would be.")
+    bytes: Number
+    held: list[TierHeld] = Field(description="What there was before.")
+    images: Number
+    jobs: Number
+    unrecorded: Number = Field(
+        description="Files without a record that stay: they are less than an hour old."
+    )
+    troubles: list[str] = Field(
+        description="Why files could not be removed; then the records are there yet."
+    )
+
+
 class Error(Document):
     """What any command prints in place of its answer when it fails and was asked for JSON."""
 
@@ -308,6 +366,8 @@ SCHEMAS: Mapping[str, Any] = {
     "find": list[Image],
     "export": Image,
     "purge": list[Purged],
+    "forget": ForgottenCollection,
+    "verify": list[Verification],
     "stats": Stats,
     "stats-verify": Verified,
     "config": Config,

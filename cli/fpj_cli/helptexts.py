@@ -13,7 +13,8 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "Run and resume": ("run", "resume", "recover", "suspend"),
     "Inspect": ("get", "describe", "failures", "watch", "wait", "logs", "stats", "outputs", "find"),
     "Export": ("export",),
-    "Remove": ("purge",),
+    "Remove": ("purge", "forget"),
+    "Check": ("verify",),
     "Cluster": ("release",),
     "Set up": ("config", "completion", "schema"),
 }

@@ -14,6 +14,7 @@ from fpj_cli.act import recover, release, resume, suspend
 from fpj_cli.endings import guarded
 from fpj_cli.export import export, find, outputs
 from fpj_cli.follow import wait, watch
+from fpj_cli.forget import forget_command
 from fpj_cli.helptexts import Group
 from fpj_cli.logs import logs
 from fpj_cli.purge import purge
@@ -23,6 +24,7 @@ from fpj_cli.settings import Settings, load_settings
 from fpj_cli.setup import completion, config, kubectl_lines, schema
 from fpj_cli.show import describe, failures, get
 from fpj_cli.target import cluster_options, is_plugin
+from fpj_cli.verify import verify
 
 
 @click.group(
@@ -60,7 +62,8 @@ def plugin() -> None:
 
 
 _ANYWHERE = (get, describe, failures, watch, wait, suspend, resume, recover, logs, release)
-for command in (run, *_ANYWHERE, stats, outputs, find, export, purge, config, completion, schema):
+_STORED = (stats, outputs, find, export, purge, forget_command, verify)
+for command in (run, *_ANYWHERE, *_STORED, config, completion, schema):
     cli.add_command(command)
 for command in _ANYWHERE:
     plugin.add_command(command)

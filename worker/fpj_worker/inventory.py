@@ -117,7 +117,8 @@ def take_inventory(
 
     A repair takes each collection's lock, unless the caller holds that of the one: ``lock``.
     ``on_step`` is called every few thousand files with what is known so far; what it raises ends
-    the comparison. Raises `StoreError` and `CacheFolderError`.
+    the comparison. Raises `StoreError`, and `CacheFolderError` for a folder that the store does not
+    know.
     """
     record = next((each for each in store.folders() if each.name == folder_name), None)
     if record is None:
@@ -154,16 +155,18 @@ class _Taking:
         self._marker: bytes | None = None
 
     def run(self, collection: str | None) -> Inventory:
-        """Compare all that is wanted."""
-        self._marker = self._folder.look().marker
-        self._found.marker = marker_trouble(
-            self._marker, self._store.identity(), self._record, self._names
-        )
-        if self._found.marker is not None:
-            return self._found
-        for each in self._collections(collection):
-            self._tick()
-            self._compare(each)
+        """Compare all that is wanted; a folder that cannot be read is a trouble."""
+        try:
+            self._marker = self._folder.look().marker
+            self._found.marker = marker_trouble(
+                self._marker, self._store.identity(), self._record, self._names
+            )
+            wanted = [] if self._found.marker else self._collections(collection)
+            for each in wanted:
+                self._tick()
+                self._compare(each)
+        except CacheFolderError as error:
+            self._found.trouble(str(error))
         if self._repair:
             self._store.refresh_folder(self._record.name)
         return self._found
@@ -318,8 +321,8 @@ class _Comparison:
                 yield each.path, True, False, each.bytes, each.ordinal, each.tier
 
     def _judged(self, differences: Sequence[Difference]) -> list[Difference]:
-        """With what is missing asked for once more, and what fpj may have written told from the
-        rest.
+        """The same, asked for once more where something lacks, and with what fpj may have written
+        apart from the rest.
         """
         doubtful = [each for each in differences if each.kind in (Kind.MISSING, Kind.WRONG_SIZE)]
         sizes = dict(

@@ -54,7 +54,7 @@ class Recorded:
 class Difference:
     """Where the two differ.
 
-    ``record`` is None for what has none, ``size`` for what is no file.
+    ``record`` is None for what has none, ``size`` for a link, a socket or a folder.
     """
 
     kind: Kind

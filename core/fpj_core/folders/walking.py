@@ -1,6 +1,7 @@
 """Walking through a folder on a file system, in the order of paths as bytes.
 
-Links are not followed. Memory holds the names of one folder at most, and not even those where they are very many.
+Links are not followed.
+Memory holds the names of one folder at most, and not even those where they are very many.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ _STEP = 1_000
 class Entry:
     """What is found in a cache folder; ``path`` is relative to it.
 
-    ``size`` is None for what is no file: a link, a socket, or a folder that was not entered (its
-    path ends in a slash). ``modified`` is by the clock that dates the folder's files. ``trouble``
+    ``size`` is None for a link, a socket, and a folder that was not entered (its path ends in a
+    slash). ``modified`` is by the clock that dates the folder's files. ``trouble``
     says why more is not known: of a folder, then nothing is known of what is in it, either.
     """
 

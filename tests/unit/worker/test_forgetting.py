@@ -90,7 +90,7 @@ def test_a_collection_is_forgotten_with_a_receipt(cache: Cache) -> None:
     check_forgotten(cache)
     fence = cache.store.lease(lease_name(COLLECTION))
     assert fence is not None
-    assert fence.fence > 0, "late writers of before stay out"
+    assert fence.fence > 0, "late writers stay out"
 
 
 def test_it_begins_anew_afterwards(cache: Cache) -> None:
