@@ -56,17 +56,6 @@ def test_collections_are_those_of_which_anything_is_known(store: Store) -> None:
     store.record_requested_tiers("a", "it", ["full"], 0)
     store.upsert_images([image(0, collection="c")], 0)
     assert store.collections() == ["a", "b", "c"]
-    assert store.collections("cache") == []
-
-
-def test_collections_of_a_folder_have_files_there(store: Store) -> None:
-    fill(store)
-    assert store.collections() == [COLLECTION, OTHER]
-    assert store.collections("cache") == [COLLECTION]
-    assert store.collections("none") == []
-    store.start_removals(COLLECTION, [(n, "full") for n in range(9)], RemovalReason.PURGED, 0)
-    assert store.collections("cache") == []
-    assert store.collections() == [COLLECTION, OTHER]
 
 
 def test_owners_of_names_are_asked_for_without_a_claim(store: Store) -> None:

@@ -57,7 +57,6 @@ def use_everything(store: Store) -> None:
     store.end_removals(list(store.removals(COLLECTION, "cache")))
     store.record_requested_tiers(COLLECTION, "job", ["full"], 0)
     store.collections()
-    store.collections("cache")
     store.name_owners(COLLECTION, ["0" * 32])
     store.forget_collection("none", 0)
     store.upsert_folder(Folder("cache", "/cache"))

@@ -186,7 +186,9 @@ class _Taking:
         if wanted is not None:
             yield wanted
             return
-        recorded = {each for name in self._names for each in self._store.collections(name)}
+        recorded = {
+            collection for name in self._names for collection, _ in self._store.folder_amounts(name)
+        }
         there = self._note_foreign({*self._store.collections(), *recorded})
         yield from sorted(recorded | there)
 

@@ -95,11 +95,8 @@ class MongoStore(MongoJobs):
     # Collections ----------------------------------------------------------------------------------
 
     @override
-    def collections(self, folder: str | None = None) -> list[str]:
+    def collections(self) -> list[str]:
         with translated():
-            if folder is not None:
-                here = {"folder": folder, "files": {"$gt": 0}}
-                return sorted(self._db.counters.distinct("collection", here))
             found = {
                 *self._db.images.distinct("collection"),
                 *self._db.derivatives.distinct("collection"),

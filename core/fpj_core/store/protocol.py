@@ -146,11 +146,8 @@ class Store(Statistics, Removals, Reservations, Protocol):
 
     # Collections ----------------------------------------------------------------------------------
 
-    def collections(self, folder: str | None = None) -> list[str]:
-        """Every collection of which the store knows anything but jobs, by id.
-
-        With ``folder``, those that have files there, by the counters.
-        """
+    def collections(self) -> list[str]:
+        """Every collection of which the store knows anything but jobs, by id."""
 
     def forget_collection(
         self, collection: str, fence: int, on_step: Callable[[], None] = nothing

@@ -93,7 +93,7 @@ class SQLiteStore(SQLiteJobs):
     # Collections ----------------------------------------------------------------------------------
 
     @override
-    def collections(self, folder: str | None = None) -> list[str]:
+    def collections(self) -> list[str]:
         """One that was forgotten keeps its row: processes remember its number."""
         known = " OR ".join(
             f"EXISTS (SELECT 1 FROM {table} t WHERE t.collection = c.number{more})"
@@ -109,15 +109,8 @@ class SQLiteStore(SQLiteJobs):
             f"SELECT c.id FROM collections c WHERE c.source IS NOT NULL OR c.requested IS NOT NULL"
             f" OR {known} ORDER BY c.id"
         )
-        given: tuple[str, ...] = ()
-        if folder is not None:
-            query = (
-                "SELECT DISTINCT c.id FROM counters t JOIN collections c ON c.number = t.collection"
-                " WHERE t.folder = ? AND t.files > 0 ORDER BY c.id"
-            )
-            given = (folder,)
         with self._connection.read() as db:
-            return [name for (name,) in db.execute(query, given).fetchall()]
+            return [name for (name,) in db.execute(query).fetchall()]
 
     @override
     def forget_collection(
