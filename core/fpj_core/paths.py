@@ -37,12 +37,8 @@ def could_be_ours(path: str, layout: Layout) -> bool:
     if layout is Layout.HASHED:
         return is_derivative(path)
     tier, _, name = path.rpartition(".")[0].partition("/")
-    parts = name.split("/")
-    return (
-        _COMPONENT.fullmatch(tier) is not None
-        and all(_NAME.fullmatch(part) and len(part.encode()) <= _MOST_NAME for part in parts)
-        and unicodedata.is_normalized("NFC", name)
-    )
+    named = _COMPONENT.fullmatch(tier) is not None and _is_safe(name)
+    return named and unicodedata.is_normalized("NFC", name)
 
 
 def derivative_path(collection: str, tier: str, image: str, extension: str) -> str:
@@ -70,17 +66,18 @@ def mirror_path(tier: str, name: str, extension: str) -> str:
 
     Raises `ImageError` (PathViolation) for anything that could lead elsewhere: a bug, or an attack.
     """
-    parts = name.split("/")
-    valid = (
-        _COMPONENT.fullmatch(tier)
-        and _EXTENSION.fullmatch(extension)
-        and all(_NAME.fullmatch(part) and len(part.encode()) <= _MOST_NAME for part in parts)
-    )
+    valid = _COMPONENT.fullmatch(tier) and _EXTENSION.fullmatch(extension) and _is_safe(name)
     if not valid:
         raise ImageError(
             ErrorType.PATH_VIOLATION, f"not an output's name: {tier!r} {name!r} {extension!r}"
         )
     return f"{tier}/{name}.{extension}"
+
+
+def _is_safe(name: str) -> bool:
+    """Whether a name with its folders leads nowhere else, and no part of it is too long."""
+    parts = name.split("/")
+    return all(_NAME.fullmatch(part) and len(part.encode()) <= _MOST_NAME for part in parts)
 
 
 def own_folders(layout: Layout, collection: str, tiers: Sequence[str]) -> tuple[str, ...]:
