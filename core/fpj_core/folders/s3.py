@@ -218,7 +218,7 @@ class S3Folder(CacheFolder):
                 if not each.key.startswith(start):
                     return None
                 parts = each.key[len(start) :].split("/")
-                if len(parts) > depth + 1:
+                if len(parts) > depth + 1 and not each.odd:
                     folder = start + "/".join(parts[: depth + 1])
                     if not is_left_out(folder):
                         yield Entry(f"{folder}/")
