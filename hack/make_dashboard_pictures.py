@@ -1,5 +1,5 @@
-"""Makes the pictures of the dashboard, docs/images/dashboard-jobs.png and dashboard-job.png,
-from a real run.
+"""Makes the pictures of the dashboard, docs/images/dashboard-jobs.png, dashboard-job.png and
+dashboard-generate.png, from a real run.
 
 A control plane, the operator, workers, the store and the API run as in the tests; what a browser
 shows of jobs in several phases is kept as it is. Run: .venv/bin/python
@@ -33,7 +33,7 @@ from fpj_cluster import Cluster
 
 NAMESPACE = "gallery"
 WIDTH = 1440
-JOBS_HEIGHT, JOB_HEIGHT = 660, 1010
+JOBS_HEIGHT, JOB_HEIGHT, GENERATE_HEIGHT = 660, 1010, 720
 SLOWNESS = 0.5
 LARGE = "120Ki"
 
@@ -110,6 +110,14 @@ def pictures(visit: Visit, bearer: str) -> None:
     expect(page.get_by_role("table", name="Failed images")).to_contain_text("TooLarge")
     page.set_viewport_size({"width": WIDTH, "height": JOB_HEIGHT})
     take(page, "dashboard-job.png")
+    page.get_by_role("link", name="Cache Management").click()
+    for name in ("press-archive", "summer-2026"):
+        page.get_by_label(f"Select {name} in {NAMESPACE}", exact=True).check()
+    page.get_by_role("button", name="Generate…").click()
+    plan = page.get_by_role("dialog").get_by_role("list", name="Collections")
+    expect(plan.get_by_role("listitem")).to_have_count(2)
+    page.set_viewport_size({"width": WIDTH, "height": GENERATE_HEIGHT})
+    take(page, "dashboard-generate.png")
 
 
 @contextmanager

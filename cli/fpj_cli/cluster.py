@@ -30,7 +30,7 @@ class ClusterJobs(Jobs):
         self.api = api
         self.place = f"namespace {namespace}" if namespace else "any namespace"
         self.all_namespaces = namespace is None
-        self._namespace = namespace
+        self.namespace = namespace
         self._operator_namespace = operator_namespace
 
     @override
@@ -39,6 +39,22 @@ class ClusterJobs(Jobs):
         found = [JobResource(each) for each in self.api.pages(self._list)]
         found.sort(key=lambda job: (-job.created_at, job.full_name))
         return found[:limit]
+
+    def schedules(self) -> list[Document]:
+        """Newest first; none where they may not be listed."""
+        try:
+            found = list(self.api.pages(f"{self._scope}/fileprocessingschedules"))
+        except ClusterError as error:
+            if error.status != 403:
+                raise
+            return []
+        found.sort(key=lambda each: str(each["metadata"]["creationTimestamp"]), reverse=True)
+        return found
+
+    def create(self, manifest: Document) -> Document:
+        """Make a job. Raises `ClusterError`, with status 409 where there is a namesake."""
+        path = f"{_GROUP}/namespaces/{manifest['metadata']['namespace']}/fileprocessingjobs"
+        return self.api.create(path, manifest)
 
     def names(self, limit: int) -> list[str]:
         """Of some jobs, by one request."""
@@ -49,9 +65,9 @@ class ClusterJobs(Jobs):
     def get(self, name: str | None) -> JobResource:
         """By its name, which may be written as `kubectl get -o name` does."""
         name = name and name.rpartition("/")[2]
-        if name and self._namespace:
+        if name and self.namespace:
             try:
-                return JobResource(self.api.get(self._path(self._namespace, name)))
+                return JobResource(self.api.get(self._path(self.namespace, name)))
             except ClusterError as error:
                 if error.status != 404:
                     raise
@@ -154,8 +170,11 @@ class ClusterJobs(Jobs):
 
     @property
     def _list(self) -> str:
-        where = f"/namespaces/{self._namespace}" if self._namespace else ""
-        return f"{_GROUP}{where}/fileprocessingjobs"
+        return f"{self._scope}/fileprocessingjobs"
+
+    @property
+    def _scope(self) -> str:
+        return f"{_GROUP}/namespaces/{self.namespace}" if self.namespace else _GROUP
 
     @staticmethod
     def _path(namespace: str, name: str) -> str:

@@ -8,7 +8,7 @@ or dropped.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
@@ -350,6 +350,30 @@ class ForgottenCollection(Document):
     )
 
 
+class Generated(Document):
+    """What became of one collection."""
+
+    namespace: str | None = Field(None, description="In a cluster.")
+    collection: str
+    job: str = Field(description="Name of its new job.")
+    state: Literal["Planned", "Created", "Exists", "NotCreated"]
+    problem: str | None = Field(description="Why it was not created.")
+    exit_code: int | None = Field(None, description="On this machine: of its run.")
+    copied_from: list[str] = Field(description="Jobs and schedules; the first says the source.")
+    usual: list[Literal["cache", "thumbnail"]] = Field(
+        description="Sections with the usual settings: no job says others."
+    )
+
+
+class Generation(Document):
+    """`fpj generate --json`."""
+
+    id: str | None = Field(description="Of the operation, in a cluster: the label fpj.dev/bulk.")
+    job_type: JobType
+    dry_run: bool
+    results: list[Generated]
+
+
 class Error(Document):
     """What any command prints in place of its answer when it fails and was asked for JSON."""
 
@@ -368,6 +392,7 @@ SCHEMAS: Mapping[str, Any] = {
     "purge": list[Purged],
     "forget": ForgottenCollection,
     "verify": list[Verification],
+    "generate": Generation,
     "stats": Stats,
     "stats-verify": Verified,
     "config": Config,

@@ -10,7 +10,7 @@ import click
 from typing_extensions import override
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {
-    "Run and resume": ("run", "resume", "recover", "suspend"),
+    "Run and resume": ("run", "generate", "resume", "recover", "suspend"),
     "Inspect": ("get", "describe", "failures", "watch", "wait", "logs", "stats", "outputs", "find"),
     "Export": ("export",),
     "Remove": ("purge", "forget"),

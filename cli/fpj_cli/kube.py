@@ -117,6 +117,12 @@ class Api:
             if not more:
                 return
 
+    def create(self, path: str, document: Mapping[str, Any]) -> Document:
+        """Make an object in a list's path."""
+        query = {"fieldManager": "fpj"}
+        response = self._send("POST", path, query, document, content="application/json")
+        return dict(json.loads(response.data or b"{}"))
+
     def patch(self, path: str, change: Mapping[str, Any]) -> Document:
         """Merge a change into an object."""
         response = self._send("PATCH", path, {"fieldManager": "fpj"}, change)
@@ -150,6 +156,7 @@ class Api:
         query: Mapping[str, str | int],
         body: Mapping[str, Any] | None = None,
         *,
+        content: str = MERGE_PATCH,
         endless: bool = False,
         streamed: bool = False,
     ) -> urllib3.BaseHTTPResponse:
@@ -161,7 +168,7 @@ class Api:
                 method,
                 url,
                 header_params=self.headers()
-                | ({"Content-Type": MERGE_PATCH} if body is not None else {}),
+                | ({"Content-Type": content} if body is not None else {}),
                 body=body,
                 _request_timeout=(self._limits[0], None if endless else self._limits[1]),
             ).response

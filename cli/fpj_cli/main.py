@@ -15,6 +15,7 @@ from fpj_cli.endings import guarded
 from fpj_cli.export import export, find, outputs
 from fpj_cli.follow import wait, watch
 from fpj_cli.forget import forget_command
+from fpj_cli.generate import generate
 from fpj_cli.helptexts import Group
 from fpj_cli.logs import logs
 from fpj_cli.purge import purge
@@ -61,7 +62,10 @@ def plugin() -> None:
     """  # noqa: D301
 
 
-_ANYWHERE = (get, describe, failures, watch, wait, suspend, resume, recover, logs, release)
+_ANYWHERE = (
+    *(get, describe, failures, watch, wait, generate),
+    *(suspend, resume, recover, logs, release),
+)
 _STORED = (stats, outputs, find, export, purge, forget_command, verify)
 for command in (run, *_ANYWHERE, *_STORED, config, completion, schema):
     cli.add_command(command)

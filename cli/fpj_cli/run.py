@@ -325,6 +325,28 @@ def go_on(
     return _execute(store, request, dry_run=False, as_json=as_json, quiet=quiet)
 
 
+def run_again(
+    store: Store,
+    before: Job,
+    base: FileProcessingJob,
+    resource: FileProcessingJob,
+    *,
+    how: GoingOn,
+    dry_run: bool,
+    quiet: bool,
+) -> int:
+    """Run a job that is like an earlier one of the collection, into the same cache folder.
+
+    ``base`` is the resource of the earlier one. Returns the exit code.
+    """
+    place = _recorded_place(store, before, base)
+    request = local_job(resource, place, workers=how.workers)
+    request = _accepting(replace(request, wait_seconds=how.wait_seconds), asdict(how))
+    if earlier := unfinished_job(store, request.job):
+        request = replace(request, job=earlier)
+    return _execute(store, request, dry_run=dry_run, as_json=False, quiet=quiet)
+
+
 def _accepting(request: LocalJob, options: Mapping[str, Any]) -> LocalJob:
     """With what this run alone accepts: it stands in no manifest,
     so no later run accepts it unasked.

@@ -27,7 +27,7 @@ const newKey = () =>
 export function openGenerate(chosen) {
   const abort = new AbortController();
   const number = chosen.length === 1 ? chosen[0].collection : `${chosen.length} collections`;
-  const dialog = openDialog(`Generate ${number}`, {
+  const dialog = openDialog(`Generate for ${number}`, {
     wide: true,
     onsubmit: () => start(),
     onclose: () => abort.abort(),
@@ -141,12 +141,10 @@ function list(results) {
       "li",
       {},
       h("span", {}, `${each.namespace}/${each.collection}`),
-      each.problem
-        ? h("span", { class: "pill tone-bad" }, "Not possible")
-        : h("span", { class: "quiet" }, `from ${each.copiedFrom.join(", ")}`),
+      each.problem && h("span", { class: "pill tone-bad" }, "Not possible"),
       each.problem
         ? h("span", { class: "problem" }, each.problem)
-        : notes(each).map((note) => h("span", { class: "quiet" }, note)),
+        : notes(each).map((note) => h("span", { class: "quiet note" }, note)),
     ),
   );
   const many = results.length > 8;
@@ -158,13 +156,14 @@ function list(results) {
 }
 
 /** @param {Generated} each */
-function notes({ usual, active }) {
+function notes({ copiedFrom, usual, active }) {
   const said = usual.map((section) =>
     section === "cache"
       ? "With the usual cache size: no job of it says another."
       : "With the usual thumbnail: no job of it says another.",
   );
-  return active ? [...said, `Waits until ${active} has ended.`] : said;
+  const first = `Copied from ${copiedFrom.join(", ")}.`;
+  return [first, ...said, active && `Waits until ${active} has ended.`].filter(Boolean);
 }
 
 /**
@@ -198,14 +197,15 @@ function follow(dialog, { id, results }, signal) {
     { class: "button primary", type: "button", onclick: dialog.close },
     "Close",
   );
+  let cancelled = false;
   cancel.addEventListener("click", async () => {
-    cancel.disabled = true;
+    cancelled = cancel.disabled = true;
     try {
       await request(`/bulk/operations/${id}`, { method: "DELETE" });
     } catch (error) {
       if (error instanceof Problem && error.status === 404) return;
       setText(state, problemText(error));
-      cancel.disabled = false;
+      cancelled = cancel.disabled = false;
     }
   });
   replace(dialog.foot, mayCancel && cancel, close);
@@ -224,7 +224,7 @@ function follow(dialog, { id, results }, signal) {
     const failed = progress.failed ? ` · ${count(progress.failed)} failed` : "";
     const done = progress.completed + progress.skipped + progress.failed;
     setText(images, `${count(done)} of ${count(progress.total)} images${failed}${pace}`);
-    cancel.disabled = !left;
+    cancel.disabled = cancelled || !left;
     bar.classList.toggle("done", !left);
     return left > 0;
   };
@@ -240,7 +240,7 @@ function follow(dialog, { id, results }, signal) {
       if (isAbort(error)) return;
       misses += 1;
       const gone = error instanceof Problem && error.status === 404;
-      if (gone && cancel.disabled) setText(state, "All jobs are cancelled.");
+      if (gone && cancelled) setText(state, "All jobs are cancelled.");
       else if (misses < MOST_MISSES) setTimeout(again, AGAIN_MS);
       else setText(state, problemText(error));
     }
