@@ -24,7 +24,7 @@ from fpj_cli.target import (
 )
 from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.jobresource import JobResource
-from fpj_core.kube.names import FINALIZER
+from fpj_core.kube.names import FINALIZERS
 from fpj_core.kube.steering import Action, refusal_of
 
 _yes = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -119,7 +119,7 @@ def recover(job: str | None, every: bool, yes: bool, store_url: str, **how: Any)
 @all_namespaces_option
 @cluster_options
 def release(job: str | None, every: bool, yes: bool) -> None:
-    """Remove the finalizer that an earlier version's operator gave a deleted JOB,
+    """Remove the finalizers that an operator gave a deleted JOB,
     if no operator runs any more.
 
     A running operator does this itself within seconds. Finalizers of other controllers stay. Child
@@ -135,7 +135,7 @@ def release(job: str | None, every: bool, yes: bool) -> None:
                 )
         else:
             found = [each for each in jobs.all() if each.deleting]
-        held = [each for each in found if FINALIZER in each.finalizers]
+        held = [each for each in found if FINALIZERS.intersection(each.finalizers)]
         if not held:
             others = [name for each in found for name in each.finalizers]
             why = f"; {', '.join(others)} must be removed by whoever set it" if others else ""

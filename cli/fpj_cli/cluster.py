@@ -15,7 +15,7 @@ from fpj_cli.podexec import run_in_pod
 from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.events import Event, event_of
 from fpj_core.kube.jobresource import JobResource
-from fpj_core.kube.names import FINALIZER, LABEL_UID, MANAGER
+from fpj_core.kube.names import FINALIZERS, LABEL_UID, MANAGER
 from fpj_core.kube.steering import resumption, suspension
 
 _GROUP = "/apis/fpj.dev/v1alpha1"
@@ -145,7 +145,7 @@ class ClusterJobs(Jobs):
 
     def release(self, job: JobResource) -> None:
         """Take the operator's finalizer from it, so that it can go without an operator."""
-        left = [each for each in job.finalizers if each != FINALIZER]
+        left = [each for each in job.finalizers if each not in FINALIZERS]
         version = job.document["metadata"].get("resourceVersion")
         self._change(job, {"metadata": {"finalizers": left, "resourceVersion": version}})
 

@@ -255,6 +255,8 @@ class RemovalReason(StrEnum):
     """The folder holds more than its high watermark."""
     FORGOTTEN = "Forgotten"
     """Somebody asked for all that is of its collection."""
+    DELETED = "Deleted"
+    """The job that it was made for was deleted, and its policy was to remove the files, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
 """``python -m fpj_operator.cleanup``: delete schedules and jobs,
 before the resources and the operator are removed.
 
-An operator of an earlier version gave active jobs a finalizer that only an operator removes. If the
-operator were removed first, the deletion of such jobs, of their namespaces and of the
-CustomResourceDefinition would never finish.
+Jobs with ``deletionPolicy: Delete``, and active ones of an operator of an earlier version, have a
+finalizer that only an operator removes. If the operator were removed first, the deletion of such
+jobs, of their namespaces and of the CustomResourceDefinition would never finish.
+
+Their files stay: whoever uninstalls fpj has not asked for the end of what it made.
 """
 
 from __future__ import annotations
@@ -18,12 +20,12 @@ from fpj_core.kube.documents import Document
 from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.names import API_VERSION
 from fpj_core.process.logs import log_as_json
-from fpj_operator.jobs.vanished import without_finalizer
 from fpj_operator.settings import namespaces_from
 
 _PATIENCE_SECONDS = 60.0
 """How long the operator has to stop the work; after that nothing is waited for."""
 _LOOK_SECONDS = 0.5
+_TRIES = 5
 _JOB = "FileProcessingJob"
 _SCHEDULE = "FileProcessingSchedule"
 
@@ -44,13 +46,15 @@ async def clean_up(
         await cluster.delete(_SCHEDULE, metadata["namespace"], metadata["name"], metadata["uid"])
     jobs = await _list(cluster, _JOB, places)
     for job in jobs:
+        await _keep_files(cluster, job)
         await cluster.delete(
             _JOB, job["metadata"]["namespace"], job["metadata"]["name"], job["metadata"]["uid"]
         )
     if not await _gone(cluster, places, patience):
         for job in await _list(cluster, _JOB, places):
-            left = without_finalizer(job)["metadata"]["finalizers"]
-            if left != job["metadata"].get("finalizers", []):
+            before = job["metadata"].get("finalizers", [])
+            left = [each for each in before if each not in names.FINALIZERS]
+            if left != before:
                 job["metadata"]["finalizers"] = left
                 await cluster.replace(job)
         if not await _gone(cluster, places, patience):
@@ -63,6 +67,28 @@ async def clean_up(
         if lease["metadata"]["name"] != names.MANAGER:  # the leader's own, who would make it again
             await cluster.delete("Lease", lease["metadata"]["namespace"], lease["metadata"]["name"])
     return len(jobs)
+
+
+async def _keep_files(cluster: Cluster, job: Document) -> None:
+    """Say so in an annotation, which the operator heeds; also in a job that changes meanwhile."""
+    metadata = job["metadata"]
+    for _ in range(_TRIES):
+        if names.FILES_FINALIZER not in metadata.get("finalizers", ()) or names.keeps_files(
+            metadata
+        ):
+            return
+        metadata["annotations"] = (metadata.get("annotations") or {}) | {
+            names.KEEP_FILES_ANNOTATION: "uninstalled"
+        }
+        if await cluster.replace(job) is not None:
+            return
+        (job,) = [
+            each
+            for each in await _list(cluster, _JOB, (metadata["namespace"],))
+            if each["metadata"]["uid"] == metadata["uid"]
+        ] or [job]
+        metadata = job["metadata"]
+    raise ClusterError(409, f"{metadata['name']} keeps being changed by others")
 
 
 async def _list(

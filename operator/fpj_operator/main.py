@@ -104,7 +104,12 @@ async def _run(settings: OperatorSettings) -> int:
             ScheduleController(cluster),
         )
         metrics.QUEUE_DEPTH.set_function(lambda: controller.work.depth)
-        health.queues = (controller.work, controller.vanished.work, schedules.work)
+        health.queues = (
+            controller.work,
+            controller.vanished.work,
+            controller.deletions.work,
+            schedules.work,
+        )
         return await _lead(cluster, controller, schedules, election, settings, stop)
     finally:
         with contextlib.suppress(Exception):
@@ -149,6 +154,7 @@ async def _lead(
         asyncio.create_task(controller.work.run(), name="work"),
         asyncio.create_task(controller.watch_active(), name="active jobs"),
         asyncio.create_task(controller.vanished.work.run(), name="deleted jobs"),
+        asyncio.create_task(controller.deletions.work.run(), name="files of deleted jobs"),
         asyncio.create_task(
             controller.vanished.sweep(namespaces, _SWEEPS * settings.check_seconds),
             name="leases of deleted jobs",

@@ -117,6 +117,16 @@ class Remover:
             if tuple(requested.get(who, ())) != tuple(tiers):
                 store.record_requested_tiers(collection, who, tiers, fence)
 
+    def start_tiers(self, tiers: Sequence[str], reason: RemovalReason, fence: int) -> None:
+        """The first phase, for all that was made in these tiers, in whichever cache folder it is.
+
+        ``fence`` as for `start`. Raises `FencedError` and `StoreError`.
+        """
+        if not tiers:
+            return
+        files = self._store.derivative_files(self._collection, tiers, self._on_step)
+        self._start(((ordinal, tier) for ordinal, tier, *_ in files), reason, fence)
+
     def _start(self, refs: Iterable[tuple[int, str]], reason: RemovalReason, fence: int) -> None:
         for some in batched(refs, BATCH):
             self._store.start_removals(self._collection, some, reason, fence)

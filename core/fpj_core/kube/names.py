@@ -15,6 +15,12 @@ SYSTEM_NAMESPACE = "fpj-system"
 """Where the operator runs unless it is installed elsewhere."""
 MANAGER = "fpj-operator"
 FINALIZER = f"{GROUP}/stop-work"
+"""Of earlier versions: it is only taken off."""
+FILES_FINALIZER = f"{GROUP}/delete-files"
+"""Of a job whose ``deletionPolicy`` is Delete: it goes once the files are gone."""
+FINALIZERS = frozenset({FINALIZER, FILES_FINALIZER})
+KEEP_FILES_ANNOTATION = f"{GROUP}/keep-files"
+"""With any value but "false", a deleted job leaves its files where they are."""
 
 RESUME_ANNOTATION = f"{GROUP}/resume"
 CHANGED_BY_ANNOTATION = f"{GROUP}/changed-by"
@@ -40,7 +46,7 @@ REQUESTER_ANNOTATION = f"{GROUP}/requester"
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 MANAGED_BY = {"app.kubernetes.io/managed-by": MANAGER, "app.kubernetes.io/part-of": "fpj"}
 
-ROLE_INDEX, ROLE_SHARDS = "index", "shards"
+ROLE_INDEX, ROLE_SHARDS, ROLE_REMOVAL = "index", "shards", "removal"
 
 WAVE = 1_000
 """Completions of one Indexed Job: thousands of finished pods of one Job burden a kubelet.
@@ -74,6 +80,17 @@ def index_job_name(base: str, attempt: int) -> str:
 def shards_job_name(base: str, attempt: int, wave: int) -> str:
     """The Indexed Job of a wave of shards."""
     return f"{base}-a{attempt}-w{wave}"
+
+
+def removal_job_name(base: str, fence: int, folder: str) -> str:
+    """The Job that removes files from a cache folder, under a fence of the collection's lease."""
+    return f"{base}-d{fence}-{hashlib.blake2b(folder.encode(), digest_size=3).hexdigest()}"
+
+
+def keeps_files(metadata: Mapping[str, Any]) -> bool:
+    """Whether the files that a resource was made for are to stay when it is deleted."""
+    value = (metadata.get("annotations") or {}).get(KEEP_FILES_ANNOTATION)
+    return value is not None and value != "false"
 
 
 def wave_of(job_name: str) -> int:

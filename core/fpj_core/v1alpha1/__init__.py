@@ -13,7 +13,13 @@ from fpj_core.v1alpha1.defaults import (
     resolve_tiers,
     resolve_vanished,
 )
-from fpj_core.v1alpha1.job import FileProcessingJob, FileProcessingJobSpec, JobType, SkipCheck
+from fpj_core.v1alpha1.job import (
+    DeletionPolicy,
+    FileProcessingJob,
+    FileProcessingJobSpec,
+    JobType,
+    SkipCheck,
+)
 from fpj_core.v1alpha1.schedule import (
     ConcurrencyPolicy,
     FileProcessingSchedule,
@@ -32,6 +38,7 @@ __all__ = [
     "CacheFolder",
     "CacheFolderSpec",
     "ConcurrencyPolicy",
+    "DeletionPolicy",
     "FileProcessingJob",
     "FileProcessingJobSpec",
     "FileProcessingSchedule",

@@ -74,6 +74,13 @@ class Vanished(StrEnum):
     KEEP = "Keep"
 
 
+class DeletionPolicy(StrEnum):
+    """What becomes of the files that were made, when a job is deleted."""
+
+    RETAIN = "Retain"
+    DELETE = "Delete"
+
+
 class Source(ApiModel):
     """Where the images are: exactly one place."""
 
@@ -302,6 +309,13 @@ class FileProcessingJobSpec(ApiModel):
     )
     ttl_seconds_after_finished: int | None = optional(
         "Seconds until a finished job is deleted.", absent="never", ge=0, le=31_536_000
+    )
+    deletion_policy: DeletionPolicy | None = optional(
+        "Only in a cluster. What becomes of the files that were made of the collection when this"
+        " job is deleted, also by ttlSecondsAfterFinished: Retain keeps them; Delete removes those"
+        " of all tiers that no other job or schedule of the collection asks for, and the deletion"
+        " waits for that. While the schedule that made a job exists, the job removes nothing.",
+        default=DeletionPolicy.RETAIN,
     )
     max_failed_images: (
         int | Annotated[str, Field(max_length=5, pattern=r"^(100|[0-9]{1,2})%$")] | None

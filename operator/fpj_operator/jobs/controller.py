@@ -21,6 +21,7 @@ from fpj_core.model import Phase
 from fpj_core.process.logs import about
 from fpj_core.store.protocol import Store
 from fpj_operator import metrics
+from fpj_operator.jobs.deletions import Deletions
 from fpj_operator.jobs.execute import DisturbedError, Executor
 from fpj_operator.jobs.folders import Folders
 from fpj_operator.jobs.history import keep_history
@@ -87,6 +88,16 @@ class Controller:
         self._pods = Pods(cluster)
         self._tally = Tally(traces)
         self._namespaces = Namespaces(cluster, settings.check_seconds)
+        self.deletions = Deletions(
+            cluster,
+            store,
+            self.health,
+            self._leases,
+            self._folders,
+            self._pods,
+            self._namespaces,
+            settings,
+        )
         self._children: dict[str, ChildMarks] = {}
         """Those child Jobs, by uid, that do not just work."""
         self._looked_at: dict[Key, Marks] = {}
@@ -102,6 +113,7 @@ class Controller:
         key = self._note(body)
         if names.FINALIZER in (body["metadata"].get("finalizers") or ()):
             self.vanished.held(key)
+        self.deletions.changed(body)
         phase = Phase((body.get("status") or {}).get("phase") or Phase.PENDING)
         if not (phase.finished and self._is_settled(body)) and self._looked_at.get(key) != marks_of(
             body
@@ -118,6 +130,7 @@ class Controller:
         # Else one of the same name has been made since, and is known already.
         if self.jobs.uid_of(key) in (None, uid):
             self.work.forget(key)
+            self.deletions.gone(key)
             self._looked_at.pop(key, None)
         self.jobs.forget(key, uid)
         self._executor.forget(uid)
@@ -139,6 +152,7 @@ class Controller:
         for owner in body["metadata"].get("ownerReferences", []):
             if owner.get("kind") == "FileProcessingJob":
                 self.work.add(Key(body["metadata"]["namespace"], owner["name"]))
+                self.deletions.child_changed(body, owner["name"])
 
     def folder_changed(self, body: Mapping[str, Any], *, gone: bool) -> None:
         """A cache folder changed: jobs may have waited for it."""

@@ -31,6 +31,7 @@ from fpj_operator.jobs.state import (
     DeleteRights,
     FenceShards,
     LeaseView,
+    MarkFiles,
     Observed,
     Plan,
     RecordEnd,
@@ -135,28 +136,34 @@ class Executor:
         )
 
     async def _do(self, observed: Observed, step: Step) -> None:
-        key = observed.key
         match step:
             case Apply(document):
                 await self._apply(observed, document)
             case DeleteChildren() | DeleteRights() | DeleteResource():
                 await self._delete(observed, step)
-            case SuspendChild(name, suspend):
-                await self._cluster.merge(
-                    "Job", key.namespace, name, {"spec": {"suspend": suspend}}
-                )
+            case SuspendChild() | MarkFiles():
+                await self._change(observed, step)
             case RenewLease():
                 await self._renew(observed, step)
             case ReleaseLease():
                 await self._release(observed)
             case RefreshFolder(name):
-                await self._refresh_folder(key.namespace, name)
+                await self._refresh_folder(observed.key.namespace, name)
             case Emit():
                 await self._emit(observed, step)
             case FenceShards():
                 await self._fence(observed)
             case RecordJob() | RecordEnd():
                 await self._health.ask(observed.uid, lambda _: self._write_record(observed, step))
+
+    async def _change(self, observed: Observed, step: SuspendChild | MarkFiles) -> None:
+        match step:
+            case SuspendChild(name, suspend):
+                await self._cluster.merge(
+                    "Job", observed.key.namespace, name, {"spec": {"suspend": suspend}}
+                )
+            case MarkFiles(wait):
+                await self._mark_files(observed, wait=wait)
 
     async def _delete(
         self, observed: Observed, step: DeleteChildren | DeleteRights | DeleteResource
@@ -232,6 +239,14 @@ class Executor:
             wanted = child.attempt <= step.attempt and (step.finished_too or not child.finished)
             if wanted and not child.deleting:
                 await self._cluster.delete("Job", observed.key.namespace, child.name)
+
+    async def _mark_files(self, observed: Observed, *, wait: bool) -> None:
+        """Refused, as a conflict, if the resource has changed meanwhile."""
+        key = observed.key
+        found = await self._cluster.get("FileProcessingJob", key.namespace, key.name)
+        if found is not None and found["metadata"]["uid"] == observed.uid:
+            change = with_files_finalizer(found, wait=wait)
+            await self._cluster.merge("FileProcessingJob", key.namespace, key.name, change)
 
     async def _delete_rights(self, observed: Observed) -> None:
         """The account last: while it is there, something of the three may be left."""
@@ -309,6 +324,17 @@ class Executor:
     def forget(self, uid: str) -> None:
         """The job is gone."""
         self._emitted.pop(uid, None)
+
+
+def with_files_finalizer(job: Document, *, wait: bool) -> dict[str, Any]:
+    """The change that puts the finalizer of `names.FILES_FINALIZER` on a job, or takes it off.
+
+    Refused if the job has changed since.
+    """
+    metadata = job["metadata"]
+    others = [each for each in metadata.get("finalizers") or () if each != names.FILES_FINALIZER]
+    finalizers = [*others, names.FILES_FINALIZER] if wait else others
+    return {"metadata": {"finalizers": finalizers, "resourceVersion": metadata["resourceVersion"]}}
 
 
 def _was_taken(observed: Observed, renewed: LeaseView) -> bool:

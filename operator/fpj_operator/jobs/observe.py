@@ -110,6 +110,9 @@ async def observe(
         and phase not in (Phase.INDEXING, Phase.RUNNING)
         and not fits(attempt, job.spec)
     )
+    metadata = document["metadata"]
+    marked = names.FILES_FINALIZER in (metadata.get("finalizers") or ())
+    ends = marked and "deletionTimestamp" in metadata and not phase.finished
     return Observed(
         key=key,
         uid=uid,
@@ -122,6 +125,7 @@ async def observe(
         resume=names.resume_mark(document["metadata"]),
         created_at=seconds_of(document["metadata"].get("creationTimestamp")),
         deleting="deletionTimestamp" in document["metadata"],
+        marked=marked,
         children=children,
         lease=lease,
         store=seen,
@@ -133,7 +137,7 @@ async def observe(
         rights=rights,
         lock=queue.lock(key),
         version=str(document["metadata"].get("resourceVersion") or ""),
-        pods_left=begins and await _pods_left(cluster, key.namespace, uid),
+        pods_left=(begins or ends) and await pods_left(cluster, key.namespace, uid),
         stalled=await _stalled(cluster, key.namespace, seen.silent),
     )
 
@@ -258,11 +262,11 @@ async def _stalled(cluster: Cluster, namespace: str, silent: tuple[str, ...]) ->
     return silent
 
 
-async def _pods_left(cluster: Cluster, namespace: str, uid: str) -> bool:
-    """Whether pods of the job run."""
+async def pods_left(cluster: Cluster, namespace: str, uid: str, labels: str = "") -> bool:
+    """Whether pods of the job run; only those that have the further ``labels``."""
     fields = "status.phase!=Succeeded,status.phase!=Failed"
     page = await cluster.page(
-        "Pod", namespace, limit=_MOST_PODS, labels=f"{names.LABEL_UID}={uid}", fields=fields
+        "Pod", namespace, limit=_MOST_PODS, labels=f"{names.LABEL_UID}={uid}{labels}", fields=fields
     )
     return any(_may_write(pod) for pod in page["items"])
 
@@ -352,7 +356,7 @@ async def _folder(
     if job is None or (phase.finished and not attempt.number):
         return None, None
     documents = await cache_folders.of(namespace)
-    folders = [(folder, each) for each in documents if (folder := _parse_folder(each))]
+    folders = [(folder, each) for each in documents if (folder := parse_folder(each))]
     wanted = job.spec.cache_folder
     if phase in (Phase.INDEXING, Phase.RUNNING) and attempt.cache_folder:
         wanted = attempt.cache_folder
@@ -376,7 +380,8 @@ def _overlapping(job: FileProcessingJob, folders: Sequence[CacheFolder]) -> dict
     return {name: how for name, how in found.items() if how}
 
 
-def _parse_folder(document: Document) -> CacheFolder | None:
+def parse_folder(document: Document) -> CacheFolder | None:
+    """A CacheFolder of the cluster; None for one that is not understood."""
     try:
         folder = _resource(document)
     except ManifestError:

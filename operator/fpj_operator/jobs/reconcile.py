@@ -25,6 +25,7 @@ from fpj_core.model import Counts, Phase, ShardState
 from fpj_core.overlap import overlap_of_places
 from fpj_core.v1alpha1 import (
     CacheFolder,
+    DeletionPolicy,
     resolve_max_failed,
     resolve_pre_running_deadline,
     resolve_recovery,
@@ -51,6 +52,7 @@ from fpj_operator.jobs.state import (
     DeleteResource,
     DeleteRights,
     FenceShards,
+    MarkFiles,
     Observed,
     Plan,
     RecordEnd,
@@ -97,6 +99,8 @@ _MAY_HEAL = frozenset(
 
 def reconcile(observed: Observed, settings: OperatorSettings) -> Plan:
     """Decide. Raises nothing: whatever is wrong with a job becomes part of its status."""
+    if (mark := _mark(observed)) is not None:
+        return Plan(steps_first=(mark,), again=True)  # alone: it changes the resource's version
     decision = _Decision(_without_own_holds(observed), settings)
     plan = decision.renewed_first(decision.plan())
     return replace(plan, steps_after=(*plan.steps_after, *decision.not_understood()))
@@ -111,7 +115,7 @@ class _Decision:
     def plan(self) -> Plan:  # noqa: PLR0911 - a table of cases, the first that holds decides
         o = self.o
         if o.deleting:
-            return Plan()
+            return self._cancelled() if o.marked and not o.phase.finished else Plan()
         resumed = bool(o.resume) and o.resume != o.attempt.resumed_by
         if o.phase.finished and not resumed:
             return self._after_the_end()
@@ -126,6 +130,22 @@ class _Decision:
         if resumed and o.phase in _ACTIVE:
             return self._recover(attempts=0, reason="Resumed", message="recovered on request")
         return self._attempt() if o.phase in _ACTIVE else self._start()
+
+    def _cancelled(self) -> Plan:
+        """The end of a job that is deleted and waits for the removal of its files.
+
+        Its pods get their grace period first: what they have written and not recorded, no removal
+        would find. See `fpj_operator.jobs.deletion` for what follows.
+        """
+        if self.o.store.error is not None:  # its workers must be fenced in the end
+            return Plan(requeue_after=_WAIT_SECONDS)
+        if self._live_children():
+            stop = DeleteChildren(self.o.latest_attempt, finished_too=False)
+            return Plan(steps_first=(stop,), requeue_after=_PODS_SECONDS)
+        if self.o.pods_left:
+            return Plan(requeue_after=_PODS_SECONDS)
+        text = "the job is being deleted, and the files that were made of its collection with it"
+        return self._end(Verdict(Phase.CANCELLED, "Deleted", text))
 
     def renewed_first(self, plan: Plan) -> Plan:
         """With the lease renewed, where that is due, before any step that may fail:
@@ -770,11 +790,11 @@ class _Decision:
     def _aftermath(self, phase: Phase, reason: str, message: str) -> tuple[Step, ...]:
         """What is to be done after an end, in this order; `RecordEnd` says that it has been.
 
-        Of a job that failed the pods are stopped at once. Of another the last may still be saying
-        that they are done.
+        Of a job that failed or is deleted the pods are stopped at once. Of another the last may
+        still be saying that they are done.
         """
         o = self.o
-        failed = phase is Phase.FAILED
+        failed = phase in (Phase.FAILED, Phase.CANCELLED)
         known = o.store.error is None and o.store.record is not None and o.job is not None
         steps: tuple[Step, ...] = ()
         if known:
@@ -932,6 +952,17 @@ class _Decision:
             if name in shown:
                 shown[name] |= changes
         return shown
+
+
+def _mark(o: Observed) -> MarkFiles | None:
+    """Whether a deletion waits for the removal of files, where the policy now says otherwise.
+
+    Decided before anything is made. A spec that is not understood changes nothing.
+    """
+    if o.job is None or o.problem or o.deleting:
+        return None
+    wanted = o.job.spec.meant("deletion_policy") is DeletionPolicy.DELETE
+    return None if wanted == o.marked else MarkFiles(wanted)
 
 
 def _words(found: Rejected) -> tuple[str, str]:

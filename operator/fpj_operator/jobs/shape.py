@@ -25,7 +25,7 @@ from fpj_operator.jobs.state import Attempt
 
 ACT_AT_ONCE = frozenset(
     {"suspend", "priority", "recovery", "active_deadline_seconds", "pre_running_deadline_seconds"}
-    | {"ttl_seconds_after_finished", "max_failed_images"}
+    | {"ttl_seconds_after_finished", "max_failed_images", "deletion_policy"}
 )
 """Fields of the spec that the operator decides by whenever it looks."""
 SHARDING_LATER = frozenset(

@@ -208,6 +208,8 @@ class Observed:
     """Whether pods of an earlier attempt, by another spec, still run."""
     others_left: str = ""
     """Another job whose pods still work on the collection that this one has just locked."""
+    marked: bool = False
+    """Whether its deletion waits for the removal of its files: it has the finalizer for that."""
     stalled: tuple[str, ...] = ()
     """Pods that run and are silent, and hold all the shards that are left."""
 
@@ -326,6 +328,13 @@ class DeleteResource:
     """Delete the FileProcessingJob itself: its time to live is over."""
 
 
+@dataclass(frozen=True, slots=True)
+class MarkFiles:
+    """Have the deletion of the FileProcessingJob wait for the removal of its files, or no more."""
+
+    wait: bool
+
+
 Step = (
     Apply
     | DeleteChildren
@@ -339,6 +348,7 @@ Step = (
     | RefreshFolder
     | Emit
     | DeleteResource
+    | MarkFiles
 )
 
 

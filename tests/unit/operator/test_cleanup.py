@@ -5,6 +5,7 @@ and no other.
 from __future__ import annotations
 
 import asyncio
+import copy
 from typing import Any
 
 import pytest
@@ -34,19 +35,26 @@ class Jobs:
             for name, f in finalizers.items()
         }
         self.written: list[str] = []
+        self.deleting: set[str] = set()
+        self.conflicts = 0
 
     async def list(self, kind: str, _namespace: str | None, *, labels: str = "") -> list[Document]:
-        return [dict(each) for each in self.held.values()] if kind == "FileProcessingJob" else []
+        return copy.deepcopy(list(self.held.values())) if kind == "FileProcessingJob" else []
 
     async def delete(self, _kind: str, _namespace: str, name: str, _uid: str = "") -> None:
+        self.deleting.add(name)
         if not self.held[name]["metadata"]["finalizers"]:
             del self.held[name]
 
-    async def replace(self, job: Document) -> Document:
+    async def replace(self, job: Document) -> Document | None:
         name = job["metadata"]["name"]
+        if self.conflicts:
+            self.conflicts -= 1
+            return None
         self.written.append(name)
-        self.held[name]["metadata"]["finalizers"] = job["metadata"]["finalizers"]
-        await self.delete("", "", name)
+        self.held[name]["metadata"] |= copy.deepcopy(job["metadata"])
+        if self.deleting:
+            await self.delete("", "", name)
         return job
 
 
@@ -55,6 +63,33 @@ def test_our_own_finalizer_is_taken_off() -> None:
     cluster: Any = jobs
     assert asyncio.run(clean_up(cluster, ("team",), patience=0.1)) == 2
     assert jobs.held == {} and jobs.written == ["ours"]
+
+
+@pytest.mark.parametrize("conflicts", [0, 2])
+def test_files_stay_also_where_the_operator_sees_the_deletion_first(conflicts: int) -> None:
+    jobs = Jobs(files=[names.FILES_FINALIZER], free=[])
+    jobs.conflicts = conflicts
+    said: list[Any] = []
+    delete = jobs.delete
+
+    async def noting(kind: str, namespace: str, name: str, uid: str = "") -> None:
+        said.append(jobs.held[name]["metadata"].get("annotations", {}))
+        await delete(kind, namespace, name, uid)
+
+    cluster: Any = jobs
+    cluster.delete = noting
+    assert asyncio.run(clean_up(cluster, ("team",), patience=0.1)) == 2
+    assert said[:2] == [{names.KEEP_FILES_ANNOTATION: "uninstalled"}, {}]
+    assert jobs.held == {}
+
+
+def test_a_job_that_never_stands_still_is_not_deleted_with_its_files() -> None:
+    jobs = Jobs(files=[names.FILES_FINALIZER])
+    jobs.conflicts = 99
+    cluster: Any = jobs
+    with pytest.raises(ClusterError, match="keeps being changed"):
+        asyncio.run(clean_up(cluster, ("team",), patience=0.1))
+    assert not jobs.deleting
 
 
 def test_others_finalizers_stay_and_are_told() -> None:

@@ -27,9 +27,9 @@ from fpj_operator.jobs.observe import (
     _child,
     _folder,
     _parse,
-    _pods_left,
     _stalled,
     others_left,
+    pods_left,
 )
 from fpj_operator.jobs.state import Attempt
 
@@ -244,7 +244,7 @@ def test_pods_that_end_are_waited_for_but_not_those_of_a_lost_node(
             return {"items": [{"metadata": metadata}]}
 
     server: Any = OnePod()
-    assert asyncio.run(_pods_left(server, "team", "uid-1")) is left
+    assert asyncio.run(pods_left(server, "team", "uid-1")) is left
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,13 @@ ALL_IS_WELL = frozenset(
         "Locked",
         "NotLocked",
         "Scheduled",
+        "Removing",
     }
     | {"Deleted"}  # noted in the store alone: the resource is gone
 )
 EVENTS_ONLY = frozenset(
     {"Recovering", "ImagesFailing", "NotBegunAgain"}
+    | {"FilesRemoved", "FilesKept"}  # of a deletion, and the condition of that name
     | {"Started", "Replaced", "WaitsForLastRun", "Missed", "TooManyMissed"}  # of schedules
 )
 OTHER_WORDS = frozenset(
@@ -51,6 +53,7 @@ OTHER_WORDS = frozenset(
         "Evicted",
     }
     | {"DisruptionTarget", "Warning", "Succeeded"}
+    | {"FileProcessingJob", "FileProcessingSchedule"}  # kinds
     | {"Pod", "Event", *WAITING, *REPORTED}  # Kubernetes'
     | {"Ready", "Progressing"}  # conditions
 )
@@ -64,6 +67,7 @@ REASON_PLACE = {
     "_recover_or_fail": 0,
     "_wait": 0,
     "Emit": 0,
+    "WaitingError": 0,
 }
 """Callables that take a reason, and the place it has among their arguments."""
 

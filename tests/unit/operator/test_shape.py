@@ -22,6 +22,7 @@ NEED_ANOTHER = {
     "collection.exclude": ["old/"],
 }  # fmt: skip
 ACT = {
+    "deletionPolicy": "Delete",
     "suspend": True, "priority": 77, "recovery.maxAttempts": 7, "activeDeadlineSeconds": 77,
     "preRunningDeadlineSeconds": 77, "ttlSecondsAfterFinished": 77, "maxFailedImages": 77,
 }  # fmt: skip

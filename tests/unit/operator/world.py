@@ -29,6 +29,7 @@ from fpj_operator.jobs.state import (
     DeleteRights,
     FenceShards,
     LeaseView,
+    MarkFiles,
     Observed,
     Plan,
     RecordEnd,
@@ -128,6 +129,9 @@ class Resource:
     events: list[Emit] = field(default_factory=list)
     writes: int = 0
     gone: bool = False
+    deleting: bool = False
+    marked: bool = False
+    """Whether it has the finalizer with which its deletion waits for its files."""
     rights: set[str] = field(default_factory=set)
     """Kinds of what lets its workers report."""
 
@@ -252,17 +256,15 @@ class World:
     def settle(self, name: str = "photos", most: int = 20) -> Plan:
         """Look until nothing changes any more."""
         for _ in range(most):
-            before = (
-                dict(self.resources[name].status),
-                dict(self.resources[name].children),
-                self.lease,
-            )
+            before = copy.deepcopy(self._shown(name))
             plan = self.look(name)
-            if self.resources[name].gone:
-                return plan
-            if before == (self.resources[name].status, self.resources[name].children, self.lease):
+            if self.resources[name].gone or before == self._shown(name):
                 return plan
         raise AssertionError("it never settles")
+
+    def _shown(self, name: str) -> tuple[Any, ...]:
+        resource = self.resources[name]
+        return resource.status, resource.children, resource.marked, self.lease
 
     def observe(self, name: str) -> Observed:
         resource = self.resources[name]
@@ -282,7 +284,8 @@ class World:
             attempt=attempt_from(resource.status),
             resume=resource.resume,
             created_at=resource.created_at,
-            deleting=False,
+            deleting=resource.deleting,
+            marked=resource.marked,
             children=tuple(resource.children.values()),
             lease=self.lease,
             store=self._store_view(resource),
@@ -351,6 +354,8 @@ class World:
                     self._apply_job(resource, dict(manifest))
                 else:
                     resource.rights.add(manifest["kind"])
+            case MarkFiles(wait):
+                resource.marked = wait
             case DeleteRights():
                 resource.rights.clear()
             case DeleteChildren(attempt, finished_too):

@@ -66,6 +66,7 @@ ENUMS = {
     "spec.thumbnail.fit": ("Inside", "Cover", "Smart"),
     "spec.collection.vanished": ("Delete", "Keep"),
     "spec.skipCheck": ("RecordAndFile", "Record"),
+    "spec.deletionPolicy": ("Retain", "Delete"),
 }
 NAMES = [
     "metadata.name",

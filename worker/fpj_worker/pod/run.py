@@ -15,18 +15,23 @@ from fpj_core.store import open_store
 from fpj_core.store.protocol import Store
 from fpj_worker.pod.endings import ending_of
 from fpj_worker.pod.index import run_index
+from fpj_worker.pod.remove import run_removal
 from fpj_worker.pod.shard import run_shard
 from fpj_worker.pod.task import Task, read_task
 from fpj_worker.stopping import Stop
 
-_COMMANDS: dict[str, Callable[[Task, Store, Stop], None]] = {"index": run_index, "shard": run_shard}
+_COMMANDS: dict[str, Callable[[Task, Store, Stop], None]] = {
+    "index": run_index,
+    "shard": run_shard,
+    "remove": run_removal,
+}
 _USAGE = 2
 
 log = logging.getLogger("fpj.worker")
 
 
 def run(arguments: Sequence[str], environment: Mapping[str, str], stop: Stop) -> int:
-    """Run ``index`` or ``shard``; the exit code."""
+    """Run ``index``, ``shard`` or ``remove``; the exit code."""
     log_as_json()
     command = _COMMANDS.get(arguments[0]) if len(arguments) == 1 else None
     if command is None:

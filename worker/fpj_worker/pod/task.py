@@ -53,6 +53,8 @@ class Task:
     pod: str
     suspect_after: float
     grace: float
+    keep: tuple[str, ...] = ()
+    """Of `fpj-worker remove`: the tiers whose files stay."""
 
     @property
     def shard_index(self) -> int:
@@ -84,6 +86,9 @@ class Task:
         return self.suspect_after / _HEARTBEATS
 
 
+_MOST_KEPT = 10_000
+
+
 class _Document(BaseModel):
     """FPJ_TASK, as the operator writes it."""
 
@@ -96,6 +101,7 @@ class _Document(BaseModel):
     fence: int = Field(ge=0)
     shards: str = Field("", pattern=r"^([0-9]{1,9}(-[0-9]{1,9})?(,[0-9]{1,9}(-[0-9]{1,9})?)*)?$")
     report: bool = False
+    keep: list[str] = Field([], max_length=_MOST_KEPT)
 
 
 def read_task(environment: Mapping[str, str]) -> Task:
@@ -123,6 +129,7 @@ def read_task(environment: Mapping[str, str]) -> Task:
         shards=_ranges(document.shards),
         completion_index=int(environment.get("JOB_COMPLETION_INDEX", "0")),
         report=document.report,
+        keep=tuple(document.keep),
         source=source_config(
             job, Path(environment.get("FPJ_SOURCE_ROOT", "/source")), _keys(environment, "SOURCE")
         ),
