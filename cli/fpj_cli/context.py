@@ -25,6 +25,7 @@ from fpj_core.model import Job, Phase
 from fpj_core.scratch import Scratch
 from fpj_core.store import file_of, open_store
 from fpj_core.store.protocol import Store
+from fpj_core.v1alpha1.common import parse_quantity
 
 
 class Forgiving:
@@ -153,6 +154,14 @@ def nothing_yet(url: str, name: str | None) -> Iterator[None]:
     except NoStoreError:
         if name is not None or url != default_store():
             raise
+
+
+def size_of(text: str) -> int:
+    """Bytes that ``--max-bytes`` says. Raises `UsageProblemError`."""
+    try:
+        return parse_quantity(text)
+    except ValueError as error:
+        raise UsageProblemError(f"--max-bytes {text}: {error}") from error
 
 
 def find_job(store: Store, name: str | None) -> Job:

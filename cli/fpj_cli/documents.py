@@ -374,6 +374,45 @@ class Generation(Document):
     results: list[Generated]
 
 
+class Planned(Document):
+    """Files that would go."""
+
+    collection: str
+    tier: str
+    reason: RemovalReason
+    files: Number
+    bytes: Number
+
+
+class Exceeded(Document):
+    """A limit that is exceeded even then."""
+
+    limit: RemovalReason
+    name: str = Field(description="Of the collection or tier; empty for the folder's limit.")
+    bytes: Number
+    kept: dict[str, Number] = Field(description="Bytes that stay, by cause.")
+
+
+class Cleaned(Document):
+    """One cache folder."""
+
+    folder: str
+    location: str
+    used_bytes: Number
+    max_bytes: Number | None
+    planned: list[Planned] = Field(description="Only with --dry-run.")
+    removed: Removed | None = Field(description="Null with --dry-run, or where nothing could go.")
+    exceeded: list[Exceeded]
+    troubles: list[str] = Field(description="Files that could not be removed, and why.")
+
+
+class Cleanup(Document):
+    """`fpj cleanup --json`."""
+
+    dry_run: bool
+    folders: list[Cleaned]
+
+
 class Error(Document):
     """What any command prints in place of its answer when it fails and was asked for JSON."""
 
@@ -393,6 +432,7 @@ SCHEMAS: Mapping[str, Any] = {
     "forget": ForgottenCollection,
     "verify": list[Verification],
     "generate": Generation,
+    "cleanup": Cleanup,
     "stats": Stats,
     "stats-verify": Verified,
     "config": Config,

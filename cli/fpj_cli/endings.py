@@ -24,12 +24,14 @@ from fpj_core.errors import (
     LeaseHeldError,
     ManifestError,
     NoStoreError,
+    PolicyError,
     PoolError,
     SourceError,
     StoreError,
 )
 from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.exits import CommandExit
+from fpj_core.kube.names import EVICTION_LEASE
 from fpj_core.kube.steering import RefusedActionError
 from fpj_core.leases import local_holder_pid
 
@@ -57,6 +59,9 @@ def guarded(command: Callable[[], None], arguments: Sequence[str]) -> int:
     return int(code)
 
 
+_BAD_INPUT = (ManifestError, NoStoreError, UsageProblemError, RefusedActionError, PolicyError)
+
+
 def wants_json(arguments: Sequence[str]) -> bool:
     """Whether these arguments ask for JSON. They may be too wrong for click to say."""
     joined = " ".join(arguments)
@@ -69,7 +74,7 @@ def code_of(error: BaseException) -> CommandExit:
     """The exit code that an error means."""
     if isinstance(error, LeaseHeldError | FencedError):
         return CommandExit.HELD
-    if isinstance(error, ManifestError | NoStoreError | UsageProblemError | RefusedActionError):
+    if isinstance(error, _BAD_INPUT):
         return CommandExit.BAD_INPUT
     if isinstance(error, StoreError | ClusterError):
         return CommandExit.STORE
@@ -86,6 +91,8 @@ def words_of(error: BaseException) -> str:
     if isinstance(error, LeaseHeldError):
         pid = local_holder_pid(error.holder)
         who = f"process {pid} on this machine" if pid else error.holder
+        if error.name.startswith(EVICTION_LEASE):
+            return f"another process evicts from this cache folder ({who}); wait for it or stop it"
         return f"another run is working on this collection ({who}); wait for it or stop it"
     if isinstance(error, OSError):
         place = error.filename or ("" if _can_print() else "standard output")

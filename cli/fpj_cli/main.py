@@ -11,6 +11,7 @@ import click
 
 import fpj_core
 from fpj_cli.act import recover, release, resume, suspend
+from fpj_cli.cleanup import cleanup
 from fpj_cli.endings import guarded
 from fpj_cli.export import export, find, outputs
 from fpj_cli.follow import wait, watch
@@ -66,7 +67,7 @@ _ANYWHERE = (
     *(get, describe, failures, watch, wait, generate),
     *(suspend, resume, recover, logs, release),
 )
-_STORED = (stats, outputs, find, export, purge, forget_command, verify)
+_STORED = (stats, outputs, find, export, purge, cleanup, forget_command, verify)
 for command in (run, *_ANYWHERE, *_STORED, config, completion, schema):
     cli.add_command(command)
 for command in _ANYWHERE:

@@ -68,13 +68,15 @@ def stats(collection: str | None, verify: bool, repair: bool, output: str, store
         for tier, (files, size) in sorted(each.by_tier.items()):
             shown.add(*head, tier, formatting.count(files), formatting.size(size))
             head = ("", "", "")
+        if not each.by_tier:
+            shown.add(*head, "-", "0", "-")
     print_rows(shown)
-    shown = Rows("CACHE FOLDER", "LOCATION", "FILES", "SIZE", "COLLECTIONS")
+    shown = Rows("CACHE FOLDER", "LOCATION", "FILES", "SIZE", "LIMIT", "COLLECTIONS")
     for folder in folders:
         held, location = formatting.size(folder.bytes), display_key(folder.location)
-        shown.add(
-            folder.name, location, formatting.count(folder.files), held, str(folder.collections)
-        )
+        most = "-" if folder.max_bytes is None else formatting.size(folder.max_bytes)
+        files_held = formatting.count(folder.files)
+        shown.add(folder.name, location, files_held, held, most, str(folder.collections))
     out.print()
     print_rows(shown)
 

@@ -24,6 +24,7 @@ from fpj_cli.context import (
     print_json,
     print_text,
     say,
+    size_of,
     store_option,
     store_or_empty,
     was_given,
@@ -57,6 +58,7 @@ from fpj_worker.places import (
     place_for_path,
     place_of_record,
     with_cache_control,
+    with_limit,
 )
 from fpj_worker.preview import Preview, Why
 from fpj_worker.stopping import InterruptedRunError
@@ -178,6 +180,14 @@ accept_source_option: _Decorator = click.option(
     ),
 )
 @click.option(
+    "--max-bytes",
+    metavar="SIZE",
+    help=(
+        "Most that the cache folder may hold, e.g. 20Gi, or none for no limit; later runs keep to"
+        " it.  [default: the manifest's, else as before]"
+    ),
+)
+@click.option(
     "--collection",
     metavar="ID",
     help="Name of the collection.  [default: derived from the folder's path]",
@@ -280,6 +290,8 @@ def run(
         else:
             resource, folders = _from_folder(target, options), []
         place = _cached(_place(resource, folders, store, options), options["cache_control"])
+        if options["max_bytes"]:
+            place = with_limit(place, _limit(options["max_bytes"]))
         if not (options["out"] or quiet):
             say(
                 f"Writing to {escape(display_key(place.record.location))} (change it with --out"
@@ -525,6 +537,10 @@ def _max_failed(text: str) -> int | str:
 
 
 _MAX_FAILED = re.compile(r"\d{1,9}|100%|\d{1,2}%", re.ASCII)
+
+
+def _limit(text: str) -> int | None:
+    return None if text.lower() == "none" else size_of(text)
 
 
 def _tier(text: str) -> dict[str, Any]:

@@ -20,6 +20,10 @@ _REASONS = {
     RemovalReason.UNREQUESTED: "of tiers no longer asked for",
     RemovalReason.SUPERSEDED: "replaced under another name",
     RemovalReason.PURGED: "purged",
+    RemovalReason.EXPIRED: "expired",
+    RemovalReason.OVER_COLLECTION_QUOTA: "above a collection's limit",
+    RemovalReason.OVER_TIER_QUOTA: "above a tier's limit",
+    RemovalReason.OVER_QUOTA: "to keep the folder's limit",
 }
 _COLOURS = {Phase.COMPLETED: "green", Phase.COMPLETED_WITH_ERRORS: "yellow"}
 

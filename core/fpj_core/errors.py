@@ -14,6 +14,7 @@
     ├── PolicyError            no eviction can be planned: a size, a time or a limit is invalid
     │   └── PlanRemovesEverythingError  the plan would leave nothing
     ├── EnvironmentFaultError  source, cache or temporary folder have stopped working; they may heal
+    │   └── CacheFolderFullError  the cache folder may hold no more
     ├── ImageError             one image failed; carries an ErrorType
     │   └── ContentChangedError  it was replaced while it was read: read it again
     └── StoreError             the store refused or lost an operation
@@ -169,7 +170,17 @@ class PlanRemovesEverythingError(PolicyError):
 class EnvironmentFaultError(FpjError):
     """Source, cache folder or temporary folder do not work at the moment: no image's fault,
     and none is charged.
+
+    ``reason`` is that of the job that waits for it.
     """
+
+    reason = "EnvironmentFault"
+
+
+class CacheFolderFullError(EnvironmentFaultError):
+    """The cache folder may hold no more (`maxBytes`), and nothing could be evicted."""
+
+    reason = "CacheFolderFull"
 
 
 class PoolError(FpjError):

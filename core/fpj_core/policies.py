@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from pydantic import ValidationError
 
 from fpj_core import policy
 from fpj_core.errors import PolicyError
 from fpj_core.kube.names import store_collection
-from fpj_core.model import Folder
+from fpj_core.model import Folder, ImageRecord
 from fpj_core.v1alpha1.cachefolder import (
     CacheFolderSpec,
     CollectionPolicy,
@@ -22,8 +23,12 @@ from fpj_core.v1alpha1.common import parse_quantity
 _WHOLE = 100.0
 """Percent."""
 
-Ordinals = Callable[[str, Sequence[str]], Iterable[int]]
-"""From a collection and keys of its images to the ordinals of those that are known."""
+
+class Images(Protocol):
+    """What a store knows of images."""
+
+    def images_by_key(self, collection: str, keys: Sequence[str]) -> dict[str, ImageRecord]:
+        """See `fpj_core.store.protocol.Store`."""
 
 
 def spec_policy(spec: CacheFolderSpec, namespace: str | None) -> str | None:
@@ -36,7 +41,12 @@ def spec_policy(spec: CacheFolderSpec, namespace: str | None) -> str | None:
     return json.dumps(document, sort_keys=True)
 
 
-def policy_of(folder: Folder, ordinals: Ordinals) -> policy.Policy:
+def has_policy(folder: Folder) -> bool:
+    """Whether anything may ever be evicted from it by itself."""
+    return folder.max_bytes is not None or folder.policy is not None
+
+
+def policy_of(folder: Folder, images: Images) -> policy.Policy:
     """By what to evict from a folder. Raises `PolicyError` for a record that is invalid."""
     given = _recorded(folder)
     collections, tiers = given.collections or [], given.tiers or []
@@ -58,9 +68,10 @@ def policy_of(folder: Folder, ordinals: Ordinals) -> policy.Policy:
             frozenset(each.id for each in collections if each.pinned),
             frozenset(each.name for each in tiers if each.pinned),
             frozenset(
-                (each.id, ordinal)
+                (each.id, image.ordinal)
                 for each in collections
-                for ordinal in ordinals(each.id, each.pinned_images or ())
+                if each.pinned_images
+                for image in images.images_by_key(each.id, each.pinned_images).values()
             ),
         ),
         allow_everything=given.meant("allow_everything"),

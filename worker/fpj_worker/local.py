@@ -16,12 +16,16 @@ from typing import Protocol
 
 from fpj_core.errors import (
     CacheFolderError,
+    CacheFolderFullError,
     EnvironmentFaultError,
     FencedError,
     FolderLostError,
     FpjError,
     ImageError,
+    LeaseHeldError,
+    PolicyError,
     SourceShrankError,
+    StoreError,
     StoreUnavailableError,
 )
 from fpj_core.folders.base import CacheFolder
@@ -33,6 +37,7 @@ from fpj_core.sources.filters import Reason
 from fpj_core.store.protocol import Store
 from fpj_worker.breaker import Outage
 from fpj_worker.claiming import Claim, SourceClaim, refuse_own_source
+from fpj_worker.eviction import Evictor, current
 from fpj_worker.indexer import index_collection, name_nothing
 from fpj_worker.localjob import LocalJob
 from fpj_worker.locking import LEASE_SECONDS, take_lock
@@ -40,6 +45,7 @@ from fpj_worker.planner import Planner, PlanSettings
 from fpj_worker.preview import Preview, Previewer, Wanted, Why
 from fpj_worker.probe import Probe, may_heal
 from fpj_worker.removal import Cleanup, Removed, Remover, asked_by
+from fpj_worker.room import Allowance, allowance_for
 from fpj_worker.shard import JobContext, Pool, ShardProcessor
 from fpj_worker.stopping import InterruptedRunError
 from fpj_worker.tasks import ImageHandler, start_image_pool
@@ -225,7 +231,8 @@ class LocalRun:
         """Claim, index and plan; again until source and cache folder work for so long."""
         if (why := self._prepare()) is not None:
             self._was_sick = True
-            self._wait(why, Outage(self._request.wait_seconds), self._prepare)
+            trouble = EnvironmentFaultError(why)
+            self._wait(trouble, Outage(self._request.wait_seconds), self._prepare)
 
     def _prepare(self) -> str | None:
         """What of the environment came in the way, if anything did."""
@@ -330,24 +337,27 @@ class LocalRun:
         # Whoever looks on counts the time from here.
         self._job = self._store.update_job(self._timed())
         outage = Outage(self._request.wait_seconds)
-        while (why := self._work()) is not None:
-            self._wait(why, outage, self._probe_and_take_back)
+        while (trouble := self._work()) is not None:
+            if not isinstance(trouble, CacheFolderFullError):
+                self._wait(trouble, outage, self._probe_and_take_back)
+            elif (why := self._make_room()) is not None:
+                self._wait(CacheFolderFullError(why), outage, self._make_room)
             self._observer.stage("Process")
 
-    def _work(self) -> str | None:
+    def _work(self) -> EnvironmentFaultError | None:
         """All shards, one after another; or what of the environment came in the way."""
         try:
             self._work_off()
         except EnvironmentFaultError as error:
-            return str(error)
+            return error
         return None
 
     def _work_off(self) -> None:
-        holder = local_holder(self._job.id)
+        holder = self._holder
         shard = self._claim(holder)
         if shard is None:
             return
-        with self._pool() as pool:
+        with self._pool() as pool, self._room() as allowance:
             processor = ShardProcessor(
                 self._store,
                 pool,
@@ -356,6 +366,7 @@ class LocalRun:
                 self._tick,
                 # The store may be on the same full disk.
                 probe=lambda _tick: self._probe(self._check_stop),
+                allowance=allowance,
             )
             while shard is not None:
                 self._unrecorded = lambda: processor.unrecorded
@@ -366,19 +377,61 @@ class LocalRun:
                 shard = self._claim(holder)
             self.removed += processor.removed
 
-    def _wait(self, why: str, outage: Outage, ask: Callable[[], str | None]) -> None:
+    @contextmanager
+    def _room(self) -> Iterator[Allowance | None]:
+        """What may be written to a folder that has a limit."""
+        request = self._request
+        allowance = allowance_for(
+            self._store,
+            request.folder_record,
+            self._holder,
+            self._job.collection,
+            request.tiers,
+            request.batch_size,
+        )
+        if allowance is None:
+            yield None
+            return
+        try:
+            yield allowance
+        finally:
+            with suppress(StoreError):  # it lapses by itself
+                allowance.release()
+
+    def _make_room(self) -> str | None:
+        """Evict what may go; why an image has no room even then."""
+        record = current(self._store, self._request.folder_record)
+        try:
+            evicted = Evictor(self._store, self._folder, record, self._tick_waiting).run()
+        except LeaseHeldError:
+            pass  # another run makes room at this moment
+        except FencedError:
+            raise
+        except (PolicyError, CacheFolderError, ImageError, StoreError) as error:
+            return str(error)
+        else:
+            self.removed += evicted.removed
+        with self._room() as allowance:
+            if allowance is None or allowance.take():
+                return self._take_back()
+            return str(allowance.refusal())
+
+    def _wait(
+        self, trouble: EnvironmentFaultError, outage: Outage, ask: Callable[[], str | None]
+    ) -> None:
         """Until ``ask`` finds nothing wrong.
 
-        Raises `EnvironmentFaultError` when the environment is given up.
+        Raises an error of the kind of ``trouble`` when the environment is given up.
         """
+        why = str(trouble)
         began = time.monotonic()
         with suppress(StoreUnavailableError):
             self._recorded_done = self.progress()[1].done
         outage.begin(began, self._recorded_done)
-        self._note_wait("EnvironmentFault", why)
+        self._note_wait(trouble.reason, why)
         try:
             while True:
-                self._pause(why, outage)
+                self._pause(type(trouble), why, outage)
                 why = ask() or ""
                 if not why:
                     break
@@ -388,11 +441,11 @@ class LocalRun:
                 self._processing_since += time.monotonic() - began
         self._note_wait("", "")
 
-    def _pause(self, why: str, outage: Outage) -> None:
+    def _pause(self, kind: type[EnvironmentFaultError], why: str, outage: Outage) -> None:
         until = time.monotonic() + outage.pause()
         while (now := time.monotonic()) < until:
             if not (left := outage.left(now)):
-                raise EnvironmentFaultError(why)
+                raise kind(why)
             self._observer.waiting(why, left)
             time.sleep(_WAIT_POLL_SECONDS)
             self._tick_waiting()
@@ -428,6 +481,10 @@ class LocalRun:
             self._renewed_at = now
             with suppress(StoreUnavailableError):
                 self._lease = self._store.renew_lease(self._lease, LEASE_SECONDS, self._store.now())
+
+    @property
+    def _holder(self) -> str:
+        return local_holder(self._job.id)
 
     def _check_stop(self) -> None:
         if self._should_stop():
@@ -483,7 +540,7 @@ class LocalRun:
             self._end(Phase.SUSPENDED, "Interrupted", str(error))
             raise
         except EnvironmentFaultError as error:
-            self._end(Phase.SUSPENDED, "EnvironmentFault", str(error))
+            self._end(Phase.SUSPENDED, error.reason, str(error))
             raise
         except JobFailedError as error:
             self._end(Phase.FAILED, error.reason, str(error))

@@ -1,9 +1,9 @@
-"""The lock of a collection, held by a process of this machine."""
+"""The lock of a collection, or of a folder's eviction, held by a process of this machine."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from fpj_core.errors import LeaseHeldError
@@ -16,12 +16,15 @@ LEASE_SECONDS = 60.0
 _RENEW_SECONDS = 5.0
 
 
-def take_lock(store: Store, collection: str, who: str) -> Lease:
+def take_lock(
+    store: Store, collection: str, who: str, named: Callable[[str], str] = lease_name
+) -> Lease:
     """Take the collection's lease for ``who``, say a job's id.
 
-    One that a dead process of this machine holds is broken first. Raises `LeaseHeldError`.
+    One that a dead process of this machine holds is broken first. ``named`` gives the lease's name.
+    Raises `LeaseHeldError`.
     """
-    name, holder = lease_name(collection), local_holder(who)
+    name, holder = named(collection), local_holder(who)
     try:
         return store.acquire_lease(name, holder, LEASE_SECONDS, store.now())
     except LeaseHeldError as held:
@@ -54,10 +57,18 @@ class Lock:
             self._renewed_at = now
 
 
+def is_locked(store: Store, collection: str) -> bool:
+    """Whether somebody holds the collection's lock."""
+    lease = store.lease(lease_name(collection))
+    return lease is not None and lease.expires_at > store.now() and not is_dead(lease.holder)
+
+
 @contextmanager
-def locked(store: Store, collection: str, who: str) -> Iterator[Lock]:
+def locked(
+    store: Store, collection: str, who: str, named: Callable[[str], str] = lease_name
+) -> Iterator[Lock]:
     """Hold the collection's lock. Raises `LeaseHeldError`."""
-    lock = Lock(store, take_lock(store, collection, who))
+    lock = Lock(store, take_lock(store, collection, who, named))
     try:
         yield lock
     finally:

@@ -144,8 +144,8 @@ def with_cache_control(place: Place, cache_control: str) -> Place:
     return Place(record, replace(place.config, cache_control=cache_control))
 
 
-def with_limit(place: Place, max_bytes: int) -> Place:
-    """The place, which may hold so many bytes."""
+def with_limit(place: Place, max_bytes: int | None) -> Place:
+    """The place, which may hold so many bytes; None for no limit."""
     return Place(replace(place.record, max_bytes=max_bytes), place.config)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fpj_core.folders.base import CacheFolder
-from fpj_core.model import Derivative, Format, ImageRecord, SourceEntry, TierSpec, tier_digests
+from fpj_core.model import Derivative, ImageRecord, SourceEntry, TierSpec, tier_digests
 from fpj_core.ordinals import Ordinals
 from fpj_core.sources.base import Source
 from fpj_core.sources.filters import Reason
@@ -19,15 +19,11 @@ from fpj_worker.indexer import listing_problem, name_nothing
 from fpj_worker.memory import ReadOnlyMemory
 from fpj_worker.removal import Cleanup, Removed
 from fpj_worker.removalpreview import RemovalPreview
+from fpj_worker.room import bytes_per_file
 
 _BATCH = 1_000
 _EARLIER_JOBS = 5
 """One that was interrupted knows only some of the images that fail."""
-_BYTES_PER_PIXEL = {Format.PNG: 1.5, Format.WEBP: 0.15, Format.AVIF: 0.1}
-_BYTES_PER_PIXEL_ELSE = 0.25
-"""Of photographs at the default qualities (the samples, within a factor of two):
-an estimate for lack of records.
-"""
 
 
 class Why(StrEnum):
@@ -96,7 +92,7 @@ class Previewer:
         self._on_image = on_image or (lambda _why, _key: None)
         self._on_left_out = on_left_out
         self._digests = tier_digests(wanted.tiers)
-        self._sizes = self._bytes_per_file()
+        self._sizes = bytes_per_file(store, wanted.collection, wanted.tiers)
         self._lost: dict[str, Ordinals] | None = None
         self._failed = Ordinals()
         self._seen = Ordinals()
@@ -224,16 +220,3 @@ class Previewer:
             ):
                 made.setdefault(each.ordinal, {})[each.tier] = each
         return made
-
-    def _bytes_per_file(self) -> dict[str, int]:
-        """By tier: as large as those on record; else a guess by its box."""
-        known = self._store.statistics(self._wanted.collection)
-        by_tier = known[0].by_tier if known else {}
-        sizes = {}
-        for tier in self._wanted.tiers:
-            files, size = by_tier.get(tier.name, (0, 0))
-            guess = (
-                tier.width * tier.height * _BYTES_PER_PIXEL.get(tier.format, _BYTES_PER_PIXEL_ELSE)
-            )
-            sizes[tier.name] = size // files if files else round(guess)
-        return sizes

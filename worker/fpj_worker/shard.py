@@ -57,6 +57,7 @@ from fpj_worker.naming import MirrorNames
 from fpj_worker.pool import Outcome, PoolError, ProcessPool
 from fpj_worker.probe import is_environment
 from fpj_worker.removal import Removed, Remover
+from fpj_worker.room import Allowance
 from fpj_worker.tasks import ImageDone, ImageTask, is_answer
 
 _READ = 1_000
@@ -155,7 +156,8 @@ class ShardProcessor:
     to another is fenced as ever.
 
     With a ``probe``, no image is charged for a fault that may be the environment's before that has
-    found it well.
+    found it well. With an ``allowance``, none is given out without room for its files: once there
+    is none, and nothing is in flight, `CacheFolderFullError` ends the shard.
     """
 
     def __init__(
@@ -168,6 +170,7 @@ class ShardProcessor:
         meter: Meter | None = None,
         patience: float = 0.0,
         probe: Ask | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
         self._store = store
         self._pool = pool
@@ -178,6 +181,7 @@ class ShardProcessor:
         self._patience = patience
         self._patient = True
         self._probe = probe
+        self._allowance = allowance
         self._breaker = Breaker()
         self._digests = tier_digests(context.tiers)
         self.removed = Removed()
@@ -462,10 +466,25 @@ class ShardProcessor:
         now = time.monotonic()
         while self._waiting and self._waiting[0][0] <= now:
             self._ready.appendleft(heapq.heappop(self._waiting)[2])
-        while self._ready and self._pool.has_room:
+        while self._ready and self._pool.has_room and self._may_write():
             task = self._ready.popleft()
             self._by_ordinal[task.ordinal].attempts += 1
             self._pool.submit(task)
+
+    def _may_write(self) -> bool:
+        """Whether the cache folder has room for one more image.
+
+        What is in flight is waited for, and recorded: it may be smaller than was reserved.
+        """
+        allowance = self._allowance
+        if allowance is None or self._patiently(allowance.take):
+            return True
+        if not self._pool.in_flight:
+            self._record(force=True)
+            if not self._patiently(allowance.take):
+                raise allowance.refusal()
+            return True
+        return False
 
     def _idle_seconds(self) -> float:
         """How long to sleep when nothing is in flight: until the next retry is due."""
@@ -482,6 +501,9 @@ class ShardProcessor:
                 ErrorType.WORKER_CRASHED, "the decoder's answer is not about this image"
             )
         self._meter.settled(task.size, outcome.elapsed)
+        if self._allowance:
+            made = outcome.result.files if error is None and outcome.result else ()
+            self._allowance.settle(sum(file.bytes for file in made))
         if error is None and outcome.result is not None:
             self._breaker.went_well()
             self._complete(slot, outcome.result, outcome.elapsed)
@@ -619,6 +641,8 @@ class ShardProcessor:
         if now - self._heartbeat_at >= _HEARTBEAT_SECONDS:
             self._patiently(lambda: self._store.heartbeat(self._shard, self._store.now()))
             self._heartbeat_at = time.monotonic()
+            if self._allowance:
+                self._patiently(self._allowance.keep)
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         """What ``ask`` gives, once the store answers.
@@ -653,6 +677,8 @@ class ShardProcessor:
                 self._bring_to_disk()
             self._patiently(lambda: self._store.flush(batch, self._store.now()))
             self._meter.counted(batch.counts)
+            if self._allowance:
+                self._allowance.recorded(sum(each.bytes for each in batch.derivatives))
             self._heartbeat_at = time.monotonic()
         self._cursor = cursor
         for slot in fresh:

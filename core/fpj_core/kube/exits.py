@@ -66,6 +66,8 @@ class Reason(StrEnum):
     CACHE_FOLDER_UNUSABLE = "CacheFolderUnusable"
     ENVIRONMENT_FAULT = "EnvironmentFault"
     """Source or cache folder have stopped working while images were made."""
+    CACHE_FOLDER_FULL = "CacheFolderFull"
+    """The cache folder may hold no more, and nothing could be evicted."""
     STORE_UNAVAILABLE = "StoreUnavailable"
     STORE_REFUSED = "StoreRefused"
     WORKERS_FAILED = "WorkersFailed"

@@ -46,6 +46,9 @@ REQUESTER_ANNOTATION = f"{GROUP}/requester"
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"
 MANAGED_BY = {"app.kubernetes.io/managed-by": MANAGER, "app.kubernetes.io/part-of": "fpj"}
 
+EVICTION_LEASE = "cache-evict-"
+"""What the names of leases begin with that those hold who evict from a folder."""
+
 ROLE_INDEX, ROLE_SHARDS, ROLE_REMOVAL = "index", "shards", "removal"
 
 WAVE = 1_000
@@ -162,6 +165,11 @@ def resume_mark(metadata: Mapping[str, Any]) -> str:
 def _label(name: str) -> str:
     """A name as a label may have it; for people, for it may be cut."""
     return _NOT_LABEL.sub("-", name)[:63].strip("-_.")
+
+
+def eviction_lease_name(folder: str) -> str:
+    """The name of the lease of whoever evicts from a cache folder."""
+    return EVICTION_LEASE + hashlib.blake2b(folder.encode(), digest_size=10).hexdigest()
 
 
 def lease_name(collection: str) -> str:

@@ -1,6 +1,6 @@
 """Which derivatives of a cache folder to remove. Pure: it reads and removes nothing itself.
 
-docs/design/eviction.md explains it. No folder is cleaned by it yet.
+docs/design/eviction.md explains it.
 """
 
 from fpj_core.model import Eviction, Since

@@ -156,6 +156,11 @@ class MongoRemovals(MongoCounters, Removals):
         return {_key(collection, each) for each in self._db.derivatives.find(query, _FILE)}
 
     @override
+    def removing_from(self, folder: str) -> list[str]:
+        with translated():
+            return sorted(self._db.removals.distinct("collection", {"folder": folder}))
+
+    @override
     def end_removals(self, removals: Sequence[Removal]) -> None:
         keys = [_key(each.collection, asdict(each)) for each in removals]
         with translated():

@@ -46,6 +46,9 @@ class Removals(Protocol):
     ) -> Iterator[Removal]:
         """Files to remove in a folder, of images with ``start <= ordinal < stop``, ascending."""
 
+    def removing_from(self, folder: str) -> list[str]:
+        """Collections of which files are to be removed from a folder."""
+
     def end_removals(self, removals: Sequence[Removal]) -> None:
         """Forget removals of one collection, up to 5,000: their files are gone, or stay."""
 

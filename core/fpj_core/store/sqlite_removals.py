@@ -98,6 +98,15 @@ class SQLiteRemovals(SQLiteCounters, Removals):
             last = tuple(rows[-1][:4])
 
     @override
+    def removing_from(self, folder: str) -> list[str]:
+        query = (
+            "SELECT DISTINCT c.id FROM removals r JOIN collections c ON c.number = r.collection"
+            " WHERE r.folder = ? ORDER BY 1"
+        )
+        with self._connection.read() as db:
+            return [collection for (collection,) in db.execute(query, (folder,)).fetchall()]
+
+    @override
     def end_removals(self, removals: Sequence[Removal]) -> None:
         query = f"DELETE FROM removals WHERE {_KEY} AND folder = ? AND path = ?"
         rows = [

@@ -90,10 +90,13 @@ _STOPPED: Mapping[str, Mapping[str, Any]] = {
     "shards": {"active": 0},
 }
 _ACTIVE = frozenset({Phase.INDEXING, Phase.RUNNING})
-_SICK = Reason.ENVIRONMENT_FAULT.value
-_MAY_HEAL = frozenset(
-    {Reason.STORE_UNAVAILABLE.value, Reason.SHARD_HELD.value, Reason.FENCED.value, _SICK}
-)
+_FULL = Reason.CACHE_FOLDER_FULL.value
+_SICK = frozenset({Reason.ENVIRONMENT_FAULT.value, _FULL})
+_MAY_HEAL = _SICK | {
+    Reason.STORE_UNAVAILABLE.value,
+    Reason.SHARD_HELD.value,
+    Reason.FENCED.value,
+}
 """Why pods may have used up their retries although the next attempt can succeed."""
 
 
@@ -557,7 +560,9 @@ class _Decision:
         if self._moving().get("reason") in {*NO_SLOT, "Queued"} or o.job is None:
             return None  # it may work again only as of now
         trouble = trouble or self._sick_still()
-        sick = trouble is not None and trouble[0] == _SICK
+        if trouble is not None and trouble[0] == _FULL:
+            return None  # until something is evicted, or the limit is raised
+        sick = trouble is not None and trouble[0] in _SICK
         # An index that fails again and again lists something each time: that leads nowhere.
         silent = o.now - (
             o.attempt.started_at if sick and o.phase is Phase.INDEXING else self._last_progress()
@@ -567,9 +572,10 @@ class _Decision:
             limit = min(limit, self.settings.stale_after_floor)
         if silent <= limit:
             return None
-        reason = _SICK if sick else "StaleJob"
         return self._recover_or_fail(
-            reason, f"no progress for {silent:.0f} s", trouble[1] if trouble else ""
+            trouble[0] if trouble and sick else "StaleJob",
+            f"no progress for {silent:.0f} s",
+            trouble[1] if trouble else "",
         )
 
     def _indexing(self) -> Plan:
@@ -913,11 +919,10 @@ class _Decision:
         """
         moving, record = self._moving(), self.o.store.record
         moved = record.last_progress_at if record else None
-        if moving.get("reason") != _SICK or (moved or 0.0) > seconds_of(
-            moving.get("lastTransitionTime")
-        ):
+        reason = str(moving.get("reason", ""))
+        if reason not in _SICK or (moved or 0.0) > seconds_of(moving.get("lastTransitionTime")):
             return None
-        return _SICK, str(moving.get("message", ""))
+        return reason, str(moving.get("message", ""))
 
     def _moving(self) -> Mapping[str, Any]:
         """The condition Progressing as it was last written."""

@@ -987,6 +987,29 @@ def test_an_environment_that_does_not_heal_costs_recoveries_and_then_the_job() -
     assert "full" in failed["message"]
 
 
+def test_a_full_folder_is_waited_for_without_recoveries() -> None:
+    world = World()
+    job = world.add(recovery={"staleAfterSeconds": 60, "maxAttempts": 0})
+    running(world)
+    child = world.child(names.ROLE_SHARDS)
+    assert child
+    for _ in range(10):
+        world.now += 100
+        full = replace(child, trouble=("CacheFolderFull", "it is full"), trouble_since=world.now)
+        job.children[child.name] = full
+        world.settle()
+        assert job.condition("Progressing")["reason"] == "CacheFolderFull"
+    job.children[child.name] = child
+    world.now += 100
+    world.settle()
+    assert (job.phase(), job.status["recoveryAttempts"]) == (Phase.RUNNING, 0)
+    assert job.condition("Progressing")["reason"] == "CacheFolderFull", "until an image is done"
+    world.progressed()
+    world.now += 61
+    world.settle()
+    assert job.phase() is Phase.FAILED, "from then on, it must move as any other"
+
+
 def test_an_index_that_the_environment_stops_uses_no_try_and_is_bounded_all_the_same() -> None:
     """Its pods end with 42 again and again, and each may list something before:
     that is not progress.

@@ -24,5 +24,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr("fpj_worker.shard.time", clock)
     monkeypatch.setattr("fpj_worker.local.time", clock)
+    monkeypatch.setattr("fpj_worker.room.time", clock)
     monkeypatch.setattr("fpj_core.store.sqlite.time", clock)
     return clock

@@ -84,6 +84,8 @@ class MemoryFolder:
 
     def __init__(self) -> None:
         self.files: dict[str, int] = {}
+        self.most = 0
+        """Bytes that it has held at a time."""
         self.removed: list[str] = []
         self.swept = 0
         self.refuses_removal = False
@@ -112,6 +114,7 @@ class MemoryFolder:
 
     def write(self, relative: str, data: bytes, *, token: str) -> None:
         self.files[relative] = len(data)
+        self.most = max(self.most, sum(self.files.values()))
         self._unwritten.add(relative)
 
     answers_at_once = True

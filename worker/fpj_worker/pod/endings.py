@@ -9,6 +9,7 @@ from obstore import exceptions
 from fpj_core import faults
 from fpj_core.errors import (
     CacheFolderError,
+    CacheFolderFullError,
     EnvironmentFaultError,
     ErrorType,
     FencedError,
@@ -44,6 +45,7 @@ class Ending:
 _BY_ERROR: tuple[tuple[type[Exception], Ending], ...] = (
     (InterruptedRunError, Ending(ExitCode.TERMINATED)),
     (ManifestError, Ending(ExitCode.PERMANENT, Reason.INVALID_MANIFEST)),
+    (CacheFolderFullError, Ending(ExitCode.ENVIRONMENT, Reason.CACHE_FOLDER_FULL)),
     (EnvironmentFaultError, Ending(ExitCode.ENVIRONMENT, Reason.ENVIRONMENT_FAULT)),
     (FencedError, Ending(ExitCode.FENCED, Reason.FENCED)),
     (StoreUnavailableError, Ending(ExitCode.MAY_HEAL, Reason.STORE_UNAVAILABLE)),

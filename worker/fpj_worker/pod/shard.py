@@ -23,6 +23,7 @@ from fpj_worker.pod.metrics import BUSY, PENDING, PROCESSES, STAGE_SECONDS, Prom
 from fpj_worker.pod.places import probe_of, require_folder
 from fpj_worker.pod.report import Reporter, StatusWriter
 from fpj_worker.pod.task import Task
+from fpj_worker.room import Allowance, allowance_for
 from fpj_worker.shard import JobContext, Pool, ShardProcessor
 from fpj_worker.stopping import Stop
 from fpj_worker.tasks import ImageHandler, start_image_pool
@@ -193,6 +194,7 @@ class _Worker:
         self._meter = PodMeter()
         self._reporter: Reporter | None = None
         self._pool: Pool | None = None
+        self._allowance: Allowance | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -236,6 +238,14 @@ class _Worker:
     def _start(self) -> None:
         task = self._task
         self._pool = start_image_pool(_handler(task, self._store.identity()), _workers(task))
+        self._allowance = allowance_for(
+            self._store,
+            task.folder_record,
+            task.pod,
+            task.collection,
+            resolve_tiers(task.job.spec),
+            resolve_sharding(task.job.spec, 0).batch_size,
+        )
         self._processor = ShardProcessor(
             self._store,
             self._pool,
@@ -245,6 +255,7 @@ class _Worker:
             self._meter,
             _PATIENCE_SECONDS,
             probe_of(task, self._store),
+            self._allowance,
         )
         PROCESSES.set(_workers(task))
         if task.report and self._reporter is None:
@@ -259,6 +270,10 @@ class _Worker:
         if self._pool is not None:
             self._pool.stop(0)
             self._pool = None
+        if self._allowance is not None:
+            with suppress(StoreError):  # it lapses by itself
+                self._allowance.release()
+            self._allowance = None
 
     def _tick(self) -> None:
         self._stop.check()
