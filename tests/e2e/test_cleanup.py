@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +147,44 @@ def test_wrong_input(fpj: Fpj, old: Path) -> None:
     everything = fpj("cleanup", "--older-than", "0.01s")
     assert (everything.code, "would remove everything" in everything.stderr) == (2, True)
     assert len(fpj.listed("outputs")) == 2 * IMAGES
+
+
+def test_runs_and_clean_ups_at_the_same_time_keep_the_limit(fpj: Fpj, tmp_path: Path) -> None:
+    """Four collections, one after another evictable, are made by two runs at a time, with a
+    clean-up beside them: at no moment does the folder hold more than its limit and what each
+    worker process has in hand.
+    """
+    folders = [photographs(tmp_path / f"album-{n}") for n in range(4)]
+    fpj.run(folders[0])
+    whole = held(fpj)
+    limit, image = 2 * whole, whole // IMAGES
+    most = [0]
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            with suppress(FileNotFoundError):  # one that has gone meanwhile
+                most[0] = max(most[0], held(fpj))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        for pair in ((1, 2), (3, 0), (1, 2)):
+            started = [
+                fpj.start(
+                    *("run", folders[n], "--out", fpj.out, "--max-bytes", limit),
+                    *("--wait-for-environment", "5s", "--workers", 2),
+                )
+                for n in pair
+            ]
+            while any(each.poll() is None for each in started):
+                assert fpj("cleanup").code in {0, 1, 3}
+            codes = [each.communicate(timeout=60) and each.returncode for each in started]
+            assert set(codes) <= {0, 6}, codes
+    finally:
+        over.set()
+        watcher.join(60)
+    assert most[0] <= limit + 4 * image
+    assert recorded(fpj) == held(fpj)
+    verified = fpj("verify", "--json")
+    assert verified.code == 0, verified.stdout
