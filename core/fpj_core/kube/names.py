@@ -141,9 +141,8 @@ def requester_of(metadata: Mapping[str, Any]) -> str:
     stays.
     """
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
-    return str(
-        labels.get(LABEL_SCHEDULE) or annotations.get(REQUESTER_ANNOTATION) or metadata["name"]
-    )
+    said = str(annotations.get(REQUESTER_ANNOTATION) or "")[:_MOST_NAME]
+    return str(labels.get(LABEL_SCHEDULE) or said or metadata["name"])
 
 
 def resume_mark(metadata: Mapping[str, Any]) -> str:

@@ -265,7 +265,13 @@ def manifest(observed: Observed) -> dict[str, Any]:
     spec = observed.understood.spec.model_dump(
         mode="json", by_alias=True, exclude_none=True, exclude={"worker_template"}
     )
-    metadata = {"name": observed.key.name, "namespace": observed.key.namespace, "uid": observed.uid}
+    metadata: dict[str, Any] = {
+        "name": observed.key.name,
+        "namespace": observed.key.namespace,
+        "uid": observed.uid,
+    }
+    if observed.requester not in ("", observed.key.name):
+        metadata["annotations"] = {names.REQUESTER_ANNOTATION: observed.requester}
     return {
         "apiVersion": API_VERSION,
         "kind": "FileProcessingJob",

@@ -126,6 +126,7 @@ async def observe(
         created_at=seconds_of(document["metadata"].get("creationTimestamp")),
         deleting="deletionTimestamp" in document["metadata"],
         marked=marked,
+        requester=names.requester_of(metadata),
         children=children,
         lease=lease,
         store=seen,

@@ -212,6 +212,8 @@ class Observed:
     """Whether its deletion waits for the removal of its files: it has the finalizer for that."""
     stalled: tuple[str, ...] = ()
     """Pods that run and are silent, and hold all the shards that are left."""
+    requester: str = ""
+    """In whose name the job asks for its tiers, where that is not its own."""
 
     @property
     def understood(self) -> FileProcessingJob:

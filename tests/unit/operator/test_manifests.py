@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from unit.operator.world import NAMESPACE, World
 
+from fpj_core.kube.names import requester_of
 from fpj_core.manifest import parse_resource
 from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob
 from fpj_operator.jobs.children import index_job, manifest, shards_job
@@ -49,6 +50,15 @@ def folder(path: str = "derived") -> CacheFolder:
     )
     assert isinstance(parsed, CacheFolder)
     return parsed
+
+
+def test_pods_learn_in_whose_name_the_job_asks_for_its_tiers() -> None:
+    """Of its labels and annotations nothing else: they may take more room than a variable has."""
+    own = observed({})
+    assert "annotations" not in manifest(replace(own, requester=own.key.name))["metadata"]
+    copied = manifest(replace(own, requester="nightly"))["metadata"]
+    assert requester_of(copied) == "nightly"
+    assert copied.keys() == {"name", "namespace", "uid", "annotations"}
 
 
 def test_the_worker_template_reaches_neither_the_store_nor_the_task() -> None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from unit.worker_pod.conftest import COLLECTION, UID, Cluster
+from unit.worker_pod.conftest import COLLECTION, UID, Cluster, job_manifest
 
 from fpj_core.errors import FencedError, SourceChangedError
 from fpj_core.jobs import change_job
 from fpj_core.model import Phase
+from fpj_worker.pod.index import run_index
+from fpj_worker.pod.task import read_task
+from fpj_worker.stopping import Stop
 
 OTHERS = {
     "id": "photos",
@@ -25,6 +28,20 @@ def planned(cluster: Cluster) -> Cluster:
     """One of twelve photos in two shards."""
     cluster.prepare(12)
     return cluster
+
+
+@pytest.mark.parametrize(("said", "name"), [({}, "job"), ({"fpj.dev/requester": "first"}, "first")])
+def test_in_whose_name_tiers_are_asked_for(
+    cluster: Cluster, said: dict[str, str], name: str
+) -> None:
+    cluster.add_photos(1)
+    cluster.record()
+    job = job_manifest()
+    job["metadata"]["annotations"] = said
+    with cluster.opened() as store:
+        task = read_task(cluster.environment(FPJ_TASK=cluster.task(job=job)))
+        run_index(task, store, Stop())
+        assert set(store.requested_tiers(COLLECTION)) == {f"{name}/cache", f"{name}/thumbnail"}
 
 
 @pytest.mark.parametrize("planned_attempt", [0, 2])
