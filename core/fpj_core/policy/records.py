@@ -104,7 +104,7 @@ class Policy:
     low_watermark: int = 80
     """Percentage of ``max_bytes`` down to which it goes."""
     minimum_age: float = 0.0
-    half_life: float = 7 * DAY
+    half_life: float = 90 * DAY
     """Seconds in which the frequency of a derivative that nobody asks for halves."""
     collection_quotas: Mapping[str, int] = field(default_factory=dict)
     tier_quotas: Mapping[str, int] = field(default_factory=dict)

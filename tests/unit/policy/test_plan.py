@@ -65,13 +65,32 @@ def test_what_costs_least_to_make_again_for_its_bytes_goes_first() -> None:
     assert removed(planned([thumbnail, full, avif], Policy(max_bytes=400_000))) == [1]
 
 
-def test_an_older_access_halves_what_frequency_is_worth() -> None:
-    def first(age: float) -> list[int]:
-        often = derivative(0, frequency=8.0, created_at=NOW - age)
-        return removed(planned([often, derivative(1, created_at=NOW)], Policy(max_bytes=20)))
+def first_to_go(age: float, frequency: float, other: float = 3_600, **values: Any) -> list[int]:
+    """Of one asked for ``frequency`` times but ``age`` seconds ago (0), and one once (1)."""
+    often = derivative(0, frequency=frequency, created_at=NOW - age)
+    once = derivative(1, created_at=NOW - other)
+    return removed(planned([often, once], Policy(max_bytes=20, **values)))
 
-    week = 7 * 86_400
-    assert first(2.9 * week) == [1] and first(3.1 * week) == [0]
+
+def test_four_times_as_long_ago_is_worth_half() -> None:
+    hour = 3_600
+    assert first_to_go(3.9 * hour, 2.0) == [1] and first_to_go(4.1 * hour, 2.0) == [0]
+    assert first_to_go(60 * hour, 8.0) == [1] and first_to_go(66 * hour, 8.0) == [0]
+
+
+def test_beyond_that_each_half_life_is_worth_half() -> None:
+    """The roots are equal to 1 %, three half-lives lie between."""
+    day = 86_400
+    ages = {"age": 1_010 * day, "other": 1_000 * day}
+    assert first_to_go(frequency=7.0, **ages, half_life=10 * day / 3) == [0]
+    assert first_to_go(frequency=9.0, **ages, half_life=10 * day / 3) == [1]
+
+
+def test_within_an_hour_all_are_equally_young() -> None:
+    assert first_to_go(3_600, 1.0, other=0) == [0], "a tie"
+    assert first_to_go(0, 1.0, other=3_600) == [0]
+    assert first_to_go(3_700, 1.0, other=0) == [0]
+    assert first_to_go(0, 1.0, other=3_700) == [1]
 
 
 def test_an_unknown_cost_counts_as_a_millisecond() -> None:
