@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def replay(trace: Trace, cache: Any, request: Any) -> dict[str, float]:
-    """The request is one object, filled in anew each time."""
+    """The request is one object, filled in for each."""
     spent, hits = 0.0, 0
     for at, number in enumerate(trace.asked):
         request.obj_id, request.obj_size, request.clock_time = number, trace.sizes[number], at
