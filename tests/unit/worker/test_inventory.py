@@ -181,9 +181,12 @@ def test_who_works_on_the_collection_is_not_disturbed(cache: Cache) -> None:
     assert cache.verify(repair=True).left == 0
 
 
-def test_who_lost_the_lock_repairs_nothing(cache: Cache) -> None:
-    cache.put(orphan())
-    (cache.root / path_of(0)).unlink()
+@pytest.mark.parametrize("difference", ["a file", "a record"])
+def test_who_lost_the_lock_repairs_nothing(cache: Cache, difference: str) -> None:
+    if difference == "a file":
+        cache.put(orphan())
+    else:
+        (cache.root / path_of(0)).unlink()
     files, recorded = cache.files(), cache.recorded()
 
     def lose(_found: object) -> None:
