@@ -187,6 +187,7 @@ def test_one_job_whole(place: Place, client: Client) -> None:
         "completedAt": "2026-01-02T03:04:05Z",
         "lastProgressAt": None,
         "schedule": None,
+        "bulk": None,
         "actions": ["resume", "recover", "cancel"],
         "refusals": {"suspend": "It is CompletedWithErrors already"},
     }
