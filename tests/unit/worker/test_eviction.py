@@ -34,6 +34,7 @@ from fpj_core.model import (
     Shard,
     ShardBatch,
 )
+from fpj_core.policies import policy_of
 from fpj_core.policy import Kept, Reason
 from fpj_core.store.protocol import Store, nothing
 from fpj_worker.eviction import Evictor
@@ -167,6 +168,32 @@ def test_quotas_pins_and_weights_of_collections_and_tiers(bench: Bench) -> None:
         "thumbnail",
         {Kept.PINNED: 10_000},
     )
+    check_files(bench)
+
+
+def test_each_victim_goes_for_its_own_reason(bench: Bench) -> None:
+    put(bench.store, bench.folder, 10)
+    bench.clock.now = 62.5
+    evicted = evictor(bench, limited(10 * SIZE, ttl=60, lowWatermark=40, highWatermark=50)).run()
+    expected = {RemovalReason.EXPIRED: 2, RemovalReason.OVER_QUOTA: 4}
+    assert evicted.removed.by_reason == expected
+    check_files(bench)
+
+
+def test_what_is_to_be_spared_stays(bench: Bench) -> None:
+    put(bench.store, bench.folder, 10, tiers=("full", "thumbnail"))
+    record = limited(ttl=60)
+    bench.store.upsert_folder(record)
+    spared = Evictor(
+        bench.store,
+        bench.folder,
+        record,
+        nothing,
+        policy_of(record, bench.store),
+        lambda collection, tier: (collection, tier) == (OTHER, "full"),
+    )
+    assert spared.run().removed.files == 10
+    assert {tier for _, tier in kept(bench.store)} == {"full"}
     check_files(bench)
 
 
