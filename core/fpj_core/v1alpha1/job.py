@@ -34,7 +34,8 @@ from fpj_core.v1alpha1.workertemplate import WorkerTemplate
 _SOURCES = ("persistentVolumeClaim", "s3", "local")
 _ONE_SOURCE = "exactly one of persistentVolumeClaim, s3 and local must be given"
 _IMMUTABLE = (
-    "is immutable: apply it under another name, or delete this job first; what it made stays"
+    "is immutable: apply it under another name, or delete this job first; what it made stays,"
+    " unless its deletionPolicy is Delete"
 )
 _SAME_COLLECTION = (
     "self.collection.source == oldSelf.collection.source && has(self.collection.id) =="

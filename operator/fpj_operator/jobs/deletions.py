@@ -92,6 +92,11 @@ class _Doomed:
         return str(self.document["metadata"]["uid"])
 
     @property
+    def requester(self) -> str:
+        """In whose name it asked for its tiers."""
+        return names.requester_of(self.document["metadata"])
+
+    @property
     def attempt(self) -> int:
         return attempt_from(self.document.get("status") or {}).number
 
@@ -306,7 +311,9 @@ class Deletions:
         children: Iterable[Document],
     ) -> None:
         """See that a pod removes the files of this folder. Raises `WaitingError` if none does."""
-        wanted = removal_job(doomed.job, folder, lease.fence, doomed.attempt, keep, self._settings)
+        wanted = removal_job(
+            doomed.job, folder, lease.fence, doomed.attempt, keep, self._settings, doomed.requester
+        )
         name = wanted["metadata"]["name"]
         found = next((each for each in children if each["metadata"]["name"] == name), None)
         if found is None:

@@ -48,14 +48,18 @@ def removal_job(
     attempt: int,
     keep: Sequence[str],
     settings: OperatorSettings,
+    requester: str = "",
 ) -> dict[str, Any]:
-    """See `fpj_worker.pod.remove`. The source is not mounted: it may be gone already."""
+    """See `fpj_worker.pod.remove`. The source is not mounted: it may be gone already.
+
+    ``requester`` is in whose name the job asked for its tiers, where that is not its own.
+    """
     namespace, uid = job.metadata.namespace or "", job.metadata.uid or ""
     collection = names.store_collection(namespace, job.collection_id)
     labels = names.labels(job.metadata.name, uid, names.ROLE_REMOVAL, attempt)
     labels[names.LABEL_LOCK] = lease_name(collection)
     task = {
-        "job": _manifest(job),
+        "job": _manifest(job, requester),
         "folder": folder_manifest(namespace, folder),
         "collection": collection,
         "attempt": attempt,
@@ -113,12 +117,14 @@ def _pod(
     )
 
 
-def _manifest(job: FileProcessingJob) -> dict[str, Any]:
+def _manifest(job: FileProcessingJob, requester: str) -> dict[str, Any]:
     """The job as the pod gets it; see `fpj_operator.jobs.children.manifest`."""
     spec = job.spec.model_dump(
         mode="json", by_alias=True, exclude_none=True, exclude={"worker_template"}
     )
     metadata = {name: getattr(job.metadata, name) for name in ("name", "namespace", "uid")}
+    if requester:
+        metadata["annotations"] = {names.REQUESTER_ANNOTATION: requester}
     return {
         "apiVersion": API_VERSION,
         "kind": "FileProcessingJob",

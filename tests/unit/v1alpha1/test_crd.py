@@ -33,11 +33,11 @@ RULES = {
     "spec": [
         (
             "jobType is immutable: apply it under another name, or delete this job first; what it"
-            " made stays"
+            " made stays, unless its deletionPolicy is Delete"
         ),
         (
             "collection is immutable: apply it under another name, or delete this job first; what"
-            " it made stays"
+            " it made stays, unless its deletionPolicy is Delete"
         ),
         "cache has no effect with jobType Thumbnail: use Both, or leave it out",
         "thumbnail has no effect with jobType Cache: use Both, or leave it out",
@@ -349,6 +349,6 @@ def test_the_reference_tells_what_is_allowed() -> None:
     )
     assert (
         "- jobType is immutable: apply it under another name, or delete this job first; what it"
-        " made stays" in page
+        " made stays, unless its deletionPolicy is Delete" in page
     )
     assert "| Last-Progress | `status.lastProgressAt` | with `-o wide` |" in page

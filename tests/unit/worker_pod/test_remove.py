@@ -53,6 +53,16 @@ def test_everything_goes_and_the_originals_stay(made: Cluster) -> None:
     remove(made)  # again, nothing is left
 
 
+def test_nothing_is_asked_for_in_the_name_of_jobs_that_are_gone(made: Cluster) -> None:
+    with made.opened() as store:
+        store.record_requested_tiers(COLLECTION, "earlier/cache", ["full"], 1)
+        remove(made, "full")
+        asked = store.requested_tiers(COLLECTION)
+        assert {who for who, tiers in asked.items() if tiers} == {"earlier/cache"}
+        remove(made)
+        assert not any(store.requested_tiers(COLLECTION).values())
+
+
 def test_tiers_that_others_ask_for_stay(made: Cluster) -> None:
     remove(made, "thumbnail")
     assert len(made.files()) == 3 and all("thumbnail" in path for path in made.files())

@@ -12,6 +12,7 @@ from dataclasses import asdict
 
 from fpj_core.errors import EnvironmentFaultError
 from fpj_core.formatting import count
+from fpj_core.kube.names import requester_of
 from fpj_core.model import RemovalReason
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import resolve_tiers
@@ -50,9 +51,12 @@ def _tiers(task: Task, store: Store) -> Sequence[str]:
 
 
 def _ask_for_nothing(task: Task, store: Store) -> None:
-    """A job that is deleted asks for no tier any more: nothing stays for its sake."""
+    """A job that is deleted asks for no tier any more, nor do others where nothing is to stay:
+    no file is kept for their sake later.
+    """
     requested = store.requested_tiers(task.collection)
-    for who in asked_by(task.job.metadata.name, resolve_tiers(task.job.spec)):
+    own = asked_by(requester_of(task.job.metadata.model_dump()), resolve_tiers(task.job.spec))
+    for who in own if task.keep else requested:
         if requested.get(who):
             store.record_requested_tiers(task.collection, who, (), task.fence)
 

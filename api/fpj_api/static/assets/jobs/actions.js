@@ -43,7 +43,7 @@ export const ACTIONS = {
     done: "cancelled",
     verb: "delete",
     effect:
-      "The job's resource is deleted and its pods end. The images that it created stay. This cannot be undone.",
+      "The job's resource is deleted and its pods end. The images that it created stay, unless its deletionPolicy is Delete. This cannot be undone.",
   },
 };
 

@@ -203,7 +203,7 @@ export class JobPage {
     this.#again.cancel();
     setText(
       this.alert,
-      "This job was deleted. What it made stays; what is shown is how it was last seen.",
+      "This job was deleted. What is shown is how it was last seen.",
     );
     this.alert.hidden = false;
     this.#setButtons();
