@@ -324,6 +324,31 @@ def may(kube: Kube, account: str, verb: str, what: str, *options: str, name: str
         return False
 
 
+def test_a_deleted_job_takes_its_files_along(
+    fpj: Installation, node_namespace: str, tmp_path: Path
+) -> None:
+    """Also an active one: pods record what they have made before they end, so it is found."""
+    site = Site(fpj, node_namespace, tmp_path)
+    for name, number in (("done", 4), ("active", 40)):
+        photographs(tmp_path / name, number, broken=0)
+        site.claim(name, tmp_path / name)
+    originals = sorted(path for path in tmp_path.rglob("*.jpg"))
+    site.job("done", "done", deletionPolicy="Delete", **TIERS)
+    site.wait_end("done")
+    site.job(
+        "active",
+        "active",
+        deletionPolicy="Delete",
+        sharding={"parallelism": 1, "batchSize": 5},
+        workerTemplate=misbehaving(slowness=2),
+        **TIERS,
+    )
+    site.until(lambda: list(site.out.glob("*.active/**/*.jpg")), "files are made", 120)
+    site.kube("delete", "fpj", "done", "active", "--timeout=150s", seconds=160)
+    assert not [path for path in site.out.rglob("*.jpg") if path not in originals]
+    assert sorted(path for path in originals if path.exists()) == originals
+
+
 def test_deleted_jobs_and_namespaces_end_their_pods(
     fpj: Installation, node_namespace: str, tmp_path: Path
 ) -> None:
