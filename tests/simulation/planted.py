@@ -231,14 +231,14 @@ BUGS = (
     Bug(
         "fenced pods fail the job with its recoveries unused",
         _O + "jobs/reconcile.py",
-        "Reason.SHARD_HELD.value, Reason.FENCED.value, _SICK})",
-        "Reason.SHARD_HELD.value, _SICK})",
+        "    Reason.SHARD_HELD.value,\n    Reason.FENCED.value,\n",
+        "    Reason.SHARD_HELD.value,\n",
     ),
     Bug(
         "an outage of the store fails the job with its recoveries unused",
         _O + "jobs/reconcile.py",
-        "frozenset({Reason.STORE_UNAVAILABLE.value, Reason",
-        "frozenset({Reason",
+        "_SICK | {\n    Reason.STORE_UNAVAILABLE.value,\n",
+        "_SICK | {\n",
     ),
     Bug(
         "a batch is recorded whoever holds the shard",
