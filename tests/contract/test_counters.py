@@ -178,3 +178,30 @@ def test_ending_a_job_reads_counters_only(mongodb_server: str) -> None:
         monitoring._LISTENERS.command_listeners.remove(commands)
         store._client.drop_database("fpj-test-end")
         store.close()
+
+
+def test_what_a_folder_holds_by_tier_and_by_collection(store: Store) -> None:
+    """The largest come first; those beyond the number asked for are left out."""
+    names = ("a", "b", "c")
+    store.put_shards(
+        JOB, 1, [replace(shard(n, 0, 3), collection=name) for n, name in enumerate(names)]
+    )
+    for number, name in enumerate(names):
+        images = [image(n, collection=name) for n in range(3)]
+        store.upsert_images(images, 0)
+        held = store.claim_shard(JOB, 1, "w", 1.0, index=number)
+        assert held
+        made = tuple(
+            replace(
+                derivative(n, tier, size=10 * (number + 1)), image=images[n].id, collection=name
+            )
+            for n in range(number + 1)
+            for tier in ("full", "thumbnail")[: 1 + (name == "c")]
+        )
+        store.flush(replace(batch(held, 0, 3), collection=name, derivatives=made), 1.0)
+    shares = store.folder_shares("cache", 2)
+    assert list(shares.by_collection.items()) == [("c", (6, 180)), ("b", (2, 40))]
+    assert list(shares.by_tier.items()) == [("full", (6, 140)), ("thumbnail", (3, 90))]
+    assert store.folder_shares("other", 2).by_tier == {}
+    store.delete_derivatives("c", [(n, "thumbnail") for n in range(3)])
+    assert "thumbnail" not in store.folder_shares("cache", 2).by_tier

@@ -68,6 +68,7 @@ def use_everything(store: Store) -> None:
     store.statistics(COLLECTION)
     store.statistics(namespace="team")
     store.folder_totals("cache")
+    store.folder_shares("cache", 10)
     list(store.verify_counters(COLLECTION))
     store.delete_attempts(JOB, 1)
     store.delete_job("none")

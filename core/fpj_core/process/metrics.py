@@ -76,6 +76,7 @@ _TIMED = frozenset(
         "refresh_folder",
         "statistics",
         "folder_totals",
+        "folder_shares",
         "delete_job",
     )
 )

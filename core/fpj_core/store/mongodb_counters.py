@@ -23,7 +23,7 @@ from fpj_core.errors import StoreError
 from fpj_core.model import Folder, Layout
 from fpj_core.store.counters import IMAGES, Amount, Counted, CounterCheck, Place, add, check
 from fpj_core.store.mongodb_connection import Document, translated, unacknowledged
-from fpj_core.store.protocol import CollectionStatistics, Statistics, nothing
+from fpj_core.store.protocol import CollectionStatistics, FolderShares, Statistics, nothing
 
 _DUPLICATE_KEY = 11000
 _ANSWER_MS = 10_000
@@ -64,6 +64,24 @@ class MongoCounters(Statistics, Counted):
         return (
             (found[0]["files"], found[0]["bytes"], found[0]["collections"]) if found else (0, 0, 0)
         )
+
+    @override
+    def folder_shares(self, name: str, most: int) -> FolderShares:
+        return FolderShares(
+            self._shares(name, most, "$tier"), self._shares(name, most, "$collection")
+        )
+
+    def _shares(self, folder: str, most: int, group: str) -> dict[str, Amount]:
+        sums = {"files": {"$sum": "$files"}, "bytes": {"$sum": "$bytes"}}
+        pipeline: list[Any] = [
+            {"$match": {"folder": folder, "files": {"$gt": 0}}},
+            {"$group": {"_id": group} | sums},
+            {"$sort": {"bytes": -1, "_id": 1}},
+            {"$limit": most},
+        ]
+        with translated():
+            found = self._db.counters.aggregate(pipeline, maxTimeMS=_ANSWER_MS)
+            return {each["_id"]: (each["files"], each["bytes"]) for each in found}
 
     @override
     def refresh_folder(self, name: str) -> Folder:

@@ -49,6 +49,16 @@ class CollectionStatistics:
     """Tier name to (files, bytes)."""
 
 
+@dataclass(frozen=True, slots=True)
+class FolderShares:
+    """What of a folder is of which tier, and of which collection: (files, bytes), the largest
+    first.
+    """
+
+    by_tier: Mapping[str, tuple[int, int]]
+    by_collection: Mapping[str, tuple[int, int]]
+
+
 class Statistics(Protocol):
     """What a store says by its counters, and how these are checked."""
 
@@ -56,6 +66,9 @@ class Statistics(Protocol):
         """(files, bytes, collections) of a folder, from counters:
         what it costs does not grow with the derivatives.
         """
+
+    def folder_shares(self, name: str, most: int) -> FolderShares:
+        """What of a folder is of its ``most`` largest tiers and collections, from counters."""
 
     def refresh_folder(self, name: str) -> Folder:
         """Record the folder's totals as its statistics.

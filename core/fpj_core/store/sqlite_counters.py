@@ -11,7 +11,7 @@ from typing_extensions import override
 from fpj_core.errors import StoreError
 from fpj_core.model import Folder, Layout
 from fpj_core.store.counters import IMAGES, Amount, Counted, CounterCheck, Place, check
-from fpj_core.store.protocol import CollectionStatistics, Statistics, nothing
+from fpj_core.store.protocol import CollectionStatistics, FolderShares, Statistics, nothing
 from fpj_core.store.sqlite_connection import Connection
 
 FOLDER = (
@@ -43,6 +43,22 @@ class SQLiteCounters(Statistics, Counted):
         with self._connection.read() as db:
             files, size, collections = db.execute(query, (name,)).fetchone()
         return files, size, collections
+
+    @override
+    def folder_shares(self, name: str, most: int) -> FolderShares:
+        return FolderShares(
+            self._shares(name, most, "tier", ""),
+            self._shares(name, most, "c.id", " JOIN collections c ON c.number = d.collection"),
+        )
+
+    def _shares(self, folder: str, most: int, group: str, join: str) -> dict[str, Amount]:
+        query = (
+            f"SELECT {group}, sum(d.files), sum(d.bytes) FROM counters d{join}"
+            f" WHERE d.folder = ? AND d.files > 0 GROUP BY {group} ORDER BY 3 DESC, 1 LIMIT ?"
+        )
+        with self._connection.read() as db:
+            found = db.execute(query, (folder, most))
+            return {key: (files, size) for key, files, size in found}
 
     @override
     def refresh_folder(self, name: str) -> Folder:
