@@ -73,6 +73,13 @@ _USED = (
     f"max by (folder_namespace, folder) ({_of('fpj_cache_folder_bytes')})"
     f" / max by (folder_namespace, folder) ({_of('fpj_cache_folder_max_bytes')})"
 )
+_BAD = 'condition=~"Unreachable|Drifted"'
+_WITHIN = 'condition="WithinQuota"'
+_TROUBLED = (
+    f"max by (folder_namespace, folder, condition) ({_of('fpj_cache_folder_condition', _BAD)})"
+    " or 1 - min by (folder_namespace, folder, condition)"
+    f" ({_of('fpj_cache_folder_condition', _WITHIN)})"
+)
 _FAILED_SHARE = (
     f"sum(increase({_of('fpj_images_total', _FAILED)}[1h])) /"
     f" sum(increase({_of('fpj_images_total', _WORKED)}[1h]))"
@@ -301,10 +308,21 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel(
             "Cache folders, share used",
-            "Cache folders with a maxBytes only; as of the end of the last job in each.",
+            "Cache folders with a maxBytes only; as last counted.",
             ((_USED, "{{folder_namespace}}/{{folder}}"),),
             unit="percentunit",
             most=1.0,
+        ),
+        Panel(
+            "Cache folders in trouble",
+            "By condition; one that is Unknown is not shown.",
+            ((_TROUBLED, "{{folder_namespace}}/{{folder}} {{condition}}"),),
+        ),
+        Panel(
+            "Evicted bytes per second",
+            "By reason.",
+            ((_rate("fpj_evicted_bytes_total", by="reason"), "{{reason}}"),),
+            unit="Bps",
         ),
     ),
 }

@@ -55,7 +55,7 @@ OPERATOR: tuple[Right, ...] = (
         "patch",
         Where.JOBS,
     ),
-    Right(GROUP, "cachefolders", "list watch", Where.JOBS),
+    Right(GROUP, "cachefolders", "get list watch", Where.JOBS),
     Right(GROUP, "fileprocessingschedules", "get list watch", Where.JOBS),
     # The index Job and the Indexed Jobs.
     Right("batch", "jobs", "list watch create patch delete", Where.JOBS),

@@ -41,13 +41,24 @@ def restated(
     now: str,
 ) -> dict[str, Any]:
     """One condition, which keeps its ``lastTransitionTime`` unless its status changes."""
-    status = "True" if holds else "False"
-    unchanged = before is not None and before.get("status") == status
+    return restate(before or {}, name, "True" if holds else "False", words, generation, now)
+
+
+def restate(
+    before: Mapping[str, Any],
+    name: str,
+    status: str,
+    words: tuple[str, str],
+    generation: int,
+    now: str,
+) -> dict[str, Any]:
+    """As `restated`, of a condition that may also be Unknown; ``before`` may be empty."""
+    unchanged = before.get("status") == status
     return {
         "type": name,
         "status": status,
         "observedGeneration": generation,
-        "lastTransitionTime": before["lastTransitionTime"] if before and unchanged else now,
+        "lastTransitionTime": before["lastTransitionTime"] if unchanged else now,
         "reason": words[0],
         "message": words[1][:_MOST_MESSAGE],
     }

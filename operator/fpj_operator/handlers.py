@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from fpj_core.kube import names
 from fpj_core.kube.api import configuration
+from fpj_operator.folders.controller import FolderController
 from fpj_operator.jobs.controller import Controller
 from fpj_operator.schedules.controller import ScheduleController
 from fpj_operator.settings import OperatorSettings
@@ -21,6 +22,7 @@ def register(
     registry: kopf.OperatorRegistry,
     controller: Controller,
     schedules: ScheduleController,
+    folders: FolderController,
     settings: OperatorSettings,
 ) -> None:
     """Low-level event handlers: kopf leaves no annotation and no finalizer on anything,
@@ -38,10 +40,15 @@ def register(
     @kopf.on.event("batch", "v1", "jobs", labels={names.LABEL_UID: kopf.PRESENT}, registry=registry)
     async def child_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
         controller.child_changed(body, gone=type == "DELETED")
+        folders.child_changed(body)
 
     @kopf.on.event(names.GROUP, names.VERSION, names.FOLDERS, registry=registry)
     async def folder_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
         controller.folder_changed(body, gone=type == "DELETED")
+        if type == "DELETED":
+            folders.gone(body)
+        else:
+            folders.changed(body)
 
     @kopf.on.event(names.GROUP, names.VERSION, names.SCHEDULES, registry=registry)
     async def schedule_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name

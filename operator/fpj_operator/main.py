@@ -30,6 +30,7 @@ from fpj_core.store import Store
 from fpj_core.store.late import LateStore
 from fpj_operator import metrics
 from fpj_operator.election import REQUEST, Election
+from fpj_operator.folders.controller import FolderController
 from fpj_operator.handlers import register
 from fpj_operator.health import Health
 from fpj_operator.jobs import gauges
@@ -103,14 +104,17 @@ async def _run(settings: OperatorSettings) -> int:
             Controller(cluster, store, settings, traces),
             ScheduleController(cluster),
         )
+        folders = FolderController(cluster, store, controller.health, settings)
+        controller.when_folder_used(folders.used)
         metrics.QUEUE_DEPTH.set_function(lambda: controller.work.depth)
         health.queues = (
             controller.work,
             controller.vanished.work,
             controller.deletions.work,
             schedules.work,
+            folders.work,
         )
-        return await _lead(cluster, controller, schedules, election, settings, stop)
+        return await _lead(cluster, controller, schedules, folders, election, settings, stop)
     finally:
         with contextlib.suppress(Exception):
             await election.resign()
@@ -125,6 +129,7 @@ async def _lead(
     cluster: Cluster,
     controller: Controller,
     schedules: ScheduleController,
+    folders: FolderController,
     election: Election,
     settings: OperatorSettings,
     stop: asyncio.Event,
@@ -132,7 +137,7 @@ async def _lead(
     """Work until stopped or until leadership is lost."""
     namespaces = await readable(cluster, settings.namespaces) if settings.namespaces else ()
     registry = kopf.OperatorRegistry()
-    register(registry, controller, schedules, settings)
+    register(registry, controller, schedules, folders, settings)
     ended = asyncio.Event()
 
     async def watch() -> None:
@@ -160,6 +165,7 @@ async def _lead(
             name="leases of deleted jobs",
         ),
         asyncio.create_task(schedules.work.run(), name="schedules"),
+        asyncio.create_task(folders.work.run(), name="cache folders"),
         asyncio.create_task(election.hold(), name="leadership"),
         asyncio.create_task(controller.keep_history(), name="history"),
         asyncio.create_task(

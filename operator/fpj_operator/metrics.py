@@ -15,6 +15,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from fpj_core.errors import ErrorType
 from fpj_core.kube.exits import Reason
+from fpj_core.kube.folderreport import FolderReport
 from fpj_core.model import Counts, Phase
 from fpj_core.v1alpha1.common import limit_of
 
@@ -89,7 +90,7 @@ SCHEDULE_MISSES = Counter(
 )
 FOLDER_BYTES = Gauge(
     "fpj_cache_folder_bytes",
-    "Bytes in a cache folder, as of the end of its last job.",
+    "Bytes in a cache folder, as last counted.",
     ["folder_namespace", "folder"],
 )
 FOLDER_MAX_BYTES = Gauge(
@@ -98,6 +99,26 @@ FOLDER_MAX_BYTES = Gauge(
     ["folder_namespace", "folder"],
 )
 
+FOLDER_CONDITION = Gauge(
+    "fpj_cache_folder_condition",
+    "Conditions of a cache folder: 1 if one is True, 0 if it is False; absent while it is Unknown.",
+    ["folder_namespace", "folder", "condition"],
+)
+RUNS = Counter("fpj_folder_runs", "Checks of cache folders that ended, by result.", ["result"])
+EVICTED_FILES = Counter("fpj_evicted_files", "Files evicted from cache folders.", ["reason"])
+EVICTED_BYTES = Counter("fpj_evicted_bytes", "Bytes of evicted files.", ["reason"])
+EVICTION_FREED = Histogram(
+    "fpj_eviction_freed_bytes",
+    "Bytes that one run freed; only runs that freed any.",
+    buckets=(1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12),
+)
+EVICTION_SECONDS = Histogram(
+    "fpj_eviction_seconds",
+    "Seconds that one run took to plan and remove; only runs that freed any.",
+    buckets=(1, 5, 15, 60, 300, 900, 3_600, 14_400),
+)
+
+RUN_RESULTS = ("Succeeded", "Short", "Failed", "Unknown")
 RECOVERIES = (
     "StaleJob",
     "LeaseLost",
@@ -108,6 +129,8 @@ RECOVERIES = (
 """Why an attempt is followed by another."""
 MISSES = ("Missed", "TooManyMissed", "NameTaken", "JobRefused")
 """Why a run of a schedule does not start; each is also the reason of an event of that schedule."""
+FOLDER_CONDITIONS = ("Ready", "WithinQuota", "Evicting", "Drifted", "Unreachable")
+_TRUTH = {"True": 1, "False": 0}
 _RESULTS = ("completed", "skipped", "failed")
 
 
@@ -124,6 +147,8 @@ def _begin_at_zero() -> None:
         SCHEDULE_MISSES.labels(reason)
     for result in _RESULTS:
         IMAGES.labels(result)
+    for result in RUN_RESULTS:
+        RUNS.labels(result)
     for error_type in ErrorType:
         IMAGES_FAILED.labels(error_type.value)
 
@@ -140,13 +165,32 @@ def count_images(new: Counts) -> None:
     BYTES_WRITTEN.inc(new.bytes_written)
 
 
+def count_run(result: str, report: FolderReport | None) -> None:
+    """Add a run of a cache folder that ended."""
+    RUNS.labels(result).inc()
+    for reason, amount in report.by_reason.items() if report else ():
+        EVICTED_FILES.labels(reason).inc(amount.files)
+        EVICTED_BYTES.labels(reason).inc(amount.bytes)
+    if report and report.removed.files:
+        EVICTION_FREED.observe(report.removed.bytes)
+        EVICTION_SECONDS.observe(report.seconds)
+
+
 def show_folder(body: Mapping[str, Any], *, gone: bool) -> None:
     """Set the gauges of a CacheFolder as an event shows it, or remove them."""
     labels = (body["metadata"]["namespace"], body["metadata"]["name"])
-    held = (body.get("status") or {}).get("totalBytes")
+    status = body.get("status") or {}
+    held = status.get("totalBytes")
     most = limit_of((body.get("spec") or {}).get("maxBytes"))
     for gauge, value in ((FOLDER_BYTES, held), (FOLDER_MAX_BYTES, most)):
         if gone or value is None:
             gauge.remove(*labels)
         else:
             gauge.labels(*labels).set(value)
+    said = {each["type"]: each["status"] for each in status.get("conditions") or ()}
+    for name in FOLDER_CONDITIONS:
+        value = None if gone else _TRUTH.get(said.get(name, ""))
+        if value is None:
+            FOLDER_CONDITION.remove(*labels, name)
+        else:
+            FOLDER_CONDITION.labels(*labels, name).set(value)

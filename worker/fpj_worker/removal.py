@@ -6,6 +6,7 @@ the shard that a range of images belongs to, does it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -30,13 +31,14 @@ class Removed:
     by_reason: Mapping[RemovalReason, int] = field(default_factory=dict)
     """Files."""
     troubles: Mapping[str, str] = field(default_factory=dict)
+    bytes_by_reason: Mapping[RemovalReason, int] = field(default_factory=dict)
 
     def __add__(self, other: Removed) -> Removed:
-        by_reason = dict(self.by_reason)
-        for reason, files in other.by_reason.items():
-            by_reason[reason] = by_reason.get(reason, 0) + files
+        by_reason = Counter(self.by_reason) + Counter(other.by_reason)
+        sizes = Counter(self.bytes_by_reason) + Counter(other.bytes_by_reason)
         troubles = dict([*self.troubles.items(), *other.troubles.items()][:_MOST_TROUBLES])
-        return Removed(self.files + other.files, self.bytes + other.bytes, by_reason, troubles)
+        files, size = self.files + other.files, self.bytes + other.bytes
+        return Removed(files, size, dict(by_reason), troubles, dict(sizes))
 
 
 def asked_by(job: str, tiers: Sequence[TierSpec]) -> dict[str, tuple[str, ...]]:
@@ -159,9 +161,9 @@ class Remover:
         sync()  # a file must not come back, say after a power cut, once nothing knows of it
         self._store.end_removals([each for each in some if each.path not in troubles])
         gone = [each for each in going if each.path not in troubles]
-        by_reason = {
-            reason: sum(each.reason is reason for each in gone)
-            for reason in sorted({each.reason for each in gone})
-        }
+        by_reason, sizes = Counter[RemovalReason](), Counter[RemovalReason]()
+        for each in sorted(gone, key=lambda one: one.reason):
+            by_reason[each.reason] += 1
+            sizes[each.reason] += each.bytes
         some_troubles = dict(list(troubles.items())[:_MOST_TROUBLES])
-        return Removed(len(gone), sum(each.bytes for each in gone), by_reason, some_troubles)
+        return Removed(len(gone), sizes.total(), dict(by_reason), some_troubles, dict(sizes))

@@ -24,6 +24,7 @@
   resources:
   - cachefolders
   verbs:
+  - get
   - list
   - watch
 - apiGroups:
@@ -131,6 +132,7 @@
   resources:
   - cachefolders
   verbs:
+  - get
   - list
   - watch
 - apiGroups:

@@ -66,6 +66,23 @@ def new_marker(store: str, folder: Folder) -> bytes:
     return json.dumps(document).encode() + b"\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """What a marker says. ``store`` is empty where it was put there by hand, or is not readable."""
+
+    store: str = ""
+    layout: Layout = Layout.HASHED
+
+
+def read_marker(marker: bytes | None) -> Marked:
+    """What is said by a marker, or by none."""
+    with suppress(ValueError, AttributeError):
+        document = json.loads(marker or b"null")
+        layout = Layout.MIRROR if document.get("layout") == Layout.MIRROR else Layout.HASHED
+        return Marked(str(document.get("store") or ""), layout)
+    return Marked()
+
+
 def refuse_other_layout(wanted: Folder, marker: bytes | None, known: Folder | None) -> None:
     """Raise `CacheFolderError` unless the folder is laid out as wanted, or nothing is laid out yet.
 

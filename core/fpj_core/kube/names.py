@@ -23,6 +23,8 @@ KEEP_FILES_ANNOTATION = f"{GROUP}/keep-files"
 """With any value but "false", a deleted job leaves its files where they are."""
 
 RESUME_ANNOTATION = f"{GROUP}/resume"
+CLEANUP_ANNOTATION = f"{GROUP}/cleanup-requested-at"
+"""On a CacheFolder: a new value asks for what its policy says to be removed now."""
 CHANGED_BY_ANNOTATION = f"{GROUP}/changed-by"
 """Who asked the API for the latest change."""
 LABEL_UID = f"{GROUP}/job-uid"
@@ -49,7 +51,7 @@ MANAGED_BY = {"app.kubernetes.io/managed-by": MANAGER, "app.kubernetes.io/part-o
 EVICTION_LEASE = "cache-evict-"
 """What the names of leases begin with that those hold who evict from a folder."""
 
-ROLE_INDEX, ROLE_SHARDS, ROLE_REMOVAL = "index", "shards", "removal"
+ROLE_INDEX, ROLE_SHARDS, ROLE_REMOVAL, ROLE_EVICT = "index", "shards", "removal", "evict"
 
 WAVE = 1_000
 """Completions of one Indexed Job: thousands of finished pods of one Job burden a kubelet.
@@ -83,6 +85,11 @@ def index_job_name(base: str, attempt: int) -> str:
 def shards_job_name(base: str, attempt: int, wave: int) -> str:
     """The Indexed Job of a wave of shards."""
     return f"{base}-a{attempt}-w{wave}"
+
+
+def evict_job_name(base: str, number: int) -> str:
+    """The one-pod Job that checks a cache folder, and evicts."""
+    return f"{base}-evict-{number}"
 
 
 def removal_job_name(base: str, fence: int, folder: str) -> str:
@@ -146,14 +153,19 @@ def requester_of(metadata: Mapping[str, Any]) -> str:
 
 
 def resume_mark(metadata: Mapping[str, Any]) -> str:
-    """What is kept, and compared, of a resource's resume annotation; empty without one.
+    """What is kept, and compared, of a resource's resume annotation; empty without one."""
+    return mark_of(metadata, RESUME_ANNOTATION)
+
+
+def mark_of(metadata: Mapping[str, Any], annotation: str) -> str:
+    """What is kept, and compared, of an annotation; empty without one.
 
     Long values become a digest.
 
     An annotation may have 256 KiB. Repeated in the status it would break the schema, and no status
     could be written.
     """
-    value = str((metadata.get("annotations") or {}).get(RESUME_ANNOTATION) or "")
+    value = str((metadata.get("annotations") or {}).get(annotation) or "")
     return (
         value
         if len(value) <= _MOST_MARK

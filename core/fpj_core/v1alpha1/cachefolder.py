@@ -7,18 +7,17 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from fpj_core.model import CACHE_CONTROL, Eviction, Layout, Since
+from fpj_core.v1alpha1.cachefolderstatus import COLUMNS, CacheFolderStatus
 from fpj_core.v1alpha1.common import (
     LABEL_PATTERN,
     NAME_PATTERN,
     S3,
     ApiModel,
-    Condition,
     Local,
     Metadata,
     PersistentVolumeClaim,
     Quantity,
     Rule,
-    conditions_field,
     exactly_one,
     one_of_rule,
     optional,
@@ -218,18 +217,6 @@ class CacheFolderSpec(ApiModel):
         return self
 
 
-class CacheFolderStatus(ApiModel):
-    """What the folder holds."""
-
-    observed_generation: int | None = Field(
-        None, description="Generation of the spec last acted on.", ge=0
-    )
-    total_files: int | None = Field(None, description="Derivatives in the folder.", ge=0)
-    total_bytes: int | None = Field(None, description="Their bytes.", ge=0)
-    total_collections: int | None = Field(None, description="Collections they belong to.", ge=0)
-    conditions: list[Condition] | None = conditions_field()
-
-
 class CacheFolder(ApiModel):
     """A place where derivatives live, with a policy."""
 
@@ -245,16 +232,4 @@ class CacheFolder(ApiModel):
     short_names: ClassVar[tuple[str, ...]] = ("cf",)
     awaited: ClassVar[bool] = False
     """Whether whoever applies one has to wait for the operator."""
-    columns: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"name": "Layout", "type": "string", "jsonPath": ".spec.layout"},
-        {"name": "Priority", "type": "integer", "jsonPath": ".spec.priority"},
-        {"name": "Files", "type": "integer", "jsonPath": ".status.totalFiles"},
-        {"name": "Bytes", "type": "integer", "jsonPath": ".status.totalBytes"},
-        {
-            "name": "Collections",
-            "type": "integer",
-            "jsonPath": ".status.totalCollections",
-            "priority": 1,
-        },
-        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
-    )
+    columns: ClassVar[tuple[dict[str, Any], ...]] = COLUMNS

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -105,6 +105,10 @@ class Controller:
 
         Events that show the same need no other.
         """
+
+    def when_folder_used(self, tell: Callable[[str, str], None]) -> None:
+        """``tell`` gets namespace and name of the cache folder of each job that ends."""
+        self._executor.folder_used = tell
 
     # Events ---------------------------------------------------------------------------------------
 

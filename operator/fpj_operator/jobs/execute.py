@@ -17,7 +17,7 @@ from fpj_core.kube.documents import Document
 from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.names import lease_name
 from fpj_core.kube.records import folder_name
-from fpj_core.model import Folder, Job, Phase
+from fpj_core.model import Job, Phase
 from fpj_core.store.protocol import Store
 from fpj_operator import events, metrics
 from fpj_operator.emit import Emit
@@ -73,6 +73,7 @@ class Executor:
         self._store = store
         self._health = health
         self._leases = leases
+        self.folder_used: Callable[[str, str], None] = lambda _namespace, _name: None
         self._emitted: dict[str, str] = {}
         """By job, the latest event that is written once:
         asking the API server each time would cost a request.
@@ -283,30 +284,21 @@ class Executor:
             )
 
     async def _refresh_folder(self, namespace: str, name: str) -> None:
-        """The folder's statistics, in the store and in its resource's status.
+        """The folder's statistics in the store; those in its resource's status are another's.
 
-        The next job's end makes them again.
-
-        Late, they are those of that time.
+        Late, they are those of that time. The next job's end makes them again.
         """
         stored = folder_name(namespace, name)
         try:
-            folder = await self._health.ask(f"folder {stored}", lambda _: self._refreshed(stored))
-            if folder is None:
-                return
-            totals = {
-                "totalFiles": folder.files,
-                "totalBytes": folder.bytes,
-                "totalCollections": folder.collections,
-            }
-            await self._cluster.apply_status("CacheFolder", namespace, name, totals)
-        except (StoreError, ClusterError) as error:
+            await self._health.ask(f"folder {stored}", lambda _: self._refresh(stored))
+        except StoreError as error:
             log.warning("statistics of the cache folder %s: %s", name, error)
+        self.folder_used(namespace, name)
 
-    def _refreshed(self, name: str) -> Folder | None:
-        """None if no worker ever wrote to the folder."""
-        known = any(folder.name == name for folder in self._store.folders())
-        return self._store.refresh_folder(name) if known else None
+    def _refresh(self, name: str) -> None:
+        """Not if no worker ever wrote to the folder."""
+        if any(folder.name == name for folder in self._store.folders()):
+            self._store.refresh_folder(name)
 
     async def _emit(self, observed: Observed, event: Emit) -> None:
         """One that is unique and cannot be written is tried again with the next reconcile that says

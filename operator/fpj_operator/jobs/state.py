@@ -317,7 +317,7 @@ class ReleaseLease:
 
 @dataclass(frozen=True, slots=True)
 class RefreshFolder:
-    """Aggregate the cache folder's statistics again.
+    """Aggregate the cache folder's statistics again, and have its resource show them.
 
     Best effort: what goes wrong is logged, and ends nothing.
     """

@@ -15,6 +15,7 @@ import pytest
 
 import fpj_operator
 from fpj_core.kube.exits import Reason
+from fpj_core.kube.folderreport import Drift
 from fpj_operator.jobs.reasons import REASONS, REPORTED, WAITING
 
 RUNBOOKS = Path(__file__).parents[3] / "docs" / "runbooks"
@@ -33,10 +34,12 @@ ALL_IS_WELL = frozenset(
         "Removing",
     }
     | {"Deleted"}  # noted in the store alone: the resource is gone
+    | {"Checked", "NotChecked", "WithinQuota", "NoQuota", "Idle", "Starting", "Evicting"}  # folders
 )
 EVENTS_ONLY = frozenset(
     {"Recovering", "ImagesFailing", "NotBegunAgain"}
     | {"FilesRemoved", "FilesKept"}  # of a deletion, and the condition of that name
+    | {"FilesEvicted", "EvictionShort", "FolderInTrouble"}  # of cache folders
     | {"Started", "Replaced", "WaitsForLastRun", "Missed", "TooManyMissed"}  # of schedules
 )
 OTHER_WORDS = frozenset(
@@ -126,12 +129,16 @@ def reasons_in(source: str) -> set[str]:
             found.update(
                 word for each in pairs if isinstance(each, ast.Constant) for word in words(each)
             )
+        elif isinstance(node, ast.Tuple) and len(node.elts) == 3:
+            first, second = node.elts[:2]
+            if isinstance(first, ast.Constant) and first.value in ("True", "False", "Unknown"):
+                found.update(words(second))
     return found - OTHER_WORDS
 
 
 def reasons() -> set[str]:
     """All that the operator or a pod can give."""
-    found = {reason.value for reason in Reason} | REASONS
+    found = {reason.value for reason in (*Reason, *Drift)} | REASONS
     return found.union(*(reasons_in(path.read_text(encoding="utf-8")) for path in SOURCES))
 
 
@@ -176,7 +183,8 @@ def test_links_between_documents_lead_somewhere(page: str) -> None:
 
 @pytest.mark.parametrize("module", ["reconcile", "trouble", "pods"])
 def test_no_reason_is_given_in_a_way_that_this_test_does_not_see(module: str) -> None:
-    source = next(path for path in SOURCES if path.stem == module).read_text(encoding="utf-8")
+    jobs = [path for path in SOURCES if path.parent.name == "jobs"]
+    source = next(path for path in jobs if path.stem == module).read_text(encoding="utf-8")
     unseen = set(words(ast.parse(source))) - reasons_in(source) - OTHER_WORDS
     assert not unseen - REASONS, "are these reasons? Then teach `reasons_in` to find them"
 
@@ -190,6 +198,7 @@ reason = "Either" if it else "Other"
 phase, reason = Phase.FAILED, "Unpacked"
 found = next(troubles, ("AsPair", ""))
 said = ("When" if it else "Unless", text)
+verdict = ("False", "OfCondition", text)
 """
     wanted = {
         "AsArgument",
@@ -201,5 +210,6 @@ said = ("When" if it else "Unless", text)
         "AsPair",
         "When",
         "Unless",
+        "OfCondition",
     }
     assert reasons_in(source) == wanted

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,6 +18,8 @@ from fpj_core.model import Folder
 from fpj_core.sources.base import SourceConfig
 from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob
 from fpj_worker.places import Keys, folder_config, source_config
+
+M = TypeVar("M", bound=BaseModel)
 
 _SUSPECT_SECONDS = "15"
 _GRACE_SECONDS = "30"
@@ -106,7 +108,7 @@ class _Document(BaseModel):
 
 def read_task(environment: Mapping[str, str]) -> Task:
     """Raises `ManifestError`."""
-    document = _document(environment.get("FPJ_TASK", ""))
+    document = parsed_task(_Document, environment)
     job = parse_resource(document.job)
     folder = parse_resource(document.folder)
     if not isinstance(job, FileProcessingJob) or not isinstance(folder, CacheFolder):
@@ -131,10 +133,14 @@ def read_task(environment: Mapping[str, str]) -> Task:
         report=document.report,
         keep=tuple(document.keep),
         source=source_config(
-            job, Path(environment.get("FPJ_SOURCE_ROOT", "/source")), _keys(environment, "SOURCE")
+            job,
+            Path(environment.get("FPJ_SOURCE_ROOT", "/source")),
+            keys_from(environment, "SOURCE"),
         ),
         folder=folder_config(
-            folder, Path(environment.get("FPJ_CACHE_ROOT", "/cache")), _keys(environment, "FOLDER")
+            folder,
+            Path(environment.get("FPJ_CACHE_ROOT", "/cache")),
+            keys_from(environment, "FOLDER"),
         ),
         folder_record=used_for(folder_record(folder), document.collection),
         pod=environment.get("POD_NAME") or socket.gethostname(),
@@ -145,9 +151,10 @@ def read_task(environment: Mapping[str, str]) -> Task:
     )
 
 
-def _document(text: str) -> _Document:
+def parsed_task(model: type[M], environment: Mapping[str, str]) -> M:
+    """FPJ_TASK. Raises `ManifestError`."""
     try:
-        return _Document.model_validate_json(text)
+        return model.model_validate_json(environment.get("FPJ_TASK", ""))
     except ValidationError as error:
         problems = [
             f"FPJ_TASK: {'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
@@ -161,6 +168,7 @@ def _ranges(text: str) -> tuple[range, ...]:
     return tuple(range(int(first), int(last or first) + 1) for first, _, last in pairs)
 
 
-def _keys(environment: Mapping[str, str], place: str) -> Keys | None:
+def keys_from(environment: Mapping[str, str], place: str) -> Keys | None:
+    """Credentials of the SOURCE or the FOLDER; None where the task has none of its own."""
     key = environment.get(f"FPJ_{place}_AWS_ACCESS_KEY_ID")
     return Keys(key, environment.get(f"FPJ_{place}_AWS_SECRET_ACCESS_KEY", "")) if key else None

@@ -1,0 +1,1 @@
+"""Cache folders: what they hold, whether they can be used, and eviction."""
