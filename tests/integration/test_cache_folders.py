@@ -128,3 +128,29 @@ def test_a_folder_whose_pod_cannot_start_is_unknown(world: World) -> None:
     assert conditions_of(world)["Ready"][0] == "Unknown"
     world.kube("delete", "cachefolder", "cache")
     world.until(lambda: not world.items("jobs", "apis/batch/v1"), "its Job goes with it")
+
+
+def test_a_folder_above_its_watermark_is_evicted_and_says_so(world: World) -> None:
+    """Two collections are made; then the folder may hold less."""
+    world.cache_folder()
+    world.operator()
+    for name in ("first", "second"):
+        world.photos(name, 8)
+        world.job(name, name, jobType="Thumbnail")
+        world.wait_end(name)
+    held = sum(path.stat().st_size for path in world.out.rglob("*.jpg"))
+    world.cache_folder(maxBytes=held * 3 // 4)
+    world.until(lambda: bool(status_of(world).get("lastEviction")), "it is evicted")
+    world.until(
+        lambda: conditions_of(world).get("WithinQuota") == ("True", "WithinQuota"), "there is room"
+    )
+    files = [path for path in world.out.rglob("*.jpg") if path.is_file()]
+    left = sum(path.stat().st_size for path in files)
+    status = status_of(world)
+    last = status["lastEviction"]
+    assert left <= held * 3 // 4 * 80 // 100
+    assert (last["bytes"], last["files"]) == (held - left, 16 - len(files))
+    assert last["byReason"] == {"OverQuota": 16 - len(files)}
+    assert (last["usedBefore"], last["usedAfter"]) == (held, left)
+    assert (status["totalBytes"], status["totalFiles"]) == (left, len(files))
+    assert sum(each["files"] for each in status["collections"]) == len(files)

@@ -31,7 +31,7 @@ class Removed:
     by_reason: Mapping[RemovalReason, int] = field(default_factory=dict)
     """Files."""
     troubles: Mapping[str, str] = field(default_factory=dict)
-    bytes_by_reason: Mapping[RemovalReason, int] = field(default_factory=dict)
+    bytes_by_reason: Mapping[RemovalReason, int] = field(default_factory=dict, compare=False)
 
     def __add__(self, other: Removed) -> Removed:
         by_reason = Counter(self.by_reason) + Counter(other.by_reason)
