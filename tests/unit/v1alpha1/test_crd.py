@@ -292,7 +292,10 @@ def test_columns() -> None:
     assert always == ["Type", "Phase", "Progress", "Done", "Failed", "Rate", "ETA", "Age"]
     assert wide == ["Skipped", "Shards", "Last-Progress"]
     folders = [column["name"] for column in definition(CacheFolder)["additionalPrinterColumns"]]
-    assert folders == ["Layout", "Priority", "Files", "Bytes", "Collections", "Age"]
+    assert folders == [
+        *("Ready", "Layout", "Priority", "Used", "Quota", "Policy"),
+        *("Files", "Bytes", "Collections", "Age"),
+    ]
 
 
 @pytest.mark.parametrize("resource", RESOURCES)
@@ -304,6 +307,8 @@ def test_columns_show_fields_of_their_type(resource: ResourceType) -> None:
             assert column["type"] == "date"
         elif column["type"] == "date":
             assert found[path]["format"] == "date-time"
+        elif found[path].get("x-kubernetes-int-or-string"):
+            assert column["type"] == "string", "which shows a number, too"
         else:
             assert found[path]["type"] == column["type"], path
 
