@@ -196,7 +196,12 @@ class FolderController:
     async def _job(self, view: FolderView) -> RunJob:
         base = names.base_name(view.key.name, view.uid)
         name = names.evict_job_name(base, int(view.run.get("number") or 0))
-        found = await self._cluster.list("Job", view.key.namespace, fields=f"metadata.name={name}")
+        found = await self._cluster.list(
+            "Job",
+            view.key.namespace,
+            labels=f"{names.LABEL_UID}={view.uid}",
+            fields=f"metadata.name={name}",
+        )
         if not found or "deletionTimestamp" in found[0]["metadata"]:
             return RunJob(JobState.MISSING)
         (document,) = found
