@@ -10,7 +10,7 @@ from contract.records import COLLECTION, JOB, batch, derivative, image, shard
 
 from fpj_core.errors import FencedError
 from fpj_core.kube.names import lease_name
-from fpj_core.model import Derivative, Removal, RemovalReason, Shard
+from fpj_core.model import Derivative, Folder, Removal, RemovalReason, Shard
 from fpj_core.store.protocol import Store, nothing
 
 TIERS = ["full", "thumb"]
@@ -211,3 +211,21 @@ def test_what_each_job_asks_for_is_kept(store: Store, open_another: Callable[[],
         "team.images": ["full"],
         "$other": ["small"],
     }
+
+
+def test_a_file_that_is_recorded_under_another_name_of_its_folder_stays(store: Store) -> None:
+    """A folder may be known by its path, and by a manifest's name."""
+    for name, place in (("cache", "/cache"), ("twin", "/cache"), ("other", "/other")):
+        store.upsert_folder(Folder(name, place))
+    store.upsert_images([image(n) for n in range(2)], 0)
+    store.put_shards(JOB, 1, [shard(0, 0, 100)])
+    claimed = store.claim_shard(JOB, 1, "worker", 1.0)
+    assert claimed
+    first, second = derivative(0), derivative(1)
+    store.flush(replace(batch(claimed, 0, 50, fence=0), derivatives=(first, second)), 2.0)
+    again = (replace(first, folder="twin"), replace(second, folder="other"))
+    store.flush(replace(batch(claimed, 50, 100, fence=0), derivatives=again), 3.0)
+    assert removals(store) == [
+        (0, "full", RemovalReason.SUPERSEDED, True),
+        (1, "full", RemovalReason.SUPERSEDED, False),
+    ]

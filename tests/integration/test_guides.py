@@ -38,9 +38,13 @@ FIRST_JOB = CLUSTER.starting(
     "kubectl apply -f job.yaml", "kubectl -n gallery get fpj -w", "kubectl -n gallery wait "
 )
 STEER = CLUSTER.starting(
-    "kubectl -n gallery patch fpj holidays ",
-    "kubectl -n gallery annotate fpj holidays ",
+    """kubectl -n gallery patch fpj holidays --type merge -p '{"spec":{"suspend":""",
+    "kubectl -n gallery annotate fpj holidays fpj.dev/resume=",
     "kubectl -n gallery delete fpj holidays",
+)
+KEEP_FILES = CLUSTER.starting(
+    """kubectl -n gallery patch fpj holidays --type merge -p '{"spec":{"deletionPolicy":""",
+    "kubectl -n gallery annotate fpj holidays fpj.dev/keep-files=",
 )
 RELEASE = CLUSTER.starting("fpj release holidays ")
 UNINSTALL = CLUSTER.starting(
@@ -103,7 +107,7 @@ def written(folder: Path, name: str, text: str) -> Path:
 
 
 def test_every_command_of_the_pages_is_run_here() -> None:
-    tried = [*INSTALL, *FIRST_JOB, *STEER, *RELEASE, *UNINSTALL, *NEEDS_MORE]
+    tried = [*INSTALL, *FIRST_JOB, *STEER, *KEEP_FILES, *RELEASE, *UNINSTALL, *NEEDS_MORE]
     assert sorted(tried) == sorted(CLUSTER.commands)
     assert len(SCHEDULES.commands) == 7
     assert len(GITOPS.commands) == 1
@@ -158,6 +162,20 @@ def test_how_a_job_is_steered(world: World, shell: Shell) -> None:
         assert "holidays" in shell(f"kubectl fpj {command} -n gallery")
     before = sorted(world.out.rglob("*.jpg"))
     shell(delete)
+    assert before and sorted(world.out.rglob("*.jpg")) == before
+
+
+@pytest.mark.parametrize("keep", KEEP_FILES)
+def test_a_job_that_was_to_take_its_files_along_leaves_them(
+    world: World, shell: Shell, keep: str
+) -> None:
+    *_, job = yaml.safe_load_all(CLUSTER.block("yaml", "name: holidays"))
+    job["spec"]["deletionPolicy"] = "Delete"
+    world.apply(job)
+    world.wait_end("holidays")
+    before = sorted(world.out.rglob("*.jpg"))
+    shell(keep)
+    world.kube("delete", "fpj", "holidays", "--timeout=60s")
     assert before and sorted(world.out.rglob("*.jpg")) == before
 
 

@@ -136,7 +136,7 @@ class MongoRemovals(MongoCounters, Removals):
                     for each in self._db.removals.find(within).sort(order)
                     if each["folder"] == folder
                 ]
-                recorded = self._recorded(collection, found)
+                recorded = self._recorded(collection, folder, found)
             yield from (_removal(each, _key(collection, each) in recorded) for each in found)
 
     def _end_of_removals(self, collection: str, stop: int | None) -> int:
@@ -147,13 +147,22 @@ class MongoRemovals(MongoCounters, Removals):
         end = last["ordinal"] + 1 if last else 0
         return end if stop is None else min(end, stop)
 
-    def _recorded(self, collection: str, found: Sequence[Document]) -> set[str]:
-        """Keys of those whose file is a derivative's (again)."""
+    def _recorded(self, collection: str, folder: str, found: Sequence[Document]) -> set[str]:
+        """Keys of those whose file is a derivative's (again): in the folder, or in another at the
+        same place.
+        """
         if not found:
             return set()
+        record = self._db.folders.find_one({"_id": folder}, {"location": 1})
+        same = {"location": record["location"]} if record else {"_id": folder}
+        names = {each["_id"] for each in self._db.folders.find(same, {"_id": 1})} | {folder}
         ordinals = sorted({each["ordinal"] for each in found})
         query = {"collection": collection, "ordinal": {"$in": ordinals}}
-        return {_key(collection, each) for each in self._db.derivatives.find(query, _FILE)}
+        return {
+            _key(collection, each | {"folder": folder})
+            for each in self._db.derivatives.find(query, _FILE)
+            if each["folder"] in names
+        }
 
     @override
     def removing_from(self, folder: str) -> list[str]:

@@ -53,7 +53,7 @@ def put(store: Store, derivatives: list[Derivative]) -> None:
     """Past shards, which this is not about."""
     with store._connection.write() as db:  # type: ignore[attr-defined]
         db.executemany(
-            f"INSERT INTO derivatives VALUES (1{', ?' * 13})",
+            f"INSERT INTO derivatives VALUES (1{', ?' * 13}, 0)",
             [
                 (
                     d.ordinal,
