@@ -201,10 +201,7 @@ export class JobPage {
   #showGone() {
     this.#gone = true;
     this.#again.cancel();
-    setText(
-      this.alert,
-      "This job was deleted. What is shown is how it was last seen.",
-    );
+    setText(this.alert, "This job was deleted. What is shown is how it was last seen.");
     this.alert.hidden = false;
     this.#setButtons();
   }
