@@ -42,6 +42,10 @@ EXPIRY_SECONDS = 3_600.0
 """Between two runs of a folder whose policy has a time to live."""
 FIRST_PAUSE, LONGEST_PAUSE = 60.0, 3_600.0
 """Seconds after a run that did not succeed; doubled each time."""
+_MOST_SHORT = 3
+"""Runs that left the folder too full count as so many failures in a row at most: a pause of 240 s.
+What jobs make can be evicted once they end, and others may wait for the room.
+"""
 _STORAGE = frozenset({Reason.CACHE_FOLDER_UNUSABLE.value, Reason.ENVIRONMENT_FAULT.value})
 """Reasons of a pod that could not use the folder. All others say nothing of it."""
 _TO_REPEAT = frozenset({"Failed", "Unknown"})
@@ -99,6 +103,8 @@ class _Decision:
             return v.run, None
         result = _result(job.report) if job.state is JobState.COMPLETE else "Failed"
         failures = 0 if result == "Succeeded" else int(v.run.get("failures") or 0) + 1
+        if result == "Short":  # until a job ends, which may be soon, and waits for nothing else
+            failures = min(failures, _MOST_SHORT)
         end = {
             "endTime": moment(job.ended_at or v.now),
             "result": result,

@@ -246,6 +246,17 @@ def test_what_cannot_be_freed_is_told_and_tried_ever_more_rarely(scene: Scene) -
     assert scene.later(HOUR).look().job is None, "there is nothing to evict any more"
 
 
+def test_a_folder_that_stays_too_full_is_tried_every_few_minutes(scene: Scene) -> None:
+    """What a job makes can go once it has ended, and others may wait for the room."""
+    short = replace(EVICTED, by_reason={}, over=True, shortfalls=("OverQuota: 50 bytes, Busy",))
+    scene.run()
+    for _ in range(9):
+        scene.later(pause_after(3)).run(short, holdings=held(950))
+    assert scene.run_status["failures"] == 3
+    assert scene.later(pause_after(3) - 1).look().job is None
+    assert scene.later(1).look().job is not None
+
+
 def test_pauses_grow_and_are_bounded() -> None:
     assert [pause_after(n) for n in (0, 1, 2, 3)] == [0, 60, 120, 240]
     assert pause_after(10_000) == LONGEST_PAUSE

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from typing_extensions import override
-from unit.worker.fakes import COLLECTION, MemoryFolder, job, size_of
+from unit.worker.fakes import COLLECTION, MemoryFolder, size_of
 from unit.worker.test_local import Bench, bench
+from unit.worker.test_removal import KilledError, Killing
 
 from fpj_cli.endings import code_of
 from fpj_core.errors import (
@@ -39,6 +42,7 @@ from fpj_core.policy import Kept, Reason
 from fpj_core.store.protocol import Store, nothing
 from fpj_worker.eviction import Evictor
 from fpj_worker.removal import Removed
+from fpj_worker.room import Allowance
 
 __all__ = ["bench"]  # a fixture
 
@@ -373,14 +377,137 @@ def test_a_run_that_waits_goes_on_by_itself_once_there_is_room(bench: Bench) -> 
     check_files(bench)
 
 
-def test_ten_runs_and_two_evictors_on_one_folder(bench: Bench) -> None:
-    """In turns: each batch of a run, then an eviction, ten collections one after another."""
-    limit = NEED + 10 * SIZE
-    for n in range(10):
-        put(bench.store, bench.folder, 8, f"c{n}", created_at=bench.clock.now)
-        evictor(bench, limited(limit)).run()
-    local = bench.prepare(job("job-1"), folder_record=limited(limit))
-    assert local.run().phase is Phase.COMPLETED
-    assert bench.folder.most <= limit + BATCH
-    recorded = bench.store.folder_totals("cache")[1]
-    assert recorded == sum(bench.folder.files.values()) <= limit
+# Killed, and at the same time ---------------------------------------------------------------------
+
+
+class Dying(Killing):
+    """As `Killing`; a process that is gone releases no lease either."""
+
+    @override
+    def _step(self) -> None:
+        self._calls[0] -= 1
+        if self._calls[0] <= 0:
+            raise KilledError
+
+
+def two_collections(bench: Bench) -> Folder:
+    put(bench.store, bench.folder, 6)
+    put(bench.store, bench.folder, 6, "third")
+    record = limited(8 * SIZE)
+    bench.store.upsert_folder(record)
+    return record
+
+
+@pytest.mark.parametrize("calls", range(1, 60))
+def test_killed_at_any_step_it_is_continued(bench: Bench, calls: int) -> None:
+    """Nothing that is kept is lost, nothing that was removed comes back, no file is left over."""
+    record, left = two_collections(bench), [calls]
+    store, folder = Dying(bench.store, left), Dying(bench.folder, left)
+    with suppress(KilledError):
+        Evictor(store, folder, record, nothing).run()
+    listed = [
+        each
+        for collection in (OTHER, "third")
+        for each in bench.store.derivatives(collection, 0, 99, ["full"])
+    ]
+    assert {each.path for each in listed} <= set(bench.folder.files), "what is listed is there"
+    bench.clock.now += 61  # its leases lapse
+    Evictor(bench.store, bench.folder, record, nothing).run()
+    assert len(bench.folder.files) == 6
+    check_files(bench)
+
+
+def test_the_kills_cover_every_step(bench: Bench) -> None:
+    record, left = two_collections(bench), [10_000]
+    Evictor(Dying(bench.store, left), Dying(bench.folder, left), record, nothing).run()
+    assert 30 < 10_000 - left[0] < 60
+
+
+@dataclass
+class Writer:
+    """A job that makes one image after another, and evicts when it has no room."""
+
+    bench: Bench
+    record: Folder
+    collection: str
+    chance: random.Random
+    hand: list[Derivative] = field(default_factory=list)
+    made: int = 0
+
+    def __post_init__(self) -> None:
+        self.store, self.folder = self.bench.store, self.bench.folder
+        self.lease = self.store.acquire_lease(
+            lease_name(self.collection), self.collection, 1e9, self.store.now()
+        )
+        self.allowance = Allowance(self.store, "cache", self.collection, SIZE, 5)
+        shard = Shard(self.collection, 1, 0, self.collection, 0, 1_000, 0)
+        self.store.put_shards(self.collection, 1, [shard])
+        claimed = self.store.claim_shard(self.collection, 1, "me", 0.0)
+        assert claimed
+        self.shard = claimed
+
+    def step(self) -> None:
+        if len(self.hand) >= self.chance.randint(1, 5) or not self.allowance.take():
+            if not self.hand:
+                Evictor(self.store, self.folder, self.record, nothing).run()
+                self.bench.clock.now += 1
+            self.flush()
+            return
+        image = image_id(self.collection, f"p{self.made}.jpg")
+        size = self.chance.randint(*SIZES)
+        path = f"{self.collection}/full/{image[:2]}/{image}.jpg"
+        self.folder.write(path, bytes(size), token="t")
+        self.allowance.settle(size)
+        self.hand.append(
+            Derivative(
+                *(image, "full", self.collection, self.made, "d", "v1", "cache", path, 4, 3),
+                *(size, "job", self.bench.clock.now, 10),
+            )
+        )
+        self.made += 1
+
+    def flush(self) -> None:
+        made, self.hand = tuple(self.hand), []
+        ends = (self.made - len(made), self.made)
+        batch = ShardBatch(
+            *(self.collection, 1, 0, self.collection, self.shard.epoch, self.lease.fence),
+            *(*ends, Counts(completed=len(made)), made),
+        )
+        self.store.flush(batch, 0.0)
+        self.allowance.recorded(sum(each.bytes for each in made))
+
+    def end(self) -> None:
+        self.flush()
+        self.allowance.release()
+        self.store.release_lease(self.lease)
+
+
+SIZES = (900, 1_100)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_ten_jobs_and_two_evictors_on_one_folder(bench: Bench, seed: int) -> None:
+    """In any order of their steps: never more than the limit, and by how much each job's batch may
+    be larger than its estimate.
+    """
+    chance = random.Random(seed)
+    record = limited(60 * SIZE)
+    bench.store.upsert_folder(record)
+    writers = [Writer(bench, record, f"album-{n}", chance) for n in range(10)]
+    for step in range(600):
+        bench.clock.now += 0.1
+        chance.choice(writers).step()
+        if step % 40 in (0, 20):
+            Evictor(bench.store, bench.folder, record, nothing).run()
+        if step % 60 == 59:
+            writers.pop(0).end()
+            writers.append(Writer(bench, record, f"album-{10 + step}", chance))
+    for each in writers:
+        each.end()
+    assert bench.folder.most > 55 * SIZE, "the limit was reached"
+    assert bench.folder.most <= 60 * SIZE + 10 * 5 * (SIZES[1] - SIZES[0])
+    assert not any(check.drifts for check in bench.store.verify_counters())
+    assert bench.store.folder_totals("cache")[1] == sum(bench.folder.files.values())
+    evicted = Evictor(bench.store, bench.folder, record, nothing).run()
+    assert evicted.used_after <= 54 * SIZE
+    assert sum(bench.folder.files.values()) == evicted.used_after
