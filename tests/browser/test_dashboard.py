@@ -285,11 +285,15 @@ def test_rows_change_in_place(visit: Visit, tokens: dict[str, str], world: World
 def test_caches(visit: Visit, tokens: dict[str, str], world: World) -> None:
     world.job("filled", "photos", collection="album")
     world.wait_end("filled")
+    world.kube("wait", "--for=condition=Ready", "cachefolder/cache", "--timeout=90s")
     world.apply(schedule_manifest("nightly", schedule="0 3 1 1 *", timeZone="Europe/Berlin"))
     page = visit.sign_in(tokens["fpj-view"], "/caches")
     folder = page.get_by_role("article", name="cache")
     expect(folder).to_contain_text("of 1.1 GB")
     expect(folder).to_contain_text("Least recently used first")
+    for condition in ("Ready", "Drifted", "Unreachable"):
+        said = folder.get_by_role("listitem").filter(has_text=condition).locator(".pill")
+        expect(said).to_have_class("pill tone-good")
     expect(
         page.get_by_role("region", name="Collections").get_by_role("row").filter(has_text="album")
     ).to_contain_text("6 ·")

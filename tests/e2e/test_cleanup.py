@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import yaml
 from e2e.conftest import Fpj, files_in, photo
 
 from fpj_core.folders.ownership import MARKER
+from fpj_core.store import open_store
+from fpj_core.store.protocol import nothing
 
 IMAGES = 12
 
@@ -98,6 +100,16 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(fpj: Fpj, old: Path) -
     assert recorded(fpj) == held(fpj) == whole - size
     assert fpj.run(old).code == 0, "made again"
     assert files_in(fpj.out) == before
+
+
+def test_what_each_file_cost_is_recorded(fpj: Fpj, old: Path) -> None:
+    fpj.run(old)
+    with closing(open_store(fpj.store)) as store:
+        (folder,) = store.folders()
+        ((collection, _), *_) = store.folder_amounts(folder.name)
+        costs = [each.cost_ms for each in store.contents(folder.name, collection, nothing)]
+    assert len(costs) == 2 * IMAGES
+    assert all(1 <= each < 10_000 for each in costs)
 
 
 def test_what_is_older_goes_by_tier(fpj: Fpj, old: Path) -> None:

@@ -16,6 +16,9 @@ const EVICTION = {
   None: "None",
 };
 
+/** Conditions that are good when they do not hold. */
+const TROUBLES = new Set(["Drifted", "Unreachable"]);
+
 /**
  * @param {Folder} folder with the watermarks in percent where it evicts, and its conditions
  * @returns {HTMLElement}
@@ -112,14 +115,17 @@ function conditions(found) {
         "div",
         { class: "line" },
         h("b", {}, each.type),
-        h(
-          "span",
-          { class: each.status === "True" ? "pill tone-good" : "pill tone-warn" },
-          each.reason,
-        ),
+        h("span", { class: `pill tone-${toneOf(each)}` }, each.reason),
       ),
       each.message ? h("p", { class: "quiet" }, each.message) : null,
     ),
   );
   return h("ul", { class: "timeline" }, rows);
+}
+
+/** @param {Condition} condition */
+function toneOf({ type, status }) {
+  if (status === "Unknown") return "warn";
+  if (type === "Evicting") return status === "True" ? "run" : "idle";
+  return (status === "True") === TROUBLES.has(type) ? "warn" : "good";
 }
