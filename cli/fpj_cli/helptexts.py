@@ -13,7 +13,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "Run and resume": ("run", "generate", "resume", "recover", "suspend"),
     "Inspect": ("get", "describe", "failures", "watch", "wait", "logs", "stats", "outputs", "find"),
     "Export": ("export",),
-    "Remove": ("purge", "forget"),
+    "Remove": ("purge", "cleanup", "forget"),
     "Check": ("verify",),
     "Cluster": ("release",),
     "Set up": ("config", "completion", "schema"),
