@@ -17,6 +17,7 @@ from fpj_core.errors import ErrorType
 from fpj_core.kube.exits import Reason
 from fpj_core.kube.folderreport import FolderReport
 from fpj_core.model import Counts, Phase
+from fpj_core.policy import Reason as EvictionReason
 from fpj_core.v1alpha1.common import limit_of
 
 RECONCILE_SECONDS = Histogram(
@@ -107,6 +108,9 @@ FOLDER_CONDITION = Gauge(
 RUNS = Counter("fpj_folder_runs", "Checks of cache folders that ended, by result.", ["result"])
 EVICTED_FILES = Counter("fpj_evicted_files", "Files evicted from cache folders.", ["reason"])
 EVICTED_BYTES = Counter("fpj_evicted_bytes", "Bytes of evicted files.", ["reason"])
+for _reason in EvictionReason:  # from 0 on, so that the first eviction is an increase
+    EVICTED_FILES.labels(_reason.value)
+    EVICTED_BYTES.labels(_reason.value)
 EVICTION_FREED = Histogram(
     "fpj_eviction_freed_bytes",
     "Bytes that one run freed; only runs that freed any.",
