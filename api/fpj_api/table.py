@@ -102,7 +102,8 @@ class JobTable:
         if before is None:
             self._namespaces[job.namespace] += 1
             metrics.JOBS.set(len(self._jobs))
-        self._hub.publish("job", job.namespace, job.uid, job.text)
+        if before is None or before.text != job.text:
+            self._hub.publish("job", job.namespace, job.uid, job.text)
 
     def remove(self, namespace: str, name: str) -> None:
         """A job that is gone."""

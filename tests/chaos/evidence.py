@@ -18,7 +18,7 @@ from pymongo.database import Database
 from world import Document
 
 from chaos.checker import Facts, File, Row, Run, Shard
-from chaos.injections import unfinished_children
+from chaos.injections import OF_JOBS, unfinished_children
 from chaos.place import Collection
 
 _TAG = "CACHEDIR.TAG"
@@ -140,7 +140,7 @@ def _held(site: Site, store: Database[Document]) -> Iterator[str]:
 
 
 def _alive(site: Site) -> Iterator[str]:
-    yield from (f"pod {pod['metadata']['name']} has not ended" for pod in site.alive())
+    yield from (f"pod {pod['metadata']['name']} has not ended" for pod in site.alive(OF_JOBS))
     yield from (
         f"child Job {job['metadata']['name']} has not ended" for job in unfinished_children(site)
     )

@@ -278,9 +278,13 @@ def _child_delete(place: Place, fault: Fault) -> Iterator[str]:
     yield ""
 
 
+OF_JOBS = "?labelSelector=fpj.dev/role%21%3Devict"
+"""Not what checks a cache folder: that begins and ends by itself."""
+
+
 def unfinished_children(site: Site) -> list[Document]:
     """Child Jobs that have not ended."""
-    jobs = site.fpj.api.items(f"/apis/batch/v1/namespaces/{site.namespace}/jobs")
+    jobs = site.fpj.api.items(f"/apis/batch/v1/namespaces/{site.namespace}/jobs{OF_JOBS}")
     return [
         job
         for job in jobs

@@ -26,7 +26,7 @@ from chaos import samples
 from chaos.checker import check
 from chaos.evidence import database, facts, jobs_of, left
 from chaos.injecting import Injector
-from chaos.injections import inject
+from chaos.injections import OF_JOBS, inject
 from chaos.measuring import measure, recovering
 from chaos.place import Place
 from chaos.proxied import Proxied
@@ -253,8 +253,8 @@ def delete_all(place: Place, result: Result, seconds: float) -> None:
     start = time.monotonic()
     api.call("DELETE", f"/apis/fpj.dev/v1alpha1/namespaces/{site.namespace}/fileprocessingjobs")
     gone("the jobs", lambda: not jobs_of(site), start)
-    path = f"/apis/batch/v1/namespaces/{site.namespace}/jobs"
-    gone("their child Jobs and pods", lambda: not (api.items(path) + site.alive()), start)
+    path = f"/apis/batch/v1/namespaces/{site.namespace}/jobs{OF_JOBS}"
+    gone("their child Jobs and pods", lambda: not (api.items(path) + site.alive(OF_JOBS)), start)
     start = time.monotonic()
     api.delete(f"/api/v1/namespaces/{site.namespace}")
     gone("the namespace", lambda: api.get(f"/api/v1/namespaces/{site.namespace}") is None, start)

@@ -11,8 +11,9 @@ from unit.api.clusters import FakeCluster, event, job, listed
 
 from fpj_api.hub import Hub
 from fpj_api.informer import Informer
-from fpj_api.table import JobTable
+from fpj_api.table import JobTable, held_of
 from fpj_core.kube.errors import ClusterError, NoAnswerError
+from fpj_core.kube.jobresource import JobResource
 
 
 class Scene:
@@ -124,6 +125,16 @@ def test_what_does_not_show_is_not_told() -> None:
     scene.cluster.watches = [[event("MODIFIED", job("a", 8)), event("MODIFIED", job("a", 9))]]
     scene.play(waits(scene, "9"))
     assert scene.changes() == [("job", "uid-team-a")]
+
+
+def test_labels_are_kept_up_to_date_and_not_sent() -> None:
+    scene = Scene()
+    changed = job("a", 2)
+    changed["metadata"]["labels"] = {"team": "web"}
+    for document, sent in ((job("a", 1), [("job", "uid-team-a")]), (changed, [])):
+        scene.table.put(held_of(JobResource(document)))
+        assert scene.changes() == sent
+    assert [each.labels for each in scene.table.newest_first()] == [{"team": "web"}]
 
 
 def test_a_job_that_cannot_be_understood_hides_no_other() -> None:
