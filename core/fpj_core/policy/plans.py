@@ -39,10 +39,6 @@ class _Chosen:
         self.order.append(row)
         self.reasons.append(reason)
 
-    def reverse(self) -> None:
-        self.order.reverse()
-        self.reasons.reverse()
-
     @property
     def bytes(self) -> int:
         return sum(map(self.rows.sizes.__getitem__, self.order))
@@ -126,19 +122,22 @@ def plan(candidates: Iterable[Candidate], used: int, policy: Policy, now: float)
 def _choose(
     rows: Rows, names: Sequence[tuple[str, str]], limits: Sequence[Sequence[Limit]]
 ) -> _Chosen:
-    taken = _taken(rows, names, limits)
     chosen, sizes, groups = _Chosen(rows), rows.sizes, rows.groups
     codes = {id(limit): _REASONS.index(limit.reason) for over in limits for limit in over}
-    for row in reversed(taken):
+    needed = array("I")
+    for row in reversed(_taken(rows, names, limits)):
         size, over = sizes[row], limits[groups[row]]
         for limit in over:
             if limit.excess + size > 0:
-                chosen.append(row, codes[id(limit)])
+                needed.append(row)
                 break
         else:
             for limit in over:
                 limit.excess += size
-    chosen.reverse()
+    for row in reversed(needed):  # by what stays in the end, which was not known before
+        size, over = sizes[row], limits[groups[row]]
+        reason = next(codes[id(limit)] for limit in over if limit.excess + size > 0)
+        chosen.append(row, reason)
     return chosen
 
 

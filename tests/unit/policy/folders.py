@@ -88,12 +88,13 @@ def _numbers(choices: dict[str, Sequence[Any]]) -> st.SearchStrategy[int]:
     return st.integers(0, math.prod(map(len, choices.values())) - 1)
 
 
-def _candidate(which: int, how: int) -> Candidate:
+def candidate(which: int, how: int) -> Candidate:
+    """One of all that are tried, by the numbers that a failing example shows."""
     values = _digits(which, _WHICH) | _digits(how, _HOW)
     return derivative(**(values | values.pop("protected")))
 
 
-_CANDIDATE = st.builds(_candidate, _numbers(_WHICH), _numbers(_HOW))
+_CANDIDATE = st.builds(candidate, _numbers(_WHICH), _numbers(_HOW))
 
 
 def _some(names: Sequence[str], values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from unit.policy.folders import (
     A_FEW,
@@ -15,6 +15,7 @@ from unit.policy.folders import (
     POLICIES,
     UNKNOWN,
     Identity,
+    candidate,
     derivative,
     identity,
     planned,
@@ -22,7 +23,17 @@ from unit.policy.folders import (
 )
 
 from fpj_core.errors import PlanRemovesEverythingError
-from fpj_core.policy import Candidate, Eviction, EvictionPlan, Policy, Reason, Since, census, rows
+from fpj_core.policy import (
+    Candidate,
+    Eviction,
+    EvictionPlan,
+    Policy,
+    Reason,
+    Since,
+    Weights,
+    census,
+    rows,
+)
 from fpj_core.policy.census import last_access
 from fpj_core.policy.priority import priority_of
 
@@ -165,6 +176,23 @@ def test_the_order_of_the_candidates_does_not_matter(folder: Folder, random: obj
 
 
 @given(FOLDERS)
+@example(
+    Folder(
+        [candidate(which, 0) for which in (0, 1, 30, 151, 872)],
+        Policy(
+            ttl_since=Since.CREATION,
+            eviction=Eviction.COST,
+            max_bytes=20,
+            high_watermark=51,
+            low_watermark=50,
+            half_life=10.0,
+            tier_quotas={"full": 0, "thumbnail": 10},
+            weights=Weights(tiers={"thumbnail": 0.0}),
+            allow_everything=True,
+        ),
+        7,
+    )
+)
 def test_each_victim_is_needed(folder: Folder) -> None:
     for each in folder.evicted():
         broken = [
