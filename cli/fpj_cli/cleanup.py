@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +10,8 @@ from typing import Any
 import click
 
 from fpj_cli.context import (
-    UsageProblemError,
     err,
+    folders_named,
     opened_store,
     print_json,
     print_text,
@@ -154,7 +153,8 @@ def cleanup(
         frozenset(tiers),
     )
     with opened_store(store_url, make=False) as store, stop_on_signals() as stop:
-        chosen = _chosen(store, folder, wanted)
+        named = folders_named(store, folder)
+        chosen = [each for each in named if wanted.anything or has_policy(each)]
         try:
             outcomes = [_clean(store, each, wanted, stop, dry_run=dry_run) for each in chosen]
         except InterruptedRunError:
@@ -168,21 +168,6 @@ def cleanup(
         sys.exit(CommandExit.ENVIRONMENT)
     short = any(each.shortfalls for each in outcomes)
     sys.exit(CommandExit.INCOMPLETE if short else CommandExit.DONE)
-
-
-def _chosen(store: Store, name: str | None, wanted: Wanted) -> list[Folder]:
-    """Folders that are meant. Raises `UsageProblemError` for one that nobody knows."""
-    known = store.folders()
-    if name is not None:
-        path = os.path.realpath(os.path.expanduser(name))
-        known = [each for each in known if each.name == name or _is_at(each, path)]
-        if not known:
-            raise UsageProblemError(f"no cache folder {name} is recorded; `fpj stats` lists them")
-    return [each for each in known if wanted.anything or has_policy(each)]
-
-
-def _is_at(folder: Folder, path: str) -> bool:
-    return "://" not in folder.location and os.path.realpath(folder.location) == path
 
 
 def _clean(

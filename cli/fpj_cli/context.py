@@ -21,7 +21,7 @@ from fpj_core.errors import FpjError, NoStoreError
 from fpj_core.filesystems import shared_type
 from fpj_core.kube.names import lease_name
 from fpj_core.leases import is_dead
-from fpj_core.model import Job, Phase
+from fpj_core.model import Folder, Job, Phase
 from fpj_core.scratch import Scratch
 from fpj_core.store import file_of, open_store
 from fpj_core.store.protocol import Store
@@ -162,6 +162,28 @@ def size_of(text: str) -> int:
         return parse_quantity(text)
     except ValueError as error:
         raise UsageProblemError(f"--max-bytes {text}: {error}") from error
+
+
+def folders_named(store: Store, name: str | None) -> list[Folder]:
+    """The cache folder of that name or place, or all.
+
+    Raises `UsageProblemError` if there is none.
+    """
+    known = store.folders()
+    if name is None:
+        return known
+    place = _place(os.path.expanduser(name))
+    found = [each for each in known if each.name == name]
+    found = found or [each for each in known if _place(each.location) == place]
+    if not found:
+        some = ", ".join(each.name for each in known[:5]) or "none"
+        raise UsageProblemError(f"no cache folder {name!r} in {store.location} (known: {some})")
+    return found
+
+
+def _place(location: str) -> str:
+    """A bucket's URL, or a path without links."""
+    return location.rstrip("/") if "://" in location else os.path.realpath(location)
 
 
 def find_job(store: Store, name: str | None) -> Job:

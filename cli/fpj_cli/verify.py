@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from fpj_cli.context import (
     UsageProblemError,
     err,
     find_job,
+    folders_named,
     opened_store,
     print_json,
     print_text,
@@ -84,7 +84,7 @@ def verify(
     fpj verify --folder /srv/cache --repair
     """  # noqa: D301 - click keeps the lines after a real backspace as they are
     with opened_store(store_url) as store:
-        wanted = _folders(store, folder)
+        wanted = folders_named(store, folder)
         only = None if collection is None else collection_of(store, collection)
         found = []
         for record in wanted:
@@ -121,20 +121,6 @@ def collection_of(store: Store, name: str) -> str:
         some = ", ".join(known[:5]) or "none"
         text = f"no collection named {name!r} in {store.location} (known: {some})"
         raise UsageProblemError(text) from None
-
-
-def _folders(store: Store, name: str | None) -> list[Folder]:
-    """The folder of that name or place, or all. Raises `UsageProblemError` if there is none."""
-    known = store.folders()
-    if name is None:
-        return known
-    place = name if name.startswith("s3://") else os.path.realpath(os.path.expanduser(name))
-    found = [each for each in known if each.name == name]
-    found = found or [each for each in known if each.location.rstrip("/") == place.rstrip("/")]
-    if not found:
-        some = ", ".join(each.name for each in known[:5]) or "none"
-        raise UsageProblemError(f"no cache folder {name!r} in {store.location} (known: {some})")
-    return found
 
 
 def _silent(_found: Difference) -> None:

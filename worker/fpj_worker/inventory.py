@@ -22,13 +22,11 @@ from fpj_core.folders.comparing import Difference, Kind, Recorded, compare
 from fpj_core.folders.mirror import claimed_name, names_told_apart
 from fpj_core.folders.ownership import marker_trouble
 from fpj_core.folders.walking import order_of
-from fpj_core.kube.names import lease_name
-from fpj_core.leases import is_dead
 from fpj_core.model import Folder, Layout
 from fpj_core.paths import could_be_ours
 from fpj_core.sources.natural import sorted_externally
 from fpj_core.store.protocol import Store
-from fpj_worker.locking import Lock, locked
+from fpj_worker.locking import Lock, is_locked, locked
 from fpj_worker.removal import Remover
 
 _YOUNG_SECONDS = 3_600.0
@@ -211,7 +209,7 @@ class _Taking:
                 lock = self._lock
                 if self._repair and lock is None:
                     lock = stack.enter_context(locked(self._store, collection, _who()))
-                elif lock is None and self._is_busy(collection):
+                elif lock is None and is_locked(self._store, collection):
                     self._found.busy.append(collection)
                 self._compare_locked(collection, lock if self._repair else None)
         except LeaseHeldError:
@@ -246,11 +244,6 @@ class _Taking:
         if found.kind is Kind.UNREADABLE:
             self._found.trouble(f"{found.path or self._record.location}: {found.trouble}")
         self._on_found(found)
-
-    def _is_busy(self, collection: str) -> bool:
-        lease = self._store.lease(lease_name(collection))
-        held = lease is not None and lease.expires_at > self._store.now()
-        return held and lease is not None and not is_dead(lease.holder)
 
     def _tick(self) -> None:
         self._on_step(self._found)
