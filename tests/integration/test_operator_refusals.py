@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from refusing import Refusal, RefusingProxy
@@ -111,33 +113,38 @@ def test_late_news_of_child_jobs_fails_nothing(
     """
     held = threading.Event()
 
-    def has_ended() -> bool:
-        jobs = [
+    def children() -> list[dict[str, Any]]:
+        return [
             each
             for each in world.items("jobs", "apis/batch/v1")
             if each["metadata"]["labels"][ROLE] == role
         ]
-        return any(each.get("status", {}).get("completionTime") for each in jobs)
+
+    def has_ended() -> bool:
+        return any(each.get("status", {}).get("completionTime") for each in children())
 
     def late(method: str, path: str) -> None:
-        phase = "Indexing" if role == "index" else "Running"
+        """Only what is asked of this job, and not before there is a Job: all else waits meanwhile,
+        its creation included.
+        """
         if (
             method == "GET"
-            and "/jobs?labelSelector" in path
+            and f"/jobs?labelSelector=fpj.dev/job-uid={uid}" in unquote(path)
             and not held.is_set()
-            and world.phase("slow") == phase
+            and children()
         ):
             time.sleep(0.5)  # whatever else it asks at the same time is answered long before
-            wait_for(has_ended, f"the Job of the {role} ends", 15)
+            wait_for(has_ended, f"the Job of the {role} ends", 30)
             held.set()
 
     world.photos("photos", 4, broken=1)
+    world.job("slow", "photos", sharding={"shardSize": 2})
+    uid = world.uid("slow")
     with RefusingProxy(cluster.kubeconfig, late) as proxy:
         operator = world.operator(start=False, leader_seconds=60)
         operator.add({"KUBECONFIG": str(proxy.kubeconfig(tmp_path / "late.yaml"))})
         operator.start()
-        world.job("slow", "photos", sharding={"shardSize": 2})
-        world.wait_end("slow", "CompletedWithErrors", seconds=120)
+        world.wait_end("slow", "CompletedWithErrors", seconds=150)
         world.check_exact("slow", "photos", completed=3, failed=1)
         assert held.is_set()
         assert world.status("slow")["recoveryAttempts"] == 0
