@@ -28,7 +28,7 @@ _LONG = ("e2e", "integration", "browser", "simulation")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files are begun first: begun last, one of them keeps a worker busy alone."""
+    """Long files start first: started last, one of them keeps a worker busy alone."""
 
     def rank(item: pytest.Item) -> int:
         folder = item.path.relative_to(Path(__file__).parent).parts[0]

@@ -51,12 +51,14 @@ OPERATOR: tuple[Right, ...] = (
     Right(GROUP, "fileprocessingjobs", "get list watch create patch delete", Where.JOBS),
     Right(
         GROUP,
-        "fileprocessingjobs/status cachefolders/status fileprocessingschedules/status",
+        "fileprocessingjobs/status cachefolders/status fileprocessingschedules/status"
+        " cachepurges/status",
         "patch",
         Where.JOBS,
     ),
     Right(GROUP, "cachefolders", "get list watch", Where.JOBS),
     Right(GROUP, "fileprocessingschedules", "get list watch", Where.JOBS),
+    Right(GROUP, "cachepurges", "get list watch delete", Where.JOBS),  # delete: time to live
     # The index Job and the Indexed Jobs.
     Right("batch", "jobs", "list watch create patch delete", Where.JOBS),
     Right("", "pods", "list", Where.JOBS),  # why a child Job's pods do not start
@@ -78,6 +80,9 @@ API: tuple[Right, ...] = (
     # As callers may at most.
     Right(GROUP, "fileprocessingjobs", "get list watch create patch delete", Where.JOBS),
     Right(GROUP, "cachefolders fileprocessingschedules", "list", Where.JOBS),  # to show them
+    # patch: clean up, verify, repair, edit the policy
+    Right(GROUP, "cachefolders", "get patch", Where.JOBS),
+    Right(GROUP, "cachepurges", "get list watch create", Where.JOBS),
     Right("", "events", "list", Where.JOBS),  # a job's story
     Right("authentication.k8s.io", "tokenreviews", "create", Where.CLUSTER),  # whose a token is
     Right("authorization.k8s.io", "subjectaccessreviews", "create", Where.CLUSTER),  # what they may
@@ -90,7 +95,7 @@ CLEANUP: tuple[Right, ...] = (
     Right("coordination.k8s.io", "leases", "list delete", Where.JOBS),
 )
 
-_ALL = "fileprocessingjobs fileprocessingschedules cachefolders"
+_ALL = "fileprocessingjobs fileprocessingschedules cachefolders cachepurges"
 _READ = "get list watch"
 _WRITE = f"{_READ} create update patch delete"
 
@@ -105,7 +110,9 @@ PEOPLE: dict[str, tuple[str, tuple[Right, ...]]] = {
         (
             # Suspending is a patch.
             Right(GROUP, "fileprocessingjobs fileprocessingschedules", _WRITE, Where.JOBS),
-            Right(GROUP, "cachefolders", _READ, Where.JOBS),
+            # Patch: clean up, verify, repair, edit the policy.
+            Right(GROUP, "cachefolders", f"{_READ} patch", Where.JOBS),
+            Right(GROUP, "cachepurges", _READ, Where.JOBS),
         ),
     ),
     "fpj-admin": (

@@ -33,6 +33,7 @@ RESOURCES = (
     "crd/cachefolders.fpj.dev",
     "crd/fileprocessingjobs.fpj.dev",
     "crd/fileprocessingschedules.fpj.dev",
+    "crd/cachepurges.fpj.dev",
 )
 
 

@@ -179,12 +179,25 @@ SCHEDULES: list[tuple[str, Any, str]] = [
         for zone in ("", "Local", "Europe/", "/Berlin", "../etc/passwd", "UTC+1:00")
     ],
 ]
+PURGES: list[tuple[str, Any, str]] = [
+    ("spec", {"all": True}, "exactly one of images and all: true must be given"),
+    ("spec.images", [], "should have at least 1"),
+    ("spec.images", ["a"] * 1_001, "must have at most 1000|Too many"),
+    ("spec.images", None, "exactly one of images and all: true must be given"),
+    ("spec.cacheFolder", "Upper", "should match"),
+    ("spec.collection", None, "Required value"),
+    ("spec.ttlSecondsAfterFinished", -1, "greater than or equal to 0"),
+]
+PURGE = {"cacheFolder": "folder", "collection": "photos", "images": ["a.jpg"]}
 CHANGES: list[tuple[str, str, Any, str]] = [
     ("fileprocessingjobs", "spec.jobType", "Both", "jobType is immutable"),
     ("fileprocessingjobs", "spec.collection.id", "other", "collection is immutable"),
     ("fileprocessingjobs", "spec.collection.source", S3, "collection is immutable"),
     ("cachefolders", "spec.storage", S3, "storage is immutable"),
     ("cachefolders", "spec.layout", "Mirror", "layout is immutable"),
+    ("cachepurges", "spec.images", ["b.jpg"], "a purge is immutable"),
+    ("cachepurges", "spec.cacheFolder", "other", "a purge is immutable"),
+    ("cachepurges", "spec.ttlSecondsAfterFinished", 5, "a purge is immutable"),
 ]
 
 
@@ -227,10 +240,12 @@ def test_everything_that_breaks_a_bound_is_refused_with_its_field(api: Api, name
     schedule = resource(
         "FileProcessingSchedule", "nightly", {"schedule": "0 2 * * *", "jobTemplate": template}
     )
+    purge = resource("CachePurge", "purge", PURGE)
     for plural, base, table in (
         ("fileprocessingjobs", job, JOBS),
         ("cachefolders", folder, FOLDERS),
         ("fileprocessingschedules", schedule, SCHEDULES),
+        ("cachepurges", purge, PURGES),
     ):
         # So that nothing else is wrong.
         api.call("POST", f"{at}/{plural}?dryRun=All&fieldValidation=Strict", base)
@@ -245,6 +260,7 @@ def test_what_is_immutable_cannot_be_changed(api: Api, namespace: str) -> None:
     bases = {
         "fileprocessingjobs": job_manifest("job", "photos", suspend=True),
         "cachefolders": resource("CacheFolder", "folder", {"storage": PVC}),
+        "cachepurges": resource("CachePurge", "purge", PURGE),
     }
     made = {plural: api.call("POST", f"{at}/{plural}", base) for plural, base in bases.items()}
     for plural, path, value, message in CHANGES:
@@ -266,7 +282,7 @@ def test_what_is_immutable_cannot_be_changed(api: Api, namespace: str) -> None:
 
 
 def test_every_rule_of_the_types_is_in_the_tables() -> None:
-    tried = [message for _, _, message in (*JOBS, *FOLDERS, *SCHEDULES)] + [
+    tried = [message for _, _, message in (*JOBS, *FOLDERS, *SCHEDULES, *PURGES)] + [
         message for *_, message in CHANGES
     ]
     for rule in {message for model in RESOURCES for message in rules_of(model)}:

@@ -17,6 +17,7 @@
   - fileprocessingjobs/status
   - cachefolders/status
   - fileprocessingschedules/status
+  - cachepurges/status
   verbs:
   - patch
 - apiGroups:
@@ -35,6 +36,15 @@
   - get
   - list
   - watch
+- apiGroups:
+  - fpj.dev
+  resources:
+  - cachepurges
+  verbs:
+  - get
+  - list
+  - watch
+  - delete
 - apiGroups:
   - batch
   resources:
@@ -125,6 +135,7 @@
   - fileprocessingjobs/status
   - cachefolders/status
   - fileprocessingschedules/status
+  - cachepurges/status
   verbs:
   - patch
 - apiGroups:
@@ -143,6 +154,15 @@
   - get
   - list
   - watch
+- apiGroups:
+  - fpj.dev
+  resources:
+  - cachepurges
+  verbs:
+  - get
+  - list
+  - watch
+  - delete
 - apiGroups:
   - batch
   resources:
@@ -230,6 +250,22 @@
   verbs:
   - list
 - apiGroups:
+  - fpj.dev
+  resources:
+  - cachefolders
+  verbs:
+  - get
+  - patch
+- apiGroups:
+  - fpj.dev
+  resources:
+  - cachepurges
+  verbs:
+  - get
+  - list
+  - watch
+  - create
+- apiGroups:
   - ''
   resources:
   - events
@@ -267,6 +303,22 @@
   - fileprocessingschedules
   verbs:
   - list
+- apiGroups:
+  - fpj.dev
+  resources:
+  - cachefolders
+  verbs:
+  - get
+  - patch
+- apiGroups:
+  - fpj.dev
+  resources:
+  - cachepurges
+  verbs:
+  - get
+  - list
+  - watch
+  - create
 - apiGroups:
   - ''
   resources:

@@ -22,7 +22,7 @@ from kubernetes.aio.client.rest import RESTResponse
 
 from fpj_core.kube.documents import Document
 from fpj_core.kube.errors import ClusterError, NoAnswerError, UnreachableError
-from fpj_core.kube.names import API_VERSION, FOLDERS, JOBS, MANAGER, SCHEDULES
+from fpj_core.kube.names import API_VERSION, FOLDERS, JOBS, MANAGER, PURGES, SCHEDULES
 
 _TIMEOUT_SECONDS = 20.0
 _TRIES = 5
@@ -36,6 +36,7 @@ _RESOURCES = {
     "FileProcessingJob": (f"apis/{API_VERSION}", JOBS),
     "CacheFolder": (f"apis/{API_VERSION}", FOLDERS),
     "FileProcessingSchedule": (f"apis/{API_VERSION}", SCHEDULES),
+    "CachePurge": (f"apis/{API_VERSION}", PURGES),
     "Job": ("apis/batch/v1", "jobs"),
     "Lease": ("apis/coordination.k8s.io/v1", "leases"),
     "Role": ("apis/rbac.authorization.k8s.io/v1", "roles"),

@@ -10,6 +10,7 @@ from typing import Any
 GROUP, VERSION = "fpj.dev", "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 JOBS, FOLDERS, SCHEDULES = "fileprocessingjobs", "cachefolders", "fileprocessingschedules"
+PURGES = "cachepurges"
 """The resources, as paths and rights name them."""
 SYSTEM_NAMESPACE = "fpj-system"
 """Where the operator runs unless it is installed elsewhere."""
@@ -25,6 +26,10 @@ KEEP_FILES_ANNOTATION = f"{GROUP}/keep-files"
 RESUME_ANNOTATION = f"{GROUP}/resume"
 CLEANUP_ANNOTATION = f"{GROUP}/cleanup-requested-at"
 """On a CacheFolder: a new value asks for what its policy says to be removed now."""
+VERIFY_ANNOTATION = f"{GROUP}/verify-requested-at"
+"""On a CacheFolder: a new value asks for its files to be compared with what is recorded."""
+REPAIR_ANNOTATION = f"{GROUP}/repair-requested-at"
+"""On a CacheFolder: a new value asks for the same, and for what differs to be repaired."""
 CHANGED_BY_ANNOTATION = f"{GROUP}/changed-by"
 """Who asked the API for the latest change."""
 LABEL_UID = f"{GROUP}/job-uid"
@@ -52,6 +57,7 @@ EVICTION_LEASE = "cache-evict-"
 """What the names of leases begin with that those hold who evict from a folder."""
 
 ROLE_INDEX, ROLE_SHARDS, ROLE_REMOVAL, ROLE_EVICT = "index", "shards", "removal", "evict"
+ROLE_PURGE = "purge"
 
 WAVE = 1_000
 """Completions of one Indexed Job: thousands of finished pods of one Job burden a kubelet.
@@ -90,6 +96,11 @@ def shards_job_name(base: str, attempt: int, wave: int) -> str:
 def evict_job_name(base: str, number: int) -> str:
     """The one-pod Job that checks a cache folder, and evicts."""
     return f"{base}-evict-{number}"
+
+
+def purge_job_name(base: str) -> str:
+    """The one-pod Job of a CachePurge."""
+    return f"{base}-purge"
 
 
 def removal_job_name(base: str, fence: int, folder: str) -> str:

@@ -1,7 +1,10 @@
-"""The API: FileProcessingJob, CacheFolder and FileProcessingSchedule, ``fpj.dev/v1alpha1``."""
+"""The API, ``fpj.dev/v1alpha1``: FileProcessingJob, CacheFolder, FileProcessingSchedule and
+CachePurge.
+"""
 
 from fpj_core.kube.names import API_VERSION, GROUP, VERSION
 from fpj_core.v1alpha1.cachefolder import CacheFolder, CacheFolderSpec
+from fpj_core.v1alpha1.cachepurge import CachePurge, CachePurgeSpec, PurgePhase
 from fpj_core.v1alpha1.defaults import (
     Recovery,
     Sharding,
@@ -26,9 +29,16 @@ from fpj_core.v1alpha1.schedule import (
     FileProcessingScheduleSpec,
 )
 
-Resource = FileProcessingJob | CacheFolder | FileProcessingSchedule
-ResourceType = type[FileProcessingJob] | type[CacheFolder] | type[FileProcessingSchedule]
-RESOURCES: tuple[ResourceType, ...] = (FileProcessingJob, CacheFolder, FileProcessingSchedule)
+Resource = FileProcessingJob | CacheFolder | FileProcessingSchedule | CachePurge
+ResourceType = (
+    type[FileProcessingJob] | type[CacheFolder] | type[FileProcessingSchedule] | type[CachePurge]
+)
+RESOURCES: tuple[ResourceType, ...] = (
+    FileProcessingJob,
+    CacheFolder,
+    FileProcessingSchedule,
+    CachePurge,
+)
 
 __all__ = [
     "API_VERSION",
@@ -37,6 +47,8 @@ __all__ = [
     "VERSION",
     "CacheFolder",
     "CacheFolderSpec",
+    "CachePurge",
+    "CachePurgeSpec",
     "ConcurrencyPolicy",
     "DeletionPolicy",
     "FileProcessingJob",
@@ -44,6 +56,7 @@ __all__ = [
     "FileProcessingSchedule",
     "FileProcessingScheduleSpec",
     "JobType",
+    "PurgePhase",
     "Recovery",
     "Resource",
     "ResourceType",

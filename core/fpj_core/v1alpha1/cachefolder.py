@@ -34,6 +34,7 @@ _LAYOUT_KEPT = (
 _DIRECTIVE = r"[A-Za-z][A-Za-z-]*(=[0-9]+|=\"[A-Za-z, -]*\")?"
 CACHE_CONTROL_PATTERN = rf"^{_DIRECTIVE}(, ?{_DIRECTIVE})*$"
 """Directives as in RFC 9111, without what could begin another header."""
+_URL_PATTERN = r"^https?://[^\s]+$"
 _Key = Annotated[str, Field(min_length=1, max_length=4096)]
 _ONLY_S3 = "cacheControl is only for storage.s3"
 _WATERMARKS = "lowWatermark must be below highWatermark"
@@ -175,6 +176,41 @@ class Policy(ApiModel):
         return self
 
 
+class SecretKey(ApiModel):
+    """A value in a Secret."""
+
+    name: str = Field(
+        description="Name of the Secret, in the same namespace.",
+        min_length=1,
+        max_length=253,
+        pattern=NAME_PATTERN,
+    )
+    key: str = Field(
+        description="Key in it.", min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$"
+    )
+
+
+class PurgeWebhook(ApiModel):
+    """Whom to tell which files a CachePurge has removed, such as a CDN."""
+
+    url: str = Field(
+        description=(
+            "Where a JSON object with `collection` and `urls`, at most 1,000, is posted after a"
+            " purge."
+        ),
+        max_length=2048,
+        pattern=_URL_PATTERN,
+    )
+    base_url: str = Field(
+        description="What the URLs of the folder's files begin with; their paths follow.",
+        max_length=2048,
+        pattern=_URL_PATTERN,
+    )
+    secret_ref: SecretKey | None = Field(
+        None, description="A token, which is sent as `Authorization: Bearer`."
+    )
+
+
 class CacheFolderSpec(ApiModel):
     """Where it is, how much it may hold, and what goes first."""
 
@@ -200,6 +236,9 @@ class CacheFolderSpec(ApiModel):
         pattern=CACHE_CONTROL_PATTERN,
     )
     policy: Policy | None = Field(None, description="When derivatives are evicted.")
+    purge_webhook: PurgeWebhook | None = Field(
+        None, description="Whom to tell which files a CachePurge has removed, such as a CDN."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(cel="!has(self.cacheControl) || has(self.storage.s3)", message=_ONLY_S3),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from enum import StrEnum
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -11,8 +12,38 @@ from fpj_core.v1alpha1.common import ApiModel, Condition, conditions_field
 MOST_SHARES = 50
 """Tiers, and collections, that a status names: the largest ones."""
 MOST_SHORTFALLS = 10
+MOST_DIFFERENCES = 20
+"""Paths of a verification that a status names; and collections, and troubles."""
 _ATOMIC: dict[str, Any] = {"x-kubernetes-list-type": "atomic"}
 _TIME: dict[str, Any] = {"max_length": 64, "json_schema_extra": {"format": "date-time"}}
+
+
+_Text = Annotated[str, Field(max_length=4096)]
+
+
+def _mark(operation: str) -> Any:
+    return Field(
+        None,
+        description=(
+            f"Value of the annotation fpj.dev/{operation}-requested-at that was acted upon; of one"
+            " of more than 1,024 characters a digest."
+        ),
+        max_length=1024,
+    )
+
+
+def _texts(description: str) -> Any:
+    return Field(
+        None, description=description, max_length=MOST_DIFFERENCES, json_schema_extra=_ATOMIC
+    )
+
+
+class Operation(StrEnum):
+    """What a run of a folder is for."""
+
+    EVICT = "Evict"
+    VERIFY = "Verify"
+    REPAIR = "Repair"
 
 
 class Share(ApiModel):
@@ -31,23 +62,21 @@ class FolderDisplay(ApiModel):
 
 
 class FolderRun(ApiModel):
-    """The latest check of the folder, which also evicts what its policy says."""
+    """The latest run: each checks the folder, and evicts what its policy says or compares."""
 
     number: int | None = Field(None, description="Counts from 1.", ge=0)
+    operation: Operation | None = Field(
+        None, description="What it is for; Evict where nothing is said."
+    )
     cause: str | None = Field(
         None,
         description="Why it was started: New, Changed, Requested, OverQuota, Expiry or Retry.",
         max_length=64,
     )
     generation: int | None = Field(None, description="Generation that it is about.", ge=0)
-    requested_by: str | None = Field(
-        None,
-        description=(
-            "Value of the annotation fpj.dev/cleanup-requested-at that was acted upon; of one of"
-            " more than 1,024 characters a digest."
-        ),
-        max_length=1024,
-    )
+    requested_by: str | None = _mark("cleanup")
+    verify_requested_by: str | None = _mark("verify")
+    repair_requested_by: str | None = _mark("repair")
     start_time: str | None = Field(None, description="When it was started.", **_TIME)
     end_time: str | None = Field(None, description="When it ended.", **_TIME)
     result: str | None = Field(
@@ -84,6 +113,27 @@ class LastEviction(ApiModel):
     )
 
 
+class LastVerification(ApiModel):
+    """The latest run that compared the files with what is recorded of them."""
+
+    time: str | None = Field(None, description="When it ended.", **_TIME)
+    operation: Operation | None = Field(None, description="Verify or Repair.")
+    compared: int | None = Field(None, description="Files that are as recorded.", ge=0)
+    missing: int | None = Field(None, description="Recorded, not there.", ge=0)
+    wrong_size: int | None = Field(None, description="Of another size than recorded.", ge=0)
+    unrecorded: int | None = Field(None, description="Files of fpj without a record.", ge=0)
+    leaving: int | None = Field(None, description="Files that are being removed.", ge=0)
+    foreign: int | None = Field(None, description="What fpj has not written; it stays.", ge=0)
+    unreadable: int | None = Field(None, description="Folders that cannot be read.", ge=0)
+    repaired: int | None = Field(None, description="Differences that were repaired.", ge=0)
+    young: int | None = Field(
+        None, description="Files without a record that are too new to judge; they stay.", ge=0
+    )
+    busy: list[_Text] | None = _texts("Collections that a job works on; they were not repaired.")
+    troubles: list[_Text] | None = _texts("What stood in the way.")
+    names: list[_Text] | None = _texts("Paths of some files that differ.")
+
+
 class CacheFolderStatus(ApiModel):
     """What the folder holds."""
 
@@ -106,6 +156,9 @@ class CacheFolderStatus(ApiModel):
     run: FolderRun | None = Field(None, description="The latest check.")
     last_eviction: LastEviction | None = Field(
         None, description="The latest run that removed anything, or could not remove enough."
+    )
+    last_verification: LastVerification | None = Field(
+        None, description="The latest run that compared the files with what is recorded of them."
     )
     conditions: list[Condition] | None = conditions_field()
 

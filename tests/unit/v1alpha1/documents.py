@@ -44,6 +44,18 @@ def full_folder() -> Document:
     return copy.deepcopy(_example("cachefolder.yaml"))
 
 
+def purge(**spec: Any) -> Document:
+    """A small purge, with some of its spec given."""
+    given = {"cacheFolder": "cache", "collection": "photos", "images": ["a.jpg"]} | spec
+    return _document(
+        "CachePurge", {name: value for name, value in given.items() if value is not ...}
+    )
+
+
+def full_purge() -> Document:
+    return copy.deepcopy(_example("cachepurge.yaml"))
+
+
 def full_schedule() -> Document:
     """Every field of a schedule's spec, but for its jobs' own."""
     return copy.deepcopy(_example("schedule.yaml"))

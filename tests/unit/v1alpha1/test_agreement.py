@@ -25,9 +25,11 @@ from unit.v1alpha1.documents import (
     folder,
     full_folder,
     full_job,
+    full_purge,
     full_schedule,
     job,
     problems,
+    purge,
     put,
     schedule,
     schema_of,
@@ -36,6 +38,7 @@ from unit.v1alpha1.documents import (
 from fpj_core.v1alpha1 import (
     RESOURCES,
     CacheFolder,
+    CachePurge,
     FileProcessingJob,
     FileProcessingSchedule,
     FileProcessingScheduleSpec,
@@ -79,6 +82,9 @@ RULES: dict[str, Callable[[Document], bool]] = {
             ),
             strict=True,
         )
+    ),
+    "exactly one of images and all: true must be given": lambda o: (
+        ("images" in o) != bool(o.get("all"))
     ),
     "cacheControl is only for storage.s3": lambda o: (
         "cacheControl" not in o or "s3" in o["storage"]
@@ -267,6 +273,12 @@ def test_both_decide_alike_about_schedules(document: Document) -> None:
     check(FileProcessingSchedule, document)
 
 
+@settings(max_examples=200, deadline=None)
+@given(nearly_valid(full_purge(), CachePurge))
+def test_both_decide_alike_about_purges(document: Document) -> None:
+    check(CachePurge, document)
+
+
 @settings(max_examples=150, deadline=None)
 @given(objects(schema_of(FileProcessingJob)["properties"]["spec"]["properties"]["collection"]))
 def test_both_decide_alike_about_sources(collection: Document) -> None:
@@ -288,6 +300,10 @@ def test_the_oracle_itself_can_refuse() -> None:
     assert not accepted(FileProcessingJob, put(job(), "spec.collection.source", {}))
     assert not accepted(FileProcessingJob, put(full_job(), "spec.cacheFolder", "a\n"))
     assert not accepted(CacheFolder, folder(policy={"lowWatermark": 95}))
+    assert accepted(CachePurge, full_purge())
+    assert not accepted(CachePurge, purge(all=True))
+    assert accepted(CachePurge, purge(images=..., all=True))
+    assert not accepted(CachePurge, purge(images=...))
     assert accepted(FileProcessingSchedule, full_schedule())
     assert not accepted(FileProcessingSchedule, schedule(schedule="61 * * * *"))
     assert not unique(

@@ -19,6 +19,7 @@ from fpj_core.progress import measure
 from fpj_core.v1alpha1 import (
     RESOURCES,
     CacheFolder,
+    CachePurge,
     FileProcessingJob,
     FileProcessingSchedule,
     ResourceType,
@@ -56,6 +57,12 @@ FOLDER_RULES = {
     "spec.storage": ["exactly one of persistentVolumeClaim, s3 and local must be given"],
     "spec.storage.persistentVolumeClaim": ["path may not contain '..'"],
     "spec.policy": ["lowWatermark must be below highWatermark"],
+}
+PURGE_RULES = {
+    "spec": [
+        "exactly one of images and all: true must be given",
+        "a purge is immutable: make a new CachePurge instead",
+    ]
 }
 _OF_JOBS = {path: rules for path, rules in RULES.items() if path != "spec"}
 SCHEDULE_RULES = {f"spec.jobTemplate.{path}": rules for path, rules in _OF_JOBS.items()} | {
@@ -240,6 +247,7 @@ def test_metadata_is_left_to_the_api_server(resource: ResourceType) -> None:
         (FileProcessingJob, RULES),
         (CacheFolder, FOLDER_RULES),
         (FileProcessingSchedule, SCHEDULE_RULES),
+        (CachePurge, PURGE_RULES),
     ],
 )
 def test_every_rule_is_there_with_its_message(
@@ -268,14 +276,16 @@ def test_rules_speak_of_fields_that_exist(resource: ResourceType) -> None:
 
 
 def test_names() -> None:
-    job, folder, schedule = (crd.crd(resource) for resource in RESOURCES)
+    job, folder, schedule, purge = (crd.crd(resource) for resource in RESOURCES)
     assert job["metadata"]["name"] == "fileprocessingjobs.fpj.dev"
     assert folder["metadata"]["name"] == "cachefolders.fpj.dev"
     assert job["spec"]["names"]["shortNames"] == ["fpj"]
     assert folder["spec"]["names"]["shortNames"] == ["cf"]
     assert schedule["metadata"]["name"] == "fileprocessingschedules.fpj.dev"
     assert schedule["spec"]["names"]["shortNames"] == ["fpjs"]
-    for each in (job, folder, schedule):
+    assert purge["metadata"]["name"] == "cachepurges.fpj.dev"
+    assert purge["spec"]["names"]["shortNames"] == ["fpjpurge"]
+    for each in (job, folder, schedule, purge):
         assert each["spec"]["names"]["categories"] == ["fpj-all"]
         assert each["spec"]["scope"] == "Namespaced"
         assert each["spec"]["names"]["singular"] == each["spec"]["names"]["kind"].lower()

@@ -168,7 +168,9 @@ def test_no_mapping(text: str, shown: str) -> None:
 
 
 def test_other_kinds() -> None:
-    known = "is not known; use FileProcessingJob or CacheFolder or FileProcessingSchedule"
+    known = (
+        "is not known; use FileProcessingJob or CacheFolder or FileProcessingSchedule or CachePurge"
+    )
     assert problems("kind: Pod") == [f"kind: Pod {known}"]
     assert problems("kind: cachefolder") == [
         f"kind: cachefolder {known}; did you mean CacheFolder?"

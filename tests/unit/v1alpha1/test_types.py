@@ -13,15 +13,17 @@ from unit.v1alpha1.documents import (
     folder,
     full_folder,
     full_job,
+    full_purge,
     has,
     job,
     problems,
+    purge,
     put,
     spec_schema,
 )
 
 from fpj_core.manifest import parse_resource
-from fpj_core.v1alpha1 import CacheFolder, FileProcessingJob
+from fpj_core.v1alpha1 import CacheFolder, CachePurge, FileProcessingJob
 from fpj_core.v1alpha1.common import parse_quantity
 
 BOUNDS = {
@@ -58,6 +60,7 @@ FOLDER_BOUNDS = {
     "spec.policy.collections[0].weight": (0, 1_000_000),
     "spec.policy.tiers[0].weight": (0, 1_000_000),
 }
+PURGE_BOUNDS = {"spec.ttlSecondsAfterFinished": (0, 31_536_000)}
 ENUMS = {
     "spec.jobType": ("Cache", "Thumbnail", "Both"),
     "spec.cache.tiers[0].format": ("jpeg", "webp", "avif", "png", "original"),
@@ -102,7 +105,8 @@ def test_the_smallest_resources_are_accepted() -> None:
 @pytest.mark.parametrize(
     ("document", "path", "low", "high"),
     [(full_job(), path, *bounds) for path, bounds in BOUNDS.items()]
-    + [(without_watermarks(), path, *bounds) for path, bounds in FOLDER_BOUNDS.items()],
+    + [(without_watermarks(), path, *bounds) for path, bounds in FOLDER_BOUNDS.items()]
+    + [(full_purge(), path, *bounds) for path, bounds in PURGE_BOUNDS.items()],
 )
 def test_numbers_are_bounded(document: Document, path: str, low: int, high: int) -> None:
     if path.endswith("lowWatermark"):
@@ -129,6 +133,7 @@ def test_every_number_has_its_bounds_here() -> None:
 
     assert bounded(spec_schema(FileProcessingJob)) == set(BOUNDS)
     assert bounded(spec_schema(CacheFolder)) == set(FOLDER_BOUNDS)
+    assert bounded(spec_schema(CachePurge)) == set(PURGE_BOUNDS)
 
 
 # Words --------------------------------------------------------------------------------------------
@@ -184,6 +189,39 @@ def test_evictions() -> None:
         == "spec.policy.eviction: lru is not allowed; use 'Cost', 'LRU', 'Priority' or 'None'; did"
         " you mean LRU?"
     )
+
+
+def test_a_purge_is_of_images_or_of_all() -> None:
+    one = "spec: exactly one of images and all: true must be given"
+    assert problems(purge()) == problems(purge(all=False)) == []
+    assert problems(purge(images=..., all=True)) == []
+    assert only(purge(all=True)) == one
+    assert only(purge(images=...)) == only(purge(images=..., all=False)) == one
+
+
+def test_a_purge_names_a_thousand_images_at_most() -> None:
+    assert problems(purge(images=[f"{n}.jpg" for n in range(1_000)])) == []
+    assert only(purge(images=[])) == "spec.images: needs at least 1, has 0"
+    many = [f"{n}.jpg" for n in range(1_001)]
+    assert only(purge(images=many)) == "spec.images: may have at most 1000, has 1001"
+    assert only(purge(images=[""])) == "spec.images[0]: must have at least 1 character"
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://cdn.example.com", "//cdn.example.com", "https://", "https://a b", "https://a\nb"]
+)
+@pytest.mark.parametrize("name", ["url", "baseUrl"])
+def test_a_webhook_has_urls(name: str, url: str) -> None:
+    path = f"spec.purgeWebhook.{name}"
+    assert only(put(full_folder(), path, url)).startswith(f"{path}: ")
+    assert problems(put(full_folder(), path, "http://cdn.example.com/x?y=z")) == []
+
+
+def test_a_webhook_needs_no_secret() -> None:
+    assert problems(put(full_folder(), "spec.purgeWebhook.secretRef", ...)) == []
+    for name in ("url", "baseUrl"):
+        path = f"spec.purgeWebhook.{name}"
+        assert only(put(full_folder(), path, ...)) == f"{path}: is required"
 
 
 @pytest.mark.parametrize("path", NAMES)
@@ -494,7 +532,11 @@ WRONG = {"object": "text", "array": "text", "string": 5, "integer": "text", "boo
     ("document", "path", "field"),
     [
         pytest.param(document, path, field, id=f"{document['kind']}-{path}")
-        for document, resource in ((full_job(), FileProcessingJob), (full_folder(), CacheFolder))
+        for document, resource in (
+            (full_job(), FileProcessingJob),
+            (full_folder(), CacheFolder),
+            (full_purge(), CachePurge),
+        )
         for path, field in fields(spec_schema(resource))
         if has(document, path)
     ],
