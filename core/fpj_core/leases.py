@@ -10,6 +10,9 @@ import os
 import socket
 from pathlib import Path
 
+from fpj_core.kube.names import lease_name
+from fpj_core.store.protocol import Store
+
 _LOCAL = "local"
 
 
@@ -40,6 +43,12 @@ def is_dead(holder: str) -> bool:
     if pid is None:
         return False
     return str(_start_time(pid) or 0) != holder.rpartition(" ")[2]
+
+
+def is_locked(store: Store, collection: str) -> bool:
+    """Whether somebody holds the collection's lock. Raises `StoreError`."""
+    lease = store.lease(lease_name(collection))
+    return lease is not None and lease.expires_at > store.now() and not is_dead(lease.holder)
 
 
 def _machine() -> str:
