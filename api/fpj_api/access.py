@@ -59,6 +59,12 @@ class Access:
         if self._served and namespace not in self._served:
             raise ProblemError(404, f"namespace {namespace} is not served here")
 
+    async def allowed(
+        self, user: User, verb: str, resource: str, namespace: str, name: str = ""
+    ) -> bool:
+        """Whether they may, where it is known that they may see the namespace."""
+        return await self._reviewer.allowed(Question(user, verb, resource, namespace, name))
+
     async def require_all(
         self, user: User, verb: str, resource: str, namespaces: Collection[str]
     ) -> None:

@@ -18,7 +18,7 @@ from fpj_api.context import Backend
 from fpj_api.origins import OwnPages
 from fpj_api.pages import page_routes, pages
 from fpj_api.problems import MEDIA_TYPE, Problem, ProblemError, answer, register
-from fpj_api.routes import bulk, caches, health, jobs, steering, stream
+from fpj_api.routes import bulk, caches, folders, health, jobs, steering, stream
 from fpj_core import __version__
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
@@ -27,9 +27,9 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         (400, "The cursor does not belong to this list, or the request ended early."),
         (401, "Not authenticated."),
         (403, "Forbidden."),
-        (404, "The job does not exist, or the namespace is not served."),
+        (404, "It does not exist, or the namespace is not served."),
         (408, "The body did not arrive in time."),
-        (409, "It exists already, or the job's state does not allow the action."),
+        (409, "It exists already, or its state does not allow the action."),
         (413, "The body is too large."),
         (415, "The body is not JSON."),
         (422, "Invalid request."),
@@ -39,7 +39,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         (504, "The cluster or the store does not answer in time; try again."),
     )
 }
-_MODULES = (jobs, steering, bulk, caches, stream)
+_MODULES = (jobs, steering, bulk, caches, folders, stream)
 _OF_CHANGES = ("408", "409", "413", "415")
 
 

@@ -24,9 +24,14 @@ _MOST_USERS = 2_000
 log = logging.getLogger("fpj.api.audit")
 
 
-def note(user: User, action: str, namespace: str, job: str, outcome: str) -> None:
-    """A change. ``outcome`` is ``done``, ``nothing to do``, or why it was not done."""
-    what = {"action": action, "namespace": namespace, "job": job, "outcome": outcome}
+def note(
+    user: User, action: str, namespace: str, name: str, outcome: str, kind: str = "job"
+) -> None:
+    """A change. ``outcome`` is ``done``, ``nothing to do``, or why it was not done.
+
+    ``kind`` of ``name`` is job, folder or purge.
+    """
+    what = {"action": action, "namespace": namespace, kind: name, "outcome": outcome}
     log.info("change", extra=_who(user) | what)
 
 

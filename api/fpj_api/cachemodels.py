@@ -112,26 +112,31 @@ class Namespaces(Answer):
 
 def folder_of(document: Mapping[str, Any]) -> Folder:
     """A CacheFolder as the API server has it."""
+    return Folder(**folder_fields(document))
+
+
+def folder_fields(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `Folder`."""
     spec, status = document.get("spec") or {}, document.get("status") or {}
     policy = spec.get("policy") or {}
     storage, where = next(iter((spec.get("storage") or {}).items()), ("", {}))
     max_bytes = limit_of(spec.get("maxBytes"))
-    return Folder(
+    return {
         **_head(document),
-        storage=storage,
-        location=_location(where),
-        layout=spec.get("layout") or CacheFolderSpec.default_of("layout"),
-        priority=spec.get("priority") or CacheFolderSpec.default_of("priority"),
-        max_bytes=max_bytes,
-        eviction=policy.get("eviction") or usual_eviction(max_bytes),
-        high_watermark=policy.get("highWatermark", Policy.default_of("high_watermark")),
-        low_watermark=policy.get("lowWatermark", Policy.default_of("low_watermark")),
-        ttl=policy.get("ttl"),
-        total_files=status.get("totalFiles"),
-        total_bytes=status.get("totalBytes"),
-        total_collections=status.get("totalCollections"),
-        conditions=conditions_of(status.get("conditions") or ()),
-    )
+        "storage": storage,
+        "location": _location(where),
+        "layout": spec.get("layout") or CacheFolderSpec.default_of("layout"),
+        "priority": spec.get("priority") or CacheFolderSpec.default_of("priority"),
+        "max_bytes": max_bytes,
+        "eviction": policy.get("eviction") or usual_eviction(max_bytes),
+        "high_watermark": policy.get("highWatermark", Policy.default_of("high_watermark")),
+        "low_watermark": policy.get("lowWatermark", Policy.default_of("low_watermark")),
+        "ttl": policy.get("ttl"),
+        "total_files": status.get("totalFiles"),
+        "total_bytes": status.get("totalBytes"),
+        "total_collections": status.get("totalCollections"),
+        "conditions": conditions_of(status.get("conditions") or ()),
+    }
 
 
 def schedule_of(document: Mapping[str, Any]) -> Schedule:

@@ -10,6 +10,8 @@ from fastapi import Depends, Path, Query, Request
 from fpj_api.access import Access
 from fpj_api.actions import Actions
 from fpj_api.cursors import MOST_CHARACTERS
+from fpj_api.dryruns import DryRuns
+from fpj_api.folders import Folders
 from fpj_api.identities import Identities, User
 from fpj_api.limits import CallLimits, StreamLimits, Underway
 from fpj_api.lists import FOLDER, SCHEDULE, Lists
@@ -31,6 +33,8 @@ class Backend:
     reviewer: Reviewer
     access: Access
     actions: Actions
+    folders: Folders
+    dry_runs: DryRuns
     watched: Watched
     lists: Lists
     storage: Storage
@@ -60,6 +64,8 @@ def backend_of(
         reviewer=reviewer,
         access=Access(reviewer, settings.namespaces, settings.review_seconds),
         actions=Actions(cluster),
+        folders=Folders(cluster),
+        dry_runs=DryRuns(storage),
         watched=Watched(watching, settings.namespaces),
         lists=Lists(cluster, settings.namespaces),
         storage=storage,

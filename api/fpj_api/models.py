@@ -101,7 +101,7 @@ class Condition(Answer):
 
 
 class JobEvent(Answer):
-    """Something that was reported about the job."""
+    """Something that was reported about a job or a cache folder."""
 
     at: str
     type: str = Field(description="Normal or Warning.")
@@ -152,7 +152,17 @@ def job_of(resource: JobResource) -> Job:
 
 def detail_of(resource: JobResource, events: list[Event]) -> JobDetail:
     """The same with its spec, conditions and events."""
-    reported = [
+    return JobDetail(
+        **_fields(resource),
+        spec=dict(resource.spec),
+        conditions=conditions_of(resource.conditions),
+        events=events_of(events),
+    )
+
+
+def events_of(found: Iterable[Event]) -> list[JobEvent]:
+    """Events about any resource."""
+    return [
         JobEvent(
             at=formatting.moment(event.at),
             type="Warning" if event.warning else "Normal",
@@ -160,14 +170,8 @@ def detail_of(resource: JobResource, events: list[Event]) -> JobDetail:
             message=event.message,
             count=event.count,
         )
-        for event in events
+        for event in found
     ]
-    return JobDetail(
-        **_fields(resource),
-        spec=dict(resource.spec),
-        conditions=conditions_of(resource.conditions),
-        events=reported,
-    )
 
 
 def conditions_of(found: Iterable[Mapping[str, Any]]) -> list[Condition]:

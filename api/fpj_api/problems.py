@@ -19,6 +19,8 @@ from fpj_core.kube.errors import ClusterError, NoAnswerError
 from fpj_core.kube.steering import RefusedActionError
 
 MEDIA_TYPE = "application/problem+json"
+BLANK, TOO_LARGE_HERE = "about:blank", "tag:fpj.dev,2026:too-large-here"
+"""Types of problems, for programs."""
 _AGAIN = {"Retry-After": "2"}
 _MOST_ERRORS = 50
 _LACKS = '" cannot '
@@ -40,7 +42,11 @@ class Problem(BaseModel):
     """Why a request was not done."""
 
     type: str = Field(
-        "about:blank", description="The title says everything; there is no further documentation."
+        BLANK,
+        description=(
+            "about:blank: the title says everything; tag:fpj.dev,2026:too-large-here: ask `fpj`"
+            " on a machine of your own."
+        ),
     )
     title: str = Field(description="The status as text.")
     status: int
@@ -49,7 +55,7 @@ class Problem(BaseModel):
 
 
 class ProblemError(Exception):
-    """Ends a request with a problem document. ``errors`` are (path, message)."""
+    """Ends a request with a problem document. ``errors`` are (path, message), ``kind`` its type."""
 
     def __init__(
         self,
@@ -58,8 +64,10 @@ class ProblemError(Exception):
         *,
         errors: Sequence[tuple[str, str]] = (),
         headers: Mapping[str, str] | None = None,
+        kind: str = BLANK,
     ) -> None:
         self.status, self.detail, self.errors = status, detail, tuple(errors)
+        self.kind = kind
         self.headers = dict(headers or {})
         super().__init__(detail)
 
@@ -86,6 +94,7 @@ def answer(problem: ProblemError) -> Response:
         FieldError(path=path, message=message) for path, message in problem.errors[:_MOST_ERRORS]
     ]
     document = Problem(
+        type=problem.kind,
         title=HTTPStatus(problem.status).phrase,
         status=problem.status,
         detail=problem.detail,
