@@ -111,9 +111,7 @@ def _cleanup(
             "files": len(planned),
             "bytes": planned.freed,
             **_parts(planned, prefix),
-            "first": [
-                _file(store, each, prefix) for each in islice(planned.victims(), MOST_SHOWN)
-            ],
+            "first": [_file(store, each, prefix) for each in islice(planned.victims(), MOST_SHOWN)],
             "shortfalls": [
                 ShortLimit(
                     limit=short.limit.value,

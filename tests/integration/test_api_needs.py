@@ -94,6 +94,7 @@ def made(served: Served) -> int:
 
 
 JOB = "/namespaces/{namespace}/jobs/old"
+FOLDER = "/namespaces/{namespace}/cache/folders/cache"
 EFFECTS: dict[Request, tuple[str, Callable[[Served], bool]]] = {
     # A right: what does not happen without it
     ("fpj.dev", "fileprocessingjobs", "list"): (
@@ -126,6 +127,14 @@ EFFECTS: dict[Request, tuple[str, Callable[[Served], bool]]] = {
     ("fpj.dev", "cachefolders", "list"): (
         "cache folders are shown",
         lambda served: served.shown("cache/folders") == ["cache"],
+    ),
+    ("fpj.dev", "cachefolders", "get"): (
+        "a cache folder is shown",
+        lambda served: served.status("GET", FOLDER) == 200,
+    ),
+    ("fpj.dev", "cachefolders", "patch"): (
+        "a cache folder is cleaned up",
+        lambda served: served.status("POST", f"{FOLDER}/cleanup") == 202,
     ),
     ("fpj.dev", "fileprocessingschedules", "list"): (
         "schedules are shown",

@@ -25,7 +25,7 @@ from fpj_cluster import Cluster
 pytestmark = pytest.mark.timeout(300)
 
 FAILED = {"phase": "Failed", "progress": {"total": 4, "failed": 4}}
-READ, CHANGE, MANY = "read", "change jobs", "delete many"
+READ, CHANGE, MANY = "read", "change jobs and folders", "delete many"
 MAY = {
     "nobody": set(),
     "fpj-view": {READ},
@@ -38,6 +38,8 @@ NEW = {
 }
 V1 = "/api/v1"
 JOB = f"{V1}/namespaces/{{}}/jobs"
+FOLDER = f"{V1}/namespaces/{{}}/cache/folders/cache"
+POLICY = {"maxBytes": "1Gi", "policy": {"eviction": "LRU"}}
 REQUESTS: list[tuple[str, str, str, object, int]] = [
     # what it takes, method, path, body, status where it is allowed
     (READ, "GET", f"{V1}/jobs?namespace={{}}", None, 200),
@@ -47,6 +49,12 @@ REQUESTS: list[tuple[str, str, str, object, int]] = [
     (READ, "GET", f"{V1}/cache/folders?namespace={{}}", None, 200),
     (READ, "GET", f"{V1}/cache/statistics?namespace={{}}", None, 200),
     (READ, "GET", f"{V1}/schedules?namespace={{}}", None, 200),
+    (READ, "GET", FOLDER, None, 200),
+    (READ, "POST", f"{FOLDER}/cleanup?dryRun=true", None, 200),
+    (CHANGE, "POST", f"{FOLDER}/cleanup", None, 202),
+    (CHANGE, "POST", f"{FOLDER}/verify", None, 202),
+    (CHANGE, "POST", f"{FOLDER}/repair", None, 202),
+    (CHANGE, "PUT", f"{FOLDER}/policy", POLICY, 200),
     (CHANGE, "POST", JOB, NEW, 409),
     (CHANGE, "POST", f"{JOB}/job/suspend", None, 202),
     (CHANGE, "POST", f"{JOB}/job/resume", None, 202),

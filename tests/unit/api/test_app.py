@@ -209,6 +209,12 @@ def test_the_description_has_every_request_of_the_design() -> None:
                 for each in ("suspend", "resume", "recover")
             ),
             ("GET", "/namespaces/{namespace}/jobs/{name}/failures"),
+            ("GET", "/namespaces/{namespace}/cache/folders/{name}"),
+            *(
+                ("POST", f"/namespaces/{{namespace}}/cache/folders/{{name}}/{each}")
+                for each in ("cleanup", "verify", "repair")
+            ),
+            ("PUT", "/namespaces/{namespace}/cache/folders/{name}/policy"),
             ("POST", "/jobs/bulk"),
             ("POST", "/jobs/recover"),
             ("POST", "/bulk/operations"),
