@@ -6,6 +6,7 @@ from bench.result import Benchmark
 from bench.suites import (
     against_peers,
     bucket,
+    evicting,
     formats,
     inventory,
     looks,
@@ -43,6 +44,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *bucket.BENCHMARKS,
     *formats.BENCHMARKS,
     *inventory.BENCHMARKS,
+    *evicting.BENCHMARKS,
     *operator_rate.BENCHMARKS,
     *operator_rejected.BENCHMARKS,
     *operator_writes.BENCHMARKS,

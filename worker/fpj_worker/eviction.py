@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from fpj_core.errors import LeaseHeldError
-from fpj_core.folders.base import BATCH, CacheFolder
+from fpj_core.folders.base import CacheFolder
 from fpj_core.kube.names import eviction_lease_name
 from fpj_core.model import Folder, RemovalReason
 from fpj_core.policies import policy_of
@@ -21,7 +21,7 @@ from fpj_core.policy import Candidate, EvictionPlan, Policy, Shortfall, Victim, 
 from fpj_core.store.codec import batched
 from fpj_core.store.protocol import Store
 from fpj_worker.locking import Lock, is_locked, locked
-from fpj_worker.removal import Removed, Remover
+from fpj_worker.removal import TOGETHER, Removed, Remover
 
 _CHUNK = 100_000
 """Victims that are sorted by collection at a time: each collection is locked once for them."""
@@ -158,7 +158,7 @@ class Evictor:
 
     def _remove_of(self, collection: str, victims: Sequence[Victim], lock: Lock) -> Removed:
         remover, removed = self._remover(collection, lock), Removed()
-        for some in batched(victims, BATCH):
+        for some in batched(victims, TOGETHER):
             for reason in sorted({each.reason for each in some}):
                 refs = [(each.ordinal, each.tier) for each in some if each.reason is reason]
                 why = RemovalReason(reason.value)

@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fpj_core.folders.base import BATCH, CacheFolder
+from fpj_core.folders.base import CacheFolder
 from fpj_core.model import THUMBNAIL_TIER, Removal, RemovalReason, TierSpec
 from fpj_core.store.codec import batched
 from fpj_core.store.protocol import Store
 
+TOGETHER = 5_000
+"""Removals that become durable together: a busy disk takes its time for each such step."""
 _MOST_TROUBLES = 10
 
 
@@ -130,7 +132,7 @@ class Remover:
         self._start(((ordinal, tier) for ordinal, tier, *_ in files), reason, fence)
 
     def _start(self, refs: Iterable[tuple[int, str]], reason: RemovalReason, fence: int) -> None:
-        for some in batched(refs, BATCH):
+        for some in batched(refs, TOGETHER):
             self._store.start_removals(self._collection, some, reason, fence)
             self._on_step()
 
@@ -147,7 +149,7 @@ class Remover:
         """
         removed = Removed()
         pending = self._store.removals(self._collection, self._folder_name, start, stop)
-        for some in batched((each for each in pending if each.reason in reasons), BATCH):
+        for some in batched((each for each in pending if each.reason in reasons), TOGETHER):
             # Another folder in its place has other files: "not there" would mean nothing.
             self._folder.require_marker()
             removed += self._remove(some)

@@ -238,19 +238,48 @@ class LocalFolder(CacheFolder):
 
     @override
     def remove_many(self, paths: Sequence[str]) -> Mapping[str, str]:
+        troubles = self._many(self._remove_one, paths, self._remove_alone)
         left = {}
-        for path in paths:
-            try:
-                self.remove(path)
-            except ImageError as error:
-                if error.environment:
-                    raise
-                left[path] = error.message
+        for path, trouble in zip(paths, troubles, strict=True):
+            if trouble is not None and trouble.environment:
+                raise trouble
+            if trouble is not None:
+                left[path] = trouble.message
         self._forget_folders()  # some of them go now
         emptied = {path.rpartition("/")[0] for path in paths if path not in left}
         for folder in sorted(emptied, reverse=True):
             self._remove_empty(folder)
         return left
+
+    def _remove_one(self, path: str) -> ImageError | None:
+        """What is in the way, unless it is the environment's: that is raised."""
+        try:
+            self.remove(path)
+        except ImageError as error:
+            if error.environment:
+                raise
+            return error
+        return None
+
+    def _remove_alone(self, path: str) -> ImageError | None:
+        """The same in a thread, whose folder no other closes.
+
+        Raises nothing: who hears of an error may make the files again, while threads go on.
+        """
+        relative, _, name = path.rpartition("/")
+        try:
+            folder = self._opened(relative, make=False)
+            try:
+                _unlink(name, folder)
+            finally:
+                os.close(folder)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return write_error(error)
+        except ImageError as error:
+            return error
+        return None
 
     def _remove_empty(self, folder: str) -> None:
         """And those above it, up to the one right below the cache folder, which stays."""
@@ -343,6 +372,13 @@ class LocalFolder(CacheFolder):
         if relative in self._folders:
             self._folders.move_to_end(relative)
             return self._folders[relative]
+        current = self._folders[relative] = self._opened(relative, make=make)
+        if len(self._folders) > _OPEN_FOLDERS:
+            os.close(self._folders.popitem(last=False)[1])
+        return current
+
+    def _opened(self, relative: str, *, make: bool) -> int:
+        """A descriptor that the caller closes."""
         if not {"", ".", ".."}.isdisjoint(relative.split("/")):
             raise ImageError(
                 ErrorType.PATH_VIOLATION, f"not a path in the cache folder: {relative!r}"
@@ -359,9 +395,6 @@ class LocalFolder(CacheFolder):
                 current = os.open(component, _FOLDER_FLAGS, dir_fd=parent)
             finally:
                 os.close(parent)
-        self._folders[relative] = current
-        if len(self._folders) > _OPEN_FOLDERS:
-            os.close(self._folders.popitem(last=False)[1])
         return current
 
     def _forget_folders(self) -> None:

@@ -249,7 +249,7 @@ class S3Folder(CacheFolder):
 
     @override
     def remove_many(self, paths: Sequence[str]) -> Mapping[str, str]:
-        """In one request."""
+        """In requests of up to 1,000 each."""
         try:
             obstore.delete(self._connected(), list(paths))
         except OBJECT_ERRORS as error:

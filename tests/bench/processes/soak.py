@@ -1,15 +1,14 @@
 """Runs many mixed images through a pool of real children and watches the memory they hold.
 
 Usage: soak WORKERS IMAGES WINDOW FOLDER. Every image of FOLDER is made again and again, sources
-opened and outputs
-written as in a job. Prints `{"windows": [[bytes of each child], …], "wall": s, "failed": n}`: the
+opened, outputs written and children
+confined as in a job. Prints `{"windows": [[bytes of each child], …], "wall": s, "failed": n}`: the
 peak of each child in each window of so many images.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 import time
@@ -21,15 +20,13 @@ from fpj_core.folders.local import LocalFolderConfig
 from fpj_core.ids import image_id
 from fpj_core.model import Format, ImageLimits, TierSpec
 from fpj_core.sources.local import LocalSourceConfig
-from fpj_worker.pool import ProcessPool
-from fpj_worker.tasks import ImageDone, ImageHandler, ImageTask
+from fpj_worker.tasks import ImageHandler, ImageTask, start_image_pool
 
 _TIERS = (
     TierSpec("full", 1920, 1440, 85, Format.JPEG),
     TierSpec("thumbnail", 300, 300, 80, Format.JPEG),
 )
 _NAMES = tuple(tier.name for tier in _TIERS)
-_HEAVY_BUDGET = 2**30
 
 
 def tasks(folder: str, times: int) -> Iterator[ImageTask]:
@@ -58,14 +55,8 @@ def main() -> None:
             limits=ImageLimits(),
             token="soak",
         )
-        pool = ProcessPool[ImageTask, ImageDone](
-            handler,
-            workers=workers,
-            timeout=60,
-            heavy_budget=_HEAVY_BUDGET,
-            preload=("fpj_worker.engine", "fpj_worker.tasks"),
-        )
-        children = [child.process.pid for child in pool._children]
+        pool = start_image_pool(handler, workers)
+        first = {child.process.pid for child in pool._children}
         ahead = islice(tasks(folder, workers), images)
         with pool:
             while settled < images:
@@ -75,9 +66,12 @@ def main() -> None:
                     settled += 1
                     failed += outcome.error is not None
                     if settled % window == 0:
-                        windows.append([peak_bytes(child) for child in children if child])
+                        children = [child.process.pid or 0 for child in pool._children]
+                        if not first.issuperset(children):
+                            raise SystemExit(f"a child was replaced; last: {outcome.error}")
+                        windows.append([peak_bytes(child) for child in children])
                         for child in children:
-                            forget_peak(child or os.getpid())
+                            forget_peak(child)
     print(json.dumps({"windows": windows, "wall": time.perf_counter() - started, "failed": failed}))
 
 

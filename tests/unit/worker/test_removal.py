@@ -28,7 +28,7 @@ from fpj_core.folders.local import LocalFolder
 from fpj_core.kube.names import lease_name
 from fpj_core.model import Derivative, Format, Phase, RemovalReason
 from fpj_core.store.protocol import Store, nothing
-from fpj_worker.removal import Cleanup, Removed, Remover, asked_by, unrequested
+from fpj_worker.removal import TOGETHER, Cleanup, Removed, Remover, asked_by, unrequested
 
 __all__ = ["bench"]  # a fixture
 
@@ -323,10 +323,10 @@ def test_who_lost_the_lock_removes_nothing(store: Store) -> None:
 
 
 def test_an_end_between_batches_leaves_the_rest(store: Store) -> None:
-    folder = MemoryFolder()
-    fill(store, 1_500)
-    have(store, folder, *(derivative(n, FULL) for n in range(1_500)))
-    refs = [(n, "full") for n in range(1_500)]
+    folder, many = MemoryFolder(), TOGETHER + 500
+    fill(store, many)
+    have(store, folder, *(derivative(n, FULL) for n in range(many)))
+    refs = [(n, "full") for n in range(many)]
     store.start_removals(COLLECTION, refs, RemovalReason.PURGED, 0)
     with pytest.raises(KilledError):
         Remover(store, folder, "cache", COLLECTION, _kill).finish()
