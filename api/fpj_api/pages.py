@@ -46,6 +46,7 @@ def page_routes(found: dict[str, Page]) -> APIRouter:
 
     @router.get("/")
     @router.get("/caches")
+    @router.get("/caches/{rest:path}")
     @router.get("/jobs")
     @router.get("/jobs/{rest:path}")
     async def index(request: Request) -> Response:

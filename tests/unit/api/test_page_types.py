@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fpj_api import bulkmodels, cachemodels, models
+from fpj_api import bulkmodels, cachemodels, foldermodels, models
 from fpj_api.models import Answer
 
 MODELS = Path(models.__file__).parent / "static" / "assets" / "api" / "models.js"
@@ -19,6 +19,14 @@ TYPES: dict[str, type[Answer]] = {
     "JobEvent": models.JobEvent,
     "FailedImage": models.JobFailure,
     "Folder": cachemodels.Folder,
+    "Share": foldermodels.Share,
+    "FolderRun": foldermodels.FolderRun,
+    "LastEviction": foldermodels.LastEviction,
+    "LastVerification": foldermodels.LastVerification,
+    "Part": foldermodels.Part,
+    "PlannedFile": foldermodels.PlannedFile,
+    "ShortLimit": foldermodels.ShortLimit,
+    "CleanupPlan": foldermodels.CleanupPlan,
     "TierStatistics": cachemodels.TierStatistics,
     "Statistics": cachemodels.Statistics,
     "Generated": bulkmodels.Generated,
@@ -45,4 +53,10 @@ def properties(name: str) -> set[str]:
 def test_a_type_has_the_properties_that_are_sent(name: str) -> None:
     assert properties(name) == {
         field.alias or key for key, field in TYPES[name].model_fields.items()
+    }
+
+
+def test_one_folder_has_what_each_has_and_more() -> None:
+    assert properties("Folder") | properties("FolderMore") == {
+        field.alias or key for key, field in foldermodels.FolderDetail.model_fields.items()
     }

@@ -13,6 +13,7 @@ import {
 } from "./api/session.js";
 import { JobStream } from "./api/stream.js";
 import { CachesPage } from "./pages/caches-page.js";
+import { FolderPage } from "./pages/folder-page.js";
 import { JobPage } from "./pages/job-page.js";
 import { JobsPage } from "./pages/jobs-page.js";
 import { signInPage } from "./pages/sign-in.js";
@@ -21,6 +22,7 @@ import { h, replace, setText } from "./ui/dom.js";
 import { keepTimes } from "./ui/format.js";
 import { empty, failure } from "./ui/states.js";
 
+const CACHES = new Set(["caches", "folder"]);
 const STATES = { live: "Live", connecting: "Connecting", reconnecting: "Reconnecting" };
 
 /**
@@ -135,7 +137,7 @@ function showPage(focus = true) {
   page = pageOf(route);
   for (const link of frame.nav.children) {
     const current =
-      link.getAttribute("href") === (route.page === "caches" ? "/caches" : "/jobs") &&
+      link.getAttribute("href") === (CACHES.has(route.page) ? "/caches" : "/jobs") &&
       route.page !== "none";
     if (current) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -155,6 +157,7 @@ function pageOf(route) {
   if (route.page === "jobs") return new JobsPage();
   if (route.page === "job") return new JobPage(route.namespace, route.name);
   if (route.page === "caches") return new CachesPage();
+  if (route.page === "folder") return new FolderPage(route.namespace, route.name);
   const element = h(
     "div",
     { class: "panel" },

@@ -12,14 +12,16 @@ export class Problem extends Error {
    * @param {string} detail
    * @param {{path: string, message: string}[]} [errors] where the input was wrong
    * @param {number} [retryAfter] seconds
+   * @param {string} [type] for programs
    */
-  constructor(status, title, detail, errors = [], retryAfter = 0) {
+  constructor(status, title, detail, errors = [], retryAfter = 0, type = "about:blank") {
     super(detail || title);
     this.status = status;
     this.title = title;
     this.detail = detail;
     this.errors = errors;
     this.retryAfter = retryAfter;
+    this.type = type;
   }
 }
 
@@ -50,7 +52,8 @@ async function problemOf(response) {
   try {
     const body = await response.json();
     const errors = Array.isArray(body.errors) ? body.errors : [];
-    return new Problem(response.status, body.title || title, body.detail || "", errors, retryAfter);
+    const { title: said = title, detail = "", type } = body;
+    return new Problem(response.status, said, detail, errors, retryAfter, type);
   } catch {
     return new Problem(
       response.status,
@@ -145,6 +148,26 @@ export function query(parameters) {
  */
 export const jobPath = (namespace, name) =>
   `/namespaces/${encodeURIComponent(namespace)}/jobs/${encodeURIComponent(name)}`;
+
+/**
+ * Path of one cache folder.
+ *
+ * @param {string} namespace
+ * @param {string} name
+ */
+export const folderPath = (namespace, name) =>
+  `/namespaces/${encodeURIComponent(namespace)}/cache/folders/${encodeURIComponent(name)}`;
+
+/**
+ * What the API refused in one text: what is wrong with each part of the input, else the whole.
+ *
+ * @param {unknown} error
+ */
+export function problemText(error) {
+  if (!(error instanceof Problem)) return messageOf(error);
+  const errors = error.errors.map((each) => each.message).join(" ");
+  return errors || error.detail || error.title;
+}
 
 /**
  * Whether a request was given up by the page itself.

@@ -71,6 +71,85 @@
  * @property {number|null} totalCollections
  * @property {Condition[]} conditions
  *
+ * @typedef {{name: string, files: number, bytes: number}} Share
+ *
+ * @typedef {object} FolderRun
+ * @property {number} number
+ * @property {string} operation Evict, Verify or Repair
+ * @property {string} cause
+ * @property {string|null} startedAt
+ * @property {string|null} endedAt null while it is active
+ * @property {string|null} result
+ * @property {number} failures in a row
+ *
+ * @typedef {object} LastEviction
+ * @property {string|null} at
+ * @property {string|null} cause
+ * @property {number} files
+ * @property {number} bytes
+ * @property {Record<string, number>} byReason files
+ * @property {number|null} usedBefore
+ * @property {number|null} usedAfter
+ * @property {string[]} shortfalls
+ *
+ * @typedef {object} LastVerification
+ * @property {string|null} at
+ * @property {string} operation
+ * @property {number} compared
+ * @property {number} missing
+ * @property {number} wrongSize
+ * @property {number} unrecorded
+ * @property {number} leaving
+ * @property {number} foreign
+ * @property {number} unreadable
+ * @property {number} repaired
+ * @property {number} young
+ * @property {string[]} busy
+ * @property {string[]} troubles
+ * @property {string[]} names
+ *
+ * @typedef {object} FolderMore
+ * @property {boolean} deleting
+ * @property {string|null} managedBy
+ * @property {Record<string, any>} spec
+ * @property {Share[]} tiers
+ * @property {Share[]} collections
+ * @property {FolderRun|null} run
+ * @property {string[]} requested operations that are asked for and not started
+ * @property {LastEviction|null} lastEviction
+ * @property {LastVerification|null} lastVerification
+ * @property {JobEvent[]} events
+ * @property {boolean} mayChange
+ * @property {boolean} mayPurge
+ *
+ * @typedef {Folder & FolderMore} FolderDetail
+ *
+ * @typedef {{name: string, files: number, bytes: number}} Part
+ *
+ * @typedef {object} PlannedFile
+ * @property {string} collection
+ * @property {string} tier
+ * @property {string|null} source
+ * @property {string|null} path
+ * @property {number} bytes
+ * @property {string} reason
+ *
+ * @typedef {{limit: string, name: string, shortBy: number, kept: Record<string, number>}} ShortLimit
+ *
+ * @typedef {object} CleanupPlan
+ * @property {string} namespace
+ * @property {string} name
+ * @property {number} usedBytes
+ * @property {number} files
+ * @property {number} bytes
+ * @property {Part[]} byReason
+ * @property {Part[]} byCollection
+ * @property {Part[]} byTier
+ * @property {PlannedFile[]} first
+ * @property {ShortLimit[]} shortfalls
+ * @property {string[]} busy
+ * @property {string|null} refusal
+ *
  * @typedef {{files: number, bytes: number}} TierStatistics
  *
  * @typedef {object} Statistics

@@ -1,6 +1,6 @@
 /** Addresses of the page and what they show. */
 
-/** @typedef {{page: "jobs"|"caches"|"none"} | {page: "job", namespace: string, name: string}} Route */
+/** @typedef {{page: "jobs"|"caches"|"none"} | {page: "job"|"folder", namespace: string, name: string}} Route */
 
 /** @param {string} path @returns {Route} */
 export function routeOf(path) {
@@ -9,6 +9,8 @@ export function routeOf(path) {
   if (parts[0] === "jobs" && parts.length === 3)
     return { page: "job", namespace: parts[1], name: parts[2] };
   if (parts[0] === "caches" && parts.length === 1) return { page: "caches" };
+  if (parts[0] === "caches" && parts.length === 3)
+    return { page: "folder", namespace: parts[1], name: parts[2] };
   return { page: "none" };
 }
 
@@ -29,6 +31,15 @@ function decoded(part) {
  */
 export const jobAddress = (namespace, name) =>
   `/jobs/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`;
+
+/**
+ * Address of one cache folder's page.
+ *
+ * @param {string} namespace
+ * @param {string} name
+ */
+export const folderAddress = (namespace, name) =>
+  `/caches/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`;
 
 let changed = () => {};
 

@@ -1,4 +1,5 @@
 /** One cache folder: where it is, what it holds, and how near it is to being full. */
+import { folderAddress } from "../api/router.js";
 import { h, setAttribute } from "../ui/dom.js";
 import { bytes, count, DASH, duration } from "../ui/format.js";
 import { meter, setMeter } from "../ui/meter.js";
@@ -38,12 +39,13 @@ export function folderCard(folder) {
     h(
       "div",
       { class: "folder-head" },
-      h("div", {}, h("h3", {}, folder.name), h("p", { class: "quiet" }, folder.namespace)),
       h(
-        "span",
-        { class: "quiet" },
-        `${STORAGE[folder.storage] || folder.storage || DASH}: ${folder.location}`,
+        "div",
+        {},
+        h("h3", {}, h("a", { href: folderAddress(folder.namespace, folder.name) }, folder.name)),
+        h("p", { class: "quiet" }, folder.namespace),
       ),
+      h("span", { class: "quiet" }, where(folder)),
     ),
     usage(folder),
     h(
@@ -56,7 +58,11 @@ export function folderCard(folder) {
 }
 
 /** @param {Folder} folder */
-function eviction({ eviction: kind, ttl }) {
+export const where = ({ storage, location }) =>
+  `${STORAGE[storage] || storage || DASH}: ${location}`;
+
+/** @param {Folder} folder */
+export function eviction({ eviction: kind, ttl }) {
   const policy = EVICTION[kind] || kind;
   return ttl ? `${policy}, after ${duration(ttl)}` : policy;
 }
@@ -66,7 +72,7 @@ function eviction({ eviction: kind, ttl }) {
  *
  * @param {Folder} folder
  */
-function usage({ totalBytes, maxBytes, highWatermark, lowWatermark, eviction: kind }) {
+export function usage({ totalBytes, maxBytes, highWatermark, lowWatermark, eviction: kind }) {
   if (!maxBytes) return h("p", { class: "quiet" }, "May hold as much as its storage does.");
   const share = ((totalBytes || 0) / maxBytes) * 100;
   const high = highWatermark ?? null;
@@ -105,7 +111,7 @@ function mark(kind, percent) {
 }
 
 /** @param {Condition[]} found */
-function conditions(found) {
+export function conditions(found) {
   if (!found.length) return null;
   const rows = found.map((each) =>
     h(

@@ -1,6 +1,6 @@
 /** The dialog that makes jobs for the chosen collections: first what would be done, then how far it is. */
 
-import { isAbort, messageOf, Problem, request } from "../api/http.js";
+import { isAbort, Problem, problemText, request } from "../api/http.js";
 import { may } from "../api/session.js";
 import { openDialog } from "../ui/dialog.js";
 import { fill, h, replace, setText } from "../ui/dom.js";
@@ -125,13 +125,6 @@ export function openGenerate(chosen) {
 
   form.addEventListener("change", look);
   look();
-}
-
-/** @param {unknown} error */
-function problemText(error) {
-  if (!(error instanceof Problem)) return messageOf(error);
-  const errors = error.errors.map((each) => each.message).join(" ");
-  return errors || error.detail || error.title;
 }
 
 /** @param {Generated[]} results */

@@ -12,7 +12,7 @@ let number = 0;
  * @property {string} [placeholder]
  * @property {boolean} [whole] across the form
  * @property {boolean} [required]
- * @property {string[]} [options] a selection of these
+ * @property {(string|[value: string, text: string])[]} [options] a selection of these
  * @property {string[]} [suggestions]
  * @property {Object<string, unknown>} [attributes]
  */
@@ -45,7 +45,10 @@ export function field({
     ? h(
         "select",
         shared,
-        options.map((each) => h("option", { value: each }, each)),
+        options.map((each) => {
+          const [value, text] = typeof each === "string" ? [each, each] : each;
+          return h("option", { value }, text);
+        }),
       )
     : h("input", {
         type: "text",
