@@ -22,6 +22,9 @@ from fpj_worker.removalpreview import RemovalPreview
 from fpj_worker.room import bytes_per_file
 
 _BATCH = 1_000
+_MOST_OF_SOURCE = 2
+"""So many times its source a file may take: by the boxes alone, small pictures seem huge."""
+_UNKNOWN = 2**62
 _EARLIER_JOBS = 5
 """One that was interrupted knows only some of the images that fail."""
 
@@ -140,7 +143,8 @@ class Previewer:
             return
         why = min(lacking.values(), key=list(Why).index)
         found.reasons[why] += 1
-        found.need_bytes += sum(self._sizes[tier] for tier in lacking)
+        most = _MOST_OF_SOURCE * entry.size or _UNKNOWN
+        found.need_bytes += sum(min(self._sizes[tier], most) for tier in lacking)
         self._on_image(why, entry.key)
 
     def _lacking(
