@@ -175,7 +175,7 @@ def _clean(
 ) -> Outcome:
     def on_step() -> None:
         if stop():
-            raise InterruptedRunError("interrupted; run again to go on from here")
+            raise InterruptedRunError("interrupted")
 
     policy = wanted.policy(policy_of(folder, store))
     place = place_of_record(folder).config.build()

@@ -488,7 +488,7 @@ class LocalRun:
 
     def _check_stop(self) -> None:
         if self._should_stop():
-            raise InterruptedRunError("interrupted; run again to go on from here")
+            raise InterruptedRunError("interrupted")
 
     def _claim(self, holder: str) -> Shard | None:
         return self._store.claim_shard(
