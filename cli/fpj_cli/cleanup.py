@@ -105,7 +105,7 @@ class Outcome:
     "--older-than",
     type=Duration(),
     metavar="DURATION",
-    help="Remove what was made longer ago, e.g. 720h.  [default: the policy's ttl]",
+    help="Remove what was made longer ago, e.g. 30d.  [default: the policy's ttl]",
 )
 @click.option(
     "--max-bytes",

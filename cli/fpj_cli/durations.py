@@ -7,11 +7,12 @@ import re
 import click
 from typing_extensions import override
 
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
+_UNITS = (86_400, 3_600, 60, 1)
 
 
 class Duration(click.ParamType[float]):
-    """``90``, ``90s``, ``10m``, ``1h30m``; in seconds."""
+    """``90``, ``90s``, ``10m``, ``1h30m``, ``30d``; in seconds."""
 
     name = "duration"
 
@@ -25,7 +26,7 @@ class Duration(click.ParamType[float]):
         found = _DURATION.fullmatch(str(value))
         if not value or found is None:
             self.fail(
-                f"{value!r} is not a duration; write for example 90s, 10m or 1h30m", param, ctx
+                f"{value!r} is not a duration; write for example 90s, 1h30m or 30d", param, ctx
             )
-        hours, minutes, seconds = (float(part or 0) for part in found.groups())
-        return hours * 3_600 + minutes * 60 + seconds
+        numbers = (float(number or 0) for number in found.groups())
+        return sum(number * unit for number, unit in zip(numbers, _UNITS, strict=True))

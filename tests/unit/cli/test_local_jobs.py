@@ -151,7 +151,7 @@ def test_what_only_a_cluster_has_is_not_offered(store: Store, fpj: Command) -> N
 def test_a_timeout_that_makes_no_sense(fpj: Command, text: str) -> None:
     code, _, error = fpj("wait", "--timeout", text)
     assert code == 2
-    assert "write for example 90s, 10m or 1h30m" in error
+    assert "write for example 90s, 1h30m or 30d" in error
 
 
 def test_what_does_not_exist_is_no_empty_answer(store: Store, fpj: Command) -> None:
