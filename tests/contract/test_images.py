@@ -88,6 +88,15 @@ def test_images_come_back_as_they_were_written(store: Store) -> None:
     assert store.next_ordinal(COLLECTION) == len(KEYS)
 
 
+def test_keys_by_ordinal(store: Store) -> None:
+    store.upsert_images([image(n, key=key) for n, key in enumerate(KEYS)], 0)
+    store.upsert_images([image(0, collection="other")], 0)
+    store.mark_deleted(COLLECTION, [1], 0)
+    assert store.image_keys(COLLECTION, range(1_000)) == dict(enumerate(KEYS))
+    assert store.image_keys(COLLECTION, [1, 999_999]) == {1: KEYS[1]}, "of deleted ones, too"
+    assert store.image_keys(COLLECTION, []) == store.image_keys("none", [1]) == {}
+
+
 def test_images_below_a_folder(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[type(store).__module__], "_WINDOW", 2)
     names = [

@@ -27,6 +27,7 @@ def use_everything(store: Store) -> None:
     store.jobs(collection=COLLECTION)
     store.upsert_images([image(n) for n in range(30)], 0)
     store.images_by_key(COLLECTION, ["p1.jpg"])
+    store.image_keys(COLLECTION, [1, 2])
     store.claim_names(COLLECTION, [("0" * 32, "image")])
     store.images(COLLECTION, 3, 9)
     store.count_images(COLLECTION, 3, 9)

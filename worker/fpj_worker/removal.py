@@ -7,7 +7,7 @@ the shard that a range of images belongs to, does it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from fpj_core.folders.base import CacheFolder
@@ -18,6 +18,10 @@ from fpj_core.store.protocol import Store
 TOGETHER = 5_000
 """Removals that become durable together: a busy disk takes its time for each such step."""
 _MOST_TROUBLES = 10
+
+
+def _ignored(_gone: Sequence[Removal]) -> None:
+    """For callers who need not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,28 +145,38 @@ class Remover:
         start: int = 0,
         stop: int | None = None,
         reasons: Sequence[RemovalReason] = tuple(RemovalReason),
+        *,
+        ordinals: Set[int] = frozenset(),
+        on_gone: Callable[[Sequence[Removal]], None] = _ignored,
     ) -> Removed:
         """The second phase: remove the files of images with ``start <= ordinal < stop``, and then
         the removals.
 
-        Also what an earlier run left. Raises `CacheFolderError`, `ImageError` and `StoreError`.
+        Only those of the ``reasons``, and of the images ``ordinals`` whatever the reason. Also what
+        an earlier run left. ``on_gone`` gets the removals of a batch once their files are gone, and
+        before they are forgotten: whoever is stopped there gets them again. Raises
+        `CacheFolderError`, `ImageError` and `StoreError`.
         """
         removed = Removed()
         pending = self._store.removals(self._collection, self._folder_name, start, stop)
-        for some in batched((each for each in pending if each.reason in reasons), TOGETHER):
+        wanted = (each for each in pending if each.reason in reasons or each.ordinal in ordinals)
+        for some in batched(wanted, TOGETHER):
             # Another folder in its place has other files: "not there" would mean nothing.
             self._folder.require_marker()
-            removed += self._remove(some)
+            removed += self._remove(some, on_gone)
             self._on_step()
         return removed
 
-    def _remove(self, some: Sequence[Removal]) -> Removed:
+    def _remove(
+        self, some: Sequence[Removal], on_gone: Callable[[Sequence[Removal]], None]
+    ) -> Removed:
         going = [each for each in some if not each.recorded]
         sync = self._folder.syncer()
         troubles = self._folder.remove_many([each.path for each in going])
         sync()  # a file must not come back, say after a power cut, once nothing knows of it
-        self._store.end_removals([each for each in some if each.path not in troubles])
         gone = [each for each in going if each.path not in troubles]
+        on_gone(gone)
+        self._store.end_removals([each for each in some if each.path not in troubles])
         by_reason, sizes = Counter[RemovalReason](), Counter[RemovalReason]()
         for each in sorted(gone, key=lambda one: one.reason):
             by_reason[each.reason] += 1

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 _MOST_BYTES = 4096
 """Of a termination message, by Kubernetes."""
 _MOST_TEXT = 200
 _MOST_SHORTFALLS = 10
+_MOST_NAMES = 20
 
 
 class Drift(StrEnum):
@@ -27,6 +29,38 @@ class Amount:
 
     files: int = 0
     bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """How the files differ from what is recorded of them.
+
+    ``kinds`` has the differences by `fpj_core.folders.comparing.Kind`, ``names`` some of their
+    paths. ``busy`` are collections that others worked on.
+    """
+
+    repair: bool
+    compared: int = 0
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    repaired: int = 0
+    young: int = 0
+    left: int = 0
+    """Differences that a repair would end, and that are there yet."""
+    busy: tuple[str, ...] = ()
+    troubles: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+    def shorter(self) -> Verification:
+        """Without the last text of its longest list."""
+        lists = {"troubles": self.troubles, "busy": self.busy, "names": self.names}
+        longest = max(lists, key=lambda name: sum(map(len, lists[name])))
+        kept = lists | {longest: lists[longest][:-1]}
+        return replace(self, names=kept["names"], troubles=kept["troubles"], busy=kept["busy"])
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether `shorter` makes it so."""
+        return bool(self.names or self.troubles or self.busy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +81,8 @@ class FolderReport:
     seconds: float = 0.0
     shortfalls: tuple[str, ...] = ()
     """Sentences: what could not be removed, and why."""
+    verification: Verification | None = None
+    """Of a run that compared the files with what is recorded."""
 
     @property
     def removed(self) -> Amount:
@@ -59,10 +95,14 @@ class FolderReport:
         to fit.
         """
         said = replace(
-            self, shortfalls=tuple(each[:_MOST_TEXT] for each in self.shortfalls[:_MOST_SHORTFALLS])
+            self,
+            shortfalls=_cut(self.shortfalls, _MOST_SHORTFALLS),
+            verification=self.verification and _short(self.verification),
         )
         while len(text := json.dumps({"folder": asdict(said)})) > _MOST_BYTES:
-            if said.shortfalls:
+            if said.verification and said.verification.has_texts:
+                said = replace(said, verification=said.verification.shorter())
+            elif said.shortfalls:
                 said = replace(said, shortfalls=said.shortfalls[:-1])
             elif said.drift and said.drift[1]:
                 reason, sentence = said.drift
@@ -70,6 +110,35 @@ class FolderReport:
             else:
                 said = FolderReport(said.drift, evicted=said.evicted, over=said.over)
         return text
+
+
+def _cut(texts: Sequence[str], most: int) -> tuple[str, ...]:
+    return tuple(each[:_MOST_TEXT] for each in texts[:most])
+
+
+def _short(said: Verification) -> Verification:
+    return replace(
+        said,
+        busy=_cut(said.busy, _MOST_NAMES),
+        troubles=_cut(said.troubles, _MOST_NAMES),
+        names=_cut(said.names, _MOST_NAMES),
+    )
+
+
+def _verification(said: Mapping[str, Any] | None) -> Verification | None:
+    if not said:
+        return None
+    return Verification(
+        repair=bool(said["repair"]),
+        compared=int(said["compared"]),
+        kinds={str(kind): int(files) for kind, files in said["kinds"].items()},
+        repaired=int(said["repaired"]),
+        young=int(said["young"]),
+        left=int(said["left"]),
+        busy=tuple(map(str, said["busy"])),
+        troubles=tuple(map(str, said["troubles"])),
+        names=tuple(map(str, said["names"])),
+    )
 
 
 def parse_folder_report(text: str) -> FolderReport | None:
@@ -89,6 +158,7 @@ def parse_folder_report(text: str) -> FolderReport | None:
             over=bool(said["over"]),
             seconds=float(said["seconds"]),
             shortfalls=tuple(map(str, said["shortfalls"])),
+            verification=_verification(said.get("verification")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return None

@@ -103,6 +103,13 @@ def purge_job_name(base: str) -> str:
     return f"{base}-purge"
 
 
+def images_variable(part: int) -> str:
+    """The variable of a purge's pod that has some of the images' keys: a kernel takes 128 KiB at
+    most in one.
+    """
+    return f"FPJ_IMAGES_{part}"
+
+
 def removal_job_name(base: str, fence: int, folder: str) -> str:
     """The Job that removes files from a cache folder, under a fence of the collection's lease."""
     return f"{base}-d{fence}-{hashlib.blake2b(folder.encode(), digest_size=3).hexdigest()}"

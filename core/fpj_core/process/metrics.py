@@ -39,6 +39,7 @@ _TIMED = frozenset(
         "identity",
         "acquire_lease",
         "renew_lease",
+        "image_keys",
         "images_by_key",
         "upsert_images",
         "mark_deleted",

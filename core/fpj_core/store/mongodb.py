@@ -154,6 +154,13 @@ class MongoStore(MongoJobs):
             return {document["key"]: _image(document) for document in found}
 
     @override
+    def image_keys(self, collection: str, ordinals: Sequence[int]) -> dict[int, str]:
+        query = {"collection": collection, "ordinal": {"$in": list(ordinals)}}
+        with translated():
+            found = self._db.images.find(query, {"ordinal": 1, "key": 1})
+            return {document["ordinal"]: document["key"] for document in found}
+
+    @override
     def images_below(self, collection: str, prefix: str) -> Iterator[ImageRecord]:
         last, end = prefix, after_prefix(prefix)
         while True:

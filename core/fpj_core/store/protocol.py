@@ -182,6 +182,9 @@ class Store(Statistics, Removals, Reservations, Protocol):
     def images_by_key(self, collection: str, keys: Sequence[str]) -> dict[str, ImageRecord]:
         """Known images among ``keys`` (up to 1,000), deleted ones included."""
 
+    def image_keys(self, collection: str, ordinals: Sequence[int]) -> dict[int, str]:
+        """Keys of known images among ``ordinals`` (up to 1,000), deleted ones included."""
+
     def images_below(self, collection: str, prefix: str) -> Iterator[ImageRecord]:
         """Images not deleted whose keys begin with ``prefix``, which ends in a slash,
         ascending by key.

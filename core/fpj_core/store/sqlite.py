@@ -167,6 +167,14 @@ class SQLiteStore(SQLiteJobs):
         return {row[2]: _image(collection, row) for row in rows}
 
     @override
+    def image_keys(self, collection: str, ordinals: Sequence[int]) -> dict[int, str]:
+        marks = ",".join("?" * len(ordinals))
+        query = f"SELECT ordinal, key FROM images WHERE collection = ? AND ordinal IN ({marks})"
+        with self._connection.read() as db:
+            rows = db.execute(query, (self._number(collection), *ordinals)).fetchall()
+        return dict(rows)
+
+    @override
     def images_below(self, collection: str, prefix: str) -> Iterator[ImageRecord]:
         query = (
             f"SELECT {_IMAGE} FROM images INDEXED BY images_by_key"

@@ -1,5 +1,6 @@
 """What runs in the pods of a job: `fpj-worker index` plans it,
-`fpj-worker shard` works on one shard of it, `fpj-worker remove` removes what was made.
+`fpj-worker shard` works on one shard of it, `fpj-worker remove` removes what was made. In those of
+a cache folder: `fpj-worker evict`, `fpj-worker verify` and `fpj-worker purge`.
 
 The operator tells a pod all that it must know by environment variables (`fpj_worker.pod.task`); the
 pod answers by its exit code and termination message (`fpj_core.kube.exits`), and by what it records

@@ -60,7 +60,12 @@ class _Document(BaseModel):
 
 def read_folder_task(environment: Mapping[str, str]) -> FolderTask:
     """Raises `ManifestError`."""
-    folder = parse_resource(parsed_task(_Document, environment).folder)
+    return folder_task(parsed_task(_Document, environment).folder, environment)
+
+
+def folder_task(document: object, environment: Mapping[str, str]) -> FolderTask:
+    """Of a CacheFolder as FPJ_TASK has it. Raises `ManifestError`."""
+    folder = parse_resource(document)
     if not isinstance(folder, CacheFolder) or not folder.metadata.namespace:
         raise ManifestError(["FPJ_TASK: folder is not a CacheFolder of a namespace"])
     if folder.spec.storage.local:

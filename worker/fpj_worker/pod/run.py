@@ -17,9 +17,11 @@ from fpj_core.store.protocol import Store
 from fpj_worker.pod.endings import ending_of
 from fpj_worker.pod.evict import read_folder_task, run_evict
 from fpj_worker.pod.index import run_index
+from fpj_worker.pod.purge import read_purge_task, run_purge
 from fpj_worker.pod.remove import run_removal
 from fpj_worker.pod.shard import run_shard
 from fpj_worker.pod.task import read_task
+from fpj_worker.pod.verify import read_verify_task, run_verify
 from fpj_worker.stopping import Stop
 
 
@@ -49,6 +51,8 @@ _COMMANDS = {
     "index": _reading(read_task, run_index),
     "shard": _reading(read_task, run_shard),
     "evict": _reading(read_folder_task, run_evict),
+    "verify": _reading(read_verify_task, run_verify),
+    "purge": _reading(read_purge_task, run_purge),
     "remove": _reading(read_task, run_removal),
 }
 _USAGE = 2
@@ -57,7 +61,7 @@ log = logging.getLogger("fpj.worker")
 
 
 def run(arguments: Sequence[str], environment: Mapping[str, str], stop: Stop) -> int:
-    """Run ``index``, ``shard``, ``remove`` or ``evict``; the exit code."""
+    """Run one of the commands; the exit code."""
     log_as_json()
     command = _COMMANDS.get(arguments[0]) if len(arguments) == 1 else None
     if command is None:
