@@ -93,9 +93,9 @@ def shards_job_name(base: str, attempt: int, wave: int) -> str:
     return f"{base}-a{attempt}-w{wave}"
 
 
-def evict_job_name(base: str, number: int) -> str:
-    """The one-pod Job that checks a cache folder, and evicts."""
-    return f"{base}-evict-{number}"
+def folder_job_name(base: str, operation: str, number: int) -> str:
+    """The one-pod Job that checks a cache folder, and evicts, verifies or repairs."""
+    return f"{base}-{operation.lower()}-{number}"
 
 
 def purge_job_name(base: str) -> str:

@@ -74,6 +74,11 @@ class FolderRun(ApiModel):
         max_length=64,
     )
     generation: int | None = Field(None, description="Generation that it is about.", ge=0)
+    evicted_at: str | None = Field(
+        None,
+        description="When the latest run that evicts ended, where this one only compares.",
+        **_TIME,
+    )
     requested_by: str | None = _mark("cleanup")
     verify_requested_by: str | None = _mark("verify")
     repair_requested_by: str | None = _mark("repair")

@@ -24,8 +24,9 @@ from fpj_core.model import Folder, Layout
 from fpj_core.process.logs import about
 from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import CacheFolder
-from fpj_core.v1alpha1.cachefolderstatus import MOST_SHARES
+from fpj_core.v1alpha1.cachefolderstatus import MOST_SHARES, Operation
 from fpj_operator import events, metrics
+from fpj_operator.folders.job import run_name
 from fpj_operator.folders.limits import policy_of_resource
 from fpj_operator.folders.reconcile import decide
 from fpj_operator.folders.state import FolderPlan, FolderView, Holdings, JobState, RunJob
@@ -174,6 +175,10 @@ class FolderController:
             job=None,
             now=self._now(),
             version=str(metadata.get("resourceVersion") or ""),
+            asked={
+                Operation.VERIFY: names.mark_of(metadata, names.VERIFY_ANNOTATION),
+                Operation.REPAIR: names.mark_of(metadata, names.REPAIR_ANNOTATION),
+            },
         )
         if folder is None or view.deleting:
             return view
@@ -194,8 +199,7 @@ class FolderController:
         return held, ""
 
     async def _job(self, view: FolderView) -> RunJob:
-        base = names.base_name(view.key.name, view.uid)
-        name = names.evict_job_name(base, int(view.run.get("number") or 0))
+        name = run_name(view.key.name, view.uid, view.run)
         found = await self._cluster.list(
             "Job",
             view.key.namespace,

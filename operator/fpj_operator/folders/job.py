@@ -1,11 +1,13 @@
-"""The Job of a run: one pod, which checks the cache folder and evicts. Pure."""
+"""The Job of a run: one pod, which checks the cache folder, and evicts or compares. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fpj_core.kube import names
 from fpj_core.v1alpha1 import CacheFolder
+from fpj_core.v1alpha1.cachefolderstatus import Operation
 from fpj_operator.folders.state import FolderView
 from fpj_operator.settings import OperatorSettings
 from fpj_operator.workerpod import (
@@ -30,10 +32,34 @@ _RESOURCES = {
 }
 
 
+def operation_of(run: Mapping[str, Any]) -> Operation:
+    """What a run is for, as the status has it; another version's are unknown, and evict."""
+    said = run.get("operation")
+    return Operation(said) if said in list(Operation) else Operation.EVICT
+
+
+def run_name(folder: str, uid: str, run: Mapping[str, Any]) -> str:
+    """The name of a run's Job."""
+    base = names.base_name(folder, uid)
+    return names.folder_job_name(base, operation_of(run).value, int(run.get("number") or 0))
+
+
+def _work(operation: Operation) -> tuple[str, dict[str, Any]]:
+    """The pod's command, and what its task says beside the folder."""
+    if operation is Operation.EVICT:
+        return "evict", {}
+    return "verify", {"repair": operation is Operation.REPAIR}
+
+
 def run_job(
-    view: FolderView, folder: CacheFolder, number: int, settings: OperatorSettings
+    view: FolderView,
+    folder: CacheFolder,
+    run: Mapping[str, Any],
+    settings: OperatorSettings,
 ) -> dict[str, Any]:
-    """The Job of the folder's run of that number."""
+    """The Job of a run, as the status has it."""
+    number, operation = int(run["number"]), operation_of(run)
+    command, task = _work(operation)
     namespace, name = view.key.namespace, view.key.name
     labels = names.labels(name, view.uid, names.ROLE_EVICT, number)
     storage = folder.spec.storage
@@ -43,10 +69,10 @@ def run_job(
         volumes.append({"name": "cache", "persistentVolumeClaim": {"claimName": claim.claim_name}})
         mounts.append({"name": "cache", "mountPath": CACHE})
     environment = [
-        *variables(settings, {"folder": folder_manifest(namespace, folder)}),
+        *variables(settings, {"folder": folder_manifest(namespace, folder)} | task),
         *credentials("FPJ_FOLDER_", storage.s3),
     ]
-    container = worker_container(settings, "evict", environment) | {
+    container = worker_container(settings, command, environment) | {
         "resources": _RESOURCES,
         "volumeMounts": mounts,
     }
@@ -54,7 +80,7 @@ def run_job(
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": names.evict_job_name(names.base_name(name, view.uid), number),
+            "name": run_name(name, view.uid, run),
             "namespace": namespace,
             "labels": labels,
             "ownerReferences": [owner("CacheFolder", name, view.uid)],

@@ -3,10 +3,10 @@
 Pure, and safe to ask again at any time.
 
 A run is a Job of one pod, which looks whether the folder is there, can be written and is ours, and
-then evicts what the policy says. The status has the number of the latest one before its Job exists,
-and the Job is named after it: so there is one at a time, also with two operators that both think
-they lead. A run whose Job is gone before anybody saw how it ended is made again: it finds done what
-the first one did.
+then evicts what the policy says, or compares the files with what is recorded of them. The status
+has the number of the latest one before its Job exists, and the Job is named after it: so there is
+one at a time, also with two operators that both think they lead. A run whose Job is gone before
+anybody saw how it ended is made again: it finds done what the first one did.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from fpj_core.kube.exits import Reason
 from fpj_core.kube.folderreport import FolderReport
 from fpj_core.model import Eviction
 from fpj_core.policy import Policy
-from fpj_core.v1alpha1.cachefolderstatus import MOST_SHARES, MOST_SHORTFALLS
+from fpj_core.v1alpha1.cachefolderstatus import MOST_SHARES, MOST_SHORTFALLS, Operation
 from fpj_operator.conditionlist import condition, restate
 from fpj_operator.emit import Emit
-from fpj_operator.folders.job import run_job
+from fpj_operator.folders.job import operation_of, run_job
 from fpj_operator.folders.limits import evicts, exceeded, policy_of_resource
 from fpj_operator.folders.state import FolderPlan, FolderView, JobState, RunEnd
+from fpj_operator.folders.verification import last_verification, verification_words
 from fpj_operator.settings import OperatorSettings
 
 READY, WITHIN_QUOTA, EVICTING, DRIFTED, UNREACHABLE = CONDITIONS = (
@@ -51,6 +52,13 @@ _STORAGE = frozenset({Reason.CACHE_FOLDER_UNUSABLE.value, Reason.ENVIRONMENT_FAU
 _TO_REPEAT = frozenset({"Failed", "Unknown"})
 """Results of a run."""
 _MOST_NAMED = 3
+_MARKS = {
+    Operation.EVICT: "requestedBy",
+    Operation.VERIFY: "verifyRequestedBy",
+    Operation.REPAIR: "repairRequestedBy",
+}
+"""Where a run has the wish that it was started for. What was asked for at once goes in this order.
+"""
 
 Verdict = tuple[str, str, str]
 """Status, reason and message of a condition."""
@@ -83,7 +91,7 @@ class _Decision:
         if run and not run.get("endTime") and (v.job is None or v.job.state is JobState.MISSING):
             if v.folder is None:
                 raise AssertionError("unreachable")
-            job = run_job(v, v.folder, int(run["number"]), self.settings)
+            job = run_job(v, v.folder, run, self.settings)
         verdicts = self._verdicts(run, ended)
         status = self._status(run, ended, verdicts)
         return FolderPlan(
@@ -115,7 +123,7 @@ class _Decision:
     def _begins(self) -> Mapping[str, Any]:
         """The latest run, or a new one."""
         v, run = self.v, self.v.run
-        cause = self._cause()
+        cause, operation = self._due()
         if not cause:
             return run
         started = {
@@ -125,29 +133,48 @@ class _Decision:
             "startTime": moment(v.now),
             "failures": int(run.get("failures") or 0),
         }
-        asked = v.requested or str(run.get("requestedBy") or "")
-        return started | ({"requestedBy": asked} if asked else {})
+        if operation is not Operation.EVICT:
+            started |= {"operation": operation.value, "evictedAt": self._evicted_at()}
+        started |= {
+            mark: (self._wish(which) if which is operation else "") or run.get(mark)
+            for which, mark in _MARKS.items()
+        }
+        return {name: value for name, value in started.items() if value not in (None, "")}
 
-    def _cause(self) -> str:
-        """Why to start a run; empty for no reason to."""
+    def _due(self) -> tuple[str, Operation]:
+        """Why to start a run, and what for; no words for no reason to."""
         v, run = self.v, self.v.run
         if not run:
-            return "New"
+            return "New", Operation.EVICT
         if run.get("generation") != v.generation:
-            return "Changed"
-        if v.requested and v.requested != str(run.get("requestedBy") or ""):
-            return "Requested"
+            return "Changed", Operation.EVICT
+        for operation, mark in _MARKS.items():
+            wish = self._wish(operation)
+            if wish and wish != str(run.get(mark) or ""):
+                return "Requested", operation
         waits = v.now < seconds_of(run.get("endTime")) + self._pause()
-        return "" if waits else self._cause_by_itself()
+        return ("", Operation.EVICT) if waits else self._due_by_itself()
 
-    def _cause_by_itself(self) -> str:
+    def _wish(self, operation: Operation) -> str:
+        """Who asks for it."""
+        return self.v.requested if operation is Operation.EVICT else self.v.asked.get(operation, "")
+
+    def _due_by_itself(self) -> tuple[str, Operation]:
         v, run = self.v, self.v.run
         if run.get("result") in _TO_REPEAT:
-            return "Retry"
+            return "Retry", operation_of(run)
         if v.holdings is not None and exceeded(self.policy, v.holdings):
-            return "OverQuota"
-        due = seconds_of(run.get("endTime")) + EXPIRY_SECONDS
-        return "Expiry" if self.policy.ttl is not None and v.now >= due else ""
+            return "OverQuota", Operation.EVICT
+        expires = self.policy.ttl is not None
+        if expires and v.now >= seconds_of(self._evicted_at()) + EXPIRY_SECONDS:
+            return "Expiry", Operation.EVICT
+        return "", Operation.EVICT
+
+    def _evicted_at(self) -> str:
+        """When the latest run that evicts ended."""
+        run = self.v.run
+        evicts_too = operation_of(run) is Operation.EVICT
+        return str(run.get("endTime" if evicts_too else "evictedAt") or "")
 
     def _pause(self) -> float:
         return pause_after(int(self.v.run.get("failures") or 0))
@@ -218,7 +245,8 @@ class _Decision:
     def _evicting(self, run: Mapping[str, Any]) -> Verdict:
         """Only a Job that runs says so: one that was just started may have no pod yet."""
         job = self.v.job
-        if not run or run.get("endTime") or not evicts(self.policy):
+        is_idle = not run or run.get("endTime") or not evicts(self.policy)
+        if is_idle or operation_of(run) is not Operation.EVICT:
             return "False", "Idle", "no run removes anything now"
         if job is None or job.state is not JobState.ACTIVE:
             return "Unknown", "Starting", f"run {run['number']} begins"
@@ -244,9 +272,18 @@ class _Decision:
             "display": self._display(counted.get("totalBytes")),
             "run": dict(run) or None,
             "lastEviction": last,
+            "lastVerification": self._verified(run, report) or before.get("lastVerification"),
             "conditions": _conditions(v, verdicts),
         }
         return {name: value for name, value in status.items() if value is not None}
+
+    def _verified(
+        self, run: Mapping[str, Any], report: FolderReport | None
+    ) -> Mapping[str, Any] | None:
+        """What a run that has just ended has found."""
+        if report is None or report.verification is None:
+            return None
+        return last_verification(str(run.get("endTime")), report.verification)
 
     def _display(self, used: int | None) -> dict[str, str]:
         shown = {"policy": self.policy.chosen.value}
@@ -270,6 +307,11 @@ class _Decision:
         if report is not None and report.shortfalls:
             text = "; ".join(report.shortfalls[:_MOST_NAMED])
             yield Emit("EvictionShort", text, warning=True, unique=number)
+        if report is not None and report.verification is not None:
+            verification = report.verification
+            bad_news = bool(verification.left or verification.troubles)
+            text = verification_words(verification)
+            yield Emit("FolderVerified", text, warning=bad_news, unique=number)
         for name, bad in ((UNREACHABLE, "True"), (DRIFTED, "True"), (WITHIN_QUOTA, "False")):
             status, reason, message = verdicts.get(name, ("", "", ""))
             if status == bad and condition(self.v.status, name).get("status") != bad:

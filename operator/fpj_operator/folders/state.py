@@ -9,6 +9,7 @@ from typing import Any
 
 from fpj_core.kube.folderreport import FolderReport
 from fpj_core.v1alpha1 import CacheFolder
+from fpj_core.v1alpha1.cachefolderstatus import Operation
 from fpj_operator.emit import Emit
 from fpj_operator.keys import Key
 
@@ -71,6 +72,8 @@ class FolderView:
     now: float
     version: str = ""
     """The resourceVersion that shows it so."""
+    asked: Mapping[Operation, str] = field(default_factory=dict)
+    """Who asks for the folder to be verified, and repaired; empty where nobody does."""
 
     @property
     def run(self) -> Mapping[str, Any]:

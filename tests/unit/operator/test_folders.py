@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 
 from fpj_core.formatting import moment
-from fpj_core.kube.folderreport import Amount, FolderReport, parse_folder_report
+from fpj_core.kube.folderreport import Amount, FolderReport, Verification, parse_folder_report
 from fpj_core.manifest import read_resource
 from fpj_core.v1alpha1 import CacheFolder
+from fpj_core.v1alpha1.cachefolderstatus import Operation
 from fpj_operator.folders.reconcile import LONGEST_PAUSE, decide, pause_after
 from fpj_operator.folders.state import FolderPlan, FolderView, Holdings, JobState, RunJob
 from fpj_operator.keys import Key
@@ -392,3 +394,110 @@ def test_a_report_always_fits(report: FolderReport) -> None:
 )
 def test_anything_else_is_no_report(text: str) -> None:
     assert parse_folder_report(text) is None
+
+
+# Verifying and repairing --------------------------------------------------------------------------
+
+VERIFY, REPAIR = Operation.VERIFY, Operation.REPAIR
+FOUND = Verification(
+    repair=False, compared=9, kinds={"Missing": 2, "WrongSize": 0}, left=2, names=("a", "b")
+)
+
+
+def command_of(plan: FolderPlan) -> list[str]:
+    assert plan.job is not None
+    return list(plan.job["spec"]["template"]["spec"]["containers"][0]["command"])
+
+
+def task_of(plan: FolderPlan) -> dict[str, Any]:
+    assert plan.job is not None
+    env = plan.job["spec"]["template"]["spec"]["containers"][0]["env"]
+    return dict(json.loads(next(each["value"] for each in env if each["name"] == "FPJ_TASK")))
+
+
+@pytest.mark.parametrize("operation", [VERIFY, REPAIR])
+def test_a_wish_to_verify_is_acted_upon_once(scene: Scene, operation: Operation) -> None:
+    scene.run()
+    plan = scene.look(asked={operation: "now"})
+    assert plan.job is not None
+    assert plan.job["metadata"]["name"] == f"cache-01234567-{operation.lower()}-2"
+    assert command_of(plan) == ["fpj-worker", "verify"]
+    assert task_of(plan)["repair"] is (operation is REPAIR)
+    assert (scene.run_status["cause"], scene.run_status["operation"]) == ("Requested", operation)
+    scene.look(job=RunJob(JobState.ACTIVE))
+    assert scene.condition("Evicting") == ("False", "Idle"), "it removes nothing by the policy"
+    found = replace(FOUND, repair=operation is REPAIR, repaired=2, left=0)
+    ended = scene.look(job=RunJob(JobState.COMPLETE, report=FolderReport(verification=found)))
+    assert ended.ended and ended.ended.result == "Succeeded"
+    assert ended.status is not None and ended.status["lastVerification"] == {
+        "time": scene.run_status["endTime"],
+        "operation": operation,
+        "compared": 9,
+        **dict.fromkeys(("wrongSize", "unrecorded", "leaving", "foreign", "unreadable"), 0),
+        "missing": 2,
+        "repaired": 2,
+        "young": 0,
+        "busy": [],
+        "troubles": [],
+        "names": ["a", "b"],
+    }
+    assert [(each.reason, each.warning) for each in ended.events] == [("FolderVerified", False)]
+    assert scene.later(HOUR).look().job is None
+    assert "lastVerification" in scene.view.status
+    assert scene.look(asked={operation: "again"}).job is not None
+
+
+def test_differences_that_are_left_are_a_warning(scene: Scene) -> None:
+    scene.run()
+    ended = scene.run(FolderReport(verification=FOUND), asked={VERIFY: "now"})
+    (said,) = ended.events
+    assert (said.reason, said.warning) == ("FolderVerified", True)
+    assert said.message == "9 files are as recorded, 2 missing"
+    assert scene.condition("Ready") == ("True", "Checked")
+
+
+def test_what_is_asked_for_at_once_is_queued_and_a_clean_up_comes_first(scene: Scene) -> None:
+    scene.run()
+    asked = {VERIFY: "x", REPAIR: "y"}
+    started = []
+    scene.look(requested="z", asked=asked)
+    for _ in range(3):
+        started.append(scene.run_status.get("operation"))
+        scene.look(job=RunJob(JobState.COMPLETE, report=FolderReport(), ended_at=scene.view.now))
+        scene.look()
+    assert started == [None, VERIFY, REPAIR]
+    assert scene.plan.job is None
+    marks = ("requestedBy", "verifyRequestedBy", "repairRequestedBy")
+    assert [scene.run_status[mark] for mark in marks] == ["z", "x", "y"]
+
+
+def test_a_change_comes_before_a_wish_to_verify(scene: Scene) -> None:
+    scene.run()
+    plan = scene.look(generation=2, asked={VERIFY: "x"})
+    assert (scene.run_status["cause"], command_of(plan)) == ("Changed", ["fpj-worker", "evict"])
+
+
+def test_a_verification_that_failed_is_repeated_as_such(scene: Scene) -> None:
+    scene.run()
+    scene.fail("StoreUnavailable", asked={VERIFY: "x"})
+    assert scene.run_status["result"] == "Failed"
+    assert scene.look().job is None
+    plan = scene.later(61).look()
+    assert (scene.run_status["cause"], command_of(plan)) == ("Retry", ["fpj-worker", "verify"])
+
+
+def test_verifying_often_does_not_delay_what_expires() -> None:
+    scene = Scene(policy={"ttl": 3_600})
+    scene.run()
+    for number in range(2):
+        scene.later(HOUR / 2.5).run(FolderReport(verification=FOUND), asked={VERIFY: str(number)})
+    plan = scene.later(HOUR / 2.5).look()
+    assert (scene.run_status["cause"], command_of(plan)) == ("Expiry", ["fpj-worker", "evict"])
+
+
+def test_an_operation_of_another_version_evicts(scene: Scene) -> None:
+    scene.run()
+    status = scene.view.status
+    run = {name: value for name, value in status["run"].items() if name != "endTime"}
+    plan = scene.look(status={**status, "run": run | {"operation": "Polish"}}, job=None)
+    assert command_of(plan) == ["fpj-worker", "evict"]

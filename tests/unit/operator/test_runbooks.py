@@ -39,7 +39,7 @@ ALL_IS_WELL = frozenset(
 EVENTS_ONLY = frozenset(
     {"Recovering", "ImagesFailing", "NotBegunAgain"}
     | {"FilesRemoved", "FilesKept"}  # of a deletion, and the condition of that name
-    | {"FilesEvicted", "EvictionShort", "FolderInTrouble"}  # of cache folders
+    | {"FilesEvicted", "EvictionShort", "FolderVerified", "FolderInTrouble"}  # of cache folders
     | {"Started", "Replaced", "WaitsForLastRun", "Missed", "TooManyMissed"}  # of schedules
 )
 OTHER_WORDS = frozenset(
