@@ -112,7 +112,9 @@ class Purge:
 
     def _receipt(self, gone: Sequence[Removal]) -> list[PurgedFile]:
         ordinals = sorted({each.ordinal for each in gone})
-        keys = self._store.image_keys(self._collection, ordinals)
+        keys: dict[int, str] = {}
+        for some in batched(ordinals, BATCH):
+            keys |= self._store.image_keys(self._collection, some)
         return [
             PurgedFile(
                 self._collection,

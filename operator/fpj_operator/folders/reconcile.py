@@ -123,7 +123,7 @@ class _Decision:
     def _begins(self) -> Mapping[str, Any]:
         """The latest run, or a new one."""
         v, run = self.v, self.v.run
-        cause, operation = self._due()
+        operation, cause = self._due()
         if not cause:
             return run
         started = {
@@ -141,34 +141,34 @@ class _Decision:
         }
         return {name: value for name, value in started.items() if value not in (None, "")}
 
-    def _due(self) -> tuple[str, Operation]:
-        """Why to start a run, and what for; no words for no reason to."""
+    def _due(self) -> tuple[Operation, str]:
+        """What to start a run for, and why; empty for no reason to."""
         v, run = self.v, self.v.run
         if not run:
-            return "New", Operation.EVICT
+            return Operation.EVICT, "New"
         if run.get("generation") != v.generation:
-            return "Changed", Operation.EVICT
+            return Operation.EVICT, "Changed"
         for operation, mark in _MARKS.items():
             wish = self._wish(operation)
             if wish and wish != str(run.get(mark) or ""):
-                return "Requested", operation
+                return operation, "Requested"
         waits = v.now < seconds_of(run.get("endTime")) + self._pause()
-        return ("", Operation.EVICT) if waits else self._due_by_itself()
+        return (Operation.EVICT, "") if waits else self._due_by_itself()
 
     def _wish(self, operation: Operation) -> str:
         """Who asks for it."""
         return self.v.requested if operation is Operation.EVICT else self.v.asked.get(operation, "")
 
-    def _due_by_itself(self) -> tuple[str, Operation]:
+    def _due_by_itself(self) -> tuple[Operation, str]:
         v, run = self.v, self.v.run
         if run.get("result") in _TO_REPEAT:
-            return "Retry", operation_of(run)
+            return operation_of(run), "Retry"
         if v.holdings is not None and exceeded(self.policy, v.holdings):
-            return "OverQuota", Operation.EVICT
+            return Operation.EVICT, "OverQuota"
         expires = self.policy.ttl is not None
         if expires and v.now >= seconds_of(self._evicted_at()) + EXPIRY_SECONDS:
-            return "Expiry", Operation.EVICT
-        return "", Operation.EVICT
+            return Operation.EVICT, "Expiry"
+        return Operation.EVICT, ""
 
     def _evicted_at(self) -> str:
         """When the latest run that evicts ended."""

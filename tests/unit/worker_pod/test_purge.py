@@ -83,7 +83,7 @@ def test_an_image_goes_with_a_receipt(made: Cluster) -> None:
 
 def test_all_goes_in_batches(made: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(purging, "BATCH", 2)
-    monkeypatch.setattr(removal, "BATCH", 2)
+    monkeypatch.setattr(removal, "TOGETHER", 2)
     report = purge(made)
     assert made.files() == {}
     assert (report.files, len(report.receipt), report.truncated) == (6, 6, False)
@@ -189,7 +189,7 @@ def test_whoever_is_stopped_is_gone_on_for(
 ) -> None:
     """Every URL is posted, though it may be twice."""
     monkeypatch.setattr(purging, "BATCH", 2)
-    monkeypatch.setattr(removal, "BATCH", 2)
+    monkeypatch.setattr(removal, "TOGETHER", 2)
     paths = set(made.files())
     with served() as (url, asked):
         webhook = {"url": url, "baseUrl": "http://h"}
