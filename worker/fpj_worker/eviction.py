@@ -8,19 +8,20 @@ job holds its lock is busy, and never a victim.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from fpj_core.errors import LeaseHeldError
+from fpj_core.folderplans import Spares, plan_folder, spares_none
 from fpj_core.folders.base import CacheFolder
 from fpj_core.kube.names import eviction_lease_name
 from fpj_core.model import Folder, RemovalReason
 from fpj_core.policies import policy_of
-from fpj_core.policy import Candidate, EvictionPlan, Policy, Shortfall, Victim, plan
+from fpj_core.policy import EvictionPlan, Policy, Shortfall, Victim
 from fpj_core.store.codec import batched
 from fpj_core.store.protocol import Store
-from fpj_worker.locking import Lock, is_locked, locked
+from fpj_worker.locking import Lock, locked
 from fpj_worker.removal import TOGETHER, Removed, Remover
 
 _CHUNK = 100_000
@@ -68,7 +69,7 @@ class Evictor:
         record: Folder,
         on_step: Callable[[], None],
         policy: Policy | None = None,
-        spares: Callable[[str, str], bool] = lambda _collection, _tier: False,
+        spares: Spares = spares_none,
     ) -> None:
         self._store = store
         self._folder = folder
@@ -86,11 +87,11 @@ class Evictor:
 
     def plan(self) -> EvictionPlan:
         """What would go now. Changes nothing."""
-        amounts = self._store.folder_amounts(self._record.name)
-        used = sum(size for _, size in amounts.values())
-        collections = sorted({collection for collection, _ in amounts})
-        self._busy = {each for each in collections if is_locked(self._store, each)}
-        return plan(self._candidates(collections), used, self._policy(), self._store.now())
+        planned, busy = plan_folder(
+            self._store, self._record.name, self._policy(), self._step, self._spares
+        )
+        self._busy = set(busy)
+        return planned
 
     @property
     def busy(self) -> tuple[str, ...]:
@@ -124,24 +125,6 @@ class Evictor:
 
     def _policy(self) -> Policy:
         return self._given or policy_of(self._record, self._store)
-
-    def _candidates(self, collections: Iterable[str]) -> Iterator[Candidate]:
-        folder = self._record.name
-        for collection in collections:
-            busy = collection in self._busy
-            for each in self._store.contents(folder, collection, self._step):
-                yield Candidate(
-                    collection,
-                    each.ordinal,
-                    each.tier,
-                    folder,
-                    "",  # the plan does not need it, and a removal reads it again
-                    each.bytes,
-                    each.cost_ms,
-                    each.created_at,
-                    pinned=self._spares(collection, each.tier),
-                    busy=busy,
-                )
 
     def _remove(self, victims: Sequence[Victim], who: str) -> Removed:
         by_collection: dict[str, list[Victim]] = {}

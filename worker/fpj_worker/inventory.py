@@ -22,11 +22,12 @@ from fpj_core.folders.comparing import Difference, Kind, Recorded, compare
 from fpj_core.folders.mirror import claimed_name, names_told_apart
 from fpj_core.folders.ownership import marker_trouble
 from fpj_core.folders.walking import order_of
+from fpj_core.leases import is_locked
 from fpj_core.model import Folder, Layout
 from fpj_core.paths import could_be_ours
 from fpj_core.sources.natural import sorted_externally
 from fpj_core.store.protocol import Store
-from fpj_worker.locking import Lock, is_locked, locked
+from fpj_worker.locking import Lock, locked
 from fpj_worker.removal import Remover
 
 _YOUNG_SECONDS = 3_600.0

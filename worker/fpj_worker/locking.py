@@ -57,12 +57,6 @@ class Lock:
             self._renewed_at = now
 
 
-def is_locked(store: Store, collection: str) -> bool:
-    """Whether somebody holds the collection's lock."""
-    lease = store.lease(lease_name(collection))
-    return lease is not None and lease.expires_at > store.now() and not is_dead(lease.holder)
-
-
 @contextmanager
 def locked(
     store: Store, collection: str, who: str, named: Callable[[str], str] = lease_name
