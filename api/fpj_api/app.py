@@ -18,7 +18,7 @@ from fpj_api.context import Backend
 from fpj_api.origins import OwnPages
 from fpj_api.pages import page_routes, pages
 from fpj_api.problems import MEDIA_TYPE, Problem, ProblemError, answer, register
-from fpj_api.routes import bulk, caches, folders, health, jobs, steering, stream
+from fpj_api.routes import bulk, caches, folders, health, jobs, purges, steering, stream
 from fpj_core import __version__
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
@@ -39,7 +39,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         (504, "The cluster or the store does not answer in time; try again."),
     )
 }
-_MODULES = (jobs, steering, bulk, caches, folders, stream)
+_MODULES = (jobs, steering, bulk, caches, folders, purges, stream)
 _OF_CHANGES = ("408", "409", "413", "415")
 
 

@@ -1,4 +1,4 @@
-"""What a clean-up would remove, found out for a request: bounded, and a few at a time.
+"""What would be removed, found out for a request: bounded, and a few at a time.
 
 These read every record of a folder, so that what is too large is left to `fpj` on a machine of its
 own.
@@ -28,6 +28,7 @@ from fpj_core.v1alpha1 import CacheFolder
 T = TypeVar("T")
 MOST_FILES = 200_000
 MOST_SHOWN = 100
+ADVICE = "use `fpj cleanup --dry-run` with the store's address, or see what a run reports"
 _AT_ONCE = 2
 _SECONDS = 12.0
 """Less than `Storage` waits, so that no plan goes on that nobody waits for."""
@@ -50,13 +51,16 @@ class DryRuns:
             lambda store, on_step: _cleanup(store, record, namespace, name, on_step)
         )
 
-    async def ask(self, work: Callable[[Store, Callable[[], None]], T]) -> T:
-        """What ``work`` finds, which calls its second argument every few thousand records."""
+    async def ask(self, work: Callable[[Store, Callable[[], None]], T], advice: str = ADVICE) -> T:
+        """What ``work`` finds, which calls its second argument every few thousand records.
+
+        ``advice`` is for whoever asks about something that takes too long.
+        """
         until = time.monotonic() + _SECONDS
 
         def on_step() -> None:
             if time.monotonic() > until:
-                raise too_large("it takes too long to look at the folder here")
+                raise too_large("it takes too long to look at it here", advice)
 
         def in_turn(store: Store) -> T:
             # Taken and given back by the thread: it goes on when nobody waits for it any more.
@@ -70,9 +74,8 @@ class DryRuns:
         return await self._storage.ask(in_turn)
 
 
-def too_large(why: str) -> ProblemError:
-    """409: the folder is looked at by `fpj` only."""
-    advice = "use `fpj cleanup --dry-run` with the store's address, or see what a run reports"
+def too_large(why: str, advice: str = ADVICE) -> ProblemError:
+    """409: it is looked at by `fpj` only."""
     return ProblemError(409, f"{why}; {advice}", kind=TOO_LARGE_HERE)
 
 

@@ -14,7 +14,7 @@ from fpj_core.kube.documents import Document
 from fpj_core.kube.errors import ClusterError
 from fpj_core.kube.events import Event, event_of
 
-FOLDER, SCHEDULE = "CacheFolder", "FileProcessingSchedule"
+FOLDER, SCHEDULE, PURGE = "CacheFolder", "FileProcessingSchedule", "CachePurge"
 _SECONDS = 5.0
 _EVENT_SECONDS = 10.0
 """A page reads a running job every few seconds; its events are no more urgent than that."""
@@ -40,6 +40,12 @@ class Lists:
     async def all(self, kind: str) -> list[Document]:
         """Every object of a kind, 10,000 of a namespace at most. Raises `ClusterError`."""
         return await self._kept.get(kind, lambda: self._list(kind))
+
+    async def within(self, kind: str, namespace: str) -> list[Document]:
+        """Every object of a kind in one namespace, 10,000 at most, as it is now. Raises
+        `ClusterError`.
+        """
+        return await self._pages(kind, namespace, "")
 
     async def labelled(self, kind: str, labels: str) -> list[Document]:
         """Every object that a label selector selects, as it is now. Raises `ClusterError`."""

@@ -82,7 +82,7 @@ API: tuple[Right, ...] = (
     Right(GROUP, "cachefolders fileprocessingschedules", "list", Where.JOBS),  # to show them
     # patch: clean up, verify, repair, edit the policy
     Right(GROUP, "cachefolders", "get patch", Where.JOBS),
-    Right(GROUP, "cachepurges", "get list watch create", Where.JOBS),
+    Right(GROUP, "cachepurges", "get list create", Where.JOBS),
     Right("", "events", "list", Where.JOBS),  # a job's story
     Right("authentication.k8s.io", "tokenreviews", "create", Where.CLUSTER),  # whose a token is
     Right("authorization.k8s.io", "subjectaccessreviews", "create", Where.CLUSTER),  # what they may

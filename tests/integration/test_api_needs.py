@@ -34,7 +34,7 @@ def team(plane: Cluster) -> Iterator[tuple[Kube, str]]:
         there.apply(
             job_manifest("old", "photos"), resource("CacheFolder", "cache", {"storage": storage})
         )
-        there.apply(schedule_manifest())
+        there.apply(schedule_manifest(), resource("CachePurge", "old", PURGE))
         user = account(plane.kube, namespace, "ann")
         grant(plane.kube, "all-of-fpj", user, rules(PEOPLE["fpj-admin"][1], *Where), namespace)
         yield there, token(plane.kube, user)
@@ -95,6 +95,8 @@ def made(served: Served) -> int:
 
 JOB = "/namespaces/{namespace}/jobs/old"
 FOLDER = "/namespaces/{namespace}/cache/folders/cache"
+PURGES = "/namespaces/{namespace}/cache/purges"
+PURGE = {"cacheFolder": "cache", "collection": "photos", "all": True}
 EFFECTS: dict[Request, tuple[str, Callable[[Served], bool]]] = {
     # A right: what does not happen without it
     ("fpj.dev", "fileprocessingjobs", "list"): (
@@ -135,6 +137,18 @@ EFFECTS: dict[Request, tuple[str, Callable[[Served], bool]]] = {
     ("fpj.dev", "cachefolders", "patch"): (
         "a cache folder is cleaned up",
         lambda served: served.status("POST", f"{FOLDER}/cleanup") == 202,
+    ),
+    ("fpj.dev", "cachepurges", "list"): (
+        "purges are shown",
+        lambda served: served.status("GET", PURGES) == 200,
+    ),
+    ("fpj.dev", "cachepurges", "get"): (
+        "a purge is shown",
+        lambda served: served.status("GET", f"{PURGES}/old") == 200,
+    ),
+    ("fpj.dev", "cachepurges", "create"): (
+        "a purge is ordered",
+        lambda served: served.status("POST", PURGES, PURGE) == 201,
     ),
     ("fpj.dev", "fileprocessingschedules", "list"): (
         "schedules are shown",

@@ -26,11 +26,12 @@ pytestmark = pytest.mark.timeout(300)
 
 FAILED = {"phase": "Failed", "progress": {"total": 4, "failed": 4}}
 READ, CHANGE, MANY = "read", "change jobs and folders", "delete many"
+ORDER = "order purges"
 MAY = {
     "nobody": set(),
     "fpj-view": {READ},
     "fpj-cache-manager": {READ, CHANGE},
-    "fpj-admin": {READ, CHANGE, MANY},
+    "fpj-admin": {READ, CHANGE, MANY, ORDER},
 }
 NEW = {
     "name": "job",
@@ -39,6 +40,8 @@ NEW = {
 V1 = "/api/v1"
 JOB = f"{V1}/namespaces/{{}}/jobs"
 FOLDER = f"{V1}/namespaces/{{}}/cache/folders/cache"
+PURGES = f"{V1}/namespaces/{{}}/cache/purges"
+PURGE = {"cacheFolder": "cache", "collection": "photos", "all": True}
 POLICY = {"maxBytes": "1Gi", "policy": {"eviction": "LRU"}}
 REQUESTS: list[tuple[str, str, str, object, int]] = [
     # what it takes, method, path, body, status where it is allowed
@@ -70,6 +73,10 @@ REQUESTS: list[tuple[str, str, str, object, int]] = [
         )
         for each in ("suspend", "resume", "recover")
     ),
+    (READ, "GET", PURGES, None, 200),
+    (READ, "GET", f"{PURGES}/none", None, 404),
+    (ORDER, "POST", PURGES, PURGE | {"dryRun": True}, 200),
+    (ORDER, "POST", PURGES, PURGE, 201),
     (
         MANY,
         "POST",

@@ -263,7 +263,6 @@
   verbs:
   - get
   - list
-  - watch
   - create
 - apiGroups:
   - ''
@@ -317,7 +316,6 @@
   verbs:
   - get
   - list
-  - watch
   - create
 - apiGroups:
   - ''

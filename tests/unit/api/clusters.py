@@ -47,13 +47,14 @@ class FakeCluster:
         name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
         if self.error:
             raise self.error
-        if ("FileProcessingJob", namespace, name) in self.objects:
+        kind = manifest["kind"]
+        if (kind, namespace, name) in self.objects:
             raise ClusterError(409, f"{name} already exists", reason=ALREADY_EXISTS)
         self.writes.append(("create", name, manifest))
         made = job(name, 1, namespace=namespace)
         made = made | {"metadata": {**manifest["metadata"], **made["metadata"]}}
         made |= {"spec": manifest["spec"]}
-        self.objects["FileProcessingJob", namespace, name] = made
+        self.objects[kind, namespace, name] = made
         return made
 
     def _labelled(self, kind: str, labels: str) -> list[Document]:

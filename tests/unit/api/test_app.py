@@ -215,6 +215,9 @@ def test_the_description_has_every_request_of_the_design() -> None:
                 for each in ("cleanup", "verify", "repair")
             ),
             ("PUT", "/namespaces/{namespace}/cache/folders/{name}/policy"),
+            ("GET", "/namespaces/{namespace}/cache/purges"),
+            ("POST", "/namespaces/{namespace}/cache/purges"),
+            ("GET", "/namespaces/{namespace}/cache/purges/{name}"),
             ("POST", "/jobs/bulk"),
             ("POST", "/jobs/recover"),
             ("POST", "/bulk/operations"),
