@@ -69,7 +69,7 @@ class PurgePlan(Answer):
 
 
 class Notified(Answer):
-    """What the folder's purgeWebhook was told."""
+    """What the folder's purgeWebhook was sent."""
 
     urls: int
     failed: int
@@ -113,7 +113,7 @@ def purge_of(document: Mapping[str, Any]) -> Purge:
     status = document.get("status") or {}
     phase = str(status.get("phase") or PurgePhase.PENDING)
     removed: Mapping[str, Any] = status.get("removed") or {}
-    told = status.get("notified")
+    notified = status.get("notified")
     return Purge(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -132,7 +132,7 @@ def purge_of(document: Mapping[str, Any]) -> Purge:
         bytes=removed.get("bytes"),
         receipt=[_file(each) for each in status.get("receipt") or ()],
         receipt_truncated=bool(status.get("receiptTruncated")),
-        notified=_notified(told) if told else None,
+        notified=_notified(notified) if notified else None,
         conditions=conditions_of(status.get("conditions") or ()),
     )
 
@@ -143,7 +143,9 @@ def _file(found: Mapping[str, Any]) -> PurgedFile:
     )
 
 
-def _notified(told: Mapping[str, Any]) -> Notified:
+def _notified(notified: Mapping[str, Any]) -> Notified:
     return Notified(
-        urls=told.get("urls") or 0, failed=told.get("failed") or 0, message=told.get("message")
+        urls=notified.get("urls") or 0,
+        failed=notified.get("failed") or 0,
+        message=notified.get("message"),
     )
