@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fpj_api import bulkmodels, cachemodels, foldermodels, models
+from fpj_api import bulkmodels, cachemodels, foldermodels, models, purgemodels
 from fpj_api.models import Answer
 
 MODELS = Path(models.__file__).parent / "static" / "assets" / "api" / "models.js"
@@ -27,6 +27,10 @@ TYPES: dict[str, type[Answer]] = {
     "PlannedFile": foldermodels.PlannedFile,
     "ShortLimit": foldermodels.ShortLimit,
     "CleanupPlan": foldermodels.CleanupPlan,
+    "PurgedFile": purgemodels.PurgedFile,
+    "PurgePlan": purgemodels.PurgePlan,
+    "Notified": purgemodels.Notified,
+    "Purge": purgemodels.Purge,
     "TierStatistics": cachemodels.TierStatistics,
     "Statistics": cachemodels.Statistics,
     "Generated": bulkmodels.Generated,

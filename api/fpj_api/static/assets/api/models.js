@@ -150,6 +150,42 @@
  * @property {string[]} busy
  * @property {string|null} refusal
  *
+ * @typedef {{source: string, tier: string, path: string, bytes: number}} PurgedFile
+ *
+ * @typedef {object} PurgePlan
+ * @property {string} namespace
+ * @property {string} cacheFolder
+ * @property {string} collection
+ * @property {number} files
+ * @property {number} bytes
+ * @property {Part[]} byTier
+ * @property {PurgedFile[]} first
+ * @property {string[]} unknown keys of images that were never seen
+ * @property {boolean} busy
+ *
+ * @typedef {{urls: number, failed: number, message: string|null}} Notified
+ *
+ * @typedef {object} Purge
+ * @property {string} namespace
+ * @property {string} name
+ * @property {string} uid
+ * @property {string} createdAt
+ * @property {string} cacheFolder
+ * @property {string} collection
+ * @property {string[]|null} images
+ * @property {boolean} all
+ * @property {string} phase
+ * @property {boolean} finished
+ * @property {string|null} message
+ * @property {string|null} startedAt
+ * @property {string|null} completedAt
+ * @property {number|null} files
+ * @property {number|null} bytes
+ * @property {PurgedFile[]} receipt
+ * @property {boolean} receiptTruncated
+ * @property {Notified|null} notified
+ * @property {Condition[]} conditions
+ *
  * @typedef {{files: number, bytes: number}} TierStatistics
  *
  * @typedef {object} Statistics

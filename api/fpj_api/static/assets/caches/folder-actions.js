@@ -6,6 +6,7 @@ import { fill, h } from "../ui/dom.js";
 import { ask } from "./asking.js";
 import { openCleanup } from "./cleanup.js";
 import { openPolicy } from "./policy.js";
+import { openPurge } from "./purge.js";
 
 /** @import { FolderDetail } from "../api/models.js" */
 
@@ -72,6 +73,13 @@ export const FOLDER_ACTIONS = [
     allowed: mayChange,
     why: gone,
     open: openPolicy,
+  },
+  {
+    label: "Purge…",
+    allowed: (folder) => folder.mayPurge,
+    why: gone,
+    open: openPurge,
+    danger: true,
   },
 ];
 
