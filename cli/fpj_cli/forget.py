@@ -18,20 +18,19 @@ from fpj_core import formatting
 from fpj_core.kube.exits import CommandExit
 from fpj_core.sources.keys import display_key
 from fpj_core.store.protocol import nothing
-from fpj_worker.forgetting import Forgotten, Holdings, forget, holdings_of
+from fpj_worker.forgetting import Forgotten, Holdings, holdings_of
+from fpj_worker.forgetting import forget as forget_all
 from fpj_worker.locking import locked
 from fpj_worker.places import place_of_record
 
 
-@click.command("forget", cls=Command, short_help="Remove all files and records of a collection.")
+@click.command(cls=Command, short_help="Remove all files and records of a collection.")
 @click.argument("collection", shell_complete=job_names)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was removed as JSON.")
 @store_option
-def forget_command(
-    collection: str, yes: bool, dry_run: bool, as_json: bool, store_url: str
-) -> None:
+def forget(collection: str, yes: bool, dry_run: bool, as_json: bool, store_url: str) -> None:
     """Remove every file that was made of COLLECTION, and all that is recorded of it.
 
     COLLECTION may also be named by one of its jobs. Its images, their names, its jobs and their
@@ -56,7 +55,7 @@ def forget_command(
         with locked(store, name, f"forget-{uuid.uuid4()}") as lock:
             held = holdings_of(store, name, lock.renew)
             folders = {each.name: place_of_record(each).config.build() for each in store.folders()}
-            done = forget(store, held, folders, lock, nothing)
+            done = forget_all(store, held, folders, lock, nothing)
     if as_json:
         print_json(_document(held, places, done))
     else:

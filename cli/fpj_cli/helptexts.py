@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from importlib import import_module
 
 import click
 from typing_extensions import override
@@ -109,6 +110,45 @@ def sections(command: click.Command, ctx: click.Context) -> dict[str, list[click
     for each in shown:
         found[heading_of.get(each.name or "", "Options")].append(each)
     return {heading: parameters for heading, parameters in found.items() if parameters}
+
+
+class Commands(MutableMapping[str, click.Command]):
+    """Commands by name, each imported when it is first asked for.
+
+    So `fpj run` starts without the others. ``places`` says where they are: a module, and the
+    command's name there.
+    """
+
+    def __init__(self, places: Mapping[str, tuple[str, str]]) -> None:
+        self._places: dict[str, tuple[str, str] | click.Command] = dict(places)
+
+    @override
+    def __getitem__(self, name: str) -> click.Command:
+        found = self._places[name]
+        if isinstance(found, tuple):
+            module, attribute = found
+            found = self._places[name] = getattr(import_module(module), attribute)
+        return found
+
+    @override
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    @override
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    @override
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @override
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        self._places[name] = command
+
+    @override
+    def __delitem__(self, name: str) -> None:
+        del self._places[name]
 
 
 class Group(click.Group):

@@ -4,33 +4,52 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 import fpj_core
-from fpj_cli.act import recover, release, resume, suspend
-from fpj_cli.cleanup import cleanup
 from fpj_cli.endings import guarded
-from fpj_cli.export import export, find, outputs
-from fpj_cli.follow import wait, watch
-from fpj_cli.forget import forget_command
-from fpj_cli.generate import generate
-from fpj_cli.helptexts import Group
-from fpj_cli.logs import logs
-from fpj_cli.purge import purge
-from fpj_cli.recorded import stats
-from fpj_cli.run import run
+from fpj_cli.helptexts import Commands, Group
 from fpj_cli.settings import Settings, load_settings
-from fpj_cli.setup import completion, config, kubectl_lines, schema
-from fpj_cli.show import describe, failures, get
 from fpj_cli.target import cluster_options, is_plugin
-from fpj_cli.verify import verify
+
+_ANYWHERE = {
+    "fpj_cli.show": ("get", "describe", "failures"),
+    "fpj_cli.follow": ("watch", "wait"),
+    "fpj_cli.generate": ("generate",),
+    "fpj_cli.act": ("suspend", "resume", "recover", "release"),
+    "fpj_cli.logs": ("logs",),
+}
+"""The commands by module; each has the name of its function."""
+_HERE = {
+    "fpj_cli.run": ("run",),
+    "fpj_cli.recorded": ("stats",),
+    "fpj_cli.export": ("outputs", "find", "export"),
+    "fpj_cli.purge": ("purge",),
+    "fpj_cli.cleanup": ("cleanup",),
+    "fpj_cli.forget": ("forget",),
+    "fpj_cli.verify": ("verify",),
+    "fpj_cli.setup": ("config", "completion", "schema"),
+}
+
+
+def _commands(*modules: Mapping[str, Sequence[str]]) -> Commands:
+    return Commands(
+        {
+            name: (module, name)
+            for each in modules
+            for module, names in each.items()
+            for name in names
+        }
+    )
 
 
 @click.group(
-    cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    cls=Group,
+    commands=_commands(_HERE, _ANYWHERE),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(fpj_core.__version__, prog_name="fpj")
 @cluster_options
@@ -47,7 +66,9 @@ def cli() -> None:
 
 
 @click.group(
-    cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    cls=Group,
+    commands=_commands(_ANYWHERE),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(fpj_core.__version__, prog_name="kubectl fpj")
 @cluster_options
@@ -63,17 +84,6 @@ def plugin() -> None:
     """  # noqa: D301
 
 
-_ANYWHERE = (
-    *(get, describe, failures, watch, wait, generate),
-    *(suspend, resume, recover, logs, release),
-)
-_STORED = (stats, outputs, find, export, purge, cleanup, forget_command, verify)
-for command in (run, *_ANYWHERE, *_STORED, config, completion, schema):
-    cli.add_command(command)
-for command in _ANYWHERE:
-    plugin.add_command(command)
-
-
 def main() -> None:
     """Entry point. Errors that are the user's to fix are shown without a traceback."""
     sys.exit(guarded(_command, sys.argv[1:]))
@@ -81,6 +91,8 @@ def main() -> None:
 
 def complete() -> None:
     """Entry point of `kubectl_complete-fpj`, which kubectl's completion runs for `kubectl fpj`."""
+    from fpj_cli.setup import kubectl_lines  # noqa: PLC0415 - no command needs it
+
     sys.stdout.writelines(f"{line}\n" for line in kubectl_lines(plugin, sys.argv[1:]))
 
 

@@ -67,14 +67,8 @@ class Settings:
 
     def default_map(self, group: click.Group) -> dict[str, Any]:
         """As click wants it: by command and parameter."""
-        return {
-            name: {
-                KEYS[key]: found.value
-                for key, found in self.values.items()
-                if any(parameter.name == KEYS[key] for parameter in command.params)
-            }
-            for name, command in group.commands.items()
-        }
+        values = {KEYS[key]: found.value for key, found in self.values.items()}
+        return dict.fromkeys(group.commands, values)
 
 
 def config_file(environment: Mapping[str, str]) -> Path:
@@ -95,11 +89,11 @@ def load_settings(environment: Mapping[str, str], group: click.Group) -> Setting
     Raises `UsageProblemError` that names the variable, or the file and its line.
     """
     path = config_file(environment)
-    parameters = _parameters(group)
+    parameters = _Parameters(group)
     found = dict(_from_file(path, parameters))
-    for key, parameter in parameters.items():
+    for key in KEYS:
         name = variable(key)
-        if text := environment.get(name):
+        if (text := environment.get(name)) and (parameter := parameters.get(key)):
             found[key] = Set(_checked(parameter, _from_text(parameter, text, name), name), name)
     return Settings(path, found)
 
@@ -109,18 +103,27 @@ def variable(key: str) -> str:
     return "FPJ_" + key.upper().replace("-", "_")
 
 
-def _parameters(group: click.Group) -> dict[str, click.Parameter]:
-    """By key, a parameter of that name: all of the same name are alike."""
-    known = {
-        parameter.name: parameter
-        for command in group.commands.values()
-        for parameter in command.params
-        if isinstance(parameter, click.Option)
-    }
-    return {key: known[name] for key, name in KEYS.items() if name in known}
+class _Parameters:
+    """By key, an option of that name: all of the same name are alike.
+
+    Commands are looked through only for keys that are set, and no further than needed.
+    """
+
+    def __init__(self, group: click.Group) -> None:
+        self._commands = iter(group.commands.values())
+        self._known: dict[str | None, click.Option] = {}
+
+    def get(self, key: str) -> click.Option | None:
+        """None where no command of the group has it."""
+        name = KEYS[key]
+        while name not in self._known and (command := next(self._commands, None)):
+            for each in command.params:
+                if isinstance(each, click.Option):
+                    self._known.setdefault(each.name, each)
+        return self._known.get(name)
 
 
-def _from_file(path: Path, parameters: Mapping[str, click.Parameter]) -> Iterator[tuple[str, Set]]:
+def _from_file(path: Path, parameters: _Parameters) -> Iterator[tuple[str, Set]]:
     try:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES)
@@ -141,14 +144,8 @@ def _from_file(path: Path, parameters: Mapping[str, click.Parameter]) -> Iterato
             raise UsageProblemError(
                 f"{origin}: there is no key {key!r}; there are {', '.join(KEYS)}"
             )
-        if key in parameters:
-            yield (
-                key,
-                Set(
-                    _checked(parameters[key], _of_toml(parameters[key], value, origin), origin),
-                    origin,
-                ),
-            )
+        if parameter := parameters.get(key):
+            yield key, Set(_checked(parameter, _of_toml(parameter, value, origin), origin), origin)
 
 
 def _line_of(text: str, key: str) -> int:
