@@ -14,6 +14,7 @@ from fpj_core.kube import names
 from fpj_core.kube.api import configuration
 from fpj_operator.folders.controller import FolderController
 from fpj_operator.jobs.controller import Controller
+from fpj_operator.purges.controller import PurgeController
 from fpj_operator.schedules.controller import ScheduleController
 from fpj_operator.settings import OperatorSettings
 
@@ -23,6 +24,7 @@ def register(
     controller: Controller,
     schedules: ScheduleController,
     folders: FolderController,
+    purges: PurgeController,
     settings: OperatorSettings,
 ) -> None:
     """Low-level event handlers: kopf leaves no annotation and no finalizer on anything,
@@ -41,6 +43,7 @@ def register(
     async def child_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
         controller.child_changed(body, gone=type == "DELETED")
         folders.child_changed(body)
+        purges.child_changed(body)
 
     @kopf.on.event(names.GROUP, names.VERSION, names.FOLDERS, registry=registry)
     async def folder_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
@@ -56,6 +59,13 @@ def register(
             schedules.gone(body)
         else:
             schedules.changed(body)
+
+    @kopf.on.event(names.GROUP, names.VERSION, names.PURGES, registry=registry)
+    async def purge_event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's name
+        if type == "DELETED":
+            purges.gone(body)
+        else:
+            purges.changed(body)
 
     _register_settings(registry, scan=not settings.namespaces)
 

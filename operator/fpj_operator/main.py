@@ -37,6 +37,7 @@ from fpj_operator.jobs import gauges
 from fpj_operator.jobs.controller import Controller
 from fpj_operator.jobs.leftovers import look_for_leftovers
 from fpj_operator.jobs.traces import traces_from
+from fpj_operator.purges.controller import PurgeController
 from fpj_operator.schedules.controller import ScheduleController
 from fpj_operator.settings import OperatorSettings, settings_from
 from fpj_operator.watched import readable, until_more
@@ -106,6 +107,7 @@ async def _run(settings: OperatorSettings) -> int:
         )
         folders = FolderController(cluster, store, controller.health, settings)
         controller.when_folder_used(folders.used)
+        purges = PurgeController(cluster, store, controller.health, settings, folders.used)
         metrics.QUEUE_DEPTH.set_function(lambda: controller.work.depth)
         health.queues = (
             controller.work,
@@ -113,8 +115,11 @@ async def _run(settings: OperatorSettings) -> int:
             controller.deletions.work,
             schedules.work,
             folders.work,
+            purges.work,
         )
-        return await _lead(cluster, controller, schedules, folders, election, settings, stop)
+        return await _lead(
+            cluster, controller, schedules, folders, purges, election, settings, stop
+        )
     finally:
         with contextlib.suppress(Exception):
             await election.resign()
@@ -130,6 +135,7 @@ async def _lead(
     controller: Controller,
     schedules: ScheduleController,
     folders: FolderController,
+    purges: PurgeController,
     election: Election,
     settings: OperatorSettings,
     stop: asyncio.Event,
@@ -137,7 +143,7 @@ async def _lead(
     """Work until stopped or until leadership is lost."""
     namespaces = await readable(cluster, settings.namespaces) if settings.namespaces else ()
     registry = kopf.OperatorRegistry()
-    register(registry, controller, schedules, folders, settings)
+    register(registry, controller, schedules, folders, purges, settings)
     ended = asyncio.Event()
 
     async def watch() -> None:
@@ -166,6 +172,7 @@ async def _lead(
         ),
         asyncio.create_task(schedules.work.run(), name="schedules"),
         asyncio.create_task(folders.work.run(), name="cache folders"),
+        asyncio.create_task(purges.work.run(), name="purges"),
         asyncio.create_task(election.hold(), name="leadership"),
         asyncio.create_task(controller.keep_history(), name="history"),
         asyncio.create_task(

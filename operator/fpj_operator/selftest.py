@@ -88,7 +88,7 @@ class Leads:
 
 async def _listed(cluster: Cluster) -> None:
     for place in namespaces_from() or (None,):
-        for kind in ("FileProcessingJob", "FileProcessingSchedule", "CacheFolder"):
+        for kind in ("FileProcessingJob", "FileProcessingSchedule", "CacheFolder", "CachePurge"):
             await cluster.check_listable(kind, place)
 
 

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.timeout(300)
 RECORD = bool(os.environ.get("FPJ_RECORD"))
 SCHEDULES = "fileprocessingschedules"
 FOLDERS = "cachefolders"
+PURGES = "cachepurges"
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,25 @@ def schedule(name: str, world: World, **spec: object) -> None:
     )
 
 
+def names_of_collections(world: World) -> list[str]:
+    """As the store has them."""
+    found = world.runner.api.get(world.path("cache", FOLDERS)) or {}
+    return [each["name"] for each in found["status"].get("collections", [])]
+
+
+def purge(world: World, name: str, folder: str, collection: str = "photos") -> None:
+    spec = {"cacheFolder": folder, "collection": collection, "images": ["none.jpg"]}
+    world.apply(resource("CachePurge", name, spec))
+
+
+def wait_purge(world: World, name: str, phase: str) -> None:
+    def reached() -> bool:
+        found = world.runner.api.get(world.path(name, PURGES)) or {}
+        return str(found.get("status", {}).get("phase")) == phase
+
+    world.until(reached, f"the purge is {phase}")
+
+
 def state(world: World, name: str) -> str:
     found = world.runner.api.get(world.path(name, SCHEDULES)) or {}
     conditions = found.get("status", {}).get("conditions", [])
@@ -106,7 +126,11 @@ def test_before_the_operator_looks(world: World, operator: OperatorProcess) -> N
     schedule("waiting", world, timeZone="Europe/Berlin")
     check(world, "job-new", "new")
     check(world, "schedule-new", "waiting", SCHEDULES)
+    purge(world, "folderless", "none")
+    check(world, "purge-new", "folderless", PURGES)
     operator.start()
+    wait_purge(world, "folderless", "Failed")
+    check(world, "purge-failed", "folderless", PURGES)
     world.wait_reason("new", "NoCacheFolder")
     check(world, "job-pending", "new")
 
@@ -121,6 +145,10 @@ def test_the_phases_of_jobs(world: World, operator: OperatorProcess) -> None:
         "the folder's totals",
     )
     check(world, "folder-used", "cache", FOLDERS)
+    collection = names_of_collections(world)[0]
+    purge(world, "done", "cache", collection)
+    wait_purge(world, "done", "Completed")
+    check(world, "purge-completed", "done", PURGES)
     world.job("damaged", "damaged")
     world.job("failed", "damaged", maxFailedImages=1)
     world.job("suspended", "photos", suspend=True)

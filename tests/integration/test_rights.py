@@ -40,6 +40,7 @@ pytestmark = pytest.mark.timeout(300)
 Request = tuple[str, str, str]
 JOBS = "/apis/fpj.dev/v1alpha1/namespaces/{}/fileprocessingjobs"
 SCHEDULES = "/apis/fpj.dev/v1alpha1/namespaces/{}/fileprocessingschedules"
+PURGES = "/apis/fpj.dev/v1alpha1/namespaces/{}/cachepurges"
 FOLDERS = "/apis/fpj.dev/v1alpha1/namespaces/{}/cachefolders"
 APPLY = "application/apply-patch+yaml"
 
@@ -104,6 +105,13 @@ def live_every_kind_of_life(world: World) -> None:
     world.until(
         lambda: world.runner.api.get(world.path("whole")) is None,
         "the job goes when its time is over",
+    )
+
+    purge = {"cacheFolder": "cache", "collection": "whole", "all": True}
+    world.kube.apply(resource("CachePurge", "brief", purge | {"ttlSecondsAfterFinished": 1}))
+    world.until(
+        lambda: world.runner.api.get(world.path("brief", "cachepurges")) is None,
+        "the purge goes when its time is over",
     )
 
     world.runner.refuse("unpulled-")
@@ -194,6 +202,7 @@ class Case:
             resource("CacheFolder", "cache", {"storage": storage}),
             self.manifest,
             schedule_manifest(schedule="0 3 1 1 *"),
+            resource("CachePurge", "it", NEW_PURGE["spec"]),
             {
                 "apiVersion": "v1",
                 "kind": "Pod",
@@ -208,6 +217,9 @@ class Case:
 
     def schedule(self) -> dict[str, Any]:
         return self.api.get(SCHEDULES.format(self.name) + "/nightly") or {}
+
+    def purge(self) -> dict[str, Any]:
+        return self.api.get(PURGES.format(self.name) + "/it") or {}
 
     def condition(self, kind: str) -> str:
         found = self.job().get("status", {}).get("conditions", [])
@@ -249,7 +261,12 @@ EFFECTS: dict[str, tuple[str, Callable[[Case], bool]]] = {
         "a schedule says when it runs",
         lambda case: bool(case.schedule().get("status", {}).get("conditions")),
     ),
-    "fileprocessingjobs/status cachefolders/status fileprocessingschedules/status": (
+    "cachepurges": (
+        "a purge gets a phase",
+        lambda case: bool(case.purge().get("status", {}).get("phase")),
+    ),
+    "fileprocessingjobs/status cachefolders/status fileprocessingschedules/status"
+    " cachepurges/status": (
         "a job gets a phase",
         lambda case: bool(case.job().get("status", {}).get("phase")),
     ),
@@ -542,6 +559,9 @@ NEW_SCHEDULE = schedule_manifest("new")
 NEW_FOLDER = resource(
     "CacheFolder", "new", {"storage": {"persistentVolumeClaim": {"claimName": "cache"}}}
 )
+NEW_PURGE = resource(
+    "CachePurge", "new", {"cacheFolder": "cache", "collection": "photos", "all": True}
+)
 DRY = "?dryRun=All"
 ACTIONS: list[tuple[str, str, str, str, object]] = [
     # what it takes, method, path, verb, body
@@ -565,7 +585,10 @@ ACTIONS: list[tuple[str, str, str, str, object]] = [
     (FOLDER, "DELETE", SCHEDULES + DRY, "deletecollection", None),
     (FOLDER, "DELETE", JOBS + DRY, "deletecollection", None),
     (FOLDER, "POST", FOLDERS + DRY, "create", NEW_FOLDER),
-    (FOLDER, "PATCH", FOLDERS + "/cache" + DRY, "patch", {"spec": {"priority": 3}}),
+    (JOB, "PATCH", FOLDERS + "/cache" + DRY, "patch", {"spec": {"priority": 3}}),
+    (READ, "GET", PURGES, "list", None),
+    (FOLDER, "POST", PURGES + DRY, "create", NEW_PURGE),
+    (FOLDER, "DELETE", PURGES + DRY, "deletecollection", None),
     (FOLDER, "DELETE", FOLDERS + "/cache" + DRY, "delete", None),
     (FOLDER, "DELETE", FOLDERS + DRY, "deletecollection", None),
     ("nobody's", "PATCH", JOBS + "/job/status" + DRY, "patch", {"status": {"phase": "Failed"}}),

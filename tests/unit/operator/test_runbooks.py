@@ -35,11 +35,13 @@ ALL_IS_WELL = frozenset(
     }
     | {"Deleted"}  # noted in the store alone: the resource is gone
     | {"Checked", "NotChecked", "WithinQuota", "NoQuota", "Idle", "Starting", "Evicting"}  # folders
+    | {"Purging", "Purged"}  # purges
 )
 EVENTS_ONLY = frozenset(
     {"Recovering", "ImagesFailing", "NotBegunAgain"}
     | {"FilesRemoved", "FilesKept"}  # of a deletion, and the condition of that name
     | {"FilesEvicted", "EvictionShort", "FolderVerified", "FolderInTrouble"}  # of cache folders
+    | {"PurgeFailed", "WebhookFailed"}  # of purges
     | {"Started", "Replaced", "WaitsForLastRun", "Missed", "TooManyMissed"}  # of schedules
 )
 OTHER_WORDS = frozenset(
