@@ -94,6 +94,10 @@ class FolderDetail(Folder):
         )
     )
     spec: dict[str, Any] = Field(description="As in its manifest.")
+    high_bytes: int | None = Field(
+        description="highWatermark in bytes: above it eviction starts; null without maxBytes."
+    )
+    low_bytes: int | None = Field(description="lowWatermark in bytes: there eviction ends.")
     tiers: list[Share] = Field(description="The largest, at most 50.")
     collections: list[Share] = Field(description="The largest, at most 50.")
     run: FolderRun | None
@@ -172,8 +176,11 @@ def detail_of(
     metadata, status = document["metadata"], document.get("status") or {}
     prefix = f"{metadata['namespace']}."
     run = status.get("run") or {}
+    fields = folder_fields(document)
     return FolderDetail(
-        **folder_fields(document),
+        **fields,
+        high_bytes=_part_of(fields["max_bytes"], fields["high_watermark"]),
+        low_bytes=_part_of(fields["max_bytes"], fields["low_watermark"]),
         deleting="deletionTimestamp" in metadata,
         managed_by=keeper_of(metadata),
         spec=document.get("spec") or {},
@@ -187,6 +194,10 @@ def detail_of(
         may_change=may_change,
         may_purge=may_purge,
     )
+
+
+def _part_of(most: int | None, percent: int) -> int | None:
+    return None if most is None else most * percent // 100
 
 
 def _share(found: Mapping[str, Any], prefix: str = "") -> Share:

@@ -25,7 +25,7 @@ def purge_plan(
     Raises a problem (409) for a collection that is too large to be looked at here.
     """
     amounts = store.folder_amounts(folder)
-    collection = _collection(namespace, wanted.collection, {each for each, _ in amounts})
+    collection = _collection(store, namespace, wanted.collection)
     by_tier = {tier: amount for (each, tier), amount in amounts.items() if each == collection}
     unknown: list[str] = []
     if wanted.images is None:
@@ -67,10 +67,10 @@ def purge_plan(
     )
 
 
-def _collection(namespace: str, given: str, known: set[str]) -> str:
+def _collection(store: Store, namespace: str, given: str) -> str:
     """As the store names it: a purge may name it so, or as jobs do."""
     own = store_collection(namespace, given)
-    return given if own not in known and given.startswith(f"{namespace}.") else own
+    return given if given.startswith(f"{namespace}.") and not store.next_ordinal(own) else own
 
 
 def _all(

@@ -172,3 +172,31 @@ def test_a_name_is_bounded_and_harmless(site: Site, name: str, kept: str | None)
     site.cluster.users["t"]["user"]["username"] = name
     assert site.ask("POST", f"{JOB}/suspend").status == 202
     assert site.cluster.writes[-1][2]["metadata"]["annotations"][NAME] == (kept or name)
+
+
+def test_what_is_done_to_a_cache_folder_is_noted_with_its_name(site: Site, lines: Any) -> None:
+    folder = f"{V1}/namespaces/team/cache/folders/cache"
+    assert site.ask("POST", f"{folder}/repair").status == 404
+    metadata = {"name": "cache", "namespace": "team", "uid": "u", "creationTimestamp": "t"}
+    spec = {"storage": {"persistentVolumeClaim": {"claimName": "cache"}}}
+    site.cluster.objects["CacheFolder", "team", "cache"] = {
+        "apiVersion": "fpj.dev/v1alpha1",
+        "kind": "CacheFolder",
+        "metadata": metadata,
+        "spec": spec,
+    }
+    assert site.ask("POST", f"{folder}/repair").status == 202
+    body = b'{"maxBytes": "1Gi", "policy": null}'
+    assert site.ask("PUT", f"{folder}/policy", body, headers=JSON).status == 200
+    ordered = b'{"cacheFolder": "cache", "collection": "photos", "all": true}'
+    purges = f"{V1}/namespaces/team/cache/purges"
+    assert site.ask("POST", purges, ordered, headers=JSON).status == 201
+    found = [(each["action"], each["outcome"], each["user"]) for each in lines()]
+    assert found == [
+        ("repair", "there is no cache folder cache in namespace team", "anna"),
+        ("repair", "done", "anna"),
+        ("policy", "done", "anna"),
+        ("purge all of photos from cache", "done", "anna"),
+    ]
+    assert [each.get("folder") for each in lines()] == ["cache", "cache", "cache", None]
+    assert lines()[3]["purge"].startswith("cache-") and "job" not in lines()[3]

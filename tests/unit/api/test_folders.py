@@ -126,6 +126,7 @@ def test_a_folder_is_shown_with_all_there_is_to_it(site: Shelf) -> None:
     found = site.ask("GET", PATH).json
     FolderDetail.model_validate(found, strict=True, extra="forbid")
     assert (found["maxBytes"], found["lowWatermark"], found["highWatermark"]) == (10_240, 50, 90)
+    assert (found["highBytes"], found["lowBytes"]) == (9_216, 5_120)
     assert found["tiers"] == [{"name": "full", "files": 3, "bytes": 300}]
     assert found["collections"] == [{"name": "photos", "files": 3, "bytes": 300}]
     assert found["run"] == {

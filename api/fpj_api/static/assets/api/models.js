@@ -112,6 +112,8 @@
  * @property {boolean} deleting
  * @property {string|null} managedBy
  * @property {Record<string, any>} spec
+ * @property {number|null} highBytes above them eviction starts
+ * @property {number|null} lowBytes
  * @property {Share[]} tiers
  * @property {Share[]} collections
  * @property {FolderRun|null} run

@@ -55,7 +55,6 @@ export function openCleanup(folder, after) {
       replace(box, showPlan(plan));
       setText(start, plan.files ? `Remove ${files(plan.files)}` : "Nothing to remove");
       start.disabled = !plan.files;
-      if (plan.files) start.focus();
     } catch (error) {
       if (isAbort(error)) return;
       const unseen = error instanceof Problem && error.type === TOO_LARGE;

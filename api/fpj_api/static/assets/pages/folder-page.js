@@ -280,6 +280,9 @@ function facts(folder) {
     ["Where", where(folder)],
     ["Layout", folder.layout],
     ["What goes first", eviction(folder)],
+    folder.highBytes !== null && folder.eviction !== "None"
+      ? ["Eviction", `begins above ${bytes(folder.highBytes)}, ends at ${bytes(folder.lowBytes)}`]
+      : null,
     ["Holds", `${count(folder.totalFiles)} files, ${bytes(folder.totalBytes)}`],
     folder.managedBy ? ["Manifest kept by", folder.managedBy] : null,
   ]);
