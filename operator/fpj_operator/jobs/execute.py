@@ -330,11 +330,14 @@ def with_files_finalizer(job: Document, *, wait: bool) -> dict[str, Any]:
 
 
 def _was_taken(observed: Observed, renewed: LeaseView) -> bool:
-    """Whether somebody had the store's lease since this job's own Lease lapsed:
-    then the fence has moved.
+    """Whether somebody had the store's lease meanwhile: then its fence has moved.
+
+    It may have moved before the job's own Lease lapsed for this operator, which does not know when
+    an earlier leader renewed it. A smaller fence is one of a store that has lost records.
     """
     lapsed = not observed.lease.held_by(observed.uid, observed.now)
-    return lapsed and renewed.fence != observed.attempt.fence
+    moved = renewed.fence - observed.attempt.fence
+    return renewed.renewed and (moved > 0 or (lapsed and moved < 0))
 
 
 def _after_status(observed: Observed, document: Document) -> Observed:

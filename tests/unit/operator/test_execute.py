@@ -86,7 +86,13 @@ class Renewing:
 
 
 @pytest.mark.parametrize(
-    ("lapsed", "fence", "lost"), [(False, 1, False), (True, 1, False), (True, 2, True)]
+    ("lapsed", "fence", "lost"),
+    [
+        (False, 1, False),
+        (True, 1, False),
+        (True, 2, True),
+        pytest.param(False, 2, True, id="it lapsed in the store alone, before a new leader looked"),
+    ],
 )
 def test_a_lease_that_had_lapsed_is_renewed_unless_its_fence_has_moved(
     lapsed: bool, fence: int, lost: bool

@@ -396,7 +396,7 @@ class World:
                     attempt_from(resource.status).fence,
                 )
                 self._take(resource)
-                if lapsed and self.lease.fence != fence:
+                if self.lease.fence > fence or (lapsed and self.lease.fence != fence):
                     raise DisturbedError(lease=replace(self.lease, renewed=True))
             case ReleaseLease():
                 if self.lease.holder == resource.uid:
