@@ -25,11 +25,14 @@ from fpj_core.store.protocol import Store
 from fpj_core.v1alpha1 import CacheFolder
 from fpj_worker.eviction import Evicted, Evictor
 from fpj_worker.foldercheck import check_folder
+from fpj_worker.locking import LEASE_SECONDS
 from fpj_worker.places import folder_config
 from fpj_worker.pod.task import keys_from, parsed_task
 from fpj_worker.stopping import Stop
 
 _MOST_NAMED = 3
+_POLL_SECONDS = 5.0
+_MOST_WAIT_SECONDS = 1.5 * LEASE_SECONDS
 
 log = logging.getLogger("fpj.worker")
 
@@ -97,7 +100,7 @@ def run_evict(task: FolderTask, store: Store, stop: Stop) -> str:
     evictor = Evictor(store, folder, task.record, stop.check)
     began = time.monotonic()
     try:
-        report = _report(evictor.run())
+        report = _report(_evicted(evictor, stop))
     # Nothing was removed.
     except (PolicyError, LeaseHeldError) as error:
         log.warning("nothing is evicted: %s", error)
@@ -111,6 +114,22 @@ def run_evict(task: FolderTask, store: Store, stop: Stop) -> str:
     report = replace(report, seconds=round(time.monotonic() - began, 3))
     log.info("checked", extra=asdict(report))
     return report.message()
+
+
+def _evicted(evictor: Evictor, stop: Stop) -> Evicted:
+    """Evict, once nobody else does: the lease of one that was killed lapses, and what it has begun
+    to remove is finished by nobody else. Raises as `Evictor.run` does.
+    """
+    until = time.monotonic() + _MOST_WAIT_SECONDS
+    while True:
+        try:
+            return evictor.run()
+        except LeaseHeldError as held:
+            if time.monotonic() >= until:
+                raise
+            log.info("waiting for the holder", extra={"holder": held.holder})
+        stop.check()
+        time.sleep(_POLL_SECONDS)
 
 
 def _report(evicted: Evicted) -> FolderReport:
