@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
+from fpj_core.errors import CacheFolderError
 from fpj_core.folders.base import CacheFolder
+from fpj_core.folders.ownership import MARKER, read_marker
 from fpj_core.model import THUMBNAIL_TIER, Removal, RemovalReason, TierSpec
 from fpj_core.store.codec import batched
 from fpj_core.store.protocol import Store
@@ -68,6 +70,20 @@ def unrequested(
     wanted = {tier for tiers in {**requested, **asked}.values() for tier in tiers}
     before = (tier for who in asked for tier in requested.get(who, ()))
     return tuple(dict.fromkeys(tier for tier in before if tier not in wanted))
+
+
+def require_ours(store: Store, folder: CacheFolder) -> None:
+    """Raise `CacheFolderError` where the folder has no marker, or one of another store.
+
+    Of such a folder "not there" would mean nothing, and what is there may be somebody else's.
+    """
+    folder.require_marker()
+    marked = read_marker(folder.look().marker).store
+    if marked and marked != store.identity():
+        raise CacheFolderError(
+            f"the marker ({MARKER}) of the cache folder names another store ({marked}), this one is"
+            f" {store.identity()}: nothing is removed from it"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +177,7 @@ class Remover:
         pending = self._store.removals(self._collection, self._folder_name, start, stop)
         wanted = (each for each in pending if each.reason in reasons or each.ordinal in ordinals)
         for some in batched(wanted, TOGETHER):
-            # Another folder in its place has other files: "not there" would mean nothing.
-            self._folder.require_marker()
+            require_ours(self._store, self._folder)
             removed += self._remove(some, on_gone)
             self._on_step()
         return removed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -25,6 +26,7 @@ from unit.worker.test_shard import derivative, fill, have
 
 from fpj_core.errors import CacheFolderError, ErrorType, FencedError
 from fpj_core.folders.local import LocalFolder
+from fpj_core.folders.ownership import FolderState
 from fpj_core.kube.names import lease_name
 from fpj_core.model import Derivative, Format, Phase, RemovalReason
 from fpj_core.store.protocol import Store, nothing
@@ -171,6 +173,25 @@ def test_where_another_folder_is_mounted_nothing_goes(
     assert (removed.files, removed.troubles) == (0, {"cache": "it has lost its marker"})
     assert len(bench.folder.files) == 80
     assert run(bench, "job-3").files == 2
+
+
+@pytest.mark.parametrize("theirs", [True, False])
+def test_from_a_folder_that_another_store_has_marked_nothing_goes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, theirs: bool
+) -> None:
+    """Its files may be that store's, by the same names; also when it was marked in mid-removal."""
+    store = "0" * 32 if theirs else bench.store.identity()
+    marker = json.dumps({"id": "x", "store": store, "folder": "cache"}).encode()
+    run(bench, "job-1")
+    bench.source = ListSource(entries(39))
+    monkeypatch.setattr(bench.folder, "look", lambda: FolderState(marker, empty=False))
+    removed = run(bench, "job-2")
+    assert removed.files == (0 if theirs else 2)
+    assert len(bench.folder.files) == (80 if theirs else 78)
+    (pending,) = {each.reason for each in bench.store.removals(COLLECTION, "cache")} or {None}
+    assert pending == (RemovalReason.VANISHED if theirs else None)
+    if theirs:
+        assert "names another store" in removed.troubles["cache"]
 
 
 # Said before (--dry-run) --------------------------------------------------------------------------
