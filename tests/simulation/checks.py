@@ -177,18 +177,20 @@ class Checks:
         done = _done(progress)
         if done > progress.get("total", done):
             self._found(f"{name}: {done} of {progress['total']} done")
-        orderly = not self.world.tampered and not (
-            self.world.disordered and sender.startswith("job")
-        )
         good, before = (
             _done(each) - int(each.get("failed", 0))
             for each in (progress, old.get("progress") or {})
         )
-        if good < before and orderly and "total" in progress:
+        if good < before and self._is_orderly(sender) and "total" in progress:
             self._found(f"{name}: {before} were made or up to date, now {good}")
         resting = phase in ("Suspended", "Recovering") or phase in FINISHED
         if resting and sender.startswith("operator") and (new.get("shards") or {}).get("active"):
             self._found(f"{name} is {phase}, with {new['shards']['active']} active shards")
+
+    def _is_orderly(self, sender: str) -> bool:
+        """Whether what was made must still be there, and this report is not late."""
+        late = self.world.disordered and sender in self.world.cluster.made
+        return not self.world.tampered and not late
 
     def _check_failed(self, document: Document) -> None:
         """What may heal costs no job before its recoveries are used up."""
@@ -326,7 +328,7 @@ class Checks:
         strange = {
             each.key: each.error_type for each in store.failures(document["metadata"]["uid"])
         }
-        strange = {key: kind for key, kind in strange.items() if key not in world.photos.bad}
+        strange = {key: kind for key, kind in strange.items() if world.can_be_made(key)}
         if strange and not (world.was_unmounted and len(images) < 3):
             self._found(
                 f"{document['metadata']['name']}: images that are well are charged: {strange}"
@@ -418,7 +420,8 @@ class Checks:
             since = self._began.get(
                 (uid, (status.get("attempt") or {}).get("number", 0)), world.kernel.loop.now
             )
-            held = world.store.real.lease(lease_name(names.store_collection("team", "photos")))
+            collection = names.store_collection("team", document["spec"]["collection"]["id"])
+            held = world.store.real.lease(lease_name(collection))
             if status.get("phase") not in _ACTIVE or held is None or held.holder != uid:
                 continue
             if world.kernel.loop.now - since > _SAYS_SO and held.expires_at < world.kernel.wall(
@@ -469,7 +472,7 @@ class Checks:
         if going_on := [
             pod["metadata"]["name"]
             for pod in pods
-            if pod and "deletionTimestamp" not in pod["metadata"]
+            if pod and self._is_of_a_job(pod) and "deletionTimestamp" not in pod["metadata"]
         ]:
             self._found(f"pods go on: {going_on}")
         self._check_records()
@@ -500,9 +503,13 @@ class Checks:
                 )
         for job in world.api.of("Job"):
             conditions = {each["type"] for each in job.get("status", {}).get("conditions", ())}
-            if not conditions & {"Complete", "Failed"}:
+            if self._is_of_a_job(job) and not conditions & {"Complete", "Failed"}:
                 self._found(f"a child Job that has not ended is left: {job['metadata']['name']}")
         self._check_locks()
+
+    def _is_of_a_job(self, document: Document) -> bool:
+        """Whether a Job or a Pod is a FileProcessingJob's."""
+        return True
 
     def _check_records(self) -> None:
         """Every file is as it is recorded, also those that nobody looked at lately."""

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from simulation.world import Result
 
 ROOT = Path(__file__).resolve().parents[2]
-STATE = ROOT / "out" / "simulation.json"
+WORLDS = ("jobs", "folders")
+"""Kinds of schedules."""
+STATE = {
+    "jobs": ROOT / "out" / "simulation.json",
+    "folders": ROOT / "out" / "simulation-folders.json",
+}
+"""Where the next run of a kind goes on."""
 _CHUNK = 25
 _SAY_SECONDS = 10.0
 
@@ -50,12 +56,19 @@ def main() -> None:
         from simulation import table
 
         sys.exit(
-            table.run(options.planted, options.minutes or 10.0, options.cores, write=options.write)
+            table.run(
+                options.world,
+                options.planted,
+                options.minutes or 10.0,
+                options.cores,
+                write=options.write,
+            )
         )
     if options.seed is not None:
-        sys.exit(replay(options.seed, tuple(options.force)))
+        sys.exit(replay(options.seed, tuple(options.force), options.world))
     if options.until_found:
-        sys.exit(hunt(options.first or 0, options.minutes or 10.0, tuple(options.force)))
+        minutes = options.minutes or 10.0
+        sys.exit(hunt(options.first or 0, minutes, tuple(options.force), options.world))
     sys.exit(go_on(options))
 
 
@@ -74,6 +87,9 @@ def _options() -> argparse.Namespace:
         "--force", action="append", default=[], help="a fault that surely happens in each schedule"
     )
     parser.add_argument(
+        "--world", choices=WORLDS, default="jobs", help="what the schedules are about"
+    )
+    parser.add_argument(
         "--until-found", action="store_true", help="end with the first failure; one line of it"
     )
     parser.add_argument(
@@ -85,9 +101,9 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def replay(seed: int, force: tuple[str, ...]) -> int:
+def replay(seed: int, force: tuple[str, ...], world: str = "jobs") -> int:
     """Print a schedule's journal."""
-    result = _run(seed, force)
+    result = _run(seed, force, world)
     for at, who, what in result.journal:
         print(f"{at:9.3f} {who:40} {what}")
     print(
@@ -100,7 +116,7 @@ def replay(seed: int, force: tuple[str, ...]) -> int:
     return 1
 
 
-def hunt(first: int, minutes: float, force: tuple[str, ...]) -> int:
+def hunt(first: int, minutes: float, force: tuple[str, ...], world: str = "jobs") -> int:
     """Schedules, seconds of a core, seed and what was found, with tabs between.
 
     The latter two empty for nothing.
@@ -111,7 +127,7 @@ def hunt(first: int, minutes: float, force: tuple[str, ...]) -> int:
         if time.process_time() > until:
             print(f"{seed - first}\t{time.process_time() - began:.1f}\t\t")
             return 0
-        if (failure := _run(seed, force).failure) is not None:
+        if (failure := _run(seed, force, world).failure) is not None:
             print(f"{seed - first + 1}\t{time.process_time() - began:.1f}\t{seed}\t{said(failure)}")
             return 0
     raise AssertionError("unreachable")
@@ -122,17 +138,21 @@ def said(failure: BaseException) -> str:
     return " ".join(f"{type(failure).__name__}: {failure}".split())[:300]
 
 
-def _run(seed: int, force: tuple[str, ...] = ()) -> Result:
+def _run(seed: int, force: tuple[str, ...] = (), world: str = "jobs") -> Result:
+    if world == "folders":
+        from simulation import folderworld
+
+        return folderworld.run(seed, force)
     from simulation.world import run
 
     return run(seed, force)
 
 
-def chunk(first: int, schedules: int, force: tuple[str, ...]) -> Chunk:
+def chunk(first: int, schedules: int, force: tuple[str, ...], world: str = "jobs") -> Chunk:
     """Run some in this process."""
     steps, seconds, found, phases = 0, 0.0, [], dict[str, int]()
     for seed in range(first, first + schedules):
-        result = _run(seed, force)
+        result = _run(seed, force, world)
         steps += result.steps
         seconds += result.seconds
         if result.failure is not None:
@@ -144,9 +164,10 @@ def chunk(first: int, schedules: int, force: tuple[str, ...]) -> Chunk:
 
 def go_on(options: argparse.Namespace) -> int:
     """On all cores. Where it is stopped, the next run goes on."""
-    state = json.loads(STATE.read_text()) if STATE.exists() and options.first is None else {}
+    kept = STATE[options.world]
+    state = json.loads(kept.read_text()) if kept.exists() and options.first is None else {}
     first = options.first if options.first is not None else state.get("next", 0)
-    progress = _Progress(first)
+    progress = _Progress(first, options.world)
     chunks = _chunks(first, options.schedules)
     until = time.monotonic() + options.minutes * 60 if options.minutes else float("inf")
     pool = ProcessPoolExecutor(options.cores)
@@ -158,7 +179,7 @@ def go_on(options: argparse.Namespace) -> int:
                 and time.monotonic() < until
                 and (wanted := next(chunks, None))
             ):
-                running.add(pool.submit(chunk, *wanted, tuple(options.force)))
+                running.add(pool.submit(chunk, *wanted, tuple(options.force), options.world))
             if not running:
                 break
             done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -170,9 +191,9 @@ def go_on(options: argparse.Namespace) -> int:
         pool.shutdown(wait=False, cancel_futures=True)
         progress.say()
         if options.first is None:
-            STATE.parent.mkdir(exist_ok=True)
+            kept.parent.mkdir(exist_ok=True)
             failing = sorted({*state.get("failing", []), *(seed for seed, _ in progress.found)})
-            STATE.write_text(json.dumps({"next": progress.next, "failing": failing}))
+            kept.write_text(json.dumps({"next": progress.next, "failing": failing}))
     return 1 if progress.found else 0
 
 
@@ -187,8 +208,9 @@ def _chunks(first: int, schedules: int | None) -> Iterator[tuple[int, int]]:
 class _Progress:
     """What has come of all schedules so far."""
 
-    def __init__(self, first: int) -> None:
+    def __init__(self, first: int, world: str = "jobs") -> None:
         self.next = first
+        self.replay = "" if world == "jobs" else f"--world {world} "
         self.began = self.reported = time.monotonic()
         self.schedules = self.steps = 0
         self.seconds = 0.0
@@ -207,7 +229,8 @@ class _Progress:
             self.phases[phase] = self.phases.get(phase, 0) + number
         for seed, what in done.found:
             self.found.append((seed, what))
-            print(f"seed {seed}: {what}\n  replay: make simulate ARGS='--seed {seed}'", flush=True)
+            replay = f"make simulate ARGS='{self.replay}--seed {seed}'"
+            print(f"seed {seed}: {what}\n  replay: {replay}", flush=True)
         if time.monotonic() - self.reported > _SAY_SECONDS:
             self.say()
 

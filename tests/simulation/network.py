@@ -58,6 +58,8 @@ class Network:
     api_down: bool = False
     gives_way: float = 0.3
     """How often a call of the store lets others come between it and the next."""
+    on_call: Callable[[Process], None] = lambda _process: None
+    """Called before and after each call of the store; what it raises ends the caller."""
 
     # The API server -------------------------------------------------------------------------------
 
@@ -150,6 +152,7 @@ class Network:
     ) -> Any:
         """An operation of the store. Raises `StoreError`."""
         process.check()
+        self.on_call(process)
         dice, thread = self.kernel.dice, this_thread()
         fate = self._fate_of_call(process, name)
         if fate.delay or dice.random() < self.gives_way:
@@ -162,6 +165,7 @@ class Network:
             self.store.carry_out(process, name, arguments, options)
         if fate.back:
             thread.sleep(fate.back)
+        self.on_call(process)
         if fate.lost:
             raise StoreUnavailableError("connection reset")
         return answer

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from fpj_core.kube import names
@@ -14,6 +14,7 @@ from fpj_core.kube.api import Cluster
 from fpj_core.kube.documents import Document
 from fpj_core.kube.errors import ClusterError
 from fpj_operator.election import REQUEST, Election
+from fpj_operator.folders.controller import FolderController
 from fpj_operator.jobs.controller import Controller
 from fpj_operator.jobs.leftovers import look_for_leftovers
 from fpj_operator.main import _sweep
@@ -32,6 +33,7 @@ class OperatorProcess(Process):
 
     election: Election
     controller: Controller | None = None
+    folders: FolderController | None = None
     subscriptions: list[Subscription]
     has_heard_of_leader: bool = False
     """Whether the API server has ever reported one to it."""
@@ -118,6 +120,12 @@ async def _main(world: World, process: OperatorProcess) -> None:
     cluster = _client(world, process, may_write=lambda: election.leads)
     store: Any = StoreClient(world.network, process)
     controller = process.controller = Controller(cluster, store, settings)
+    folders = FolderController(cluster, store, controller.health, settings)
+    looked_after: list[Coroutine[Any, Any, None]] = []
+    if world.checks_folders:
+        process.folders = folders
+        controller.when_folder_used(folders.used)
+        looked_after.append(folders.work.run())
     work = [
         controller.work.run(),
         controller.watch_active(),
@@ -128,8 +136,9 @@ async def _main(world: World, process: OperatorProcess) -> None:
         _sweep(controller),
         controller.health.watch(),
         _watch(world, process, cluster, "FileProcessingJob", _job_event(controller)),
-        _watch(world, process, cluster, "Job", _child_event(controller)),
-        _watch(world, process, cluster, "CacheFolder", _folder_event(controller)),
+        _watch(world, process, cluster, "Job", _child_event(controller, folders)),
+        _watch(world, process, cluster, "CacheFolder", _folder_event(controller, folders)),
+        *looked_after,
     ]
     tasks = [asyncio.ensure_future(each) for each in work]
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -147,16 +156,28 @@ def _job_event(controller: Controller) -> Callable[[str, Document], None]:
     return take
 
 
-def _child_event(controller: Controller) -> Callable[[str, Document], None]:
+def _child_event(
+    controller: Controller, folders: FolderController
+) -> Callable[[str, Document], None]:
     def take(what: str, body: Document) -> None:
         if names.LABEL_UID in (body["metadata"].get("labels") or {}):
             controller.child_changed(body, gone=what == "DELETED")
+            folders.child_changed(body)
 
     return take
 
 
-def _folder_event(controller: Controller) -> Callable[[str, Document], None]:
-    return lambda what, body: controller.folder_changed(body, gone=what == "DELETED")
+def _folder_event(
+    controller: Controller, folders: FolderController
+) -> Callable[[str, Document], None]:
+    def take(what: str, body: Document) -> None:
+        controller.folder_changed(body, gone=what == "DELETED")
+        if what == "DELETED":
+            folders.gone(body)
+        else:
+            folders.changed(body)
+
+    return take
 
 
 class _Watch:

@@ -30,6 +30,8 @@ class Bug:
     path: str
     old: str
     new: str
+    world: str = "jobs"
+    """The kind of schedules that should find it."""
     equivalent: str = ""
     """Why nothing can show it, where something else holds whatever this does."""
 
@@ -41,6 +43,10 @@ class Bug:
         except MutationError:
             return False
         return True
+
+
+def _of_folders(name: str, path: str, old: str, new: str) -> Bug:
+    return Bug(name, path, old, new, world="folders")
 
 
 _O, _W, _C = "operator/fpj_operator/", "worker/fpj_worker/", "core/fpj_core/"
@@ -349,6 +355,105 @@ BUGS = (
         "        if settings.check_files:\n",
         "        if False:\n",
     ),
+    # Cache folders
+    _of_folders(
+        "who evicts holds no lease of the folder",
+        _W + "eviction.py",
+        "        with locked(self._store, name, who, eviction_lease_name) as self._mine:\n",
+        "        if True:\n",
+    ),
+    _of_folders(
+        "the record of a removal goes before the file",
+        _W + "removal.py",
+        "        troubles = self._folder.remove_many([each.path for each in going])\n",
+        "        self._store.end_removals(some)\n"
+        "        troubles = self._folder.remove_many([each.path for each in going])\n",
+    ),
+    _of_folders(
+        "a removal is over before it is on disk",
+        _W + "removal.py",
+        "        sync()  # a file must",
+        "        # a file must",
+    ),
+    _of_folders(
+        "what a killed eviction has begun is left",
+        _W + "eviction.py",
+        "            removed = self._finish_earlier(who)\n",
+        "            removed = Removed()\n",
+    ),
+    _of_folders(
+        "an eviction whose lease has not lapsed yet is not waited for",
+        _W + "pod/evict.py",
+        "            if time.monotonic() >= until:\n",
+        "            if True:\n",
+    ),
+    _of_folders(
+        "files are removed from a folder that another store has marked",
+        _W + "removal.py",
+        "            require_ours(self._store, self._folder)\n",
+        "            self._folder.require_marker()\n",
+    ),
+    _of_folders(
+        "files are removed where no folder is mounted",
+        _W + "removal.py",
+        "            require_ours(self._store, self._folder)\n",
+        "",
+    ),
+    _of_folders(
+        "what others have reserved is not counted",
+        _C + "store/sqlite_room.py",
+        "            reserved = _bytes(db, others, folder, holder, since)\n",
+        "            reserved = 0\n",
+    ),
+    _of_folders(
+        "what is being removed leaves room at once",
+        _C + "store/sqlite_room.py",
+        '            held += _bytes(db, "removals WHERE folder = ?", folder)\n',
+        "",
+    ),
+    _of_folders(
+        "counters are not reduced by removals",
+        _C + "store/sqlite_removals.py",
+        "            count(db, number, gone)\n",
+        "",
+    ),
+    _of_folders(
+        "pinned images are evicted",
+        _C + "policy/census.py",
+        "        if self._pinned and (candidate.collection, candidate.ordinal) in self._pinned:\n",
+        "        if False:\n",
+    ),
+    _of_folders(
+        "what is younger than the minimum age is evicted",
+        _C + "policy/census.py",
+        "        return Kept.TOO_YOUNG if least and self._now - candidate.created_at < least else"
+        " None\n",
+        "        return None\n",
+    ),
+    _of_folders(
+        "evictions begin below the high watermark",
+        _C + "policy/limits.py",
+        "    if policy.high is not None and policy.low is not None and remaining > policy.high:\n",
+        "    if policy.high is not None and policy.low is not None and remaining > policy.low:\n",
+    ),
+    _of_folders(
+        "nobody looks at a folder again",
+        _O + "folders/reconcile.py",
+        "            requeue_after=self._wait(run, ended),\n",
+        "            requeue_after=None,\n",
+    ),
+    _of_folders(
+        "a run is another one while it goes on",
+        _O + "folders/reconcile.py",
+        "        if v.runs:\n",
+        "        if v.runs and not self._cause():\n",
+    ),
+    _of_folders(
+        "a lock that an eviction had meanwhile counts as kept",
+        _O + "jobs/execute.py",
+        "    return renewed.renewed and (moved > 0 or (lapsed and moved < 0))\n",
+        "    return lapsed and moved != 0\n",
+    ),
 )
 
 
@@ -393,6 +498,8 @@ def hunt(bug: Bug, minutes: float, first: int = 0) -> Found:
             str(minutes),
             "--first",
             str(first),
+            "--world",
+            bug.world,
         ]
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, check=False, cwd=folder

@@ -11,12 +11,14 @@ from typing_extensions import override
 
 import fpj_core.store.sqlite_jobs
 import fpj_worker.indexer
+import fpj_worker.locking
 import fpj_worker.pod.shard
 import fpj_worker.verify
 from fpj_core.errors import ErrorType, FpjError, ImageError
 from fpj_core.kube.exits import ExitCode, termination_message
 from fpj_core.model import ImageFacts, tier_digests
 from fpj_worker.pod.endings import ending_of
+from fpj_worker.pod.evict import read_folder_task, run_evict
 from fpj_worker.pod.index import run_index
 from fpj_worker.pod.report import LateReportError, ReportError, StatusWriter
 from fpj_worker.pod.shard import run_shard
@@ -41,6 +43,19 @@ class PodProcess(Process):
     world: World
     stop: Stop
     tokens: int = 0
+    folder: SimFolder
+    """The cache folder as it is mounted in this pod."""
+    dies_after: int = 0
+    """It is killed after so many more steps: calls of the store, and files of the folder."""
+
+    def step(self) -> None:
+        """Before and after each step. Raises `Killed`."""
+        if self.dies_after:
+            self.dies_after -= 1
+            if not self.dies_after:
+                self.kernel.note("FAULT", f"{self.name} is killed at this step")
+                self.world.cluster.kill(self)
+        self.check()
 
 
 @dataclass
@@ -104,7 +119,7 @@ class SimPool:
                 self.outcomes.append(Outcome(task, None, error, 0.1))
 
     def _made(self, task: ImageTask) -> ImageDone:
-        photos = self.process.world.photos
+        photos = self.process.world.photos_of(self.handler.collection)
         photos.check()
         version = photos.shown.get(task.key)
         if version is None:
@@ -114,8 +129,9 @@ class SimPool:
         files = []
         for tier in task.lacking:
             path = task.path(self.handler.collection, tier, "jpg")
-            size = 100 + sum(map(ord, self.digests[tier])) % 1_000
-            self.process.world.disk.write(path, (size, version, self.digests[tier]), self.process)
+            size = self.process.world.size_of(task.key, self.digests[tier])
+            content = (size, version, self.digests[tier])
+            self.process.folder.disk.write(path, content, self.process)
             self.process.world.kernel.note(self.process.name, f"file {task.key} {tier}")
             files.append(WrittenFile(tier, path, 10, 10, size))
         return ImageDone(ImageFacts(10, 10, "jpeg"), tuple(files))
@@ -137,20 +153,33 @@ class SimStatusWriter(StatusWriter):
             raise ReportError(body)
 
 
+def _holder(who: str) -> str:
+    process = CURRENT.get(None)
+    return f"{who} in {process.name}" if process else who
+
+
 def install() -> None:
     """Have pods use them, and do in several steps what they would do at once for so few images."""
     fpj_worker.indexer._BATCH = fpj_worker.verify._BATCH = 4
     fpj_core.store.sqlite_jobs._STEP = 3
     vars(fpj_worker.pod.shard).update(start_image_pool=SimPool, StatusWriter=SimStatusWriter)
+    # A pod knows no process of another container.
+    vars(fpj_worker.locking).update(local_holder=_holder, is_dead=lambda _holder: False)
 
 
 def run(process: PodProcess, command: str, environment: Mapping[str, str]) -> tuple[int, str]:
     """What `fpj_worker.pod.run` does: exit code and termination message."""
     world = process.world
+    process.folder = world.folder_of(process)
+    world.on_pod(process, command)
     try:
-        found = read_task(environment)
-        task: Task = replace(found, source=SimSource(world.photos), folder=SimFolder(world.disk))
         store: Any = StoreClient(world.network, process)
+        if command == "evict":
+            mine = replace(read_folder_task(environment), config=process.folder)
+            return ExitCode.DONE, run_evict(mine, store, process.stop)
+        found = read_task(environment)
+        source = SimSource(world.photos_of(found.collection))
+        task: Task = replace(found, source=source, folder=process.folder)
         {"index": run_index, "shard": run_shard}[command](task, store, process.stop)
     except Killed:
         raise

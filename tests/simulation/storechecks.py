@@ -42,6 +42,9 @@ class StoreChecks:
     ``sender`` is the name of the process that calls.
     """
 
+    checked: frozenset[str] = CHECKED
+    """Names of the calls that it carries out."""
+
     def __init__(self, server: StoreServer) -> None:
         self._server = server
         self.sender = ""

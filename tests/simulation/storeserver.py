@@ -11,7 +11,7 @@ from typing import Any
 from fpj_core.errors import StoreError
 from fpj_core.store.sqlite import SQLiteStore
 from simulation.kernel import Kernel, Process, _uuid4
-from simulation.storechecks import CHECKED, StoreChecks
+from simulation.storechecks import StoreChecks
 
 READS: tuple[str, ...] = (
     "get_",
@@ -33,7 +33,7 @@ READS += ("pending_", "made_")
 class StoreServer:
     """One server."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, checks: type[StoreChecks] = StoreChecks) -> None:
         self.kernel = kernel
         self.down = False
         self.skew = 0.0
@@ -44,7 +44,7 @@ class StoreServer:
         self.real: SQLiteStore = self._opened(None)
         self.lost_records = False
         """Whether some of them are gone though it is the same store as before."""
-        self.checks = StoreChecks(self)
+        self.checks = checks(self)
 
     @staticmethod
     def _opened(image: bytes | None) -> SQLiteStore:
@@ -106,7 +106,7 @@ class StoreServer:
         self.calls += 1
         if name == "now":
             return self.kernel.wall(self.skew)
-        check = getattr(self.checks, name) if name in CHECKED else None
+        check = getattr(self.checks, name) if name in self.checks.checked else None
         self.checks.sender = process.name
         try:
             answer = (

@@ -21,17 +21,18 @@ _KNOWN = ROOT / "out" / "planted.json"
 _OTHERS = frozenset({"table.py", "command.py", "planted.py", "test_simulation.py"})
 """Files that schedules do not depend on."""
 _HEAD = "| Planted bug | File | Schedules | Seconds | What showed it |\n|---|---|---:|---:|---|"
-_BEGIN, _END = "<!-- planted: begin -->", "<!-- planted: end -->"
+_MARKS = {"jobs": "planted", "folders": "planted in folders"}
+"""By kind of schedules: the comments around its table are of these words."""
 
 
-def run(words: list[str], minutes: float, cores: int, *, write: bool) -> int:
-    """Hunt all whose names contain the words, or all.
+def run(world: str, words: list[str], minutes: float, cores: int, *, write: bool) -> int:
+    """Hunt all of a kind of schedules whose names contain the words, or all.
 
     The exit code says whether every one was found.
 
     Each for so many minutes of a core, those of earlier hunts included.
     """
-    wanted = [bug for bug in BUGS if not words or any(word in bug.name for word in words)]
+    wanted = [bug for bug in _of(world) if not words or any(word in bug.name for word in words)]
     wanted = [bug for bug in wanted if not bug.equivalent]
     known = _known()
     now = {name: each for name, each in known.items() if each.simulation == _simulation()}
@@ -50,7 +51,7 @@ def run(words: list[str], minutes: float, cores: int, *, write: bool) -> int:
         f" {'; '.join(missed) or 'none'}"
     )
     if write:
-        _write(_PAGE, known, minutes)
+        _write(_PAGE, world, known, minutes)
     return 1 if missed else 0
 
 
@@ -91,24 +92,24 @@ def _simulation() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def _write(page: Path, known: dict[str, Found], minutes: float) -> None:
+def _of(world: str) -> list[Bug]:
+    return [bug for bug in BUGS if bug.world == world]
+
+
+def _write(page: Path, world: str, known: dict[str, Found], minutes: float) -> None:
     text = page.read_text(encoding="utf-8")
-    head, _, rest = text.partition(_BEGIN)
-    _, _, tail = rest.partition(_END)
-    rows = "\n".join(
-        equivalent(bug) if bug.equivalent else row(known[bug.name]) for bug in _shown(known)
-    )
-    lines = f"{_summary(known, minutes)}\n\n{_HEAD}\n{rows}"
-    page.write_text(f"{head}{_BEGIN}\n{lines}\n{_END}{tail}", encoding="utf-8")
+    begin, end = (f"<!-- {_MARKS[world]}: {each} -->" for each in ("begin", "end"))
+    head, _, rest = text.partition(begin)
+    _, _, tail = rest.partition(end)
+    shown = [bug for bug in _of(world) if bug.equivalent or bug.name in known]
+    rows = "\n".join(equivalent(bug) if bug.equivalent else row(known[bug.name]) for bug in shown)
+    lines = f"{_summary(world, known, minutes)}\n\n{_HEAD}\n{rows}"
+    page.write_text(f"{head}{begin}\n{lines}\n{end}{tail}", encoding="utf-8")
 
 
-def _shown(known: dict[str, Found]) -> list[Bug]:
-    return [bug for bug in BUGS if bug.equivalent or bug.name in known]
-
-
-def _summary(known: dict[str, Found], minutes: float) -> str:
+def _summary(world: str, known: dict[str, Found], minutes: float) -> str:
     """What the table comes to, in a few sentences."""
-    real = [bug for bug in BUGS if not bug.equivalent]
+    real = [bug for bug in _of(world) if not bug.equivalent]
     found = sorted(
         known[bug.name].seconds for bug in real if bug.name in known and known[bug.name].said
     )
@@ -122,7 +123,8 @@ def _summary(known: dict[str, Found], minutes: float) -> str:
             f", half of them within {found[len(found) // 2]:.0f} s, the last after"
             f" {found[-1]:.0f} s"
         )
-    earlier = sum(each.simulation != _simulation() for each in known.values())
+    names = {bug.name for bug in real}
+    earlier = sum(each.simulation != _simulation() for name, each in known.items() if name in names)
     said += (
         [f"{earlier} of these answers are of an earlier state of the simulation"] if earlier else []
     )

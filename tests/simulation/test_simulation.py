@@ -16,6 +16,7 @@ from simulation.planted import BUGS, copy_of
 TESTS = Path(__file__).resolve().parents[1]
 SHORT = 250
 """Schedules, in 20 to 50 seconds on two cores."""
+SHORT_OF_FOLDERS = 60
 
 
 def simulate(
@@ -37,10 +38,19 @@ def test_the_same_seeds_hold_each_time() -> None:
     assert f"{SHORT} schedules" in done.stdout
 
 
-def test_a_seed_replays_to_the_last_step() -> None:
-    journals = [simulate("--seed", "3").stdout for _ in range(2)]
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_same_seeds_of_cache_folders_hold_each_time() -> None:
+    done = simulate("--world", "folders", "--first", "0", "--schedules", str(SHORT_OF_FOLDERS))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{SHORT_OF_FOLDERS} schedules" in done.stdout
+
+
+@pytest.mark.parametrize(("world", "does"), [("jobs", "leads"), ("folders", "start_removals")])
+def test_a_seed_replays_to_the_last_step(world: str, does: str) -> None:
+    journals = [simulate("--world", world, "--seed", "3").stdout for _ in range(2)]
     assert journals[0] == journals[1]
-    assert "digest" in journals[0] and "leads" in journals[0]
+    assert "digest" in journals[0] and does in journals[0]
 
 
 def test_the_places_of_planted_bugs_are_there() -> None:
@@ -51,17 +61,19 @@ def test_the_places_of_planted_bugs_are_there() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_planted_bug_is_found_and_its_seed_replays(tmp_path: Path) -> None:
-    bug = next(
-        each
-        for each in BUGS
-        if each.name == "an empty store shows nothing that is left, so the job is done"
-    )
+@pytest.mark.parametrize(
+    ("name", "force"),
+    [
+        ("an empty store shows nothing that is left, so the job is done", "store_emptied"),
+        ("the record of a removal goes before the file", "policy_edited"),
+    ],
+)
+def test_a_planted_bug_is_found_and_its_seed_replays(tmp_path: Path, name: str, force: str) -> None:
+    bug = next(each for each in BUGS if each.name == name)
     environment = copy_of(bug, tmp_path)
-    done = simulate(
-        "--until-found", "--force", "store_emptied", "--minutes", "1.5", environment=environment
-    )
+    arguments = ("--world", bug.world, "--force", force)
+    done = simulate(*arguments, "--until-found", "--minutes", "1.5", environment=environment)
     schedules, _, seed, said = done.stdout.strip().split("\t")
-    assert "ViolationError" in said, schedules
-    again = simulate("--seed", seed, "--force", "store_emptied", environment=environment)
-    assert again.returncode == 1 and "ViolationError" in again.stderr
+    assert "ViolationError" in said or "FencedWriteError" in said, schedules
+    again = simulate(*arguments, "--seed", seed, environment=environment)
+    assert again.returncode == 1 and said.partition(":")[0] in again.stderr

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,14 +17,16 @@ import fpj_core.process.lean  # noqa: F401 - before the client library
 
 # isort: split
 from fpj_core.v1alpha1 import API_VERSION
+from fpj_operator.folders.controller import FolderController
 from fpj_operator.jobs.pods import Pods
 from fpj_operator.settings import OperatorSettings
 from simulation import checks, faults, kernel, pods
 from simulation.apiserver import ApiServer, Document, Ref
 from simulation.cluster import Cluster
-from simulation.disks import Disk, Photos
+from simulation.disks import Disk, Photos, SimFolder
 from simulation.network import Fate, Network
 from simulation.operators import Replica
+from simulation.storechecks import StoreChecks
 from simulation.storeserver import StoreServer
 
 NAMESPACE = "team"
@@ -37,6 +39,7 @@ logging.disable(logging.CRITICAL)
 kernel.install()
 pods.install()
 Pods.__init__.__defaults__ = (kernel.TIME.time,)  # bound when its class was made
+FolderController.__init__.__defaults__ = (kernel.TIME.time,)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,12 @@ class Result:
 
 class World:
     """Everything there is in one schedule."""
+
+    events: Mapping[str, faults.Event] = faults.EVENTS
+    often: Sequence[str] = faults.OFTEN
+    moments: Sequence[str] = faults.MOMENTS
+    checks_folders: bool = False
+    """Whether operators look after cache folders: their check and eviction."""
 
     def __init__(self, seed: int, force: tuple[str, ...] = ()) -> None:
         self.kernel = kernel.begin(seed)
@@ -87,8 +96,8 @@ class World:
         if dice.random() < 0.2:
             self.photos.bad.add(dice.choice(sorted(self.photos.versions)))
         self.disk = Disk()
-        self.store = StoreServer(self.kernel)
-        self.checks = checks.Checks(self)
+        self.store = StoreServer(self.kernel, self.store_checks)
+        self.checks = self.make_checks()
         self.api = ApiServer(self.kernel, self.checks.on_status)
         self.network = Network(self.kernel, self.api, self.store)
         self.network.on_write = self.checks.on_write
@@ -102,6 +111,31 @@ class World:
         for number in range(dice.choice((1, 2, 2))):
             self.replicas.append(Replica(self, number))
         self.force = force
+
+    store_checks: type[StoreChecks] = StoreChecks
+
+    def make_checks(self) -> checks.Checks:
+        """What must hold in it."""
+        return checks.Checks(self)
+
+    def photos_of(self, collection: str) -> Photos:
+        """The source of a collection, by the store's name for that."""
+        return self.photos
+
+    def can_be_made(self, key: str) -> bool:
+        """Whether there is an image of that key, and it is well."""
+        return key not in self.photos.bad
+
+    def folder_of(self, process: pods.PodProcess) -> SimFolder:
+        """The cache folder as this pod sees it."""
+        return SimFolder(self.disk)
+
+    def size_of(self, key: str, digest: str) -> int:
+        """Bytes of what is made of an image by settings of that digest."""
+        return 100 + sum(map(ord, digest)) % 1_000
+
+    def on_pod(self, process: pods.PodProcess, command: str) -> None:
+        """A pod starts."""
 
     # For faults -----------------------------------------------------------------------------------
 
@@ -225,12 +259,10 @@ class World:
             for fate in dice.sample(sorted(faults.CALL_FATES), dice.randint(1, 3)):
                 rate = dice.choice((0.1, 0.3) if fate in faults.DENSE else (0.005, 0.02))
                 self.network.store_fates.append((rate, _bound(self, faults.CALL_FATES[fate])))
-        kinds = dice.sample([*sorted(faults.EVENTS), *faults.OFTEN], dice.randint(2, 7))
+        kinds = dice.sample([*sorted(self.events), *self.often], dice.randint(2, 7))
         for _ in range(dice.choice((1, 2, 3))):
-            then = [*kinds[:1], *dice.sample(faults.OFTEN, 2)]
-            self.kernel.watchers.append(
-                (dice.choice(faults.MOMENTS), faults.at_a_moment(self, then))
-            )
+            then = [*kinds[:1], *dice.sample(self.often, 2)]
+            self.kernel.watchers.append((dice.choice(self.moments), faults.at_a_moment(self, then)))
         happening = [
             *self.force,
             *(dice.choice(kinds) for _ in range(dice.choice((1, 2, 4, 7, 11)))),
@@ -245,7 +277,7 @@ class World:
         """An event, if things still go wrong."""
         if not self.calm:
             self.kernel.note("FAULT", name)
-            faults.EVENTS[name](self)
+            self.events[name](self)
 
     def harmed(self, name: str, harm: str) -> None:
         """The process of that name, or some pod for one that there is not, is frozen or killed.
