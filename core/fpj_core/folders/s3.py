@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import obstore
 from obstore import exceptions
@@ -23,6 +24,8 @@ from fpj_core.paths import is_derivative
 from fpj_core.sources.base import extension, nothing
 
 _PROBE = ".fpj-probe"
+_OF_ONE = "DeleteObjects request failed for key"
+"""What the client says of an answer to a deletion that failed for some objects."""
 _MOST_MARKER = 4_096
 _NOT_OURS = b"?"
 """Stands for a marker that is too long to be read: it is one, and says nothing."""
@@ -249,15 +252,31 @@ class S3Folder(CacheFolder):
 
     @override
     def remove_many(self, paths: Sequence[str]) -> Mapping[str, str]:
-        """In requests of up to 1,000 each."""
+        """In requests of up to 1,000 each; one by one where the server refuses some of them."""
         try:
             obstore.delete(self._connected(), list(paths))
         except OBJECT_ERRORS as error:
-            failure = object_error(error, "the cache folder's bucket")
-            raise CacheFolderError(
-                f"files of {self._bucket.url} cannot be removed: {failure.message}"
-            ) from failure
+            if _OF_ONE not in str(error):
+                self._refuse_removal(error)
+            return self._remove_each(paths)
         return {}
+
+    def _remove_each(self, paths: Sequence[str]) -> Mapping[str, str]:
+        left: dict[str, str] = {}
+        for path in (_PROBE, *paths):  # first, whether there is a right to remove anything
+            try:
+                obstore.delete(self._connected(), path)
+            except OBJECT_ERRORS as error:
+                if path == _PROBE or _OF_ONE not in str(error):
+                    self._refuse_removal(error)
+                left[path] = object_error(error, "the object").message
+        return left
+
+    def _refuse_removal(self, error: Exception) -> NoReturn:
+        failure = object_error(error, "the cache folder's bucket")
+        raise CacheFolderError(
+            f"files of {self._bucket.url} cannot be removed: {failure.message}"
+        ) from failure
 
     @override
     def probe(self, own: str) -> None:
