@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from fpj_core.folders.ownership import new_marker
 from fpj_core.kube import names
 from fpj_core.model import Folder
 from simulation import faults
+from simulation.apiserver import Document
 from simulation.faults import Event
 
 if TYPE_CHECKING:
@@ -52,12 +54,11 @@ def cleanup_requested(world: World) -> None:
     for _ in range(world.dice.choice((1, 1, 2))):
         world.resumes += 1
         mark = {names.CLEANUP_ANNOTATION: f"clean-{world.resumes}"}
-        world.api.edit(
-            ("CacheFolder", "team", "cache"),
-            lambda document, said=mark: (
-                document["metadata"].setdefault("annotations", {}).update(said)
-            ),
-        )
+        world.api.edit(("CacheFolder", "team", "cache"), partial(_annotated, mark))
+
+
+def _annotated(mark: dict[str, str], document: Document) -> None:
+    document["metadata"].setdefault("annotations", {}).update(mark)
 
 
 @event

@@ -233,7 +233,7 @@ def _why_not(
 ) -> str:
     """Why such a spec lets nothing like that go; empty where it does."""
     policy = spec.get("policy") or {}
-    own = next(
+    own: Document = next(
         (
             each
             for each in policy.get("collections", ())

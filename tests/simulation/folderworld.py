@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
 from typing_extensions import override
@@ -22,7 +23,7 @@ from simulation.apiserver import Document, Ref
 from simulation.disks import Photos, SimFolder
 from simulation.folderdisks import FolderDisk, FolderView
 from simulation.folderstore import FolderStoreChecks
-from simulation.world import NAMESPACE, World
+from simulation.world import NAMESPACE, Result, World
 
 CACHE: Ref = ("CacheFolder", NAMESPACE, "cache")
 FOLDER = folder_name(NAMESPACE, "cache")
@@ -184,7 +185,8 @@ class FolderWorld(World):
         dice = self.dice
         self.apply_folder(self.spec_of(dice.choice((0.3, 0.6, 1.2)), **self.some_policy()))
         for album in self.albums:
-            self.later(dice.uniform(0.0, dice.choice((0.1, 30.0))), lambda a=album: self.new_job(a))
+            soon = dice.uniform(0.0, dice.choice((0.1, 30.0)))
+            self.later(soon, partial(self.new_job, album))
         self._choose_faults()
         calm_at = self.kernel.loop.now + dice.choice((60.0, 150.0, 300.0))
         while self.kernel.loop.now < calm_at:
@@ -247,6 +249,6 @@ def _stepped(process: object) -> None:
         process.step()
 
 
-def run(seed: int, force: tuple[str, ...] = ()) -> Any:
+def run(seed: int, force: tuple[str, ...] = ()) -> Result:
     """One schedule; ``force`` names events that surely happen in it."""
     return FolderWorld(seed, force).run()
