@@ -16,7 +16,7 @@ from simulation.planted import BUGS, copy_of
 TESTS = Path(__file__).resolve().parents[1]
 SHORT = 250
 """Schedules, in 20 to 50 seconds on two cores."""
-SHORT_OF_FOLDERS = 60
+SHORT_OF_FOLDERS = 40
 
 
 def simulate(
