@@ -97,11 +97,11 @@ class FolderChecks(Checks):
         elif path not in store.removals():
             self._found(f"{process.name} removed {path} before it said so")
         disk, now = self.world.disk, self.world.kernel.loop.now
-        # What was begun before the marker changed is not stopped in the middle of a batch.
-        begun = now - disk.marked_at < _BATCH_SECONDS or process.frozen_until > disk.marked_at
-        if not begun and disk.theirs:
+        # What was started before the marker changed is not stopped in the middle of a batch.
+        started = now - disk.marked_at < _BATCH_SECONDS or process.frozen_until > disk.marked_at
+        if not started and disk.theirs:
             self._found(f"{process.name} removed {path} from a folder of another store")
-        if not begun and disk.marker is None:
+        if not started and disk.marker is None:
             self._found(f"{process.name} removed {path} from a folder without its marker")
 
     def on_theirs(self, path: str, process: Process) -> None:

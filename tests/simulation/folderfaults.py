@@ -90,7 +90,7 @@ def folder_not_mounted(world: World) -> None:
 def folder_of_another_store(world: World) -> None:
     """Pods that evict have another installation's folder, with files of the same names.
 
-    Jobs may work there: after a store was lost, they make everything anew.
+    Jobs may work there: after a store was lost, they make everything again.
     """
     mine = _of(world)
     mine.mount(mine.another_disk(), only_for_runs=True)

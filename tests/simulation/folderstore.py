@@ -1,4 +1,4 @@
-"""What the store may be told about cache folders, checked by a ledger of our own.
+"""What may be recorded of cache folders, checked by a ledger of our own.
 
 A record may go only for a reason that the policy of the time allows, or because its file has gone.
 """

@@ -376,7 +376,7 @@ BUGS = (
         "        # a file must",
     ),
     _of_folders(
-        "what a killed eviction has begun is left",
+        "what a killed eviction has started is left",
         _W + "eviction.py",
         "            removed = self._finish_earlier(who)\n",
         "            removed = Removed()\n",

@@ -117,7 +117,7 @@ def run_evict(task: FolderTask, store: Store, stop: Stop) -> str:
 
 
 def _evicted(evictor: Evictor, stop: Stop) -> Evicted:
-    """Evict, once nobody else does: the lease of one that was killed lapses, and what it has begun
+    """Evict, once nobody else does: the lease of one that was killed lapses, and what it has started
     to remove is finished by nobody else. Raises as `Evictor.run` does.
     """
     until = time.monotonic() + _MOST_WAIT_SECONDS
