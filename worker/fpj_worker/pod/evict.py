@@ -117,8 +117,9 @@ def run_evict(task: FolderTask, store: Store, stop: Stop) -> str:
 
 
 def _evicted(evictor: Evictor, stop: Stop) -> Evicted:
-    """Evict, once nobody else does: the lease of one that was killed lapses, and what it has started
-    to remove is finished by nobody else. Raises as `Evictor.run` does.
+    """Evict, once nobody else does. Raises as `Evictor.run` does.
+
+    The lease of an eviction that was killed lapses, and nobody else finishes what that has started.
     """
     until = time.monotonic() + _MOST_WAIT_SECONDS
     while True:
