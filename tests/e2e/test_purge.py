@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from e2e.conftest import Finished, Fpj, files_in, photo
+from unit.worker.test_webhook import SECRET, served
 
 from fpj_core.kube.names import lease_name
 from fpj_core.store import open_store
@@ -99,3 +100,44 @@ def test_a_folder_that_is_not_mounted_loses_nothing(fpj: Fpj, made: dict[str, st
     assert files_in(fpj.out) == made
     assert fpj("purge", "4.jpg", "--yes").code == 0
     assert len(files_in(fpj.out)) == 8
+
+
+def test_a_webhook_gets_the_urls_of_what_is_gone(
+    fpj: Fpj, made: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FPJ_WEBHOOK_TOKEN", SECRET)
+    with served() as (url, asked):
+        hook = ("--webhook", url, "--base-url", "https://img.example.com/c")
+        purged = fpj("purge", "sub/3.jpg", "--yes", "--json", *hook)
+    assert purged.code == 0, purged.stderr
+    paths = sorted(str(Path(each["path"]).relative_to(fpj.out)) for each in receipt(purged))
+    ((_, authorization, body),) = asked
+    assert authorization == f"Bearer {SECRET}"
+    assert sorted(body["urls"]) == [f"https://img.example.com/c/{path}" for path in paths]
+    assert SECRET not in purged.stderr + purged.stdout
+
+
+def test_a_webhook_that_fails_is_said_and_the_files_are_gone(
+    fpj: Fpj, made: dict[str, str]
+) -> None:
+    with served(403) as (url, _):
+        purged = fpj("purge", "3.jpg", "--yes", "--webhook", url, "--base-url", "https://h")
+    assert purged.code == 0, "what was asked for is done"
+    assert "has not accepted 2 URLs: 127.0.0.1 answers with status 403" in purged.stderr
+    assert len(files_in(fpj.out)) == 10
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--webhook", "https://h"),
+        ("--base-url", "https://h"),
+        ("--webhook", "ftp://h", "--base-url", "https://h"),
+    ],
+)
+def test_a_webhook_that_cannot_be_used_is_said_before_anything_goes(
+    fpj: Fpj, made: dict[str, str], options: tuple[str, ...]
+) -> None:
+    refused = fpj("purge", "3.jpg", "--yes", *options)
+    assert (refused.code, "--webhook" in refused.stderr) == (2, True)
+    assert files_in(fpj.out) == made

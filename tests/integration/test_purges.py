@@ -62,6 +62,11 @@ def made(world: World, photos: int = 3, **folder: Any) -> str:
     """A collection in a cache folder; its id in the store."""
     world.cache_folder(**folder)
     world.operator()
+    return make(world, photos)
+
+
+def make(world: World, photos: int = 3) -> str:
+    """By an operator that works already."""
     world.photos("photos", photos)
     world.job("photos", "photos", jobType="Thumbnail")
     world.wait_end("photos")
@@ -86,7 +91,7 @@ def test_an_image_is_purged_with_a_receipt_and_the_webhook_is_called(world: Worl
     assert status["removed"] == {"files": 1, "bytes": line["bytes"]}
     assert status["receiptTruncated"] is False
     assert status["notified"] == {"urls": 1, "failed": 0}
-    assert "1 images are not known: none.jpg" in status["message"]
+    assert "not known: none.jpg" in status["message"]
     assert condition(status, "Complete") == ("True", "Purged")
     assert condition(status, "Failed")[0] == "False"
     body = {"collection": collection, "urls": [f"{base}/{gone}"]}
@@ -142,6 +147,23 @@ def test_a_purge_waits_while_a_job_holds_the_collection(world: World) -> None:
     world.store.release_lease(lease)
     wait_phase(world, "waits", "Completed")
     assert len(before - files(world)) == 1
+
+
+def test_an_operator_that_ends_in_the_middle_finds_what_was_removed(world: World) -> None:
+    world.cache_folder()
+    operator = world.operator()
+    make(world)
+    world.runner.hold()
+    purge(world, "held", all=True)
+    wait_phase(world, "held", "Running")
+    world.until(lambda: any("held" in name for name in names_of_jobs(world)), "its Job is there")
+    operator.kill()
+    world.runner.accept()
+    world.until(lambda: not files(world), "the pod has removed the files")
+    operator.start()
+    status = wait_phase(world, "held", "Completed")
+    assert status["removed"]["files"] == len(status["receipt"]) == 3
+    assert len([name for name in names_of_jobs(world) if "held" in name]) == 1
 
 
 def test_what_cannot_be_purged_says_why(world: World) -> None:

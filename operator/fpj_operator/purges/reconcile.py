@@ -139,7 +139,8 @@ def _status(view: PurgeView, phase: PurgePhase, words: tuple[str, str]) -> dict[
         (RECONCILING, not phase.finished, words),
         (STALLED, failed, words),
     )
-    return {
+    kept = {"receiptTruncated": True} if view.interrupted else {}
+    return kept | {
         "phase": phase.value,
         "message": words[1][:_MOST_MESSAGE],
         "observedGeneration": view.generation,
@@ -156,7 +157,7 @@ def _removed(view: PurgeView, report: PurgeReport) -> dict[str, Any]:
     found: dict[str, Any] = {
         "removed": {"files": report.files, "bytes": report.bytes},
         "receipt": receipt,
-        "receiptTruncated": report.truncated or view.job.failed > 0,
+        "receiptTruncated": report.truncated or view.interrupted,
     }
     if report.notified is not None:
         said = report.notified
@@ -167,11 +168,12 @@ def _removed(view: PurgeView, report: PurgeReport) -> dict[str, Any]:
 
 def _words(view: PurgeView, report: PurgeReport) -> str:
     said = f"removed {formatting.count(report.files)} files, {formatting.size(report.bytes)}"
-    if not report.files and not view.job.failed:
+    if not report.files and not view.interrupted:
         said = "nothing was made of what it names: removed 0 files"
     if report.unknown:
-        some = ", ".join(report.some_unknown)
-        said += f"; {formatting.count(report.unknown)} images are not known: {some}"
-    if view.job.failed:
+        more = report.unknown - len(report.some_unknown)
+        rest = f" and {formatting.count(more)} more" if more else ""
+        said += f"; not known: {', '.join(report.some_unknown)}{rest}"
+    if view.interrupted:
         said += "; an earlier pod, which ended early, may have removed more: its log says what"
     return said

@@ -60,6 +60,13 @@ class PurgeView:
     """Why the store does not say."""
 
     @property
+    def interrupted(self) -> bool:
+        """Whether a pod has ended early, of this Job or of one before: what it removed is in no
+        receipt.
+        """
+        return self.job.failed > 0 or bool(self.status.get("receiptTruncated"))
+
+    @property
     def phase(self) -> PurgePhase:
         """As the status has it; Pending for what this version does not know."""
         said = self.status.get("phase")

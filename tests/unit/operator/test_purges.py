@@ -163,8 +163,14 @@ def test_what_is_not_there_is_complete_and_says_so(scene: Scene) -> None:
     status = scene.view.status
     assert (status["phase"], status["removed"]) == ("Completed", {"files": 0, "bytes": 0})
     assert status["message"] == (
-        "nothing was made of what it names: removed 0 files; 1 images are not known: a.jpg"
+        "nothing was made of what it names: removed 0 files; not known: a.jpg"
     )
+
+
+def test_of_many_images_that_are_not_known_some_are_named(scene: Scene) -> None:
+    scene.look()
+    scene.end(PurgeReport(files=1, bytes=5, unknown=9, some_unknown=("a", "b")))
+    assert scene.view.status["message"] == "removed 1 files, 5 B; not known: a, b and 7 more"
 
 
 def test_a_receipt_says_where_it_is_not_whole(scene: Scene) -> None:
@@ -206,6 +212,17 @@ def test_a_pod_that_found_the_lock_taken_is_replaced(scene: Scene) -> None:
     assert (plan.drop_job, plan.job, plan.ended) == ("j", None, False)
     assert scene.condition("Complete") == ("False", "CollectionLocked")
     assert scene.look(job=PurgeJob(JobState.MISSING)).job is not None
+
+
+def test_what_a_killed_pod_removed_is_not_forgotten_with_its_job(scene: Scene) -> None:
+    """Its lock outlives it: the next pod finds that taken, and the Job is made again."""
+    scene.look()
+    scene.end(PurgeReport(held=True), failed=1)
+    scene.look(job=PurgeJob(JobState.MISSING), holder="another process")
+    scene.look(holder="")
+    scene.end()
+    assert scene.view.status["receiptTruncated"] is True
+    assert "its log says what" in scene.view.status["message"]
 
 
 def test_a_store_that_is_away_is_waited_for(scene: Scene) -> None:
