@@ -93,7 +93,7 @@ export function openPolicy(folder, after) {
     ),
   );
   const note = keeper
-    ? `${keeper} keeps this folder's manifest and would undo a change made here. Commit the manifest on the page instead.`
+    ? `${keeper} keeps this folder's manifest and would undo a change made here. Commit this manifest instead.`
     : "Limits, weights and pins of single collections and tiers stay as they are.";
   fill(
     dialog.body,
