@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -421,6 +422,36 @@ def test_the_kills_cover_every_step(bench: Bench) -> None:
     record, left = two_collections(bench), [10_000]
     Evictor(Dying(bench.store, left), Dying(bench.folder, left), record, nothing).run()
     assert 30 < 10_000 - left[0] < 60
+
+
+SEEDS = int(os.environ.get("FPJ_KILL_SEEDS", "10"))
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_killed_again_and_again_it_ends_all_the_same(bench: Bench, seed: int) -> None:
+    """One is killed after another, each at any of its steps, until one ends."""
+    chance = random.Random(seed)
+    for collection in (OTHER, "third"):
+        put(bench.store, bench.folder, chance.randint(2, 12), collection)
+    record = limited(chance.randint(2, 8) * SIZE)
+    bench.store.upsert_folder(record)
+    for _ in range(chance.randint(1, 6)):
+        left = [chance.randint(1, 60)]
+        store, folder = Dying(bench.store, left), Dying(bench.folder, left)
+        with suppress(KilledError, LeaseHeldError):
+            Evictor(store, folder, record, nothing).run()
+        listed = {*paths(bench, OTHER), *paths(bench, "third")}
+        assert listed <= set(bench.folder.files), "what is listed is there"
+        bench.clock.now += chance.choice((1, 61))
+    bench.clock.now += 61
+    evicted = Evictor(bench.store, bench.folder, record, nothing).run()
+    assert evicted.high is not None and evicted.used_after <= evicted.high
+    assert evicted.used_after == sum(bench.folder.files.values())
+    check_files(bench)
+
+
+def paths(bench: Bench, collection: str) -> set[str]:
+    return {each.path for each in bench.store.derivatives(collection, 0, 99, ["full"])}
 
 
 @dataclass
