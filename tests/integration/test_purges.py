@@ -77,10 +77,10 @@ def make(world: World, photos: int = 3) -> str:
 
 
 def test_an_image_is_purged_with_a_receipt_and_the_webhook_is_called(world: World) -> None:
-    world.kube("create", "secret", "generic", "cdn", f"--from-literal=token={SECRET}")
+    world.kube("create", "secret", "generic", "cdn", f"--from-literal=fpj-webhook-token={SECRET}")
     with served() as (url, asked):
         base = "https://img.example.com/c"
-        reference = {"name": "cdn", "key": "token"}
+        reference = {"name": "cdn", "key": "fpj-webhook-token"}
         collection = made(world, purgeWebhook={"url": url, "baseUrl": base, "secretRef": reference})
         before = files(world)
         purge(world, "one", images=["0001.jpg", "none.jpg"])

@@ -176,8 +176,12 @@ class Policy(ApiModel):
         return self
 
 
-class SecretKey(ApiModel):
-    """A value in a Secret."""
+class WebhookToken(ApiModel):
+    """A value in a Secret.
+
+    The key's beginning shows that it was made for this: whoever may change the folder may not see
+    every Secret, and could have any sent to them.
+    """
 
     name: str = Field(
         description="Name of the Secret, in the same namespace.",
@@ -186,7 +190,10 @@ class SecretKey(ApiModel):
         pattern=NAME_PATTERN,
     )
     key: str = Field(
-        description="Key in it.", min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$"
+        description="Key in it; begins with `fpj-webhook`, so that no other Secret is ever sent.",
+        min_length=1,
+        max_length=253,
+        pattern=r"^fpj-webhook[-._a-zA-Z0-9]*$",
     )
 
 
@@ -206,7 +213,7 @@ class PurgeWebhook(ApiModel):
         max_length=2048,
         pattern=_URL_PATTERN,
     )
-    secret_ref: SecretKey | None = Field(
+    secret_ref: WebhookToken | None = Field(
         None, description="A token, which is sent as `Authorization: Bearer`."
     )
 

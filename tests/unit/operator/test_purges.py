@@ -126,11 +126,11 @@ def test_the_token_is_only_referred_to_and_may_lack() -> None:
     hook = {
         "url": "https://cdn.example.com/purge",
         "baseUrl": "https://img.example.com",
-        "secretRef": {"name": "cdn", "key": "token"},
+        "secretRef": {"name": "cdn", "key": "fpj-webhook-token"},
     }
     scene = Scene(folder(purgeWebhook=hook))
     scene.look()
-    reference = {"name": "cdn", "key": "token", "optional": True}
+    reference = {"name": "cdn", "key": "fpj-webhook-token", "optional": True}
     assert scene.env["FPJ_WEBHOOK_TOKEN"]["valueFrom"] == {"secretKeyRef": reference}
     assert json.loads(scene.env["FPJ_TASK"])["folder"]["spec"]["purgeWebhook"] == hook
     scene = Scene(folder(purgeWebhook={"url": hook["url"], "baseUrl": hook["baseUrl"]}))

@@ -217,6 +217,13 @@ def test_a_webhook_has_urls(name: str, url: str) -> None:
     assert problems(put(full_folder(), path, "http://cdn.example.com/x?y=z")) == []
 
 
+@pytest.mark.parametrize("key", ["token", "url", "my-fpj-webhook", "FPJ-WEBHOOK", "fpj-webhook/x"])
+def test_only_a_secret_that_was_made_for_a_webhook_is_sent(key: str) -> None:
+    path = "spec.purgeWebhook.secretRef.key"
+    assert only(put(full_folder(), path, key)).startswith(f"{path}: ")
+    assert problems(put(full_folder(), path, "fpj-webhook")) == []
+
+
 def test_a_webhook_needs_no_secret() -> None:
     assert problems(put(full_folder(), "spec.purgeWebhook.secretRef", ...)) == []
     for name in ("url", "baseUrl"):

@@ -209,7 +209,11 @@ def test_whoever_is_stopped_is_gone_on_for(
 
 def test_the_webhook_is_told_with_its_token(made: Cluster) -> None:
     with served() as (url, asked):
-        webhook = {"url": url, "baseUrl": "http://h", "secretRef": {"name": "cdn", "key": "token"}}
+        webhook = {
+            "url": url,
+            "baseUrl": "http://h",
+            "secretRef": {"name": "cdn", "key": "fpj-webhook-token"},
+        }
         report = purge(made, "001.jpg", webhook=webhook, FPJ_WEBHOOK_TOKEN=SECRET)
     assert report.notified == Notified(urls=2)
     ((_, authorization, body),) = asked
@@ -229,7 +233,11 @@ def test_a_webhook_that_fails_undoes_nothing(made: Cluster) -> None:
 
 def test_without_its_token_a_webhook_is_not_asked(made: Cluster) -> None:
     with served() as (url, asked):
-        webhook = {"url": url, "baseUrl": "http://h", "secretRef": {"name": "cdn", "key": "token"}}
+        webhook = {
+            "url": url,
+            "baseUrl": "http://h",
+            "secretRef": {"name": "cdn", "key": "fpj-webhook-token"},
+        }
         report = purge(made, "001.jpg", webhook=webhook)
     assert asked == [] and report.files == 2
     assert report.notified and report.notified.failed == 2
@@ -248,7 +256,7 @@ def test_as_a_pod(made: Cluster) -> None:
         webhook = {
             "url": f"{url}/?key={SECRET}",
             "baseUrl": "http://h",
-            "secretRef": {"name": "cdn", "key": "token"},
+            "secretRef": {"name": "cdn", "key": "fpj-webhook-token"},
         }
         given = environment(made, "001.jpg", webhook=webhook, FPJ_WEBHOOK_TOKEN=SECRET)
         pod = made.run("purge", FPJ_TASK=given["FPJ_TASK"], **_of(given))
