@@ -60,8 +60,8 @@ class SimSource:
         if self.photos.broken:
             error = ImageError(ErrorType.READ_FAILED, self.photos.broken, environment=True)
             raise SourceError(self.photos.broken) from error
-        for key in sorted(self.photos.shown):
-            yield SourceEntry(key, 1_000, self.photos.versions[key])
+        for key, version in sorted(self.photos.shown.items()):  # some may vanish meanwhile
+            yield SourceEntry(key, 1_000, version)
 
     def open(
         self, key: str, size: int, *, max_file_size: int
