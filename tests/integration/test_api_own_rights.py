@@ -36,6 +36,15 @@ def test_every_right_is_used_and_no_other_is_missed(
             client.get(each)
         for each in ("jobs", "cache/folders", "cache/statistics", "schedules", "namespaces"):
             client.get(f"{V1}/{each}")
+        place.furnish(place.one)
+        caches = f"{V1}/namespaces/{place.one}/cache"
+        assert client.get(f"{caches}/folders/cache")["name"] == "cache"
+        assert client.post(f"{caches}/folders/cache/verify")[0] == 202
+        wanted = {"cacheFolder": "cache", "collection": "photos", "all": True}
+        status, purge = client.post(f"{caches}/purges", wanted)
+        assert status == 201
+        for each in ("purges", f"purges/{purge['name']}"):
+            client.get(f"{caches}/{each}")
         bulk = {"action": "cancel", "jobs": [{"namespace": place.one, "name": "job"}]}
         assert client.post(f"{V1}/jobs/bulk", bulk)[1]["results"][0]["done"]
         assert process.stop() == 0

@@ -223,7 +223,7 @@ def test_argo_cd_is_configured(plane: Cluster, shell: Shell) -> None:
     (patch,) = GITOPS.commands
     shell(patch)
     data = plane.kube.within("argocd").json("get", "configmap", "argocd-cm")["data"]
-    assert len(data) == 3
+    assert len(data) == 4, "one of each kind"
 
 
 def test_the_api_server_says_what_is_immutable(world: World) -> None:
