@@ -50,6 +50,7 @@ GUIDE = ROOT / "docs" / "guide" / "helm.md"
 IMAGE = "localhost/fpj"
 CRDS = (
     "crd/cachefolders.fpj.dev",
+    "crd/cachepurges.fpj.dev",
     "crd/fileprocessingjobs.fpj.dev",
     "crd/fileprocessingschedules.fpj.dev",
 )
@@ -125,7 +126,7 @@ class HelmInstallation(Installation):
 
     def _remove_what_is_there(self) -> None:
         """The manifests' installation of other tests, whose operator has ended."""
-        if self.kube("get", CRDS[1], "--ignore-not-found"):
+        if self.kube("get", "crd/fileprocessingjobs.fpj.dev", "--ignore-not-found"):
             for job in self.api.items("/apis/fpj.dev/v1alpha1/fileprocessingjobs"):
                 where = job["metadata"]
                 jobs = f"/apis/fpj.dev/v1alpha1/namespaces/{where['namespace']}/fileprocessingjobs"
