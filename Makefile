@@ -71,7 +71,7 @@ test: lint $(RELEASE_VENV)/.tools ## Run everything: lint, types, unit, contract
 	[ "$$(id -u)" -ne 0 ] || hack/toxiproxy.sh > /dev/null
 	$(BIN)/pytest tests/unit -n auto --dist loadfile --cov --cov-report=
 	@echo "Lines and branches that the unit tests take: $$($(BIN)/coverage report --format=total) %"
-	$(BIN)/pytest --ignore=tests/unit -n auto --dist loadfile --no-loadscope-reorder --durations=30
+	$(BIN)/pytest --ignore=tests/unit -n auto --dist loadfile --durations=30
 	hack/test-interpreters.sh
 
 lint: $(VENV)/.test ## Check style, types, import rules and generated files

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -22,19 +21,6 @@ settings.load_profile("fpj")
 for _number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda _signal, _frame: None)
-
-_LONG = ("e2e", "integration", "browser", "simulation")
-"""Folders whose files take minutes each, the longest first."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files start first: started last, one of them keeps a worker busy alone."""
-
-    def rank(item: pytest.Item) -> int:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        return _LONG.index(folder) if folder in _LONG else len(_LONG)
-
-    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session", autouse=True)
